@@ -1,0 +1,87 @@
+# make demo    set up nbopt in .venv and open the quickstart in JupyterLab (PORT=, LAB_ARGS=)
+# make test    everything continuous integration checks (PYTEST_ARGS=)
+# make lint    style and types only
+# make clean   remove what these made
+#
+# Python 3.11 or newer is all it takes. Nothing is installed or set in the home folder: the environment,
+# node and the settings of the demo live in .venv, the packages of the extension in labextension/.
+
+PORT ?= 8888
+LAB_ARGS ?=
+PYTEST_ARGS ?=
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
+
+VENV := .venv
+STAMPS := $(VENV)/stamps
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt
+EXTENSION := nbopt/labextension/package.json
+EXTENSION_SOURCES := $(wildcard labextension/src/* labextension/style/*) \
+	$(addprefix labextension/,.yarnrc.yml install.json package.json tsconfig.json yarn.lock)
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export IPYTHONDIR := $(CURDIR)/$(VENV)/jupyter/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/jupyter/config
+export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
+export npm_config_cache := $(CURDIR)/$(VENV)/npm
+
+.PHONY: demo test lint browser clean
+.DELETE_ON_ERROR:
+
+NO_SCREEN := $(if $(filter Linux,$(shell uname)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser))
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+NO_NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
+
+demo: $(STAMPS)/lab
+	@mkdir -p "$(JUPYTER_CONFIG_DIR)/labconfig"
+	@echo '$(NO_NEWS)' > "$(JUPYTER_CONFIG_DIR)/labconfig/default_setting_overrides.json"
+	$(PY) -m jupyterlab --ServerApp.root_dir=examples --LabApp.default_url=/lab/tree/quickstart.ipynb \
+		--port=$(PORT) $(NO_SCREEN) $(AS_ROOT) $(LAB_ARGS)
+
+test: lint browser
+	$(PY) -m pytest --nbmake $(PYTEST_ARGS) tests examples
+
+lint: $(STAMPS)/test
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+# The stamp's name is the extra: everything it needs is installed.
+$(STAMPS)/lab $(STAMPS)/test: $(EXTENSION)
+	SKIP_JUPYTER_BUILDER=1 $(PIP_INSTALL) --no-build-isolation --editable '.[$(@F)]'
+	touch $@
+
+# The extension is built for production and type-checked; node and jlpm come with the build requirements.
+$(EXTENSION): $(STAMPS)/build $(EXTENSION_SOURCES)
+	rm -rf $(@D)
+	cd labextension && jlpm install --immutable && jlpm build:prod
+
+BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])
+
+$(STAMPS)/build: pyproject.toml constraints.txt | $(STAMPS)
+	$(PIP_INSTALL) $$($(PY) -c '$(BUILD_REQUIRES)')
+	touch $@
+
+$(STAMPS):
+	@test -n '$(PYTHON)' || { echo 'nbopt needs Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("nbopt needs Python 3.11 or newer")'
+	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	mkdir -p $@
+
+browser:
+	@for name in chromium chromium-browser google-chrome; do \
+		if command -v $$name >/dev/null; then exit 0; fi; done; \
+	sudo=; test "$$(id -u)" = 0 || sudo='sudo -n'; \
+	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \
+		$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; \
+	else \
+		echo 'The browser tests need Chromium or Chrome: install it, so that the command "chromium",' \
+			'"chromium-browser" or "google-chrome" is found.' >&2; exit 1; \
+	fi
+
+clean:
+	rm -rf $(VENV) nbopt/labextension labextension/lib labextension/node_modules labextension/.yarn

@@ -1,0 +1,56 @@
+/**
+ * The messages between a kernel and the front end; `nbopt/notebook/beacon.py` is the other end.
+ *
+ * These are types, not interfaces, so that they pass as JSON values.
+ */
+
+/** The comm target on which a kernel reports its runs. */
+export const RUNS_TARGET = 'nbopt.runs';
+
+const STATES = ['CREATED', 'RUNNING', 'PAUSED', 'FINISHED', 'STOPPED', 'FAILED'] as const;
+
+export type RunState = (typeof STATES)[number];
+
+/** What a kernel tells about one run. */
+export type RunReport = {
+  id: string;
+  name: string;
+  state: RunState;
+  epoch: number;
+  epochs: number;
+  step: number;
+  steps_per_second: number | null;
+};
+
+export type RunsMessage = { runs: RunReport[] };
+
+export type ErrorMessage = { error: string };
+
+/** What a person can ask of one run. */
+export type RunAction = 'pause' | 'resume' | 'stop';
+
+/** `seen` tells the kernel that somebody still reads what it sends. */
+export type Command = { do: 'refresh' | 'seen' } | { do: RunAction; run: string };
+
+export function isRunsMessage(value: unknown): value is RunsMessage {
+  return isRecord(value) && Array.isArray(value['runs']) && value['runs'].every(isRunReport);
+}
+
+export function isErrorMessage(value: unknown): value is ErrorMessage {
+  return isRecord(value) && typeof value['error'] === 'string';
+}
+
+function isRunReport(value: unknown): value is RunReport {
+  return (
+    isRecord(value) &&
+    typeof value['id'] === 'string' &&
+    typeof value['name'] === 'string' &&
+    STATES.some(state => state === value['state']) &&
+    ['epoch', 'epochs', 'step'].every(key => typeof value[key] === 'number') &&
+    (value['steps_per_second'] === null || typeof value['steps_per_second'] === 'number')
+  );
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,65 @@
+"""Tune a training run by hand while it runs, inside the notebook.
+
+``import nbopt`` is light: a public name loads its part of the package (and torch with it) on first use.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbopt.engine.run import Run as Run
+    from nbopt.engine.state import RunState as RunState
+
+__version__ = "0.1.0"
+
+_HOMES = {"Run": "nbopt.engine.run", "RunState": "nbopt.engine.state"}
+
+__all__ = ["Run", "RunState", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nbopt' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    if name == "Run":
+        _connect_viewer(value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
+
+
+def _connect_viewer(run_class: Any) -> None:
+    """Let a run show itself as a panel where a notebook is listening; elsewhere it stays plain text."""
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
+        run_class.viewer = _show_panel
+
+
+def _show_panel(run: Any) -> dict[str, Any]:
+    from nbopt.notebook.panel import mimebundle
+
+    return mimebundle(run)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """``%load_ext nbopt``: register the magics."""
+    from nbopt.notebook.magics import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """``%unload_ext nbopt``: take the magics away again; runs go on."""
+    from nbopt.notebook.magics import unload
+
+    unload(ipython)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "labextension", "dest": "nbopt"}]

@@ -1,0 +1,1 @@
+"""Where samples come from, and the cursor that deals them out in batches."""

@@ -1,0 +1,60 @@
+"""Seeded noise. What a run draws follows from its seed, whoever else draws in the same process.
+
+torch has one generator per device and process, which models, datasets and samplers draw from. A run seeds it for a
+forward pass or a batch, and puts its state back: so neither other runs nor the user's own cells notice.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import torch
+
+ORDER, NOISE, SPLIT, EVALUATION = range(4)  # independent random streams of one run
+
+_LOCK = threading.RLock()  # keeps two runs from seeding into each other's noise
+
+
+def derive_seed(seed: int, stream: int, index: int = 0) -> int:
+    """Return a 63-bit seed for one of a run's random streams (`numpy.random.SeedSequence`)."""
+    state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+class Noise:
+    """torch's generators, seeded in a ``with`` block and left as they were.
+
+    Parameters
+    ----------
+    device : torch.device
+        Its generator is seeded beside the CPU's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._generators = [torch.default_generator]
+        if device.type == "cuda":
+            self._generators.append(torch.cuda.default_generators[device.index or 0])
+        elif device.type == "mps":
+            self._generators.append(torch.mps._get_default_mps_generator())
+
+    def seeded(self, seed: int) -> _Seeded:
+        """Return the ``with`` block."""
+        return _Seeded(self._generators, seed)
+
+
+class _Seeded:
+    def __init__(self, generators: list[torch.Generator], seed: int) -> None:
+        self._generators = generators
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        _LOCK.acquire()
+        self._states = [generator.get_state() for generator in self._generators]
+        for generator in self._generators:
+            generator.manual_seed(self._seed)
+
+    def __exit__(self, *_error: object) -> None:
+        for generator, state in zip(self._generators, self._states, strict=True):
+            generator.set_state(state)
+        _LOCK.release()

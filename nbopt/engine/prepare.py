@@ -1,0 +1,108 @@
+"""What is checked before a run's first step, so that errors speak of what the user gave."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbopt.data.noise import SPLIT, derive_seed
+from nbopt.data.sources import AnySource, StreamSource, TensorSource, as_source
+from nbopt.data.split import split
+from nbopt.engine.device import fits
+from nbopt.parts.losses import Loss
+from nbopt.words import _
+
+
+def check_model(model: object) -> nn.Module:
+    """Return ``model`` if it can be trained here.
+
+    Raises
+    ------
+    TypeError
+        If it is no torch module.
+    ValueError
+        If it has no parameter to train.
+    """
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise TypeError(_("model is the class {name}, not an instance: write {name}().", name=model.__name__))
+    if not isinstance(model, nn.Module):
+        raise TypeError(_("model must be a torch.nn.Module; got {kind}.", kind=type(model).__name__))
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+        raise ValueError(_("the model has lazy layers that saw no data yet: call it once on a batch first."))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(_("the model has no parameter that requires a gradient: there is nothing to train."))
+    return model
+
+
+def check_optimizer(optimizer: object, model: nn.Module) -> torch.optim.Optimizer | None:
+    """Return the user's own optimizer instance, if it is one; raise ValueError if it trains another model."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return None
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not held <= {id(parameter) for parameter in model.parameters()}:
+        raise ValueError(_("the optimizer given holds parameters that are not this model's."))
+    return optimizer
+
+
+def check_val(val: object) -> None:
+    """Raise ValueError for a ``val`` that is a number but no fraction."""
+    if isinstance(val, (int, float)) and (isinstance(val, bool) or not 0 < val < 1):
+        rule = _("val must be data, None or a fraction of train between 0 and 1")
+        raise ValueError(_("{rule}; got {value!r}.", rule=rule, value=val))
+
+
+def check_seed(seed: object) -> int:
+    """Return ``seed`` if it is a whole number of at least 0; raise ValueError otherwise."""
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise ValueError(_("seed must be a whole number of at least 0; got {value!r}.", value=seed))
+    return int(seed)
+
+
+def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple[AnySource, AnySource | None]:
+    """Turn ``train`` and ``val`` into sources, their tensors on ``device`` if they fit there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no data, empty, or shaped unlike the other.
+    """
+    train_source: AnySource = as_source(train, "train")
+    val_source: AnySource | None = None
+    if isinstance(val, float):
+        train_source, val_source = split(train_source, val, derive_seed(seed, SPLIT))
+    elif val is not None:
+        val_source = as_source(val, "val")
+        _check_alike(train_source, val_source)
+    for source in (train_source, val_source):
+        if isinstance(source, TensorSource) and not fits(2 * source.nbytes(), device):
+            source.stay(device)  # twice: an epoch's gathered copy needs as much again
+        elif source is not None:
+            source.to(device)
+    return train_source, val_source
+
+
+def _check_alike(train: AnySource, val: AnySource) -> None:
+    if isinstance(val, StreamSource) and next(val.batches(0), None) is None:
+        raise ValueError(_("val is empty: it yields no batch."))
+    if not isinstance(train, TensorSource) or not isinstance(val, TensorSource):
+        return
+    shapes = [[tuple(column.shape[1:]) for column in source.columns] for source in (train, val)]
+    if shapes[0] != shapes[1]:
+        given = [", ".join(str(tuple(column.shape)) for column in source.columns) for source in (train, val)]
+        raise ValueError(
+            _("train {train} and val {val} hold samples of different shapes.", train=given[0], val=given[1])
+        )
+
+
+def check_labels(source: AnySource | None, output: torch.Tensor, loss: Loss) -> None:
+    """Check all labels of a source, given one batch's output; raise ValueError, naming their range."""
+    if not isinstance(source, TensorSource) or len(source.columns) != 2:
+        return
+    labels = source.columns[1]
+    scores = isinstance(output, torch.Tensor) and output.ndim in (1, 2)
+    if scores and labels.ndim == 1 and not labels.is_floating_point():
+        present = torch.unique(labels).to(output.device)
+        loss.check(output[:1].expand(len(present), *output.shape[1:]), present)

@@ -1,0 +1,280 @@
+"""Hyperparameters: declared once, where they act, and a run's live values.
+
+A class that does something tunable derives from `Tunable` and declares class attributes::
+
+    class Dropout(Tunable):
+        dropout = Float(0.0, low=0.0, high=0.9, ge=0.0, lt=1.0, label="Dropout")
+
+From that one line come the check of a value, the live control, the journal's entries and the search dimension.
+``low`` to ``high`` is what a control offers; ``ge``, ``gt``, ``lt`` bound what is legal, often wider.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar, overload
+
+from nbopt.names import InvalidHyperparam, unknown
+from nbopt.words import _
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Hyperparam(Generic[T]):
+    """What all kinds of declaration share. Read from an instance, a declaration is the live value.
+
+    Attributes
+    ----------
+    default : T
+        The value when nobody gives one.
+    label, help, group : str
+        What the panel writes beside the control, its tooltip, and the group it stands in.
+    """
+
+    default: T
+    label: str = field(default="", kw_only=True)
+    help: str = field(default="", kw_only=True)
+    group: str = field(default="", kw_only=True)
+    name: str = field(default="", init=False)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if self.name not in ("", name):
+            raise TypeError(f"{self.name!r} is declared again as {name!r}")
+        self.name = name
+
+    # No __set__: the value that `Hyperparams.assign` puts into the instance's dictionary shadows the
+    # declaration, so that the training loop reads a plain attribute.
+    @overload
+    def __get__(self, instance: None, owner: type) -> Hyperparam[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Hyperparam[T] | T:
+        return self if instance is None else self.default
+
+    def check(self, value: Any) -> T:
+        """Return ``value`` in canonical form, or raise `InvalidHyperparam`."""
+        raise NotImplementedError
+
+    def _refuse(self, value: object, rule: str) -> InvalidHyperparam:
+        return InvalidHyperparam(_("{name} must be {rule}; got {value!r}.", name=self.name, rule=rule, value=value))
+
+
+@dataclass(eq=False)
+class Float(Hyperparam[float]):
+    """A real number.
+
+    Attributes
+    ----------
+    low, high : float
+        The range that a control and a search offer.
+    log : bool
+        Whether that range is walked on a log scale.
+    zero : bool
+        Whether a log scale has a true zero below ``low``.
+    ge, gt, lt : float or None
+        Legal values: at least, above, below.
+    """
+
+    low: float = field(kw_only=True)
+    high: float = field(kw_only=True)
+    log: bool = field(default=False, kw_only=True)
+    zero: bool = field(default=False, kw_only=True)
+    ge: float | None = field(default=None, kw_only=True)
+    gt: float | None = field(default=None, kw_only=True)
+    lt: float | None = field(default=None, kw_only=True)
+
+    def check(self, value: Any) -> float:
+        """Return ``value`` as a float, if it is legal."""
+        rule = _rule(_("a finite number"), self.ge, self.gt, self.lt)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise self._refuse(value, rule)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise self._refuse(value, rule) from None
+        if not math.isfinite(number) or not _within(number, self.ge, self.gt, self.lt):
+            raise self._refuse(value, rule)
+        return number + 0.0  # -0.0 becomes 0.0
+
+
+@dataclass(eq=False)
+class Int(Hyperparam[int]):
+    """A whole number; ``powers`` walks the offered range in powers of two."""
+
+    low: int = field(kw_only=True)
+    high: int = field(kw_only=True)
+    powers: bool = field(default=False, kw_only=True)
+    ge: int | None = field(default=None, kw_only=True)
+
+    def check(self, value: Any) -> int:
+        """Return ``value`` as an int, if it is whole and legal."""
+        rule = _rule(_("a whole number"), self.ge, None, None)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise self._refuse(value, rule)
+        try:
+            number = int(value)  # type: ignore[call-overload]
+        except (OverflowError, ValueError):  # infinite, not a number
+            raise self._refuse(value, rule) from None
+        # Counters and sizes end up in 64-bit integers.
+        if number != value or not _within(number, self.ge, None, 2**63):
+            raise self._refuse(value, rule)
+        return int(number)
+
+
+@dataclass(eq=False)
+class Choice(Hyperparam[str]):
+    """One of several names."""
+
+    options: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def check(self, value: Any) -> str:
+        """Return ``value`` if it is an option."""
+        if not isinstance(value, str) or value not in self.options:
+            raise unknown(self.name, value, self.options)
+        return value
+
+
+@dataclass(eq=False)
+class Strategy(Choice):
+    """A choice among `Tunable` classes, each of which may declare hyperparameters of its own."""
+
+    classes: Mapping[str, type[Tunable]] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.options = self.options or tuple(self.classes)
+
+
+@dataclass(eq=False)
+class Flag(Hyperparam[bool]):
+    """On or off."""
+
+    def check(self, value: Any) -> bool:
+        """Return ``value`` as a bool, if it is one."""
+        if type(value).__name__ in ("bool", "bool_"):  # numpy calls its own bool_ or bool
+            return bool(value)
+        raise self._refuse(value, _("True or False"))
+
+
+class Tunable:
+    """Base of everything that declares hyperparameters."""
+
+    @classmethod
+    def declared(cls) -> dict[str, Hyperparam[Any]]:
+        """Return this class's declarations by name, inherited ones first."""
+        found: dict[str, Hyperparam[Any]] = {}
+        for base in reversed(cls.__mro__):
+            found.update({name: item for name, item in vars(base).items() if isinstance(item, Hyperparam)})
+        return found
+
+    def on_change(self, name: str) -> None:
+        """React to a new value of the hyperparameter ``name``, which the attribute already has."""
+
+
+class Hyperparams(Mapping[str, Any]):
+    """A run's live values: a mapping from name to value, with the declarations behind it.
+
+    Holds every declaration the run could use, also those of strategies not chosen now (the momentum of an
+    optimizer that may be swapped in): their values are kept until they are needed. `active` tells which ones act.
+    """
+
+    def __init__(self) -> None:
+        self._specs: dict[str, Hyperparam[Any]] = {}
+        self._values: dict[str, Any] = {}
+        self._bound: list[Tunable] = []
+        self._always: set[str] = set()
+
+    def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
+        """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
+        for item in declarations:
+            specs = [item] if isinstance(item, Hyperparam) else item.declared().values()
+            for spec in specs:
+                self._always.add(spec.name)
+                self._add(spec)
+
+    def _add(self, spec: Hyperparam[Any]) -> None:
+        self._specs[spec.name] = spec
+        self._values[spec.name] = spec.default
+        if isinstance(spec, Strategy):
+            for option in spec.options:
+                for inner in spec.classes[option].declared().values():
+                    if inner.name not in self._specs:
+                        self._add(inner)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            raise unknown(_("hyperparameter"), name, self._specs)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __repr__(self) -> str:
+        active = ", ".join(f"{name}={self[name]!r}" for name in self if name in self.active)
+        return f"Hyperparams({active})"
+
+    def spec(self, name: str) -> Hyperparam[Any]:
+        """Return the declaration of ``name``."""
+        if name not in self._specs:
+            raise unknown(_("hyperparameter"), name, self._specs)
+        return self._specs[name]
+
+    @property
+    def active(self) -> set[str]:
+        """The names that act now: all but those of strategies not chosen."""
+        names = set(self._always)
+        for name, spec in self._specs.items():
+            if isinstance(spec, Strategy):
+                names.update(spec.classes[self._values[name]].declared())
+        return names
+
+    def check(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``changes`` in canonical form; raise `InvalidHyperparam` if any is not legal."""
+        return {name: self.spec(name).check(value) for name, value in changes.items()}
+
+    def assign(self, name: str, value: Any) -> None:
+        """Make a checked ``value`` live in every bound part that declares ``name``. Only a run calls this."""
+        self._values[name] = value
+        for part in self._bound:
+            if name in part.declared():
+                part.__dict__[name] = value
+                part.on_change(name)
+
+    def bind(self, part: Tunable) -> None:
+        """Give ``part`` the live values, now and whenever one changes."""
+        part.__dict__.update({name: self._values[name] for name in part.declared()})
+        self._bound.append(part)
+
+    def unbind(self, part: Tunable) -> None:
+        """Stop telling ``part`` about changes."""
+        self._bound.remove(part)
+
+
+def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:
+    """Return a copy of a declaration with some fields changed: one run's own variant of it."""
+    copy = replace(spec, **changes)
+    copy.name = spec.name
+    return copy
+
+
+def _within(number: float, ge: float | None, gt: float | None, lt: float | None) -> bool:
+    return (ge is None or number >= ge) and (gt is None or number > gt) and (lt is None or number < lt)
+
+
+def _rule(kind: str, ge: float | None, gt: float | None, lt: float | None) -> str:
+    bounds: Iterable[tuple[str, float | None]] = (
+        (_("at least"), ge),
+        (_("above"), gt),
+        (_("below"), lt),
+    )
+    parts = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+    return " ".join([kind, _(" and ").join(parts)]).strip()

@@ -1,0 +1,1 @@
+"""The notebook side: panel, controls, curves and magics. The only folder that imports Jupyter."""

@@ -1,0 +1,112 @@
+"""The bridge between engine and notebook: the only writer of output widgets.
+
+One thread per panel. While the run trains it paints at a capped rate, and only as fast as the browser says it has
+drawn; at rest it sleeps until there is news, then paints once, whoever looks, so that a saved notebook holds the last
+picture.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from nbopt.engine.run import Run
+from nbopt.engine.state import RunState
+from nbopt.notebook.route import keep_frontend_route
+
+FRAME_SECONDS = 0.1
+
+
+class Companion(anywidget.AnyWidget):
+    """The front end's half: answers frames, and sends zooms (companion.js)."""
+
+    _esm = Path(__file__).parent / "companion.js"
+    _css = Path(__file__).parent / "panel.css"
+    frame = traitlets.Int(0).tag(sync=True)
+    charts: Any = traitlets.List().tag(sync=True)
+    labels = traitlets.Dict().tag(sync=True)
+    marks: Any = traitlets.List().tag(sync=True)
+    unit = traitlets.Unicode("step").tag(sync=True)
+
+
+class Bridge:
+    """Paints a run's panel.
+
+    Parameters
+    ----------
+    run : Run
+    paint : callable
+        Brings all widgets up to date; called on the bridge's thread only.
+    complain : callable
+        Shows the text of an exception that painting raised.
+    on_zoom : callable
+        Takes ``{"chart": int, "x": [low, high] or None, "y": [low, high] or None}``, as the browser sent it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        paint: Callable[[], None],
+        complain: Callable[[str], None],
+        on_zoom: Callable[[Any], None],
+    ) -> None:
+        self.companion = Companion()
+        keep_frontend_route(self.companion)
+        self.companion.on_msg(self._hear)
+        self._run = run
+        self._paint = paint
+        self._complain = complain
+        self._on_zoom = on_zoom
+        self._news = threading.Event()
+        self._answered = -1
+        self._sent_at = 0.0
+        self._closed = False
+        run.watch(self._news.set)
+        self._thread = threading.Thread(target=self._work, name=f"nbopt panel {run.name}", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there is something to paint."""
+        self._news.set()
+
+    def close(self) -> None:
+        """Stop painting; the widgets keep their last state."""
+        self._closed = True
+        self._run.unwatch(self._news.set)
+        self._news.set()
+        self._thread.join(timeout=5)
+
+    def _hear(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        match content:
+            case {"frame": int(frame)} if frame <= self.companion.frame:
+                self._answered = max(self._answered, frame)
+                if self._run.state is RunState.RUNNING:  # at rest an answer is no news
+                    self._news.set()
+            case {"zoom": zoom}:
+                self._on_zoom(zoom)
+
+    def _work(self) -> None:
+        while not self._closed:
+            self._news.wait(self._patience())
+            self._news.clear()
+            time.sleep(max(0.0, self._sent_at + FRAME_SECONDS - time.monotonic()))
+            # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
+            if not self._closed and (self._run.state is not RunState.RUNNING or self._answered >= self.companion.frame):
+                self._sent_at = time.monotonic()
+                try:
+                    self._paint()
+                except Exception:  # nobody would see it, and the next frame may go well
+                    self._complain(traceback.format_exc())
+                self.companion.frame += 1
+
+    def _patience(self) -> float | None:
+        """Return how long to wait for news: not at all longer than a frame while somebody watches a run train."""
+        watched = self._run.state is RunState.RUNNING and self._answered >= self.companion.frame
+        return FRAME_SECONDS if watched else None

@@ -1,0 +1,213 @@
+"""Charts: one bqplot figure per quantity, training and validation together, with the marks of the changes.
+
+Every figure has two line marks, whatever the number of curves: in bqplot each mark redraws on each update.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any, NamedTuple
+
+import bqplot
+import ipywidgets as widgets
+import numpy as np
+from numpy.typing import NDArray
+
+from nbopt.record.history import History
+from nbopt.viz.curves import Curve, curve, to_axis
+from nbopt.viz.marks import Mark, brief
+from nbopt.viz.ticks import linear_ticks, log_ticks
+from nbopt.words import _
+
+Span = tuple[float, float]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+# Blue and vermilion of Okabe and Ito's palette (2008), told apart by colour-blind people, on white and on black.
+_TRAIN, _VAL = "#2b8cd6", "#e0701b"
+_MARK = "#999999"
+_TICKS = ".4~g"  # set on every axis: without it one non-finite value kills a figure for good
+_LABELS = 6  # newest change marks that bear their text; the others tell on hovering
+
+
+class View(NamedTuple):
+    """How the charts are looked at: shared by all charts of a panel.
+
+    Attributes
+    ----------
+    axis : {"step", "epoch", "time"}
+    smoothing : float
+    log_y : bool
+    span : (low, high) or None
+        The zoomed range of x; None follows the tail.
+    """
+
+    axis: str = "step"
+    smoothing: float = 0.6
+    log_y: bool = False
+    span: Span | None = None
+
+
+class Chart:
+    """The curves ``name`` and ``val_name`` in one figure."""
+
+    def __init__(self, name: str, title: str) -> None:
+        self.name = name
+        self.zoom_y: Span | None = None
+        self._title = title
+        self._shown: list[tuple[float, str]] = []
+        self._x = bqplot.LinearScale(min=0.0, max=1.0)
+        self._linear, self._log = bqplot.LinearScale(min=0.0, max=1.0), bqplot.LogScale(min=0.1, max=1.0)
+        self._unit = bqplot.LinearScale(min=0.0, max=1.0)
+        self._scale = self._linear
+        self.curves = bqplot.Lines(
+            x=np.zeros((4, 2)),
+            y=np.zeros((4, 2)),
+            scales={"x": self._x, "y": self._linear},
+            colors=[_TRAIN, _VAL, _TRAIN, _VAL],
+            opacities=[0.28, 0.28, 1.0, 1.0],
+            stroke_width=1.8,
+        )
+        self._marks = bqplot.Lines(
+            x=np.zeros((1, 2)),
+            y=np.zeros((1, 2)),
+            scales={"x": self._x, "y": self._unit},
+            colors=[_MARK],
+            line_style="dashed",
+            stroke_width=1,
+        )
+        # Texts beside their mark: to its right, or to its left where the chart ends.
+        self._texts = {align: self._label(align) for align in ("start", "end")}
+        self._axes = [
+            bqplot.Axis(scale=self._x, tick_format=_TICKS, grid_lines="none"),
+            bqplot.Axis(scale=self._linear, orientation="vertical", tick_format=_TICKS, grid_lines="solid"),
+        ]
+        self.figure = bqplot.Figure(
+            marks=[self._marks, self.curves, *self._texts.values()],
+            axes=self._axes,
+            fig_margin={"top": 10, "bottom": 28, "left": 52, "right": 16},
+            animation_duration=0,
+            background_style={"fill": "transparent"},
+            display_toolbar=False,
+            layout=widgets.Layout(width="100%", height="310px", min_width="0"),
+        )
+        self.figure.add_class("nbopt-figure")
+        self._head = widgets.HTML()
+        self._head.add_class("nbopt-chart-head")
+        self.widget = widgets.VBox([self._head, self.figure])
+        self.widget.add_class("nbopt-chart")
+        self.widget.add_class(f"nbopt-chart-{name}")
+
+    def draw(self, history: History, view: View, marks: list[Mark]) -> None:
+        """Bring the figure up to date; called by the bridge alone."""
+        pair = [curve(history, name, view.axis, view.span, view.smoothing) for name in (self.name, f"val_{self.name}")]
+        self._head.value = self._heading(pair)
+        low, high = view.span or _ends([part.x for part in pair])
+        log = view.log_y and _positive(pair)
+        bottom, top = self.zoom_y or _extent([part.y for part in pair], log)
+        self._draw_axes((low, high), (bottom, top), log)
+        lines = [(pair[0].x, pair[0].y), (pair[1].x, pair[1].y)]
+        lines += [(pair[0].smooth_x, pair[0].smooth_y), (pair[1].smooth_x, pair[1].smooth_y)]
+        x, y = _stack(lines, (low, bottom))
+        with self.curves.hold_sync():
+            self.curves.x, self.curves.y = x, y
+        self._draw_marks(history, view, marks, (low, high))
+
+    def _draw_axes(self, x: Span, y: Span, log: bool) -> None:
+        scale = self._log if log else self._linear
+        if self._scale is not scale:
+            self._scale = scale
+            self.curves.scales = {"x": self._x, "y": scale}
+            self._axes[1].scale = scale
+        ticks = linear_ticks(*x, 8), (log_ticks if log else linear_ticks)(*y, 6)
+        for on, (low, high), axis, values in zip((self._x, scale), (x, y), self._axes, ticks, strict=True):
+            with on.hold_sync():
+                on.min, on.max = low, high
+            if axis.tick_values is None or not np.array_equal(axis.tick_values, values):
+                axis.tick_values = np.array(values)
+
+    def _draw_marks(self, history: History, view: View, marks: list[Mark], span: Span) -> None:
+        at = to_axis(history, np.array([mark.step for mark in marks], float), view.axis)
+        shown = [(x, mark.text) for x, mark in zip(at.tolist(), marks, strict=True) if span[0] <= x <= span[1]]
+        if shown != self._shown:
+            self._shown = shown
+            with self._marks.hold_sync():
+                # None: a line of no length, for bqplot cannot draw an empty set of lines.
+                self._marks.x = np.array([[x, x] for x, _text in shown] or [[0.0, 0.0]])
+                self._marks.y = np.tile([0.0, float(bool(shown))], (max(1, len(shown)), 1))
+        self._draw_texts(shown[-_LABELS:], span)
+
+    def _draw_texts(self, shown: list[tuple[float, str]], span: Span) -> None:
+        """Write the newest changes beside their marks, in rows, on the side of the chart that the curves leave free."""
+        high = self.curves.y[2, -1] > (self._scale.min + self._scale.max) / 2
+        rows = [0.04 + 0.07 * k if high else 0.94 - 0.07 * k for k in range(_LABELS)]
+        places = [
+            (x, rows[k], text.split("\n")[0] + (" …" if "\n" in text else "")) for k, (x, text) in enumerate(shown)
+        ]
+        turn = span[0] + 0.7 * (span[1] - span[0])
+        for align, label in self._texts.items():
+            part = [place for place in places if (place[0] > turn) == (align == "end")]
+            x, y, text = zip(*part, strict=True) if part else ((), (), ())
+            if tuple(label.text) != text or not np.array_equal(label.x, x) or not np.array_equal(label.y, y):
+                with label.hold_sync():
+                    label.x, label.y = np.array(x, float), np.array(y, float)
+                    label.text = np.array(text, str)
+
+    def _label(self, align: str) -> Any:
+        return bqplot.Label(
+            x=np.empty(0),
+            y=np.empty(0),
+            text=np.empty(0, str),
+            scales={"x": self._x, "y": self._unit},
+            colors=[_MARK],
+            default_size=11,
+            font_weight="normal",
+            align=align,
+            x_offset=4 if align == "start" else -4,
+        )
+
+    def _heading(self, pair: list[Curve]) -> str:
+        text = f'<span class="nbopt-title">{html.escape(self._title)}</span>'
+        for part, colour, label in zip(pair, (_TRAIN, _VAL), (_("training"), _("validation")), strict=True):
+            if len(part.x):
+                key = f'<span class="nbopt-key" style="--nbopt-colour:{colour}">'
+                text += f"{key}{html.escape(label)} <b>{brief(part.last)}</b></span>"
+        return text
+
+
+def _stack(lines: list[tuple[Floats, Floats]], corner: Span) -> tuple[Singles, Singles]:
+    """Return all x and all y as one array each, short lines prolonged by their last point, which draws nothing.
+
+    Not by NaN: a line that ends in NaN, or holds nothing else, is an error in the browser. float32 halves the message.
+    """
+    width = max(2, *(len(x) for x, _y in lines))  # bqplot takes a single column for one line
+    stacked = np.empty((2, len(lines), width), np.float32)
+    for row, (x, y) in enumerate(lines):
+        known = np.flatnonzero(np.isfinite(y))
+        end = known[-1] + 1 if len(known) else 0
+        last = (x[end - 1], y[end - 1]) if end else corner
+        for axis, values in enumerate((x, y)):
+            stacked[axis, row, :end] = values[:end]
+            stacked[axis, row, end:] = last[axis]
+    return stacked[0], stacked[1]
+
+
+def _extent(arrays: list[Floats], log: bool = False) -> Span:
+    values = np.concatenate(arrays)
+    values = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
+    if not len(values):
+        return (0.1, 1.0) if log else (0.0, 1.0)
+    low, high = float(values.min()), float(values.max())
+    if log:
+        return low / 1.1, high * 1.1
+    margin = 0.03 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _ends(arrays: list[Floats]) -> Span:
+    x = np.concatenate(arrays)
+    return (float(x.min()), float(x.max())) if len(x) > 1 and x.max() > x.min() else (0.0, 1.0)
+
+
+def _positive(pair: list[Curve]) -> bool:
+    return any((part.y > 0).any() for part in pair)

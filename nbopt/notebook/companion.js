@@ -1,0 +1,172 @@
+/* The bridge's other end in the browser, and what must be instant there: read-out under the pointer, box zoom.
+ *
+ * It answers each frame once that has been drawn. A hidden tab draws nothing, a closed one neither: no answer, and the
+ * kernel stops sending. Curves and scales are read from bqplot's own models; nothing is sent twice.
+ */
+
+const KEYS = { "+": 0.5, "=": 0.5, "-": 2 };
+
+function render({ model, el }) {
+  const stop = new AbortController();
+  const on = (target, type, handler, options = {}) =>
+    target.addEventListener(type, handler, { ...options, signal: stop.signal });
+  const answer = () =>
+    requestAnimationFrame(() => {
+      if (!stop.signal.aborted) model.send({ frame: model.get("frame") });
+    });
+  model.on("change:frame", answer);
+  answer();
+  on(document, "visibilitychange", () => document.hidden || answer());
+
+  const attach = () => {
+    const panel = el.closest(".nbopt-panel");
+    const figures = panel ? panel.querySelectorAll(".nbopt-figure") : [];
+    if (!figures.length || ![...figures].every((f) => f.querySelector(".plotarea_background"))) {
+      if (!stop.signal.aborted) requestAnimationFrame(attach);
+      return;
+    }
+    label(panel, model.get("labels"));
+    figures.forEach((figure, index) => watch(figure, index, model, on, panel));
+  };
+  attach();
+  return () => {
+    stop.abort();
+    model.off("change:frame", answer);
+  };
+}
+
+/* ipywidgets gives slider handles no name for a screen reader. */
+function label(panel, labels) {
+  for (const [name, text] of Object.entries(labels)) {
+    for (const input of panel.querySelectorAll(`.nbopt-hp-${name} :is(.noUi-handle, input, select)`)) {
+      input.setAttribute("aria-label", text);
+    }
+  }
+}
+
+function watch(figure, index, model, on, panel) {
+  const tip = panel.ownerDocument.createElement("div");
+  tip.className = "nbopt-tip";
+  const box = panel.ownerDocument.createElement("div");
+  box.className = "nbopt-zoom-box";
+  const hair = panel.ownerDocument.createElement("div");
+  hair.className = "nbopt-hair";
+  figure.style.position = "relative";
+  figure.append(hair, box, tip);
+  figure.tabIndex = 0;
+  figure.setAttribute("role", "img");
+  figure.setAttribute("aria-label", model.get("charts")[index].label);
+
+  let drag = null;
+  const area = () => figure.querySelector(".plotarea_background").getBoundingClientRect();
+  const inside = (event, rect) =>
+    event.clientX >= rect.left && event.clientX <= rect.right && event.clientY >= rect.top && event.clientY <= rect.bottom;
+  const hide = () => [tip, hair].forEach((part) => (part.style.display = "none"));
+  const send = (zoom) => model.send({ zoom: { chart: index, ...zoom } });
+
+  on(figure, "pointermove", async (event) => {
+    const rect = area();
+    if (drag) return stretch(box, figure, drag, event, rect);
+    if (!inside(event, rect)) return hide();
+    const chart = await read(model, index);
+    const x = between(chart.x, (event.clientX - rect.left) / rect.width);
+    show({ tip, hair, figure, rect, event, chart, x, model, names: model.get("charts")[index].names });
+  });
+  on(figure, "pointerleave", hide);
+  on(figure, "pointerdown", (event) => {
+    if (event.button !== 0 || !inside(event, area())) return;
+    drag = { x: event.clientX, y: event.clientY };
+    figure.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    figure.focus({ preventScroll: true });
+    hide();
+  });
+  on(figure, "pointerup", async (event) => {
+    if (!drag) return;
+    const [from, rect] = [drag, area()];
+    drag = null;
+    box.style.display = "none";
+    const [x0, x1] = order(from.x, event.clientX).map((v) => clamp((v - rect.left) / rect.width));
+    const [y0, y1] = order(from.y, event.clientY).map((v) => clamp((v - rect.top) / rect.height));
+    if ((x1 - x0) * rect.width < 5) return;
+    const chart = await read(model, index);
+    const tall = (y1 - y0) * rect.height >= 5;
+    send({ x: [between(chart.x, x0), between(chart.x, x1)], y: tall ? [between(chart.y, 1 - y1), between(chart.y, 1 - y0)] : null });
+  });
+  on(figure, "pointercancel", () => ((drag = null), (box.style.display = "none")));
+  on(figure, "dblclick", () => send({ x: null, y: null }));
+  on(figure, "keydown", async (event) => {
+    const { x } = await read(model, index);
+    const width = x.max - x.min;
+    if (event.key in KEYS) {
+      const middle = (x.min + x.max) / 2;
+      const half = (width * KEYS[event.key]) / 2;
+      send({ x: [middle - half, middle + half], y: null });
+    } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+      const shift = (event.key === "ArrowLeft" ? -width : width) / 4;
+      send({ x: [x.min + shift, x.max + shift], y: null });
+    } else if (event.key === "0" || event.key === "Escape") {
+      send({ x: null, y: null });
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+/* A chart as it stands: its scales, and its curves as bqplot holds them. */
+async function read(model, index) {
+  const lines = await model.widget_manager.get_model(model.get("charts")[index].lines);
+  const scales = lines.get("scales");
+  const range = (scale) => ({ min: scale.get("min"), max: scale.get("max"), log: scale.get("_model_name") === "LogScaleModel" });
+  return { x: range(scales.x), y: range(scales.y), xs: lines.get("x"), ys: lines.get("y") };
+}
+
+function between({ min, max, log }, part) {
+  return log ? Math.exp(Math.log(min) + part * (Math.log(max) - Math.log(min))) : min + part * (max - min);
+}
+
+function show({ tip, hair, figure, rect, event, chart, x, model, names }) {
+  const outer = figure.getBoundingClientRect();
+  const unit = model.get("unit");
+  const rows = [`${unit} ${unit === "step" ? Math.round(x) : short(x)}`];
+  names.forEach((name, row) => {
+    const found = nearest(chart.xs[row + 2], chart.ys[row + 2], x);
+    if (found !== null) rows.push(`${name} ${short(found)}`);
+  });
+  const reach = (6 / rect.width) * (chart.x.max - chart.x.min);
+  for (const mark of model.get("marks")) if (Math.abs(mark.x - x) <= reach) rows.push(mark.text);
+  tip.textContent = rows.join("\n");
+  tip.style.display = hair.style.display = "block";
+  const left = event.clientX - outer.left;
+  hair.style.left = `${left}px`;
+  hair.style.top = `${rect.top - outer.top}px`;
+  hair.style.height = `${rect.height}px`;
+  const flip = left > outer.width / 2;
+  tip.style.left = flip ? "auto" : `${left + 12}px`;
+  tip.style.right = flip ? `${outer.width - left + 12}px` : "auto";
+  tip.style.top = `${rect.top - outer.top + 6}px`;
+}
+
+function nearest(xs, ys, x) {
+  let best = null;
+  let distance = Infinity;
+  for (let k = 0; xs && k < xs.length; k++) {
+    const d = Math.abs(xs[k] - x);
+    if (d < distance && Number.isFinite(ys[k])) [best, distance] = [ys[k], d];
+  }
+  return best;
+}
+
+function stretch(box, figure, from, event, rect) {
+  const outer = figure.getBoundingClientRect();
+  const [x0, x1] = order(from.x, event.clientX).map((v) => Math.min(Math.max(v, rect.left), rect.right) - outer.left);
+  let [y0, y1] = order(from.y, event.clientY).map((v) => Math.min(Math.max(v, rect.top), rect.bottom) - outer.top);
+  if (y1 - y0 < 5) [y0, y1] = [rect.top - outer.top, rect.bottom - outer.top];
+  Object.assign(box.style, { display: "block", left: `${x0}px`, top: `${y0}px`, width: `${x1 - x0}px`, height: `${y1 - y0}px` });
+}
+
+const order = (a, b) => (a < b ? [a, b] : [b, a]);
+const clamp = (v) => Math.min(1, Math.max(0, v));
+const short = (v) => String(Number(v.toPrecision(4)));
+
+export default { render };

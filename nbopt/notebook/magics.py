@@ -1,0 +1,83 @@
+"""``%nbopt``: help, the list of runs, demos. Imports neither torch nor a widget before it is used."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from nbopt.names import InvalidHyperparam, unknown
+from nbopt.notebook.demos import DEMOS
+from nbopt.words import _
+
+_HELP = """\
+nbopt: tune a training run while it runs.
+
+  import nbopt
+  run = nbopt.Run(model, train=(X, y), val=0.2, metrics=["accuracy"])
+  run                      the live panel, as the last line of a cell
+  run.start()  run.pause()  run.resume()  run.step()  run.stop()
+  run.set(lr=3e-4)         from code, at the next step
+
+  %nbopt                   this help, and the runs of this kernel
+  %nbopt demo NAME         a ready panel on real data: {demos}
+"""
+
+
+def load(ipython: Any) -> None:
+    """Register the magics."""
+    ipython.register_magic_function(nbopt, "line", "nbopt")
+
+
+def unload(ipython: Any) -> None:
+    """Take the magics away; runs and panels go on."""
+    ipython.magics_manager.magics["line"].pop("nbopt", None)
+
+
+def nbopt(line: str) -> None:
+    """``%nbopt``: short help and the list of runs; ``%nbopt demo NAME``: a ready panel on real data."""
+    words = line.split()
+    try:
+        match words:
+            case []:
+                _write(_(_HELP, demos=", ".join(DEMOS)) + _runs())
+            case ["demo"]:
+                _write(_("Demos: {names}.", names=", ".join(DEMOS)) + "\n")
+            case ["demo", name]:
+                _demo(name)
+            case ["demo", *_rest]:
+                _write(_("%nbopt demo takes one name; got {count}.", count=len(words) - 1) + "\n")
+            case [command, *_rest]:
+                raise unknown(_("command"), command, ["demo"])
+    except InvalidHyperparam as error:
+        _write(f"{error}\n")
+
+
+def _demo(name: str) -> None:
+    from IPython.core.getipython import get_ipython
+
+    if name not in DEMOS:
+        raise unknown(_("demo"), name, DEMOS)
+    ipython = get_ipython()
+    assert ipython is not None  # magics run in one
+    ipython.set_next_input(f"# %nbopt demo {name}\n{DEMOS[name]}", replace=True)
+    ipython.run_cell(DEMOS[name])  # type: ignore[no-untyped-call]
+
+
+def _runs() -> str:
+    """List the runs of this process; none can be there before the engine is imported."""
+    module = sys.modules.get("nbopt.engine.run")
+    runs = module.live_runs() if module else []
+    if not runs:
+        return "\n" + _("No runs in this kernel yet.") + "\n"
+    rows = [
+        (run.name, run.state.value, f"{run.epoch}/{run.hyperparams['epochs']}", f"{run.step_count:,}") for run in runs
+    ]
+    table = [(_("run"), _("state"), _("epoch"), _("step")), *rows]
+    widths = [max(len(row[k]) for row in table) for k in range(4)]
+    return "\n" + "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in table
+    )
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)

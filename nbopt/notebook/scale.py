@@ -1,0 +1,51 @@
+"""The values that a control walks through, from a declaration."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from typing import Any
+
+from nbopt.hyperparams import Float, Hyperparam, Int
+
+# Preferred numbers, ten to a decade (series R"10 of ISO 3): every stop of a log scale is a number one can say.
+_DECADE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+_STOPS = 100
+
+
+def stops(spec: Hyperparam[Any], value: Any) -> list[Any]:
+    """Return the values a slider offers, in order; ``value`` is one of them, wherever it lies.
+
+    Parameters
+    ----------
+    spec : Float or Int
+    value : float or int
+        The live value.
+    """
+    offered = _offered(spec)
+    if value not in offered:
+        bisect.insort(offered, value)
+    return offered
+
+
+def _offered(spec: Hyperparam[Any]) -> list[Any]:
+    if isinstance(spec, Float):
+        return _log(spec) if spec.log else _linear(spec)
+    assert isinstance(spec, Int)
+    if spec.powers:
+        return [2**k for k in range(spec.low.bit_length() - 1, spec.high.bit_length())]
+    step = max(1, (spec.high - spec.low) // _STOPS)
+    return [*range(spec.low, spec.high, step), spec.high]
+
+
+def _log(spec: Float) -> list[float]:
+    decades = range(math.floor(math.log10(spec.low)), math.floor(math.log10(spec.high)) + 1)
+    values = [float(f"{mantissa}e{decade}") for decade in decades for mantissa in _DECADE]
+    return [0.0] * spec.zero + [value for value in values if spec.low <= value <= spec.high]
+
+
+def _linear(spec: Float) -> list[float]:
+    step = 10.0 ** math.floor(math.log10((spec.high - spec.low) / _STOPS) + 0.5)
+    count = int((spec.high - spec.low) / step + 1e-9)
+    values = [round(spec.low + k * step, 10) for k in range(count + 1)]
+    return values if math.isclose(values[-1], spec.high) else [*values, spec.high]

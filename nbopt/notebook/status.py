@@ -1,0 +1,119 @@
+"""The panel's words: what state the run is in, at a glance."""
+
+from __future__ import annotations
+
+import html
+import traceback
+
+from nbopt.engine.device import describe, memory_in_use
+from nbopt.engine.run import Run
+from nbopt.engine.state import RunState
+from nbopt.record.journal import Entry
+from nbopt.viz.marks import brief, number
+from nbopt.words import _
+
+_STATES = {
+    RunState.CREATED: _("Ready"),
+    RunState.RUNNING: _("Training"),
+    RunState.PAUSED: _("Paused"),
+    RunState.FINISHED: _("Finished"),
+    RunState.STOPPED: _("Stopped"),
+    RunState.FAILED: _("Failed"),
+}
+_JOURNAL_LINES = 50
+
+
+def status_line(run: Run) -> str:
+    """Return the line beside the buttons, as HTML."""
+    facts = [
+        (_("epoch"), f"{run.epoch} / {run.hyperparams['epochs']}"),
+        (_("step"), f"{run.step_count:,}"),
+    ]
+    if run.state is RunState.RUNNING:
+        if run.steps_per_second:
+            facts.append(
+                (
+                    _("steps/s"),
+                    f"{run.steps_per_second:,.0f}" if run.steps_per_second >= 10 else f"{run.steps_per_second:.2g}",
+                )
+            )
+        if run.seconds_left is not None:
+            facts.append((_("left"), duration(run.seconds_left)))
+    stopping = run.stopping
+    if stopping is not None and stopping.best_step is not None:
+        facts.append((_("best val loss"), f"{brief(stopping.best)} @ {stopping.best_step:,}"))
+        if stopping.early_stopping:
+            facts.append((_("patience left"), f"{stopping.left} / {stopping.patience}"))
+    cells = "".join(
+        f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts
+    )
+    state = run.state.value
+    pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(_STATES[run.state])}</span>'
+    share = min(1.0, run.progress / run.hyperparams["epochs"])
+    bar = f'<div class="nbopt-progress"><div style="width:{100 * share:.1f}%"></div></div>'
+    return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
+
+
+def end_line(run: Run) -> str:
+    """Return what the run came to, as HTML; "" while there is nothing to say."""
+    if run.state is RunState.FAILED or not run.end_reason:
+        return ""
+    restored = run.journal[-1].name == "finished" and len(run.journal) > 1 and run.journal[-2].name == "restore_best"
+    tail = (
+        _(" The model has its best weights back, those of step {step}.", step=run.journal[-2].new) if restored else ""
+    )
+    text = run.end_reason[:1].upper() + run.end_reason[1:] + "." + tail
+    return f'<div class="nbopt-note">{html.escape(text)}</div>'
+
+
+def error_box(run: Run) -> str:
+    """Return the run's error with what to do next, as HTML; "" if there is none."""
+    error = run.error
+    if run.state is not RunState.FAILED or error is None:
+        return ""
+    notes = "".join(f"<div>{html.escape(note)}</div>" for note in getattr(error, "__notes__", []))
+    trace = html.escape("".join(traceback.format_exception(error)))
+    advice = _(
+        "Nothing is lost: put it right in a cell or change a control, then press Start to go on from step {step}.",
+        step=run.step_count,
+    )
+    return (
+        f'<div class="nbopt-error" role="alert"><b>{html.escape(type(error).__name__)}</b>: {html.escape(str(error))}'
+        f"{notes}<div>{html.escape(advice)}</div><details><summary>{html.escape(_('Traceback'))}</summary>"
+        f"<pre>{trace}</pre></details></div>"
+    )
+
+
+def device_line(run: Run) -> str:
+    """Return where the run trains and why, as HTML."""
+    device = run.device
+    memory = memory_in_use(device.torch)
+    parts = [describe(device.torch), device.reason]
+    if memory is not None:
+        parts.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))
+    return f'<span class="nbopt-device">{html.escape(" · ".join(parts))}</span>'
+
+
+def journal_list(run: Run) -> str:
+    """Return the newest lines of the journal, newest first, as a folded HTML list."""
+    entries = list(run.journal)
+    rows = "".join(
+        f"<tr><td>{entry.step:,}</td><td>{html.escape(_sentence(entry))}</td><td>{html.escape(entry.source)}</td></tr>"
+        for entry in reversed(entries[-_JOURNAL_LINES:])
+    )
+    head = "".join(f"<th>{html.escape(word)}</th>" for word in (_("step"), _("what"), _("by")))
+    title = html.escape(_("Journal ({count})", count=len(entries)))
+    return f'<details class="nbopt-journal"><summary>{title}</summary><table><tr>{head}</tr>{rows}</table></details>'
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as m:ss or h:mm:ss."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _sentence(entry: Entry) -> str:
+    if entry.kind == "change":
+        return f"{entry.name} {number(entry.old)} → {number(entry.new)}"
+    return entry.name if entry.new is None else f"{entry.name}: {entry.new}"

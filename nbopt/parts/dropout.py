@@ -1,0 +1,52 @@
+"""Dropout as a live hyperparameter of a model that has such layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from nbopt.hyperparams import Float, Tunable
+from nbopt.words import _
+
+
+class Dropout(Tunable):
+    """Sets the dropout probability of every layer that has one (Srivastava et al. 2014).
+
+    Until a value is given, each layer keeps its own; the control then shows the largest.
+    """
+
+    dropout = Float(
+        0.0,
+        low=0.0,
+        high=0.9,
+        ge=0.0,
+        lt=1.0,
+        label="Dropout",
+        group=_("Regularization"),
+        help=_("Probability with which a unit is left out of a training step."),
+    )
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = _layers(model)
+
+    def on_change(self, name: str) -> None:
+        """Give every layer the new probability."""
+        for layer, attribute in self._layers:
+            setattr(layer, attribute, self.dropout)
+
+
+def own_dropout(model: nn.Module) -> float | None:
+    """Return the largest dropout probability among the model's layers, or None where it has no such layer."""
+    return max((float(getattr(layer, attribute)) for layer, attribute in _layers(model)), default=None)
+
+
+def _layers(model: nn.Module) -> list[tuple[Any, str]]:
+    found: list[tuple[Any, str]] = []
+    for module in model.modules():
+        if isinstance(module, _DropoutNd):
+            found.append((module, "p"))
+        elif isinstance(module, nn.MultiheadAttention) or (isinstance(module, nn.RNNBase) and module.num_layers > 1):
+            found.append((module, "dropout"))
+    return found

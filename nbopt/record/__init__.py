@@ -1,0 +1,1 @@
+"""What a run leaves behind: its journal of changes and its history of measurements."""

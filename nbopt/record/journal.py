@@ -1,0 +1,75 @@
+"""The journal: every change and event of a run, in order. Panel, curves and replay derive from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, overload
+
+
+class Entry(NamedTuple):
+    """One line of the journal.
+
+    Attributes
+    ----------
+    step : int
+        Steps completed when it happened; a changed value acts from the step of this number (from 0) on.
+    name : str
+        The hyperparameter changed, or the event: ``start``, ``step``, ``resume``, ``pause``, ``stopped``,
+        ``finished``, ``failed``, ``restore_best``.
+    old, new : Any
+        Values before and after; for an event, ``new`` is its detail or None.
+    source : str
+        Who asked: ``code``, ``panel``, ``run``, ...
+    time : float
+        Seconds since the epoch.
+    kind : str
+        ``change`` or ``event``.
+    """
+
+    step: int
+    name: str
+    old: Any
+    new: Any
+    source: str
+    time: float
+    kind: str
+
+
+class Journal(Sequence[Entry]):
+    """Append-only sequence of entries; one thread appends, any thread reads."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+
+    def change(self, step: int, name: str, old: Any, new: Any, source: str) -> Entry:
+        """Append an applied change."""
+        return self._append(Entry(step, name, old, new, source, time.time(), "change"))
+
+    def event(self, step: int, name: str, detail: Any = None, source: str = "run") -> Entry:
+        """Append an event."""
+        return self._append(Entry(step, name, None, detail, source, time.time(), "event"))
+
+    def changes(self) -> list[Entry]:
+        """Return the applied changes, without the events."""
+        return [entry for entry in self if entry.kind == "change"]
+
+    def _append(self, entry: Entry) -> Entry:
+        self._entries.append(entry)
+        return entry
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        return self._entries[index]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries[:])
+
+    def __repr__(self) -> str:
+        return f"Journal({len(self)} entries)"

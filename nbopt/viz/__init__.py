@@ -1,0 +1,1 @@
+"""Plain data for every picture: named tuples of arrays and texts, no drawing."""

@@ -1,0 +1,131 @@
+"""Curves cut to what a screen can show.
+
+A series of any length becomes a few hundred buckets of equal size, a power of two, so that buckets stay put while a
+run grows: only the last one changes, and the picture does not flicker.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbopt.record.history import History
+
+Array = NDArray[np.float64]
+
+_BUCKETS = 400
+
+
+class Curve(NamedTuple):
+    """One measured quantity, as drawn.
+
+    Attributes
+    ----------
+    name : str
+    x, y : ndarray
+        The raw line; where several values share a bucket, its lowest and highest.
+    smooth_x, smooth_y : ndarray
+        The smoothed line, one point per bucket.
+    last : float
+        The newest value, unsmoothed; NaN if there is none.
+    """
+
+    name: str
+    x: Array
+    y: Array
+    smooth_x: Array
+    smooth_y: Array
+    last: float
+
+
+def curve(
+    history: History,
+    name: str,
+    axis: str = "step",
+    span: tuple[float, float] | None = None,
+    smoothing: float = 0.0,
+) -> Curve:
+    """Cut the series ``name`` to its visible part and to screen resolution.
+
+    Parameters
+    ----------
+    axis : {"step", "epoch", "time"}
+        Unit of x: steps, epochs or seconds trained.
+    span : (low, high), optional
+        The visible range of x; all of it if None.
+    smoothing : float
+        Factor of the exponential moving average, in [0, 1).
+    """
+    if name not in history:
+        empty = np.empty(0)
+        return Curve(name, empty, empty, empty, empty, np.nan)
+    steps, values = history[name]
+    start, stop = 0, len(steps)
+    if span is not None:
+        low, high = from_axis(history, np.array(span, float), axis)
+        # Whole numbers: a float key would turn the whole column into floats first.
+        start = max(0, int(np.searchsorted(steps, math.floor(low))) - 1)
+        stop = min(stop, int(np.searchsorted(steps, math.ceil(high), side="right")) + 1)
+    size = _power_of_two((stop - start) / _BUCKETS)
+    start -= start % size  # so that panning does not regroup
+    buckets = history.buckets(name, start, stop, size)
+    middle = np.minimum(start + size // 2 + size * np.arange(len(buckets.mean)), len(steps) - 1)
+    x = to_axis(history, steps[middle], axis)
+    # The unit is a stretch of steps, the same for every curve: one measured once an epoch is not made to lag behind
+    # one measured every step.
+    unit = _power_of_two((int(steps[stop - 1]) - int(steps[start])) / _BUCKETS)
+    smooth = smoothed(buckets.mean, smoothing, np.diff(steps[middle], prepend=steps[middle[:1]]) / unit)
+    last = float(values[-1])
+    if size == 1:
+        return Curve(name, x, buckets.mean, x, smooth, last)
+    raw = np.empty(2 * len(x))
+    raw[0::2], raw[1::2] = buckets.low, buckets.high
+    return Curve(name, np.repeat(x, 2), raw, x, smooth, last)
+
+
+def smoothed(values: Array, factor: float, distances: Array) -> Array:
+    """Return the exponential moving average, corrected for its start (as Adam's means are); gaps are skipped.
+
+    ``m_t = f m_{t-1} + (1 - f) y_t`` with ``f = factor ** distance``, over its own sum of weights.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+    factor : float
+        In [0, 1); 0 smooths nothing.
+    distances : ndarray, shape (n,)
+        From each point to the one before it, in units of the stretch that ``factor`` is meant for.
+    """
+    if not factor:
+        return values
+    result, mean, weight = [], 0.0, 0.0
+    for value, keep in zip(values.tolist(), np.power(factor, np.maximum(distances, 1e-9)).tolist(), strict=True):
+        if value == value:
+            mean = keep * mean + (1 - keep) * value
+            weight = keep * weight + (1 - keep)
+        result.append(mean / weight if weight and value == value else np.nan)
+    return np.array(result)
+
+
+def to_axis(history: History, steps: NDArray[np.int64] | Array, axis: str) -> Array:
+    """Turn step numbers into the unit of ``axis``."""
+    if axis == "step" or f"_{axis}" not in history:
+        return steps.astype(float)
+    at, clock = history[f"_{axis}"]
+    return np.interp(steps, at, clock)
+
+
+def from_axis(history: History, x: Array, axis: str) -> Array:
+    """Turn values in the unit of ``axis`` into step numbers."""
+    if axis == "step" or f"_{axis}" not in history:
+        return x
+    at, clock = history[f"_{axis}"]
+    steps: Array = np.interp(x, clock, at.astype(float))
+    return steps
+
+
+def _power_of_two(least: float) -> int:
+    return 1 << max(0, math.ceil(math.log2(least))) if least > 0 else 1

@@ -1,0 +1,159 @@
+"""A real JupyterLab server and a real browser on one notebook, for the tests here and for taking screenshots."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from playwright.sync_api import Page
+
+TOKEN = "test"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# What the host prints without nbopt being there.
+FOREIGN = ("favicon", "Unsatisfied version", "ERR_CONNECTION", "kernelspecs", "/lsp/")
+
+
+def browser_path() -> str | None:
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+class Lab:
+    """A JupyterLab server in a folder of its own, with settings of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "notebooks"
+        self.root.mkdir(parents=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+            environment[name] = str(folder / name.lower())
+        for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"):
+            environment[name] = str(folder / name.lower())
+        self.settings = Path(environment["JUPYTERLAB_SETTINGS_DIR"])
+        self._log = open(folder / "server.log", "w")
+        self._process = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser",
+                "--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0",
+                f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.root}",
+                "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            env=environment, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        wait_until(self._answers, 60, f"the server did not start: {folder / 'server.log'}")
+
+    def _answers(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the server ended: {self._log.name}")
+        try:
+            urllib.request.urlopen(f"{self.url}/api/status?token={TOKEN}", timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+    def set_theme(self, dark: bool) -> None:
+        folder = self.settings / "@jupyterlab" / "apputils-extension"
+        folder.mkdir(parents=True, exist_ok=True)
+        theme = "JupyterLab Dark" if dark else "JupyterLab Light"
+        (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=30)
+        self._log.close()
+
+
+class Notebook:
+    """A page that shows one notebook with a live kernel."""
+
+    def __init__(self, lab: Lab, page: Page, name: str, cells: list[str]) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        page.on(
+            "console",
+            lambda message: message.type == "error" and self._note(f"{message.text} {message.location}"),
+        )
+        page.on("pageerror", lambda error: self._note(str(error)))
+        self._path = lab.root / f"{name}.ipynb"
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        nbformat.write(notebook, self._path)
+        self._url = f"{lab.url}/doc/tree/{name}.ipynb?token={TOKEN}&reset"
+        self.open()
+
+    def _note(self, text: str) -> None:
+        if not any(word in text for word in FOREIGN):
+            self.problems.append(text)
+
+    def open(self) -> None:
+        """Load the page and wait for an idle kernel."""
+        self.page.goto(self._url)
+        self.page.wait_for_function(
+            """() => {
+                const app = window.jupyterapp;
+                const doc = app && [...app.shell.widgets('main')].find(w => w.sessionContext);
+                window.context = doc && doc.sessionContext;
+                return window.context?.session?.kernel?.status === 'idle';
+            }""",
+            timeout=60_000,
+        )
+
+    def run_all(self) -> None:
+        """Run all cells and wait until they are done."""
+        self.command("notebook:run-all-cells")
+
+    def command(self, name: str) -> None:
+        self.page.evaluate("name => window.jupyterapp.commands.execute(name)", name)
+
+    def ask(self, code: str) -> Any:
+        """Run code in the kernel beside the notebook's cells; return the JSON value it prints."""
+        text = self.page.evaluate(
+            """async code => {
+                const future = window.context.session.kernel.requestExecute({code, store_history: false});
+                let text = '';
+                future.onIOPub = m => {
+                    if (m.header.msg_type === 'stream') text += m.content.text;
+                    if (m.header.msg_type === 'error') text += m.content.traceback.join('\\n');
+                };
+                await future.done;
+                return text;
+            }""",
+            f"import json as _json\nprint(_json.dumps({code}))",
+        )
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise AssertionError(text) from None
+
+    def wait_for(self, code: str, seconds: float = 30) -> Any:
+        """Ask until the answer is true; return it."""
+        return wait_until(lambda: self.ask(code), seconds, f"never true: {code}")
+
+    def close(self) -> None:
+        self.page.evaluate("() => window.context.shutdown()")
+        self.page.close()
+
+
+def wait_until(condition: Any, seconds: float, message: str) -> Any:
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(message)
+        time.sleep(0.05)
+    return result

@@ -1,0 +1,257 @@
+"""The panel, in a real JupyterLab: what a person does with mouse and keyboard, read back from Python."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+DIGITS = """
+%load_ext nbopt
+import nbopt, torch
+from sklearn.datasets import load_digits
+from torch import nn
+X, y = load_digits(return_X_y=True)
+def make(**settings):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 10))
+    return nbopt.Run(model, train=(X / 16, y), val=0.2, metrics=["accuracy"], **{"epochs": 100_000, **settings})
+"""
+
+
+CURVES = 4  # training and validation, raw and smoothed
+
+
+def applied_step(notebook, name: str) -> int:
+    """Wait for the badge of a control and return the step it names."""
+    badge = notebook.page.locator(f".nbopt-hp-{name} .nbopt-applied").first
+    badge.wait_for()
+    return int(re.search(r"\d+", badge.inner_text()).group())
+
+
+def wait_for_text(notebook, selector: str, text: str) -> None:
+    notebook.page.locator(selector, has_text=text).first.wait_for()
+
+
+def curve_paths(notebook) -> list[str]:
+    paths = notebook.page.locator(".nbopt-chart-loss path.line")
+    return [path or "" for path in paths.evaluate_all("paths => paths.map(path => path.getAttribute('d'))")]
+
+
+def drag(page, handle, dx: float) -> None:
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + dx, y, steps=8)
+    page.mouse.up()
+
+
+def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_names(notebook):
+    book = notebook(DIGITS, "run = make()\nrun")
+    book.run_all()
+    page = book.page
+    page.locator(".nbopt-panel").wait_for()
+
+    # One step makes the optimizer; from then on it notes the rate of every step it does.
+    page.locator(".nbopt-step").click()
+    book.wait_for("run.step_count == 1 and run.state.name == 'PAUSED'")
+    book.ask("[globals().update(rates=[run.optimizer.param_groups[0]['lr']]), "
+             "run.optimizer.register_step_pre_hook(lambda o, a, k: rates.append(o.param_groups[0]['lr'])), 1][-1]")  # fmt: skip
+    page.locator(".nbopt-start").click()
+    book.wait_for("run.step_count > 60")
+    before = curve_paths(book)
+
+    handle = page.locator(".nbopt-hp-lr .noUi-handle")
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    by_key = applied_step(book, "lr")
+    assert book.wait_for(f"len(rates) > {by_key} and rates[{by_key} - 1 : {by_key} + 1]") == [0.001, 0.0012]
+
+    drag(page, handle, -60)
+    book.wait_for("run.hyperparams['lr'] < 1e-3")
+    book.wait_for("len(run.journal.changes()) == 2")
+    new = book.ask("run.hyperparams['lr']")
+    change = book.ask("list(run.journal.changes()[-1][:5])")
+    assert change[1:] == ["lr", 0.0012, new, "panel"]
+    wait_for_text(book, ".nbopt-hp-lr .nbopt-applied", str(change[0]))
+    assert book.wait_for(f"len(rates) > {change[0]} and rates[{change[0]} - 1 : {change[0]} + 1]") == [0.0012, new]
+
+    book.wait_for(f"run.step_count > {change[0]} + 60")
+    wait_for_text(book, ".nbopt-chart-loss text", "lr 0.001 → 0.0012")
+    after = curve_paths(book)
+    assert before[-CURVES:] != after[-CURVES:]
+    assert len(after) == CURVES + 2  # one dashed line for each change
+
+    page.locator(".nbopt-pause").click()
+    wait_for_text(book, ".nbopt-state", "Paused")
+    at_rest = book.ask("run.step_count")
+    page.locator(".nbopt-step").click()
+    book.wait_for(f"run.step_count == {at_rest + 1} and run.state.name == 'PAUSED'")
+    page.locator(".nbopt-start").click()
+    book.wait_for(f"run.step_count > {at_rest + 20}")
+    page.locator(".nbopt-stop").click()
+    wait_for_text(book, ".nbopt-state", "Stopped")
+    assert book.ask("run.state.name") == "STOPPED"
+    assert book.problems == []
+
+
+def test_controls_and_buttons_are_heard_while_a_cell_runs(notebook):
+    book = notebook(DIGITS, "run = make()\nrun", "run.start()")
+    book.run_all()
+    page = book.page
+    book.wait_for("run.step_count > 10")
+    # The cell ends only once both were heard: the slider and the button, in this order.
+    busy = (
+        "import time\n"
+        "end = time.monotonic() + 60\n"
+        "while run.hyperparams['lr'] == 1e-3 and time.monotonic() < end: time.sleep(0.01)\n"
+        "heard = run.hyperparams['lr']\n"
+        "while run.state.name == 'RUNNING' and time.monotonic() < end: time.sleep(0.01)\n"
+        "in_time = time.monotonic() < end"
+    )
+    page.evaluate("code => { window.cell = window.context.session.kernel.requestExecute({code}); }", busy)
+    page.wait_for_function("() => window.context.session.kernel.status === 'busy'")
+    page.locator(".nbopt-hp-lr .noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    applied_step(book, "lr")
+    page.locator(".nbopt-pause").click()
+    wait_for_text(book, ".nbopt-state", "Paused")
+    page.evaluate("() => window.cell.done")
+    assert book.ask("[heard, in_time]") == [0.0012, True]
+    assert book.problems == []
+
+
+def test_two_panels_of_one_run_stay_in_step_and_two_runs_never_meet(notebook):
+    book = notebook(DIGITS, "run = make()\nrun", "run", "other = make()\nother")
+    book.run_all()
+    page = book.page
+    panels = page.locator(".nbopt-panel")
+    panels.nth(2).wait_for()
+    box = panels.nth(0).locator(".nbopt-hp-weight_decay input")
+    box.fill("0.01")
+    box.press("Enter")
+    panels.nth(1).locator(".nbopt-hp-weight_decay .nbopt-applied").wait_for()
+    assert panels.nth(1).locator(".nbopt-hp-weight_decay input").input_value() == "0.01"
+    panels.nth(1).locator(".nbopt-start").click()
+    book.wait_for("run.step_count > 5")
+    panels.nth(0).locator(".nbopt-pause").click()
+    for index in (0, 1):
+        panels.nth(index).locator(".nbopt-state", has_text="Paused").wait_for()
+    assert panels.nth(2).locator(".nbopt-state").inner_text() == "Ready"
+    assert book.ask("[other.hyperparams['weight_decay'], other.step_count, len(other.journal)]") == [0.0, 0, 0]
+    assert book.problems == []
+
+
+def test_an_illegal_value_is_refused_in_words_and_a_legal_one_widens_the_control(notebook):
+    book = notebook(DIGITS, "run = make()\nrun")
+    book.run_all()
+    page = book.page
+    box = page.locator(".nbopt-hp-lr input")
+    for text in ("-1", "nan", "fast"):
+        box.fill(text)
+        box.press("Enter")
+        wait_for_text(book, ".nbopt-hp-lr .nbopt-problem", text)
+    assert book.ask("[run.hyperparams['lr'], len(run.journal)]") == [0.001, 0]
+    box.fill("25")
+    box.press("Enter")
+    applied_step(book, "lr")
+    assert book.ask("run.hyperparams['lr']") == 25
+    assert page.locator(".nbopt-hp-lr .nbopt-problem").count() == 0
+    page.locator(".nbopt-hp-lr .noUi-handle").focus()
+    page.keyboard.press("ArrowLeft")  # one stop below the new end of the scale: the offered range's own end
+    book.wait_for("run.hyperparams['lr'] == 1")
+    assert book.problems == []
+
+
+def test_an_optimizer_swapped_in_the_panel_brings_its_own_controls(notebook):
+    book = notebook(DIGITS, "run = make()\nrun", "run.step(3)")
+    book.run_all()
+    page = book.page
+    assert not page.locator(".nbopt-hp-momentum").is_visible()
+    page.locator(".nbopt-hp-optimizer select").select_option("sgd")
+    page.locator(".nbopt-hp-momentum").wait_for()
+    assert not page.locator(".nbopt-hp-beta1").is_visible()
+    assert book.ask("type(run.optimizer).__name__") == "SGD"
+    page.locator(".nbopt-hp-nesterov input").check()
+    book.wait_for("run.hyperparams['nesterov']")
+    assert book.problems == []
+
+
+def test_an_exception_of_the_model_stands_in_the_panel_and_the_run_goes_on_once_it_is_put_right(notebook):
+    broken = (
+        "broken = False\n"
+        "class Net(nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        if broken: raise RuntimeError('<b>tired</b> of this')\n"
+        "        return super().forward(x)\n"
+        "run = nbopt.Run(Net(64, 10), train=(X / 16, y), epochs=100_000)\nrun"
+    )
+    book = notebook(DIGITS, broken, "run.start()")
+    book.run_all()
+    page = book.page
+    book.wait_for("run.step_count > 5")
+    book.ask("globals().update(broken=True)")
+    wait_for_text(book, ".nbopt-error", "<b>tired</b> of this")  # as text: never as HTML
+    assert book.ask("run.state.name") == "FAILED"
+    failed_at = book.ask("run.step_count")
+    book.ask("globals().update(broken=False)")
+    page.locator(".nbopt-start").click()
+    book.wait_for(f"run.step_count > {failed_at} and run.state.name == 'RUNNING'")
+    page.locator(".nbopt-error").wait_for(state="detached")
+    assert book.problems == []
+
+
+def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
+    book = notebook(DIGITS, "run = make()\nrun", "run.start()")
+    book.run_all()
+    page = book.page
+    book.wait_for("run.step_count > 200")
+    figure = page.locator(".nbopt-figure").first
+    figure.scroll_into_view_if_needed()
+    box = figure.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 60)
+    page.locator(".nbopt-tip", has_text="training").first.wait_for()  # the read-out under the pointer
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 200, steps=5)
+    page.mouse.up()
+    span = "(lambda p: p.charts[0]._x)(__import__('nbopt.notebook.panel', fromlist=['x']).panel_of(run))"
+    book.wait_for(f"{span}.min > 20")
+    zoomed = book.ask(f"[{span}.min, {span}.max]")
+    step = book.ask("run.step_count")
+    book.wait_for(f"run.step_count > {step + 300}")
+    assert book.ask(f"[{span}.min, {span}.max]") == zoomed
+    page.locator(".nbopt-toolbar button", has_text="Follow").click()
+    book.wait_for(f"{span}.min < 20 and {span}.max > {step}")
+    assert book.problems == []
+
+
+def test_the_panel_of_a_finished_run_still_works(notebook):
+    book = notebook(DIGITS, "run = make(epochs=2)\nrun", "run.start(); run.wait()")
+    book.run_all()
+    page = book.page
+    wait_for_text(book, ".nbopt-state", "Finished")
+    box = page.locator(".nbopt-hp-epochs input")
+    box.fill("3")
+    box.press("Enter")
+    applied_step(book, "epochs")
+    page.locator(".nbopt-start").click()
+    book.wait_for("run.epoch == 3 and run.state.name == 'FINISHED'")
+    page.locator(".nbopt-start").click()  # nothing left to do: said, not ignored
+    wait_for_text(book, ".nbopt-error", "Set epochs higher")
+    assert book.problems == []
+
+
+def test_demo_digits_inserts_its_code_and_shows_a_ready_panel(notebook):
+    book = notebook("%load_ext nbopt", "%nbopt demo digits", "%nbopt")
+    book.run_all()
+    page = book.page
+    page.locator(".nbopt-panel .nbopt-start").click()
+    book.wait_for("run.history.last('val_accuracy') and run.history.last('val_accuracy') > 0.9")
+    wait_for_text(book, ".jp-OutputArea-output", "Sequential")
+    wait_for_text(book, ".jp-Cell", "load_digits")
+    page.locator(".nbopt-stop").click()
+    book.wait_for("run.state.name == 'STOPPED'")
+    assert book.problems == []

@@ -1,0 +1,63 @@
+import ipywidgets
+import pytest
+from comm.base_comm import BaseComm
+from ipykernel.comm import comm as ipykernel_comm
+
+from nbopt.notebook.route import keep_frontend_route
+
+
+class QuietComm(BaseComm):
+    def publish_msg(self, *args, **kwargs):
+        pass
+
+
+class ReroutingComm(QuietComm):
+    """Answers, as ipykernel 7.4 does, with the shell it was last written from."""
+
+    def _reply_subshell_for(self, data, default):
+        return "the shell of the cell"
+
+
+def test_a_comm_goes_where_the_browser_sends_it():
+    comm = ReroutingComm()
+    keep_frontend_route(comm)
+    assert comm._reply_subshell_for({}, "chosen") == "chosen"
+    assert comm._reply_subshell_for({}, None) is None
+
+
+def test_a_comm_without_rerouting_is_left_alone():
+    comm = QuietComm()
+    keep_frontend_route(comm)
+    assert not hasattr(comm, "_reply_subshell_for")
+
+
+def test_a_widget_keeps_the_route_with_every_comm_it_gets():
+    widget = ipywidgets.IntSlider()
+    keep_frontend_route(widget)
+    keep_frontend_route(widget)
+    for _ in range(2):
+        widget.comm = ReroutingComm()
+        assert widget.comm._reply_subshell_for({}, "chosen") == "chosen"
+
+
+def test_a_widget_that_has_its_comm_already_is_treated_too():
+    widget = ipywidgets.IntSlider()
+    widget.comm = ReroutingComm()
+    keep_frontend_route(widget)
+    assert widget.comm._reply_subshell_for({}, "chosen") == "chosen"
+
+
+def test_a_closed_widget_is_no_error():
+    widget = ipywidgets.IntSlider()
+    keep_frontend_route(widget)
+    widget.close()
+
+
+def test_the_rerouting_of_the_installed_ipykernel_is_the_one_we_know():
+    if not hasattr(ipykernel_comm.BaseComm, "_reply_subshell_for"):
+        pytest.skip("this ipykernel does not reroute")
+    comm = ipykernel_comm.BaseComm(primary=False)
+    comm._reply_subshell_id = "the shell of the cell"
+    assert comm._reply_subshell_for({}, "chosen") == "the shell of the cell"
+    keep_frontend_route(comm)
+    assert comm._reply_subshell_for({}, "chosen") == "chosen"

@@ -1,0 +1,86 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nbopt
+
+PACKAGE = Path(nbopt.__file__).parent
+
+# From the bottom up; a module may import those of its own layer and of the layers below.
+LAYERS = [["words", "names"], ["hyperparams"], ["data", "parts"], ["record"], ["engine"], ["viz"], ["notebook"]]
+HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+
+JUPYTER = {"IPython", "anywidget", "bqplot", "comm", "ipykernel", "ipywidgets", "jupyter_client", "traitlets"}
+HEAVY = ["torch", "sklearn", "pandas", "bqplot", "ipywidgets", "anywidget", "IPython"]
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported_names(path):
+    """Every module a file imports, also inside functions and for type checkers only."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    own = layer_of(path)
+    for name in imported_names(path):
+        top, _, rest = name.partition(".")
+        if top != "nbopt":
+            continue
+        other = rest.partition(".")[0]
+        assert other in HEIGHT, f"nbopt.{own} imports {name}, which is in no layer"
+        allowed = HEIGHT[other] < HEIGHT[own] or other == own or HEIGHT[other] == HEIGHT[own] == 0
+        assert allowed, f"nbopt.{own} imports {name}: imports point towards words, not away"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_notebook_folder_imports_jupyter(path):
+    if layer_of(path) != "notebook":
+        assert JUPYTER.isdisjoint(name.partition(".")[0] for name in imported_names(path))
+
+
+def test_every_layer_of_the_package_is_in_the_picture():
+    assert {layer_of(path) for path in MODULES} <= HEIGHT.keys()
+
+
+def modules_loaded_by(statement):
+    code = f"import sys\n{statement}\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_nbopt_is_light():
+    assert modules_loaded_by("import nbopt; dir(nbopt); nbopt.__version__") == set()
+
+
+def test_loading_the_extension_imports_neither_torch_nor_sklearn():
+    statement = "import nbopt\nfrom IPython.testing.globalipapp import start_ipython as s\n"
+    statement += "nbopt.load_ipython_extension(s())"
+    assert modules_loaded_by(statement).isdisjoint({"torch", "sklearn", "pandas"})
+
+
+def test_a_public_name_loads_its_part_on_first_use():
+    assert "torch" in modules_loaded_by("import nbopt; nbopt.Run")
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Rnu'"):
+        _ = nbopt.Rnu
+
+
+def test_every_public_name_is_there():
+    assert all(hasattr(nbopt, name) for name in nbopt.__all__)
+    assert set(nbopt.__all__) <= set(dir(nbopt))
