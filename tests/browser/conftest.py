@@ -5,7 +5,7 @@ import itertools
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.browser.lab import Lab, Notebook, browser_path
+from tests.browser.lab import FLAGS, Lab, Notebook, browser_path
 
 _numbers = itertools.count()
 
@@ -22,9 +22,7 @@ def chromium():
     path = browser_path()
     assert path, "no Chromium found: `make browser` installs it"
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-        quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        browser = playwright.chromium.launch(executable_path=path, args=[*arguments, *quiet])
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 

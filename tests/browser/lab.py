@@ -18,6 +18,15 @@ from playwright.sync_api import Page
 
 TOKEN = "test"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 # What the host prints without nbopt being there.
 FOREIGN = ("favicon", "Unsatisfied version", "ERR_CONNECTION", "kernelspecs", "/lsp/")
 

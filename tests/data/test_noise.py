@@ -48,7 +48,12 @@ def test_an_error_inside_leaves_the_generator_as_it_was_and_others_free_to_go_on
         torch.rand(3)
         _ = 1 / 0
     assert torch.equal(torch.random.get_rng_state(), before)
-    worker = threading.Thread(target=lambda: Noise(CPU).seeded(4).__enter__())
+
+    def draw():
+        with Noise(CPU).seeded(4):
+            torch.rand(3)
+
+    worker = threading.Thread(target=draw, daemon=True)
     worker.start()
     worker.join(10)
     assert not worker.is_alive()

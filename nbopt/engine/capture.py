@@ -1,0 +1,68 @@
+"""Taking a snapshot of a run's material, and putting one back."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from nbopt.record.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from nbopt.engine.training import Training
+
+
+def capture(training: Training) -> Snapshot:
+    """Copy all that the run's future depends on."""
+    tensors = {f"model.{name}": _copy(tensor) for name, tensor in training.model.state_dict().items()}
+    scalars: dict[str, Any] = {}
+    for index, state in training.torch_optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{key}"] = _copy(value)
+            else:
+                scalars[f"{index}.{key}"] = value
+    # The best weights change rarely: their tensors are shared, not copied.
+    tensors.update({f"best.{name}": tensor for name, tensor in training.best_weights.items()})
+    stopping = training.stopping
+    facts = {
+        "hyperparams": dict(training.hyperparams),
+        "optimizer": scalars,
+        "cursor": [training.cursor.epoch, training.cursor.position],
+        "stopping": [stopping.best if math.isfinite(stopping.best) else None, stopping.best_step, stopping.waited],
+        "validation_due": training.validation_due,
+        "seconds": training.seconds,
+    }
+    return Snapshot(training.step, tensors, facts)
+
+
+def restore(training: Training, snapshot: Snapshot) -> None:
+    """Put the run's material back to where ``snapshot`` was taken; hyperparameters included."""
+    facts = snapshot.facts
+    for name, value in facts["hyperparams"].items():
+        if training.hyperparams[name] != value:
+            training.hyperparams.assign(name, value)
+            training.changed(name)
+    training.model.load_state_dict(_part(snapshot, "model"))
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in [*_part(snapshot, "optimizer").items(), *facts["optimizer"].items()]:
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value.clone() if isinstance(value, Tensor) else value
+    groups = training.torch_optimizer.state_dict()["param_groups"]
+    training.torch_optimizer.load_state_dict({"state": state, "param_groups": groups})
+    training.best_weights = _part(snapshot, "best")
+    training.step = snapshot.step
+    training.cursor.seek(*facts["cursor"])
+    best, training.stopping.best_step, training.stopping.waited = facts["stopping"]
+    training.stopping.best = math.inf if best is None else best
+    training.validation_due = facts["validation_due"]
+    training.forget_pending()
+
+
+def _part(snapshot: Snapshot, kind: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{kind}."): t for name, t in snapshot.tensors.items() if name.startswith(f"{kind}.")}
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)

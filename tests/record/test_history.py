@@ -1,0 +1,105 @@
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbopt.names import UnknownName
+from nbopt.record.history import History
+
+
+@given(st.lists(st.lists(st.floats(width=64), max_size=300), max_size=8))
+def test_what_was_appended_can_be_read_in_order(parts):
+    history, count = History(), 0
+    for part in parts:
+        history.extend("loss", range(count, count + len(part)), part)
+        count += len(part)
+    if parts:
+        steps, values = history["loss"]
+        np.testing.assert_array_equal(values, np.array([value for part in parts for value in part]))
+        np.testing.assert_array_equal(steps, np.arange(count))
+        assert (steps.dtype, values.dtype) == (np.int64, np.float64)
+
+
+def test_the_run_s_own_clock_can_be_read_but_is_not_among_the_names():
+    history = History()
+    history.append("_time", 0, 0.5)
+    history.append("val_loss", 10, 2.0)
+    assert (history.names, list(history), len(history)) == (["val_loss"], ["val_loss"], 1)
+    assert history["_time"][1].tolist() == [0.5]
+    assert repr(history) == "History(val_loss: 1)"
+
+
+def test_the_last_value_is_none_before_the_first():
+    history = History()
+    assert history.last("loss") is None
+    history.append("loss", 0, 3.0)
+    history.append("loss", 1, 2.0)
+    assert history.last("loss") == 2.0
+
+
+def test_an_unknown_name_is_answered_with_the_one_that_was_meant():
+    history = History()
+    history.append("val_loss", 0, 1.0)
+    with pytest.raises(UnknownName, match="unknown measurement 'valloss'. Did you mean 'val_loss'"):
+        history["valloss"]
+    assert history.get("valloss") is None
+    assert "val_loss" in history and "valloss" not in history
+
+
+def test_a_reader_cannot_write_and_keeps_what_it_read():
+    history = History()
+    history.append("loss", 0, 1.0)
+    steps, values = history["loss"]
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 5.0
+    history.extend("loss", range(1, 1000), [2.0] * 999)
+    assert (steps.tolist(), values.tolist()) == ([0], [1.0])
+    assert len(history["loss"][1]) == 1000
+
+
+def test_a_reader_in_another_thread_always_sees_whole_measurements():
+    history, done, seen = History(), threading.Event(), []
+
+    def read():
+        while not done.is_set():
+            for name in history.names:
+                steps, values = history[name]
+                seen.append(len(steps))
+                if len(steps) != len(values) or not np.array_equal(values, 0.5 * steps) or np.any(np.diff(steps) <= 0):
+                    seen.append(-1)
+                    return
+                history.last(name)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    count = 0
+    for size in list(range(1, 200)) * 3:
+        steps = range(count, count + size)
+        history.extend("loss", steps, [0.5 * step for step in steps])
+        count += size
+        history.extend(f"metric {size}", steps[:1], [0.5 * steps[0]])
+    done.set()
+    for reader in readers:
+        reader.join(60)
+    assert -1 not in seen
+    assert len(set(seen)) > 1
+
+
+def test_to_pandas_has_a_row_per_step_and_a_column_per_name():
+    history = History()
+    history.extend("loss", [0, 1, 2], [3.0, 2.0, 1.0])
+    history.append("_time", 2, 0.1)
+    history.append("val_loss", 3, 5.0)
+    frame = history.to_pandas()
+    assert list(frame.columns) == ["loss", "val_loss"]
+    assert frame.index.tolist() == [0, 1, 2, 3]
+    assert frame.index.name == "step"
+    assert frame["val_loss"].dropna().to_dict() == {3: 5.0}
+    assert frame["loss"].isna().tolist() == [False, False, False, True]
+
+
+def test_to_pandas_of_nothing_is_an_empty_frame():
+    assert History().to_pandas().empty
