@@ -1,5 +1,7 @@
 """What tests of several layers share."""
 
+import sys
+
 import pytest
 from hypothesis import settings
 
@@ -16,3 +18,12 @@ def one_torch_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def restless_threads():
+    """Let Python switch threads a thousand times as often, so that a race shows itself."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -24,7 +24,7 @@ from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Changed, Event, Finished, RunState, Stepped
 from nbopt.engine.training import Forward, Training
 from nbopt.hyperparams import Hyperparams, Int, Tunable
-from nbopt.parts.dropout import Dropout, own_dropout
+from nbopt.parts.dropout import Dropout, has_various_dropout, own_dropout
 from nbopt.parts.losses import loss_choice
 from nbopt.parts.metrics import as_metrics
 from nbopt.parts.optimizers import optimizer_choice
@@ -125,8 +125,8 @@ class Run:
 
         self._training: Training | None = None
         self.hyperparams = self._declare(loss, optimizer, hyperparams)
-        # Values the model brought: shown, but not yet asked for, so that setting one to what is shown still acts.
-        self._untouched = {"dropout"} - hyperparams.keys()
+        # Values shown that stand for several of the model's own: setting one to what is shown still acts.
+        self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
         self.inert = self._find_inert()
         for given in sorted(self.inert.keys() & hyperparams.keys()):
             warnings.warn(f"{given}: {self.inert[given]}", stacklevel=2)

@@ -37,7 +37,7 @@ class Companion(anywidget.AnyWidget):
 
 
 class Bridge:
-    """Paints a run's panel.
+    """Paints a run's panel, from `start` on.
 
     Parameters
     ----------
@@ -68,8 +68,12 @@ class Bridge:
         self._answered = -1
         self._sent_at = 0.0
         self._closed = False
-        run.watch(self._news.set)
         self._thread = threading.Thread(target=self._work, name=f"nbopt panel {run.name}", daemon=True)
+
+    def start(self) -> None:
+        """Paint now, and from now on whenever there is news."""
+        self._run.watch(self._news.set)
+        self._news.set()
         self._thread.start()
 
     def wake(self) -> None:

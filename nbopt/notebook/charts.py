@@ -6,6 +6,8 @@ Every figure has two line marks, whatever the number of curves: in bqplot each m
 from __future__ import annotations
 
 import html
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import bqplot
@@ -14,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.record.history import History
-from nbopt.viz.curves import Curve, curve, to_axis
-from nbopt.viz.marks import Mark, brief
-from nbopt.viz.ticks import linear_ticks, log_ticks
+from nbopt.viz.curves import Curve, curve
+from nbopt.viz.marks import Mark, Tick, brief, visible
+from nbopt.viz.ticks import linear_ticks, log_ticks, tick_format
 from nbopt.words import _
 
 Span = tuple[float, float]
@@ -26,8 +28,10 @@ Singles = NDArray[np.float32]
 # Blue and vermilion of Okabe and Ito's palette (2008), told apart by colour-blind people, on white and on black.
 _TRAIN, _VAL = "#2b8cd6", "#e0701b"
 _MARK = "#999999"
-_TICKS = ".4~g"  # set on every axis: without it one non-finite value kills a figure for good
+_TICKS = ".4~g"  # some format, on every axis: without one a single non-finite value kills a figure for good
+_LINES = 100  # of change marks
 _LABELS = 6  # newest change marks that bear their text; the others tell on hovering
+_LEAST = 1e-37  # on a log axis; what is less is 0 in single precision, which has no place there
 
 
 class View(NamedTuple):
@@ -49,13 +53,21 @@ class View(NamedTuple):
 
 
 class Chart:
-    """The curves ``name`` and ``val_name`` in one figure."""
+    """The curves ``name`` and ``val_name`` in one figure.
+
+    Attributes
+    ----------
+    zoom_y : (low, high) or None
+        The zoomed range of y.
+    ticks : list of Tick
+        The change marks drawn.
+    """
 
     def __init__(self, name: str, title: str) -> None:
         self.name = name
         self.zoom_y: Span | None = None
         self._title = title
-        self._shown: list[tuple[float, str]] = []
+        self.ticks: list[Tick] = []
         self._x = bqplot.LinearScale(min=0.0, max=1.0)
         self._linear, self._log = bqplot.LinearScale(min=0.0, max=1.0), bqplot.LogScale(min=0.1, max=1.0)
         self._unit = bqplot.LinearScale(min=0.0, max=1.0)
@@ -98,20 +110,30 @@ class Chart:
         self.widget.add_class("nbopt-chart")
         self.widget.add_class(f"nbopt-chart-{name}")
 
-    def draw(self, history: History, view: View, marks: list[Mark]) -> None:
-        """Bring the figure up to date; called by the bridge alone."""
+    def draw(self, history: History, view: View, marks: Sequence[Mark], at: Floats) -> None:
+        """Bring the figure up to date, with ``marks`` standing ``at`` these x; called by the bridge alone."""
         pair = [curve(history, name, view.axis, view.span, view.smoothing) for name in (self.name, f"val_{self.name}")]
         self._head.value = self._heading(pair)
         low, high = view.span or _ends([part.x for part in pair])
-        log = view.log_y and _positive(pair)
-        bottom, top = self.zoom_y or _extent([part.y for part in pair], log)
+        log = view.log_y and any((part.y > _LEAST).any() for part in pair)
+        bottom, top = self._range([part.y for part in pair], log)
         self._draw_axes((low, high), (bottom, top), log)
         lines = [(pair[0].x, pair[0].y), (pair[1].x, pair[1].y)]
         lines += [(pair[0].smooth_x, pair[0].smooth_y), (pair[1].smooth_x, pair[1].smooth_y)]
+        if log:
+            lines = [(x, np.where(y > _LEAST, y, np.nan)) for x, y in lines]
         x, y = _stack(lines, (low, bottom))
         with self.curves.hold_sync():
             self.curves.x, self.curves.y = x, y
-        self._draw_marks(history, view, marks, (low, high))
+        self._draw_marks(visible(marks, at, (low, high), _LINES), (low, high))
+
+    def _range(self, arrays: list[Floats], log: bool) -> Span:
+        low, high = _extent(arrays, log)
+        if self.zoom_y and not log:
+            return self.zoom_y
+        if self.zoom_y and self.zoom_y[1] > low:  # zoomed on a linear axis perhaps, down to 0 or below
+            return (self.zoom_y[0] if self.zoom_y[0] > _LEAST else low, self.zoom_y[1])
+        return low, high
 
     def _draw_axes(self, x: Span, y: Span, log: bool) -> None:
         scale = self._log if log else self._linear
@@ -124,25 +146,26 @@ class Chart:
             with on.hold_sync():
                 on.min, on.max = low, high
             if axis.tick_values is None or not np.array_equal(axis.tick_values, values):
-                axis.tick_values = np.array(values)
+                with axis.hold_sync():
+                    axis.tick_format = tick_format(values)
+                    axis.tick_values = np.array(values)
 
-    def _draw_marks(self, history: History, view: View, marks: list[Mark], span: Span) -> None:
-        at = to_axis(history, np.array([mark.step for mark in marks], float), view.axis)
-        shown = [(x, mark.text) for x, mark in zip(at.tolist(), marks, strict=True) if span[0] <= x <= span[1]]
-        if shown != self._shown:
-            self._shown = shown
+    def _draw_marks(self, ticks: list[Tick], span: Span) -> None:
+        if ticks != self.ticks:
+            self.ticks = ticks
             with self._marks.hold_sync():
                 # None: a line of no length, for bqplot cannot draw an empty set of lines.
-                self._marks.x = np.array([[x, x] for x, _text in shown] or [[0.0, 0.0]])
-                self._marks.y = np.tile([0.0, float(bool(shown))], (max(1, len(shown)), 1))
-        self._draw_texts(shown[-_LABELS:], span)
+                self._marks.x = np.array([[tick.x, tick.x] for tick in ticks] or [[0.0, 0.0]])
+                self._marks.y = np.tile([0.0, float(bool(ticks))], (max(1, len(ticks)), 1))
+        self._draw_texts(ticks[-_LABELS:], span)
 
-    def _draw_texts(self, shown: list[tuple[float, str]], span: Span) -> None:
+    def _draw_texts(self, shown: list[Tick], span: Span) -> None:
         """Write the newest changes beside their marks, in rows, on the side of the chart that the curves leave free."""
-        high = self.curves.y[2, -1] > (self._scale.min + self._scale.max) / 2
+        low, top = self._scale.min, self._scale.max
+        high = self.curves.y[2, -1] > (math.sqrt(low * top) if self._scale is self._log else (low + top) / 2)
         rows = [0.04 + 0.07 * k if high else 0.94 - 0.07 * k for k in range(_LABELS)]
         places = [
-            (x, rows[k], text.split("\n")[0] + (" …" if "\n" in text else "")) for k, (x, text) in enumerate(shown)
+            (x, row, "… " * ("\n" in text) + text.split("\n")[-1]) for (x, text), row in zip(shown, rows, strict=False)
         ]
         turn = span[0] + 0.7 * (span[1] - span[0])
         for align, label in self._texts.items():
@@ -194,20 +217,17 @@ def _stack(lines: list[tuple[Floats, Floats]], corner: Span) -> tuple[Singles, S
 
 def _extent(arrays: list[Floats], log: bool = False) -> Span:
     values = np.concatenate(arrays)
-    values = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
+    values = values[np.isfinite(values) & (values > _LEAST)] if log else values[np.isfinite(values)]
     if not len(values):
         return (0.1, 1.0) if log else (0.0, 1.0)
     low, high = float(values.min()), float(values.max())
     if log:
         return low / 1.1, high * 1.1
-    margin = 0.03 * (high - low) or 0.5
+    largest = max(abs(low), abs(high))
+    margin = 0.03 * (high - low) if high - low > 1e-6 * largest else 0.5 * largest or 0.5
     return low - margin, high + margin
 
 
 def _ends(arrays: list[Floats]) -> Span:
     x = np.concatenate(arrays)
     return (float(x.min()), float(x.max())) if len(x) > 1 and x.max() > x.min() else (0.0, 1.0)
-
-
-def _positive(pair: list[Curve]) -> bool:
-    return any((part.y > 0).any() for part in pair)

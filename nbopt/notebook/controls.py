@@ -1,6 +1,7 @@
 """Live controls, generated from declarations. A control only asks; what it shows is what the run says.
 
-Asking happens on a thread of the kernel's; showing on the bridge's, the only one that writes widgets.
+Asking happens on a thread of the kernel's, when a message of the browser's arrives; showing on the bridge's, the only
+one that writes widgets. A control's lock keeps the two apart: traitlets knows no threads.
 """
 
 from __future__ import annotations
@@ -11,15 +12,53 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
+from traitlets import TraitError
 
 from nbopt.hyperparams import Choice, Flag, Hyperparam
-from nbopt.names import InvalidHyperparam
 from nbopt.notebook.route import keep_frontend_route
-from nbopt.notebook.scale import stops
+from nbopt.notebook.scale import stops, with_value
 from nbopt.viz.marks import number
 from nbopt.words import _
 
 Ask = Callable[[str, Any], None]
+
+
+class _Heard:
+    """An input that says when the user moved it: by `set_state`, where a browser's messages arrive and nothing else.
+
+    What is written to it from here never looks like a wish of the user's.
+    """
+
+    def listen(self, trait: str, lock: threading.RLock, heard: Callable[[], None]) -> None:
+        """Call ``heard``, under ``lock``, whenever the browser sends ``trait``."""
+        keep_frontend_route(self)
+        self._trait, self._lock, self._hear = trait, lock, heard
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        with self._lock:
+            try:
+                super().set_state(sync_data)  # type: ignore[misc]
+            except TraitError:  # a choice that is no more, made before the browser knew
+                self.send_state(list(sync_data))  # type: ignore[attr-defined]
+                return
+            if self._trait in sync_data:
+                self._hear()
+
+
+class _Slider(_Heard, widgets.SelectionSlider):
+    pass
+
+
+class _Text(_Heard, widgets.Text):
+    pass
+
+
+class _Menu(_Heard, widgets.Dropdown):
+    pass
+
+
+class _Box(_Heard, widgets.Checkbox):
+    pass
 
 
 class Control:
@@ -31,16 +70,22 @@ class Control:
     value : Any
         The live value.
     ask : callable
-        ``ask(name, value)`` requests a change; may raise `InvalidHyperparam`.
+        ``ask(name, value)`` requests a change; what it raises is told in the badge.
     wake : callable
         Tells the bridge that there is something to show.
+
+    Attributes
+    ----------
+    lock : threading.RLock
+        Held while a request is made. Hold it from reading the run until `show` returns: otherwise a request made
+        meanwhile would be overwritten by what the run was before.
     """
 
     def __init__(self, spec: Hyperparam[Any], value: Any, ask: Ask, wake: Callable[[], None]) -> None:
         self.spec = spec
         self._ask = ask
         self._wake = wake
-        self._writer: int | None = None  # the thread that writes the inputs right now
+        self.lock = threading.RLock()
         self._shown = value
         self._requested: Any = None
         self._applied_at: int | None = None
@@ -53,7 +98,6 @@ class Control:
         label.add_class("nbopt-label")
         self.inputs = self._inputs(value)
         for item in self.inputs:
-            keep_frontend_route(item)
             item.tooltip = spec.help
         self.widget = widgets.VBox(self._rows(label))
         self.widget.add_class("nbopt-control")
@@ -73,15 +117,11 @@ class Control:
     # -- asking, on the kernel's threads --
 
     def _request(self, value: Any) -> None:
-        if self._writer == threading.get_ident():
-            return  # our own writing, not the user
-        self._problem = ""
-        if value != self._shown or self._requested is not None:
-            self._requested = value
-            try:
-                self._ask(self.spec.name, value)
-            except InvalidHyperparam as error:
-                self._requested, self._problem = None, str(error)
+        self._requested, self._problem = value, ""
+        try:
+            self._ask(self.spec.name, value)
+        except Exception as error:  # nobody would see it
+            self._requested, self._problem = None, str(error)
         self._wake()
 
     # -- showing, on the bridge's thread --
@@ -108,9 +148,7 @@ class Control:
             self._shown = value
             self._problem = ""
         if self._requested is None:
-            self._writer = threading.get_ident()
             self._write(value)
-            self._writer = None
         self._applied_at = applied_at
         self._badge.value = self._say(inert)
         self.widget.layout.display = None if active else "none"
@@ -123,11 +161,11 @@ class Control:
         if self._problem:
             return f'<span class="nbopt-problem" role="alert">{html.escape(self._problem)}</span>'
         if self._requested is not None:
-            return f'<span class="nbopt-requested">{html.escape(_("requested"))} {number(self._requested)}</span>'
+            text = _("requested {value}", value=number(self._requested))
+            return f'<span class="nbopt-requested">{html.escape(text)}</span>'
         if self._applied_at is not None:
-            return (
-                f'<span class="nbopt-applied">{html.escape(_("applied at step {step}", step=self._applied_at))}</span>'
-            )
+            text = _("applied at step {step}", step=self._applied_at)
+            return f'<span class="nbopt-applied">{html.escape(text)}</span>'
         return ""
 
 
@@ -135,33 +173,47 @@ class NumberControl(Control):
     """A slider over the offered values, acting on release, and a box that takes any legal one."""
 
     def _inputs(self, value: Any) -> list[Any]:
-        self._stops = stops(self.spec, value)
-        self._slider = widgets.SelectionSlider(
-            options=[(number(stop), stop) for stop in self._stops], value=value, continuous_update=False
-        )
-        self._box = widgets.Text(number(value), continuous_update=False)
+        self._offered = stops(self.spec, value)
+        self._narrow = len(self._offered)
+        self._stops = self._offered
+        self._slider = _Slider(options=_labelled(self._stops), value=value, continuous_update=False)
+        self._slider.listen("index", self.lock, lambda: self._request(self._slider.value))
+        self._box = _Text(number(value), continuous_update=False)
+        self._box.listen("value", self.lock, self._typed)
         self._box.add_class("nbopt-box")
-        self._slider.observe(lambda change: self._request(self._slider.value), "index")
-        self._box.observe(lambda change: self._typed(change["new"]), "value")
         return [self._slider, self._box]
 
-    def _typed(self, text: str) -> None:
-        if text.strip() == number(self._shown):
-            self._request(self._shown)  # which may not be read back to the last digit
-            return
-        try:
-            self._request(float(text))
-        except ValueError:
-            self._request(text)  # the declaration says what is wrong with it
+    def _typed(self) -> None:
+        text = self._box.value.strip()
+        # What is shown may not be read back to the last digit.
+        self._request(self._shown if text == number(self._shown) else _read(text))
 
     def _write(self, value: Any) -> None:
-        if value not in self._stops:
-            self._stops = stops(self.spec, value)
-            self._slider.options = [(number(stop), stop) for stop in self._stops]
-        if self._slider.value != value:
-            self._slider.value = value
+        if value > self._offered[-1]:
+            self._offered = [*self._offered[: self._narrow], value]
+        wanted = with_value(self._offered, value)
+        if wanted != self._stops or self._slider.value != value:
+            with self._slider.hold_sync():  # new options alone would send the slider to its first one
+                if wanted != self._stops:
+                    self._stops = wanted
+                    self._slider.options = _labelled(wanted)
+                self._slider.index = wanted.index(value)
         if self._box.value != number(value) and not self._problem:
             self._box.value = number(value)
+
+
+def _labelled(values: list[Any]) -> list[tuple[str, Any]]:
+    return [(number(value), value) for value in values]
+
+
+def _read(text: str) -> Any:
+    """Return the number that ``text`` is; the text itself if it is none, for the declaration to say so."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 class ChoiceControl(Control):
@@ -169,8 +221,8 @@ class ChoiceControl(Control):
 
     def _inputs(self, value: Any) -> list[Any]:
         assert isinstance(self.spec, Choice)
-        self._menu = widgets.Dropdown(options=self.spec.options, value=value)
-        self._menu.observe(lambda change: self._request(change["new"]), "value")
+        self._menu = _Menu(options=self.spec.options, value=value)
+        self._menu.listen("index", self.lock, lambda: self._request(self._menu.value))
         return [self._menu]
 
     def _write(self, value: Any) -> None:
@@ -182,8 +234,8 @@ class FlagControl(Control):
     """A check box."""
 
     def _inputs(self, value: Any) -> list[Any]:
-        self._box = widgets.Checkbox(value, indent=False, description=self.spec.label)
-        self._box.observe(lambda change: self._request(change["new"]), "value")
+        self._box = _Box(value, indent=False, description=self.spec.label or self.spec.name)
+        self._box.listen("value", self.lock, lambda: self._request(self._box.value))
         return [self._box]
 
     def _rows(self, label: Any) -> list[Any]:

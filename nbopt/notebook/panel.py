@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +15,15 @@ from nbopt.engine.state import RunState
 from nbopt.notebook import status
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
-from nbopt.notebook.charts import Chart, View
+from nbopt.notebook.charts import Chart, Span, View
 from nbopt.notebook.controls import Control, make_control
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.viz.curves import to_axis
-from nbopt.viz.marks import change_marks
+from nbopt.viz.marks import Mark, change_marks
 from nbopt.words import _
+
+_FURTHEST = 1e30  # of what a zoom can reach: as much as is drawn
+_CLOSEST = 1e-9  # the narrowest, relative to where it lies
 
 _beacon = Beacon(live_runs)
 _panels: weakref.WeakKeyDictionary[Run, Panel] = weakref.WeakKeyDictionary()
@@ -60,8 +62,9 @@ class Panel:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._view = View()
-        self._journal_length = -1
-        self._seen: dict[str, Any] = {}
+        self._read = 0  # entries of the journal that the next two hold
+        self._marks: list[Mark] = []
+        self._applied: dict[str, int] = {}  # step of the newest change
         self._problem = ""
         self._buttons = {
             "start": self._button(_("Start"), "play", self._start, _("Train, or go on from here")),
@@ -78,6 +81,11 @@ class Panel:
         for name, button in self._buttons.items():
             button.add_class(f"nbopt-{name}")
         self._status, self._error, self._device, self._journal = (widgets.HTML() for _part in range(4))
+        self._unfold = widgets.ToggleButton(
+            False, description=_("Journal"), tooltip=_("List the newest changes and events")
+        )
+        keep_frontend_route(self._unfold)
+        self._unfold.observe(lambda _change: self._wake(), "value")
         self.controls = {
             name: make_control(run.hyperparams.spec(name), value, self._ask, self._wake)
             for name, value in run.hyperparams.items()
@@ -97,7 +105,7 @@ class Panel:
             for chart in self.charts
         ]
         self.widget = self._layout()
-        self.bridge.wake()
+        self.bridge.start()
 
     # -- layout --
 
@@ -115,7 +123,7 @@ class Panel:
             box("controls", *self._groups()),
             box("right", self._toolbar(), box("charts", *(chart.widget for chart in self.charts))),
         )
-        footer = box("footer", self._device, self._journal)
+        footer = box("footer", self._device, box("journal", self._unfold, self._journal))
         return box("panel", header, self._error, body, footer, self.bridge.companion)
 
     def _groups(self) -> list[Any]:
@@ -181,6 +189,7 @@ class Panel:
         self.run.start(wait=False, source="panel")
 
     def _ask(self, name: str, value: Any) -> None:
+        self._problem = ""
         self.run.set(source="panel", **{name: value})
 
     def _wake(self) -> None:
@@ -189,13 +198,9 @@ class Panel:
     def _zoom(self, request: Any) -> None:
         """Take a zoom from the browser, or None to follow the tail again."""
         match request:
-            case {"chart": int(index), "x": [low, high], "y": y} if 0 <= index < len(self.charts) and _is_span(
-                low, high
-            ):
-                self._view = self._view._replace(span=(float(low), float(high)))
-                self.charts[index].zoom_y = (
-                    (float(y[0]), float(y[1])) if isinstance(y, list) and len(y) == 2 and _is_span(*y) else None
-                )
+            case {"chart": int(index), "x": x, "y": y} if 0 <= index < len(self.charts) and (span := _span(x)):
+                self._view = self._view._replace(span=span)
+                self.charts[index].zoom_y = _span(y)
             case None | {"x": None}:
                 self._view = self._view._replace(span=None)
                 for chart in self.charts:
@@ -216,18 +221,18 @@ class Panel:
         self._buttons["stop"].disabled = state not in (RunState.RUNNING, RunState.PAUSED)
         self._buttons["step"].disabled = state is RunState.RUNNING
         self._tail.disabled = self._view.span is None
+        entries = run.journal[self._read :]
+        self._read += len(entries)
+        self._marks = change_marks(entries, self._marks) if entries else self._marks
+        self._applied.update((entry.name, entry.step) for entry in entries if entry.kind == "change")
         self._paint_controls()
-        marks = change_marks(run.journal)
+        at = to_axis(run.history, np.array([mark.step for mark in self._marks], float), self._view.axis)
         for chart in self.charts:
-            chart.draw(run.history, self._view, marks)
-        if len(run.journal) != self._journal_length or self.bridge.companion.unit != self._view.axis:
-            self._journal_length = len(run.journal)
-            self._journal.value = status.journal_list(run)
-            at = to_axis(run.history, np.array([mark.step for mark in marks], float), self._view.axis)
-            self.bridge.companion.marks = [
-                {"x": x, "text": mark.text} for x, mark in zip(at.tolist(), marks, strict=True)
-            ]
-            self.bridge.companion.unit = self._view.axis
+            chart.draw(run.history, self._view, self._marks, at)
+        self._journal.value = status.journal_list(run.journal, self._unfold.value)
+        companion = self.bridge.companion
+        companion.marks = [tick._asdict() for tick in self.charts[0].ticks]
+        companion.unit = self._view.axis
 
     def _messages(self) -> str:
         problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
@@ -239,13 +244,18 @@ class Panel:
 
     def _paint_controls(self) -> None:
         run = self.run
-        applied = {entry.name: entry.step for entry in run.journal.changes()}
         active = run.hyperparams.active
-        waiting = run.has_pending_changes
         for name, control in self.controls.items():
-            control.show(run.hyperparams[name], applied.get(name), waiting, run.inert.get(name, ""), name in active)
+            with control.lock:
+                waiting = run.has_pending_changes  # before the value: what is no longer waiting is in it
+                control.show(
+                    run.hyperparams[name], self._applied.get(name), waiting, run.inert.get(name, ""), name in active
+                )
 
 
-def _is_span(low: object, high: object) -> bool:
-    """Whether two values from the browser are the ends of a range."""
-    return isinstance(low, (int, float)) and isinstance(high, (int, float)) and -math.inf < low < high < math.inf
+def _span(ends: Any) -> Span | None:
+    """Return the range that the browser asks for, cut to what can be drawn; None if there is none."""
+    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, (int, float)) for end in ends):
+        return None
+    low, high = (float(min(max(end, -_FURTHEST), _FURTHEST)) for end in ends)
+    return (low, high) if high - low > _CLOSEST * max(abs(low), abs(high), 1 / _FURTHEST) else None

@@ -28,6 +28,18 @@ def stops(spec: Hyperparam[Any], value: Any) -> list[Any]:
     return offered
 
 
+def with_value(offered: list[Any], value: Any) -> list[Any]:
+    """Return ``offered`` with ``value`` among them and all others where they were, by position.
+
+    A browser tells a position, perhaps before it knows of a new value: so the value takes the place of the next higher
+    one, or comes on top.
+    """
+    if value in offered:
+        return offered
+    place = bisect.bisect_left(offered, value)
+    return [*offered[:place], value, *offered[place + 1 :]]
+
+
 def _offered(spec: Hyperparam[Any]) -> list[Any]:
     if isinstance(spec, Float):
         return _log(spec) if spec.log else _linear(spec)

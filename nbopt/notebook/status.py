@@ -8,7 +8,7 @@ import traceback
 from nbopt.engine.device import describe, memory_in_use
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
-from nbopt.record.journal import Entry
+from nbopt.record.journal import Entry, Journal
 from nbopt.viz.marks import brief, number
 from nbopt.words import _
 
@@ -94,16 +94,17 @@ def device_line(run: Run) -> str:
     return f'<span class="nbopt-device">{html.escape(" · ".join(parts))}</span>'
 
 
-def journal_list(run: Run) -> str:
-    """Return the newest lines of the journal, newest first, as a folded HTML list."""
-    entries = list(run.journal)
+def journal_list(journal: Journal, unfolded: bool) -> str:
+    """Return how many lines the journal has and, unfolded, the newest of them, newest first, as HTML."""
+    count = html.escape(_("{count:,} entries", count=len(journal)))
+    if not unfolded:
+        return f"<span>{count}</span>"
     rows = "".join(
         f"<tr><td>{entry.step:,}</td><td>{html.escape(_sentence(entry))}</td><td>{html.escape(entry.source)}</td></tr>"
-        for entry in reversed(entries[-_JOURNAL_LINES:])
+        for entry in reversed(journal[-_JOURNAL_LINES:])
     )
     head = "".join(f"<th>{html.escape(word)}</th>" for word in (_("step"), _("what"), _("by")))
-    title = html.escape(_("Journal ({count})", count=len(entries)))
-    return f'<details class="nbopt-journal"><summary>{title}</summary><table><tr>{head}</tr>{rows}</table></details>'
+    return f"<span>{count}</span><table><tr>{head}</tr>{rows}</table>"
 
 
 def duration(seconds: float) -> str:

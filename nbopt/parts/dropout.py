@@ -42,6 +42,11 @@ def own_dropout(model: nn.Module) -> float | None:
     return max((float(getattr(layer, attribute)) for layer, attribute in _layers(model)), default=None)
 
 
+def has_various_dropout(model: nn.Module) -> bool:
+    """Return whether the model's layers differ in their dropout probability."""
+    return len({float(getattr(layer, attribute)) for layer, attribute in _layers(model)}) > 1
+
+
 def _layers(model: nn.Module) -> list[tuple[Any, str]]:
     found: list[tuple[Any, str]] = []
     for module in model.modules():

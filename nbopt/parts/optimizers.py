@@ -100,7 +100,8 @@ class Optimizer(Tunable):
         """Make the torch optimizer over ``params``, or take over ``adopt``, the user's own instance."""
         if adopt is None:
             extra: dict[str, Any] = {"fused": True} if self.fused and _can_fuse(params) else {}
-            adopt = self.torch_class(params, **self.settings(), **extra)
+            # The other settings follow below: a class of the user's may not take them all as arguments.
+            adopt = self.torch_class(params, lr=self.lr, **extra)  # type: ignore[call-arg]
         self._held = _settings_of(adopt)
         self._shares = [
             {key: float(group[key]) / top for key in _SHARED_OUT if key in group and (top := self._held[key])}

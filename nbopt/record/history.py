@@ -61,8 +61,8 @@ class History(Mapping[str, Series]):
         if name not in self._columns:
             self._columns[name] = (Column(np.int64), Column(np.float64))
         at, column = self._columns[name]
-        column.extend(values)
         at.extend(steps)
+        column.extend(values)
 
     def append(self, name: str, step: int, value: float) -> None:
         """Append one measurement."""

@@ -17,6 +17,7 @@ from nbopt.record.history import History
 Array = NDArray[np.float64]
 
 _BUCKETS = 400
+_FURTHEST = 2.0**62  # of the step numbers that can be looked up
 
 
 class Curve(NamedTuple):
@@ -59,13 +60,13 @@ def curve(
     smoothing : float
         Factor of the exponential moving average, in [0, 1).
     """
-    if name not in history:
+    if name not in history or not len(history[name][0]):
         empty = np.empty(0)
         return Curve(name, empty, empty, empty, empty, np.nan)
     steps, values = history[name]
     start, stop = 0, len(steps)
     if span is not None:
-        low, high = from_axis(history, np.array(span, float), axis)
+        low, high = from_axis(history, np.clip(np.array(span, float), -_FURTHEST, _FURTHEST), axis)
         # Whole numbers: a float key would turn the whole column into floats first.
         start = max(0, int(np.searchsorted(steps, math.floor(low))) - 1)
         stop = min(stop, int(np.searchsorted(steps, math.ceil(high), side="right")) + 1)
@@ -112,19 +113,22 @@ def smoothed(values: Array, factor: float, distances: Array) -> Array:
 
 def to_axis(history: History, steps: NDArray[np.int64] | Array, axis: str) -> Array:
     """Turn step numbers into the unit of ``axis``."""
-    if axis == "step" or f"_{axis}" not in history:
-        return steps.astype(float)
-    at, clock = history[f"_{axis}"]
-    return np.interp(steps, at, clock)
+    at, clock = _clock(history, axis)
+    return np.interp(steps, at, clock) if len(at) else steps.astype(float)
 
 
 def from_axis(history: History, x: Array, axis: str) -> Array:
     """Turn values in the unit of ``axis`` into step numbers."""
+    at, clock = _clock(history, axis)
+    return np.interp(x, clock, at) if len(at) else x
+
+
+def _clock(history: History, axis: str) -> tuple[Array, Array]:
+    """Return steps and what the run's own clock showed at them; nothing where x counts steps."""
     if axis == "step" or f"_{axis}" not in history:
-        return x
+        return np.empty(0), np.empty(0)
     at, clock = history[f"_{axis}"]
-    steps: Array = np.interp(x, clock, at.astype(float))
-    return steps
+    return at.astype(float), clock
 
 
 def _power_of_two(least: float) -> int:

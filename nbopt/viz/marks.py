@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from nbopt.record.journal import Journal
+import numpy as np
+from numpy.typing import NDArray
+
+from nbopt.record.journal import Entry
+
+Array = NDArray[np.float64]
+
+_LINES = 4  # of the changes drawn as one mark
 
 
 class Mark(NamedTuple):
@@ -21,15 +31,47 @@ class Mark(NamedTuple):
     text: str
 
 
-def change_marks(journal: Journal) -> list[Mark]:
-    """Return the marks of a run, in order; changes at one step share a mark."""
-    marks: list[Mark] = []
-    for entry in journal.changes():
-        text = f"{entry.name} {number(entry.old)} → {number(entry.new)}"
-        if marks and marks[-1].step == entry.step:
-            text = f"{marks.pop().text}\n{text}"
-        marks.append(Mark(entry.step, text))
+class Tick(NamedTuple):
+    """A mark as drawn: where on the x axis, and what it says."""
+
+    x: float
+    text: str
+
+
+def change_marks(entries: Iterable[Entry], known: Iterable[Mark] = ()) -> list[Mark]:
+    """Return the marks of journal entries, in order, after those ``known``; changes at one step share a mark."""
+    marks = list(known)
+    for entry in entries:
+        if entry.kind == "change":
+            text = f"{entry.name} {number(entry.old)} → {number(entry.new)}"
+            if marks and marks[-1].step == entry.step:
+                text = f"{marks.pop().text}\n{text}"
+            marks.append(Mark(entry.step, text))
     return marks
+
+
+def visible(marks: Sequence[Mark], x: Array, span: tuple[float, float], most: int) -> list[Tick]:
+    """Return the marks within ``span``, at most about ``most``: those too close to tell apart are drawn as one.
+
+    Parameters
+    ----------
+    marks : sequence of Mark
+    x : ndarray
+        Where each stands, in order.
+    span : (low, high)
+        The visible range of x.
+    most : int
+    """
+    low, high = span
+    first, last = int(np.searchsorted(x, low)), int(np.searchsorted(x, high, side="right"))
+    width = 2.0 ** math.ceil(math.log2((high - low) / most))  # so that few marks regroup while the range grows
+    ends = first + np.flatnonzero(np.diff(np.floor(x[first:last] / width), append=np.inf)) + 1
+    return [_joined(marks[start:end], float(x[end - 1])) for start, end in pairwise([first, *ends.tolist()])]
+
+
+def _joined(group: Sequence[Mark], x: float) -> Tick:
+    lines = [line for mark in group[-_LINES - 1 :] for line in mark.text.split("\n")]
+    return Tick(x, "\n".join(lines if len(lines) <= _LINES else ["…", *lines[-_LINES:]]))
 
 
 def brief(value: float) -> str:
@@ -38,8 +80,8 @@ def brief(value: float) -> str:
 
 
 def number(value: Any) -> str:
-    """Write a value as briefly as it can be read back: 0.001, 3e-5, 64, adam."""
-    if isinstance(value, bool) or not isinstance(value, float):
+    """Write a value as briefly as it can be read back: 0.001, 3e-5, 64, adam, inf."""
+    if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value):
         return str(value)
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.6g}"

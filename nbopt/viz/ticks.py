@@ -9,16 +9,39 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
     """Return multiples of 1, 2 or 5 times a power of ten within [low, high], at most ``most`` of them."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10, 20) if power * factor >= rough)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [float(f"{k * step:.12g}") for k in range(first, last + 1)][:most]
+    for factor in (1, 2, 5, 10, 20, 50):
+        step = power * factor
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            break
+    ticks = [float(f"{k * step:.12g}") for k in range(first, last + 1)]
+    return sorted(set(ticks))  # where the range is narrower than 12 digits tell apart
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return powers of ten within [low, high], with 2 and 5 times them where there is room."""
+    """Return powers of ten within [low, high], with 2 and 5 times them where there is room.
+
+    Where fewer than two lie in the range, linear ticks.
+    """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 2, 5), (1,)):
         ticks = [float(f"{m}e{d}") for d in decades for m in mantissas if low <= float(f"{m}e{d}") <= high]
+        if len(ticks) < 2:
+            return linear_ticks(low, high, most)
         if len(ticks) <= most:
             return ticks
     return ticks[:: math.ceil(len(ticks) / most)]
+
+
+def tick_format(ticks: list[float]) -> str:
+    """Return the d3 format that writes ``ticks`` with the digits that tell them apart, and no more."""
+    largest = max(map(abs, ticks), default=0.0)
+    decimals = next((d for d in range(6) if all(_reads_back(f"{tick:.{d}f}", tick) for tick in ticks)), None)
+    if largest < 1e5 and decimals is not None:
+        return f",.{decimals}~f"
+    digits = next(d for d in range(1, 18) if all(_reads_back(f"{tick:.{d}g}", tick) for tick in ticks))
+    return f".{digits}~s" if 1e5 <= largest < 1e12 else f".{max(4, digits)}~g"
+
+
+def _reads_back(text: str, value: float) -> bool:
+    return math.isclose(float(text), value, rel_tol=1e-12)

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -59,33 +60,33 @@ def test_a_reader_cannot_write_and_keeps_what_it_read():
     assert len(history["loss"][1]) == 1000
 
 
+@pytest.mark.usefixtures("restless_threads")
 def test_a_reader_in_another_thread_always_sees_whole_measurements():
-    history, done, seen = History(), threading.Event(), []
+    history, done = History(), threading.Event()
 
     def read():
+        lengths = set()
         while not done.is_set():
-            for name in history.names:
+            for name in history.names[:3]:
                 steps, values = history[name]
-                seen.append(len(steps))
-                if len(steps) != len(values) or not np.array_equal(values, 0.5 * steps) or np.any(np.diff(steps) <= 0):
-                    seen.append(-1)
-                    return
-                history.last(name)
+                assert len(steps) == len(values)
+                np.testing.assert_array_equal(values, 0.5 * steps)
+                assert np.all(np.diff(steps) > 0)
+                lengths.add(len(steps))
+        return lengths
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    count = 0
-    for size in list(range(1, 200)) * 3:
-        steps = range(count, count + size)
-        history.extend("loss", steps, [0.5 * step for step in steps])
-        count += size
-        history.extend(f"metric {size}", steps[:1], [0.5 * steps[0]])
-    done.set()
-    for reader in readers:
-        reader.join(60)
-    assert -1 not in seen
-    assert len(set(seen)) > 1
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            count = 0
+            for size in list(range(1, 200)) * 5:
+                steps = range(count, count + size)
+                history.extend("loss", steps, [0.5 * step for step in steps])
+                history.extend(f"metric {count}", steps, [0.5 * step for step in steps])
+                count += size
+        finally:
+            done.set()
+        assert all(len(reader.result(60)) > 1 for reader in readers)
 
 
 def test_to_pandas_has_a_row_per_step_and_a_column_per_name():

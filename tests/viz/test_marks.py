@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbopt.record.journal import Journal
+from nbopt.viz.marks import Mark, brief, change_marks, number, visible
+
+
+def journal_of(*changes):
+    journal = Journal()
+    journal.event(0, "start")
+    for step, name, old, new in changes:
+        journal.change(step, name, old, new, "code")
+        journal.event(step, "pause")
+    return journal
+
+
+def test_changes_are_marked_with_name_and_values_and_those_of_one_step_share_a_mark():
+    journal = journal_of((5, "lr", 1e-3, 3e-5), (5, "nesterov", False, True), (9, "optimizer", "adam", "sgd"))
+    marks = [Mark(5, "lr 0.001 → 3e-5\nnesterov False → True"), Mark(9, "optimizer adam → sgd")]
+    assert change_marks(journal) == marks
+    assert change_marks(Journal()) == []
+
+
+@given(st.lists(st.integers(0, 5), max_size=20), st.integers(0, 40))
+def test_marks_read_piece_by_piece_are_those_read_at_once(gaps, cut):
+    steps = np.cumsum(gaps).tolist()
+    entries = list(journal_of(*((step, "lr", float(k), k + 1.0) for k, step in enumerate(steps))))
+    assert change_marks(entries[cut:], change_marks(entries[:cut])) == change_marks(entries)
+
+
+@given(
+    st.lists(st.floats(-100, 1000), max_size=300).map(sorted),
+    st.floats(-50, 500),
+    st.floats(1, 500),
+    st.integers(1, 100),
+)
+def test_visible_marks_are_few_in_order_and_no_place_with_a_change_goes_unmarked(x, low, width, most):
+    marks = [Mark(k, f"change {k}") for k in range(len(x))]
+    ticks = visible(marks, np.array(x), (low, low + width), most)
+    inside = [at for at in x if low <= at <= low + width]
+    assert len(ticks) <= most + 1
+    assert [tick.x for tick in ticks] == sorted(tick.x for tick in ticks)
+    assert {tick.x for tick in ticks} <= set(inside)
+    for at in inside:
+        assert min(abs(tick.x - at) for tick in ticks) <= 2 * width / most
+    if inside:
+        assert ticks[-1].x == inside[-1]
+
+
+def test_marks_far_apart_keep_their_own_text_and_crowded_ones_tell_the_newest_changes():
+    marks = [Mark(step, f"lr {step}") for step in range(1000)]
+    x = np.arange(1000.0)
+    assert visible(marks, x, (10.5, 13.5), 100) == [(11, "lr 11"), (12, "lr 12"), (13, "lr 13")]
+    crowd = visible(marks, x, (0, 999), 10)
+    assert crowd[0] == (127, "…\nlr 124\nlr 125\nlr 126\nlr 127")
+    assert len(crowd) <= 11 and crowd[-1].x == 999
+
+
+def test_marks_stay_put_while_the_range_grows():
+    marks = [Mark(step, f"lr {step}") for step in range(0, 1000, 3)]
+    x = np.array([float(mark.step) for mark in marks])
+    for end in (700, 701, 750, 799):  # one width of the power of two
+        assert visible(marks, x, (0, end), 100)[:50] == visible(marks, x, (0, 800), 100)[:50]
+
+
+@given(st.floats(allow_nan=False))
+def test_a_number_is_read_back_close_to_what_it_was(value):
+    assert float(number(value)) == pytest.approx(value, rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.001, "0.001"), (3e-5, "3e-5"), (1e-3, "0.001"), (0.00099, "9.9e-4"), (64, "64"), (64.0, "64"),
+        (123456.0, "1.23456e5"), (0.1 + 0.2, "0.3"), (0.0, "0"), (-1.5, "-1.5"), ("adam", "adam"), (True, "True"),
+        (10**20, "100000000000000000000"), (math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "nan"),
+    ],
+)  # fmt: skip
+def test_a_value_is_written_as_one_says_it(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.123456, "0.1235"), (1234567.0, "1.235e6"), (math.inf, "inf"), (math.nan, "nan")]
+)
+def test_a_measurement_is_written_with_four_digits(value, text):
+    assert brief(value) == text
