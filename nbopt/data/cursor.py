@@ -87,6 +87,15 @@ class Cursor(Tunable):
             self._begun = False
         return done
 
+    def place(self) -> list[int]:
+        """Return where the cursor is, for `seek`."""
+        return [self.epoch, self.position, self._used]
+
+    def seek(self, epoch: int, position: int, used: int) -> None:
+        """Go to a place that `place` returned."""
+        self.epoch, self.position, self._used = epoch, position, used
+        self._begun = False
+
     def _order_seed(self) -> int:
         return derive_seed(self.seed, ORDER, self.epoch)
 

@@ -14,6 +14,7 @@ iterable of batches  `StreamSource`: batches as they come; ``batch_size`` is not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import torch
@@ -199,6 +200,8 @@ def as_source(data: Any, role: str) -> AnySource:
     ValueError
         If it is empty or its parts differ in length.
     """
+    if isinstance(data, AnySource):
+        return copy(data)  # another run's: the samples are shared, the order is not
     if isinstance(data, DataLoader):
         source = _from_loader(data, role)
     elif type(data) is TensorDataset:  # a subclass may have its own way of making a sample

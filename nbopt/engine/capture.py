@@ -29,7 +29,8 @@ def capture(training: Training) -> Snapshot:
     facts = {
         "hyperparams": dict(training.hyperparams),
         "optimizer": scalars,
-        "cursor": [training.cursor.epoch, training.cursor.position],
+        "cursor": training.cursor.place(),
+        "dropout_rates": training.dropout.rates,
         "stopping": [stopping.best if math.isfinite(stopping.best) else None, stopping.best_step, stopping.waited],
         "validation_due": training.validation_due,
         "seconds": training.seconds,
@@ -44,6 +45,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
         if training.hyperparams[name] != value:
             training.hyperparams.assign(name, value)
             training.changed(name)
+    training.dropout.rates = facts["dropout_rates"]
     training.model.load_state_dict(_part(snapshot, "model"))
     state: dict[int, dict[str, Any]] = {}
     for name, value in [*_part(snapshot, "optimizer").items(), *facts["optimizer"].items()]:
@@ -57,7 +59,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     best, training.stopping.best_step, training.stopping.waited = facts["stopping"]
     training.stopping.best = math.inf if best is None else best
     training.validation_due = facts["validation_due"]
-    training.forget_pending()
+    training.forget_unmeasured(facts["seconds"])
 
 
 def _part(snapshot: Snapshot, kind: str) -> dict[str, Tensor]:

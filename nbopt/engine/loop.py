@@ -7,35 +7,42 @@ lost to an exception, is replaced by a new one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sized
+from collections.abc import Callable, Generator
 
-from nbopt.engine.state import Changed, Evaluating, Event, Finished, Stepped, Validated
+from nbopt.engine.changes import Changes
+from nbopt.engine.state import Changed, Evaluating, Event, Finished, Recovered, Stepped, Validated
 from nbopt.engine.training import Training
 from nbopt.record.journal import Entry
 
 
-def events(training: Training, queue: Sized, apply: Callable[[], list[Entry]]) -> Generator[Event, None, None]:
+def events(training: Training, changes: Changes, recover: Callable[[], list[Entry]]) -> Generator[Event, None, None]:
     """Train, yielding an event for everything that happens.
+
+    At each boundary between two steps the order is fixed, and with it what a journal means: recovery from trouble,
+    then the validation that is due, then changes, then the next step.
 
     Parameters
     ----------
     training : Training
         The run's material.
-    queue : Sized
-        Changes that wait.
-    apply : callable
-        Applies them all, between two steps, and returns their journal entries.
+    changes : Changes
+        Asked for or planned.
+    recover : callable
+        Puts right what `Training.trouble` tells of, and returns the journal entries.
     """
     while True:
-        if queue:
-            yield Changed(apply())
+        if training.trouble:
+            yield Recovered(recover())
         elif training.validation_due:
             for _part in training.validate():
                 yield Evaluating(training.step)
             yield Validated(training.step)
+        elif changes.due():
+            yield Changed(changes.apply())
         elif reason := training.end_reason():
             training.flush()
-            yield Finished(training.step, reason)
-            return
-        else:
-            yield Stepped(training.train_step())
+            if not training.trouble:
+                yield Finished(training.step, reason)
+                return
+        elif (step := training.train_step()) is not None:
+            yield Stepped(step)

@@ -8,30 +8,32 @@ import threading
 import time
 import warnings
 import weakref
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
-from inspect import GEN_RUNNING, getgeneratorstate
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import torch
 
 from nbopt.data.cursor import Cursor
 from nbopt.data.sources import StreamSource
-from nbopt.engine import loop, prepare
+from nbopt.engine import past, prepare
+from nbopt.engine.changes import Changes
 from nbopt.engine.device import pick_device
+from nbopt.engine.driver import Driver
 from nbopt.engine.progress import ProgressLine
-from nbopt.engine.state import Changed, Event, Finished, RunState, Stepped
+from nbopt.engine.state import Event, RunState
 from nbopt.engine.training import Forward, Training
 from nbopt.hyperparams import Hyperparams, Int, Tunable
+from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout, has_various_dropout, own_dropout
+from nbopt.parts.guard import Guard
 from nbopt.parts.losses import loss_choice
 from nbopt.parts.metrics import as_metrics
 from nbopt.parts.optimizers import optimizer_choice
 from nbopt.parts.penalties import L1
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.record.history import History
-from nbopt.record.journal import Entry, Journal
+from nbopt.record.journal import Journal
+from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.words import _
 
 _FIRST_STEP_SECONDS = 2.0  # how long `start` waits for the first step, to raise what it raises in the user's own cell
@@ -119,46 +121,35 @@ class Run:
         prepare.check_val(val)
         self.device = pick_device(device)
         self.metrics = as_metrics(metrics)
-        self._data = (train, val)
-        self._forward = forward
+        self.data = (train, val)
+        self.forward = forward
         self._own_optimizer = prepare.check_optimizer(optimizer, model)
+        self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
 
-        self._training: Training | None = None
         self.hyperparams = self._declare(loss, optimizer, hyperparams)
         # Values shown that stand for several of the model's own: setting one to what is shown still acts.
         self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
-        self.inert = self._find_inert()
-        for given in sorted(self.inert.keys() & hyperparams.keys()):
-            warnings.warn(f"{given}: {self.inert[given]}", stacklevel=2)
+        self._initial = dict(self.hyperparams)
         self.history = History()
         self.journal = Journal()
-        self.error: BaseException | None = None
-        self.end_reason = ""
-
         self.id = secrets.token_hex(4)
         self.name = name or f"{type(model).__name__} {self.id[:4]}"
         self.created = time.time()
-        self._state = RunState.CREATED
-        self._queue: deque[tuple[dict[str, Any], str]] = deque()
-        self._events: Generator[Event, None, None] | None = None  # the loop last made
-        # Guards state and the hand-over between threads; never taken in a step.
-        self._lock = threading.Condition(threading.RLock())
-        self._thread: threading.Thread | None = None  # who pulls the loop's events; None while nobody does
-        self._credit = math.inf  # steps to do before pausing
-        self._goal = RunState.RUNNING  # what the puller is asked to become
-        self._asked_by = "run"
-        self._begun = False  # whether the puller has done its first step
-        self.watchers: list[Callable[[], None]] = []
+        self.changes = Changes(self.hyperparams, self.journal, self._untouched)
+        self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
+        self.inert = self._find_inert()
+        for inert in sorted(self.inert.keys() & hyperparams.keys()):
+            warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=2)
         with _live_lock:
             _live.add(self)
 
     def _declare(self, loss: Any, optimizer: Any, given: dict[str, Any]) -> Hyperparams:
         hyperparams = Hyperparams()
         choice, own = optimizer_choice(optimizer)
-        hyperparams.declare(choice, L1, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss))
+        hyperparams.declare(choice, L1, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss), Accumulation, Guard)
         if (dropout := own_dropout(self.model)) is not None:
             own["dropout"] = dropout
-        batch_size = getattr(self._data[0], "batch_size", None)  # a DataLoader's
+        batch_size = getattr(self.data[0], "batch_size", None)  # a DataLoader's
         if isinstance(batch_size, int):
             own["batch_size"] = batch_size
         if given.keys() & {"patience", "min_delta"}:
@@ -172,10 +163,11 @@ class Run:
         found = {}
         if own_dropout(self.model) is None:
             found["dropout"] = _("the model has no dropout layer")
-        if self._data[1] is None:
+        if self.data[1] is None:
             reason = _("without val there is no validation loss to judge by")
             found.update(dict.fromkeys(EarlyStopping.declared(), reason))
-        if self._training is not None and isinstance(self._training.cursor.source, StreamSource):
+        training = self.driver.training
+        if training is not None and isinstance(training.cursor.source, StreamSource):
             found["batch_size"] = _("the DataLoader makes its own batches")
         return found
 
@@ -184,27 +176,37 @@ class Run:
     @property
     def state(self) -> RunState:
         """Where the run is in its life."""
-        return self._state
+        return self.driver.state
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that ended the run, until it goes on; `wait` raises it."""
+        return self.driver.error
+
+    @property
+    def end_reason(self) -> str:
+        """Why the run ended, in words; "" where it did not."""
+        return self.driver.end_reason
 
     @property
     def step_count(self) -> int:
         """Steps completed."""
-        return self._training.step if self._training else 0
+        return self.changes.step
 
     @property
     def epoch(self) -> int:
         """Epochs completed."""
-        return self._training.cursor.epoch if self._training else 0
+        return self.driver.training.cursor.epoch if self.driver.training else 0
 
     @property
     def progress(self) -> float:
         """Epochs completed, the current one counted in part."""
-        return self._training.cursor.progress if self._training else 0.0
+        return self.driver.training.cursor.progress if self.driver.training else 0.0
 
     @property
     def steps_per_second(self) -> float | None:
         """Recent speed; None before it is known."""
-        return self._training.steps_per_second if self._training else None
+        return self.driver.training.steps_per_second if self.driver.training else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -215,17 +217,22 @@ class Run:
     @property
     def has_pending_changes(self) -> bool:
         """Whether changes were asked for that do not act yet."""
-        return bool(self._queue)
+        return self.changes.waiting
 
     @property
     def stopping(self) -> EarlyStopping | None:
         """The best validation so far and the patience left; None before the start."""
-        return self._training.stopping if self._training else None
+        return self.driver.training.stopping if self.driver.training else None
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
         """The torch optimizer at work; None before the start."""
-        return self._training.torch_optimizer if self._training else None
+        return self.driver.training.torch_optimizer if self.driver.training else None
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The states kept in memory, to go back to; none before the start."""
+        return self.driver.training.snapshots if self.driver.training else Snapshots()
 
     def __repr__(self) -> str:
         lines = (
@@ -254,42 +261,7 @@ class Run:
         InvalidHyperparam
             For an unknown name or an illegal value.
         """
-        checked = self.hyperparams.check(changes)
-        with self._lock:
-            self._queue.append((checked, source))
-            if self._is_at_rest():  # nobody else would apply it
-                self._apply()
-            self._announce()
-
-    def _is_at_rest(self) -> bool:
-        """Whether no step is being done, by a thread of the run's own or by whoever pulls `events`."""
-        pulled = self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING
-        return self._thread is None and not pulled
-
-    def _apply(self) -> list[Entry]:
-        """Apply all queued changes. The only place where a hyperparameter changes."""
-        entries = []
-        while self._queue:
-            changes, source = self._queue[0]
-            try:
-                for name, new in changes.items():
-                    if new != self.hyperparams[name] or name in self._untouched:
-                        entries.append(self._change(name, new, source))
-            finally:
-                self._queue.popleft()  # only now: until then it is pending
-        return entries
-
-    def _change(self, name: str, new: Any, source: str) -> Entry:
-        old = self.hyperparams[name]
-        self.hyperparams.assign(name, new)
-        self._untouched.discard(name)
-        try:
-            if self._training is not None:
-                self._training.changed(name)
-        except Exception:
-            self.hyperparams.assign(name, old)
-            raise
-        return self.journal.change(self.step_count, name, old, new, source)
+        self.driver.ask(self.hyperparams.check(changes), source)
 
     # -- transport
 
@@ -308,9 +280,9 @@ class Run:
         RuntimeError
             If the run is complete: raise ``epochs`` to go on.
         """
-        self._go(math.inf, "start" if self._state is RunState.CREATED else "resume", source)
+        self.driver.go(math.inf, "start" if self.state is RunState.CREATED else "resume", source)
         if wait:
-            self._wait(lambda: self._begun or self._thread is None, _FIRST_STEP_SECONDS)
+            self.driver.wait(self.driver.has_begun, _FIRST_STEP_SECONDS)
 
     def resume(self, *, wait: bool = True, source: str = "code") -> None:
         """Go on: after a pause, a stop, an error put right, or with more ``epochs`` after the end."""
@@ -320,20 +292,17 @@ class Run:
         """Do ``n`` steps, then pause. With ``wait``, return when they are done."""
         steps = Int(1, low=1, high=1, ge=1)
         steps.name = "n"
-        self._go(steps.check(n), "step", source)
-        if wait:  # or until someone lets it run on
-            self._wait(lambda: self._thread is None or self._credit == math.inf)
+        self.driver.go(steps.check(n), "step", source)
+        if wait:
+            self.driver.wait(self.driver.has_spent)
 
     def pause(self, *, wait: bool = True, source: str = "code") -> None:
         """Pause after the current step. With ``wait``, return when the run is at rest."""
-        self._ask(RunState.PAUSED, source, wait)
+        self.driver.rest(RunState.PAUSED, source, wait)
 
     def stop(self, *, wait: bool = True, source: str = "code") -> None:
         """End the run where it is; `resume` can still go on from there."""
-        with self._lock:
-            if self._thread is None and self._state in (RunState.CREATED, RunState.PAUSED):
-                self._become(RunState.STOPPED, _("stopped by hand"), source)
-        self._ask(RunState.STOPPED, source, wait)
+        self.driver.rest(RunState.STOPPED, source, wait)
 
     def wait(self, timeout: float | None = None) -> RunState:
         """Block until the run has ended, or for ``timeout`` seconds; return the state.
@@ -343,8 +312,8 @@ class Run:
         BaseException
             The exception that ended the run, if one did.
         """
-        self._wait(lambda: self._state.is_ended and self._thread is None, timeout)
-        return self._state
+        self.driver.wait(self.driver.has_ended, timeout)
+        return self.state
 
     def fit(self) -> Run:
         """Train to the end in this thread, with a progress line: for scripts. Returns the run.
@@ -354,7 +323,8 @@ class Run:
         BaseException
             Whatever model, loss or data raise. Ctrl-C pauses the run, and `resume` or `fit` goes on.
         """
-        self._go(math.inf, "start" if self._state is RunState.CREATED else "resume", "code", ProgressLine(self))
+        event = "start" if self.state is RunState.CREATED else "resume"
+        self.driver.go(math.inf, event, "code", ProgressLine(self))
         self.wait()
         return self
 
@@ -366,164 +336,74 @@ class Run:
         TypeError, ValueError
             For data that do not fit each other or the model.
         """
-        with self._lock:
-            if self._thread is not None:
-                raise RuntimeError(_("the run trains in a thread of its own: pause it before pulling its events."))
-            if self._training is None:
-                self._training = self._prepare()
-                self.inert = self._find_inert()
-            self._events = loop.events(self._training, self._queue, self._apply)
-            return self._events
+        return self.driver.events()
+
+    # -- the past
+
+    def rewind(self, to: int | str | Snapshot, *, source: str = "code") -> None:
+        """Go back to where the run was, before any change made there; it then rests there.
+
+        Exact at any step: from the nearest snapshot before it, the steps between are done again.
+
+        Parameters
+        ----------
+        to : int, "best" or Snapshot
+            A number of steps done.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If the run has not been there.
+        """
+        past.rewind(self, to, source)
+
+    def branch(self, at: int | str | Snapshot = "best", *, name: str | None = None, **changes: Any) -> Run:
+        """Return a new run with its own copy of the model, that goes on from where this one was, at rest.
+
+        Parameters
+        ----------
+        at : int, "best" or Snapshot
+            A number of steps done.
+        **changes
+            Hyperparameters that are to be different from there on.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If the run has not been there, or a change is not legal.
+        """
+        return past.branch(self, at, name, self.hyperparams.check(changes))
+
+    def replay(self) -> Run:
+        """Return a new run that does again, from the same initial weights, all that this one did, in its own thread.
+
+        On the CPU, with the same number of threads, it ends with the same weights, bit for bit.
+        """
+        return past.replay(self)
 
     # -- behind it
 
     def _prepare(self) -> Training:
         device = self.device.torch
-        train, val = prepare.make_sources(*self._data, self.seed, device)
-        return Training(
+        train, val = prepare.make_sources(*self.data, self.seed, device)
+        training = Training(
             self.model.to(device),
             train,
             val,
             self.hyperparams,
             self.history,
             self.metrics,
-            self._forward,
+            self.forward,
             self._own_optimizer,
             self.seed,
             device,
             keep_dropout="dropout" in self._untouched,
         )
-
-    def _go(self, credit: float, event: str, source: str, progress: ProgressLine | None = None) -> None:
-        """Let a thread pull events; with a progress line, this one."""
-        with self._lock:
-            self._credit = credit
-            self._goal, self._asked_by = RunState.RUNNING, source
-            if self._thread is not None:
-                return
-            try:
-                events = self.events()
-            except Exception as error:
-                self._fail(error)
-                raise
-            assert self._training is not None
-            if self._state is RunState.FINISHED:
-                self._training.reopen()
-                if reason := self._training.end_reason():
-                    rule = _("the run is complete ({reason}). Set epochs higher to go on.", reason=reason)
-                    raise RuntimeError(rule)
-            self.error = None
-            self._begun = False
-            self.journal.event(self.step_count, event, source=source)
-            self._become(RunState.RUNNING)
-            if progress is None:
-                self._thread = threading.Thread(
-                    target=self._drive, args=(events,), name=f"nbopt {self.name}", daemon=True
-                )
-                self._thread.start()
-                return
-            self._thread = threading.current_thread()
-        self._drive(events, progress)
-
-    def _drive(self, events: Iterator[Event], progress: ProgressLine | None = None) -> None:
-        """Pull events until the run is to rest."""
-        training = self._training
-        assert training is not None
-        training.tick(running=True)
-        try:
-            for event in events:
-                kind = type(event)
-                if kind is Stepped:
-                    self._credit -= 1
-                    if not self._begun:
-                        self._begun = True
-                        self._announce()
-                elif kind is Changed:
-                    self._announce()
-                if progress is not None:
-                    progress.update()
-                if self._credit <= 0 or self._goal is not RunState.RUNNING or kind is Finished:
-                    with self._lock:
-                        if self._is_due(event):
-                            self._rest(event)
-                            break
-        except Exception as error:
-            with self._lock:
-                with suppress(Exception):  # the first error is the one to tell
-                    training.flush()
-                    self._apply()
-                self._fail(error)
-                self._leave()
-        except BaseException:  # Ctrl-C in fit
-            with self._lock:
-                if self._thread is threading.current_thread():
-                    self._goal = RunState.PAUSED
-                    self._rest(None)
-            raise
-        finally:
-            if progress is not None:
-                progress.close()
-
-    def _is_due(self, event: Event) -> bool:
-        """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
-        assert self._training is not None
-        if isinstance(event, Finished) or self._goal is RunState.STOPPED:
-            return True
-        if self._credit > 0 and self._goal is RunState.RUNNING:
-            return False
-        # A validation is seen through before a pause; and where nothing is left to do, the run finishes.
-        return not self._training.validation_due and not self._training.end_reason()
-
-    def _rest(self, event: Event | None) -> None:
-        """Bring the run to rest after ``event``: finished, stopped or paused."""
-        assert self._training is not None
-        self._training.flush()
-        self._apply()  # nothing that was asked for is left behind
-        if isinstance(event, Finished):
-            if self._training.restore_best():
-                self.journal.event(self.step_count, "restore_best", self._training.stopping.best_step)
-            self._become(RunState.FINISHED, event.reason)
-        elif self._goal is RunState.STOPPED:
-            self._become(RunState.STOPPED, _("stopped by hand"), self._asked_by)
-        else:
-            self.journal.event(self.step_count, "pause", source=self._asked_by)
-            self._become(RunState.PAUSED)
-        self._leave()
-
-    def _leave(self) -> None:
-        """Pull no more."""
-        assert self._training is not None
-        self._training.tick(running=False)
-        self._thread = None
-        self._announce()
-
-    def _fail(self, error: Exception) -> None:
-        self.error = error
-        self._become(RunState.FAILED, f"{type(error).__name__}: {error}")
-
-    def _become(self, state: RunState, reason: str = "", source: str = "run") -> None:
-        self._state = state
-        self.end_reason = reason
-        if reason:
-            self.journal.event(self.step_count, state.value, reason, source)
-        self._announce()
-
-    def _ask(self, goal: RunState, source: str, wait: bool) -> None:
-        with self._lock:
-            if self._thread is None:
-                return
-            if self._goal is not RunState.STOPPED:
-                self._goal, self._asked_by = goal, source
-        if wait:  # or until someone lets it go on
-            self._wait(lambda: self._thread is None or self._goal is RunState.RUNNING)
-
-    def _wait(self, done: Callable[[], bool], timeout: float | None = None) -> None:
-        """Block until ``done``; raise the exception that ended the run, if one did."""
-        if self._thread is not threading.current_thread():  # a metric or model of the user's that asks for a pause
-            with self._lock:
-                self._lock.wait_for(done, timeout)
-        if self._state is RunState.FAILED and self.error is not None:
-            raise self.error
+        training.secure()
+        training.snapshots[0].facts["hyperparams"] = self._initial  # before the changes made ahead of the start
+        self.driver.training = training
+        self.inert = self._find_inert()
+        return training
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` from now on whenever state or journal changed: from any thread, so it must be quick."""
@@ -533,8 +413,7 @@ class Run:
         """Stop calling ``wake``."""
         self.watchers.remove(wake)
 
-    def _announce(self) -> None:
-        with self._lock:
-            self._lock.notify_all()
-        for wake in list(self.watchers):
-            wake()
+    @property
+    def watchers(self) -> list[Callable[[], None]]:
+        """Who is called whenever state or journal changed."""
+        return self.driver.watchers

@@ -34,6 +34,12 @@ class Changed(NamedTuple):
     entries: list[Entry]
 
 
+class Recovered(NamedTuple):
+    """Trouble was put right."""
+
+    entries: list[Entry]
+
+
 class Stepped(NamedTuple):
     """Step number ``step`` (counted from 0) is done."""
 
@@ -59,4 +65,4 @@ class Finished(NamedTuple):
     reason: str
 
 
-Event = Changed | Stepped | Evaluating | Validated | Finished
+Event = Changed | Recovered | Stepped | Evaluating | Validated | Finished

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +18,19 @@ from nbopt.data.cursor import Cursor
 from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
 from nbopt.data.sources import AnySource, StreamSource, TensorSource, sample_count
 from nbopt.data.tree import tensors
+from nbopt.engine.capture import capture
 from nbopt.engine.prepare import check_labels
 from nbopt.hyperparams import Hyperparams
+from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
+from nbopt.parts.guard import Guard
 from nbopt.parts.losses import LOSS, Loss
 from nbopt.parts.metrics import Metric
 from nbopt.parts.optimizers import OPTIMIZER, Optimizer
 from nbopt.parts.penalties import L1
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.record.history import History
+from nbopt.record.snapshots import Snapshots
 from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -36,6 +39,29 @@ _FLUSH_SECONDS = 0.05  # how long a measured loss may wait on the device
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go
 _RECENT_BATCHES = 16  # training metrics are of the last batches
 _RECENT_NUMBERS = 1_000_000  # ... unless outputs are larger than this
+
+
+_PART_SEEDS = 1_000_003  # keeps the noise of a batch's parts apart from that of the next steps
+_SNAPSHOT_SECONDS = 1.0  # between two snapshots taken on the way
+_SNAPSHOT_SHARE = 0.02  # ... of which taking one may take this part
+
+
+class Trouble(NamedTuple):
+    """What stops a run from going on as it is.
+
+    Attributes
+    ----------
+    step : int
+        The step it happened in.
+    text : str
+        What happened.
+    memory : bool
+        Whether memory ran out; otherwise the loss went wrong.
+    """
+
+    step: int
+    text: str
+    memory: bool
 
 
 class Training:
@@ -47,6 +73,8 @@ class Training:
         Steps completed.
     validation_due : bool
         Whether an epoch is complete and not yet judged.
+    trouble : Trouble or None
+        What has to be put right before the next step.
     """
 
     def __init__(
@@ -69,6 +97,9 @@ class Training:
         self.history = history
         self.step = 0
         self.validation_due = False
+        self.trouble: Trouble | None = None
+        self.best_weights: dict[str, Tensor] = {}
+        self.snapshots = Snapshots()
         self._metrics = metrics
         self._forward = forward or call_on_pair
         self._device = device
@@ -79,20 +110,23 @@ class Training:
         self._evaluation_seed = derive_seed(seed, EVALUATION)
         self._pending: list[Tensor] = []
         self._recent: deque[tuple[Tensor, Any]] = deque(maxlen=_RECENT_BATCHES)
-        self._best_weights: dict[str, Tensor] = {}
         self._clock = 0.0
+        self._ticking = False
+        self._restored_at = -1
         self._resumed_at = time.perf_counter()
-        self._flush_at = 0.0
+        self._flush_at = self._snapshot_at = 0.0
         self.steps_per_second: float | None = None
 
         self.cursor = Cursor(train, seed)
         self.stopping = EarlyStopping()
+        self.dropout = Dropout(model)
+        self.accumulation = Accumulation()
         self._l1 = L1(model)
-        dropout = Dropout(model)
-        for part in (self.cursor, self.stopping, self._l1, dropout):
+        self._guard = Guard()
+        for part in (self.cursor, self.accumulation, self.stopping, self._l1, self.dropout, self._guard):
             hyperparams.bind(part)
         if not keep_dropout:
-            dropout.on_change("dropout")
+            self.dropout.on_change("dropout")
         self.loss: Loss
         self.optimizer: Optimizer
         self._choose_loss()
@@ -110,7 +144,7 @@ class Training:
             self.hyperparams.unbind(self.loss)
             self._choose_loss()
             self.stopping.reset()
-            self._best_weights.clear()
+            self.best_weights = {}
 
     def _choose_loss(self) -> None:
         spec: Any = self.hyperparams.spec(LOSS.name)
@@ -129,26 +163,26 @@ class Training:
 
     # -- one step
 
-    def train_step(self) -> int:
-        """Do one step on the next batch; return its number."""
+    def train_step(self) -> int | None:
+        """Do one step on the next batch; return its number, or None if memory ran out and nothing was done."""
         batch = self.cursor.peek()
         if not self.model.training:
             self.model.train()
-        with self._noise.seeded(self._step_seed + self.step):
-            output, target = self._outputs(batch)
-            if not self._checked:
-                self._check(output, target)
-            loss = self._lose(output, target)
         for parameter in self._params:
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            loss = self._backward(batch)
+        except Exception as error:
+            smaller = self.accumulation.half_of(sample_count(batch))
+            if not _out_of_memory(error) or smaller is None:
+                raise
+            self.trouble = Trouble(self.step, str(error), memory=True)
+            return None
         if self._l1.l1:
             self._l1.apply()
         self.torch_optimizer.step()
 
-        self._pending.append(loss.detach())
-        if self._metrics:
-            self._keep(output, target)
+        self._pending.append(loss)
         step = self.step
         self.step = step + 1
         if self.cursor.advance(batch):
@@ -156,6 +190,24 @@ class Training:
         if time.perf_counter() >= self._flush_at:
             self.flush()
         return step
+
+    def _backward(self, batch: Any) -> Tensor:
+        """Add the gradients of the batch's loss, and return that loss; in parts, if the batch is to be split."""
+        total: Tensor | None = None
+        for index, (part, share) in enumerate(self.accumulation.parts(batch)):
+            with self._noise.seeded(self._step_seed + self.step + _PART_SEEDS * index):
+                output, target = self._outputs(part)
+                if not self._checked:
+                    self._check(output, target)
+                loss = self._lose(output, target)
+            if share != 1.0:
+                loss = loss * share
+            loss.backward()  # type: ignore[no-untyped-call]
+            total = loss.detach() if total is None else total + loss.detach()
+            if self._metrics:
+                self._keep(output, target)
+        assert total is not None
+        return total
 
     def _outputs(self, batch: Any) -> tuple[Any, Any]:
         try:
@@ -217,7 +269,9 @@ class Training:
         for name, value in measured.items():
             self.history.append(name, self.step, value)
         if self.val is not None and self.stopping.observe(measured["val_loss"], self.step):
-            self._best_weights = deepcopy(self.model.state_dict())
+            self.best_weights = {name: t.detach().to("cpu", copy=True) for name, t in self.model.state_dict().items()}
+            self.validation_due = False
+            self.snapshots.add(capture(self), best=True)
         self.validation_due = False
 
     def _evaluate(self, batch: Any, index: int) -> tuple[Any, Any, Tensor]:
@@ -250,17 +304,41 @@ class Training:
             return _("all {count} epochs done", count=self.hyperparams["epochs"])
         return ""
 
-    def reopen(self) -> None:
-        """Give patience a fresh start, so that a run ended by it can go on."""
-        if self.stopping.due:
-            self.stopping.waited = 0
+    def act(self, action: str) -> bool:
+        """Do one of `nbopt.record.journal.ACTIONS`; return whether it changed anything.
 
-    def restore_best(self) -> bool:
-        """Give the model the weights of the best validation, if early stopping asks for it."""
-        if not self.stopping.early_stopping or not self._best_weights or self.stopping.best_step == self.step:
+        ``restore_best`` gives the model the weights of its best validation; ``reopen`` gives patience a fresh start.
+        """
+        if action == "reopen":
+            due = self.stopping.due
+            self.stopping.waited = 0 if due else self.stopping.waited
+            return due
+        if not self.best_weights or self.step in (self.stopping.best_step, self._restored_at):
             return False
-        self.model.load_state_dict(self._best_weights)
+        self.model.load_state_dict(self.best_weights)
+        self._restored_at = self.step
         return True
+
+    # -- snapshots
+
+    def secure(self) -> None:
+        """Take a snapshot of the state before a change, unless there is one."""
+        newest = self.snapshots[-1] if self.snapshots else None
+        if newest is None or newest.step != self.step or newest.facts["validation_due"] != self.validation_due:
+            self.snapshots.add(capture(self))
+
+    def forget_unmeasured(self, seconds: float) -> None:
+        """Drop what was not measured yet, and set the run's clock: the run is somewhere else now."""
+        self._pending.clear()
+        self._recent.clear()
+        self.trouble = None
+        self._restored_at = -1
+        self._clock, self._resumed_at = seconds, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds trained."""
+        return self._clock + time.perf_counter() - self._resumed_at if self._ticking else self._clock
 
     # -- clock and metrics on their way to the history
 
@@ -271,8 +349,8 @@ class Training:
             self._resumed_at = now
             self.steps_per_second = None
         else:
-            self._clock += now - self._resumed_at
-            self._resumed_at = now
+            self._clock = self.seconds
+        self._ticking = running
         self._flush_at = now
 
     def flush(self) -> None:
@@ -285,8 +363,11 @@ class Training:
         values = torch.stack(self._pending).tolist()
         self._pending.clear()
         first = self.step - count
+        if (wrong := self._guard.find_trouble(values)) is not None:
+            text = _("loss {loss:g} in step {step}", loss=values[wrong], step=first + wrong)
+            self.trouble = Trouble(first + wrong, text, memory=False)
         self.history.extend("loss", range(first, self.step), values)
-        elapsed = self._clock + now - self._resumed_at
+        elapsed = self.seconds
         before = self.history.last("_time") or 0.0
         self.history.append("_time", self.step - 1, elapsed)
         self.history.append("_epoch", self.step - 1, self.cursor.progress)
@@ -294,6 +375,17 @@ class Training:
             rate = count / (elapsed - before)
             old = self.steps_per_second
             self.steps_per_second = rate if old is None else 0.8 * old + 0.2 * rate
+        if self.trouble is None and now >= self._snapshot_at:
+            self.secure()
+            spent = time.perf_counter() - now
+            self._snapshot_at = now + max(_SNAPSHOT_SECONDS, spent / _SNAPSHOT_SHARE)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether this is torch's way of saying so; the CPU's allocator has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:

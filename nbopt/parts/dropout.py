@@ -31,6 +31,16 @@ class Dropout(Tunable):
     def __init__(self, model: nn.Module) -> None:
         self._layers = _layers(model)
 
+    @property
+    def rates(self) -> list[float]:
+        """Each layer's own probability."""
+        return [float(getattr(layer, attribute)) for layer, attribute in self._layers]
+
+    @rates.setter
+    def rates(self, rates: list[float]) -> None:
+        for (layer, attribute), rate in zip(self._layers, rates, strict=True):
+            setattr(layer, attribute, rate)
+
     def on_change(self, name: str) -> None:
         """Give every layer the new probability."""
         for layer, attribute in self._layers:

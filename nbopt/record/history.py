@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from nbopt.names import unknown
 from nbopt.record.pyramid import Buckets, Pyramid
 from nbopt.words import _
+
+_EACH_STEP = ("loss", "_time")
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -45,6 +47,14 @@ class Column:
         return part
 
 
+class Track(NamedTuple):
+    """One quantity: where it was measured, the values, and their summaries."""
+
+    steps: Column
+    values: Column
+    pyramid: Pyramid
+
+
 class History(Mapping[str, Series]):
     """Measurements by name: ``history["val_loss"]`` is ``(steps, values)``.
 
@@ -53,16 +63,17 @@ class History(Mapping[str, Series]):
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, tuple[Column, Column]] = {}
-        self._pyramids: dict[str, Pyramid] = {}
+        self._tracks: dict[str, Track] = {}
 
-    def extend(self, name: str, steps: Sequence[int] | NDArray[np.int64], values: Sequence[float]) -> None:
+    def extend(
+        self, name: str, steps: Sequence[int] | NDArray[np.int64], values: Sequence[float] | NDArray[Any]
+    ) -> None:
         """Append measurements of ``name`` at ``steps``."""
-        if name not in self._columns:
-            self._columns[name] = (Column(np.int64), Column(np.float64))
-        at, column = self._columns[name]
-        at.extend(steps)
-        column.extend(values)
+        if name not in self._tracks:
+            self._tracks[name] = Track(Column(np.int64), Column(np.float64), Pyramid())
+        track = self._tracks[name]
+        track.steps.extend(steps)
+        track.values.extend(values)
 
     def append(self, name: str, step: int, value: float) -> None:
         """Append one measurement."""
@@ -72,18 +83,45 @@ class History(Mapping[str, Series]):
     def names(self) -> list[str]:
         """The names measured so far, without the run's own clock."""
         # A copy first: the thread that trains may add a name meanwhile.
-        return [name for name in list(self._columns) if not name.startswith("_")]
+        return [name for name in list(self._tracks) if not name.startswith("_")]
 
     def last(self, name: str) -> float | None:
         """Return the newest value of ``name``; None before the first."""
-        if name not in self._columns:
+        if name not in self._tracks:
             return None
         values = self[name][1]
         return float(values[-1]) if len(values) else None
 
     def buckets(self, name: str, start: int, stop: int, size: int) -> Buckets:
         """Summarise the values number ``start`` to ``stop`` of ``name`` in stretches of ``size``, a power of two."""
-        return self._pyramids.setdefault(name, Pyramid()).buckets(self[name][1], start, stop, size)
+        track = self._tracks[name]
+        return track.pyramid.buckets(track.values.view(len(track.values)), start, stop, size)
+
+    def copy_to(self, step: int, validated: bool) -> History:
+        """Return what was measured by the time ``step`` steps were done.
+
+        Parameters
+        ----------
+        validated : bool
+            Whether a validation after ``step`` steps belongs to it.
+        """
+        part = History()
+        for name, track in list(self._tracks.items()):
+            at, values = track.steps.view(len(track.values)), track.values.view(len(track.values))
+            # What is measured in a step stands at its number, one less than the steps then done.
+            side: Any = "right" if validated and name not in _EACH_STEP else "left"
+            end = int(np.searchsorted(at, step, side=side))
+            if end:
+                part.extend(name, at[:end], values[:end])
+        return part
+
+    def take_over(self, other: History, step: int, validated: bool) -> None:
+        """Begin with what another run had measured; see `copy_to`."""
+        self._tracks = other.copy_to(step, validated)._tracks
+
+    def go_back(self, step: int, validated: bool) -> None:
+        """Forget what was measured later; see `copy_to`."""
+        self._tracks = self.copy_to(step, validated)._tracks
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame`` with one row per step and one column per name, gaps as NaN."""
@@ -96,11 +134,11 @@ class History(Mapping[str, Series]):
         return pd.DataFrame(series).rename_axis("step")
 
     def __getitem__(self, name: str) -> Series:
-        if name not in self._columns:
+        if name not in self._tracks:
             raise unknown(_("measurement"), name, self.names)
-        at, column = self._columns[name]
-        length = len(column)  # values are appended after their steps: this many of both are there
-        return at.view(length), column.view(length)
+        track = self._tracks[name]
+        length = len(track.values)  # appended after their steps: this many of both are there
+        return track.steps.view(length), track.values.view(length)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

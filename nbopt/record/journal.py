@@ -36,6 +36,19 @@ class Entry(NamedTuple):
     kind: str
 
 
+ACTIONS = ("restore_best", "reopen")
+"""Events that change a run as a hyperparameter does, at the step they are journaled with."""
+
+
+class Operation(NamedTuple):
+    """Something to do to a run at a step: a change of a hyperparameter, or one of `ACTIONS`."""
+
+    step: int
+    name: str
+    value: Any
+    source: str
+
+
 class Journal(Sequence[Entry]):
     """Append-only sequence of entries; one thread appends, any thread reads."""
 
@@ -50,9 +63,34 @@ class Journal(Sequence[Entry]):
         """Append an event."""
         return self._append(Entry(step, name, None, detail, source, time.time(), "event"))
 
+    def rewind(self, step: int, to: int, source: str) -> Entry:
+        """Append a return from ``step`` to the state before the changes made at ``to``."""
+        return self._append(Entry(step, "rewind", step, to, source, time.time(), "event"))
+
     def changes(self) -> list[Entry]:
         """Return the applied changes, without the events."""
         return [entry for entry in self if entry.kind == "change"]
+
+    def schedule(self) -> list[Operation]:
+        """Return the operations that lead from the run's beginning to where it is, without what a rewind undid.
+
+        A rewind to step n goes back to before the changes made at n.
+        """
+        return [Operation(entry.step, entry.name, entry.new, entry.source) for entry in self.effective()]
+
+    def effective(self) -> list[Entry]:
+        """Return the entries behind `schedule`."""
+        kept: list[Entry] = []
+        for entry in self:
+            if entry.kind == "change" or entry.name in ACTIONS:
+                kept.append(entry)
+            elif entry.name == "rewind":
+                kept = [earlier for earlier in kept if earlier.step < entry.new]
+        return kept
+
+    def take_over(self, other: Journal, step: int) -> None:
+        """Begin with what led another run to ``step``."""
+        self._entries = [entry for entry in other.effective() if entry.step < step]
 
     def _append(self, entry: Entry) -> Entry:
         self._entries.append(entry)

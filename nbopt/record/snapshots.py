@@ -58,7 +58,7 @@ class Snapshots(Sequence[Snapshot]):
     def add(self, snapshot: Snapshot, best: bool = False) -> None:
         """Put a snapshot on the shelf, in place of an earlier one of the same step."""
         with self._lock:
-            if self._shelf and self._shelf[-1].step == snapshot.step:
+            if len(self._shelf) > 1 and self._shelf[-1].step == snapshot.step:
                 self._shelf.pop()
             self._shelf.append(snapshot)
             if best:
@@ -79,6 +79,11 @@ class Snapshots(Sequence[Snapshot]):
         if not found:
             raise LookupError(_("there is no snapshot at step {step} or before.", step=step))
         return found[-1]
+
+    def clear(self, first: Snapshot) -> None:
+        """Begin anew, with ``first`` alone."""
+        with self._lock:
+            self._shelf, self.best = [first], None
 
     def forget_after(self, step: int) -> None:
         """Drop the snapshots of a future that was given up."""

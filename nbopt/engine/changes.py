@@ -1,0 +1,117 @@
+"""The one seam for change: requests from any thread, applied between two steps and journaled."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from nbopt.hyperparams import Hyperparams
+from nbopt.record.journal import ACTIONS, Entry, Journal, Operation
+
+if TYPE_CHECKING:
+    from nbopt.engine.training import Training
+
+
+class Changes:
+    """What was asked for, and what is planned for a later step.
+
+    Parameters
+    ----------
+    hyperparams : Hyperparams
+    journal : Journal
+    untouched : set of str
+        Hyperparameters whose value the model brought: setting one to the value shown still acts.
+
+    Attributes
+    ----------
+    training : Training or None
+        The run's material, once there is one.
+    """
+
+    def __init__(self, hyperparams: Hyperparams, journal: Journal, untouched: set[str]) -> None:
+        self.training: Training | None = None
+        self._hyperparams = hyperparams
+        self._journal = journal
+        self._untouched = untouched
+        self._asked: deque[tuple[dict[str, Any], str]] = deque()
+        self._planned: deque[tuple[Operation, bool]] = deque()
+
+    @property
+    def step(self) -> int:
+        """Steps completed."""
+        return self.training.step if self.training else 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something asked for does not act yet."""
+        return bool(self._asked)
+
+    def ask(self, changes: dict[str, Any], source: str) -> None:
+        """Queue checked changes for the next boundary between two steps; from any thread."""
+        self._asked.append((changes, source))
+
+    def plan(self, operations: Iterable[Operation], journaled: bool = False) -> None:
+        """Plan operations, in order of their steps; those ``journaled`` already are not journaled again."""
+        self._planned.extend((operation, journaled) for operation in operations)
+
+    def cancel(self) -> None:
+        """Drop what is planned."""
+        self._planned.clear()
+
+    def due(self) -> bool:
+        """Whether there is something to apply now."""
+        return bool(self._asked) or (bool(self._planned) and self._planned[0][0].step <= self.step)
+
+    def apply(self) -> list[Entry]:
+        """Apply all that is due; the only place where a run is changed. Return the journal's new entries."""
+        entries: list[Entry] = []
+        while self._planned and self._planned[0][0].step <= self.step:
+            operation, journaled = self._planned[0]
+            try:
+                self._do(operation.name, operation.value, operation.source, None if journaled else entries)
+            finally:
+                self._planned.popleft()
+        while self._asked:
+            changes, source = self._asked[0]
+            try:
+                for name, value in changes.items():
+                    if value != self._hyperparams[name] or name in self._untouched:
+                        self._do(name, value, source, entries)
+            finally:
+                self._asked.popleft()  # only now: until then it is waiting
+        return entries
+
+    def act(self, action: str, source: str) -> bool:
+        """Do one of `ACTIONS` now; journal it if it changed something, and return whether it did."""
+        entries: list[Entry] = []
+        self._do(action, None, source, entries)
+        return bool(entries)
+
+    def _do(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
+        if self.training is not None:
+            self.training.secure()
+        if name in ACTIONS:
+            assert self.training is not None
+            if self.training.act(name) and entries is not None:
+                entries.append(self._journal.event(self.step, name, self.training.stopping.best_step, source))
+            return
+        old = self._hyperparams[name]
+        self._hyperparams.assign(name, value)
+        self._untouched.discard(name)
+        try:
+            if self.training is not None:
+                self.training.changed(name)
+        except Exception:
+            self._hyperparams.assign(name, old)
+            raise
+        if entries is not None:
+            entries.append(self._journal.change(self.step, name, old, value, source))
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Put back the hyperparameters of a snapshot."""
+        for name, value in values.items():
+            if self._hyperparams[name] != value:
+                self._hyperparams.assign(name, value)
+                if self.training is not None:
+                    self.training.changed(name)

@@ -1,0 +1,262 @@
+"""The driver pulls a run's events, in a thread of its own or the caller's, and knows the run's state."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from inspect import GEN_RUNNING, getgeneratorstate
+from typing import Any, NamedTuple
+
+from nbopt.engine import loop
+from nbopt.engine.changes import Changes
+from nbopt.engine.progress import ProgressLine
+from nbopt.engine.recovery import Recovery
+from nbopt.engine.state import Changed, Event, Finished, Recovered, RunState, Stepped
+from nbopt.engine.training import Training
+from nbopt.record.journal import Journal
+from nbopt.words import _
+
+
+class Ending(NamedTuple):
+    """Where a replay ends, and as what."""
+
+    step: float
+    state: RunState
+    reason: str
+
+
+class Driver:
+    """Starts, pauses and ends the pulling. All public methods may be called from any thread.
+
+    Parameters
+    ----------
+    name : str
+        Of the thread.
+    prepare : callable
+        Makes the run's material, before the first event.
+    changes : Changes
+    journal : Journal
+    """
+
+    def __init__(self, name: str, prepare: Callable[[], Training], changes: Changes, journal: Journal) -> None:
+        self.state = RunState.CREATED
+        self.error: BaseException | None = None
+        self.end_reason = ""
+        self.training: Training | None = None
+        self.until = Ending(math.inf, RunState.STOPPED, "")
+        self.watchers: list[Callable[[], None]] = []
+        # Guards state and the hand-over between threads; never taken in a step.
+        self.lock = threading.Condition(threading.RLock())
+        self._name = name
+        self._prepare = prepare
+        self._changes = changes
+        self._journal = journal
+        self._events: Generator[Event, None, None] | None = None  # the loop last made
+        self._thread: threading.Thread | None = None  # who pulls it; None while nobody does
+        self._credit = math.inf  # steps to do before pausing
+        self._goal = RunState.RUNNING  # what the puller is asked to become
+        self._asked_by = "run"
+        self._begun = False  # whether the puller has done its first step
+
+    # -- asking
+
+    def events(self) -> Generator[Event, None, None]:
+        """Return the loop's events, for whoever pulls them."""
+        with self.lock:
+            if self._thread is not None:
+                raise RuntimeError(_("the run trains in a thread of its own: pause it before pulling its events."))
+            if self.training is None:
+                self.training = self._prepare()
+                self._changes.training = self.training
+            recovery = Recovery(self.training, self._changes, self._journal)
+            self._events = loop.events(self.training, self._changes, recovery)
+            return self._events
+
+    def ask(self, changes: dict[str, Any], source: str) -> None:
+        """Queue changes; where nobody pulls, the run is at rest between two steps, and they are applied here."""
+        with self.lock:
+            self._changes.ask(changes, source)
+            pulled = self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING
+            due = self.training is not None and self.training.validation_due  # comes first, as in the loop
+            if self._thread is None and not pulled and not due:
+                self._changes.apply()
+            self.announce()
+
+    def go(self, credit: float, event: str, source: str, progress: ProgressLine | None = None) -> None:
+        """Pull ``credit`` steps in a new thread; with a progress line, in this one."""
+        with self.lock:
+            self._credit = credit
+            self._goal, self._asked_by = RunState.RUNNING, source
+            if self._thread is not None:
+                return
+            try:
+                events = self.events()
+            except Exception as error:
+                self._fail(error)
+                raise
+            assert self.training is not None
+            if self.state is RunState.FINISHED:
+                self._changes.act("reopen", source)
+                if reason := self.training.end_reason():
+                    rule = _("the run is complete ({reason}). Set epochs higher to go on.", reason=reason)
+                    raise RuntimeError(rule)
+            self.error = None
+            self._begun = False
+            self._journal.event(self._changes.step, event, source=source)
+            self.become(RunState.RUNNING)
+            if progress is None:
+                thread = threading.Thread(target=self._pull, args=(events,), name=f"nbopt {self._name}", daemon=True)
+                self._thread = thread
+                thread.start()
+                return
+            self._thread = threading.current_thread()
+        self._pull(events, progress)
+
+    def rest(self, goal: RunState, source: str, wait: bool) -> None:
+        """Ask the puller to pause or stop."""
+        with self.lock:
+            if goal is RunState.STOPPED and self._thread is None:
+                if self.state in (RunState.CREATED, RunState.PAUSED):
+                    self.become(RunState.STOPPED, _("stopped by hand"), source)
+            if self._thread is None:
+                return
+            if self._goal is not RunState.STOPPED:
+                self._goal, self._asked_by = goal, source
+        if wait:  # or until someone lets it go on
+            self.wait(lambda: self._thread is None or self._goal is RunState.RUNNING)
+
+    # -- waiting
+
+    def wait(self, done: Callable[[], bool], timeout: float | None = None) -> None:
+        """Block until ``done``; raise the exception that ended the run, if one did."""
+        if self._thread is not threading.current_thread():  # a metric or model of the user's that asks for a pause
+            with self.lock:
+                self.lock.wait_for(done, timeout)
+        if self.state is RunState.FAILED and self.error is not None:
+            raise self.error
+
+    def has_begun(self) -> bool:
+        """Whether the first step since the last start is done, or nobody pulls."""
+        return self._begun or self._thread is None
+
+    def has_spent(self) -> bool:
+        """Whether the steps asked for are done, or someone lets it run on."""
+        return self._thread is None or self._credit == math.inf
+
+    def has_ended(self) -> bool:
+        """Whether nothing trains until someone resumes."""
+        return self.state.is_ended and self._thread is None
+
+    @property
+    def is_pulling(self) -> bool:
+        """Whether some thread pulls events."""
+        return self._thread is not None
+
+    # -- pulling
+
+    def _pull(self, events: Iterator[Event], progress: ProgressLine | None = None) -> None:
+        """Pull events until the run is to rest."""
+        training = self.training
+        assert training is not None
+        training.tick(running=True)
+        try:
+            for event in events:
+                kind = type(event)
+                if kind is Stepped:
+                    self._credit -= 1
+                    if not self._begun:
+                        self._begun = True
+                        self.announce()
+                elif kind is Changed or kind is Recovered:
+                    self.announce()
+                if progress is not None:
+                    progress.update()
+                if (
+                    self._credit <= 0
+                    or self._goal is not RunState.RUNNING
+                    or kind is Finished
+                    or training.step >= self.until.step
+                ):
+                    with self.lock:
+                        if self._is_due(event):
+                            self._settle(event)
+                            break
+        except Exception as error:
+            with self.lock:
+                with suppress(Exception):  # the first error is the one to tell
+                    training.flush()
+                    self._changes.apply()
+                self._fail(error)
+                self._leave()
+        except BaseException:  # Ctrl-C in fit
+            with self.lock:
+                if self._thread is threading.current_thread():
+                    self._goal = RunState.PAUSED
+                    self._settle(None)
+            raise
+        finally:
+            if progress is not None:
+                progress.close()
+
+    def _is_due(self, event: Event) -> bool:
+        """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
+        training = self.training
+        assert training is not None
+        if isinstance(event, Finished) or self._goal is RunState.STOPPED:
+            return True
+        if training.step < self.until.step and self._credit > 0 and self._goal is RunState.RUNNING:
+            return False
+        training.flush()
+        # What belongs to this boundary is seen through first; and where nothing is left to do, the run finishes.
+        done = not training.validation_due and training.trouble is None and not self._changes.due()
+        return done and (training.step >= self.until.step or not training.end_reason())
+
+    def _settle(self, event: Event | None) -> None:
+        """Bring the run to rest after ``event``: finished, stopped or paused."""
+        training = self.training
+        assert training is not None
+        training.flush()
+        if not training.validation_due:
+            self._changes.apply()  # nothing that was asked for is left behind
+        if isinstance(event, Finished):
+            if training.stopping.early_stopping:
+                self._changes.act("restore_best", "run")
+            self.become(RunState.FINISHED, event.reason)
+        elif self._goal is RunState.STOPPED:
+            self.become(RunState.STOPPED, _("stopped by hand"), self._asked_by)
+        elif training.step >= self.until.step:
+            self.become(self.until.state, self.until.reason)
+            self.until = Ending(math.inf, RunState.STOPPED, "")
+        else:
+            self._journal.event(training.step, "pause", source=self._asked_by)
+            self.become(RunState.PAUSED)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Pull no more."""
+        assert self.training is not None
+        self.training.tick(running=False)
+        self._thread = None
+        self.announce()
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self.become(RunState.FAILED, f"{type(error).__name__}: {error}")
+
+    def become(self, state: RunState, reason: str = "", source: str = "run") -> None:
+        """Enter a state; with a reason, journal it."""
+        with self.lock:
+            self.state = state
+            self.end_reason = reason
+            if reason:
+                self._journal.event(self._changes.step, state.value, reason, source)
+            self.announce()
+
+    def announce(self) -> None:
+        """Wake who waits or watches."""
+        with self.lock:
+            self.lock.notify_all()
+        for wake in list(self.watchers):
+            wake()

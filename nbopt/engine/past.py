@@ -1,0 +1,91 @@
+"""A run's past: going back in it, going on from it in another run, doing it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from nbopt.engine.capture import restore
+from nbopt.engine.driver import Ending
+from nbopt.engine.recovery import go_back
+from nbopt.engine.state import RunState
+from nbopt.record.snapshots import Snapshot
+from nbopt.words import _
+
+if TYPE_CHECKING:
+    from nbopt.engine.run import Run
+
+
+def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
+    """See `Run.rewind`."""
+    run.pause()
+    driver = run.driver
+    with driver.lock:
+        target = run.snapshots.find(to, run.step_count)
+        snapshot = run.snapshots.before(target)
+        training = driver.training
+        assert training is not None
+        training.flush()
+        go_back(training, run.journal, snapshot, source, target)
+        _catch_up(run, snapshot, target)
+        driver.become(RunState.PAUSED)
+
+
+def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mapping[str, Any]) -> Run:
+    """See `Run.branch`."""
+    with run.driver.lock:
+        target = run.snapshots.find(at, run.step_count)
+        snapshot = run.snapshots.before(target)
+        twin = _twin(run, name or _("{name}, branch at {step}", name=run.name, step=target))
+        twin.journal.take_over(run.journal, target)
+        twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
+    _begin(twin, run.snapshots[0], snapshot)
+    _catch_up(twin, snapshot, target)
+    twin.journal.event(target, "branch", run.id, "code")
+    twin.driver.become(RunState.PAUSED)
+    twin.set(**changes)
+    return twin
+
+
+def replay(run: Run) -> Run:
+    """See `Run.replay`."""
+    with run.driver.lock:
+        twin = _twin(run, _("{name}, replay", name=run.name))
+        twin.changes.plan(run.journal.schedule())
+        finished = run.state is RunState.FINISHED
+        reason = run.end_reason if finished else _("replayed to step {step}", step=run.step_count)
+        twin.driver.until = Ending(run.step_count, RunState.FINISHED if finished else RunState.STOPPED, reason)
+    if run.driver.training is not None:
+        _begin(twin, run.snapshots[0], run.snapshots[0])
+        twin.start()
+    return twin
+
+
+def _twin(run: Run, name: str) -> Run:
+    """Make a run like this one, on a copy of its model."""
+    model, optimizer = deepcopy((run.model, run.given["optimizer"]))
+    given = {**run.given, "optimizer": optimizer}
+    training = run.driver.training
+    data = (training.cursor.source, training.val) if training else run.data
+    return type(run)(model, *data, seed=run.seed, device=run.device.torch, forward=run.forward, name=name, **given)
+
+
+def _begin(run: Run, first: Snapshot, snapshot: Snapshot) -> None:
+    """Put a new run to ``snapshot`` of another one, whose beginning is ``first``."""
+    run.driver.events()
+    assert run.driver.training is not None
+    run.driver.training.snapshots.clear(first)
+    restore(run.driver.training, snapshot)
+
+
+def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:
+    """Do the steps from ``snapshot`` to ``target`` again, with the changes journaled in between."""
+    training = run.driver.training
+    assert training is not None
+    between = [operation for operation in run.journal.schedule() if snapshot.step <= operation.step < target]
+    run.changes.plan(between, journaled=True)
+    events = run.driver.events()
+    while training.step < target or training.validation_due or run.changes.due():
+        next(events)
+    training.flush()
