@@ -10,14 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbopt.engine.reopen import open as open
     from nbopt.engine.run import Run as Run
     from nbopt.engine.state import RunState as RunState
+    from nbopt.record.stored import clean as clean
+    from nbopt.record.stored import runs as runs
 
 __version__ = "0.1.0"
 
-_HOMES = {"Run": "nbopt.engine.run", "RunState": "nbopt.engine.state"}
+_HOMES = {
+    "Run": "nbopt.engine.run",
+    "RunState": "nbopt.engine.state",
+    "clean": "nbopt.record.stored",
+    "open": "nbopt.engine.reopen",
+    "runs": "nbopt.record.stored",
+}
 
-__all__ = ["Run", "RunState", "__version__"]
+__all__ = ["Run", "RunState", "__version__", "clean", "runs"]  # not open: a star import would hide Python's own
 
 
 def __getattr__(name: str) -> Any:

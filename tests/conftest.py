@@ -1,12 +1,30 @@
 """What tests of several layers share."""
 
+import os
+import shutil
 import sys
+import tempfile
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("nbopt", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("nbopt")
+
+
+def pytest_configure(config):
+    """Keep the runs of tests and of the notebooks run beside them out of the working directory."""
+    config.stash[_BEFORE] = os.environ.get("NBOPT_HOME")
+    os.environ["NBOPT_HOME"] = tempfile.mkdtemp(prefix="nbopt-runs-")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(os.environ.pop("NBOPT_HOME"), ignore_errors=True)
+    if config.stash[_BEFORE] is not None:
+        os.environ["NBOPT_HOME"] = config.stash[_BEFORE]
+
+
+_BEFORE = pytest.StashKey()
 
 
 @pytest.fixture

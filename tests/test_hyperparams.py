@@ -12,6 +12,7 @@ import nbopt
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparams, Int, Strategy, Tunable, variant
 from nbopt.names import InvalidHyperparam, UnknownName
 
+
 class Pump(Tunable):
     pressure = Float(1.0, low=0.1, high=10.0, log=True, zero=True, ge=0.0, lt=100.0, label="Pressure")
     pistons = Int(4, low=1, high=8, ge=1, label="Pistons")
@@ -181,9 +182,11 @@ def test_one_illegal_change_spoils_all_and_changes_nothing():
     assert hyperparams["pressure"] == 1.0
 
 
-@pytest.mark.parametrize("ask", [lambda h: h["presure"], lambda h: h.spec("presure"), lambda h: h.check({"presure": 1})])
+@pytest.mark.parametrize(
+    "ask", [lambda h: h["presure"], lambda h: h.spec("presure"), lambda h: h.check({"presure": 1})]
+)
 def test_an_unknown_name_is_answered_with_the_one_that_was_meant(ask):
-    with pytest.raises(UnknownName, match="unknown hyperparameter 'presure'. Did you mean 'pressure'"):
+    with pytest.raises(UnknownName, match=r"unknown hyperparameter 'presure'\. Did you mean 'pressure'"):
         ask(pumps())
 
 
@@ -221,7 +224,13 @@ EVERY = every_declaration()
 
 
 def test_the_declarations_were_found():
-    assert {"SGD.momentum", "Cursor.batch_size", "Huber.delta", "EarlyStopping.patience", "Length.epochs"} <= EVERY.keys()
+    assert {
+        "SGD.momentum",
+        "Cursor.batch_size",
+        "Huber.delta",
+        "EarlyStopping.patience",
+        "Length.epochs",
+    } <= EVERY.keys()
 
 
 @pytest.mark.parametrize("key", EVERY)

@@ -41,7 +41,7 @@ def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
             _("val={fraction} needs train as arrays or a Dataset; give val its own data.", fraction=fraction)
         )
     assert source.size is not None
-    labels = _class_labels(source)
+    labels = class_labels(source)
     try:
         train, val = train_test_split(
             range(source.size), test_size=fraction, random_state=seed % 2**32, stratify=labels
@@ -58,7 +58,7 @@ def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
     return _subset(source, torch.tensor(train)), _subset(source, torch.tensor(val))
 
 
-def _class_labels(source: TensorSource | DatasetSource) -> Any:
+def class_labels(source: TensorSource | DatasetSource) -> Any:
     """Return labels to stratify by, or None: whole numbers, each class with at least two samples."""
     if isinstance(source, DatasetSource) or len(source.columns) < 2:
         return None

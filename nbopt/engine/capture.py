@@ -25,13 +25,15 @@ def capture(training: Training) -> Snapshot:
                 scalars[f"{index}.{key}"] = value
     # The best weights change rarely: their tensors are shared, not copied.
     tensors.update({f"best.{name}": tensor for name, tensor in training.best_weights.items()})
+    for index, (output, target) in enumerate(training.recent):
+        tensors[f"recent.{index}.output"], tensors[f"recent.{index}.target"] = _copy(output), _copy(target)
     stopping = training.stopping
     facts = {
         "hyperparams": dict(training.hyperparams),
         "optimizer": scalars,
         "cursor": training.cursor.place(),
         "dropout_rates": training.dropout.rates,
-        "stopping": [stopping.best if math.isfinite(stopping.best) else None, stopping.best_step, stopping.waited],
+        "stopping": [_finite(stopping.best), stopping.best_step, stopping.waited, _finite(stopping.bar)],
         "validation_due": training.validation_due,
         "seconds": training.seconds,
     }
@@ -56,14 +58,22 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     training.best_weights = _part(snapshot, "best")
     training.step = snapshot.step
     training.cursor.seek(*facts["cursor"])
-    best, training.stopping.best_step, training.stopping.waited = facts["stopping"]
+    best, training.stopping.best_step, training.stopping.waited, bar = facts["stopping"]
     training.stopping.best = math.inf if best is None else best
+    training.stopping.bar = math.inf if bar is None else bar
     training.validation_due = facts["validation_due"]
     training.forget_unmeasured(facts["seconds"])
+    recent = _part(snapshot, "recent")
+    for index in range(len(recent) // 2):
+        training.recent.append((recent[f"{index}.output"], recent[f"{index}.target"]))
 
 
 def _part(snapshot: Snapshot, kind: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{kind}."): t for name, t in snapshot.tensors.items() if name.startswith(f"{kind}.")}
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -42,6 +42,10 @@ class Changes:
         """Steps completed."""
         return self.training.step if self.training else 0
 
+    def forget_untouched(self, names: Iterable[str]) -> None:
+        """Take note that ``names`` were set in an earlier session: what they show is what acts."""
+        self._untouched.difference_update(names)
+
     @property
     def waiting(self) -> bool:
         """Whether something asked for does not act yet."""
@@ -54,6 +58,11 @@ class Changes:
     def plan(self, operations: Iterable[Operation], journaled: bool = False) -> None:
         """Plan operations, in order of their steps; those ``journaled`` already are not journaled again."""
         self._planned.extend((operation, journaled) for operation in operations)
+
+    @property
+    def planned(self) -> list[Operation]:
+        """What is planned and not done yet."""
+        return [operation for operation, _journaled in self._planned]
 
     def cancel(self) -> None:
         """Drop what is planned."""

@@ -84,12 +84,13 @@ class Driver:
                 self._changes.apply()
             self.announce()
 
-    def go(self, credit: float, event: str, source: str, progress: ProgressLine | None = None) -> None:
+    def go(self, credit: float, source: str, progress: ProgressLine | None = None) -> None:
         """Pull ``credit`` steps in a new thread; with a progress line, in this one."""
         with self.lock:
             self._credit = credit
             self._goal, self._asked_by = RunState.RUNNING, source
             if self._thread is not None:
+                self.announce()  # whoever waits for it to rest need not any more
                 return
             try:
                 events = self.events()
@@ -104,6 +105,8 @@ class Driver:
                     raise RuntimeError(rule)
             self.error = None
             self._begun = False
+            onward = "start" if self.state is RunState.CREATED else "resume"
+            event = onward if credit == math.inf else "step"
             self._journal.event(self._changes.step, event, source=source)
             self.become(RunState.RUNNING)
             if progress is None:

@@ -58,17 +58,23 @@ def replay(run: Run) -> Run:
         twin.driver.until = Ending(run.step_count, RunState.FINISHED if finished else RunState.STOPPED, reason)
     if run.driver.training is not None:
         _begin(twin, run.snapshots[0], run.snapshots[0])
-        twin.start()
+        if run.step_count:
+            twin.start()
+        else:
+            twin.changes.apply()
+            twin.driver.become(RunState.STOPPED, twin.driver.until.reason)
     return twin
 
 
 def _twin(run: Run, name: str) -> Run:
     """Make a run like this one, on a copy of its model."""
     model, optimizer = deepcopy((run.model, run.given["optimizer"]))
-    given = {**run.given, "optimizer": optimizer}
+    given = {**run.given, "optimizer": optimizer, "store": run.store}
     training = run.driver.training
     data = (training.cursor.source, training.val) if training else run.data
-    return type(run)(model, *data, seed=run.seed, device=run.device.torch, forward=run.forward, name=name, **given)
+    twin = type(run)(model, *data, seed=run.seed, device=run.device.torch, forward=run.forward, name=name, **given)
+    twin.parent, twin.val_fraction, twin.origin = run.id, run.val_fraction, run.origin
+    return twin
 
 
 def _begin(run: Run, first: Snapshot, snapshot: Snapshot) -> None:
@@ -76,6 +82,8 @@ def _begin(run: Run, first: Snapshot, snapshot: Snapshot) -> None:
     run.driver.events()
     assert run.driver.training is not None
     run.driver.training.snapshots.clear(first)
+    if snapshot is not first:
+        run.driver.training.snapshots.add(snapshot)
     restore(run.driver.training, snapshot)
 
 

@@ -16,11 +16,12 @@ SOURCE = "guard"
 
 def go_back(training: Training, journal: Journal, snapshot: Snapshot, source: str, target: int) -> Entry:
     """Put the run back to ``snapshot``, on the way to ``target``, and journal it."""
-    entry = journal.rewind(training.step, target, source)
+    step = training.step
     restore(training, snapshot)
     training.history.go_back(snapshot.step, validated=not snapshot.facts["validation_due"])
     training.snapshots.forget_after(snapshot.step)
-    return entry
+    # Last: whoever has read this entry finds nothing of the future that was given up.
+    return journal.rewind(step, target, source)
 
 
 class Recovery:

@@ -9,16 +9,18 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 
 from nbopt.data.cursor import Cursor
 from nbopt.data.sources import StreamSource
-from nbopt.engine import past, prepare
+from nbopt.engine import export, past, prepare
 from nbopt.engine.changes import Changes
 from nbopt.engine.device import pick_device
 from nbopt.engine.driver import Driver
+from nbopt.engine.identity import describe
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Event, RunState
 from nbopt.engine.training import Forward, Training
@@ -33,7 +35,11 @@ from nbopt.parts.penalties import L1
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
+from nbopt.record.recipe import to_yaml
+from nbopt.record.script import to_python
 from nbopt.record.snapshots import Snapshot, Snapshots
+from nbopt.record.store import AUTO, Made, Place, folder_of
+from nbopt.record.writer import Glance, Recorder
 from nbopt.words import _
 
 _FIRST_STEP_SECONDS = 2.0  # how long `start` waits for the first step, to raise what it raises in the user's own cell
@@ -86,6 +92,9 @@ class Run:
         ``"auto"`` picks CUDA, else MPS, else the CPU.
     name : str, optional
         What lists and panels call this run.
+    store : str, path or None
+        The folder that keeps the run beyond this process, see `nbopt.open`: by default ``NBOPT_HOME``, else ``.nbopt``
+        in the working directory. None keeps nothing.
     **hyperparams
         Any declared hyperparameter: ``lr``, ``batch_size``, ``epochs``, ... Giving ``patience`` or ``min_delta``
         switches ``early_stopping`` on.
@@ -114,6 +123,7 @@ class Run:
         seed: int = 0,
         device: str | torch.device = "auto",
         name: str | None = None,
+        store: Place | None = AUTO,
         **hyperparams: Any,
     ) -> None:
         self.model = prepare.check_model(model)
@@ -122,26 +132,52 @@ class Run:
         self.device = pick_device(device)
         self.metrics = as_metrics(metrics)
         self.data = (train, val)
+        self.origin = train  # of a branch too, whose data are cut to size
+        self.val_fraction = val if isinstance(val, float) else None
         self.forward = forward
-        self._own_optimizer = prepare.check_optimizer(optimizer, model)
+        self.own_optimizer = prepare.check_optimizer(optimizer, model)
         self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
 
         self.hyperparams = self._declare(loss, optimizer, hyperparams)
         # Values shown that stand for several of the model's own: setting one to what is shown still acts.
         self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
-        self._initial = dict(self.hyperparams)
+        self.initial = dict(self.hyperparams)
         self.history = History()
         self.journal = Journal()
         self.id = secrets.token_hex(4)
         self.name = name or f"{type(model).__name__} {self.id[:4]}"
         self.created = time.time()
+        self.parent: str | None = None  # the run it branched off or repeats
+        self.store = None if store is None else folder_of(store)
         self.changes = Changes(self.hyperparams, self.journal, self._untouched)
         self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
         self.inert = self._find_inert()
         for inert in sorted(self.inert.keys() & hyperparams.keys()):
             warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=2)
+        self.recorder = None if self.store is None else self._make_recorder(self.store)
         with _live_lock:
             _live.add(self)
+
+    def _make_recorder(self, folder: Path) -> Recorder:
+        # It outlives the run, to write what is left; so it must not hold it.
+        ref = weakref.ref(self)
+
+        def made() -> Made | None:
+            return None if (run := ref()) is None else describe(run)
+
+        def look() -> Glance | None:
+            return None if (run := ref()) is None else run._glance()
+
+        recorder = Recorder(folder, self.journal, self.history, made, look)
+        weakref.finalize(self, recorder.close).atexit = False
+        return recorder
+
+    def _glance(self) -> Glance:
+        training = self.driver.training
+        if training is None:
+            return Glance(0, 0, None, None)
+        best = training.stopping.best
+        return Glance(training.step, training.cursor.epoch, best if math.isfinite(best) else None, training.snapshots)
 
     def _declare(self, loss: Any, optimizer: Any, given: dict[str, Any]) -> Hyperparams:
         hyperparams = Hyperparams()
@@ -280,7 +316,7 @@ class Run:
         RuntimeError
             If the run is complete: raise ``epochs`` to go on.
         """
-        self.driver.go(math.inf, "start" if self.state is RunState.CREATED else "resume", source)
+        self.driver.go(math.inf, source)
         if wait:
             self.driver.wait(self.driver.has_begun, _FIRST_STEP_SECONDS)
 
@@ -292,7 +328,7 @@ class Run:
         """Do ``n`` steps, then pause. With ``wait``, return when they are done."""
         steps = Int(1, low=1, high=1, ge=1)
         steps.name = "n"
-        self.driver.go(steps.check(n), "step", source)
+        self.driver.go(steps.check(n), source)
         if wait:
             self.driver.wait(self.driver.has_spent)
 
@@ -323,8 +359,7 @@ class Run:
         BaseException
             Whatever model, loss or data raise. Ctrl-C pauses the run, and `resume` or `fit` goes on.
         """
-        event = "start" if self.state is RunState.CREATED else "resume"
-        self.driver.go(math.inf, event, "code", ProgressLine(self))
+        self.driver.go(math.inf, "code", ProgressLine(self))
         self.wait()
         return self
 
@@ -336,7 +371,10 @@ class Run:
         TypeError, ValueError
             For data that do not fit each other or the model.
         """
-        return self.driver.events()
+        events = self.driver.events()
+        if self.recorder is not None:
+            self.recorder.begin()
+        return events
 
     # -- the past
 
@@ -381,6 +419,48 @@ class Run:
         """
         return past.replay(self)
 
+    # -- taking it away
+
+    def to_python(self) -> str:
+        """Return a plain PyTorch script, without nbopt, that does again what led to where the run is.
+
+        It holds ``train(model, train, val)``, which takes the model as it was before the run, and returns the values
+        of every metric, one for each epoch.
+
+        Raises
+        ------
+        ValueError
+            If the run used something that a script cannot hold, as a DataLoader or a class of the user's.
+        """
+        return to_python(export.tell(self))
+
+    def to_yaml(self) -> str:
+        """Return the run's settings and the changes made on its way as a recipe, to be edited and run again."""
+        return to_yaml(export.tell(self))
+
+    @classmethod
+    def from_yaml(
+        cls, text_or_path: str | Path, model: torch.nn.Module, train: Any, val: Any = None, **callables: Any
+    ) -> Self:
+        """Return a new run that will follow a recipe.
+
+        Parameters
+        ----------
+        text_or_path : str or Path
+            What `to_yaml` returned, edited or not, or a file that holds it (a str that ends in ``.yaml`` or ``.yml``).
+        model, train, val
+            As for a run; without ``val``, the recipe's fraction counts.
+        **callables
+            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics`` and ``forward`` of the user's own; also
+            ``device`` and ``name``.
+
+        Raises
+        ------
+        ValueError
+            For a recipe that cannot be followed; says which entry is wrong, and at which step.
+        """
+        return export.from_yaml(cls, text_or_path, model, train, val, callables)
+
     # -- behind it
 
     def _prepare(self) -> Training:
@@ -394,13 +474,13 @@ class Run:
             self.history,
             self.metrics,
             self.forward,
-            self._own_optimizer,
+            self.own_optimizer,
             self.seed,
             device,
             keep_dropout="dropout" in self._untouched,
         )
         training.secure()
-        training.snapshots[0].facts["hyperparams"] = self._initial  # before the changes made ahead of the start
+        training.snapshots[0].facts["hyperparams"] = self.initial  # before the changes made ahead of the start
         self.driver.training = training
         self.inert = self._find_inert()
         return training

@@ -38,7 +38,7 @@ Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 _FLUSH_SECONDS = 0.05  # how long a measured loss may wait on the device
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go
 _RECENT_BATCHES = 16  # training metrics are of the last batches
-_RECENT_NUMBERS = 1_000_000  # ... unless outputs are larger than this
+_RECENT_NUMBERS = 100_000  # ... unless outputs are larger than this; snapshots hold them too
 
 
 _PART_SEEDS = 1_000_003  # keeps the noise of a batch's parts apart from that of the next steps
@@ -109,7 +109,7 @@ class Training:
         self._step_seed = derive_seed(seed, NOISE)
         self._evaluation_seed = derive_seed(seed, EVALUATION)
         self._pending: list[Tensor] = []
-        self._recent: deque[tuple[Tensor, Any]] = deque(maxlen=_RECENT_BATCHES)
+        self.recent: deque[tuple[Tensor, Any]] = deque(maxlen=_RECENT_BATCHES)
         self._clock = 0.0
         self._ticking = False
         self._restored_at = -1
@@ -238,15 +238,15 @@ class Training:
 
     def _keep(self, output: Tensor, target: Any) -> None:
         if output.numel() > _RECENT_NUMBERS:
-            self._recent.clear()
-        self._recent.append((output.detach(), target))
+            self.recent.clear()
+        self.recent.append((output.detach(), target))
 
     # -- validation
 
     def validate(self) -> Iterator[None]:
         """Measure loss and metrics on the validation data, yielding after each part of it."""
         self.flush()
-        measured = self._measure("", list(self._recent))
+        measured = self._measure("", list(self.recent))
         if self.val is not None:
             losses: list[Tensor] = []
             counts: list[int] = []
@@ -264,7 +264,7 @@ class Training:
             measured["val_loss"] = sum(loss * count for loss, count in pairs) / sum(counts)
             measured.update(self._measure("val_", results))
         # All of a validation or, where it raised, nothing: it is then done again.
-        self._recent.clear()
+        self.recent.clear()
         self.history.append("_epoch", self.step, float(self.cursor.epoch))
         for name, value in measured.items():
             self.history.append(name, self.step, value)
@@ -289,8 +289,8 @@ class Training:
         if not results or not self._metrics:
             return {}
         with torch.no_grad():
-            output = torch.cat([output for output, _target in results])
-            target = torch.cat([target for _output, target in results])
+            output = torch.cat([output.to(self._device) for output, _target in results])
+            target = torch.cat([target.to(self._device) for _output, target in results])
             return {prefix + name: float(metric(output, target)) for name, metric in self._metrics.items()}
 
     # -- ends
@@ -330,7 +330,7 @@ class Training:
     def forget_unmeasured(self, seconds: float) -> None:
         """Drop what was not measured yet, and set the run's clock: the run is somewhere else now."""
         self._pending.clear()
-        self._recent.clear()
+        self.recent.clear()
         self.trouble = None
         self._restored_at = -1
         self._clock, self._resumed_at = seconds, time.perf_counter()

@@ -33,7 +33,8 @@ class Companion(anywidget.AnyWidget):
     charts: Any = traitlets.List().tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)
     marks: Any = traitlets.List().tag(sync=True)
-    unit = traitlets.Unicode("step").tag(sync=True)
+    unit = traitlets.Unicode().tag(sync=True)
+    whole = traitlets.Bool(True).tag(sync=True)
 
 
 class Bridge:
@@ -43,7 +44,7 @@ class Bridge:
     ----------
     run : Run
     paint : callable
-        Brings all widgets up to date; called on the bridge's thread only.
+        Brings all widgets up to date; called by the bridge only, on one thread at a time.
     complain : callable
         Shows the text of an exception that painting raised.
     on_zoom : callable
@@ -71,9 +72,9 @@ class Bridge:
         self._thread = threading.Thread(target=self._work, name=f"nbopt panel {run.name}", daemon=True)
 
     def start(self) -> None:
-        """Paint now, and from now on whenever there is news."""
+        """Paint once here, so that the page gets a whole picture, and from now on whenever there is news."""
         self._run.watch(self._news.set)
-        self._news.set()
+        self._show()
         self._thread.start()
 
     def wake(self) -> None:
@@ -82,6 +83,8 @@ class Bridge:
 
     def close(self) -> None:
         """Stop painting; the widgets keep their last state."""
+        if self._closed:
+            return
         self._closed = True
         self._run.unwatch(self._news.set)
         self._news.set()
@@ -103,12 +106,15 @@ class Bridge:
             time.sleep(max(0.0, self._sent_at + FRAME_SECONDS - time.monotonic()))
             # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
             if not self._closed and (self._run.state is not RunState.RUNNING or self._answered >= self.companion.frame):
-                self._sent_at = time.monotonic()
-                try:
-                    self._paint()
-                except Exception:  # nobody would see it, and the next frame may go well
-                    self._complain(traceback.format_exc())
-                self.companion.frame += 1
+                self._show()
+
+    def _show(self) -> None:
+        self._sent_at = time.monotonic()
+        try:
+            self._paint()
+        except Exception:  # nobody would see it, and the next frame may go well
+            self._complain(traceback.format_exc())
+        self.companion.frame += 1
 
     def _patience(self) -> float | None:
         """Return how long to wait for news: not at all longer than a frame while somebody watches a run train."""

@@ -6,7 +6,6 @@ Every figure has two line marks, whatever the number of curves: in bqplot each m
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -68,6 +67,7 @@ class Chart:
         self.zoom_y: Span | None = None
         self._title = title
         self.ticks: list[Tick] = []
+        self._top_busy = False
         self._x = bqplot.LinearScale(min=0.0, max=1.0)
         self._linear, self._log = bqplot.LinearScale(min=0.0, max=1.0), bqplot.LogScale(min=0.1, max=1.0)
         self._unit = bqplot.LinearScale(min=0.0, max=1.0)
@@ -90,13 +90,15 @@ class Chart:
         )
         # Texts beside their mark: to its right, or to its left where the chart ends.
         self._texts = {align: self._label(align) for align in ("start", "end")}
-        self._axes = [
-            bqplot.Axis(scale=self._x, tick_format=_TICKS, grid_lines="none"),
-            bqplot.Axis(scale=self._linear, orientation="vertical", tick_format=_TICKS, grid_lines="solid"),
+        self._x_axis = bqplot.Axis(scale=self._x, tick_format=_TICKS, grid_lines="none")
+        # One for each scale: an axis given another scale keeps the marks of the old one.
+        self._y_axes = [
+            bqplot.Axis(scale=scale, orientation="vertical", tick_format=_TICKS, grid_lines="solid")
+            for scale in (self._linear, self._log)
         ]
         self.figure = bqplot.Figure(
             marks=[self._marks, self.curves, *self._texts.values()],
-            axes=self._axes,
+            axes=[self._x_axis, self._y_axes[False]],
             fig_margin={"top": 10, "bottom": 28, "left": 52, "right": 16},
             animation_duration=0,
             background_style={"fill": "transparent"},
@@ -108,24 +110,43 @@ class Chart:
         self._head.add_class("nbopt-chart-head")
         self.widget = widgets.VBox([self._head, self.figure])
         self.widget.add_class("nbopt-chart")
-        self.widget.add_class(f"nbopt-chart-{name}")
+        self.widget.add_class(f"nbopt-chart-{'-'.join(name.split())}")  # a space would end the class
 
-    def draw(self, history: History, view: View, marks: Sequence[Mark], at: Floats) -> None:
-        """Bring the figure up to date, with ``marks`` standing ``at`` these x; called by the bridge alone."""
-        pair = [curve(history, name, view.axis, view.span, view.smoothing) for name in (self.name, f"val_{self.name}")]
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of its curves in a history."""
+        return self.name, f"val_{self.name}"
+
+    def draw(self, history: History, view: View, span: Span, marks: Sequence[Mark], at: Floats) -> None:
+        """Bring the figure up to date; called by the bridge alone.
+
+        Parameters
+        ----------
+        history : History
+        view : View
+        span : (low, high)
+            The range of x to show.
+        marks : sequence of Mark
+        at : ndarray
+            Where each mark stands.
+        """
+        pair = [curve(history, name, view.axis, view.span, view.smoothing) for name in self.names]
         self._head.value = self._heading(pair)
-        low, high = view.span or _ends([part.x for part in pair])
         log = view.log_y and any((part.y > _LEAST).any() for part in pair)
         bottom, top = self._range([part.y for part in pair], log)
-        self._draw_axes((low, high), (bottom, top), log)
+        self._draw_axes(span, (bottom, top), log)
         lines = [(pair[0].x, pair[0].y), (pair[1].x, pair[1].y)]
         lines += [(pair[0].smooth_x, pair[0].smooth_y), (pair[1].smooth_x, pair[1].smooth_y)]
         if log:
             lines = [(x, np.where(y > _LEAST, y, np.nan)) for x, y in lines]
-        x, y = _stack(lines, (low, bottom))
+        x, y = _stack(lines, (span[0], bottom))
+        if not log:
+            self._choose_scale(log)
         with self.curves.hold_sync():
             self.curves.x, self.curves.y = x, y
-        self._draw_marks(visible(marks, at, (low, high), _LINES), (low, high))
+        if log:  # only now: a log scale has no place for what was drawn before
+            self._choose_scale(log)
+        self._draw_marks(visible(marks, at, span, _LINES), span)
 
     def _range(self, arrays: list[Floats], log: bool) -> Span:
         low, high = _extent(arrays, log)
@@ -136,19 +157,21 @@ class Chart:
         return low, high
 
     def _draw_axes(self, x: Span, y: Span, log: bool) -> None:
+        scale, y_axis = self._log if log else self._linear, self._y_axes[log]
+        ticks = linear_ticks(*x, 8), (log_ticks if log else linear_ticks)(*y, 6)
+        for on, (low, high), axis, values in zip((self._x, scale), (x, y), (self._x_axis, y_axis), ticks, strict=True):
+            with on.hold_sync():
+                on.min, on.max = low, high
+            if axis.tick_values is None or not np.array_equal(axis.tick_values, values):
+                axis.tick_format = tick_format(values)  # first: the browser writes new ticks in the format it has
+                axis.tick_values = np.array(values)
+
+    def _choose_scale(self, log: bool) -> None:
         scale = self._log if log else self._linear
         if self._scale is not scale:
             self._scale = scale
             self.curves.scales = {"x": self._x, "y": scale}
-            self._axes[1].scale = scale
-        ticks = linear_ticks(*x, 8), (log_ticks if log else linear_ticks)(*y, 6)
-        for on, (low, high), axis, values in zip((self._x, scale), (x, y), self._axes, ticks, strict=True):
-            with on.hold_sync():
-                on.min, on.max = low, high
-            if axis.tick_values is None or not np.array_equal(axis.tick_values, values):
-                with axis.hold_sync():
-                    axis.tick_format = tick_format(values)
-                    axis.tick_values = np.array(values)
+            self.figure.axes = [self._x_axis, self._y_axes[log]]
 
     def _draw_marks(self, ticks: list[Tick], span: Span) -> None:
         if ticks != self.ticks:
@@ -161,9 +184,7 @@ class Chart:
 
     def _draw_texts(self, shown: list[Tick], span: Span) -> None:
         """Write the newest changes beside their marks, in rows, on the side of the chart that the curves leave free."""
-        low, top = self._scale.min, self._scale.max
-        high = self.curves.y[2, -1] > (math.sqrt(low * top) if self._scale is self._log else (low + top) / 2)
-        rows = [0.04 + 0.07 * k if high else 0.94 - 0.07 * k for k in range(_LABELS)]
+        rows = [0.04 + 0.07 * k if self._is_top_busy() else 0.94 - 0.07 * k for k in range(_LABELS)]
         places = [
             (x, row, "… " * ("\n" in text) + text.split("\n")[-1]) for (x, text), row in zip(shown, rows, strict=False)
         ]
@@ -175,6 +196,17 @@ class Chart:
                 with label.hold_sync():
                     label.x, label.y = np.array(x, float), np.array(y, float)
                     label.text = np.array(text, str)
+
+    def _is_top_busy(self) -> bool:
+        """Whether the smoothed curves leave less room at the top than at the bottom; if in doubt, what it was."""
+        y, ends = self.curves.y[2:].astype(float), np.array([self._scale.min, self._scale.max])
+        if self._scale is self._log:
+            y, ends = np.log(y), np.log(ends)
+        y = (y - ends[0]) / (ends[1] - ends[0])
+        more = np.mean(y > 0.55) - np.mean(y < 0.45)
+        if abs(more) > 0.1:
+            self._top_busy = bool(more > 0)
+        return self._top_busy
 
     def _label(self, align: str) -> Any:
         return bqplot.Label(
@@ -226,8 +258,3 @@ def _extent(arrays: list[Floats], log: bool = False) -> Span:
     largest = max(abs(low), abs(high))
     margin = 0.03 * (high - low) if high - low > 1e-6 * largest else 0.5 * largest or 0.5
     return low - margin, high + margin
-
-
-def _ends(arrays: list[Floats]) -> Span:
-    x = np.concatenate(arrays)
-    return (float(x.min()), float(x.max())) if len(x) > 1 and x.max() > x.min() else (0.0, 1.0)

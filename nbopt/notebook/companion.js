@@ -35,12 +35,22 @@ function render({ model, el }) {
   };
 }
 
-/* ipywidgets gives slider handles no name for a screen reader. */
+/* ipywidgets gives sliders no name for a screen reader, and tells it a position where a value is meant. */
 function label(panel, labels) {
   for (const [name, text] of Object.entries(labels)) {
     for (const input of panel.querySelectorAll(`.nbopt-hp-${name} :is(.noUi-handle, input, select)`)) {
       input.setAttribute("aria-label", text);
     }
+  }
+  for (const slider of panel.querySelectorAll(".widget-hslider")) {
+    const [handle, readout] = [slider.querySelector(".noUi-handle"), slider.querySelector(".widget-readout")];
+    const text = handle.getAttribute("aria-label") ?? slider.querySelector(".widget-label").textContent;
+    handle.setAttribute("aria-label", text);
+    readout.setAttribute("aria-label", text);
+    readout.setAttribute("role", "textbox");
+    slider.querySelector(".noUi-target").noUiSlider?.on("update", () => {
+      handle.setAttribute("aria-valuetext", readout.textContent);
+    });
   }
 }
 
@@ -127,8 +137,7 @@ function between({ min, max, log }, part) {
 
 function show({ tip, hair, figure, rect, event, chart, x, model, names }) {
   const outer = figure.getBoundingClientRect();
-  const unit = model.get("unit");
-  const rows = [`${unit} ${unit === "step" ? Math.round(x) : short(x)}`];
+  const rows = [`${model.get("unit")} ${model.get("whole") ? Math.round(x) : short(x)}`];
   names.forEach((name, row) => {
     const found = nearest(chart.xs[row + 2], chart.ys[row + 2], x);
     if (found !== null) rows.push(`${name} ${short(found)}`);

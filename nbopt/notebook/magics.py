@@ -69,8 +69,10 @@ def _runs() -> str:
     runs = module.live_runs() if module else []
     if not runs:
         return "\n" + _("No runs in this kernel yet.") + "\n"
+    from nbopt.notebook.status import STATES
+
     rows = [
-        (run.name, run.state.value, f"{run.epoch}/{run.hyperparams['epochs']}", f"{run.step_count:,}") for run in runs
+        (run.name, STATES[run.state], f"{run.epoch}/{run.hyperparams['epochs']}", f"{run.step_count:,}") for run in runs
     ]
     table = [(_("run"), _("state"), _("epoch"), _("step")), *rows]
     widths = [max(len(row[k]) for row in table) for k in range(4)]

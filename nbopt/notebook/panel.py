@@ -18,10 +18,12 @@ from nbopt.notebook.bridge import Bridge
 from nbopt.notebook.charts import Chart, Span, View
 from nbopt.notebook.controls import Control, make_control
 from nbopt.notebook.route import keep_frontend_route
-from nbopt.viz.curves import to_axis
-from nbopt.viz.marks import Mark, change_marks
+from nbopt.viz.curves import to_axis, whole_span
+from nbopt.viz.marks import Marks
 from nbopt.words import _
 
+_TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE"}  # of metrics that are not called by a word
+_UNITS = {"step": _("step"), "epoch": _("epoch"), "time": _("time (s)")}
 _FURTHEST = 1e30  # of what a zoom can reach: as much as is drawn
 _CLOSEST = 1e-9  # the narrowest, relative to where it lies
 
@@ -62,9 +64,7 @@ class Panel:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._view = View()
-        self._read = 0  # entries of the journal that the next two hold
-        self._marks: list[Mark] = []
-        self._applied: dict[str, int] = {}  # step of the newest change
+        self._marks = Marks(run.journal)
         self._problem = ""
         self._buttons = {
             "start": self._button(_("Start"), "play", self._start, _("Train, or go on from here")),
@@ -92,7 +92,7 @@ class Panel:
         }
         self.charts = [
             Chart("loss", _("Loss")),
-            *(Chart(name, name.replace("_", " ").capitalize()) for name in run.metrics),
+            *(Chart(name, _TITLES.get(name) or name.replace("_", " ").capitalize()) for name in run.metrics),
         ]
         self.bridge = Bridge(run, self._paint, self._complain, self._zoom)
         self.bridge.companion.labels = {name: control.spec.label for name, control in self.controls.items()}
@@ -141,9 +141,7 @@ class Panel:
     def _toolbar(self) -> Any:
         smoothing = widgets.FloatSlider(self._view.smoothing, min=0.0, max=0.99, step=0.01, description=_("Smoothing"))
         log_y = widgets.ToggleButton(False, description=_("Log y"), tooltip=_("Logarithmic y axis"))
-        axis = widgets.Dropdown(
-            options=[(_("step"), "step"), (_("epoch"), "epoch"), (_("time (s)"), "time")], description="x"
-        )
+        axis = widgets.Dropdown(options=[(text, unit) for unit, text in _UNITS.items()], description="x")
         self._tail = self._button(
             _("Follow"),
             "arrows-h",
@@ -159,9 +157,12 @@ class Panel:
 
     def _look(self, control: Any, field: str, css: str) -> None:
         def changed(change: dict[str, Any]) -> None:
-            self._view = self._view._replace(**{field: change["new"]})
-            if field == "axis":
-                self._zoom(None)
+            new = {field: change["new"]}
+            if field == "axis":  # a zoomed range means nothing in another unit
+                new["span"] = None
+                for chart in self.charts:
+                    chart.zoom_y = None
+            self._view = self._view._replace(**new)
             self._wake()
 
         keep_frontend_route(control)
@@ -221,18 +222,18 @@ class Panel:
         self._buttons["stop"].disabled = state not in (RunState.RUNNING, RunState.PAUSED)
         self._buttons["step"].disabled = state is RunState.RUNNING
         self._tail.disabled = self._view.span is None
-        entries = run.journal[self._read :]
-        self._read += len(entries)
-        self._marks = change_marks(entries, self._marks) if entries else self._marks
-        self._applied.update((entry.name, entry.step) for entry in entries if entry.kind == "change")
+        self._marks.refresh()
         self._paint_controls()
-        at = to_axis(run.history, np.array([mark.step for mark in self._marks], float), self._view.axis)
+        at = to_axis(run.history, np.array([mark.step for mark in self._marks.marks], float), self._view.axis)
+        names = [name for chart in self.charts for name in chart.names]
+        span = self._view.span or whole_span(run.history, names, self._view.axis)
         for chart in self.charts:
-            chart.draw(run.history, self._view, self._marks, at)
+            chart.draw(run.history, self._view, span, self._marks.marks, at)
         self._journal.value = status.journal_list(run.journal, self._unfold.value)
         companion = self.bridge.companion
         companion.marks = [tick._asdict() for tick in self.charts[0].ticks]
-        companion.unit = self._view.axis
+        companion.unit = _UNITS[self._view.axis]
+        companion.whole = self._view.axis == "step"
 
     def _messages(self) -> str:
         problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
@@ -248,9 +249,8 @@ class Panel:
         for name, control in self.controls.items():
             with control.lock:
                 waiting = run.has_pending_changes  # before the value: what is no longer waiting is in it
-                control.show(
-                    run.hyperparams[name], self._applied.get(name), waiting, run.inert.get(name, ""), name in active
-                )
+                step = self._marks.applied.get(name)
+                control.show(run.hyperparams[name], step, waiting, run.inert.get(name, ""), name in active)
 
 
 def _span(ends: Any) -> Span | None:

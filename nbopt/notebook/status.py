@@ -12,13 +12,37 @@ from nbopt.record.journal import Entry, Journal
 from nbopt.viz.marks import brief, number
 from nbopt.words import _
 
-_STATES = {
+STATES = {
     RunState.CREATED: _("Ready"),
     RunState.RUNNING: _("Training"),
     RunState.PAUSED: _("Paused"),
     RunState.FINISHED: _("Finished"),
     RunState.STOPPED: _("Stopped"),
     RunState.FAILED: _("Failed"),
+}
+_EVENTS = {
+    "start": _("start"),
+    "resume": _("resume"),
+    "step": _("step by step"),
+    "pause": _("pause"),
+    "stopped": _("end: {detail}"),
+    "finished": _("end: {detail}"),
+    "failed": _("failure: {detail}"),
+    "rewind": _("back to step {detail}"),
+    "restore_best": _("weights of step {detail} restored, the best"),
+    "reopen": _("patience starts anew"),
+    "branch": _("branched from run {detail}"),
+    "diverged": _("divergence: {detail}"),
+    "out_of_memory": _("out of memory: {detail}"),
+    "store_failed": _("not stored: {detail}"),
+    "open": _("opened from the store"),
+}
+_SOURCES = {
+    "panel": _("panel"),
+    "code": _("code"),
+    "run": _("run"),
+    "guard": _("guard"),
+    "status bar": _("status bar"),
 }
 _JOURNAL_LINES = 50
 
@@ -48,7 +72,7 @@ def status_line(run: Run) -> str:
         f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts
     )
     state = run.state.value
-    pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(_STATES[run.state])}</span>'
+    pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(STATES[run.state])}</span>'
     share = min(1.0, run.progress / run.hyperparams["epochs"])
     bar = f'<div class="nbopt-progress"><div style="width:{100 * share:.1f}%"></div></div>'
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
@@ -100,7 +124,7 @@ def journal_list(journal: Journal, unfolded: bool) -> str:
     if not unfolded:
         return f"<span>{count}</span>"
     rows = "".join(
-        f"<tr><td>{entry.step:,}</td><td>{html.escape(_sentence(entry))}</td><td>{html.escape(entry.source)}</td></tr>"
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(entry))}</tr>"
         for entry in reversed(journal[-_JOURNAL_LINES:])
     )
     head = "".join(f"<th>{html.escape(word)}</th>" for word in (_("step"), _("what"), _("by")))
@@ -114,7 +138,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def _sentence(entry: Entry) -> str:
+def _cells(entry: Entry) -> tuple[str, str, str]:
     if entry.kind == "change":
-        return f"{entry.name} {number(entry.old)} → {number(entry.new)}"
-    return entry.name if entry.new is None else f"{entry.name}: {entry.new}"
+        text = f"{entry.name} {number(entry.old)} → {number(entry.new)}"
+    elif entry.name in _EVENTS:
+        text = _EVENTS[entry.name].format(detail=entry.new)
+    else:
+        text = entry.name if entry.new is None else f"{entry.name}: {entry.new}"
+    return f"{entry.step:,}", text, _SOURCES.get(entry.source, entry.source)

@@ -23,7 +23,7 @@ class Dropout(Tunable):
         high=0.9,
         ge=0.0,
         lt=1.0,
-        label="Dropout",
+        label=_("Dropout"),
         group=_("Regularization"),
         help=_("Probability with which a unit is left out of a training step."),
     )

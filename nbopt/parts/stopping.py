@@ -21,6 +21,8 @@ class EarlyStopping(Tunable):
         The step it was measured at.
     waited : int
         Validations since the loss was last better by more than ``min_delta``.
+    bar : float
+        The loss when patience last started anew.
     """
 
     early_stopping = Flag(
@@ -57,7 +59,7 @@ class EarlyStopping(Tunable):
         """Forget the best: the loss measured from now on is another one."""
         self.best = math.inf
         self.best_step: int | None = None
-        self._bar = math.inf  # the loss when patience last started anew
+        self.bar = math.inf
         self.waited = 0
 
     def observe(self, loss: float, step: int) -> bool:
@@ -65,8 +67,8 @@ class EarlyStopping(Tunable):
 
         The best weights are those of the lowest loss; ``min_delta`` only decides whether patience starts anew.
         """
-        if loss < self._bar - self.min_delta:
-            self._bar = loss
+        if loss < self.bar - self.min_delta:
+            self.bar = loss
             self.waited = 0
         else:
             self.waited += 1

@@ -85,6 +85,11 @@ class History(Mapping[str, Series]):
         # A copy first: the thread that trains may add a name meanwhile.
         return [name for name in list(self._tracks) if not name.startswith("_")]
 
+    @property
+    def tracks(self) -> Mapping[str, Track]:
+        """All that is measured, the run's own clock too; another mapping once the run went back. Not to be changed."""
+        return self._tracks
+
     def last(self, name: str) -> float | None:
         """Return the newest value of ``name``; None before the first."""
         if name not in self._tracks:

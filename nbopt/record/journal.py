@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
 
@@ -16,7 +17,7 @@ class Entry(NamedTuple):
         Steps completed when it happened; a changed value acts from the step of this number (from 0) on.
     name : str
         The hyperparameter changed, or the event: ``start``, ``step``, ``resume``, ``pause``, ``stopped``,
-        ``finished``, ``failed``, ``restore_best``.
+        ``finished``, ``failed``, ``restore_best``, ``rewind``, ``open``, ``store_failed``, ...
     old, new : Any
         Values before and after; for an event, ``new`` is its detail or None.
     source : str
@@ -50,10 +51,20 @@ class Operation(NamedTuple):
 
 
 class Journal(Sequence[Entry]):
-    """Append-only sequence of entries; one thread appends, any thread reads."""
+    """Append-only sequence of entries; any thread may append and read.
 
-    def __init__(self) -> None:
-        self._entries: list[Entry] = []
+    Attributes
+    ----------
+    sink : callable or None
+        Stores an entry before the journal shows it. Returns a warning that is to follow it, or None; never raises.
+    lock : threading.RLock
+        Held while an entry is appended: taken when something changes, never in a step.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.sink: Callable[[Entry], str | None] | None = None
+        self.lock = threading.RLock()
+        self._entries = list(entries)
 
     def change(self, step: int, name: str, old: Any, new: Any, source: str) -> Entry:
         """Append an applied change."""
@@ -92,8 +103,16 @@ class Journal(Sequence[Entry]):
         """Begin with what led another run to ``step``."""
         self._entries = [entry for entry in other.effective() if entry.step < step]
 
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Begin with the entries of a stored journal."""
+        self._entries = list(entries)
+
     def _append(self, entry: Entry) -> Entry:
-        self._entries.append(entry)
+        with self.lock:
+            warning = self.sink(entry) if self.sink is not None else None
+            self._entries.append(entry)
+            if warning is not None:
+                self._entries.append(Entry(entry.step, "store_failed", None, warning, "run", time.time(), "event"))
         return entry
 
     @overload

@@ -7,6 +7,7 @@ run grows: only the last one changes, and the picture does not flicker.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,14 @@ def curve(
     raw = np.empty(2 * len(x))
     raw[0::2], raw[1::2] = buckets.low, buckets.high
     return Curve(name, np.repeat(x, 2), raw, x, smooth, last)
+
+
+def whole_span(history: History, names: Iterable[str], axis: str = "step") -> tuple[float, float]:
+    """Return the range of x that holds all of ``names``."""
+    series = [history[name][0] for name in names if name in history]
+    ends = [steps[index] for steps in series if len(steps) for index in (0, -1)]
+    x = to_axis(history, np.array(ends, float), axis)
+    return (float(x.min()), float(x.max())) if len(x) and x.max() > x.min() else (0.0, 1.0)
 
 
 def smoothed(values: Array, factor: float, distances: Array) -> Array:

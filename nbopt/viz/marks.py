@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.record.journal import Entry
+from nbopt.record.journal import Entry, Journal
 
 Array = NDArray[np.float64]
 
@@ -38,16 +38,44 @@ class Tick(NamedTuple):
     text: str
 
 
-def change_marks(entries: Iterable[Entry], known: Iterable[Mark] = ()) -> list[Mark]:
-    """Return the marks of journal entries, in order, after those ``known``; changes at one step share a mark."""
-    marks = list(known)
-    for entry in entries:
-        if entry.kind == "change":
-            text = f"{entry.name} {number(entry.old)} → {number(entry.new)}"
-            if marks and marks[-1].step == entry.step:
-                text = f"{marks.pop().text}\n{text}"
-            marks.append(Mark(entry.step, text))
-    return marks
+class Marks:
+    """The marks of a run's changes, without those that a rewind undid.
+
+    Attributes
+    ----------
+    marks : list of Mark
+        In order; changes at one step share a mark.
+    applied : dict of str to int
+        The step of each hyperparameter's newest change.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.marks: list[Mark] = []
+        self.applied: dict[str, int] = {}
+        self._journal = journal
+        self._read = 0
+        self._changes: list[Entry] = []
+
+    def refresh(self) -> None:
+        """Take up what was journaled since the last time."""
+        entries = self._journal[self._read :]
+        self._read += len(entries)
+        for entry in entries:
+            if entry.kind == "change":
+                self._add(entry)
+            elif entry.name == "rewind":
+                kept = [change for change in self._changes if change.step < entry.new]
+                self._changes, self.marks, self.applied = [], [], {}
+                for change in kept:
+                    self._add(change)
+
+    def _add(self, change: Entry) -> None:
+        self._changes.append(change)
+        self.applied[change.name] = change.step
+        text = f"{change.name} {number(change.old)} → {number(change.new)}"
+        if self.marks and self.marks[-1].step == change.step:
+            text = f"{self.marks.pop().text}\n{text}"
+        self.marks.append(Mark(change.step, text))
 
 
 def visible(marks: Sequence[Mark], x: Array, span: tuple[float, float], most: int) -> list[Tick]:

@@ -86,7 +86,9 @@ def test_booleans_become_whole_numbers_and_images_stay_bytes():
 
 
 def test_half_precision_is_the_user_s_choice():
-    assert as_source((torch.zeros(3, 2, dtype=torch.bfloat16), torch.zeros(3)), "train").columns[0].dtype is torch.bfloat16
+    assert (
+        as_source((torch.zeros(3, 2, dtype=torch.bfloat16), torch.zeros(3)), "train").columns[0].dtype is torch.bfloat16
+    )
 
 
 def test_a_later_change_of_the_array_does_not_reach_the_run():
@@ -107,7 +109,9 @@ def test_an_array_alone_is_dealt_out_alone():
     assert sorted(torch.cat(batches)[:, 0].tolist()) == X[:, 0].tolist()
 
 
-@pytest.mark.parametrize("data", [TENSORS, Rows(), DataLoader(Rows(), shuffle=True)], ids=["tensors", "dataset", "loader"])
+@pytest.mark.parametrize(
+    "data", [TENSORS, Rows(), DataLoader(Rows(), shuffle=True)], ids=["tensors", "dataset", "loader"]
+)
 def test_an_epoch_holds_every_sample_once_in_an_order_drawn_from_the_seed(data):
     source = as_source(data, "train")
     orders = [first_column(epoch(source, seed)) for seed in (1, 2, 1)]
@@ -282,7 +286,9 @@ def test_samples_that_do_not_fit_the_device_are_moved_batch_by_batch():
     assert source.columns[0].device.type == "cpu"
 
 
-@pytest.mark.parametrize("data", [TENSORS, Rows(), DataLoader(Stream(), batch_size=3)], ids=["tensors", "dataset", "stream"])
+@pytest.mark.parametrize(
+    "data", [TENSORS, Rows(), DataLoader(Stream(), batch_size=3)], ids=["tensors", "dataset", "stream"]
+)
 def test_batches_arrive_on_the_device(data):
     source = as_source(data, "train")
     source.to(torch.device("meta"))

@@ -25,7 +25,9 @@ def labelled(counts):
     return as_source((torch.arange(len(y))[:, None].float(), y), "train")
 
 
-@given(st.lists(st.integers(10, 60), min_size=2, max_size=6), st.sampled_from([0.1, 0.2, 0.3, 0.5]), st.integers(0, 2**64))
+@given(
+    st.lists(st.integers(10, 60), min_size=2, max_size=6), st.sampled_from([0.1, 0.2, 0.3, 0.5]), st.integers(0, 2**64)
+)
 def test_the_parts_are_disjoint_complete_seeded_and_of_equal_class_shares(counts, fraction, seed):
     source = labelled(counts)
     train, val = split(source, fraction, seed)

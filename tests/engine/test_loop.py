@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from nbopt import Run
-from nbopt.engine.state import Changed, Evaluating, Finished, Stepped, Validated
+from nbopt.engine.state import Changed, Finished, Stepped
 from nbopt.hyperparams import Choice, Flag, Float
 
 N = 20
@@ -150,19 +150,18 @@ def test_every_hyperparameter_moves_at_any_step_and_the_journal_knows(form, data
             batches.append(batch[0][:, 0].int().tolist())
         return model(batch[0] / N), batch[1]
 
-    run = Run(net(), FORMS[form](), val=(X, Y), loss="mse", forward=forward, epochs=9)
+    # Without the guard, which would answer diverging with changes of its own.
+    run = Run(net(), FORMS[form](), val=(X, Y), loss="mse", forward=forward, epochs=9, recover=False)
     initial = dict(run.hyperparams)
-    assert {"lr", "momentum", "beta2", "alpha", "nesterov", "dropout", "l1", "delta", "loss", "epochs"} <= initial.keys()
+    names = sorted(initial.keys() - {"recover"})
+    assert {"lr", "momentum", "beta2", "alpha", "nesterov", "dropout", "l1", "delta", "loss", "epochs"} < set(names)
     events = run.events()
     for _ in range(data.draw(st.integers(1, 30), label="steps")):
-        for name in data.draw(st.lists(st.sampled_from(sorted(initial)), max_size=3), label="names"):
+        for name in data.draw(st.lists(st.sampled_from(names), max_size=3), label="names"):
             run.set(**{name: data.draw(legal(run.hyperparams.spec(name)), label=name)})
-        event = next(events)
-        while isinstance(event, Evaluating | Validated):
-            event = next(events)
+        event = next(event for event in events if isinstance(event, Stepped | Finished))
         if isinstance(event, Finished):
             break
-        assert isinstance(event, Stepped)
 
         values = dict(initial)
         for entry in run.journal.changes():
@@ -192,7 +191,7 @@ def test_a_changed_event_lists_all_that_waited(make_run):
             run.set(**changes, source="forward")
         return model(batch[0]), batch[1]
 
-    run = make_run(forward=forward, lr=0.1)
+    run = make_run(forward=forward, lr=0.1, batch_size=20)
     _stepped, changed = itertools.islice(run.events(), 2)
     assert isinstance(changed, Changed)
     assert [(e.name, e.old, e.new, e.source) for e in changed.entries] == [

@@ -78,7 +78,12 @@ def test_delta_of_the_huber_loss_is_live():
     [
         ("cross_entropy", SCORES, torch.tensor([0, 1, 2, 3, 4, 0]), r"labels must be 0 to 3, .*got labels from 0 to 4"),
         ("cross_entropy", SCORES, torch.tensor([0, 1, 2, 3, -1, 0]), r"labels from -1 to 3.*LabelEncoder"),
-        ("cross_entropy", SCORES, CLASSES[:, None], r"outputs \(6, 4\) float32 and targets \(6, 1\) int64 do not match"),
+        (
+            "cross_entropy",
+            SCORES,
+            CLASSES[:, None],
+            r"outputs \(6, 4\) float32 and targets \(6, 1\) int64 do not match",
+        ),
         ("cross_entropy", SCORES, CLASSES.float(), "it needs class indices as integers"),
         ("cross_entropy", NUMBERS, CLASSES, r"one score per class: outputs \(samples, classes\)"),
         ("cross_entropy", (SCORES, SCORES), CLASSES, "the model's output is tuple. Give forward="),
@@ -124,7 +129,9 @@ def test_a_callable_that_returns_anything_else_is_told_so(result):
         spec.classes[spec.default]().check(SCORES, CLASSES)
 
 
-@pytest.mark.parametrize(("given", "message"), [("mce", "unknown loss 'mce'"), ("MSE", "Did you mean 'mse'"), (3, "callable")])
+@pytest.mark.parametrize(
+    ("given", "message"), [("mce", "unknown loss 'mce'"), ("MSE", "Did you mean 'mse'"), (3, "callable")]
+)
 def test_what_is_no_loss_is_told_in_words(given, message):
     with pytest.raises(InvalidHyperparam, match=message):
         loss_choice(given)

@@ -43,7 +43,7 @@ def test_the_last_value_is_none_before_the_first():
 def test_an_unknown_name_is_answered_with_the_one_that_was_meant():
     history = History()
     history.append("val_loss", 0, 1.0)
-    with pytest.raises(UnknownName, match="unknown measurement 'valloss'. Did you mean 'val_loss'"):
+    with pytest.raises(UnknownName, match=r"unknown measurement 'valloss'\. Did you mean 'val_loss'"):
         history["valloss"]
     assert history.get("valloss") is None
     assert "val_loss" in history and "valloss" not in history

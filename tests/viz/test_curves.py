@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbopt.record.history import History
-from nbopt.viz.curves import curve, from_axis, smoothed, to_axis
+from nbopt.viz.curves import curve, from_axis, smoothed, to_axis, whole_span
 
 MOST = 400
 LARGEST = 1e30  # what is larger cannot be drawn
@@ -209,3 +209,14 @@ def test_a_curve_may_be_read_while_another_thread_appends(restless_threads):
     assert looks > 5
     whole = curve(history, "loss")
     assert (whole.y.min(), whole.y.max()) == (values.min(), values.max())
+
+
+def test_the_whole_span_holds_all_that_was_measured_in_any_unit():
+    history = history_of(np.ones(101))
+    history.extend("val_loss", [50, 120], [1.0, 2.0])
+    history.extend("accuracy", [], [])
+    names = ["loss", "val_loss", "accuracy", "unknown"]
+    assert whole_span(history, names) == (0, 120)
+    assert whole_span(history, ["val_loss"]) == (50, 120)
+    assert whole_span(history, names, "time") == (0, 50.5)  # where the clock stands
+    assert whole_span(history, ["accuracy"]) == (0, 1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbopt.record.journal import Journal
-from nbopt.viz.marks import Mark, brief, change_marks, number, visible
+from nbopt.viz.marks import Mark, Marks, brief, number, visible
 
 
 def journal_of(*changes):
@@ -18,18 +18,40 @@ def journal_of(*changes):
     return journal
 
 
+def marks_of(journal):
+    found = Marks(journal)
+    found.refresh()
+    return found
+
+
 def test_changes_are_marked_with_name_and_values_and_those_of_one_step_share_a_mark():
-    journal = journal_of((5, "lr", 1e-3, 3e-5), (5, "nesterov", False, True), (9, "optimizer", "adam", "sgd"))
-    marks = [Mark(5, "lr 0.001 → 3e-5\nnesterov False → True"), Mark(9, "optimizer adam → sgd")]
-    assert change_marks(journal) == marks
-    assert change_marks(Journal()) == []
+    found = marks_of(journal_of((5, "lr", 1e-3, 3e-5), (5, "nesterov", False, True), (9, "optimizer", "adam", "sgd")))
+    assert found.marks == [Mark(5, "lr 0.001 → 3e-5\nnesterov False → True"), Mark(9, "optimizer adam → sgd")]
+    assert found.applied == {"lr": 5, "nesterov": 5, "optimizer": 9}
+    assert marks_of(Journal()).marks == []
 
 
-@given(st.lists(st.integers(0, 5), max_size=20), st.integers(0, 40))
-def test_marks_read_piece_by_piece_are_those_read_at_once(gaps, cut):
-    steps = np.cumsum(gaps).tolist()
-    entries = list(journal_of(*((step, "lr", float(k), k + 1.0) for k, step in enumerate(steps))))
-    assert change_marks(entries[cut:], change_marks(entries[:cut])) == change_marks(entries)
+@given(st.lists(st.tuples(st.sampled_from(["lr", "l1", "rewind"]), st.integers(0, 5)), max_size=30), st.data())
+def test_marks_read_piece_by_piece_are_those_of_the_changes_that_no_rewind_undid(operations, data):
+    journal, step = Journal(), 0
+    growing = Marks(journal)
+    for name, number_ in operations:
+        if name == "rewind":
+            to = max(0, step - number_)
+            journal.rewind(step, to, "code")
+            step = to
+        else:
+            step += number_
+            journal.change(step, name, 0.0, float(step), "code")
+        if data.draw(st.booleans()):
+            growing.refresh()
+    growing.refresh()
+    effective = journal.effective()
+    assert growing.applied == {entry.name: entry.step for entry in effective}
+    lines = [line for mark in growing.marks for line in mark.text.split("\n")]
+    assert lines == [f"{entry.name} 0 → {entry.step}" for entry in effective]
+    steps = [mark.step for mark in growing.marks]
+    assert steps == sorted({entry.step for entry in effective})
 
 
 @given(

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -15,7 +16,7 @@ def test_linear_ticks_are_round_evenly_spaced_within_the_range_and_neither_too_m
     slack = 1e-6 * (high - low) + 1e-11 * max(abs(low), abs(high))
     assert low - slack <= ticks[0] and ticks[-1] <= high + slack
     assert max(1, math.floor(most / 2.5) - 1) <= len(ticks) <= most
-    gaps = [b - a for a, b in zip(ticks, ticks[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(ticks)]
     assert all(gap > 0 for gap in gaps)
     if gaps:
         assert max(gaps) - min(gaps) <= slack

@@ -1,0 +1,99 @@
+"""What a run was made with, as JSON can hold it: stored with the run, and checked when it is opened again."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.data.sources import AnySource, StreamSource, TensorSource
+from nbopt.record.store import Made
+from nbopt.words import _
+
+if TYPE_CHECKING:
+    from nbopt.engine.run import Run
+
+_SAMPLED = 64  # samples that tell one data set from another
+_NAMED = 3  # differences of one kind that an error names
+
+
+def describe(run: Run) -> Made:
+    """Return what ``run`` is and was made with."""
+    training = run.driver.training
+    own = ("loss", "optimizer", "metrics")
+    settings = {
+        "seed": run.seed,
+        "device": str(run.device.torch),
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "initial": run.initial,
+        "given": sorted(run.given.keys() - set(own)),
+        # A name is enough to make these again; None stands for what only the user has.
+        "loss": [run.initial["loss"], isinstance(run.given["loss"], str)],
+        "optimizer": [run.initial["optimizer"], isinstance(run.given["optimizer"], str)],
+        "metrics": _name_metrics(run.given["metrics"], run.metrics),
+        "forward": None if run.forward is None else getattr(run.forward, "__name__", type(run.forward).__name__),
+        "val_fraction": run.val_fraction,
+        "model": describe_model(run.model),
+        "data": describe_data(training.cursor.source, training.val) if training else None,
+    }
+    return Made(run.id, run.name, run.parent, run.created, settings)
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """Return shape and dtype of each of the model's weights and buffers."""
+    return {name: _shape(tensor) for name, tensor in model.state_dict().items()}
+
+
+def describe_data(train: AnySource, val: AnySource | None) -> dict[str, Any]:
+    """Return the fingerprints of a run's data."""
+    return {"train": _fingerprint(train), "val": None if val is None else _fingerprint(val)}
+
+
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any], what: str) -> list[str]:
+    """Say in words how two descriptions differ, entry by entry."""
+    found = []
+    for name in dict.fromkeys([*stored, *given]):
+        before, now = stored.get(name), given.get(name)
+        if before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += differences(before, now, f"{what} {name}".strip())
+        else:
+            words = _("{name} was {before}, now it is {now}", name=name, before=_say(before), now=_say(now))
+            found.append(f"{what}: {words}")
+    if len(found) > _NAMED:
+        found = [*found[:_NAMED], _("and {count} more differences", count=len(found) - _NAMED)]
+    return found
+
+
+def _fingerprint(source: AnySource) -> dict[str, Any]:
+    if not isinstance(source, TensorSource):
+        data = source.loader if isinstance(source, StreamSource) else source.dataset
+        return {"samples": source.size, "kind": type(data).__name__}
+    rows = torch.linspace(0, len(source.columns[0]) - 1, _SAMPLED).long().to(source.columns[0].device)
+    digest = 0
+    for column in source.columns:
+        part = column[rows].detach().cpu().contiguous().reshape(-1)
+        digest = zlib.crc32(part.view(torch.uint8).numpy().tobytes(), digest)
+    shapes = {f"part {k + 1}": _shape(column[0]) for k, column in enumerate(source.columns)}
+    return {"samples": source.size, **shapes, "values (checksum)": digest}
+
+
+def _shape(tensor: Tensor) -> str:
+    sizes = " x ".join(map(str, tensor.shape)) or _("a number")
+    return f"{sizes} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _name_metrics(given: Any, metrics: Mapping[str, Any]) -> dict[str, str | None]:
+    if isinstance(given, Mapping):
+        return {str(name): item if isinstance(item, str) else None for name, item in given.items()}
+    items = given if isinstance(given, (list, tuple)) else [given]
+    return {name: item if isinstance(item, str) else None for name, item in zip(metrics, items, strict=False)}
+
+
+def _say(value: Any) -> str:
+    return _("missing") if value is None else str(value)

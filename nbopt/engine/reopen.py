@@ -1,0 +1,266 @@
+"""Opening a stored run again: to read, or to go on exactly where it was."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+
+from nbopt.engine.capture import restore
+from nbopt.engine.device import pick_device
+from nbopt.engine.identity import describe, describe_data, describe_model, differences
+from nbopt.engine.run import Run, live_runs
+from nbopt.engine.state import RunState
+from nbopt.names import InvalidHyperparam
+from nbopt.record import owner
+from nbopt.record.history import History
+from nbopt.record.snapshots import Snapshot
+from nbopt.record.store import AUTO, Place, store_in
+from nbopt.record.stored import Record, read
+from nbopt.words import _
+
+
+def open(  # noqa: A001
+    run_id: str,
+    model: torch.nn.Module | None = None,
+    train: Any = None,
+    val: Any = None,
+    loss: Any = None,
+    *,
+    forward: Any = None,
+    optimizer: Any = None,
+    metrics: Any = None,
+    device: str | torch.device | None = None,
+    store: Place = AUTO,
+) -> Run | Record:
+    """Open a stored run again.
+
+    Without a model: its record, to read. With the model and data it was made with: the run itself, under the same id,
+    at rest exactly where it was. Going on, it ends where it would have ended unbroken: on the CPU, with the same
+    number of threads, bit for bit.
+
+    Parameters
+    ----------
+    run_id : str
+        As `nbopt.runs` lists it, or as much of the beginning as no other run shares.
+    model, train, val
+        As given to `Run`; the weights of the model are replaced by the stored ones. ``val`` is not needed where it was
+        a share of ``train``.
+    loss, forward, optimizer, metrics
+        As given to `Run`. Only functions, classes and instances of yours are needed; names are stored.
+    device : str or torch.device, optional
+        By default the one it was on, or the best there is.
+    store : str or path
+        The store's folder; by default ``NBOPT_HOME``, else ``.nbopt`` in the working directory.
+
+    Returns
+    -------
+    Record or Run
+
+    Raises
+    ------
+    InvalidHyperparam
+        If the store holds no such run.
+    ValueError
+        If model, data, loss, optimizer or metrics are not those it was made with; the message names what differs.
+    RuntimeError
+        If the run is open in another process, or running in this one.
+    """
+    record = read(run_id, store)
+    if model is None:
+        return record
+    if owner.is_alive(record.folder, record.owner) and not owner.is_own(record.owner):
+        raise _held(record)
+    if missing := differences(record.settings["model"], describe_model(model), _("model")):
+        raise _unlike(record, missing)
+    run = _make_again(
+        record,
+        model,
+        train,
+        record.settings["val_fraction"] if val is None else val,
+        {"loss": loss, "optimizer": optimizer, "metrics": metrics, "forward": forward},
+        device,
+    )
+    _bring_back(run, record)
+    return run
+
+
+def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, own: dict[str, Any], device: Any) -> Run:
+    """Make the run as it was made."""
+    settings = record.settings
+    for name in ("loss", "optimizer"):
+        label, is_name = settings[name]
+        own[name] = _pick(name, own[name], label if is_name else None, label)
+    names = settings["metrics"]
+    own["metrics"] = _pick("metrics", own["metrics"], names if all(names.values()) else None, ", ".join(names))
+    if settings["forward"] is not None:
+        own["forward"] = _pick("forward", own["forward"], None, settings["forward"])
+    run = Run(
+        model,
+        train,
+        val,
+        seed=settings["seed"],
+        device=_device(settings["device"]) if device is None else device,
+        name=record.name,
+        store=record.folder,
+        **own,
+        **{name: settings["initial"][name] for name in settings["given"]},
+    )
+    if found := differences(_names(settings), _names(describe(run).settings), _("run")):
+        raise _unlike(record, found)
+    run.initial = settings["initial"]
+    run.val_fraction = settings["val_fraction"]
+    run.id, run.created, run.parent = record.id, record.created, record.parent
+    return run
+
+
+def _names(settings: dict[str, Any]) -> dict[str, str | None]:
+    metrics = ", ".join(settings["metrics"])
+    return {"loss": settings["loss"][0], "optimizer": settings["optimizer"][0], "metrics": metrics}
+
+
+def _bring_back(run: Run, record: Record) -> None:
+    """Put the run to where the record ends, its journal and history continued."""
+    loaded = _load(record)
+    if loaded:
+        run.driver.events()
+        training = run.driver.training
+        assert training is not None
+        if record.settings["data"] is not None:
+            data = describe_data(training.cursor.source, training.val)
+            if found := differences(record.settings["data"], data, _("data")):
+                raise _unlike(record, found)
+    store = store_in(record.folder)
+    _release_others(run, record)
+    if not store.claim(record.id, record.owner):
+        raise _held(record)
+    run.journal.load(record.journal)
+    run.changes.forget_untouched(operation.name for operation in run.journal.schedule())
+    assert run.recorder is not None
+    files = {kind: (loaded.get(kind), file) for kind, file in record.files.items()}
+    run.recorder.take_up(store, record.id, record.stored_history, files)
+    if not loaded:
+        run.changes.plan(run.journal.schedule(), journaled=True)
+        run.changes.apply()
+        run.recorder.follow()
+        return
+    assert training is not None
+    # Of two at one step, the one after the validation goes further.
+    snapshots = sorted(loaded.values(), key=lambda snapshot: (snapshot.step, not snapshot.facts["validation_due"]))
+    training.snapshots.clear(snapshots[0])
+    for snapshot in snapshots[1:]:
+        if snapshot is not snapshots[0]:
+            training.snapshots.add(snapshot, best=snapshot is loaded.get("best"))
+    newest = snapshots[-1]
+    run.history.take_over(record.history, newest.step, validated=not newest.facts["validation_due"])
+    restore(training, newest)
+    _do_again(run, newest, _end_of(record))
+    _compare(record.history, run.history)
+    finished = record.state == "finished"
+    state = RunState.FINISHED if finished else RunState.PAUSED
+    run.journal.event(run.step_count, "open", state.value)
+    run.driver.become(state)
+    run.driver.end_reason = record.reason if finished else ""
+    run.recorder.follow()
+
+
+def _do_again(run: Run, snapshot: Snapshot, target: int) -> None:
+    """Do what the journal tells of the time after ``snapshot``, the changes at ``target`` included."""
+    training = run.driver.training
+    assert training is not None
+    later = [operation for operation in run.journal.schedule() if operation.step >= snapshot.step]
+    run.changes.plan(later, journaled=True)
+    events = run.driver.events()
+    while training.step < target or training.validation_due or run.changes.due():
+        if next(events, None) is None:
+            break
+    run.changes.cancel()
+    training.flush()
+
+
+def _end_of(record: Record) -> int:
+    """Return how many steps the record tells of."""
+    end = 0
+    for entry in record.journal:
+        end = entry.new if entry.name == "rewind" else max(end, entry.step)
+    if "loss" in record.history:
+        end = max(end, int(record.history["loss"][0][-1]) + 1)
+    return end
+
+
+def _compare(before: History, now: History) -> None:
+    """Warn if a step done again did not give what it gave the first time."""
+    if "loss" not in before or "loss" not in now:
+        return
+    old, new = before["loss"][1], now["loss"][1]
+    length = min(len(old), len(new))
+    differ = np.flatnonzero(old[:length].view(np.int64) != new[:length].view(np.int64))
+    if len(differ):
+        at = int(differ[0])
+        warnings.warn(
+            _(
+                "the run was brought back, but not bit for bit: the loss of step {step} was {old!r}, now {new!r}. "
+                "Another machine, library version or number of threads can do this; so can data that changed.",
+                step=at,
+                old=float(old[at]),
+                new=float(new[at]),
+            ),
+            stacklevel=4,
+        )
+
+
+def _load(record: Record) -> dict[str, Snapshot]:
+    """Load the snapshots there are, by kind; those damaged are left out, as long as one is whole."""
+    loaded: dict[str, Snapshot] = {}
+    by_file: dict[str, Snapshot] = {}
+    error: Exception | None = None
+    for kind, file in record.files.items():
+        try:
+            if file.file not in by_file:
+                by_file[file.file] = record.snapshot(kind)
+            loaded[kind] = by_file[file.file]
+        except Exception as problem:  # whatever a damaged file raises
+            error = problem
+    if error is not None and not loaded:
+        raise error
+    return loaded
+
+
+def _release_others(opened: Run, record: Record) -> None:
+    """See that no other object of this process goes on storing this run."""
+    for run in live_runs():
+        if run is not opened and run.id == record.id and run.recorder is not None and run.store == record.folder:
+            if run.driver.is_pulling:
+                rule = _("pause it before you open it again")
+                raise RuntimeError(_("run {id} is running in this process: {rule}.", id=run.id, rule=rule))
+            run.recorder.release(_("opened again with nbopt.open: from here on, that one is stored instead"))
+
+
+def _held(record: Record) -> RuntimeError:
+    rule = _("shut that one down first, or branch off from there")
+    return RuntimeError(_("run {id} is open in another process: {rule}.", id=record.id, rule=rule))
+
+
+def _unlike(record: Record, found: list[str]) -> ValueError:
+    text = "; ".join(found)
+    return ValueError(_("this is not what run {id} was made with: {found}.", id=record.id, found=text))
+
+
+def _pick(what: str, given: Any, stored: Any, name: str) -> Any:
+    if given is None and stored is None:
+        rule = _("only you have it: give it again as {what}=", what=what)
+        raise ValueError(_("the run was made with {what} {name}: {rule}.", what=what, name=name, rule=rule))
+    return stored if given is None else given
+
+
+def _device(name: str) -> str:
+    try:
+        pick_device(name)
+    except (ValueError, InvalidHyperparam):
+        return "auto"
+    return name
+
+
+__all__ = ["open"]

@@ -1,0 +1,218 @@
+"""A run as a recipe: settings and schedule in YAML, for people to edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+from nbopt.hyperparams import Hyperparams
+from nbopt.names import InvalidHyperparam, unknown
+from nbopt.parts.losses import LOSS
+from nbopt.parts.metrics import METRICS
+from nbopt.parts.optimizers import OPTIMIZER
+from nbopt.record.journal import ACTIONS
+from nbopt.record.story import Schedule, Story
+from nbopt.words import _
+
+_KEYS = ("seed", "loss", "optimizer", "metrics", "forward", "val", "steps", "hyperparameters", "schedule")
+
+_ARGUMENTS = {"model", "train", "val", "loss", "forward", "optimizer", "metrics", "seed", "device", "name", "store"}
+
+_HEADER = """\
+# A recipe: the settings of a training run and the changes made on its way. Run it again, edited or not, with
+#     run = nbopt.Run.from_yaml("recipe.yaml", model, train=(X, y), val=(X_val, y_val))
+"""
+_NOTES = {
+    "val": "the part of the training data that is set aside, unless val is given",
+    "steps": "it was left there; without this line it trains all its epochs",
+    "schedule": "each change acts from the step of that number on, counted from 0",
+}
+
+
+class Recipe(NamedTuple):
+    """A recipe as read; only its form is checked.
+
+    Attributes
+    ----------
+    settings : dict
+        By name, what `_KEYS` lists but hyperparameters and schedule.
+    hyperparameters : dict
+    schedule : dict
+        See `Schedule`.
+    """
+
+    settings: dict[str, Any]
+    hyperparameters: dict[str, Any]
+    schedule: Schedule
+
+
+def to_yaml(story: Story) -> str:
+    """Write the recipe."""
+    settings: dict[str, Any] = {"seed": story.seed, "loss": story.start["loss"], "optimizer": story.start["optimizer"]}
+    if story.metrics:
+        settings["metrics"] = _metric_names(story)
+    if story.forward is not None:
+        settings["forward"] = getattr(story.forward, "__name__", type(story.forward).__name__)
+    if story.share is not None:
+        settings["val"] = float(story.share)
+    if story.steps is not None:
+        settings["steps"] = story.steps
+    lines = [_HEADER.rstrip()]
+    for name in own_callables(story):
+        lines.append(f"# The run was given a {name} of its own: give it again, {name}=...")
+    for name, value in settings.items():
+        lines.append(_line(name, value, 0) + (f"  # {_NOTES[name]}" if name in _NOTES else ""))
+    lines.append("hyperparameters:")
+    lines += [_line(name, story.start[name], 2) for name in _acting(story)]
+    rows = []
+    for step, changes in story.schedule.items():
+        if story.steps is None and step == story.done:  # at its end a run restores its best weights by itself
+            changes = {name: value for name, value in changes.items() if name != "restore_best"}
+        if changes:
+            rows.append(_line(step, changes, 2))
+    if rows:
+        lines.append(f"schedule:  # {_NOTES['schedule']}")
+        lines += rows
+    return "\n".join(lines) + "\n"
+
+
+def read(text_or_path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    text_or_path : str or Path
+        A str of one line that ends in ``.yaml`` or ``.yml`` is a path.
+
+    Raises
+    ------
+    ValueError
+        If it is not a recipe: says where and why.
+    """
+    text = str(text_or_path)
+    if isinstance(text_or_path, Path) or ("\n" not in text and text.endswith((".yaml", ".yml"))):
+        text = Path(text_or_path).read_text(encoding="utf-8")
+    try:
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(_("the recipe is not YAML: {error}", error=error)) from error
+    content = _mapping(_("the recipe"), content)
+    for key in content:
+        if key not in _KEYS:
+            raise unknown(_("entry of the recipe"), key, _KEYS)
+    given = _mapping("hyperparameters", content.pop("hyperparameters", None))
+    if misplaced := next((name for name in given if name in _ARGUMENTS), None):
+        raise ValueError(_("hyperparameters: {name} does not belong here.", name=misplaced))
+    hyperparameters = {str(name): _number(value) for name, value in given.items()}
+    schedule: Schedule = {}
+    for step, changes in _mapping("schedule", content.pop("schedule", None)).items():
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            rule = _("steps are whole numbers of at least 0")
+            raise ValueError(_("schedule: {rule}; got {step!r}.", rule=rule, step=step))
+        schedule[step] = _mapping(_("schedule, step {step}", step=step), changes)
+    return Recipe(content, hyperparameters, schedule)
+
+
+def check_values(where: str, values: Mapping[str, Any], hyperparams: Hyperparams) -> dict[str, Any]:
+    """Return ``values`` in canonical form; actions may be among them.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For an unknown name or an illegal value; says where it stands.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            if name in ACTIONS:
+                if value is not True:
+                    raise InvalidHyperparam(_("{name} can only be true; got {value!r}.", name=name, value=value))
+                checked[name] = True
+                continue
+            if name not in hyperparams:
+                raise unknown(_("hyperparameter"), name, [*hyperparams, *ACTIONS])
+            spec = hyperparams.spec(name)
+            checked[name] = spec.check(_number(value))
+        except InvalidHyperparam as error:
+            raise InvalidHyperparam(f"{where}: {error}") from error
+    return checked
+
+
+def own_callables(story: Story) -> list[str]:
+    """Return which arguments of the run's maker a recipe cannot hold."""
+    found = []
+    if not isinstance(story.loss, str):
+        found.append("loss")
+    if not isinstance(story.optimizer, str) and not _is_torchs(story.optimizer):
+        found.append("optimizer")
+    if any(metric not in METRICS.values() for metric in story.metrics.values()):
+        found.append("metrics")
+    if story.forward is not None:
+        found.append("forward")
+    return found
+
+
+def _is_torchs(optimizer: Any) -> bool:
+    return isinstance(optimizer, type) and getattr(torch.optim, optimizer.__name__, None) is optimizer
+
+
+def _metric_names(story: Story) -> list[str] | dict[str, str]:
+    known = {id(metric): name for name, metric in METRICS.items()}
+    names = {name: known.get(id(metric), name) for name, metric in story.metrics.items()}
+    return list(names) if all(name == stands_for for name, stands_for in names.items()) else names
+
+
+def _acting(story: Story) -> list[str]:
+    """Return the hyperparameters that act at some time, or were given a value of their own."""
+    names = set(story.hyperparams.active)
+    for strategy in (OPTIMIZER.name, LOSS.name):
+        spec: Any = story.hyperparams.spec(strategy)
+        names -= {name for kind in spec.classes.values() for name in kind.declared()}
+    for strategy in (OPTIMIZER.name, LOSS.name):
+        spec = story.hyperparams.spec(strategy)
+        for choice in story.values_of(strategy):
+            names |= set(spec.classes[choice].declared())
+    names |= {name for name, value in story.start.items() if value != story.hyperparams.spec(name).default}
+    names -= {OPTIMIZER.name, LOSS.name} | story.inert
+    if not story.sets_dropout:
+        names -= {"dropout"}  # each layer of the model brings its own
+    return [name for name in story.hyperparams if name in names]
+
+
+def _line(name: object, value: Any, indent: int) -> str:
+    text: str = yaml.safe_dump({name: value}, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True)
+    return " " * indent + text.strip()[1:-1]  # without the braces
+
+
+def _mapping(where: str, value: Any) -> dict[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        rule = _("names and values are expected, name: value")
+        raise ValueError(_("{where}: {rule}; got {value!r}.", where=where, rule=rule, value=value))
+    return value
+
+
+def _number(value: Any) -> Any:
+    """Return a number where YAML sees text: ``1e-3``, without a point."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _refuse_repeated_keys(node: yaml.Node | None) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        if key.value in seen:
+            line = key.start_mark.line + 1
+            raise ValueError(_("line {line}: {key} stands there a second time.", line=line, key=key.value))
+        seen.add(key.value)
+        _refuse_repeated_keys(value)

@@ -1,0 +1,184 @@
+"""The store's database: its tables, and how those of an earlier version become today's."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from nbopt.words import _
+
+FILE = "nbopt.sqlite"
+BUSY_SECONDS = 5.0  # how long to wait for another process that is writing
+
+# Number n leads from version n to n + 1, an empty file being version 0. Never change one that was released: add one.
+MIGRATIONS: list[tuple[str, ...]] = [
+    (
+        """CREATE TABLE runs (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            parent TEXT,
+            created REAL NOT NULL,
+            nbopt TEXT NOT NULL,
+            settings TEXT NOT NULL,
+            owner TEXT,
+            state TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            step INTEGER NOT NULL,
+            epoch INTEGER NOT NULL,
+            best REAL,
+            entries INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE journal (
+            run TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            step INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            old TEXT NOT NULL,
+            new TEXT NOT NULL,
+            source TEXT NOT NULL,
+            time REAL NOT NULL,
+            kind TEXT NOT NULL,
+            PRIMARY KEY (run, number)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE history (
+            run TEXT NOT NULL,
+            name TEXT NOT NULL,
+            chunk INTEGER NOT NULL,
+            steps BLOB NOT NULL,
+            numbers BLOB NOT NULL,
+            PRIMARY KEY (run, name, chunk)
+        )""",
+        """CREATE TABLE snapshots (
+            run TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            step INTEGER NOT NULL,
+            entries INTEGER NOT NULL,
+            file TEXT NOT NULL,
+            bytes INTEGER NOT NULL,
+            PRIMARY KEY (run, kind)
+        ) WITHOUT ROWID""",
+    ),
+]
+
+
+class StoreError(RuntimeError):
+    """A store that this version cannot read."""
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    """Open the database of a store, made or brought up to date as needed; any thread may use it, one at a time.
+
+    Raises
+    ------
+    OSError, sqlite3.Error
+        If it cannot be opened and written.
+    StoreError
+        If a later version of nbopt wrote it.
+    """
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+    connection = sqlite3.connect(
+        folder / FILE, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    try:
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives the process
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # its fsync is for the writer's thread
+        if _version(connection) != len(MIGRATIONS):
+            migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(folder: Path) -> sqlite3.Connection:
+    """Open the database of a store that there is, to read only; also where nothing can be written.
+
+    Raises
+    ------
+    sqlite3.Error
+        If it cannot be opened.
+    StoreError
+        If a later version of nbopt wrote it.
+    """
+    address = (folder / FILE).as_uri()
+    # The second way is for a folder that is not to be written to: there, nobody else is writing either.
+    for options in ("mode=ro", "mode=ro&immutable=1"):
+        connection = sqlite3.connect(f"{address}?{options}", timeout=BUSY_SECONDS, isolation_level=None, uri=True)
+        try:
+            version = _version(connection)
+        except sqlite3.OperationalError:
+            connection.close()
+            if "immutable" in options:
+                raise
+        else:
+            break
+    if version != len(MIGRATIONS):
+        connection.close()
+        connection = connect(folder)
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is executed in the ``with`` block, or none of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the newest version, all the way or not at all."""
+    with transaction(connection):
+        version = _version(connection)  # again: another process may have been faster
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                _(
+                    "the store was written by a later nbopt (its version {version}; known here: {known}). Upgrade "
+                    "nbopt, or keep the runs of this one elsewhere: store=, or the environment variable NBOPT_HOME.",
+                    version=version,
+                    known=len(MIGRATIONS),
+                )
+            )
+        if version == 0:
+            connection.execute("CREATE TABLE schema (version INTEGER NOT NULL)")
+            connection.execute("INSERT INTO schema VALUES (0)")
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute("UPDATE schema SET version = ?", (len(MIGRATIONS),))
+
+
+def checkpoint(folder: Path) -> None:
+    """Move what the write-ahead log holds into the database."""
+    with closing(sqlite3.connect(folder / FILE, timeout=BUSY_SECONDS)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema'").fetchone() is None:
+        return 0
+    return int(connection.execute("SELECT version FROM schema").fetchone()[0])
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Two processes that make one store at once: sqlite does not always wait here by itself.
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,332 @@
+"""A run as a plain PyTorch script, which holds only what the run used."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nbopt.data.sources import TensorSource
+from nbopt.parts.losses import LOSS, LOSSES
+from nbopt.parts.metrics import METRICS
+from nbopt.record.journal import ACTIONS
+from nbopt.record.script_model import ALWAYS_NOISY, NOISY, dropout_kinds, may_draw_anywhere
+from nbopt.record.script_optimizer import WIDTH, OptimizerSource
+from nbopt.record.script_template import SCRIPT, VALIDATION
+from nbopt.record.source import Sources, literal, sort_imports
+from nbopt.record.story import Schedule, Story
+from nbopt.record.template import render
+from nbopt.words import _
+
+_EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
+_FEW, _MANY = 64, 4096
+
+_CALLS = {
+    "cross_entropy": "functional.cross_entropy(output, target)",
+    "binary_cross_entropy": "functional.binary_cross_entropy_with_logits(output, target)",
+    "mse": "functional.mse_loss(output, target)",
+    "mae": "functional.l1_loss(output, target)",
+    "huber": "functional.huber_loss(output, target, delta={delta})",
+}
+_ELEMENTWISE = {"binary_cross_entropy", "mse", "mae", "huber"}
+
+# Names that the script gives to things of its own; functions of the user's keep theirs.
+_OWN_NAMES = {
+    *("SEED", "EPOCHS", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "LOSS", "EVALUATION_BATCH", "VAL_SHARE"),
+    *("ORDER", "NOISE", "SPLIT", "EVALUATION", "LR", "BATCH_SIZE", "MICRO_BATCH", "L1", "DROPOUT", "DELTA", "PATIENCE"),
+    *("MIN_DELTA", "EARLY_STOPPING", "derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout"),
+    *("train", "model", "data", "val", "batch", "output", "target", "copy", "itertools", "partial", "deque"),
+    *("defaultdict", "train_test_split", "as_columns", *METRICS),
+}
+_SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional}
+
+
+def to_python(story: Story) -> str:
+    """Write the script.
+
+    Raises
+    ------
+    ValueError
+        If the run used something that cannot be written out; says what to do.
+    """
+    if story.steps is not None:  # a change made where it was left has not acted yet, but weights may be restored there
+        kept = {
+            step: changes if step < story.steps else {name: True for name in changes if name == "restore_best"}
+            for step, changes in story.schedule.items()
+        }
+        story = replace(story, schedule=kept)
+    return _Writer(story).write()
+
+
+class _Writer:
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.flags: dict[str, bool] = {}
+        self.words: dict[str, str] = {}
+        self.constants: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.live: list[str] = []  # hyperparameters that change on the way
+        self.schedule: Schedule = {step: {} for step in story.schedule}
+        self.sources = Sources(_OWN_NAMES, _SHARED)
+
+    def write(self) -> str:
+        """Fill in one part of the template after the other."""
+        self._length()
+        self._data()
+        self._loss()
+        self._optimizer()
+        self._regularization()
+        self._metrics()
+        self._noise()
+        self._schedule()
+        story, flags = self.story, self.flags
+        if flags["seeds"]:
+            self.constants = {"SEED": literal(story.seed), **self.constants}
+        self.words.update(
+            title=f'Train a model as the run "{_plain(story.name)[:40]}" did.',
+            ending=self._ending(),
+            constants="\n".join([f"{name} = {value}" for name, value in self.constants.items()] + self.notes),
+            imports=self._imports(),
+            definitions="\n\n\n".join(self.sources.definitions),
+            starting_values="\n".join(f"{name} = {self._constant(name)}" for name in self.live),
+            updates="\n".join(self._update(name) for name in self.live),
+        )
+        self.words["validation"] = render(VALIDATION, flags, self.words).rstrip("\n")
+        return render(SCRIPT, flags, self.words)
+
+    # -- values that stay and values that change
+
+    def _use(self, name: str) -> str:
+        """Return how the script calls a hyperparameter: a constant, or a variable if it changes on the way."""
+        story = self.story
+        values = story.values_of(name)
+        self.constants.setdefault(self._constant(name), literal(values[0]))
+        changes = {step: new[name] for step, new in story.schedule.items() if name in new}
+        if not changes:
+            return self._constant(name)
+        for step, value in changes.items():
+            self.schedule[step][name] = value
+        variable = "loss_name" if name == "loss" else name
+        if variable not in self.live:
+            self.live.append(variable)
+        return variable
+
+    @staticmethod
+    def _constant(name: str) -> str:
+        return name.removesuffix("_name").upper()
+
+    @staticmethod
+    def _update(variable: str) -> str:
+        return f'{variable} = changes.get("{variable.removesuffix("_name")}", {variable})'
+
+    # -- parts of the run
+
+    def _length(self) -> None:
+        story, flags = self.story, self.flags
+        actions = {name: [step for step, new in story.schedule.items() if name in new] for name in ACTIONS}
+        flags["own_end"] = story.steps is None
+        flags["patience"] = story.stops_early and flags["own_end"]
+        end = story.done if story.done else math.inf
+        flags["restores"] = any(step < end for step in actions["restore_best"])
+        flags["reopens"] = flags["patience"] and bool(actions["reopen"])
+        flags["restores_end"] = flags["patience"] or any(step >= end for step in actions["restore_best"])
+        flags["best"] = flags["restores"] or flags["restores_end"]
+        for step, new in story.schedule.items():
+            for name in ("restore_best", "reopen"):
+                if name in new and flags[{"restore_best": "restores", "reopen": "reopens"}[name]] and step < end:
+                    self.schedule[step][name] = True
+        if flags["own_end"]:
+            self.words["epochs"] = self._use("epochs")
+        else:
+            self.constants["STEPS"] = literal(story.steps)
+            self.words["epochs"] = ""
+        flags["min_delta"] = flags["patience"] and any(story.values_of("min_delta"))
+        self.words["min_delta"] = self._use("min_delta") if flags["min_delta"] else ""
+        flags["restores_if"] = False
+        self.words["out_of_patience"] = ""
+        if flags["patience"]:
+            patience = self._use("patience")
+            flags["restores_if"] = not all(story.values_of("early_stopping"))
+            switch = self._use("early_stopping") + " and " if flags["restores_if"] else ""
+            self.words["out_of_patience"] = f"{switch}waited >= {patience}"
+
+    def _data(self) -> None:
+        story, flags = self.story, self.flags
+        for role, source in (("train", story.train), ("val", story.val)):
+            if source is not None and not isinstance(source, TensorSource):
+                rule = _("a script takes samples in memory, as (X, y)")
+                raise ValueError(
+                    _(
+                        "{role} is read through a Dataset or DataLoader, but {rule}. Give the run arrays, tensors or a "
+                        "TensorDataset; to_yaml works for any data.",
+                        role=role,
+                        rule=rule,
+                    )
+                )
+        train = story.train
+        assert isinstance(train, TensorSource)
+        columns = [*train.columns, *(story.val.columns if isinstance(story.val, TensorSource) else ())]
+        own = story.forward is not None
+        flags["single"] = own and len(train.columns) == 1
+        flags["columns"] = own and not flags["single"]
+        flags["pair"] = not own
+        flags["bytes"] = any(column.dtype == torch.uint8 and column.ndim > 1 for column in columns)
+        flags["complex"] = any(column.is_complex() for column in columns)
+        flags["share"] = story.share is not None
+        flags["stratified"] = story.stratified
+        flags["shuffle"] = train._shuffle
+        self.words["dealt"] = "shuffled" if train._shuffle else "data"
+        self.words["batch_size"] = self._use("batch_size")
+        flags["parts"] = any(story.values_of("micro_batch"))
+        self.words["micro_batch"] = self._use("micro_batch") if flags["parts"] else ""
+        self.words["outputs"] = "model(batch[0]), batch[1]"
+        if own:
+            name = self._function(_("forward"), story.forward)
+            self.words["outputs"] = f"{name}(model, batch[0])" if flags["single"] else f"{name}(model, batch)"
+        if story.share is not None:
+            self.constants["VAL_SHARE"] = literal(float(story.share))
+        measured = story.val if isinstance(story.val, TensorSource) else train
+        size = max(1, measured.size or 0)
+        at_once = _EVALUATION_BYTES * size // max(1, measured.nbytes())
+        self.constants["EVALUATION_BATCH"] = literal(max(_FEW, min(_MANY, at_once)))
+
+    def _loss(self) -> None:
+        story, flags = self.story, self.flags
+        names = list(dict.fromkeys(story.values_of(LOSS.name)))
+        swap = len(names) > 1
+        variables = [self._use("loss")] if any("loss" in new for new in story.schedule.values()) else []
+        delta = self._use("delta") if "huber" in names else ""
+        variables += [delta] if delta == "delta" else []
+        self.words["loss_parameters"] = self.words["loss_arguments"] = "".join(f", {name}" for name in variables)
+        flags["best_reset"] = flags["best"] and bool(variables) and variables[0] == "loss_name"
+        if names[0] in LOSSES and isinstance(story.loss, str):
+            flags["elementwise"] = names[0] in _ELEMENTWISE
+            body = []
+            for name in names[:-1] if swap else []:
+                body += [f"if loss_name == {literal(name)}:", f"    return {_CALLS[name].format(delta=delta)}"]
+            self.words["loss_body"] = "\n".join([*body, f"return {_CALLS[names[-1]].format(delta=delta)}"])
+        else:
+            flags["elementwise"] = False
+            self.words["loss_body"] = f"return {self._own_loss()}(output, target)"
+
+    def _own_loss(self) -> str:
+        name = self._function(_("the loss"), self.story.loss)
+        if not isinstance(self.story.loss, nn.Module):
+            return name
+        self.constants["LOSS"] = name
+        return "LOSS"
+
+    def _optimizer(self) -> None:
+        source = OptimizerSource(self.story)
+        self.flags.update(source.flags)
+        self.words.update(source.words)
+        self.constants.update(source.constants)
+        for step, changes in source.changes.items():
+            self.schedule[step].update(changes)
+
+    def _regularization(self) -> None:
+        story, flags = self.story, self.flags
+        flags["l1"] = any(story.values_of("l1"))
+        flags["l1_pauses"] = not all(story.values_of("l1"))
+        self.words["l1"] = self._use("l1") if flags["l1"] else ""
+        changes = {step: new["dropout"] for step, new in story.schedule.items() if "dropout" in new}
+        acts = "dropout" not in story.inert
+        flags["starting_dropout"] = acts and story.sets_dropout
+        flags["dropout_changes"] = acts and bool(changes)
+        flags["dropout"] = flags["starting_dropout"] or flags["dropout_changes"]
+        if flags["starting_dropout"]:
+            self.constants["DROPOUT"] = literal(story.start["dropout"])
+        if flags["dropout_changes"]:
+            for step, value in changes.items():
+                self.schedule[step]["dropout"] = value
+        layers, attributes = dropout_kinds(story.model)
+        flags["dropout_layers"], flags["dropout_attributes"] = bool(layers), bool(attributes)
+        self.words["dropout_layers"] = _one_of(layers)
+        self.words["dropout_attributes"] = _one_of(attributes)
+        self.words["dropout_or"] = "elif" if layers else "if"
+
+    def _metrics(self) -> None:
+        table = {}
+        for name, metric in self.story.metrics.items():
+            known = next((key for key, value in METRICS.items() if value is metric), None)
+            try:
+                table[name] = known or self.sources.name_of(metric)
+            except ValueError as error:
+                self.notes.append(f"\n# The metric {_plain(name)} is left out: {_plain(str(error))}")
+        for name in METRICS:
+            self.flags[name] = name in table.values()
+        self.flags["numbers"] = any(self.flags[name] for name in ("r2", "mae", "rmse"))
+        self.flags["metrics"] = bool(table)
+        rows = ", ".join(f"{literal(name)}: {function}" for name, function in table.items())
+        self.words["metrics_table"] = f"METRICS = {{{rows}}}"
+
+    def _noise(self) -> None:
+        story, flags = self.story, self.flags
+        own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
+        unknown = own or story.forward is not None or may_draw_anywhere(story.model)
+        flags["noise"] = unknown or any(isinstance(module, NOISY) for module in story.model.modules())
+        flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYSNOISY) for module in story.model.modules())
+        flags["seeds"] = any(flags[name] for name in ("noise", "noisy_evaluation", "shuffle", "share"))
+
+    def _schedule(self) -> None:
+        lines = [line for step, changes in self.schedule.items() if changes for line in _rows(step, changes)]
+        self.flags["schedule"] = bool(lines)
+        self.words["schedule"] = "\n".join(["SCHEDULE = {", *lines, "}"])
+
+    # -- words
+
+    def _imports(self) -> str:
+        flags, used = self.flags, self.sources.used
+        wanted = {
+            "import copy": flags["best"],
+            "import itertools": flags["own_end"],
+            "from collections import defaultdict": True,
+            "from collections import deque": flags["metrics"],
+            "from functools import partial": flags["partial"],
+            "import numpy as np": True,
+            "import torch": True,
+            "from sklearn.model_selection import train_test_split": flags["share"],
+            "from torch import nn": flags["dropout"] or "nn" in used,
+            "from torch.nn import functional": "functional." in self.words["loss_body"] or "functional" in used,
+        }
+        return sort_imports([line for line, needed in wanted.items() if needed] + self.sources.imports)
+
+    def _ending(self) -> str:
+        story = self.story
+        if not story.done:
+            return ""
+        left = "\nThe run was left after {n} steps" if story.steps is not None else "\nThe run ended after {n} steps"
+        loss = "" if story.val_loss is None else f"; its last validation loss was {story.val_loss:.6g}"
+        return left.format(n=story.done) + loss + "."
+
+    def _function(self, role: str, function: Any) -> str:
+        try:
+            return self.sources.name_of(function)
+        except ValueError as error:
+            rule = _("a script holds plain functions that use nothing but modules, numbers and other plain functions")
+            raise ValueError(
+                _("{role} cannot be exported: {error} {rule}.", role=role, error=error, rule=rule)
+            ) from error
+
+
+def _one_of(names: list[str]) -> str:
+    kinds = [f"nn.{name}" for name in names]
+    return kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})"
+
+
+def _rows(step: int, changes: dict[str, Any]) -> list[str]:
+    line = f"    {step}: {literal(changes)},"
+    if len(line) <= WIDTH:
+        return [line]
+    rows = [f"        {literal(name)}: {literal(value)}," for name, value in changes.items()]
+    return [f"    {step}: {{", *rows, "    },"]
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` as it may stand in a comment or docstring."""
+    return "".join(letter for letter in text if letter.isprintable() and letter not in "\"'\\$#")

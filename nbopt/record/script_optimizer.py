@@ -1,0 +1,157 @@
+"""The optimizer of a run, as source: made, changed and swapped."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from nbopt.parts.optimizers import OPTIMIZER, Optimizer
+from nbopt.record.source import literal
+from nbopt.record.story import Story
+from nbopt.words import _
+
+WIDTH = 88
+"""Of a line: what formatters take for granted."""
+
+
+class OptimizerSource:
+    """What a script says of its optimizer.
+
+    Attributes
+    ----------
+    flags, words, constants : dict
+        For the template, and for the script's head.
+    changes : dict
+        By step, what changes: keys of a torch parameter group, and ``optimizer`` at a swap.
+
+    Raises
+    ------
+    ValueError
+        For an optimizer that cannot be written out.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.flags: dict[str, bool] = {}
+        self.words: dict[str, str] = {}
+        self.constants: dict[str, str] = {}
+        self.changes: dict[int, dict[str, Any]] = {}
+        self._write_making()
+        self._write_changes()
+
+    def _write_making(self) -> None:
+        story = self.story
+        kind = self._kind(story.start["optimizer"])
+        settings = _settings(kind, story.start)
+        self._check_adopted()
+        extras = self._extras(kind)
+        given = {**_unusual(kind, settings), **extras}
+        frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
+        self.flags["frozen"] = frozen
+        self.words["parameters"] = "parameters" if frozen else "model.parameters()"
+        arguments = [self.words["parameters"]]
+        for name, value in given.items():
+            self.constants[name.upper()] = literal(value)
+            arguments.append(f"{name}={name.upper()}")
+        if "fused" not in extras and self._fuses(kind) and story.adopted is None:
+            arguments.append("fused=True")
+        self.words["optimizer"] = _call(f"optimizer = torch.optim.{kind.torch_class.__name__}", arguments, 4)
+
+    def _write_changes(self) -> None:
+        story, flags = self.story, self.flags
+        values = dict(story.start)
+        kind = self._kind(values["optimizer"])
+        settings = _settings(kind, values)
+        swapped: dict[str, str] = {}
+        flags["optimizer_changes"] = flags["late_momentum"] = False
+        for step, new in story.schedule.items():
+            values.update({name: value for name, value in new.items() if name in values})
+            after = _settings(self._kind(values["optimizer"]), values)
+            if "optimizer" in new:
+                kind = self._kind(values["optimizer"])
+                changed = {"optimizer": values["optimizer"], **_unusual(kind, after)}
+                swapped[values["optimizer"]] = self._maker(kind)
+            else:
+                changed = {name: value for name, value in after.items() if value != settings[name]}
+                late = kind.torch_class is torch.optim.RMSprop and "momentum" in changed
+                flags["late_momentum"] = flags["late_momentum"] or late
+            self.changes[step] = changed
+            flags["optimizer_changes"] = flags["optimizer_changes"] or bool(changed)
+            settings = after
+        flags["swap"] = bool(swapped)
+        flags["partial"] = any("partial" in maker for maker in swapped.values())
+        if swapped:
+            rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
+            self.constants["OPTIMIZERS"] = f"{{\n{rows}}}"
+
+    def _kind(self, name: str) -> type[Optimizer]:
+        spec: Any = self.story.hyperparams.spec(OPTIMIZER.name)
+        kind: type[Optimizer] = spec.classes[name]
+        if getattr(torch.optim, kind.torch_class.__name__, None) is not kind.torch_class:
+            raise ValueError(
+                _(
+                    "the optimizer {name} is a class of your own, which a script cannot hold: to_yaml keeps the "
+                    "changes, and takes the class again.",
+                    name=name,
+                )
+            )
+        return kind
+
+    def _check_adopted(self) -> None:
+        adopted = self.story.adopted
+        if adopted is None:
+            return
+        held = [id(parameter) for group in adopted.param_groups for parameter in group["params"]]
+        trained = [id(parameter) for parameter in self.story.model.parameters() if parameter.requires_grad]
+        if len(adopted.param_groups) > 1 or held != trained:
+            raise ValueError(
+                _("the optimizer given has parameter groups or an order of its own, which a script does not hold.")
+            )
+        if self.story.experienced:
+            raise ValueError(_("the optimizer given had taken steps before the run, which a script cannot repeat."))
+
+    def _extras(self, kind: type[Optimizer]) -> dict[str, Any]:
+        """Return what the user's own instance was given beyond the hyperparameters."""
+        if self.story.adopted is None:
+            return {}
+        group = self.story.adopted.param_groups[0]
+        parameters = inspect.signature(kind.torch_class).parameters
+        known = _settings(kind, self.story.start)
+        found = {}
+        for name, value in group.items():
+            if name != "params" and name in parameters and name not in known and value != parameters[name].default:
+                found[name] = value
+        return found
+
+    def _fuses(self, kind: type[Optimizer]) -> bool:
+        return kind.fused and all(p.is_floating_point() for p in self.story.model.parameters() if p.requires_grad)
+
+    def _maker(self, kind: type[Optimizer]) -> str:
+        name = f"torch.optim.{kind.torch_class.__name__}"
+        return f"partial({name}, fused=True)" if self._fuses(kind) else name
+
+
+def _settings(kind: type[Optimizer], values: dict[str, Any]) -> dict[str, Any]:
+    """Return ``values`` as keys of a torch parameter group."""
+    part = kind()
+    part.__dict__.update({name: values[name] for name in kind.declared()})
+    return part.settings()
+
+
+def _unusual(kind: type[Optimizer], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not torch's own defaults, and the learning rate."""
+    parameters = inspect.signature(kind.torch_class).parameters
+    return {
+        name: value
+        for name, value in settings.items()
+        if name == "lr" or name not in parameters or value != parameters[name].default
+    }
+
+
+def _call(function: str, arguments: list[str], indent: int) -> str:
+    line = f"{function}({', '.join(arguments)})"
+    if indent + len(line) <= WIDTH:
+        return line
+    return "\n".join([f"{function}(", *(f"    {argument}," for argument in arguments), ")"])

@@ -1,0 +1,123 @@
+"""The panel for those who use a keyboard or a screen reader, or a narrow window; and one that is fed nonsense."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.test_panel import DIGITS, wait_for_text
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+FOCUSABLE = "button, input, select, summary, [tabindex='0'], [contenteditable='true']"
+
+# Each visible input with what a screen reader calls it. A slider's name must not be its value.
+INPUTS = """(panel, focusable) => [...panel.querySelectorAll(focusable)]
+    .filter(item => item.checkVisibility() && !item.disabled && !item.closest('.jupyter-widgets[disabled]'))
+    .map(item => {
+        const labels = [...(item.labels ?? [])].map(label => label.textContent).join(' ');
+        const own = item.matches('button, summary') ? item.textContent : '';
+        return [item.className || item.tagName, (item.getAttribute('aria-label') || labels || own).trim()];
+    })"""
+
+# What Tab reaches, from the first button until the focus leaves the panel.
+MARK = """(panel, focusable) => {
+    const items = [...panel.querySelectorAll(focusable)].filter(item => item.checkVisibility() && !item.disabled);
+    items.forEach((item, k) => (item.dataset.order = k));
+    items[0].focus();
+    return items.length;
+}"""
+FOCUSED = "() => [document.activeElement.dataset.order, !!document.activeElement.closest('.nbopt-panel')]"
+
+# Elements that reach beyond the panel's sides, or whose text is cut off.
+OVERFLOWING = """panel => {
+    const outer = panel.getBoundingClientRect();
+    const out = [...panel.querySelectorAll('*')].filter(item => {
+        if (!item.checkVisibility() || item.closest('svg, .nbopt-badge, .nbopt-journal')) return false;
+        const box = item.getBoundingClientRect();
+        return box.width && (box.left < outer.left - 1 || box.right > outer.right + 1);
+    });
+    const texts = '.nbopt-label, .nbopt-fact, .nbopt-title, button, .nbopt-key, label';
+    const cut = [...panel.querySelectorAll(texts)].filter(item =>
+        item.checkVisibility() && item.scrollWidth > item.clientWidth + 1 && item.clientWidth);
+    return [...out, ...cut].map(item => `${item.className} ${item.textContent.slice(0, 30)}`);
+}"""
+
+
+def test_every_input_has_a_name_and_tab_reaches_it(notebook):
+    book = notebook(DIGITS, "run = make()\nrun", "run.step(30)")
+    book.run_all()
+    page = book.page
+    panel = page.locator(".nbopt-panel")
+    panel.locator(".nbopt-figure[aria-label]").first.wait_for()
+    inputs = panel.evaluate(INPUTS, FOCUSABLE)
+    assert len(inputs) > 25
+    assert [kind for kind, name in inputs if not name] == []
+    assert {"Learning rate", "Smoothing", "Batch size", "Optimizer", "Resume"} <= {name for _kind, name in inputs}
+
+    count = panel.evaluate(MARK, FOCUSABLE)
+    reached = set()
+    for _press in range(2 * count):
+        order, inside = page.evaluate(FOCUSED)
+        if not inside:
+            break
+        reached.add(int(order))
+        page.keyboard.press("Tab")
+    assert reached == set(range(count))
+
+    # A slider tells its value, not its position, also after a move.
+    handle = page.locator(".nbopt-hp-lr .noUi-handle")
+    assert handle.get_attribute("aria-valuetext") == "0.001"
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    book.wait_for("run.hyperparams['lr'] == 0.0012")
+    assert handle.get_attribute("aria-valuetext") == "0.0012"
+    assert book.problems == []
+
+
+@pytest.mark.parametrize("width", [900, 1400])
+def test_nothing_reaches_beyond_the_panel_or_is_cut_off(notebook, width):
+    book = notebook(DIGITS, "run = make(patience=9999)\nrun", "run.start()", width=width)
+    book.run_all()
+    page = book.page
+    book.wait_for("run.step_count > 300")
+    page.locator(".nbopt-hp-optimizer select").select_option("sgd")
+    box = page.locator(".nbopt-hp-lr input")
+    box.fill("not a number of any kind")
+    box.press("Enter")
+    page.locator(".nbopt-problem").wait_for()
+    page.locator(".nbopt-pause").click()
+    wait_for_text(book, ".nbopt-state", "Paused")
+    assert page.locator(".nbopt-panel").evaluate(OVERFLOWING) == []
+    assert book.problems == []
+
+
+def test_a_loss_without_bounds_leaves_no_trace_in_the_page_once_good_values_come(notebook):
+    diverging = "run = make(recover=False, optimizer='sgd', epochs=100_000)\nrun"
+    book = notebook(DIGITS, diverging, "run.start()")
+    book.run_all()
+    page = book.page
+    book.wait_for("run.step_count > 50")
+    weights = "[p.detach().clone() for p in run.model.parameters()]"
+    book.ask(f"globals().update(good={weights}, math=__import__('math')) and None")
+    box = page.locator(".nbopt-hp-lr input")
+    box.fill("1e30")
+    box.press("Enter")
+    book.wait_for("not math.isfinite(run.history.last('loss'))")
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "nan")
+    page.locator(".nbopt-log-y").click()
+    page.locator(".nbopt-log-y").click()
+    page.locator(".nbopt-pause").click()
+    wait_for_text(book, ".nbopt-state", "Paused")
+    box.fill("0.01")
+    box.press("Enter")
+    book.wait_for("run.hyperparams['lr'] == 0.01")
+    book.ask("len([p.data.copy_(g) for p, g in zip(run.model.parameters(), good)])")
+    page.locator(".nbopt-start").click()
+    resumed = book.ask("run.step_count")
+    book.wait_for(f"run.step_count > {resumed} + 300")
+    book.wait_for("math.isfinite(run.history.last('loss'))")
+    page.locator(".nbopt-pause").click()
+    wait_for_text(book, ".nbopt-state", "Paused")
+    drawn = page.locator(".nbopt-chart-loss path.line").evaluate_all("ps => ps.map(p => p.getAttribute('d') ?? '')")
+    assert len([path for path in drawn if len(path) > 500]) >= 2 and not any("NaN" in path for path in drawn)
+    assert book.problems == []

@@ -1,0 +1,72 @@
+"""The item in JupyterLab's status bar, with the real extension: what it tells, and that its buttons act."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+RUN = """
+%load_ext nbopt
+import nbopt, torch
+from torch import nn
+X = torch.randn(256, 8)
+run = nbopt.Run(nn.Linear(8, 2), train=(X, (X[:, 0] > 0).long()), name="straight", epochs=1_000_000)
+"""
+
+ITEM = ".nbopt-status button"
+
+
+def open_list(page) -> None:
+    page.locator(ITEM).click()
+    page.locator(".nbopt-run").wait_for()
+
+
+def press(page, label: str) -> None:
+    page.locator(".nbopt-runs").get_by_role("button", name=f"{label}: straight").click()
+
+
+def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it_also_after_a_reload(notebook):
+    book = notebook(RUN, "run", "run.start()")
+    page = book.page
+    # There from the start of the page, and hidden as long as there is no run.
+    page.locator("#jp-main-statusbar").wait_for()
+    page.locator(".nbopt-status").wait_for(state="hidden")
+
+    book.run_all()
+    page.locator(ITEM, has_text="1 training").wait_for()
+    open_list(page)
+    page.locator(".nbopt-run-name", has_text="straight").wait_for()
+    page.locator(".nbopt-run-state", has_text="training").wait_for()
+
+    press(page, "Pause")
+    book.wait_for("run.state.name == 'PAUSED'")
+    page.locator(".nbopt-run-state", has_text="paused").wait_for()
+    page.locator(ITEM, has_text="none training").wait_for()
+    assert book.ask("run.journal[-1].source") == "status bar"
+    press(page, "Resume")
+    book.wait_for("run.state.name == 'RUNNING'")
+    page.locator(ITEM, has_text="1 training").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".nbopt-runs").wait_for(state="detached")
+
+    page.keyboard.press("Control+s")
+    book.open()  # the page anew, the kernel as it was
+    page.locator(ITEM, has_text="1 training").wait_for()
+    open_list(page)
+    press(page, "Stop")
+    book.wait_for("run.state.name == 'STOPPED'")
+    page.locator(".nbopt-run-state", has_text="stopped").wait_for()
+    page.locator(ITEM, has_text="none training").wait_for()
+    assert book.problems == []
+
+
+def test_a_run_of_a_kernel_that_is_gone_leaves_the_status_bar(notebook):
+    book = notebook(RUN, "run")
+    page = book.page
+    book.run_all()
+    page.locator(ITEM).wait_for()
+    open_list(page)
+    page.evaluate("() => window.context.restartKernel()")
+    page.locator(".nbopt-status").wait_for(state="hidden")
+    page.locator(".nbopt-runs").wait_for(state="detached")

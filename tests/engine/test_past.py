@@ -1,0 +1,238 @@
+"""A run's past: snapshots, rewind, branch, replay, and the guards that go back by themselves."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nbopt import Run, RunState
+from nbopt.hyperparams import Choice, Flag, Float, Int
+from nbopt.names import InvalidHyperparam
+
+SECONDS = 60
+CALM = {"recover", "micro_batch"}  # what these schedules leave alone
+
+
+def values_of(spec, chance):
+    """Draw a value a control offers, or the true zero."""
+    if isinstance(spec, Choice):
+        return chance.choice(spec.options)
+    if isinstance(spec, Flag):
+        return chance.random() < 0.5
+    if isinstance(spec, Int):
+        return chance.randint(spec.low, min(spec.high, 60))
+    assert isinstance(spec, Float)
+    if spec.zero and chance.random() < 0.3:
+        return 0.0
+    return chance.uniform(spec.low, min(spec.high, 0.1) if spec.log else spec.high)
+
+
+def wander(run, chance, moves):
+    """Move every hyperparameter at random between random numbers of steps, with pauses, rewinds and ends."""
+    names = [name for name in run.hyperparams if name not in CALM]
+    for _move in range(moves):
+        for name in chance.sample(names, chance.randint(0, 3)):
+            run.set(**{name: values_of(run.hyperparams.spec(name), chance)})
+        what = chance.random()
+        if what < 0.15 and run.step_count:
+            run.rewind(chance.choice([chance.randint(0, run.step_count), "best"]) if run.snapshots.best else 0)
+        elif what < 0.25:
+            run.set(epochs=run.epoch + 1)
+            try:
+                run.start()
+                run.wait(SECONDS)
+            except RuntimeError:
+                run.set(epochs=run.epoch + 2)  # it was complete
+        else:
+            run.set(epochs=max(run.hyperparams["epochs"], run.epoch + 2))
+            run.step(chance.randint(1, 9))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.integers(0, 2**32))
+def test_any_schedule_of_changes_pauses_and_rewinds_replays_bit_for_bit(mlp, blobs, weights, seed):
+    chance = random.Random(seed)
+    run = Run(mlp(dropout=0.3), blobs, val=0.2, metrics=["accuracy"], seed=seed % 1000, recover=False, batch_size=10)
+    wander(run, chance, chance.randint(1, 6))
+    again = run.replay()
+    if run.step_count:
+        again.wait(SECONDS)
+    assert torch.equal(weights(run), weights(again))
+    assert dict(run.hyperparams) == dict(again.hyperparams)
+    assert {name: run.history[name][1].tolist() for name in run.history} == {
+        name: again.history[name][1].tolist() for name in again.history
+    }
+    assert again.step_count == run.step_count
+
+
+def test_a_rewind_is_exact_at_any_step_and_the_run_goes_on_as_it_did(make_run, weights):
+    run = make_run(val=0.2, batch_size=10, epochs=10**6, optimizer="adam")
+    passed = {}
+    for step in range(1, 26):
+        run.step()
+        passed[step] = weights(run)
+        if step == 12:
+            run.set(lr=0.05, optimizer="sgd", momentum=0.9)
+    for step in (25, 13, 12, 3, 1):
+        run.rewind(step)
+        assert run.state is RunState.PAUSED
+        assert run.step_count == step
+        assert torch.equal(weights(run), passed[step])
+        assert len(run.history["loss"][1]) == step
+        assert run.hyperparams["optimizer"] == ("sgd" if step > 12 else "adam")
+    run.step(11)
+    assert torch.equal(weights(run), passed[12])
+    run.set(lr=0.05, optimizer="sgd", momentum=0.9)
+    run.step(13)
+    assert torch.equal(weights(run), passed[25])
+
+
+def test_a_rewind_to_the_best_gives_its_weights_back(make_run, weights):
+    run = make_run(val=0.2, batch_size=10, epochs=8, lr=0.05)
+    run.start()
+    run.wait(SECONDS)
+    best = run.stopping.best_step
+    run.rewind("best")
+    assert run.step_count == best
+    assert run.history.last("val_loss") == run.history["val_loss"][1].min() == run.stopping.best
+
+
+@pytest.mark.parametrize("to", [-1, 10**6, "bets", 1.5, None, True])
+def test_a_rewind_to_where_the_run_has_not_been_is_refused(make_run, to):
+    run = make_run(epochs=9)
+    run.step(3)
+    with pytest.raises(InvalidHyperparam, match="a step from 0 to 3"):
+        run.rewind(to)
+    assert run.step_count == 3
+
+
+def test_a_branch_has_its_own_model_and_leaves_the_run_alone(make_run, weights):
+    run = make_run(val=0.2, batch_size=10, epochs=5)
+    run.set(weight_decay=0.01)
+    run.step(20)
+    before, entries = weights(run), len(run.journal)
+    branch = run.branch(at=11, lr=0.1, batch_size=7)
+    assert (branch.state, branch.step_count) == (RunState.PAUSED, 11)
+    assert (branch.hyperparams["lr"], branch.hyperparams["batch_size"]) == (0.1, 7)
+    assert branch.hyperparams["weight_decay"] == 0.01
+    assert len(branch.history["loss"][1]) == 11
+    branch.resume()
+    branch.wait(SECONDS)
+    assert branch.model is not run.model
+    assert torch.equal(weights(run), before)
+    assert (run.step_count, len(run.journal), run.hyperparams["lr"]) == (20, entries, 1e-3)
+    again = branch.replay()
+    again.wait(SECONDS)
+    assert torch.equal(weights(again), weights(branch))
+
+
+def test_a_branch_without_changes_ends_where_the_run_ends(make_run, weights):
+    run = make_run(val=0.2, batch_size=10, epochs=5, optimizer="rmsprop")
+    run.start()
+    run.wait(SECONDS)
+    branch = run.branch(at=7)
+    branch.resume()
+    branch.wait(SECONDS)
+    assert torch.equal(weights(branch), weights(run))
+
+
+def test_a_user_s_own_optimizer_is_copied_for_a_replay(mlp, blobs, weights):
+    model = mlp()
+    own = torch.optim.SGD([{"params": model[0].parameters(), "lr": 0.1}, {"params": model[3].parameters(), "lr": 0.01}])
+    run = Run(model, blobs, optimizer=own, epochs=3, batch_size=10)
+    run.step(8)
+    run.set(lr=0.2)
+    run.step(5)
+    again = run.replay()
+    again.wait(SECONDS)
+    assert torch.equal(weights(again), weights(run))
+
+
+def test_the_shelf_keeps_first_best_and_newest_and_thins_out_the_far_past(make_run):
+    run = make_run(val=0.2, batch_size=10, epochs=10**6)
+    run.step()
+    run.snapshots.budget = 12 * run.snapshots.nbytes
+    for step in range(120):
+        run.set(lr=1e-3 + step * 1e-6)  # each change is preceded by a snapshot
+        run.step()
+    steps = [snapshot.step for snapshot in run.snapshots]
+    assert run.snapshots.nbytes <= run.snapshots.budget
+    assert steps[0] == 0 and steps[-1] >= 120
+    assert run.snapshots.best in list(run.snapshots)
+    gaps = [later - earlier for earlier, later in zip(steps, steps[1:], strict=False)]
+    assert min(gaps[-3:]) < max(gaps[:3])
+
+
+def test_a_learning_rate_that_explodes_is_undone_and_cut(make_run):
+    run = make_run(val=0.2, batch_size=10, epochs=30, lr=0.01)
+    run.step(20)
+    run.set(lr=1e6)
+    run.resume()
+    run.wait(SECONDS)
+    assert run.state is RunState.FINISHED
+    names = [(entry.step, entry.name) for entry in run.journal if entry.source == "guard"]
+    assert [name for _step, name in names] == ["diverged", "rewind", "lr"]
+    assert (20, "lr") in names
+    assert run.hyperparams["lr"] == 0.005
+    assert run.history.last("val_loss") < 0.3
+    assert max(run.history["loss"][1]) < 10
+
+
+def test_with_recover_off_nothing_goes_back(make_run):
+    run = make_run(batch_size=10, epochs=30, lr=0.01, recover=False)
+    run.step(20)
+    run.set(lr=1e6)
+    run.step(20)
+    assert [entry for entry in run.journal if entry.source == "guard"] == []
+
+
+def test_a_loss_that_stays_wrong_ends_the_run_in_words(make_run, blobs):
+    x, y = blobs
+    run = make_run(train=(x * float("nan"), y), epochs=3)
+    run.start(wait=False)
+    with pytest.raises(FloatingPointError, match="recover=False"):
+        run.wait(SECONDS)
+    assert run.state is RunState.FAILED
+
+
+class Greedy(nn.Module):
+    """Raises torch's out-of-memory error for more samples at once than fit."""
+
+    def __init__(self, inner, fits):
+        super().__init__()
+        self.inner, self.fits = inner, fits
+
+    def forward(self, x):
+        if self.training and len(x) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return self.inner(x)
+
+
+def test_out_of_memory_is_survived_with_the_same_curve(make_run, mlp):
+    run = make_run(Greedy(mlp(), 7), batch_size=4, epochs=20)
+    free = make_run(Greedy(mlp(), 10**6), batch_size=4, epochs=20)
+    for each in (run, free):
+        each.step(5)
+        each.set(batch_size=32)
+        each.resume()
+        each.wait(SECONDS)
+    assert run.hyperparams["micro_batch"] == 4
+    assert run.hyperparams["batch_size"] == 32
+    assert [e.name for e in run.journal if e.source == "guard"].count("out_of_memory") == 3  # 32 -> 16 -> 8 -> 4
+    assert run.history["loss"][1] == pytest.approx(free.history["loss"][1], abs=1e-4)
+    again = run.replay()
+    again.wait(SECONDS)
+    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
+
+
+def test_out_of_memory_for_a_single_sample_is_an_error(make_run, mlp):
+    run = make_run(Greedy(mlp(), 0), batch_size=4)
+    run.start(wait=False)
+    with pytest.raises(torch.OutOfMemoryError):
+        run.wait(SECONDS)
+    assert run.state is RunState.FAILED

@@ -1,0 +1,516 @@
+"""A run as a plain script: it does what the run did, and holds nothing else."""
+
+import ast
+import math
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from nbopt import RunState
+from nbopt.parts.losses import LOSSES
+from nbopt.parts.metrics import METRICS
+from nbopt.parts.optimizers import OPTIMIZERS
+from nbopt.record import script
+from nbopt.record.script_template import SCRIPT
+from tests.engine import scripts
+
+make, follow, check = scripts.make, scripts.follow, scripts.check
+
+
+def is_tidy(text):
+    """Lint and format-check a script, as someone would who keeps it."""
+    for command in (["check"], ["format", "--diff"], ["format", "--diff", "--line-length", "120"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--isolated", "--stdin-filename", "script.py", "-"],
+            input=text,
+            text=True,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert max(map(len, text.splitlines())) <= 88
+    return True
+
+
+@pytest.fixture(scope="module")
+def line():
+    """Return 48 samples of a noisy plane, in float64, as numpy arrays."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(48, 4))
+    return x, x @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.1 * random.normal(size=48)
+
+
+@pytest.fixture
+def regressor():
+    """Return a model for `line`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+# -- it does what the run did
+
+CASES = {
+    "sgd": (
+        {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "lr": 0.05},
+        {4: {"momentum": 0.5}, 7: {"nesterov": False}},
+    ),
+    "sgd_late_momentum": ({"optimizer": "sgd", "lr": 0.05}, {5: {"momentum": 0.9}, 8: {"momentum": 0.0}}),
+    "adam": ({"optimizer": "adam", "lr": 0.01}, {5: {"lr": 0.003}, 6: {"beta1": 0.8, "beta2": 0.99}}),
+    "adamw": ({"optimizer": "adamw", "weight_decay": 0.1, "lr": 0.01}, {3: {"weight_decay": 0.0}}),
+    "rmsprop": ({"optimizer": "rmsprop", "lr": 0.01}, {4: {"momentum": 0.9}, 6: {"alpha": 0.9}}),
+    "torch_class": ({"optimizer": torch.optim.NAdam, "lr": 0.01, "weight_decay": 0.1}, {4: {"lr": 0.001}}),
+    "batch_size": ({"lr": 0.01}, {1: {"batch_size": 7}, 5: {"batch_size": 32}}),
+    "regularization": ({"lr": 0.01, "l1": 0.01, "weight_decay": 0.01}, {4: {"l1": 0.0}, 8: {"l1": 0.02}}),
+    "dropout": ({"lr": 0.01}, {2: {"dropout": 0.4}, 6: {"dropout": 0.1}}),
+    "given_dropout": ({"lr": 0.01, "dropout": 0.3}, {}),
+    "epochs": ({"lr": 0.01}, {3: {"epochs": 6}, 10: {"epochs": 4}}),
+    "swap": (
+        {"lr": 0.01, "momentum": 0.9},
+        {4: {"optimizer": "sgd", "lr": 0.02}, 8: {"optimizer": "adamw"}, 9: {"lr": 0.1}},
+    ),
+    "micro_batch": ({"lr": 0.01, "dropout": 0.2}, {3: {"micro_batch": 6}, 7: {"micro_batch": 0}}),
+    "many": (
+        {"lr": 0.01, "l1": 0.001, "metrics": ["accuracy"]},
+        {0: {"lr": 0.02}, 2: {"batch_size": 9, "dropout": 0.5}, 9: {"optimizer": "rmsprop", "momentum": 0.5}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_script_does_what_the_run_did(name, mlp, blobs, record_property):
+    given_settings, schedule = CASES[name]
+    given_settings = {"epochs": 4, "batch_size": 20, **given_settings}
+    run, initial = make(mlp(dropout=0.1), blobs, blobs, **given_settings)
+    text, largest = check(follow(run, schedule), initial, blobs, blobs)
+    record_property("largest difference", largest)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+def test_losses_of_regression_and_their_swap(loss, regressor, line, record_property):
+    run, initial = make(regressor, line, line, loss=loss, metrics=["r2", "mae", "rmse"], epochs=5, lr=0.01)
+    other = "huber" if loss == "mse" else "mse"
+    text, largest = check(follow(run, {2: {"loss": other}, 3: {"lr": 0.02}}), initial, line, line)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_a_delta_that_changes(regressor, line):
+    run, initial = make(regressor, line, line, loss="huber", delta=0.5, epochs=4, batch_size=16)
+    text, largest = check(follow(run, {5: {"delta": 2.0}}), initial, line, line)
+    assert "DELTA = 0.5" in text
+    assert largest == 0.0
+
+
+def test_binary_labels(line, regressor):
+    data = (line[0], (line[1] > 0).astype(int))
+    run, initial = make(regressor, data, data, loss="binary_cross_entropy", metrics="accuracy", epochs=3)
+    assert check(follow(run, {}), initial, data, data)[1] == 0.0
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_a_fraction_for_validation_is_cut_off_again(kind, mlp, regressor, blobs, line):
+    classes = kind == "classes"
+    model, data, loss = (mlp(), blobs, "cross_entropy") if classes else (regressor, line, "mse")
+    run, initial = make(model, data, 0.25, loss=loss, epochs=3, seed=5)
+    text, largest = check(follow(run, {}), initial, data)
+    assert largest == 0.0
+    assert ("stratify" in text) is classes
+    assert is_tidy(text)
+
+
+def test_early_stopping_with_the_best_weights(mlp, blobs):
+    noisy = (blobs[0], blobs[1][torch.randperm(60, generator=torch.Generator().manual_seed(1))])
+    run, initial = make(mlp(), blobs, noisy, epochs=200, lr=0.05, patience=3, min_delta=1e-3)
+    text, largest = check(follow(run, {4: {"patience": 4}}), initial, blobs, noisy)
+    assert run.epoch < 200
+    assert run.stopping.best_step < run.step_count
+    assert largest == 0.0
+    assert "load_state_dict" in text
+    assert is_tidy(text)
+
+
+def test_a_run_that_went_on_after_its_early_end(mlp, blobs):
+    noisy = (blobs[0], blobs[1].roll(1))
+    run, initial = make(mlp(), blobs, noisy, epochs=30, lr=0.05, patience=2)
+    follow(run, {})
+    run.set(lr=0.001, epochs=8)
+    run.resume()
+    run.wait(60)
+    text, largest = check(run, initial, blobs, noisy)
+    assert "restore_best" in text
+    assert "reopen" in text
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_early_stopping_that_is_switched_on_late(mlp, blobs):
+    noisy = (blobs[0], blobs[1].roll(1))
+    run, initial = make(mlp(), blobs, noisy, epochs=30, lr=0.05)
+    text, largest = check(follow(run, {7: {"early_stopping": True}}), initial, blobs, noisy)
+    assert run.epoch == 7
+    assert "EARLY_STOPPING = False" in text
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_what_a_rewind_undid_is_not_there(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, epochs=4, batch_size=20, lr=0.01)
+    run.step(3)
+    run.set(lr=0.9)
+    run.step(4)
+    run.rewind(5)
+    run.rewind(2)
+    run.set(lr=0.02)
+    run.resume()
+    run.wait(60)
+    text, largest = check(run, initial, blobs, blobs)
+    assert "0.9" not in text
+    assert "2: {" in text
+    assert largest == 0.0
+
+
+def test_a_retreat_from_divergence(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, optimizer="sgd", lr=0.1, epochs=4, batch_size=20)
+    follow(run, {4: {"lr": 1e12}})
+    assert any(entry.name == "diverged" for entry in run.journal)
+    assert check(run, initial, blobs, blobs)[1] == 0.0
+
+
+def test_a_run_left_in_the_middle(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, epochs=9, batch_size=20)
+    run.step(7)
+    run.set(lr=0.5)
+    text, largest = check(run, initial, blobs, blobs)
+    assert "STEPS = 7" in text
+    assert "SCHEDULE" not in text
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_changes_made_after_the_end_do_not_act(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, epochs=2, batch_size=20)
+    follow(run, {})
+    run.set(epochs=5, lr=0.3)
+    assert check(run, initial, blobs, blobs)[1] == 0.0
+
+
+def test_branch_and_replay_start_from_the_first_model(mlp, blobs):
+    run, initial = make(mlp(0.1), blobs, 0.2, epochs=3, batch_size=20)
+    follow(run, {2: {"dropout": 0.5}})
+    twin = run.branch(4, lr=0.1)
+    twin.resume()
+    twin.wait(60)
+    assert check(twin, initial, blobs)[1] == 0.0
+    again = run.replay()
+    again.wait(60)
+    assert scripts.execute(again.to_python(), mlp(0.1), blobs) == scripts.execute(run.to_python(), mlp(0.1), blobs)
+
+
+def test_a_run_that_has_not_started(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, epochs=2, lr=0.01)
+    run.set(batch_size=20)
+    text = run.to_python()
+    assert "BATCH_SIZE = 20" in text
+    measured = scripts.execute(text, initial, blobs, blobs)
+    follow(run, {})
+    assert measured["val_loss"] == run.history["val_loss"][1].tolist()
+
+
+def test_without_validation(mlp, blobs):
+    run, initial = make(mlp(), blobs, epochs=3, metrics=["accuracy"])
+    text, largest = check(follow(run, {}), initial, blobs)
+    assert largest == 0.0
+    assert is_tidy(text)
+    assert len(scripts.execute(text, mlp(), blobs, blobs)["val_loss"]) == 3
+
+
+def test_the_mean_loss_of_each_epoch(mlp, blobs):
+    run, initial = make(mlp(), blobs, epochs=3, batch_size=20)
+    follow(run, {})
+    measured = scripts.execute(run.to_python(), initial, blobs)
+    assert measured["loss"] == pytest.approx(run.history["loss"][1].reshape(3, 3).mean(1), abs=1e-7)
+
+
+class Recurrent(nn.Module):
+    """Layers whose dropout is an attribute, and one that draws noise by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(1, 6, num_layers=2, batch_first=True, dropout=0.1)
+        self.attention = nn.MultiheadAttention(6, 2, dropout=0.1, batch_first=True)
+        self.drop = nn.Dropout1d(0.1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        h, _ = self.gru(x[..., None])
+        h, _ = self.attention(h, h, h)
+        return self.head(functional.dropout(self.drop(h).mean(1), 0.1, self.training))
+
+
+def test_layers_whose_dropout_is_an_attribute(blobs):
+    torch.manual_seed(0)
+    run, initial = make(Recurrent(), blobs, blobs, epochs=3, batch_size=20)
+    text, largest = check(follow(run, {4: {"dropout": 0.5}}), initial, blobs, blobs)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_frozen_weights_and_batch_normalization(blobs):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    model[0].requires_grad_(False)
+    run, initial = make(model, blobs, blobs, epochs=3, batch_size=20, l1=0.01)
+    text, largest = check(follow(run, {4: {"optimizer": "sgd"}}), initial, blobs, blobs)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_an_optimizer_of_the_users(blobs, mlp):
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02, eps=1e-3, amsgrad=True)
+    initial = mlp()
+    run, _ = make(model, blobs, blobs, optimizer=optimizer, epochs=3, batch_size=20)
+    text, largest = check(follow(run, {4: {"lr": 0.01}}), initial, blobs, blobs)
+    assert "AMSGRAD = True" in text
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_images_of_bytes_and_a_loader_that_does_not_shuffle():
+    x = torch.arange(240, dtype=torch.uint8).reshape(20, 1, 4, 3)
+    data = TensorDataset(x, torch.arange(20) % 2)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(12, 2)
+
+        def forward(self, x):
+            return self.layer(x.flatten(1).float() / 255)
+
+    run, initial = make(Net(), DataLoader(data, batch_size=6), epochs=2)
+    text, largest = check(follow(run, {}), initial, data.tensors)
+    assert largest == 0.0
+    assert "randperm" not in text
+    assert is_tidy(text)
+
+
+# -- functions of the user's
+
+SLOPE = 0.1
+
+
+def half(value):
+    return value / 2
+
+
+def leaky(output, target):
+    """Be a loss with a helper, a constant and a module."""
+    penalty = SLOPE * torch.mean(output**2) / math.sqrt(4)
+    return half(functional.cross_entropy(output, target)) + penalty
+
+
+def swapped(model, batch):
+    x, y = batch
+    return model(x), y
+
+
+def alone(model, batch):
+    return model(batch[:, :4]), batch[:, 4].long()
+
+
+def confidence(output, target):
+    return output.softmax(1).amax(1).mean()
+
+
+def test_functions_of_the_users_are_written_out(mlp, blobs):
+    settings_ = {"loss": leaky, "forward": swapped, "metrics": [confidence, "accuracy"], "epochs": 3, "batch_size": 20}
+    run, initial = make(mlp(), blobs, blobs, **settings_)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert largest == 0.0
+    assert "def half" in text
+    assert "SLOPE = 0.1" in text
+    assert is_tidy(text)
+
+
+def test_samples_in_a_single_array(mlp, blobs):
+    data = torch.cat([blobs[0], blobs[1][:, None].float()], 1)
+    run, initial = make(mlp(), data, data, forward=alone, epochs=3, batch_size=20)
+    assert check(follow(run, {}), initial, data, data)[1] == 0.0
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(label_smoothing=0.1), functional.cross_entropy])
+def test_losses_of_torchs(loss, mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, loss=loss, epochs=2)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_a_loss_that_cannot_be_written_out_says_so(mlp, blobs):
+    weight = torch.ones(3)
+    run, _ = make(mlp(), blobs, loss=lambda output, target: functional.cross_entropy(output, target, weight))
+    with pytest.raises(ValueError, match=r"the loss cannot be exported: .* a script holds plain functions"):
+        run.to_python()
+
+
+def test_a_metric_that_cannot_be_written_out_is_left_out(mlp, blobs):
+    limit = 0.5
+    metrics = {"sure": lambda output, target: (output.softmax(1).amax(1) > limit).float().mean()}
+    run, initial = make(mlp(), blobs, blobs, metrics=metrics, epochs=2)
+    follow(run, {})
+    text = run.to_python()
+    assert "# The metric sure is left out" in text
+    assert scripts.execute(text, initial, blobs, blobs)["val_loss"] == run.history["val_loss"][1].tolist()
+
+
+def test_other_optimizers_say_what_is_in_the_way(mlp, blobs):
+    class Own(torch.optim.SGD):
+        pass
+
+    with pytest.raises(ValueError, match="the optimizer Own is a class of your own"):
+        make(mlp(), blobs, optimizer=Own)[0].to_python()
+    model = mlp()
+    groups = torch.optim.SGD([{"params": model[0].parameters()}, {"params": model[3].parameters(), "lr": 0.1}], lr=0.01)
+    with pytest.raises(ValueError, match="parameter groups"):
+        make(model, blobs, optimizer=groups)[0].to_python()
+
+
+def test_data_out_of_memory_say_what_is_in_the_way(mlp, blobs):
+    class Fetched(TensorDataset):
+        pass
+
+    with pytest.raises(ValueError, match="train is read through a Dataset"):
+        make(mlp(), Fetched(*blobs))[0].to_python()
+
+
+# -- it holds nothing else
+
+
+def test_a_plain_run_gives_a_plain_script(mlp, blobs):
+    run, _ = make(nn.Sequential(nn.Linear(4, 3)), blobs, blobs, epochs=2, name='"""; raise SystemExit #\\')
+    text = follow(run, {}).to_python()
+    for word in (
+        "SCHEDULE",
+        "dropout",
+        "l1",
+        "micro",
+        "OPTIMIZERS",
+        "best",
+        "waited",
+        "METRICS",
+        "manual_seed(derive_seed(N",
+    ):
+        assert word not in text, word
+    assert ast.get_docstring(ast.parse(text)).startswith("Train a model as the run")
+    assert is_tidy(text)
+
+
+def test_early_stopping_that_never_acted_is_not_there(mlp, blobs):
+    run, _ = make(mlp(), blobs, blobs, epochs=3, patience=50)
+    assert "patience" not in follow(run, {}).to_python()
+
+
+def test_what_no_step_used_is_not_there(mlp, blobs):
+    run, _ = make(mlp(), blobs, blobs, epochs=3, batch_size=20)
+    text = follow(run, {2: {"momentum": 0.5}, 3: {"recover": False}, 4: {"patience": 9}}).to_python()
+    assert "SCHEDULE" not in text
+
+
+def test_scripts_know_every_hyperparameter_loss_and_metric(mlp, blobs):
+    run, _ = make(mlp(), blobs)
+    of_parts = {"optimizer", "loss", "epochs", "batch_size", "micro_batch", "dropout", "l1"}
+    of_parts |= {"early_stopping", "patience", "min_delta", "recover"}  # recover shows as a rewind
+    of_optimizers = {name for kind in OPTIMIZERS.values() for name in kind.declared()}
+    assert set(run.hyperparams) <= of_parts | of_optimizers
+    assert script._CALLS.keys() == LOSSES.keys()
+    for name in METRICS:
+        assert f"def {name}(output, target):" in SCRIPT
+
+
+# -- without nbopt, in another process
+
+
+def test_a_script_needs_no_nbopt(mlp, blobs, tmp_path):
+    runs, jobs = [], []
+    for name in ("many", "swap", "micro_batch", "epochs"):
+        given_settings, schedule = CASES[name]
+        run, initial = make(mlp(0.1), blobs, 0.2, **{"epochs": 4, "batch_size": 20, **given_settings})
+        text = follow(run, schedule).to_python()
+        assert "nbopt" not in text
+        runs.append(run)
+        jobs.append((text, initial, blobs, None))
+    for run, (measured, model) in zip(runs, scripts.execute_elsewhere(jobs, tmp_path), strict=True):
+        assert scripts.compare(run, measured, model) == 0.0
+
+
+# -- any schedule
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "lr": st.sampled_from([0.0, 1e-3, 0.05]),
+        "batch_size": st.integers(1, 40),
+        "weight_decay": st.sampled_from([0.0, 0.1]),
+        "l1": st.sampled_from([0.0, 0.01]),
+        "dropout": st.sampled_from([0.0, 0.3]),
+        "momentum": st.sampled_from([0.0, 0.9]),
+        "nesterov": st.booleans(),
+        "micro_batch": st.integers(0, 9),
+        "optimizer": st.sampled_from(["sgd", "adam", "adamw", "rmsprop"]),
+        "epochs": st.integers(1, 4),
+        "early_stopping": st.booleans(),
+        "patience": st.integers(1, 2),
+    },
+)
+
+
+@settings(max_examples=25)
+@given(
+    start=CHANGES,
+    schedule=st.dictionaries(st.integers(0, 12), CHANGES, max_size=4),
+    seed=st.integers(0, 2**40),
+    stop=st.none() | st.integers(1, 12),
+)
+def test_any_schedule(mlp_maker, blobs, start, schedule, seed, stop):
+    start = {"epochs": 3, "batch_size": 20, "early_stopping": False, **start}
+    run, initial = make(mlp_maker(), blobs, blobs, seed=seed, **start)
+    run.changes.plan(scripts.operations(schedule, "test"))
+    if stop is None:
+        run.start()
+        assert run.wait(60) is RunState.FINISHED
+    else:
+        run.step(stop)
+    assert check(run, initial, blobs, blobs)[1] == 0.0
+
+
+@pytest.fixture(scope="module")
+def mlp_maker():
+    def maker():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3))
+
+    return maker
+
+
+def test_a_run_tells_while_it_trains(mlp, blobs):
+    run, _ = make(mlp(), blobs, blobs, epochs=10**9)
+    run.start()
+    try:
+        texts = [run.to_python() for _ in range(5)]
+        assert threading.active_count() > 1
+    finally:
+        run.stop()
+    assert all("STEPS = " in text for text in texts)

@@ -1,0 +1,190 @@
+"""What the bridge sends, and when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from nbopt.notebook import bridge as bridge_module
+from nbopt.notebook.bridge import Bridge
+from tests.notebook.frontend import eventually
+
+
+@pytest.fixture
+def paint_log(page, make_run):
+    """Start a bridge over a run, whose paint notes the time; it may be made to raise. (run, bridge, log)."""
+    bridges = []
+
+    class Log(list):
+        failing = False
+        complaints: list[str]
+
+        def paint(self):
+            self.append(time.monotonic())
+            if self.failing:
+                raise ZeroDivisionError("no <paint> left")
+
+    def start(**settings):
+        run, log = make_run(**settings), Log()
+        log.complaints = []
+        bridges.append(Bridge(run, log.paint, log.complaints.append, lambda zoom: None))
+        bridges[-1].start()
+        return run, bridges[-1], log
+
+    yield start
+    for bridge in bridges:
+        bridge.close()
+
+
+def paints_after_one_wake(bridge, log):
+    """How many paints a wake leads to. The bridge does one thing after another: a stray paint would be counted."""
+    before = len(log)
+    bridge.wake()
+    eventually(lambda: len(log) > before)
+    return len(log) - before
+
+
+def test_while_nobody_answers_a_training_run_is_not_painted(page, paint_log, monkeypatch):
+    monkeypatch.setattr(bridge_module, "FRAME_SECONDS", 0.0)
+    run, bridge, log = paint_log()
+    run.start()
+    sent = len(page.messages)
+    eventually(lambda: run.step_count > 300)
+    bridge.wake()
+    run.set(lr=0.01)
+    eventually(lambda: run.step_count > 600)
+    assert len(log) == 1 and len(page.messages) == sent
+    run.pause()
+    eventually(lambda: len(log) > 1)  # at rest the last picture goes out, whoever looks
+
+
+def test_a_page_that_answers_is_painted_for_and_one_that_stops_answering_is_not(page, paint_log, monkeypatch):
+    monkeypatch.setattr(bridge_module, "FRAME_SECONDS", 0.0)
+    run, bridge, log = paint_log()
+    run.start()
+    for _frame in range(5):
+        seen = len(log)
+        page.tell(bridge.companion, {"frame": bridge.companion.frame})
+        eventually(lambda seen=seen: len(log) > seen)
+    seen, step = len(log), run.step_count
+    eventually(lambda: run.step_count > step + 300)
+    assert len(log) == seen == 6
+
+
+def test_frames_keep_their_distance_however_eager_the_page_is(page, paint_log):
+    run, bridge, log = paint_log()
+    run.start()
+    eventually(lambda: page.tell(bridge.companion, {"frame": bridge.companion.frame}) or len(log) > 12)
+    gaps = [b - a for a, b in pairwise(log)]
+    assert min(gaps) > 0.95 * bridge_module.FRAME_SECONDS
+    assert bridge_module.FRAME_SECONDS >= 0.1
+
+
+def test_a_run_at_rest_is_painted_once_for_each_piece_of_news_and_never_by_itself(page, paint_log, monkeypatch):
+    monkeypatch.setattr(bridge_module, "FRAME_SECONDS", 0.0)
+    run, bridge, log = paint_log()
+    run.step(3)
+    eventually(lambda: len(log) > 1)
+    eventually(lambda: not bridge._news.is_set())
+    paints_after_one_wake(bridge, log)
+    for _frame in range(20):  # as the page does, for every frame: an answer is no news
+        page.tell(bridge.companion, {"frame": bridge.companion.frame})
+    assert paints_after_one_wake(bridge, log) == 1
+    sent = len(page.messages)
+    assert paints_after_one_wake(bridge, log) == 1
+    assert len(page.sent(since=sent)) <= 1  # the frame's number: nothing else changed
+
+
+@pytest.mark.parametrize("ending", ["pause", "stop", "finish", "fail"])
+def test_however_a_run_comes_to_rest_the_last_paint_sees_it(page, make_run, show, ending):
+    run = make_run(epochs=2 if ending == "finish" else 1_000_000)
+    panel = show(run)
+    run.start()
+    if ending == "fail":
+        run.model.forward = None
+        eventually(lambda: run.state.is_ended)
+    elif ending != "finish":
+        getattr(run, ending)()
+    words = {"pause": "Paused", "stop": "Stopped", "finish": "Finished", "fail": "Failed"}
+    eventually(lambda: words[ending] in panel._status.value and f"</i> {run.step_count:,}<" in panel._status.value)
+    eventually(lambda: panel.charts[0].curves.x[0, -1] == run.history["loss"][0][-1])
+
+
+def test_an_exception_in_painting_is_told_and_the_next_frame_is_tried(page, paint_log):
+    _run, bridge, log = paint_log()
+    log.failing = True
+    paints_after_one_wake(bridge, log)
+    eventually(lambda: log.complaints)
+    assert "ZeroDivisionError: no <paint> left" in log.complaints[0]
+    log.failing = False
+    paints_after_one_wake(bridge, log)
+    frame = bridge.companion.frame
+    paints_after_one_wake(bridge, log)
+    eventually(lambda: bridge.companion.frame > frame)
+    assert len(log.complaints) == 1
+
+
+def test_closing_ends_the_thread_and_lets_go_of_the_run(paint_log):
+    run, bridge, log = paint_log()
+    bridge.close()
+    assert f"nbopt panel {run.name}" not in [thread.name for thread in threading.enumerate()]
+    seen = len(log)
+    run.step(2)
+    assert len(log) == seen and bridge._news.set not in run.watchers
+    bridge.close()  # twice is no error
+
+
+def filled_run(make_run, length, **settings):
+    """A run as it is after `length` steps, a validation every 1000."""
+    run = make_run(**settings)
+    rng = np.random.default_rng(0)
+    steps = np.arange(length)
+    run.history.extend("loss", steps, 1 / (1 + steps / 1000) + 0.1 * rng.random(length))
+    run.history.extend("_time", steps[::100], 0.001 * steps[::100])
+    run.history.extend("_epoch", steps[::100], steps[::100] / 1000)
+    validations = np.arange(1000, length + 1, 1000)
+    for name in ("val_loss", "accuracy", "val_accuracy"):
+        run.history.extend(name, validations, rng.random(len(validations)))
+    return run
+
+
+def bytes_of_a_frame(page, panel, run, grow=50):
+    """The largest of a few frames' messages in all, each after some more steps."""
+    sizes = []
+    for _frame in range(3):
+        since, length = len(page.messages), len(run.history["loss"][0])
+        run.history.extend("loss", range(length, length + grow), np.random.default_rng(length).random(grow))
+        frame = panel.bridge.companion.frame
+        panel.bridge.wake()
+        eventually(lambda frame=frame: panel.bridge.companion.frame > frame)
+        sizes.append(sum(size for _comm, _data, size in page.messages[since:]))
+    return max(sizes)
+
+
+@pytest.mark.parametrize("axis", ["step", "epoch", "time"])
+def test_a_frame_of_two_charts_is_small_however_long_the_run(page, make_run, show, axis):
+    sizes = {}
+    for length in (10_000, 1_000_000):
+        run = filled_run(make_run, length)
+        panel = show(run)
+        panel._view = panel._view._replace(axis=axis)
+        sizes[length] = bytes_of_a_frame(page, panel, run)
+    assert max(sizes.values()) < 60_000
+    assert sizes[1_000_000] < 1.5 * sizes[10_000]
+
+
+def test_thousands_of_changes_do_not_swell_the_frames(page, make_run, show):
+    run = filled_run(make_run, 20_000)
+    for step in range(0, 20_000, 2):
+        run.journal.change(step, "lr", 0.001 + step, 0.001 + step + 2, "code")
+    panel = show(run)
+    run.journal.change(20_000, "lr", 1.0, 2.0, "code")
+    assert bytes_of_a_frame(page, panel, run) < 100_000
+    panel._unfold.value = True
+    run.journal.change(20_000, "lr", 2.0, 3.0, "code")
+    assert bytes_of_a_frame(page, panel, run) < 100_000
+    assert len(panel.charts[0].ticks) <= 101

@@ -1,0 +1,378 @@
+"""The controls of a panel: what a person does at the page, what the run does, and that the two agree in the end."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+from torch import nn
+
+import nbopt
+from nbopt.hyperparams import Choice, Flag
+from nbopt.notebook.controls import make_control
+from nbopt.viz.marks import number
+from tests.notebook.frontend import eventually
+
+
+def inputs_of(control):
+    """Slider and box of a number, or the one input of a choice or flag."""
+    return control.inputs if len(control.inputs) == 2 else (control.inputs[0], None)
+
+
+def shows(control, value):
+    """Whether all inputs of a control say `value`, in the kernel."""
+    item, box = inputs_of(control)
+    return item.value == value and (box is None or box.value == number(value))
+
+
+def page_shows(page, control, value):
+    """Whether all inputs of a control say `value`, at the page."""
+    item, box = inputs_of(control)
+    state = page.state(item)
+    if box is None and isinstance(control.spec, Flag):
+        return state["value"] == value
+    label = state["_options_labels"][state["index"]]
+    return label == number(value) and (box is None or page.state(box)["value"] == number(value))
+
+
+def settled(page, panel):
+    """Whether panel, page and run all say the same."""
+    return all(
+        shows(control, panel.run.hyperparams[name]) and page_shows(page, control, panel.run.hyperparams[name])
+        for name, control in panel.controls.items()
+    )
+
+
+def changes(run):
+    return [tuple(entry[1:5]) for entry in run.journal.changes()]
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [("lr", 2e-3), ("batch_size", 128), ("weight_decay", 0.0012), ("dropout", 0.5), ("patience", 7), ("epochs", 3)],
+)
+def test_a_slider_moved_at_the_page_asks_for_the_stop_under_its_thumb(page, make_run, show, name, chosen):
+    run = make_run()
+    panel = show(run)
+    slider, _box = panel.controls[name].inputs
+    old = run.hyperparams[name]
+    page.do(slider, index=[value for _label, value in slider.options].index(chosen))
+    assert changes(run) == [(name, old, chosen, "panel")]
+    eventually(lambda: settled(page, panel))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("lr", "0.0123", 0.0123),
+        ("lr", " 3e-5 ", 3e-5),
+        ("lr", "25", 25.0),  # beyond what is offered
+        ("lr", "0", 0.0),
+        ("weight_decay", "1e-9", 1e-9),
+        ("batch_size", "100", 100),
+        ("batch_size", "1e3", 1000),
+        ("patience", "9007199254740993", 9007199254740993),  # no float on the way
+    ],
+)
+def test_a_value_typed_at_the_page_is_asked_for_to_the_last_digit(page, make_run, show, name, text, value):
+    run = make_run()
+    panel = show(run)
+    _slider, box = panel.controls[name].inputs
+    page.do(box, value=text)
+    assert run.hyperparams[name] == value and type(run.hyperparams[name]) is type(value)
+    assert len(changes(run)) == 1
+    eventually(lambda: settled(page, panel))
+
+
+def test_a_drop_down_and_a_check_box_ask_too(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    menu, flag = panel.controls["optimizer"].inputs[0], panel.controls["nesterov"].inputs[0]
+    page.do(menu, index=list(menu.options).index("sgd"))
+    page.do(flag, value=True)
+    assert changes(run) == [("optimizer", "adam", "sgd", "panel"), ("nesterov", False, True, "panel")]
+    eventually(lambda: panel.controls["beta1"].widget.layout.display == "none")
+    assert panel.controls["momentum"].widget.layout.display is None
+    eventually(lambda: settled(page, panel))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("lr", "-1", "lr must be a finite number at least 0; got -1"),
+        ("lr", "nan", "got nan"),
+        ("lr", "1e999", "got inf"),
+        ("lr", "<b>fast</b>", "got &#x27;&lt;b&gt;fast&lt;/b&gt;&#x27;"),
+        ("lr", "", "got &#x27;&#x27;"),
+        ("dropout", "1", "below 1"),
+        ("batch_size", "2.5", "a whole number"),
+        ("patience", "0", "at least 1"),
+        ("patience", "9" * 5000, "whole number"),
+    ],
+)
+def test_what_is_not_legal_is_refused_in_words_and_stays_to_be_put_right(page, make_run, show, name, text, words):
+    run = make_run()
+    panel = show(run)
+    control = panel.controls[name]
+    _slider, box = control.inputs
+    before = dict(run.hyperparams)
+    page.do(box, value=text)
+    eventually(lambda: words in control._badge.value)
+    assert dict(run.hyperparams) == before and len(run.journal) == 0
+    assert page.state(box)["value"] == text
+
+    page.do(box, value=number(before[name]))  # the old value typed again
+    eventually(lambda: "problem" not in control._badge.value)
+    assert len(run.journal) == 0
+    eventually(lambda: settled(page, panel))
+
+
+def test_a_change_made_by_code_clears_the_refusal(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    control = panel.controls["lr"]
+    page.do(control.inputs[1], value="fast")
+    eventually(lambda: "nbopt-problem" in control._badge.value)
+    run.set(lr=0.5)
+    eventually(lambda: "nbopt-applied" in control._badge.value and settled(page, panel))
+
+
+def test_an_error_that_is_not_about_the_value_is_told_too_and_the_control_goes_back(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+
+    def refuse(name, value):
+        raise RuntimeError("the <optimizer> is out")
+
+    control = make_control(run.hyperparams.spec("optimizer"), "adam", refuse, lambda: None)
+    menu = control.inputs[0]
+    page.do(menu, index=list(menu.options).index("sgd"))
+    control.show("adam", None, False, "", True)
+    assert menu.value == "adam" and page_shows(page, control, "adam")
+    assert "the &lt;optimizer&gt; is out" in control._badge.value
+    assert panel.run.hyperparams["optimizer"] == "adam"
+
+
+@pytest.mark.parametrize("value", [0.001234, 5e-9, 40.0, 0.0, 0.3])
+def test_a_value_set_by_code_appears_in_slider_and_box_and_is_not_sent_back(page, make_run, show, value):
+    run = make_run()
+    panel = show(run)
+    run.set(lr=value)
+    eventually(lambda: settled(page, panel) and shows(panel.controls["lr"], value))
+    assert changes(run) == [("lr", 1e-3, value, "code")]
+
+
+def test_beyond_the_offered_range_a_slider_widens_and_stays_so(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    slider = panel.controls["lr"].inputs[0]
+    top = slider.options[-1][1]
+    for value in (30.0, 1e-4, 50.0, 40.0):
+        run.set(lr=value)
+        eventually(lambda: shows(panel.controls["lr"], run.hyperparams["lr"]))
+    run.set(lr=1e-4)
+    eventually(lambda: settled(page, panel))
+    assert [value for _label, value in slider.options][-2:] == [top, 50.0]  # the widest, and only that
+
+
+def test_new_values_never_move_the_other_stops_so_that_a_position_means_what_it_meant(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    slider = panel.controls["lr"].inputs[0]
+    before = [value for _label, value in slider.options]
+    for value in (1.1e-3, 1e-9, 0.0, 99.0, 0.0551):
+        run.set(lr=value)
+        eventually(lambda: shows(panel.controls["lr"], run.hyperparams["lr"]))
+        now = [value for _label, value in slider.options]
+        assert sum(a != b for a, b in zip(before, now, strict=False)) <= 1
+    run.set(lr=1e-3)
+    eventually(lambda: shows(panel.controls["lr"], 1e-3))
+    assert [value for _label, value in slider.options][: len(before)] == before
+
+
+def test_a_new_value_with_new_stops_goes_out_in_one_message(page, make_run, show):
+    """In two, the slider would show another value in between."""
+    run = make_run()
+    panel = show(run)
+    slider = panel.controls["lr"].inputs[0]
+    eventually(lambda: panel.bridge.companion.frame)
+    since = len(page.messages)
+    run.set(lr=0.00123)
+    eventually(lambda: settled(page, panel))
+    updates = [data["state"] for data in page.sent(slider, since)]
+    assert [sorted(state) for state in updates] == [["_options_labels", "index"]]
+
+
+def test_a_choice_that_is_no_more_puts_the_page_right(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    eventually(lambda: panel.bridge.companion.frame)
+    slider = panel.controls["lr"].inputs[0]
+    page.do(slider, index=len(slider.options))
+    assert len(run.journal) == 0
+    assert page_shows(page, panel.controls["lr"], 1e-3)
+
+
+def test_what_the_browser_sends_beside_the_value_asks_for_nothing(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    with panel.controls["lr"].lock:  # the bridge has not shown it yet
+        run.set(lr=0.5)
+        page.do(panel.controls["lr"].inputs[0], _view_count=1)
+    assert changes(run) == [("lr", 1e-3, 0.5, "code")]
+
+
+class Slow(nn.Linear):
+    """A model whose steps wait at a gate."""
+
+    def __init__(self, gate):
+        super().__init__(4, 2)
+        self.gate = [gate]
+
+    def forward(self, x):
+        self.gate[0].wait(20)
+        return super().forward(x)
+
+
+def test_a_request_is_shown_as_such_until_it_acts_and_the_inputs_stay_where_the_user_put_them(page, make_run, show):
+    gate = threading.Event()
+    run = make_run(model=Slow(gate))
+    panel = show(run)
+    control = panel.controls["lr"]
+    slider, box = control.inputs
+    run.start(wait=False)
+    for text in ("0.01", "0.02", "0.03"):  # while it waits, paint after paint
+        page.do(box, value=text)
+        eventually(lambda text=text: page.answer(panel) and f"requested {text}" in control._badge.value)
+        assert run.hyperparams["lr"] == 1e-3 and box.value == text and slider.value == 1e-3
+    page.do(box, value="0.001")  # and back: what is shown still, but not what was asked for last
+    gate.set()
+    run.pause()
+    eventually(lambda: settled(page, panel))
+    assert run.hyperparams["lr"] == 1e-3
+    assert [new for _name, _old, new, _source in changes(run)] == [0.01, 0.02, 0.03, 0.001]
+
+
+def test_a_hyperparameter_that_cannot_act_says_why_and_takes_no_input(page, make_run, show):
+    run = make_run(val=None)
+    panel = show(run)
+    control = panel.controls["patience"]
+    eventually(lambda: "without val" in control._badge.value)
+    assert all(page.state(item)["disabled"] for item in control.inputs)
+    assert not any(page.state(item)["disabled"] for item in panel.controls["lr"].inputs)
+
+
+def sliders(panel):
+    """The sliders of a panel by hyperparameter."""
+    return {name: control.inputs[0] for name, control in panel.controls.items() if len(control.inputs) == 2}
+
+
+class Logged(nbopt.Run):
+    """A run that keeps what it was asked for, in order."""
+
+    def set(self, *, source="code", **asked):
+        with self.log_lock:
+            self.log.append((source, threading.get_ident(), asked))
+            super().set(source=source, **asked)
+
+
+def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(page, make_run, show, restless_threads):
+    """Several threads move every control at the page and in code, while the run trains and the bridge paints."""
+    run = make_run(metrics=[], val=None, recover=False)
+    run.__class__ = Logged
+    values = dict(run.hyperparams)
+    run.log, run.log_lock = [], threading.Lock()
+    panel = show(run)
+    companion = panel.bridge.companion
+    run.start()
+    done = threading.Event()
+    failures = []
+    moved = [name for name in panel.controls if name not in ("epochs", "recover", "loss")]  # those end the run, or act
+    offered = {name: [stop[1] for stop in item.options] for name, item in sliders(panel).items()}
+    asked = []  # by the people at the page: (thread, name, test of the value)
+
+    def answer():
+        while not done.is_set():
+            page.answer(panel)
+            time.sleep(0.0005)
+
+    def move(control, rng):
+        """Do as a person would; return a test for what that asks for."""
+        item, box = inputs_of(control)
+        if isinstance(control.spec, Flag):
+            value = rng.random() < 0.5
+            page.do(item, value=value)
+            return lambda asked: asked is value
+        if isinstance(control.spec, Choice) or rng.random() < 0.5:
+            stops = item.options if isinstance(control.spec, Choice) else offered[control.spec.name]
+            index = rng.randrange(len(stops))
+            page.do(item, index=index)
+            # Or the newest value of all, where that took this one's place.
+            return lambda asked: asked == stops[index] or asked not in stops
+        text = rng.choice(["nonsense", "0.25", "3", "7", "0.001", number(rng.random()), str(rng.randrange(1, 200))])
+        page.do(box, value=text)
+        return lambda asked: number(asked) == text
+
+    def at_the_page(seed):
+        rng = random.Random(seed)
+        try:
+            for _turn in range(700):
+                name = rng.choice(moved)
+                asked.append((threading.get_ident(), name, move(panel.controls[name], rng)))
+        except BaseException as error:
+            failures.append(error)
+
+    def in_code(seed):
+        rng = random.Random(seed)
+        try:
+            for _turn in range(700):
+                name = rng.choice(["lr", "weight_decay", "batch_size", "nesterov", "optimizer", "momentum", "l1"])
+                choices = {"batch_size": [1, 48, 64, 100, 5000], "nesterov": [True, False]}
+                choices["optimizer"] = ["sgd", "adam", "rmsprop", "adamw"]
+                run.set(**{name: rng.choice(choices.get(name) or [0.0, rng.random(), 0.001, 0.9 * rng.random()])})
+        except BaseException as error:
+            failures.append(error)
+
+    people = [threading.Thread(target=at_the_page, args=(seed,)) for seed in range(3)]
+    programs = [threading.Thread(target=in_code, args=(seed,)) for seed in (10, 11)]
+    watcher = threading.Thread(target=answer)
+    for thread in (watcher, *people, *programs):
+        thread.start()
+    for thread in (*people, *programs):
+        thread.join(60)
+    run.pause()
+    done.set()
+    watcher.join(20)
+    assert failures == []
+    assert companion.frame > 20  # it did paint meanwhile
+
+    # Every move asked for what it was, once, in its thread's order; and nobody else asked in the panel's name.
+    heard = [(thread, *next(iter(changes.items()))) for source, thread, changes in run.log if source == "panel"]
+    for thread in {thread for thread, _name, _is_it in asked}:
+        mine = [(name, value) for asker, name, value in heard if asker == thread]
+        moves = [(name, is_it) for mover, name, is_it in asked if mover == thread]
+        assert [name for name, _value in mine] == [name for name, _is_it in moves]
+        assert all(is_it(value) for (_name, value), (_same, is_it) in zip(mine, moves, strict=True))
+    assert len(heard) == len(asked) == 2100
+
+    # The journal has just what was asked for and legal, in that order, and each value follows from the one before.
+    expected = []
+    for source, _thread, changes_ in run.log:
+        for name, value in changes_.items():
+            try:
+                value = run.hyperparams.check({name: value})[name]
+            except ValueError:
+                continue
+            if value != values[name]:
+                expected.append((name, values[name], value, source))
+                values[name] = value
+    assert changes(run) == expected
+
+    # All quiet: run, panel and page agree, but for boxes whose nonsense waits to be put right.
+    for control in panel.controls.values():
+        if control._problem:
+            page.do(control.inputs[1], value=number(run.hyperparams[control.spec.name]))
+    eventually(lambda: settled(page, panel))
+    assert all(control._requested is None for control in panel.controls.values())
