@@ -157,7 +157,7 @@ class Control:
 
     def _say(self, inert: str) -> str:
         if inert:
-            return f'<span class="nbopt-inert">{html.escape(inert)}</span>'
+            return f'<span class="nbopt-inert" title="{html.escape(inert)}">{html.escape(inert)}</span>'
         if self._problem:
             return f'<span class="nbopt-problem" role="alert">{html.escape(self._problem)}</span>'
         if self._requested is not None:

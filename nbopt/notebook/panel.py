@@ -212,7 +212,7 @@ class Panel:
 
     def _paint(self) -> None:
         run = self.run
-        state = run.state
+        state, view = run.state, self._view  # which others may change meanwhile
         self._status.value = status.status_line(run)
         self._device.value = status.device_line(run)
         self._error.value = self._messages()
@@ -221,19 +221,19 @@ class Panel:
         self._buttons["pause"].disabled = state is not RunState.RUNNING
         self._buttons["stop"].disabled = state not in (RunState.RUNNING, RunState.PAUSED)
         self._buttons["step"].disabled = state is RunState.RUNNING
-        self._tail.disabled = self._view.span is None
+        self._tail.disabled = view.span is None
         self._marks.refresh()
         self._paint_controls()
-        at = to_axis(run.history, np.array([mark.step for mark in self._marks.marks], float), self._view.axis)
+        at = to_axis(run.history, np.array([mark.step for mark in self._marks.marks], float), view.axis)
         names = [name for chart in self.charts for name in chart.names]
-        span = self._view.span or whole_span(run.history, names, self._view.axis)
+        span = view.span or whole_span(run.history, names, view.axis)
         for chart in self.charts:
-            chart.draw(run.history, self._view, span, self._marks.marks, at)
+            chart.draw(run.history, view, span, self._marks.marks, at)
         self._journal.value = status.journal_list(run.journal, self._unfold.value)
         companion = self.bridge.companion
         companion.marks = [tick._asdict() for tick in self.charts[0].ticks]
-        companion.unit = _UNITS[self._view.axis]
-        companion.whole = self._view.axis == "step"
+        companion.unit = _UNITS[view.axis]
+        companion.whole = view.axis == "step"
 
     def _messages(self) -> str:
         problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""

@@ -98,7 +98,7 @@ def error_box(run: Run) -> str:
     notes = "".join(f"<div>{html.escape(note)}</div>" for note in getattr(error, "__notes__", []))
     trace = html.escape("".join(traceback.format_exception(error)))
     advice = _(
-        "Nothing is lost: put it right in a cell or change a control, then press Start to go on from step {step}.",
+        "Nothing is lost: put it right in a cell or change a control, then press Resume to go on from step {step}.",
         step=run.step_count,
     )
     return (

@@ -270,7 +270,7 @@ class _Writer:
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         unknown = own or story.forward is not None or may_draw_anywhere(story.model)
         flags["noise"] = unknown or any(isinstance(module, NOISY) for module in story.model.modules())
-        flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYSNOISY) for module in story.model.modules())
+        flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYS_NOISY) for module in story.model.modules())
         flags["seeds"] = any(flags[name] for name in ("noise", "noisy_evaluation", "shuffle", "share"))
 
     def _schedule(self) -> None:

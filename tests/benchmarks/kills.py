@@ -21,10 +21,10 @@ def main(tries: int) -> None:
     torch.set_num_threads(1)
     told = lost = bitwise = opened = 0
     run = ""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, victim.Nursery() as nursery:
         for index in range(tries):
             store = Path(folder) / f"store{index // CHAIN}"
-            outcome = victim.kill_one(store, seed=index, run=run if index % CHAIN else "", seconds=1.5)
+            outcome = nursery.kill_one(store, seed=index, run=run if index % CHAIN else "", seconds=1.5)
             run = outcome.run
             told += len(outcome.told)
             lost += victim.lost_entries(store, outcome)

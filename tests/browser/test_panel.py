@@ -58,8 +58,8 @@ def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_
     # One step makes the optimizer; from then on it notes the rate of every step it does.
     page.locator(".nbopt-step").click()
     book.wait_for("run.step_count == 1 and run.state.name == 'PAUSED'")
-    book.ask("[globals().update(rates=[run.optimizer.param_groups[0]['lr']]), "
-             "run.optimizer.register_step_pre_hook(lambda o, a, k: rates.append(o.param_groups[0]['lr'])), 1][-1]")  # fmt: skip
+    book.ask("globals().update(rates=[run.optimizer.param_groups[0]['lr']])")
+    book.ask("run.optimizer.register_step_pre_hook(lambda o, a, k: rates.append(o.param_groups[0]['lr'])).id")
     page.locator(".nbopt-start").click()
     book.wait_for("run.step_count > 60")
     before = curve_paths(book)

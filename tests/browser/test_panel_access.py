@@ -28,6 +28,14 @@ MARK = """(panel, focusable) => {
 }"""
 FOCUSED = "() => [document.activeElement.dataset.order, !!document.activeElement.closest('.nbopt-panel')]"
 
+# A logarithmic axis has its own numbers, each at its own height.
+LOG_TICKS = """() => {
+    const ticks = [...document.querySelectorAll('.nbopt-chart-loss .axis .tick')].filter(
+        tick => /^translate\\(0,/.test(tick.getAttribute('transform')));
+    const heights = ticks.map(tick => Math.round(Number(/,([-\\d.]+)/.exec(tick.getAttribute('transform'))[1])));
+    return heights.length > 1 && new Set(heights).size === heights.length && Math.max(...heights) > 100;
+}"""
+
 # Elements that reach beyond the panel's sides, or whose text is cut off.
 OVERFLOWING = """panel => {
     const outer = panel.getBoundingClientRect();
@@ -120,4 +128,7 @@ def test_a_loss_without_bounds_leaves_no_trace_in_the_page_once_good_values_come
     wait_for_text(book, ".nbopt-state", "Paused")
     drawn = page.locator(".nbopt-chart-loss path.line").evaluate_all("ps => ps.map(p => p.getAttribute('d') ?? '')")
     assert len([path for path in drawn if len(path) > 500]) >= 2 and not any("NaN" in path for path in drawn)
+
+    page.locator(".nbopt-log-y").click()
+    page.wait_for_function(LOG_TICKS)
     assert book.problems == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -164,7 +165,7 @@ def test_the_shelf_keeps_first_best_and_newest_and_thins_out_the_far_past(make_r
     assert run.snapshots.nbytes <= run.snapshots.budget
     assert steps[0] == 0 and steps[-1] >= 120
     assert run.snapshots.best in list(run.snapshots)
-    gaps = [later - earlier for earlier, later in zip(steps, steps[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(steps)]
     assert min(gaps[-3:]) < max(gaps[:3])
 
 

@@ -1,9 +1,7 @@
 """Opening stored runs again: from another process that was killed, and in this one."""
 
-import subprocess
-import sys
+import os
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ from nbopt.record.stored import Record, read
 from tests.engine import victim
 
 FOREVER = 10**9
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="victims are forks")
 
 
 @pytest.fixture
@@ -64,14 +63,16 @@ def assert_alike(one, other, weights):
 # -- kill -9
 
 
+@forks
 @pytest.mark.slow
 def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(store):
     run = ""
-    for seed in range(5):
-        outcome = victim.kill_one(store, seed, run, seconds=0.6)
-        run = outcome.run
-        assert victim.lost_entries(store, outcome) == 0
-        assert nbopt.runs(store)[0].state in ("interrupted", "paused")
+    with victim.Nursery() as nursery:
+        for seed in range(5):
+            outcome = nursery.kill_one(store, seed, run, seconds=0.6)
+            run = outcome.run
+            assert victim.lost_entries(store, outcome) == 0
+            assert nbopt.runs(store)[0].state in ("interrupted", "paused")
     assert len(read(run, store).journal.changes()) > 5
     assert victim.ends_as_unbroken(store, run)
 
@@ -280,16 +281,15 @@ def test_a_running_run_is_not_opened_twice(make, reopen, blobs):
     assert len(read(run.id, run.store).journal) == len(other.journal)
 
 
+@forks
 def test_a_run_of_another_process_is_not_taken_from_it(store):
-    command = [sys.executable, str(Path(victim.__file__)), str(store), "1"]
-    environment = victim.environment()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        run = process.stdout.readline().strip()
+    with victim.Nursery() as nursery:
+        run, process = nursery.start(store, 1)
         with pytest.raises(RuntimeError, match=f"run {run} is open in another process"):
             nbopt.open(run, *victim.material(), store=store)
         assert nbopt.runs(store)[0].state in ("running", "paused")
         assert nbopt.clean(keep=0, store=store) == []
-        process.kill()
+        nursery.kill(process)
     assert nbopt.clean(keep=0, store=store)[0].id == run
 
 

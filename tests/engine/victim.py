@@ -1,6 +1,7 @@
-"""A process that trains a stored run, changes it all the time and tells what is in its journal: to be killed.
+"""Processes that train a stored run, change it all the time and tell what is in its journal: to be killed.
 
-Run as a script: STORE SEED [RUN]. The other functions are for whoever kills it.
+Run as a script it is a nursery: it forks a victim for each line "STORE SEED RUN" that it reads, so that a new one need
+not import torch again. The other functions are for whoever kills them.
 """
 
 from __future__ import annotations
@@ -52,26 +53,54 @@ def weights(run):
     return torch.cat([value.detach().flatten() for value in run.model.state_dict().values()])
 
 
-def environment():
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-
-
 class Outcome(NamedTuple):
     run: str
     told: list[Entry]  # what was in the journal, as the victim told before it died
 
 
-def kill_one(store: Path, seed: int, run: str = "", seconds: float = 1.0) -> Outcome:
-    """Start a victim, and kill it up to ``seconds`` after it began to train."""
-    command = [sys.executable, str(Path(__file__)), str(store), str(seed), *([run] if run else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as victim:
-        assert victim.stdout is not None
-        first = victim.stdout.readline()
+class Nursery:
+    """Makes victims, and kills them."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def start(self, store: Path, seed: int, run: str = "") -> tuple[str, int]:
+        """Start a victim; return its run and its process once it trains."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(store, seed, run, file=self._process.stdin, flush=True)
+        run, process = self._process.stdout.readline().split()
+        return run, int(process)
+
+    def kill(self, process: int) -> list[Entry]:
+        """Kill a victim; return what it told of its journal."""
+        assert self._process.stdout is not None
+        os.kill(process, signal.SIGKILL)
+        told = []
+        for line in iter(self._process.stdout.readline, "dead\n"):
+            assert line, "the victims' nursery ended"
+            told.append(Entry(*json.loads(line)))
+        return told
+
+    def kill_one(self, store: Path, seed: int, run: str = "", seconds: float = 1.0) -> Outcome:
+        """Start a victim, and kill it up to ``seconds`` after it began to train."""
+        run, process = self.start(store, seed, run)
         time.sleep(random.Random(seed).uniform(0, seconds))
-        victim.send_signal(signal.SIGKILL)
-        lines = victim.stdout.readlines()
-    assert victim.returncode == -signal.SIGKILL, f"the victim ended by itself: {first}{lines}"
-    return Outcome(first.strip(), [Entry(*json.loads(line)) for line in lines if line.endswith("\n")])
+        return Outcome(run, self.kill(process))
 
 
 def lost_entries(store: Path, outcome: Outcome) -> int:
@@ -91,12 +120,11 @@ def ends_as_unbroken(store: Path, run: str) -> bool:
     return torch.equal(weights(resumed), weights(unbroken)) and losses[0] == losses[1]
 
 
-def main(store: str, seed: str, run_id: str = "") -> None:
-    torch.set_num_threads(1)
+def be_victim(store: str, seed: str, run_id: str = "") -> None:
     chance = random.Random(seed)
     run = nbopt.open(run_id, *material(), store=store) if run_id else new_run(store)
     run.start()
-    print(run.id, flush=True)
+    print(run.id, os.getpid(), flush=True)
     told = 0
     while True:
         time.sleep(chance.uniform(0, 0.03))
@@ -108,8 +136,20 @@ def main(store: str, seed: str, run_id: str = "") -> None:
             run.set(**{name: chance.choice(OPTIONS[name])})
         for entry in run.journal[told:]:
             told += 1
-            print(json.dumps(entry), flush=True)
+            os.write(1, f"{json.dumps(entry)}\n".encode())  # a whole line or nothing
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            try:
+                be_victim(*line.split())
+            finally:
+                os._exit(1)  # victims do not end by themselves
+        _process, status = os.waitpid(child, 0)
+        print("dead" if os.WTERMSIG(status) == signal.SIGKILL else "ended by itself", flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

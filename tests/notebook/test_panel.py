@@ -62,12 +62,8 @@ def test_the_buttons_do_what_they_say(page, make_run, show):
     page.click(panel._buttons["stop"])
     eventually(lambda: run.state.name == "STOPPED")
     eventually(lambda: "Stopped" in panel._status.value)
-    assert {name: button.disabled for name, button in panel._buttons.items()} == {
-        "start": False,
-        "pause": True,
-        "step": False,
-        "stop": True,
-    }
+    disabled = {"start": False, "pause": True, "step": False, "stop": True}
+    eventually(lambda: {name: button.disabled for name, button in panel._buttons.items()} == disabled)
     assert {entry.source for entry in run.journal} == {"panel"}
 
 
