@@ -36,10 +36,10 @@ from nbopt.parts.stopping import EarlyStopping
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
 from nbopt.record.recipe import to_yaml
+from nbopt.record.recorder import Glance, Recorder
 from nbopt.record.script import to_python
 from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.record.store import AUTO, Made, Place, folder_of
-from nbopt.record.writer import Glance, Recorder
 from nbopt.words import _
 
 _FIRST_STEP_SECONDS = 2.0  # how long `start` waits for the first step, to raise what it raises in the user's own cell

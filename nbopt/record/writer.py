@@ -1,8 +1,4 @@
-"""Keeping a run's rows in the store up to date: its journal at once, the rest from a thread of its own.
-
-Nothing here runs in a step. Snapshots are never written to and columns only grow, so the writer reads them while the
-run trains. Whatever fails, the run goes on: its journal tells once, and the writer tries again.
-"""
+"""The thread that keeps the store up to date, one in a process, and what is done when the process ends."""
 
 from __future__ import annotations
 
@@ -10,311 +6,50 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from nbopt.record import store as stores
-from nbopt.record.history import History, Track
-from nbopt.record.journal import Entry, Journal
-from nbopt.record.snapshots import Snapshot, Snapshots
-from nbopt.record.store import Made, Progress, SnapshotFile, Store
-from nbopt.words import _
 
 _SECONDS = 0.4  # between two looks at a run that moves
 _IDLE_SECONDS = 0.5
-_SHARE = 0.1  # of its time, the part that a run's latest snapshot may take to write
-_RETRY_SECONDS = 5.0
 _TIDY_SECONDS = 5.0
 
 
-Files = dict[str, tuple[Snapshot | None, SnapshotFile]]
+class Follower(Protocol):
+    """Who looks after one run: a `nbopt.record.recorder.Recorder`."""
 
-
-class Glance(NamedTuple):
-    """What the writer reads of a run, beside journal and history."""
-
-    step: int
-    epoch: int
-    best: float | None
-    snapshots: Snapshots | None
-
-
-class Recorder:
-    """Stores one run, from its first entry in the journal on.
-
-    Parameters
-    ----------
-    folder : Path
-        The store's.
-    describe, look : callable
-        Return the run's `Made` and `Glance`; None once the run is gone.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        journal: Journal,
-        history: History,
-        describe: Callable[[], Made | None],
-        look: Callable[[], Glance | None],
-    ) -> None:
-        self.folder = folder
-        self.journal = journal
-        self._history = history
-        self._describe = describe
-        self._look = look
-        self._process = os.getpid()
-        self._turn = threading.Lock()  # one thread at a time brings the rows up to date
-        self._off = self._gone = self._warned = False
-        self._retry_at = 0.0
-        self._progress = Progress(0, 0, None, 0)
-        self._forget()
-        journal.sink = self._record
-
-    def _forget(self) -> None:
-        """Know of nothing that is stored."""
-        self._store: Store | None = None
-        self._id = ""
-        self._failed = self._follows = False
-        self._seen: Mapping[str, Track] = {}  # the history last looked at
-        self._counts: dict[str, int] = {}  # how much of it is stored
-        self._files: Files = {}
-        self._snapshot_at = 0.0
-
-    # -- for the run
-
-    def begin(self) -> None:
-        """Store the run from now on, whatever its journal holds."""
-        with self.journal.lock:
-            warning = self._try_to(self._begin)
-            if warning is not None:
-                self.journal.event(self._progress.step, "store_failed", warning)
-
-    def take_up(self, store: Store, run: str, history: History, files: Files) -> None:
-        """Go on with a stored run, whose journal is loaded: store new entries, and all else from `follow` on.
-
-        Parameters
-        ----------
-        history : History
-            As it is stored.
-        files : dict of str to (Snapshot or None, SnapshotFile)
-            The stored snapshots, by kind.
-        """
-        self._store, self._id = store, run
-        self._seen, self._counts = history.tracks, {name: len(t.values) for name, t in history.tracks.items()}
-        self._files = files
-
-    def follow(self) -> None:
-        """Bring the rows up to date from now on."""
-        self._follows = True
-        _writer.add(self)
-        _writer.wake()
-
-    def close(self) -> None:
-        """Write once more and then no longer: the run is gone, or another object goes on with it."""
-        self._gone = True
-        _writer.wake()
-
-    def release(self, warning: str) -> None:
-        """Leave the run to another object; this one's journal tells with ``warning``."""
-        self._off = True
-        self.journal.event(self._progress.step, "store_failed", warning)
-
-    # -- the journal, at once
-
-    def _record(self, entry: Entry) -> str | None:
-        """Store an entry that the journal is about to show."""
-        if self._off or self._failed or self._process != os.getpid():
-            return None
-
-        def write() -> None:
-            self._begin()
-            if self._store is None:
-                return
-            if entry.name == "rewind" and self._follows:
-                # First, so that there is a state to go on from: the newest one stored may be of the future given up.
-                with self._turn:
-                    self._write_snapshots(self._store)
-            self._store.add_entries(self._id, len(self.journal), [entry])
-
-        try:
-            return self._try_to(write)
-        finally:
-            _writer.wake()
-
-    def _begin(self) -> None:
-        """Add the run and its journal so far; with the journal's lock held."""
-        made = None
-        if self._store is None:
-            if (made := self._describe()) is None:
-                return
-            store = stores.store_in(self.folder)
-            store.begin(made)
-            store.add_entries(made.id, 0, list(self.journal))
-            self._store, self._id = store, made.id
-            self.follow()
-        if "initial" in self._files:
-            return
-        glance = self._look()
-        if glance is None or not glance.snapshots:
-            return
-        # Before the first step: without its initial weights, the journal alone could not bring a run back.
-        with self._turn:
-            file = self._store.save(self._id, "initial", glance.snapshots[0], len(self.journal), sync=False)
-            made = made or self._describe()
-            settings = made.settings if made else None
-            self._store.update(self._id, self._progress, files={"initial": file}, settings=settings)
-            self._files["initial"] = glance.snapshots[0], file
-
-    def _try_to(self, write: Callable[[], None]) -> str | None:
-        """Write; return the warning for the journal, if that failed for the first time."""
-        try:
-            write()
-        except Exception as error:  # whatever it is: a store must not stop a run
-            self._failed = True
-            self._retry_at = time.monotonic() + _RETRY_SECONDS
-            _writer.add(self)
-            if not self._warned:
-                self._warned = True
-                return _("the run is not stored in {folder}: {error}", folder=self.folder, error=_text(error))
-        return None
-
-    # -- the rest, by the writer
-
-    def update(self) -> bool:
-        """Bring the rows up to date; return whether there was news."""
-        if self._off or self._process != os.getpid():
-            return False
-        if self._failed:
-            self._retry()
-            return False
-        if self._store is None or not self._follows:
-            return False
-        news = False
-
-        def write() -> None:
-            nonlocal news
-            with self._turn:
-                if self._store is not None:
-                    news = self._write_rows(self._store) | self._write_snapshots(self._store)
-
-        if (warning := self._try_to(write)) is not None:
-            self.journal.event(self._progress.step, "store_failed", warning)
-        return news
+    folder: Path
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to write, ever."""
-        return self._off or self._gone
+        """Whether nothing will be left to write, ever."""
+        ...
+
+    def update(self) -> bool:
+        """Bring the rows up to date; return whether there was news."""
+        ...
 
     def leave(self) -> None:
-        """Leave the run to whoever opens it next, and forget all."""
-        if self._store is not None and not self._off and self._process == os.getpid():
-            with suppress(Exception):
-                self._store.let_go(self._id)
-        self._off = True
-        self._forget()
+        """Forget the run."""
+        ...
 
     def stop(self) -> None:
         """Write no more: the process ends."""
-        self._off = True
-
-    def _retry(self) -> None:
-        if time.monotonic() < self._retry_at:
-            return
-        with self.journal.lock:  # so that no entry is missed
-            self._forget()
-            self._try_to(self._begin)
-
-    def _write_rows(self, store: Store, files: Files | None = None) -> bool:
-        """Store the history, how far the run is, and which snapshots it has; return whether there was news."""
-        if not store.is_there:
-            raise FileNotFoundError(_("its database was removed"))
-        entries = len(self.journal)  # first: what is read below is at least as new
-        glance = self._look()
-        tracks = self._history.tracks
-        columns = {name: _read(track) for name, track in list(tracks.items())}
-        starts = self._find_news(tracks, columns)
-        progress = self._progress._replace(entries=entries)
-        if glance is not None:
-            progress = Progress(glance.step, glance.epoch, glance.best, entries)
-        news = bool(starts) or progress != self._progress or files is not None
-        if news:
-            store.update(self._id, progress, columns, starts, None if files is None else _rows(files))
-            self._counts = {name: len(values) for name, (_steps, values) in columns.items()}
-        self._progress, self._seen = progress, tracks
-        return news
-
-    def _write_snapshots(self, store: Store) -> bool:
-        """Store the snapshots that are to be kept; return whether there was a new one."""
-        entries = len(self.journal)
-        glance = self._look()
-        if glance is None or not glance.snapshots:
-            return False
-        files = self._save(store, glance.snapshots, entries)
-        if _rows(files) == _rows(self._files) or any(entry.name == "rewind" for entry in self.journal[entries:]):
-            return False
-        self._write_rows(store, files)  # with the history up to there
-        self._files = files
-        return True
-
-    def _find_news(self, tracks: Mapping[str, Track], columns: stores.Columns) -> dict[str, int]:
-        """Return, for each column that is not stored as it is now, how much of it is."""
-        starts = {}
-        for name in {*columns, *self._counts}:
-            stored = self._counts.get(name, 0)
-            same = stored
-            if tracks is not self._seen and stored:
-                same = _common(self._seen[name], columns[name], stored) if name in columns else 0
-            if same < stored or name not in columns or len(columns[name][1]) > stored:
-                starts[name] = same
-        return starts
-
-    def _save(self, store: Store, snapshots: Snapshots, entries: int) -> Files:
-        """Write the files of the snapshots that are to be kept and are not stored; return all of them."""
-        wanted = {"initial": snapshots[0], "best": snapshots.best, "latest": snapshots[-1]}
-        files: Files = {}
-        measured = self._measured()
-        for kind, snapshot in wanted.items():
-            if snapshot is None:
-                continue
-            known = [pair for pair in [*self._files.values(), *files.values()] if pair[0] is snapshot]
-            stored = self._files.get(kind)
-            early = kind == "latest" and time.monotonic() < self._snapshot_at
-            if known:
-                files[kind] = known[0]
-            elif stored and (snapshot.step > measured or (early and stored[1].step <= snapshot.step)):
-                files[kind] = stored
-            elif snapshot.step <= measured:
-                began = time.monotonic()
-                files[kind] = snapshot, store.save(self._id, kind, snapshot, entries)
-                now = time.monotonic()
-                self._snapshot_at = now + (now - began) / _SHARE
-        return files
-
-    def _measured(self) -> int:
-        """Return up to which step the losses are known: a snapshot may be some moments ahead of them."""
-        track = self._history.tracks.get("loss")
-        steps = None if track is None else _read(track)[0]
-        return int(steps[-1]) + 1 if steps is not None and len(steps) else 0
+        ...
 
 
 class _Writer:
     """The thread that looks after all recorders of a process."""
 
     def __init__(self) -> None:
-        self._recorders: list[Recorder] = []
+        self._recorders: list[Follower] = []
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._thread: threading.Thread | None = None
         self._tidy_at = 0.0
 
-    def add(self, recorder: Recorder) -> None:
+    def add(self, recorder: Follower) -> None:
         with self._lock:
             if recorder not in self._recorders:
                 self._recorders.append(recorder)
@@ -357,7 +92,7 @@ class _Writer:
                 self._news.wait(_IDLE_SECONDS)
             time.sleep(_SECONDS)
 
-    def _remove(self, recorder: Recorder) -> None:
+    def _remove(self, recorder: Follower) -> None:
         with self._lock:
             self._recorders.remove(recorder)
         recorder.leave()
@@ -386,22 +121,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
 
 
-def _rows(files: Files) -> dict[str, SnapshotFile]:
-    return {kind: file for kind, (_snapshot, file) in files.items()}
+def add(recorder: Follower) -> None:
+    """Look after a run from now on."""
+    _writer.add(recorder)
 
 
-def _read(track: Track) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    length = len(track.values)
-    return track.steps.view(length), track.values.view(length)
-
-
-def _common(old: Track, new: tuple[NDArray[np.int64], NDArray[np.float64]], stored: int) -> int:
-    """Return how many of the ``stored`` measurements are still the same, bit for bit."""
-    steps, values = old.steps.view(stored), old.values.view(stored)
-    length = min(stored, len(new[1]))
-    differ = (steps[:length] != new[0][:length]) | (values[:length].view(np.int64) != new[1][:length].view(np.int64))
-    return int(differ.argmax()) if differ.any() else length
-
-
-def _text(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def wake() -> None:
+    """Look at the runs soon."""
+    _writer.wake()

@@ -224,7 +224,7 @@ def test_a_run_whose_model_raised_goes_on_as_if_nothing_had_been(make_run, mlp, 
 
 def test_an_error_after_the_first_step_is_raised_by_wait(make_run, mlp):
     run = make_run(Fragile(mlp(), {3}), epochs=50)
-    run.start()
+    run.start(wait=False)
     with pytest.raises(ArithmeticError):
         run.wait(60)
     with pytest.raises(ArithmeticError):

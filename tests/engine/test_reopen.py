@@ -9,7 +9,7 @@ from torch import nn
 
 import nbopt
 from nbopt import Run, RunState
-from nbopt.record import writer
+from nbopt.record import recorder, writer
 from nbopt.record.stored import Record, read
 from tests.engine import victim
 
@@ -65,6 +65,7 @@ def assert_alike(one, other, weights):
 
 @forks
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(store):
     run = ""
     with victim.Nursery() as nursery:
@@ -107,7 +108,7 @@ def test_changes_made_after_the_newest_snapshot_are_made_again_at_their_steps(
     run = make()
     run.step(3)
     writer.flush()
-    monkeypatch.setattr(writer.Recorder, "_write_snapshots", lambda *_args: False)
+    monkeypatch.setattr(recorder.Recorder, "_write_snapshots", lambda *_args: False)
     for lr in (1e-2, 3e-3, 1e-4):
         run.step(5)
         run.set(lr=lr)
@@ -282,6 +283,7 @@ def test_a_running_run_is_not_opened_twice(make, reopen, blobs):
 
 
 @forks
+@pytest.mark.timeout(400)
 def test_a_run_of_another_process_is_not_taken_from_it(store):
     with victim.Nursery() as nursery:
         run, process = nursery.start(store, 1)

@@ -75,9 +75,8 @@ class Nursery:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # closes what it reads, which ends it
+            pass
 
     def start(self, store: Path, seed: int, run: str = "") -> tuple[str, int]:
         """Start a victim; return its run and its process once it trains."""

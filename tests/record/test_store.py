@@ -17,7 +17,7 @@ from torch import nn
 
 import nbopt
 from nbopt.names import InvalidHyperparam
-from nbopt.record import owner, schema, tensors, writer
+from nbopt.record import owner, recorder, schema, tensors, writer
 from nbopt.record.journal import Entry, Journal
 from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import folder_of, state_after, store_in
@@ -169,7 +169,7 @@ def test_what_a_rewind_undid_is_left_out_even_before_its_rows_are_gone(make_run,
     run.step(30)
     writer.flush()
     for name in ("update", "_write_snapshots"):
-        monkeypatch.setattr(writer.Recorder, name, lambda *_args: False)
+        monkeypatch.setattr(recorder.Recorder, name, lambda *_args: False)
     run.rewind(7)
     record = read(run.id, run.store)
     assert record.history["loss"][0].tolist() == list(range(7))
@@ -319,7 +319,7 @@ def test_a_store_that_cannot_be_made_does_not_stop_training(make_run, tmp_path):
 
 
 def test_a_full_disk_does_not_stop_training_and_what_was_missed_is_made_up_for(make_run, monkeypatch):
-    monkeypatch.setattr(writer, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "_RETRY_SECONDS", 0.0)
     run = make_run()
     run.step(3)
     writer.flush()
@@ -342,7 +342,7 @@ def test_a_full_disk_does_not_stop_training_and_what_was_missed_is_made_up_for(m
 
 
 def test_a_store_that_is_deleted_meanwhile_is_made_again(make_run, monkeypatch):
-    monkeypatch.setattr(writer, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "_RETRY_SECONDS", 0.0)
     run = make_run()
     run.step(9)
     shutil.rmtree(run.store)
