@@ -58,6 +58,7 @@ class Driver:
         self._credit = math.inf  # steps to do before pausing
         self._goal = RunState.RUNNING  # what the puller is asked to become
         self._asked_by = "run"
+        self._halted = False
         self._begun = False  # whether the puller has done its first step
 
     # -- asking
@@ -129,6 +130,15 @@ class Driver:
                 self._goal, self._asked_by = goal, source
         if wait:  # or until someone lets it go on
             self.wait(lambda: self._thread is None or self._goal is RunState.RUNNING)
+
+    def halt(self, timeout: float) -> None:
+        """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""
+        with self.lock:
+            self._halted = True
+            self._goal = RunState.PAUSED
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
 
     # -- waiting
 
@@ -207,7 +217,7 @@ class Driver:
         """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
         training = self.training
         assert training is not None
-        if isinstance(event, Finished) or self._goal is RunState.STOPPED:
+        if isinstance(event, Finished) or self._goal is RunState.STOPPED or self._halted:
             return True
         if training.step < self.until.step and self._credit > 0 and self._goal is RunState.RUNNING:
             return False

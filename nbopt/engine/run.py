@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import secrets
 import threading
@@ -43,6 +44,7 @@ from nbopt.record.store import AUTO, Made, Place, folder_of
 from nbopt.words import _
 
 _FIRST_STEP_SECONDS = 2.0  # how long `start` waits for the first step, to raise what it raises in the user's own cell
+_LAST_STEP_SECONDS = 5.0  # how long the end of the process waits for a step to end
 
 _live: weakref.WeakSet[Run] = weakref.WeakSet()
 _live_lock = threading.Lock()
@@ -52,6 +54,12 @@ def live_runs() -> list[Run]:
     """Return the runs of this process, oldest first."""
     with _live_lock:
         return sorted(_live, key=lambda run: run.created)
+
+
+@atexit.register
+def _halt_all() -> None:
+    for run in live_runs():
+        run.driver.halt(_LAST_STEP_SECONDS)
 
 
 class Length(Tunable):

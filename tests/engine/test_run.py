@@ -1,9 +1,13 @@
 """A run from outside: transport, states, changes, what it tells."""
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+import nbopt
 from nbopt import Run, RunState
 from nbopt.engine.run import live_runs
 from nbopt.names import InvalidHyperparam, UnknownName
@@ -634,3 +639,19 @@ def test_validation_leaves_model_and_gradients_alone(make_run, blobs, weights):
     other.load_state_dict(state)
     without = make_run(other, epochs=3, batch_size=20).fit()
     assert torch.equal(weights(with_val), weights(without))
+
+
+@pytest.mark.parametrize("store", ["None", "'runs'"])
+def test_a_process_may_end_while_its_run_trains(tmp_path, store):
+    script = f"""
+import nbopt, torch
+x, y = torch.randn(500, 64), torch.randint(10, (500,))
+model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Dropout(0.5), torch.nn.Linear(64, 10))
+run = nbopt.Run(model, (x, y), val=0.2, epochs=10**9, store={store})
+run.start()
+"""
+    path = {**os.environ, "PYTHONPATH": str(Path(nbopt.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=path, capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stderr) == (0, "")
