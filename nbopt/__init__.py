@@ -34,8 +34,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'nbopt' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
-    if name == "Run":
-        _connect_viewer(value)
+    if name in ("Run", "open"):  # each gives runs to show
+        _connect_viewer(import_module(_HOMES["Run"]).Run)
     return value
 
 

@@ -2,6 +2,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,6 +75,18 @@ def test_loading_the_extension_imports_neither_torch_nor_sklearn():
 
 def test_a_public_name_loads_its_part_on_first_use():
     assert "torch" in modules_loaded_by("import nbopt; nbopt.Run")
+
+
+@pytest.mark.parametrize("name", ["Run", "open"])
+@pytest.mark.parametrize("shell", [object(), None])
+def test_whatever_gives_a_run_lets_it_show_itself_in_a_notebook(monkeypatch, name, shell):
+    run_class = nbopt.Run
+    monkeypatch.setattr(run_class, "viewer", None)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    for each in ("Run", "open"):  # as in a new process
+        monkeypatch.delitem(vars(nbopt), each, raising=False)
+    getattr(nbopt, name)
+    assert (run_class.viewer is None) is (shell is None)
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
