@@ -69,11 +69,10 @@ class History(Mapping[str, Series]):
         self, name: str, steps: Sequence[int] | NDArray[np.int64], values: Sequence[float] | NDArray[Any]
     ) -> None:
         """Append measurements of ``name`` at ``steps``."""
-        if name not in self._tracks:
-            self._tracks[name] = Track(Column(np.int64), Column(np.float64), Pyramid())
-        track = self._tracks[name]
+        track = self._tracks.get(name) or Track(Column(np.int64), Column(np.float64), Pyramid())
         track.steps.extend(steps)
         track.values.extend(values)
+        self._tracks[name] = track  # last: a new name is seen with its values
 
     def append(self, name: str, step: int, value: float) -> None:
         """Append one measurement."""
@@ -92,10 +91,9 @@ class History(Mapping[str, Series]):
 
     def last(self, name: str) -> float | None:
         """Return the newest value of ``name``; None before the first."""
-        if name not in self._tracks:
-            return None
-        values = self[name][1]
-        return float(values[-1]) if len(values) else None
+        track = self._tracks.get(name)
+        length = 0 if track is None else len(track.values)
+        return float(track.values.view(length)[-1]) if track and length else None
 
     def buckets(self, name: str, start: int, stop: int, size: int) -> Buckets:
         """Summarise the values number ``start`` to ``stop`` of ``name`` in stretches of ``size``, a power of two."""
@@ -139,9 +137,9 @@ class History(Mapping[str, Series]):
         return pd.DataFrame(series).rename_axis("step")
 
     def __getitem__(self, name: str) -> Series:
-        if name not in self._tracks:
+        track = self._tracks.get(name)
+        if track is None:
             raise unknown(_("measurement"), name, self.names)
-        track = self._tracks[name]
         length = len(track.values)  # appended after their steps: this many of both are there
         return track.steps.view(length), track.values.view(length)
 

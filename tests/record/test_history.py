@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbopt.names import UnknownName
-from nbopt.record.history import History
+from nbopt.record.history import Column, History
 
 
 @given(st.lists(st.lists(st.floats(width=64), max_size=300), max_size=8))
@@ -58,6 +58,19 @@ def test_a_reader_cannot_write_and_keeps_what_it_read():
     history.extend("loss", range(1, 1000), [2.0] * 999)
     assert (steps.tolist(), values.tolist()) == ([0], [1.0])
     assert len(history["loss"][1]) == 1000
+
+
+def test_a_new_name_is_seen_with_its_values_and_not_before(monkeypatch):
+    history, seen, extend = History(), [], Column.extend
+
+    def look(column, values):
+        extend(column, values)
+        seen.extend([*history.names, history.last("loss")])
+
+    monkeypatch.setattr(Column, "extend", look)
+    history.append("loss", 0, 3.0)
+    assert seen == [None, None]
+    assert (history.names, history.last("loss")) == (["loss"], 3.0)
 
 
 @pytest.mark.usefixtures("restless_threads")
