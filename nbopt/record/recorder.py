@@ -161,12 +161,13 @@ class Recorder:
         if glance is None or not glance.snapshots:
             return
         # Before the first step: without its initial weights, the journal alone could not bring a run back.
+        made = made or self._describe()
+        first = glance.snapshots[0]
         with self._turn:
-            file = self._store.save(self._id, "initial", glance.snapshots[0], len(self.journal), sync=False)
-            made = made or self._describe()
+            file = self._store.save(self._id, "initial", first, len(self.journal), sync=False)
+            self._files = {**self._files, "initial": (first, file)}  # the writer's thread may have been here already
             settings = made.settings if made else None
-            self._store.update(self._id, self._progress, files={"initial": file}, settings=settings)
-            self._files["initial"] = glance.snapshots[0], file
+            self._store.update(self._id, self._progress, files=_rows(self._files), settings=settings)
 
     def _try_to(self, write: Callable[[], None]) -> str | None:
         """Write; return the warning for the journal, if that failed for the first time."""

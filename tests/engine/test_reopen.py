@@ -1,6 +1,7 @@
 """Opening stored runs again: from another process that was killed, and in this one."""
 
 import os
+import shutil
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 import nbopt
 from nbopt import Run, RunState
 from nbopt.record import recorder, writer
+from nbopt.record.store import Store
 from nbopt.record.stored import Record, read
 from tests.engine import victim
 
@@ -76,6 +78,49 @@ def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(sto
             assert nbopt.runs(store)[0].state in ("interrupted", "paused")
     assert len(read(run, store).journal.changes()) > 5
     assert victim.ends_as_unbroken(store, run)
+
+
+@pytest.mark.parametrize("method", ["save", "update"])
+def test_what_a_kill_leaves_between_the_first_snapshot_s_file_and_its_row_can_be_opened(
+    make, reopen, weights, blobs, tmp_path, monkeypatch, method
+):
+    left = tmp_path / "left"
+    original = getattr(Store, method)
+
+    def copy_first(store, *args, **keys):
+        if not left.exists() and (method == "save" or "files" in keys):
+            shutil.copytree(store.folder, left)
+        return original(store, *args, **keys)
+
+    run = make()
+    run.set(lr=0.5)
+    monkeypatch.setattr(Store, method, copy_first)
+    run.step(7)
+    other = reopen(run, val=blobs, store=left)
+    assert (other.state, other.hyperparams["lr"], len(other.journal.changes())) == (RunState.CREATED, 0.5, 1)
+    other.step(7)
+    assert_alike(run, other, weights)
+
+
+def test_the_first_snapshot_is_registered_beside_those_the_writer_has_stored_already(make, monkeypatch):
+    run = make()
+    run.set(lr=0.5)
+    describe, kinds = run.recorder._describe, []
+
+    def describe_late():
+        if run.snapshots and not kinds:
+            kinds.append("asked")
+            writer.flush()
+            kinds.extend(run.recorder._files)
+        return describe()
+
+    monkeypatch.setattr(run.recorder, "_describe", describe_late)
+    run.step()
+    assert kinds == ["asked", "initial", "latest"]
+    monkeypatch.setattr(recorder.Recorder, "_write_snapshots", lambda *_args: False)
+    record = read(run.id, run.store)
+    assert record.files.keys() == {"initial", "latest"}
+    assert all((run.store / file.file).exists() for file in record.files.values())
 
 
 # -- going on
