@@ -47,9 +47,9 @@ class Changes:
         self._untouched.difference_update(names)
 
     @property
-    def waiting(self) -> bool:
-        """Whether something asked for does not act yet."""
-        return bool(self._asked)
+    def pending(self) -> frozenset[str]:
+        """The names asked for that do not act yet."""
+        return frozenset(name for changes, _source in self._asked.copy() for name in changes)
 
     def ask(self, changes: dict[str, Any], source: str) -> None:
         """Queue checked changes for the next boundary between two steps; from any thread."""

@@ -259,9 +259,9 @@ class Run:
         return seconds / progress * max(0.0, self.hyperparams["epochs"] - progress) if seconds and progress else None
 
     @property
-    def has_pending_changes(self) -> bool:
-        """Whether changes were asked for that do not act yet."""
-        return self.changes.waiting
+    def pending(self) -> frozenset[str]:
+        """The hyperparameters asked for whose new values do not act yet."""
+        return self.changes.pending
 
     @property
     def stopping(self) -> EarlyStopping | None:

@@ -136,7 +136,7 @@ class Control:
         applied_at : int or None
             The step of its newest change.
         waiting : bool
-            Whether requests are still queued.
+            Whether a value asked for does not act yet.
         inert : str
             Why it cannot act in this run; "" if it can.
         active : bool

@@ -248,7 +248,7 @@ class Panel:
         active = run.hyperparams.active
         for name, control in self.controls.items():
             with control.lock:
-                waiting = run.has_pending_changes  # before the value: what is no longer waiting is in it
+                waiting = name in run.pending  # before the value: what is no longer waiting is in it
                 step = self._marks.applied.get(name)
                 control.show(run.hyperparams[name], step, waiting, run.inert.get(name, ""), name in active)
 

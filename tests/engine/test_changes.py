@@ -55,7 +55,7 @@ def test_changes_from_many_threads_all_arrive_while_the_run_trains(make_run, blo
         asked = {f"thread {source}": result.result(60) for source, result in enumerate(results)}
     assert run.state is RunState.RUNNING
     run.pause()  # sees a validation through, and what waits behind it
-    assert not run.has_pending_changes
+    assert not run.pending
     check_journal(run, initial, asked)
     every = sorted(blobs[0][:, 0].tolist())
     assert all(sorted(seen[at : at + 60]) == every for at in range(0, 60 * run.epoch, 60))
@@ -82,7 +82,7 @@ def test_no_change_is_lost_where_the_run_comes_to_rest_and_goes_on(make_run):
             done.set()
         driver.result(60)
     run.pause()
-    assert not run.has_pending_changes
+    assert not run.pending
     check_journal(run, initial, asked)
 
 

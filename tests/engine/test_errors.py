@@ -247,7 +247,7 @@ def test_changes_asked_for_while_the_model_raises_are_not_lost(make_run, blobs):
     with pytest.raises(ArithmeticError):
         run.start()
     assert run.hyperparams["lr"] == 0.5
-    assert not run.has_pending_changes
+    assert not run.pending
 
 
 def test_a_metric_that_raises_leaves_no_half_validation(make_run, blobs):

@@ -295,7 +295,7 @@ def test_changes_at_rest_are_there_at_once(make_run):
     assert run.hyperparams["lr"] == 0.5
     run.step(3)
     run.set(lr=0.25, batch_size=7)
-    assert (run.hyperparams["lr"], run.hyperparams["batch_size"], run.has_pending_changes) == (0.25, 7, False)
+    assert (run.hyperparams["lr"], run.hyperparams["batch_size"], run.pending) == (0.25, 7, frozenset())
     run.stop()
     run.set(lr=0.1)
     assert [entry[:5] for entry in run.journal.changes()] == [
@@ -304,6 +304,21 @@ def test_changes_at_rest_are_there_at_once(make_run):
         (3, "batch_size", 64, 7, "code"),
         (3, "lr", 0.25, 0.1, "code"),
     ]
+
+
+def test_what_is_asked_of_a_busy_run_is_pending_by_name_until_it_acts(make_run):
+    def forward(model, batch):
+        if run.step_count == 2:
+            run.set(lr=0.5, l1=0.1)
+            run.set(lr=0.25)
+            seen.append((run.pending, run.hyperparams["lr"]))
+        return model(batch[0]), batch[1]
+
+    seen = []
+    run = make_run(forward=forward, epochs=FOREVER)
+    run.step(3)
+    assert seen == [({"lr", "l1"}, 1e-3)]
+    assert (run.pending, run.hyperparams["lr"]) == (frozenset(), 0.25)
 
 
 def test_a_value_that_is_set_already_leaves_no_trace(make_run, weights):

@@ -96,7 +96,7 @@ class OneThread(RuleBasedStateMachine):
     def set_lr(self, lr):
         self.run.set(lr=lr)
         if self.state is not RunState.RUNNING:  # where a stop cut a validation off, that comes first
-            assert self.run.hyperparams["lr"] == lr or self.run.has_pending_changes
+            assert self.run.hyperparams["lr"] == lr or self.run.pending
 
     @rule(epochs=st.integers(1, 8))
     def set_epochs(self, epochs):
@@ -164,7 +164,7 @@ def test_commands_from_many_threads_end_in_order(make_run, blobs, epochs, seed):
     attempt(run.step)
     run.stop()
     assert run.state is (RunState.STOPPED if epochs > 5 or run.epoch < 5 else RunState.FINISHED)
-    assert not run.driver.is_pulling and not run.has_pending_changes and run.error is None
+    assert not run.driver.is_pulling and not run.pending and run.error is None
     check_events(run)
     for source, changes in asked.items():
         assert [entry.new for entry in run.journal.changes() if entry.source == source] == changes

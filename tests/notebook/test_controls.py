@@ -255,6 +255,16 @@ def test_a_request_is_shown_as_such_until_it_acts_and_the_inputs_stay_where_the_
     assert [new for _name, _old, new, _source in changes(run)] == [0.01, 0.02, 0.03, 0.001]
 
 
+def test_a_request_that_acts_is_not_shown_as_waiting_because_another_one_is(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    panel.bridge.close()
+    page.do(panel.controls["lr"].inputs[1], value="0.5")
+    run.changes.ask({"l1": 0.1}, "code")
+    panel._paint()
+    assert "applied at step 0" in panel.controls["lr"]._badge.value
+
+
 def test_a_hyperparameter_that_cannot_act_says_why_and_takes_no_input(page, make_run, show):
     run = make_run(val=None)
     panel = show(run)
