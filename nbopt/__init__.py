@@ -47,13 +47,7 @@ def _connect_viewer(run_class: Any) -> None:
     """Let a run show itself as a panel where a notebook is listening; elsewhere it stays plain text."""
     ipython = sys.modules.get("IPython")
     if ipython is not None and ipython.get_ipython() is not None:
-        run_class.viewer = _show_panel
-
-
-def _show_panel(run: Any) -> dict[str, Any]:
-    from nbopt.notebook.panel import mimebundle
-
-    return mimebundle(run)
+        run_class.viewer = import_module("nbopt.notebook.viewer")
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -32,7 +32,7 @@ def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
         driver.become(RunState.PAUSED)
 
 
-def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mapping[str, Any]) -> Run:
+def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mapping[str, Any], source: str) -> Run:
     """See `Run.branch`."""
     with run.driver.lock:
         target = run.snapshots.find(at, run.step_count)
@@ -42,9 +42,9 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
         twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
     _begin(twin, run.snapshots[0], snapshot)
     _catch_up(twin, snapshot, target)
-    twin.journal.event(target, "branch", run.id, "code")
+    twin.journal.event(target, "branch", run.id, source)
     twin.driver.become(RunState.PAUSED)
-    twin.set(**changes)
+    twin.set(source=source, **changes)
     return twin
 
 

@@ -11,7 +11,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
@@ -60,6 +60,19 @@ def live_runs() -> list[Run]:
 def _halt_all() -> None:
     for run in live_runs():
         run.driver.halt(_LAST_STEP_SECONDS)
+
+
+class Viewer(Protocol):
+    """What a notebook does with runs."""
+
+    def mimebundle(self, run: Run) -> dict[str, Any]:
+        """Return the panel, as a cell's result."""
+
+    def show(self, run: Run) -> None:
+        """Put the panel under the running cell."""
+
+    def made(self, run: Run) -> None:
+        """Take note of a new run, before it has done anything."""
 
 
 class Length(Tunable):
@@ -115,8 +128,8 @@ class Run:
         For a model that cannot be trained. Data are checked at the start.
     """
 
-    viewer: ClassVar[Callable[[Run], dict[str, Any]] | None] = None
-    """Shows a run as a panel; set where there is a notebook."""
+    viewer: ClassVar[Viewer | None] = None
+    """Shows runs as panels; set where there is a notebook."""
 
     def __init__(
         self,
@@ -165,6 +178,8 @@ class Run:
         self.recorder = None if self.store is None else self._make_recorder(self.store)
         with _live_lock:
             _live.add(self)
+        if Run.viewer is not None:
+            Run.viewer.made(self)
 
     def _make_recorder(self, folder: Path) -> Recorder:
         # It outlives the run, to write what is left; so it must not hold it.
@@ -278,6 +293,11 @@ class Run:
         """The states kept in memory, to go back to; none before the start."""
         return self.driver.training.snapshots if self.driver.training else Snapshots()
 
+    @property
+    def branches(self) -> list[Run]:
+        """The runs of this process that branched off this one, oldest first; replays too."""
+        return [run for run in live_runs() if run.parent == self.id]
+
     def __repr__(self) -> str:
         lines = (
             f"{self.state.value}, epoch {self.epoch}/{self.hyperparams['epochs']}",
@@ -286,7 +306,14 @@ class Run:
         return f"<Run {self.name!r}: {', '.join(lines)}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": repr(self)} if Run.viewer is None else Run.viewer(self)
+        return {"text/plain": repr(self)} if Run.viewer is None else Run.viewer.mimebundle(self)
+
+    def show(self) -> None:
+        """Show the panel again, under the running cell; outside a notebook, print one line."""
+        if Run.viewer is None:
+            print(self)
+        else:
+            Run.viewer.show(self)
 
     # -- the seam for change
 
@@ -403,7 +430,9 @@ class Run:
         """
         past.rewind(self, to, source)
 
-    def branch(self, at: int | str | Snapshot = "best", *, name: str | None = None, **changes: Any) -> Run:
+    def branch(
+        self, at: int | str | Snapshot = "best", *, name: str | None = None, source: str = "code", **changes: Any
+    ) -> Run:
         """Return a new run with its own copy of the model, that goes on from where this one was, at rest.
 
         Parameters
@@ -418,7 +447,7 @@ class Run:
         InvalidHyperparam
             If the run has not been there, or a change is not legal.
         """
-        return past.branch(self, at, name, self.hyperparams.check(changes))
+        return past.branch(self, at, name, self.hyperparams.check(changes), source)
 
     def replay(self) -> Run:
         """Return a new run that does again, from the same initial weights, all that this one did, in its own thread.

@@ -18,14 +18,13 @@ import anywidget
 import traitlets
 
 from nbopt.engine.run import Run
-from nbopt.engine.state import RunState
 from nbopt.notebook.route import keep_frontend_route
 
 FRAME_SECONDS = 0.1
 
 
 class Companion(anywidget.AnyWidget):
-    """The front end's half: answers frames, and sends zooms (companion.js)."""
+    """The front end's half: answers frames, and sends zooms and picks (companion.js)."""
 
     _esm = Path(__file__).parent / "companion.js"
     _css = Path(__file__).parent / "panel.css"
@@ -47,8 +46,10 @@ class Bridge:
         Brings all widgets up to date; called by the bridge only, on one thread at a time.
     complain : callable
         Shows the text of an exception that painting raised.
-    on_zoom : callable
-        Takes ``{"chart": int, "x": [low, high] or None, "y": [low, high] or None}``, as the browser sent it.
+    is_live : callable
+        Returns whether what is shown grows by itself.
+    on_message : callable
+        Takes whatever else the browser sends: a dict with a zoom or a pick, if it is sane.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class Bridge:
         run: Run,
         paint: Callable[[], None],
         complain: Callable[[str], None],
-        on_zoom: Callable[[Any], None],
+        is_live: Callable[[], bool],
+        on_message: Callable[[Any], None],
     ) -> None:
         self.companion = Companion()
         keep_frontend_route(self.companion)
@@ -64,7 +66,8 @@ class Bridge:
         self._run = run
         self._paint = paint
         self._complain = complain
-        self._on_zoom = on_zoom
+        self._is_live = is_live
+        self._on_message = on_message
         self._news = threading.Event()
         self._answered = -1
         self._sent_at = 0.0
@@ -94,10 +97,10 @@ class Bridge:
         match content:
             case {"frame": int(frame)} if frame <= self.companion.frame:
                 self._answered = max(self._answered, frame)
-                if self._run.state is RunState.RUNNING:  # at rest an answer is no news
+                if self._is_live():  # at rest an answer is no news
                     self._news.set()
-            case {"zoom": zoom}:
-                self._on_zoom(zoom)
+            case _:
+                self._on_message(content)
 
     def _work(self) -> None:
         while not self._closed:
@@ -105,7 +108,7 @@ class Bridge:
             self._news.clear()
             time.sleep(max(0.0, self._sent_at + FRAME_SECONDS - time.monotonic()))
             # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
-            if not self._closed and (self._run.state is not RunState.RUNNING or self._answered >= self.companion.frame):
+            if not self._closed and (not self._is_live() or self._answered >= self.companion.frame):
                 self._show()
 
     def _show(self) -> None:
@@ -118,5 +121,5 @@ class Bridge:
 
     def _patience(self) -> float | None:
         """Return how long to wait for news: not at all longer than a frame while somebody watches a run train."""
-        watched = self._run.state is RunState.RUNNING and self._answered >= self.companion.frame
+        watched = self._is_live() and self._answered >= self.companion.frame
         return FRAME_SECONDS if watched else None

@@ -1,6 +1,7 @@
 """Charts: one bqplot figure per quantity, training and validation together, with the marks of the changes.
 
-Every figure has two line marks, whatever the number of curves: in bqplot each mark redraws on each update.
+Beside them, as ghosts, what a rewind gave up, and the runs that this one branched off or that branched off it. Every
+figure has two line marks, whatever the number of curves: in bqplot each mark redraws on each update.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
+from nbopt.notebook.colours import MARK, OTHERS, PAST, PIN, TRAIN, VAL
 from nbopt.record.history import History
 from nbopt.viz.curves import Curve, curve
 from nbopt.viz.marks import Mark, Tick, brief, visible
@@ -24,9 +26,8 @@ Span = tuple[float, float]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-# Blue and vermilion of Okabe and Ito's palette (2008), told apart by colour-blind people, on white and on black.
-_TRAIN, _VAL = "#2b8cd6", "#e0701b"
-_MARK = "#999999"
+_COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.28, 0.28, 1.0, 1.0]  # raw, then smoothed
+_GHOST = [0.3, 0.75]  # training, validation
 _TICKS = ".4~g"  # some format, on every axis: without one a single non-finite value kills a figure for good
 _LINES = 100  # of change marks
 _LABELS = 6  # newest change marks that bear their text; the others tell on hovering
@@ -51,6 +52,26 @@ class View(NamedTuple):
     span: Span | None = None
 
 
+class Ghost(NamedTuple):
+    """Another run, drawn beside this one.
+
+    Attributes
+    ----------
+    label : str
+    history : History
+    """
+
+    label: str
+    history: History
+
+
+class _Past(NamedTuple):
+    """The curves that a rewind gave up, in the unit of the x axis they were drawn in."""
+
+    axis: str
+    lines: list[tuple[Floats, Floats]]
+
+
 class Chart:
     """The curves ``name`` and ``val_name`` in one figure.
 
@@ -60,6 +81,8 @@ class Chart:
         The zoomed range of y.
     ticks : list of Tick
         The change marks drawn.
+    keys : list of str
+        What the read-out calls each line, in the order drawn; "" for those it does not name.
     """
 
     def __init__(self, name: str, title: str) -> None:
@@ -67,6 +90,10 @@ class Chart:
         self.zoom_y: Span | None = None
         self._title = title
         self.ticks: list[Tick] = []
+        self.keys: list[str] = []
+        self._pair: list[Curve] = []
+        self._past: _Past | None = None
+        self._pin: float | None = None
         self._top_busy = False
         self._x = bqplot.LinearScale(min=0.0, max=1.0)
         self._linear, self._log = bqplot.LinearScale(min=0.0, max=1.0), bqplot.LogScale(min=0.1, max=1.0)
@@ -76,15 +103,15 @@ class Chart:
             x=np.zeros((4, 2)),
             y=np.zeros((4, 2)),
             scales={"x": self._x, "y": self._linear},
-            colors=[_TRAIN, _VAL, _TRAIN, _VAL],
-            opacities=[0.28, 0.28, 1.0, 1.0],
+            colors=_COLOURS,
+            opacities=_OPACITIES,
             stroke_width=1.8,
         )
         self._marks = bqplot.Lines(
             x=np.zeros((1, 2)),
             y=np.zeros((1, 2)),
             scales={"x": self._x, "y": self._unit},
-            colors=[_MARK],
+            colors=[MARK],
             line_style="dashed",
             stroke_width=1,
         )
@@ -117,7 +144,16 @@ class Chart:
         """The names of its curves in a history."""
         return self.name, f"val_{self.name}"
 
-    def draw(self, history: History, view: View, span: Span, marks: Sequence[Mark], at: Floats) -> None:
+    def draw(
+        self,
+        history: History,
+        view: View,
+        span: Span,
+        marks: Sequence[Mark],
+        at: Floats,
+        ghosts: Sequence[Ghost] = (),
+        pin: float | None = None,
+    ) -> None:
         """Bring the figure up to date; called by the bridge alone.
 
         Parameters
@@ -129,27 +165,57 @@ class Chart:
         marks : sequence of Mark
         at : ndarray
             Where each mark stands.
+        ghosts : sequence of Ghost
+        pin : float, optional
+            Where the point picked on the x axis stands.
         """
         pair = [curve(history, name, view.axis, view.span, view.smoothing) for name in self.names]
-        self._head.value = self._heading(pair)
+        others = [
+            curve(ghost.history, name, view.axis, view.span, view.smoothing) for ghost in ghosts for name in self.names
+        ]
+        self._pair = pair
+        self._head.value = self._heading(pair, [ghost.label for ghost in ghosts], view)
         log = view.log_y and any((part.y > _LEAST).any() for part in pair)
-        bottom, top = self._range([part.y for part in pair], log)
+        bottom, top = self._range([part.y for part in pair] + [part.smooth_y for part in others], log)
         self._draw_axes(span, (bottom, top), log)
-        lines = [(pair[0].x, pair[0].y), (pair[1].x, pair[1].y)]
-        lines += [(pair[0].smooth_x, pair[0].smooth_y), (pair[1].smooth_x, pair[1].smooth_y)]
+        lines = [*self._past_lines(view), *((part.smooth_x, part.smooth_y) for part in others)]  # behind the others
+        lines += [(part.x, part.y) for part in pair] + [(part.smooth_x, part.smooth_y) for part in pair]
         if log:
             lines = [(x, np.where(y > _LEAST, y, np.nan)) for x, y in lines]
         x, y = _stack(lines, (span[0], bottom))
         if not log:
             self._choose_scale(log)
         with self.curves.hold_sync():
+            self._dress(len(ghosts), len(lines))
             self.curves.x, self.curves.y = x, y
         if log:  # only now: a log scale has no place for what was drawn before
             self._choose_scale(log)
-        self._draw_marks(visible(marks, at, span, _LINES), span)
+        self._draw_marks(visible(marks, at, span, _LINES), span, pin)
+
+    def give_up(self, axis: str, x: float) -> None:
+        """Keep what is drawn beyond ``x`` as a ghost: the run went back."""
+        beyond = [(part.smooth_x >= x, part) for part in self._pair]
+        self._past = _Past(axis, [(part.smooth_x[late], part.smooth_y[late]) for late, part in beyond])
+
+    def end_of_past(self, axis: str) -> float:
+        """Return how far the ghost of what was given up reaches on the x axis; -inf if it is not drawn."""
+        if self._past is None or self._past.axis != axis:
+            return -np.inf
+        return max((float(x[-1]) for x, _y in self._past.lines if len(x)), default=-np.inf)
+
+    def _past_lines(self, view: View) -> list[tuple[Floats, Floats]]:
+        return self._past.lines if self._past is not None and self._past.axis == view.axis else []
+
+    def _dress(self, ghosts: int, lines: int) -> None:
+        """Give each line its colour."""
+        behind = [OTHERS[k] for k in range(ghosts) for _line in _GHOST]
+        colours = [*[PAST] * (lines - len(_COLOURS) - len(behind)), *behind, *_COLOURS]
+        if colours != self.curves.colors:
+            self.curves.colors = colours
+            self.curves.opacities = [*_GHOST * (len(colours) // 2 - 2), *_OPACITIES]
 
     def _range(self, arrays: list[Floats], log: bool) -> Span:
-        low, high = _extent(arrays, log)
+        low, high = extent(arrays, log)
         if self.zoom_y and not log:
             return self.zoom_y
         if self.zoom_y and self.zoom_y[1] > low:  # zoomed on a linear axis perhaps, down to 0 or below
@@ -173,13 +239,15 @@ class Chart:
             self.curves.scales = {"x": self._x, "y": scale}
             self.figure.axes = [self._x_axis, self._y_axes[log]]
 
-    def _draw_marks(self, ticks: list[Tick], span: Span) -> None:
-        if ticks != self.ticks:
-            self.ticks = ticks
+    def _draw_marks(self, ticks: list[Tick], span: Span, pin: float | None) -> None:
+        if (ticks, pin) != (self.ticks, self._pin):
+            self.ticks, self._pin = ticks, pin
+            at = [tick.x for tick in ticks] + ([] if pin is None else [pin])
             with self._marks.hold_sync():
+                self._marks.colors = [MARK] * len(ticks) + [PIN]
                 # None: a line of no length, for bqplot cannot draw an empty set of lines.
-                self._marks.x = np.array([[tick.x, tick.x] for tick in ticks] or [[0.0, 0.0]])
-                self._marks.y = np.tile([0.0, float(bool(ticks))], (max(1, len(ticks)), 1))
+                self._marks.x = np.array([[x, x] for x in at] or [[0.0, 0.0]])
+                self._marks.y = np.tile([0.0, float(bool(at))], (max(1, len(at)), 1))
         self._draw_texts(ticks[-_LABELS:], span)
 
     def _draw_texts(self, shown: list[Tick], span: Span) -> None:
@@ -199,7 +267,7 @@ class Chart:
 
     def _is_top_busy(self) -> bool:
         """Whether the smoothed curves leave less room at the top than at the bottom; if in doubt, what it was."""
-        y, ends = self.curves.y[2:].astype(float), np.array([self._scale.min, self._scale.max])
+        y, ends = self.curves.y[-2:].astype(float), np.array([self._scale.min, self._scale.max])
         if self._scale is self._log:
             y, ends = np.log(y), np.log(ends)
         y = (y - ends[0]) / (ends[1] - ends[0])
@@ -214,20 +282,28 @@ class Chart:
             y=np.empty(0),
             text=np.empty(0, str),
             scales={"x": self._x, "y": self._unit},
-            colors=[_MARK],
+            colors=[MARK],
             default_size=11,
             font_weight="normal",
             align=align,
             x_offset=4 if align == "start" else -4,
         )
 
-    def _heading(self, pair: list[Curve]) -> str:
+    def _heading(self, pair: list[Curve], ghosts: list[str], view: View) -> str:
         text = f'<span class="nbopt-title">{html.escape(self._title)}</span>'
-        for part, colour, label in zip(pair, (_TRAIN, _VAL), (_("training"), _("validation")), strict=True):
+        for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
             if len(part.x):
-                key = f'<span class="nbopt-key" style="--nbopt-colour:{colour}">'
-                text += f"{key}{html.escape(label)} <b>{brief(part.last)}</b></span>"
+                text += _key(colour, label, f" <b>{brief(part.last)}</b>")
+        text += "".join(_key(colour, label) for colour, label in zip(OTHERS, ghosts, strict=False))
+        self.keys = [*(key for label in ghosts for key in ("", label)), "", "", _("training"), _("validation")]
+        if self._past_lines(view):
+            text += _key(PAST, _("before going back"))
+            self.keys = ["", _("before going back"), *self.keys]
         return text
+
+
+def _key(colour: str, label: str, more: str = "") -> str:
+    return f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{html.escape(label)}{more}</span>'
 
 
 def _stack(lines: list[tuple[Floats, Floats]], corner: Span) -> tuple[Singles, Singles]:
@@ -247,7 +323,8 @@ def _stack(lines: list[tuple[Floats, Floats]], corner: Span) -> tuple[Singles, S
     return stacked[0], stacked[1]
 
 
-def _extent(arrays: list[Floats], log: bool = False) -> Span:
+def extent(arrays: list[Floats], log: bool = False) -> Span:
+    """Return the range of y that holds all that is finite in ``arrays``, with a margin."""
     values = np.concatenate(arrays)
     values = values[np.isfinite(values) & (values > _LEAST)] if log else values[np.isfinite(values)]
     if not len(values):

@@ -1,4 +1,5 @@
 /* The bridge's other end in the browser, and what must be instant there: read-out under the pointer, box zoom.
+ * A click without a drag picks a point, for the kernel to go back to.
  *
  * It answers each frame once that has been drawn. A hidden tab draws nothing, a closed one neither: no answer, and the
  * kernel stops sending. Curves and scales are read from bqplot's own models; nothing is sent twice.
@@ -98,13 +99,16 @@ function watch(figure, index, model, on, panel) {
     box.style.display = "none";
     const [x0, x1] = order(from.x, event.clientX).map((v) => clamp((v - rect.left) / rect.width));
     const [y0, y1] = order(from.y, event.clientY).map((v) => clamp((v - rect.top) / rect.height));
-    if ((x1 - x0) * rect.width < 5) return;
     const chart = await read(model, index);
+    if ((x1 - x0) * rect.width < 5) {
+      if (Math.abs(from.y - event.clientY) < 5) model.send({ pick: between(chart.x, x0) });
+      return;
+    }
     const tall = (y1 - y0) * rect.height >= 5;
     send({ x: [between(chart.x, x0), between(chart.x, x1)], y: tall ? [between(chart.y, 1 - y1), between(chart.y, 1 - y0)] : null });
   });
   on(figure, "pointercancel", () => ((drag = null), (box.style.display = "none")));
-  on(figure, "dblclick", () => send({ x: null, y: null }));
+  on(figure, "dblclick", () => (model.send({ pick: null }), send({ x: null, y: null })));
   on(figure, "keydown", async (event) => {
     const { x } = await read(model, index);
     const width = x.max - x.min;
@@ -139,8 +143,8 @@ function show({ tip, hair, figure, rect, event, chart, x, model, names }) {
   const outer = figure.getBoundingClientRect();
   const rows = [`${model.get("unit")} ${model.get("whole") ? Math.round(x) : short(x)}`];
   names.forEach((name, row) => {
-    const found = nearest(chart.xs[row + 2], chart.ys[row + 2], x);
-    if (found !== null) rows.push(`${name} ${short(found)}`);
+    const found = name && nearest(chart.xs[row], chart.ys[row], x);
+    if (found || found === 0) rows.push(`${name} ${short(found)}`);
   });
   const reach = (6 / rect.width) * (chart.x.max - chart.x.min);
   for (const mark of model.get("marks")) if (Math.abs(mark.x - x) <= reach) rows.push(mark.text);

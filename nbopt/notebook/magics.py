@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.notebook.demos import DEMOS
 from nbopt.words import _
+
+if TYPE_CHECKING:
+    from nbopt.engine.run import Run
 
 _HELP = """\
 nbopt: tune a training run while it runs.
@@ -19,6 +22,7 @@ nbopt: tune a training run while it runs.
   run.set(lr=3e-4)         from code, at the next step
 
   %nbopt                   this help, and the runs of this kernel
+  %nbopt show ID           the run of this kernel that has this id; old = %nbopt show ID
   %nbopt demo NAME         a ready panel on real data: {demos}
 """
 
@@ -33,8 +37,8 @@ def unload(ipython: Any) -> None:
     ipython.magics_manager.magics["line"].pop("nbopt", None)
 
 
-def nbopt(line: str) -> None:
-    """``%nbopt``: short help and the list of runs; ``%nbopt demo NAME``: a ready panel on real data."""
+def nbopt(line: str) -> Any:
+    """``%nbopt``: help and the list of runs; ``%nbopt demo NAME``: a ready panel; ``%nbopt show ID``: returns a run."""
     words = line.split()
     try:
         match words:
@@ -46,10 +50,13 @@ def nbopt(line: str) -> None:
                 _demo(name)
             case ["demo", *_rest]:
                 _write(_("%nbopt demo takes one name; got {count}.", count=len(words) - 1) + "\n")
+            case ["show", name]:
+                return _find(name)
             case [command, *_rest]:
-                raise unknown(_("command"), command, ["demo"])
+                raise unknown(_("command"), command, ["demo", "show"])
     except InvalidHyperparam as error:
         _write(f"{error}\n")
+    return None
 
 
 def _demo(name: str) -> None:
@@ -63,19 +70,32 @@ def _demo(name: str) -> None:
     ipython.run_cell(DEMOS[name])  # type: ignore[no-untyped-call]
 
 
-def _runs() -> str:
-    """List the runs of this process; none can be there before the engine is imported."""
+def _find(name: str) -> Run:
+    for run in _live():
+        if name in (run.id, run.name):
+            return run
+    raise unknown(_("run of this kernel"), name, [run.id for run in _live()])
+
+
+def _live() -> list[Run]:
+    """Return the runs of this process; none can be there before the engine is imported."""
     module = sys.modules.get("nbopt.engine.run")
-    runs = module.live_runs() if module else []
+    return module.live_runs() if module else []
+
+
+def _runs() -> str:
+    """List the runs of this process."""
+    runs = _live()
     if not runs:
         return "\n" + _("No runs in this kernel yet.") + "\n"
     from nbopt.notebook.status import STATES
 
     rows = [
-        (run.name, STATES[run.state], f"{run.epoch}/{run.hyperparams['epochs']}", f"{run.step_count:,}") for run in runs
+        (run.name, STATES[run.state], f"{run.epoch}/{run.hyperparams['epochs']}", f"{run.step_count:,}", run.id)
+        for run in runs
     ]
-    table = [(_("run"), _("state"), _("epoch"), _("step")), *rows]
-    widths = [max(len(row[k]) for row in table) for k in range(4)]
+    table = [(_("run"), _("state"), _("epoch"), _("step"), _("id")), *rows]
+    widths = [max(len(row[k]) for row in table) for k in range(5)]
     return "\n" + "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in table
     )

@@ -12,13 +12,17 @@ import numpy as np
 
 from nbopt.engine.run import Run, live_runs
 from nbopt.engine.state import RunState
-from nbopt.notebook import status
+from nbopt.notebook import status, viewer
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
-from nbopt.notebook.charts import Chart, Span, View
+from nbopt.notebook.charts import Chart, Ghost, Span, View
+from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.controls import Control, make_control
 from nbopt.notebook.route import keep_frontend_route
-from nbopt.viz.curves import to_axis, whole_span
+from nbopt.notebook.still import Still
+from nbopt.notebook.transport import SOURCE, Transport
+from nbopt.record.history import History
+from nbopt.viz.curves import from_axis, to_axis, whole_span
 from nbopt.viz.marks import Marks
 from nbopt.words import _
 
@@ -38,13 +42,6 @@ def panel_of(run: Run) -> Panel:
     return _panels[run]
 
 
-def mimebundle(run: Run) -> dict[str, Any]:
-    """Return what the notebook shows for a run."""
-    announce(run)
-    bundle: dict[str, Any] = panel_of(run).widget._repr_mimebundle_()
-    return {**bundle, "text/plain": repr(run)}
-
-
 def announce(run: Run) -> None:
     """Tell JupyterLab's status bar of the run, now and whenever it changes."""
     if _beacon.wake not in run.watchers:
@@ -59,6 +56,9 @@ class Panel:
     ----------
     widget : ipywidgets.Widget
         The root, of CSS class ``nbopt-panel``.
+    family : ipywidgets.Widget
+        The panel, and below it those of the runs branched off here: what a cell shows.
+    still : Still
     """
 
     def __init__(self, run: Run) -> None:
@@ -66,21 +66,9 @@ class Panel:
         self._view = View()
         self._marks = Marks(run.journal)
         self._problem = ""
-        self._buttons = {
-            "start": self._button(_("Start"), "play", self._start, _("Train, or go on from here")),
-            "pause": self._button(
-                _("Pause"), "pause", lambda: run.pause(wait=False, source="panel"), _("Rest after this step")
-            ),
-            "step": self._button(
-                _("Step"), "step-forward", lambda: run.step(wait=False, source="panel"), _("Do one step")
-            ),
-            "stop": self._button(
-                _("Stop"), "stop", lambda: run.stop(wait=False, source="panel"), _("End the run here")
-            ),
-        }
-        for name, button in self._buttons.items():
-            button.add_class(f"nbopt-{name}")
-        self._status, self._error, self._device, self._journal = (widgets.HTML() for _part in range(4))
+        self._rewinds = 0
+        self.transport = Transport(run, self._try, self._wake)
+        self._status, self._error, self._device, self._earlier, self._journal = (widgets.HTML() for _part in range(5))
         self._unfold = widgets.ToggleButton(
             False, description=_("Journal"), tooltip=_("List the newest changes and events")
         )
@@ -90,21 +78,15 @@ class Panel:
             name: make_control(run.hyperparams.spec(name), value, self._ask, self._wake)
             for name, value in run.hyperparams.items()
         }
-        self.charts = [
-            Chart("loss", _("Loss")),
-            *(Chart(name, _TITLES.get(name) or name.replace("_", " ").capitalize()) for name in run.metrics),
-        ]
-        self.bridge = Bridge(run, self._paint, self._complain, self._zoom)
+        titles = {"loss": _("Loss")}
+        titles |= {name: _TITLES.get(name) or name.replace("_", " ").capitalize() for name in run.metrics}
+        self.charts = [Chart(name, title) for name, title in titles.items()]
+        self.still = Still(run, titles)
+        self.bridge = Bridge(run, self._paint, self._complain, self._is_live, self._hear)
         self.bridge.companion.labels = {name: control.spec.label for name, control in self.controls.items()}
-        self.bridge.companion.charts = [
-            {
-                "lines": chart.curves.model_id,
-                "names": [_("training"), _("validation")],
-                "label": _("{name} against training progress", name=chart.name),
-            }
-            for chart in self.charts
-        ]
         self.widget = self._layout()
+        self.family = widgets.VBox([self.widget])
+        self.family.add_class("nbopt-family")
         self.bridge.start()
 
     # -- layout --
@@ -115,15 +97,14 @@ class Panel:
             item.add_class(f"nbopt-{name}")
             return item
 
-        transport = box("transport", *self._buttons.values())
         name = widgets.HTML(f'<span class="nbopt-name">{html.escape(self.run.name)}</span>')
-        header = box("header", transport, self._status, name)
+        header = box("header", self.transport.widget, self._status, name)
         body = box(
             "body",
             box("controls", *self._groups()),
             box("right", self._toolbar(), box("charts", *(chart.widget for chart in self.charts))),
         )
-        footer = box("footer", self._device, box("journal", self._unfold, self._journal))
+        footer = box("footer", self._device, self._earlier, box("journal", self._unfold, self._journal))
         return box("panel", header, self._error, body, footer, self.bridge.companion)
 
     def _groups(self) -> list[Any]:
@@ -142,16 +123,17 @@ class Panel:
         smoothing = widgets.FloatSlider(self._view.smoothing, min=0.0, max=0.99, step=0.01, description=_("Smoothing"))
         log_y = widgets.ToggleButton(False, description=_("Log y"), tooltip=_("Logarithmic y axis"))
         axis = widgets.Dropdown(options=[(text, unit) for unit, text in _UNITS.items()], description="x")
-        self._tail = self._button(
-            _("Follow"),
-            "arrows-h",
-            lambda: self._zoom(None),
-            _("Show all and follow the tail; drag on a chart to zoom in"),
+        self._tail = widgets.Button(
+            description=_("Follow"),
+            icon="arrows-h",
+            tooltip=_("Show all and follow the tail; drag on a chart to zoom in"),
         )
+        keep_frontend_route(self._tail)
+        self._tail.on_click(lambda _button: self._zoom(None))
         self._look(smoothing, "smoothing", "smoothing")
         self._look(log_y, "log_y", "log-y")
         self._look(axis, "axis", "axis")
-        bar = widgets.HBox([smoothing, axis, log_y, self._tail])
+        bar = widgets.HBox([smoothing, axis, log_y, self._tail, self.transport.past])
         bar.add_class("nbopt-toolbar")
         return bar
 
@@ -169,12 +151,6 @@ class Panel:
         control.add_class(f"nbopt-{css}")
         control.observe(changed, "value")
 
-    def _button(self, text: str, icon: str, act: Callable[[], None], tooltip: str) -> Any:
-        button = widgets.Button(description=text, icon=icon, tooltip=tooltip)
-        keep_frontend_route(button)
-        button.on_click(lambda _button: self._try(act))
-        return button
-
     # -- what the user does, on the kernel's threads --
 
     def _try(self, act: Callable[[], None]) -> None:
@@ -186,15 +162,23 @@ class Panel:
             self._problem = str(error)
         self._wake()
 
-    def _start(self) -> None:
-        self.run.start(wait=False, source="panel")
-
     def _ask(self, name: str, value: Any) -> None:
         self._problem = ""
-        self.run.set(source="panel", **{name: value})
+        self.run.set(source=SOURCE, **{name: value})
 
     def _wake(self) -> None:
         self.bridge.wake()
+
+    def _hear(self, content: Any) -> None:
+        match content:
+            case {"zoom": zoom}:
+                self._zoom(zoom)
+            case {"pick": int(x) | float(x)} if x == x:
+                at = np.array([float(min(max(x, -_FURTHEST), _FURTHEST))])
+                step = float(from_axis(self.run.history, at, self._view.axis)[0])
+                self.transport.target.value = str(round(min(max(step, 0), self.run.step_count)))
+            case {"pick": None}:
+                self.transport.target.value = ""
 
     def _zoom(self, request: Any) -> None:
         """Take a zoom from the browser, or None to follow the tail again."""
@@ -211,29 +195,75 @@ class Panel:
     # -- what the run says, on the bridge's thread --
 
     def _paint(self) -> None:
-        run = self.run
-        state, view = run.state, self._view  # which others may change meanwhile
+        run, view = self.run, self._view  # the view may change meanwhile
+        self.transport.paint()
         self._status.value = status.status_line(run)
         self._device.value = status.device_line(run)
+        self._earlier.value = status.earlier_line(viewer.cells.earlier(run))
         self._error.value = self._messages()
-        self._buttons["start"].disabled = state is RunState.RUNNING
-        self._buttons["start"].description = _("Start") if state is RunState.CREATED else _("Resume")
-        self._buttons["pause"].disabled = state is not RunState.RUNNING
-        self._buttons["stop"].disabled = state not in (RunState.RUNNING, RunState.PAUSED)
-        self._buttons["step"].disabled = state is RunState.RUNNING
         self._tail.disabled = view.span is None
         self._marks.refresh()
         self._paint_controls()
-        at = to_axis(run.history, np.array([mark.step for mark in self._marks.marks], float), view.axis)
-        names = [name for chart in self.charts for name in chart.names]
-        span = view.span or whole_span(run.history, names, view.axis)
-        for chart in self.charts:
-            chart.draw(run.history, view, span, self._marks.marks, at)
+        self._paint_charts(view)
         self._journal.value = status.journal_list(run.journal, self._unfold.value)
         companion = self.bridge.companion
         companion.marks = [tick._asdict() for tick in self.charts[0].ticks]
         companion.unit = _UNITS[view.axis]
         companion.whole = view.axis == "step"
+        companion.charts = [
+            {
+                "lines": chart.curves.model_id,
+                "names": chart.keys,
+                "label": _("{name} against training progress", name=chart.name),
+            }
+            for chart in self.charts
+        ]
+        self._paint_family()
+        if run.state is not RunState.RUNNING:
+            self.still.refresh()
+
+    def _paint_charts(self, view: View) -> None:
+        history = self.run.history
+        if self._marks.rewinds != self._rewinds:
+            self._rewinds = self._marks.rewinds
+            back_to = float(to_axis(history, np.array([self._marks.back_to], float), view.axis)[0])
+            for chart in self.charts:
+                chart.give_up(view.axis, back_to)
+        ghosts = [Ghost(self._label(run), run.history) for run in self._relatives()]
+        steps = np.array([mark.step for mark in self._marks.marks], float)
+        picked = self.transport.step
+        pin = None if picked is None else float(to_axis(history, np.array([picked], float), view.axis)[0])
+        span = view.span or self._whole_span([history, *(ghost.history for ghost in ghosts)], view.axis)
+        for chart in self.charts:
+            chart.draw(history, view, span, self._marks.marks, to_axis(history, steps, view.axis), ghosts, pin)
+
+    def _whole_span(self, histories: list[History], axis: str) -> Span:
+        names = [name for chart in self.charts for name in chart.names]
+        spans = [whole_span(history, names, axis) for history in histories if "loss" in history] or [(0.0, 1.0)]
+        ends = [chart.end_of_past(axis) for chart in self.charts]
+        return min(low for low, _high in spans), max(*(high for _low, high in spans), *ends)
+
+    def _relatives(self) -> list[Run]:
+        """Return the runs shown beside this one: the one it branched off, and the newest branches."""
+        found = [run for run in live_runs() if run.id == self.run.parent or run.parent == self.run.id]
+        for run in found:
+            if self._wake not in run.watchers:
+                run.watch(self._wake)
+        return found[-len(OTHERS) :]
+
+    def _label(self, relative: Run) -> str:
+        return _("parent") if relative.id == self.run.parent else relative.name.removeprefix(f"{self.run.name}, ")
+
+    def _is_live(self) -> bool:
+        return any(run.state is RunState.RUNNING for run in (self.run, *self._relatives()))
+
+    def _paint_family(self) -> None:
+        """Show the runs branched off here below this one."""
+        branches = self.transport.branches
+        if len(self.family.children) <= len(branches):
+            for run in branches:
+                announce(run)
+            self.family.children = [self.widget, *(panel_of(run).family for run in branches)]
 
     def _messages(self) -> str:
         problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""

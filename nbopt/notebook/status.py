@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import traceback
+from collections.abc import Iterable
 
 from nbopt.engine.device import describe, memory_in_use
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
+from nbopt.notebook.cells import SOURCE as CELL
 from nbopt.record.journal import Entry, Journal
 from nbopt.viz.marks import brief, number
 from nbopt.words import _
@@ -43,33 +45,34 @@ _SOURCES = {
     "run": _("run"),
     "guard": _("guard"),
     "status bar": _("status bar"),
+    "cell": _("its cell, run again"),
 }
 _JOURNAL_LINES = 50
 
 
-def status_line(run: Run) -> str:
-    """Return the line beside the buttons, as HTML."""
-    facts = [
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return where the run is, as names and values."""
+    found = [
         (_("epoch"), f"{run.epoch} / {run.hyperparams['epochs']}"),
         (_("step"), f"{run.step_count:,}"),
     ]
     if run.state is RunState.RUNNING:
-        if run.steps_per_second:
-            facts.append(
-                (
-                    _("steps/s"),
-                    f"{run.steps_per_second:,.0f}" if run.steps_per_second >= 10 else f"{run.steps_per_second:.2g}",
-                )
-            )
+        if speed := run.steps_per_second:
+            found.append((_("steps/s"), f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"))
         if run.seconds_left is not None:
-            facts.append((_("left"), duration(run.seconds_left)))
+            found.append((_("left"), duration(run.seconds_left)))
     stopping = run.stopping
     if stopping is not None and stopping.best_step is not None:
-        facts.append((_("best val loss"), f"{brief(stopping.best)} @ {stopping.best_step:,}"))
+        found.append((_("best val loss"), f"{brief(stopping.best)} @ {stopping.best_step:,}"))
         if stopping.early_stopping:
-            facts.append((_("patience left"), f"{stopping.left} / {stopping.patience}"))
+            found.append((_("patience left"), f"{stopping.left} / {stopping.patience}"))
+    return found
+
+
+def status_line(run: Run) -> str:
+    """Return the line beside the buttons, as HTML."""
     cells = "".join(
-        f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts
+        f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts(run)
     )
     state = run.state.value
     pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(STATES[run.state])}</span>'
@@ -80,6 +83,9 @@ def status_line(run: Run) -> str:
 
 def end_line(run: Run) -> str:
     """Return what the run came to, as HTML; "" while there is nothing to say."""
+    if run.state is RunState.PAUSED and len(run.journal) and run.journal[-1].source == CELL:
+        text = _("Paused: the cell that made this run was run again, and made another one. This one is kept.")
+        return f'<div class="nbopt-note">{html.escape(text)}</div>'
     if run.state is RunState.FAILED or not run.end_reason:
         return ""
     restored = run.journal[-1].name == "finished" and len(run.journal) > 1 and run.journal[-2].name == "restore_best"
@@ -88,6 +94,16 @@ def end_line(run: Run) -> str:
     )
     text = run.end_reason[:1].upper() + run.end_reason[1:] + "." + tail
     return f'<div class="nbopt-note">{html.escape(text)}</div>'
+
+
+def earlier_line(runs: Iterable[Run]) -> str:
+    """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
+    lines = [
+        html.escape(_("Earlier run of this cell: {name}, at step {step:,}.", name=run.name, step=run.step_count))
+        + f" <code>%nbopt show {run.id}</code>"
+        for run in runs
+    ]
+    return "".join(f"<div>{line}</div>" for line in lines)
 
 
 def error_box(run: Run) -> str:

@@ -47,11 +47,17 @@ class Marks:
         In order; changes at one step share a mark.
     applied : dict of str to int
         The step of each hyperparameter's newest change.
+    rewinds : int
+        How often the run went back so far.
+    back_to : int
+        The step it went back to the last time.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.marks: list[Mark] = []
         self.applied: dict[str, int] = {}
+        self.rewinds = 0
+        self.back_to = 0
         self._journal = journal
         self._read = 0
         self._changes: list[Entry] = []
@@ -64,6 +70,8 @@ class Marks:
             if entry.kind == "change":
                 self._add(entry)
             elif entry.name == "rewind":
+                self.rewinds += 1
+                self.back_to = entry.new
                 kept = [change for change in self._changes if change.step < entry.new]
                 self._changes, self.marks, self.applied = [], [], {}
                 for change in kept:

@@ -95,24 +95,24 @@ class Notebook:
             lambda message: message.type == "error" and self._note(f"{message.text} {message.location}"),
         )
         page.on("pageerror", lambda error: self._note(str(error)))
-        self._path = lab.root / f"{name}.ipynb"
+        self.path = lab.root / f"{name}.ipynb"
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         notebook.metadata["kernelspec"] = {
             "name": "python3",
             "display_name": "Python 3",
             "language": "python",
         }
-        nbformat.write(notebook, self._path)
-        self._url = f"{lab.url}/doc/tree/{name}.ipynb?token={TOKEN}&reset"
+        nbformat.write(notebook, self.path)
+        self._url = f"{lab.url}/doc/tree/{name}.ipynb?token={TOKEN}"
         self.open()
 
     def _note(self, text: str) -> None:
         if not any(word in text for word in FOREIGN):
             self.problems.append(text)
 
-    def open(self) -> None:
-        """Load the page and wait for an idle kernel."""
-        self.page.goto(self._url)
+    def open(self, fresh: bool = True) -> None:
+        """Load the page and wait for an idle kernel; unless ``fresh``, with the layout it was left in."""
+        self.page.goto(self._url + ("&reset" if fresh else ""))
         self.page.wait_for_function(
             """() => {
                 const app = window.jupyterapp;

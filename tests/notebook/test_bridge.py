@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from nbopt.engine.state import RunState
 from nbopt.notebook import bridge as bridge_module
 from nbopt.notebook.bridge import Bridge
 from tests.notebook.frontend import eventually
@@ -31,7 +32,9 @@ def paint_log(page, make_run):
     def start(**settings):
         run, log = make_run(**settings), Log()
         log.complaints = []
-        bridges.append(Bridge(run, log.paint, log.complaints.append, lambda zoom: None))
+        bridges.append(
+            Bridge(run, log.paint, log.complaints.append, lambda: run.state is RunState.RUNNING, lambda content: None)
+        )
         bridges[-1].start()
         return run, bridges[-1], log
 

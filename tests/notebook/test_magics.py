@@ -95,12 +95,20 @@ def test_the_list_of_runs_tells_their_states(kernel):
     kernel.run("two = nbopt.Run(nn.Linear(1, 2), (X, y), name='two', epochs=9)")
     kernel.run("two.step()")
     lines = {line.split()[0]: line.split()[1:] for line in kernel.run("%nbopt")["text"].splitlines() if line}
-    assert lines["one"] == ["Finished", "3/3", "3"]
-    assert lines["two"] == ["Paused", "1/9", "1"]
+    assert lines["one"] == ["Finished", "3/3", "3", kernel.ask("one.id")]
+    assert lines["two"] == ["Paused", "1/9", "1", kernel.ask("two.id")]
+
+
+def test_a_run_of_the_list_is_given_back_by_its_id_or_name(kernel):
+    kernel.run("name = two.id\nfound = %nbopt show two")
+    assert kernel.ask("found is two")
+    assert "text/html" in kernel.run("%nbopt show {name}")["shown"][0]
+    assert "unknown run of this kernel 'tow'" in kernel.run("%nbopt show tow")["text"]
 
 
 def test_a_run_is_shown_as_a_panel_where_a_notebook_listens(kernel):
-    (data,) = kernel.run("two")["shown"]
+    still, data = kernel.run("two")["shown"]
+    assert "nbopt-still" in still["text/html"] and still["text/plain"].startswith("<Run 'two'")
     assert "application/vnd.jupyter.widget-view+json" in data and data["text/plain"].startswith("<Run 'two'")
 
 

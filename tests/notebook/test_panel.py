@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from nbopt.notebook import status
 from nbopt.notebook.charts import View
-from nbopt.notebook.panel import mimebundle, panel_of
+from nbopt.notebook.panel import panel_of
+from nbopt.notebook.viewer import mimebundle
 from tests.notebook.frontend import eventually, every_widget
 
 
@@ -46,24 +47,24 @@ def painted(panel):
 def test_the_classes_people_style_and_script_by_are_there(trained):
     _run, panel = trained
     classes = {name for widget in every_widget(panel.widget) for name in getattr(widget, "_dom_classes", ())}
-    wanted = {f"nbopt-{name}" for name in ("panel", "start", "pause", "step", "stop")}
+    wanted = {f"nbopt-{name}" for name in ("panel", "start", "pause", "step", "stop", "rewind", "branch")}
     assert wanted | {f"nbopt-hp-{name}" for name in panel.controls} <= classes
 
 
 def test_the_buttons_do_what_they_say(page, make_run, show):
     run = make_run()
     panel = show(run)
-    page.click(panel._buttons["step"])
+    page.click(panel.transport.buttons["step"])
     eventually(lambda: run.step_count == 1 and run.state.name == "PAUSED")
-    page.click(panel._buttons["start"])
+    page.click(panel.transport.buttons["start"])
     eventually(lambda: run.step_count > 20)
-    page.click(panel._buttons["pause"])
+    page.click(panel.transport.buttons["pause"])
     eventually(lambda: run.state.name == "PAUSED")
-    page.click(panel._buttons["stop"])
+    page.click(panel.transport.buttons["stop"])
     eventually(lambda: run.state.name == "STOPPED")
     eventually(lambda: "Stopped" in panel._status.value)
-    disabled = {"start": False, "pause": True, "step": False, "stop": True}
-    eventually(lambda: {name: button.disabled for name, button in panel._buttons.items()} == disabled)
+    disabled = {"start": False, "pause": True, "step": False, "stop": True, "rewind": False, "branch": False}
+    eventually(lambda: {name: button.disabled for name, button in panel.transport.buttons.items()} == disabled)
     assert {entry.source for entry in run.journal} == {"panel"}
 
 
@@ -71,7 +72,7 @@ def test_what_a_button_cannot_do_is_told_and_the_next_deed_clears_it(page, make_
     run = make_run(epochs=1)
     panel = show(run)
     run.fit()
-    page.click(panel._buttons["start"])
+    page.click(panel.transport.buttons["start"])
     eventually(lambda: "Set epochs higher" in panel._error.value)
     page.do(panel.controls["epochs"].inputs[1], value="2")
     eventually(lambda: "Set epochs higher" not in panel._error.value)
@@ -82,7 +83,7 @@ def test_the_bundle_of_a_run_is_its_one_panel_with_a_text_for_those_who_cannot_s
     bundle = mimebundle(run)
     assert bundle["text/plain"] == repr(run)
     view = bundle["application/vnd.jupyter.widget-view+json"]
-    assert view["model_id"] == panel_of(run).widget.model_id
+    assert view["model_id"] == panel_of(run).family.model_id
     assert mimebundle(run)["application/vnd.jupyter.widget-view+json"] == view
     panel_of(run).bridge.close()
 
@@ -100,6 +101,7 @@ zooms = st.fixed_dictionaries({}, optional={"chart": st.one_of(st.integers(-2, 3
 messages = st.one_of(
     st.fixed_dictionaries({"zoom": st.one_of(zooms, ends)}),
     st.fixed_dictionaries({"frame": ends}),
+    st.fixed_dictionaries({"pick": ends}),
     st.recursive(ends, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=5),
 )
 
@@ -203,7 +205,7 @@ def test_after_a_rewind_charts_marks_and_badges_are_those_of_the_way_that_led_he
     run.step(10)
     run.rewind(15)
     eventually(lambda: [tick.x for tick in panel.charts[0].ticks] == [10])
-    eventually(lambda: "step 10" in panel.controls["lr"]._badge.value and span_of(panel)[1] <= 15)
+    eventually(lambda: "step 10" in panel.controls["lr"]._badge.value and panel.charts[0].curves.x[-4:].max() <= 15)
     assert panel.controls["lr"].inputs[0].value == 0.01
     assert painted(panel) == ""
 

@@ -59,7 +59,7 @@ run = nbopt.Run(model, (x, y), 0.25, name="RUN", metrics=["accuracy"], epochs=2,
 panel = Panel(run)
 panel.bridge.close()
 panel._unfold.value = True
-panel._buttons["start"].description  # as made
+panel.transport.buttons["start"].description  # as made
 look(panel)
 for value in (0.01, 0.1):
     run.set(lr=value)

@@ -1,0 +1,9 @@
+"""Colours that colour-blind people tell apart, on white and on black: from Okabe and Ito's palette (2008)."""
+
+from __future__ import annotations
+
+TRAIN, VAL = "#2b8cd6", "#e0701b"  # blue, vermilion
+OTHERS = ("#009e73", "#cc79a7", "#b08a00")  # green, purple, dark yellow: runs beside this one
+PAST = "#8c8c8c"  # what a rewind gave up
+MARK = "#999999"
+PIN = "#d55e00"

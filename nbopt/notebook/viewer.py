@@ -1,0 +1,34 @@
+"""How runs show themselves in a notebook. Light: widgets are imported when the first run is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbopt.notebook.cells import Cells
+
+if TYPE_CHECKING:
+    from nbopt.engine.run import Run
+
+cells = Cells()
+
+
+def mimebundle(run: Run) -> dict[str, Any]:
+    """Return the live panel, as a cell's result, and put its still picture before it: see `nbopt.notebook.still`."""
+    from nbopt.notebook.panel import announce, panel_of
+
+    announce(run)
+    panel = panel_of(run)
+    panel.still.display()
+    return {**panel.family._repr_mimebundle_(), "text/plain": repr(run)}
+
+
+def show(run: Run) -> None:
+    """Put the panel under the running cell."""
+    from IPython.display import display
+
+    display(run)  # type: ignore[no-untyped-call]
+
+
+def made(run: Run) -> None:
+    """Take note of which cell made the run."""
+    cells.made(run)

@@ -1,0 +1,175 @@
+"""Going back, branching off, and coming back: what is not lost, in a real JupyterLab."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import wait_until
+from tests.browser.test_panel import DIGITS, wait_for_text
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+WEIGHTS = "globals().update(there=[run.model[0].weight.detach().clone()])"
+
+
+def click_on_chart(book, share: float, panel: int = 0) -> None:
+    """Click on the loss chart, at a share of its width."""
+    area = book.page.locator(".nbopt-panel").nth(panel).locator(".plotarea_background").first.bounding_box()
+    book.page.mouse.click(area["x"] + share * area["width"], area["y"] + area["height"] / 2)
+
+
+def save(book) -> dict:
+    """Save the notebook and return what is in the file."""
+    book.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    return json.loads(book.path.read_text())
+
+
+def test_a_click_on_the_curve_takes_the_run_back_and_a_branch_goes_on_beside_it(notebook):
+    book = notebook(DIGITS, "run = make(seed=3)\nrun")
+    book.run_all()
+    page = book.page
+    page.locator(".nbopt-figure .plotarea_background").first.wait_for()
+    book.ask("run.step(200)")
+    book.ask("run.set(lr=0.01)")
+    book.ask("run.step(200)")
+    book.wait_for("run.step_count == 400 and run.state.name == 'PAUSED'")
+    wait_for_text(book, ".nbopt-status, .nbopt-facts", "400")
+
+    click_on_chart(book, 0.25)
+    target = page.locator(".nbopt-target input").first
+    expect(target).not_to_have_value("")
+    picked = int(target.input_value())
+    assert 60 < picked < 140
+    page.locator(".nbopt-rewind").click()
+    book.wait_for(f"run.step_count == {picked} and run.state.name == 'PAUSED'")
+    assert book.ask("list(run.journal[-1][1:5])") == ["rewind", 400, picked, "panel"]
+    assert book.ask("run.hyperparams['lr']") == 1e-3
+    expect(target).to_have_value("")
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "before going back")
+
+    # From there it goes as it would have gone, and so does its branch, at another rate.
+    target.fill("50")
+    target.press("Enter")
+    page.locator(".nbopt-branch").click()
+    expect(page.locator(".nbopt-panel")).to_have_count(2)
+    book.wait_for("run.branches[0].step_count == 50 and run.branches[0].state.name == 'PAUSED'")
+    branch = page.locator(".nbopt-panel").nth(1)
+    branch.locator(".nbopt-figure .plotarea_background").first.wait_for()
+    branch.locator(".nbopt-hp-lr .noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    book.wait_for("run.branches[0].hyperparams['lr'] == 0.0012")
+    branch.locator(".nbopt-start").click()
+    book.wait_for("run.branches[0].step_count > 300")
+    branch.locator(".nbopt-pause").click()
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "branch at 50")  # drawn beside the first run
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "parent")
+    assert book.ask("[run.step_count, run.hyperparams['lr']]") == [picked, 1e-3]
+    assert book.problems == []
+
+
+def test_a_point_that_is_none_is_refused_in_words(notebook):
+    book = notebook(DIGITS, "run = make()\nrun")
+    book.run_all()
+    book.ask("run.step(5)")
+    page = book.page
+    target = page.locator(".nbopt-target input")
+    expect(page.locator(".nbopt-rewind")).to_be_enabled()
+    target.fill("soon")
+    target.press("Enter")
+    page.locator(".nbopt-rewind").click()
+    wait_for_text(book, ".nbopt-error", "soon")
+    assert book.ask("[run.step_count, run.state.name]") == [5, "PAUSED"]
+
+
+def test_a_page_loaded_again_shows_a_live_panel(notebook):
+    book = notebook(DIGITS, "run = make()\nrun", "run.start()")
+    book.run_all()
+    book.wait_for("run.step_count > 20")
+    save(book)
+    book.open(fresh=False)
+    page = book.page
+    page.locator(".nbopt-figure .plotarea_background").first.wait_for()
+    expect(page.locator(".nbopt-still")).to_be_hidden()
+    page.locator(".nbopt-hp-lr .noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    book.wait_for("run.hyperparams['lr'] == 0.0012")
+    wait_for_text(book, ".nbopt-hp-lr .nbopt-applied", "applied")
+    page.locator(".nbopt-pause").click()
+    wait_for_text(book, ".nbopt-state", "Paused")
+    # Lost output comes back by naming the run.
+    book.command("notebook:clear-all-cell-outputs")
+    expect(page.locator(".nbopt-panel")).to_have_count(0)
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2")
+    page.evaluate(
+        "() => { window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.setSource('run.show()') }"
+    )
+    book.command("notebook:run-cell")
+    wait_for_text(book, ".nbopt-panel .nbopt-state", "Paused")
+    assert book.problems == []
+
+
+def test_a_cell_run_again_pauses_its_earlier_run_and_keeps_it(notebook):
+    book = notebook(DIGITS, "run = make()\nrun.start()\nrun", "first = run\nfirst")
+    book.run_all()
+    book.wait_for("run.step_count > 20")
+    page = book.page
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1")
+    book.command("notebook:run-cell")
+    book.wait_for("run is not first and run.step_count > 20 and first.state.name == 'PAUSED'")
+    wait_for_text(book, ".nbopt-panel .nbopt-note", "run again")  # in the earlier one's own panel
+    wait_for_text(book, ".nbopt-footer", f"%nbopt show {book.ask('first.id')}")  # and in that of the new one
+    book.ask("first.resume()")
+    book.wait_for("first.state.name == 'RUNNING'")
+    book.ask("[run.stop(), first.stop()]")
+    assert book.problems == []
+
+
+def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
+    book = notebook(DIGITS, "run = make()\nrun")
+    book.run_all()
+    page = book.page
+    page.locator(".nbopt-start").click()
+    book.wait_for("run.step_count > 100")
+    book.ask("run.set(lr=0.003)")
+    book.wait_for("len(run.journal.changes()) == 1 and run.step_count > 200")
+    page.locator(".nbopt-pause").click()
+    book.wait_for("run.state.name == 'PAUSED'")
+    last, name = book.ask("[run.step_count, run.id]")
+
+    def still():
+        outputs = save(book)["cells"][1]["outputs"]
+        return next(("".join(o["data"]["text/html"]) for o in outputs if "text/html" in o["data"]), "")
+
+    html = wait_until(lambda: f"{last:,}" in (text := still()) and text, 30, "no still picture of the pause")
+    assert len(html.encode()) <= 60 * 1024
+
+    book.problems.clear()
+    page.evaluate("() => window.context.shutdown()")
+    book.open(fresh=False)
+    expect(page.locator(".nbopt-still")).to_be_visible()
+    wait_for_text(book, ".nbopt-still", "lr 0.001 → 0.003")
+    wait_for_text(book, ".nbopt-still code", f'nbopt.open("{name}"')
+    assert page.locator(".nbopt-still svg path[stroke='#e0701b']").count() == 2  # validation, in each chart
+    expect(page.get_by_text("model not found")).to_be_hidden()
+
+    # And as a page of its own, read without a network.
+    subprocess.run(
+        [sys.executable, "-m", "nbconvert", "--to", "html", str(book.path), "--output-dir", str(tmp_path)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    offline = page.context.browser.new_context(offline=True).new_page()
+    offline.goto((tmp_path / f"{book.path.stem}.html").as_uri(), wait_until="domcontentloaded")
+    expect(offline.locator(".nbopt-still")).to_be_visible()
+    expect(offline.locator(".nbopt-still svg").first).to_be_visible()
+    offline.close()
+
+    # The line of code it gives does open the run.
+    code = page.locator(".nbopt-still code").inner_text()
+    cell = f"{DIGITS}\nmodel = make(store=None).model\nX = X / 16\n{code}"
+    assert book.ask(f"get_ipython().run_cell({cell!r}).success")
+    assert book.ask("[run.id, run.step_count, run.state.name]") == [name, last, "PAUSED"]

@@ -1,0 +1,46 @@
+"""A cell run again pauses the runs it made before; nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbopt.engine.run import Run
+from nbopt.notebook import cells as module
+from nbopt.notebook.cells import Cells
+from nbopt.notebook.status import earlier_line, end_line
+
+
+@pytest.fixture
+def cells(monkeypatch):
+    """Runs are made in the cell and execution named by `place`."""
+    found = Cells()
+    found.place = None
+    monkeypatch.setattr(module, "_here", lambda: found.place)
+    monkeypatch.setattr(Run, "viewer", found)
+    return found
+
+
+def test_a_cell_run_again_pauses_its_runs_and_tells_where_they_are(cells, make_run):
+    cells.place = ("cell", "1")
+    one, other = make_run(), make_run()
+    one.start()
+    other.start()
+    assert one.state.name == other.state.name == "RUNNING"  # two runs of one execution are friends
+    cells.place = ("cell", "2")
+    again = make_run()
+    assert one.state.name == other.state.name == "PAUSED"
+    assert one.journal[-1][1] == "pause" and "was run again" in end_line(one)
+    assert cells.earlier(again) == [one, other] and cells.earlier(one) == []
+    assert f"%nbopt show {one.id}" in earlier_line(cells.earlier(again))
+    one.resume()
+    assert end_line(one) == "" and one.state.name == "RUNNING"
+
+
+@pytest.mark.parametrize("place", [("another cell", "2"), None])
+def test_another_cell_or_none_pauses_nothing(cells, make_run, place):
+    cells.place = ("cell", "1")
+    run = make_run()
+    run.start()
+    cells.place = place
+    make_run()
+    assert run.state.name == "RUNNING" and earlier_line([]) == ""

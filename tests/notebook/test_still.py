@@ -1,0 +1,69 @@
+"""The still picture that a saved notebook shows."""
+
+from __future__ import annotations
+
+import html
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nbopt.notebook.still import MOST_BYTES, still
+
+TITLES = {"loss": "Loss", "accuracy": "Accuracy"}
+
+
+def drawn(run, titles=TITLES):
+    return ET.fromstring(still(run, titles))  # well-formed, whatever is in it
+
+
+def lines(root, colour):
+    return [path for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("stroke") == colour]
+
+
+def test_it_tells_curves_marks_state_and_the_way_back(make_run, tmp_path):
+    run = make_run(store=tmp_path)
+    run.step(10)
+    run.set(lr=0.5, batch_size=7)
+    run.step(10)
+    root = drawn(run)
+    text = "".join(root.itertext())
+    for part in ("Paused", "step 20", "lr 0.001 → 0.5, batch_size 64 → 7 @ 10", f'nbopt.open("{run.id}", model'):
+        assert part in text
+    assert f"store='{tmp_path}'" in text and "val=" not in text  # it was a share of train
+    assert len(lines(root, "#2b8cd6")) == len(lines(root, "#e0701b")) == 2
+    assert all("lr 0.001" in path[0].text for path in lines(root, "#999999"))
+
+
+def test_before_the_start_it_tells_what_the_run_is(make_run):
+    text = "".join(drawn(make_run(store=None)).itertext())
+    assert "Ready" in text and "lr 0.001" in text and "not stored" in text
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_it_is_never_too_long_nor_broken(make_run, data):
+    count = data.draw(st.integers(1, 12))
+    names = data.draw(st.lists(st.text("ab<&\"'é", min_size=1, max_size=300), min_size=count, max_size=count))
+    names = [f"{k}{name}" for k, name in enumerate(names)]
+    run = make_run(name=data.draw(st.text("x<&>\"'", min_size=1, max_size=500)), store=None)
+    value = st.floats(allow_nan=True, allow_infinity=True)
+    for name in ["loss", *names]:
+        for row in (name, f"val_{name}"):
+            steps = data.draw(st.sampled_from([0, 1, 2, 500, 5000]))
+            some = data.draw(st.lists(value, min_size=1, max_size=7))
+            if steps:
+                run.history.extend(row, range(steps), [some[k % len(some)] for k in range(steps)])
+    for step in range(data.draw(st.sampled_from([0, 3, 300]))):
+        run.journal.change(step, "lr", 1e-3, step * 1.23456789e-9, "<code>")
+    drawn(run, {name: f"<{name}>" for name in ["loss", *names]})
+    assert len(still(run, {name: name for name in ["loss", *names]}).encode()) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_no_text_of_the_users_becomes_html(make_run, name):
+    run = make_run(name=name, store=None)
+    run.step(3)
+    text = still(run, TITLES)
+    assert name not in text and html.escape(name) in text
