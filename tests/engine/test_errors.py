@@ -266,26 +266,6 @@ def test_a_metric_that_raises_leaves_no_half_validation(make_run, blobs):
     assert all(len(run.history[name][1]) == 1 for name in run.history)
 
 
-def test_a_dataset_that_raised_is_asked_again(make_run, mlp, blobs, weights):
-    class Flaky(Dataset):
-        failed = False
-
-        def __len__(self):
-            return 60
-
-        def __getitem__(self, index):
-            if index == 13 and not self.failed:
-                self.failed = True
-                raise OSError("disk gone")
-            return blobs[0][index], blobs[1][index]
-
-    run = make_run(train=Flaky(), batch_size=20, epochs=2)
-    with pytest.raises(OSError, match="disk gone"):
-        run.fit()
-    run.fit()
-    assert torch.equal(weights(run), weights(make_run(batch_size=20, epochs=2).fit()))
-
-
 def test_a_stream_that_raised_goes_on_where_it_was(make_run, blobs):
     class Flaky(IterableDataset):
         failed = False

@@ -1,4 +1,4 @@
-"""A run's past: snapshots, rewind, branch, replay, and the guards that go back by themselves."""
+"""A run's past: snapshots, rewind, branch, replay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from nbopt import Run, RunState
 from nbopt.hyperparams import Choice, Flag, Float, Int
@@ -167,73 +166,3 @@ def test_the_shelf_keeps_first_best_and_newest_and_thins_out_the_far_past(make_r
     assert run.snapshots.best in list(run.snapshots)
     gaps = [later - earlier for earlier, later in pairwise(steps)]
     assert min(gaps[-3:]) < max(gaps[:3])
-
-
-def test_a_learning_rate_that_explodes_is_undone_and_cut(make_run):
-    run = make_run(val=0.2, batch_size=10, epochs=30, lr=0.01)
-    run.step(20)
-    run.set(lr=1e6)
-    run.resume()
-    run.wait(SECONDS)
-    assert run.state is RunState.FINISHED
-    names = [(entry.step, entry.name) for entry in run.journal if entry.source == "guard"]
-    assert [name for _step, name in names] == ["diverged", "rewind", "lr"]
-    assert (20, "lr") in names
-    assert run.hyperparams["lr"] == 0.005
-    assert run.history.last("val_loss") < 0.3
-    assert max(run.history["loss"][1]) < 10
-
-
-def test_with_recover_off_nothing_goes_back(make_run):
-    run = make_run(batch_size=10, epochs=30, lr=0.01, recover=False)
-    run.step(20)
-    run.set(lr=1e6)
-    run.step(20)
-    assert [entry for entry in run.journal if entry.source == "guard"] == []
-
-
-def test_a_loss_that_stays_wrong_ends_the_run_in_words(make_run, blobs):
-    x, y = blobs
-    run = make_run(train=(x * float("nan"), y), epochs=3)
-    run.start(wait=False)
-    with pytest.raises(FloatingPointError, match="recover=False"):
-        run.wait(SECONDS)
-    assert run.state is RunState.FAILED
-
-
-class Greedy(nn.Module):
-    """Raises torch's out-of-memory error for more samples at once than fit."""
-
-    def __init__(self, inner, fits):
-        super().__init__()
-        self.inner, self.fits = inner, fits
-
-    def forward(self, x):
-        if self.training and len(x) > self.fits:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        return self.inner(x)
-
-
-def test_out_of_memory_is_survived_with_the_same_curve(make_run, mlp):
-    run = make_run(Greedy(mlp(), 7), batch_size=4, epochs=20)
-    free = make_run(Greedy(mlp(), 10**6), batch_size=4, epochs=20)
-    for each in (run, free):
-        each.step(5)
-        each.set(batch_size=32)
-        each.resume()
-        each.wait(SECONDS)
-    assert run.hyperparams["micro_batch"] == 4
-    assert run.hyperparams["batch_size"] == 32
-    assert [e.name for e in run.journal if e.source == "guard"].count("out_of_memory") == 3  # 32 -> 16 -> 8 -> 4
-    assert run.history["loss"][1] == pytest.approx(free.history["loss"][1], abs=1e-4)
-    again = run.replay()
-    again.wait(SECONDS)
-    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
-
-
-def test_out_of_memory_for_a_single_sample_is_an_error(make_run, mlp):
-    run = make_run(Greedy(mlp(), 0), batch_size=4)
-    run.start(wait=False)
-    with pytest.raises(torch.OutOfMemoryError):
-        run.wait(SECONDS)
-    assert run.state is RunState.FAILED
