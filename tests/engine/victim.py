@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -119,11 +120,14 @@ def ends_as_unbroken(store: Path, run: str) -> bool:
     return torch.equal(weights(resumed), weights(unbroken)) and losses[0] == losses[1]
 
 
-def be_victim(store: str, seed: str, run_id: str = "") -> None:
+def be_victim(store: str, seed: str, run_id: str = "", out: int = 1, show: Callable[[Any], Any] | None = None) -> None:
+    """Train and steer a run for ever, telling ``out`` of each entry of its journal."""
     chance = random.Random(seed)
     run = nbopt.open(run_id, *material(), store=store) if run_id else new_run(store)
+    if show is not None:
+        show(run)
     run.start()
-    print(run.id, os.getpid(), flush=True)
+    os.write(out, f"{run.id} {os.getpid()}\n".encode())
     told = 0
     while True:
         time.sleep(chance.uniform(0, 0.03))
@@ -135,7 +139,7 @@ def be_victim(store: str, seed: str, run_id: str = "") -> None:
             run.set(**{name: chance.choice(OPTIONS[name])})
         for entry in run.journal[told:]:
             told += 1
-            os.write(1, f"{json.dumps(entry)}\n".encode())  # a whole line or nothing
+            os.write(out, f"{json.dumps(entry)}\n".encode())  # a whole line or nothing
 
 
 def main() -> None:
