@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
-from nbopt.names import InvalidHyperparam, unknown
+from nbopt.names import InvalidHyperparam, shorten, unknown
 from nbopt.words import _
 
 T = TypeVar("T")
@@ -60,7 +60,9 @@ class Hyperparam(Generic[T]):
         raise NotImplementedError
 
     def _refuse(self, value: object, rule: str) -> InvalidHyperparam:
-        return InvalidHyperparam(_("{name} must be {rule}; got {value!r}.", name=self.name, rule=rule, value=value))
+        return InvalidHyperparam(
+            _("{name} must be {rule}; got {value}.", name=self.name, rule=rule, value=shorten(value))
+        )
 
 
 @dataclass(eq=False)

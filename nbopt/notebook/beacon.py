@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import comm
 from comm.base_comm import BaseComm
 
+from nbopt.names import shorten
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.words import _
 
@@ -170,10 +171,10 @@ class Beacon:
             case {"do": "pause" | "resume" | "stop" as action, "run": str(run_id)}:
                 run = next((run for run in self._live_runs() if run.id == run_id), None)
                 if run is None:
-                    raise LookupError(_("No live run has the id {run_id}.", run_id=run_id))
+                    raise LookupError(_("No live run has the id {run_id}.", run_id=shorten(run_id)))
                 getattr(run, action)(wait=False, source=SOURCE)
             case _:
-                raise ValueError(_("The beacon does not understand {command:.80}.", command=repr(command)))
+                raise ValueError(_("The beacon does not understand {command}.", command=shorten(command)))
 
 
 def _describe(run: _LiveRun) -> dict[str, Any]:

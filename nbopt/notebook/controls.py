@@ -32,10 +32,10 @@ class _Heard:
     def listen(self, trait: str, lock: threading.RLock, heard: Callable[[], None]) -> None:
         """Call ``heard``, under ``lock``, whenever the browser sends ``trait``."""
         keep_frontend_route(self)
-        self._trait, self._lock, self._hear = trait, lock, heard
+        self._trait, self.lock, self._hear = trait, lock, heard
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        with self._lock:
+        with self.lock:
             try:
                 super().set_state(sync_data)  # type: ignore[misc]
             except TraitError:  # a choice that is no more, made before the browser knew

@@ -12,12 +12,14 @@ import numpy as np
 
 from nbopt.engine.run import Run, live_runs
 from nbopt.engine.state import RunState
+from nbopt.names import shorten
 from nbopt.notebook import status, viewer
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
 from nbopt.notebook.charts import Chart, Ghost, Span, View
 from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.controls import Control, make_control
+from nbopt.notebook.intake import guard
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.still import Still
 from nbopt.notebook.transport import SOURCE, Transport
@@ -85,6 +87,7 @@ class Panel:
         self.bridge = Bridge(run, self._paint, self._complain, self._is_live, self._hear)
         self.bridge.companion.labels = {name: control.spec.label for name, control in self.controls.items()}
         self.widget = self._layout()
+        guard(self.widget, self._refuse)
         self.family = widgets.VBox([self.widget])
         self.family.add_class("nbopt-family")
         self.bridge.start()
@@ -169,6 +172,11 @@ class Panel:
     def _wake(self) -> None:
         self.bridge.wake()
 
+    def _refuse(self, reason: str) -> None:
+        """Say why a message was not taken."""
+        self._problem = reason
+        self._wake()
+
     def _hear(self, content: Any) -> None:
         match content:
             case {"zoom": zoom}:
@@ -179,9 +187,12 @@ class Panel:
                 self.transport.target.value = str(round(min(max(step, 0), self.run.step_count)))
             case {"pick": None}:
                 self.transport.target.value = ""
+            case _:
+                self._refuse(_("The panel does not understand {message}.", message=shorten(content)))
 
     def _zoom(self, request: Any) -> None:
         """Take a zoom from the browser, or None to follow the tail again."""
+        self._problem = ""
         match request:
             case {"chart": int(index), "x": x, "y": y} if 0 <= index < len(self.charts) and (span := _span(x)):
                 self._view = self._view._replace(span=span)
@@ -190,6 +201,8 @@ class Panel:
                 self._view = self._view._replace(span=None)
                 for chart in self.charts:
                     chart.zoom_y = None
+            case _:
+                self._problem = _("The panel cannot zoom to {request}.", request=shorten(request))
         self._wake()
 
     # -- what the run says, on the bridge's thread --

@@ -123,7 +123,7 @@ def check_messages(trained, log_y, axis, sent):
     panel._view = View(log_y=log_y, axis=axis)
     for message in sent:
         panel.bridge._hear(None, message, [])
-    assert painted(panel) == ""
+    assert "could not be drawn" not in painted(panel)
     for chart in panel.charts:
         for low, high in (span_of(panel), (chart._scale.min, chart._scale.max)):
             assert -math.inf < low < high < math.inf
