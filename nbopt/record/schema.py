@@ -11,6 +11,7 @@ from pathlib import Path
 from nbopt.words import _
 
 FILE = "nbopt.sqlite"
+LOG_BYTES = 2**20  # of the write-ahead log, beyond which it is emptied
 BUSY_SECONDS = 5.0  # how long to wait for another process that is writing
 
 # Number n leads from version n to n + 1, an empty file being version 0. Never change one that was released: add one.
@@ -88,6 +89,7 @@ def connect(folder: Path) -> sqlite3.Connection:
         _use_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives the process
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # its fsync is for the writer's thread
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         if _version(connection) != len(MIGRATIONS):
             migrate(connection)
     except BaseException:

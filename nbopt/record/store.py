@@ -28,7 +28,6 @@ from nbopt.record.snapshots import Snapshot
 
 CHUNK = 2048  # measurements in one row
 AUTO = "auto"
-_WAL_BYTES = 2**20
 
 Place = str | os.PathLike[str]
 Columns = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -179,8 +178,11 @@ class Store:
     def tidy(self) -> None:
         """Empty the write-ahead log, once it is large."""
         log = self.folder / f"{schema.FILE}-wal"
-        if log.exists() and log.stat().st_size > _WAL_BYTES:
+        if log.exists() and log.stat().st_size > schema.LOG_BYTES:
             schema.checkpoint(self.folder)
+            # What was written meanwhile, too: only a log that is done with to its end begins anew.
+            with self.lock:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _sweep(self, run: str, kept: set[str]) -> None:
         """Remove the snapshot files that no row names any more."""

@@ -6,7 +6,7 @@ import difflib
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -64,7 +64,7 @@ class StoredRun(NamedTuple):
 
     def _cells(self) -> list[str]:
         best = "" if self.best_val_loss is None else f"{self.best_val_loss:.4g}"
-        size = f"{self.bytes / 2**20:.1f} MB"
+        size = _megabytes(self.bytes)
         created = f"{self.created:%Y-%m-%d %H:%M}"
         return [self.id, self.name, self.state, created, str(self.epoch), str(self.step), best, size]
 
@@ -78,8 +78,10 @@ class StoredRuns(list[StoredRun]):
         head = [_("run"), _("name"), _("state"), _("created"), _("epoch"), _("step"), _("best val_loss"), _("size")]
         table = [head, *(run._cells() for run in self)]
         widths = [max(len(row[k]) for row in table) for k in range(len(head))]
-        lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
-        return "\n".join(line.rstrip() for line in lines)
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+        size = _megabytes(sum(run.bytes for run in self))
+        total = _("{size} in all; nbopt.clean deletes old runs", size=size)
+        return "\n".join([*(line.rstrip() for line in lines), total])
 
 
 class Record:
@@ -224,16 +226,19 @@ def clean(*, keep: int | None = None, older_than: timedelta | float | None = Non
             return StoredRuns()
         rows = reader.execute(_RUNS).fetchall()
     old = rows[: max(0, len(rows) - (keep or 0))]
-    gone = [row for row in old if not owner.is_alive(folder, row[9])]
-    lines = StoredRuns(line for row in gone if (line := _line(folder, row)).created <= before)
-    _delete(folder, [line.id for line in lines])
-    return lines
+    gone = {row[0]: row[9] for row in old if not owner.is_alive(folder, row[9])}
+    lines = [line for row in old if row[0] in gone and (line := _line(folder, row)).created <= before]
+    deleted = _delete(folder, {line.id: gone[line.id] for line in lines})
+    return StoredRuns(line for line in lines if line.id in deleted)
 
 
-def _delete(folder: Path, ids: Sequence[str]) -> None:
+def _delete(folder: Path, owners: Mapping[str, str | None]) -> list[str]:
+    """Delete runs, unless somebody else than these owners has opened them meanwhile; return which."""
     with closing(schema.connect(folder)) as connection:
         present = {path.name for path in (folder / "snapshots").glob("*")}  # first: a new run's row is there before
         with schema.transaction(connection):
+            same = "SELECT 1 FROM runs WHERE id = ? AND owner IS ?"
+            ids = [run for run, token in owners.items() if connection.execute(same, (run, token)).fetchone()]
             for table, column in (("history", "run"), ("journal", "run"), ("snapshots", "run"), ("runs", "id")):
                 connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in ids])
             known = {row[0] for row in connection.execute("SELECT id FROM runs")}
@@ -243,6 +248,7 @@ def _delete(folder: Path, ids: Sequence[str]) -> None:
             connection.execute("VACUUM")
         except sqlite3.OperationalError:
             pass  # another process is writing: the space is used again later
+    return ids
 
 
 @contextmanager
@@ -254,6 +260,10 @@ def _reading(place: Place) -> Iterator[tuple[Path, sqlite3.Connection | None]]:
         return
     with closing(schema.connect_to_read(folder)) as connection:
         yield folder, connection
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:.1f} MB"
 
 
 def _line(folder: Path, row: Sequence[Any]) -> StoredRun:

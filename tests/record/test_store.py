@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -250,6 +251,7 @@ def test_the_list_tells_what_is_there(make_run):
     assert lines[0].bytes > 1000
     assert "one" in repr(lines) and "best val_loss" in repr(lines).splitlines()[0]
     assert repr(lines[1]).startswith(second.id)
+    assert repr(lines).endswith("0.0 MB in all; nbopt.clean deletes old runs")
 
 
 @pytest.mark.parametrize("wrong", ["zzz", "", "12345678x"])
@@ -297,10 +299,62 @@ def test_clean_deletes_the_old_ones_and_all_that_is_theirs(make_run, tmp_path):
             assert {row[0] for row in other.execute(f"SELECT DISTINCT run FROM {table}")} == {ids[1]}
 
 
+def test_clean_leaves_a_run_that_is_opened_at_this_moment(make_run, monkeypatch):
+    run = make_run()
+    run.step()
+    store = store_in(run.store)
+    with closing(sqlite3.connect(run.store / schema.FILE)) as other:
+        other.execute("UPDATE runs SET owner = 'dead'")
+        other.commit()
+    connect = schema.connect
+    monkeypatch.setattr(schema, "connect", lambda folder: (store.claim(run.id, "dead"), connect(folder))[1])
+    assert nbopt.clean(keep=0, store=run.store) == []
+    assert len(read(run.id, run.store).journal) == len(run.journal)
+
+
 def test_clean_wants_to_know_how_much(tmp_path):
     with pytest.raises(ValueError, match="say which runs may go"):
         nbopt.clean(store=tmp_path)
     assert nbopt.clean(keep=0, store=tmp_path) == []
+
+
+# -- the room it takes
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_size_told_is_the_room_taken(make_run):
+    run = make_run(metrics=["mae"])
+    run.step(5000)
+    told = nbopt.runs(run.store)[0].bytes
+    schema.checkpoint(run.store)
+    database = (run.store / schema.FILE).stat().st_size + size_of(run.store / "snapshots")
+    assert 0.5 * database < told < database
+
+
+def test_the_write_ahead_log_stays_small_though_changes_never_cease(make_run, monkeypatch):
+    run = make_run()
+    run.step()
+    checkpoint, numbers = schema.checkpoint, iter(range(1, 10_000))
+
+    def change(count):
+        for _time in range(count):
+            run.set(lr=1e-6 * next(numbers))
+
+    def checkpoint_meanwhile(folder):
+        checkpoint(folder)
+        change(1)
+
+    monkeypatch.setattr(schema, "checkpoint", checkpoint_meanwhile)
+    log = run.store / f"{schema.FILE}-wal"
+    for _turn in range(4):
+        change(400)
+        assert log.stat().st_size > schema.LOG_BYTES
+        store_in(run.store).tidy()
+        change(1)
+        assert log.stat().st_size <= schema.LOG_BYTES
 
 
 # -- where it cannot be written
@@ -373,20 +427,22 @@ def test_optimizer_state_that_no_file_can_hold_is_told_once(make_run):
 # -- two processes
 
 
-def test_two_processes_write_to_one_store_at_once(tmp_path):
+def test_two_processes_write_to_one_store_at_once_and_a_third_one_cleans_it(tmp_path):
     code = (
         "import nbopt, torch; torch.set_num_threads(1); x = torch.ones(60, 1)\n"
         "run = nbopt.Run(torch.nn.Linear(1, 1), (x, x), loss='mse', epochs=10**9, batch_size=20); run.start()\n"
         "for k in range(300): run.set(lr=0.001 + k / 1e6); import time; time.sleep(0.003)\n"
-        "run.pause(); print(run.id, len(run.journal), len(run.history['loss'][1]))"
+        "run.pause(); print(run.id, len(run.journal), len(run.history['loss'][1])); input()"
     )
     environment = {**os.environ, "NBOPT_HOME": str(tmp_path / "store")}
     both = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True, env=environment)
         for _count in range(2)
     ]
+    while [line.state for line in nbopt.runs(tmp_path / "store")] != ["paused"] * 2:  # and a third one would delete
+        assert nbopt.clean(keep=0, store=tmp_path / "store") == []
     for process in both:
-        run, entries, losses = process.communicate(timeout=100)[0].split()
+        run, entries, losses = process.communicate("\n", timeout=100)[0].split()
         record = read(run, tmp_path / "store")
         assert (len(record.journal), len(record.history["loss"][1])) == (int(entries), int(losses))
         assert "store_failed" not in events_of(record.journal)
@@ -397,7 +453,7 @@ def test_a_lock_lasts_as_long_as_its_process(tmp_path):
     code = (
         f"from nbopt.record import owner; from pathlib import Path; print(owner.hold(Path({str(tmp_path)!r})))\ninput()"
     )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes = {"stdin": PIPE, "stdout": PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
         token = process.stdout.readline().strip()
         assert owner.is_alive(tmp_path, token)
