@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any, NamedTuple
 
@@ -130,6 +130,24 @@ class Driver:
                 self._goal, self._asked_by = goal, source
         if wait:  # or until someone lets it go on
             self.wait(lambda: self._thread is None or self._goal is RunState.RUNNING)
+
+    @contextmanager
+    def at_rest(self, source: str) -> Iterator[None]:
+        """Pause, and keep others from going on within.
+
+        Raises
+        ------
+        RuntimeError
+            In the run's own thread, as in a metric of the user's.
+        """
+        if self._thread is threading.current_thread():
+            raise RuntimeError(_("a run cannot go back in the middle of its own step."))
+        while True:
+            self.rest(RunState.PAUSED, source, wait=True)
+            with self.lock:
+                if self._thread is None:  # nobody resumed it meanwhile
+                    yield
+                    return
 
     def halt(self, timeout: float) -> None:
         """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""

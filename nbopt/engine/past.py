@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
     """See `Run.rewind`."""
-    run.pause()
     driver = run.driver
-    with driver.lock:
+    with driver.at_rest(source):
         target = run.snapshots.find(to, run.step_count)
         snapshot = run.snapshots.before(target)
         training = driver.training

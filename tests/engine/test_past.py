@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from itertools import pairwise
 
 import pytest
@@ -166,3 +167,33 @@ def test_the_shelf_keeps_first_best_and_newest_and_thins_out_the_far_past(make_r
     assert run.snapshots.best in list(run.snapshots)
     gaps = [later - earlier for earlier, later in pairwise(steps)]
     assert min(gaps[-3:]) < max(gaps[:3])
+
+
+def test_a_run_cannot_go_back_in_the_middle_of_its_own_step(make_run):
+    def metric(output, target):
+        run.rewind(0)
+
+    run = make_run(metrics=[metric])
+    with pytest.raises(RuntimeError, match="middle of its own step"):
+        run.fit()
+
+
+def test_going_back_withstands_those_who_let_it_go_on_meanwhile(make_run):
+    run = make_run(epochs=10**6)
+    run.step(20)
+    done = threading.Event()
+
+    def resume():
+        while not done.is_set():
+            run.resume(wait=False)
+
+    other = threading.Thread(target=resume)
+    other.start()
+    for to in (17, 11, 5, 3):
+        run.rewind(to)
+    done.set()
+    other.join()
+    run.pause()
+    again = run.replay()
+    again.wait(60)
+    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))

@@ -232,6 +232,7 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
     assert complaints == [] and caplog.records == []
 
     # The run is whole: its journal tells how its values came about, it goes on, and it can be done again.
+    eventually(lambda: not panel.transport._is_away)
     run.pause()
     values = dict(initial)
     for entry in run.journal.effective():

@@ -100,7 +100,10 @@ paused = nbopt.Run(nn.Linear(4, 2), (x, y), name="RUN", epochs=5, batch_size=8)
 for line in ("", "demo", "demo nope", "demo a b", "dmo"):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         magics.nbopt(line)
-    note(f"%nbopt {line}", out.getvalue())
+    text = out.getvalue()
+    for run in nbopt.engine.run.live_runs():
+        text = text.replace(run.id, "RUN")
+    note(f"%nbopt {line}", text)
 print(json.dumps(shown))
 """
 
