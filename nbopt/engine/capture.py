@@ -35,7 +35,7 @@ def capture(training: Training) -> Snapshot:
         "dropout_rates": training.dropout.rates,
         "stopping": [_finite(stopping.best), stopping.best_step, stopping.waited, _finite(stopping.bar)],
         "validation_due": training.validation_due,
-        "seconds": training.seconds,
+        "seconds": training.meter.seconds,
     }
     return Snapshot(training.step, tensors, facts)
 

@@ -191,7 +191,7 @@ class Driver:
         """Pull events until the run is to rest."""
         training = self.training
         assert training is not None
-        training.tick(running=True)
+        training.meter.tick(running=True)
         try:
             for event in events:
                 kind = type(event)
@@ -268,7 +268,7 @@ class Driver:
     def _leave(self) -> None:
         """Pull no more."""
         assert self.training is not None
-        self.training.tick(running=False)
+        self.training.meter.tick(running=False)
         self._thread = None
         self.announce()
 

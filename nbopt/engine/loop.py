@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from nbopt.engine.changes import Changes
 from nbopt.engine.state import Changed, Evaluating, Event, Finished, Recovered, Stepped, Validated
 from nbopt.engine.training import Training
+from nbopt.engine.validation import validate
 from nbopt.record.journal import Entry
 
 
@@ -34,7 +35,7 @@ def events(training: Training, changes: Changes, recover: Callable[[], list[Entr
         if training.trouble:
             yield Recovered(recover())
         elif training.validation_due:
-            for _part in training.validate():
+            for _part in validate(training):
                 yield Evaluating(training.step)
             yield Validated(training.step)
         elif changes.due():

@@ -24,7 +24,8 @@ from nbopt.engine.driver import Driver
 from nbopt.engine.identity import describe
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Event, RunState
-from nbopt.engine.training import Forward, Training
+from nbopt.engine.step.passes import Forward
+from nbopt.engine.training import Training
 from nbopt.hyperparams import Hyperparams, Int, Tunable
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout, has_various_dropout, own_dropout
@@ -265,7 +266,7 @@ class Run:
     @property
     def steps_per_second(self) -> float | None:
         """Recent speed; None before it is known."""
-        return self.driver.training.steps_per_second if self.driver.training else None
+        return self.driver.training.meter.steps_per_second if self.driver.training else None
 
     @property
     def seconds_left(self) -> float | None:

@@ -32,6 +32,11 @@ class Dropout(Tunable):
         self._layers = _layers(model)
 
     @property
+    def acts(self) -> bool:
+        """Whether any layer leaves units out now."""
+        return any(getattr(layer, attribute) for layer, attribute in self._layers)
+
+    @property
     def rates(self) -> list[float]:
         """Each layer's own probability."""
         return [float(getattr(layer, attribute)) for layer, attribute in self._layers]

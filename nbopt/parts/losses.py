@@ -23,9 +23,12 @@ class Loss(Tunable):
     ----------
     task : str
         Losses of one task can be swapped for each other mid-run.
+    draws : bool
+        Whether it may draw random numbers.
     """
 
     task: ClassVar[str] = "custom"
+    draws: ClassVar[bool] = False
 
     def prepare(self, output: Tensor, target: Any) -> Any:
         """Return ``target`` in the shape and dtype that the loss needs; called every step, so cheap."""
@@ -213,7 +216,7 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ValueError(_("the loss must return one number as a tensor; got {value}.", value=_describe(value)))
 
-    return type("CustomLoss", (Loss,), {"__call__": call, "check": check})
+    return type("CustomLoss", (Loss,), {"__call__": call, "check": check, "draws": True})
 
 
 def _need_tensors(name: str, output: Any, target: Any) -> None:

@@ -620,7 +620,7 @@ def test_progress_speed_and_time_left(make_run):
 def test_the_clock_leaves_pauses_out(make_run, monkeypatch):
     late = 0.0
     clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + late)
-    monkeypatch.setattr("nbopt.engine.training.time", clock)
+    monkeypatch.setattr("nbopt.engine.meter.time", clock)
     run = make_run(batch_size=20, epochs=FOREVER)
     run.step(3)
     before = run.history.last("_time")

@@ -1,0 +1,1 @@
+"""How a training step is done: one operation after the other, or compiled."""

@@ -1,0 +1,93 @@
+"""The eager step: one operation after the other, as anyone would write it, with nothing around it that costs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from nbopt.data.noise import Noise
+from nbopt.engine.step.passes import Pass
+from nbopt.parts.accumulation import Accumulation
+from nbopt.parts.dropout import Dropout
+
+_RECENT_BATCHES = 16  # training metrics are of the last batches
+_RECENT_NUMBERS = 100_000  # ... unless outputs are larger than this; snapshots hold them too
+_PART_SEEDS = 1_000_003  # keeps the noise of a batch's parts apart from that of the next steps
+
+
+class Recent(deque[tuple[Tensor, Any]]):
+    """Outputs and targets of the last batches."""
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=_RECENT_BATCHES)
+
+    def keep(self, output: Tensor, target: Any) -> None:
+        """Keep those of one more batch."""
+        if output.numel() > _RECENT_NUMBERS:
+            self.clear()
+        self.append((output.detach(), target))
+
+
+class Eager:
+    """Computes gradients.
+
+    Parameters
+    ----------
+    pass_ : Pass
+    params : sequence of Parameter
+        Those that get gradients.
+    noise : Noise
+    seed : int
+        The noise of step n follows from this and n.
+    dropout, accumulation : parts
+    recent : Recent or None
+        Where outputs are kept for metrics.
+    """
+
+    def __init__(
+        self,
+        pass_: Pass,
+        params: Sequence[nn.Parameter],
+        noise: Noise,
+        seed: int,
+        dropout: Dropout,
+        accumulation: Accumulation,
+        recent: Recent | None,
+    ) -> None:
+        self._pass = pass_
+        self._params = params
+        self._noise = noise
+        self._seed = seed
+        self._dropout = dropout
+        self._accumulation = accumulation
+        self._recent = recent
+
+    def gradients(self, batch: Any, step: int) -> Tensor:
+        """Compute the gradients of a batch's loss, and return that loss; in parts, if the batch is to be split."""
+        for parameter in self._params:
+            parameter.grad = None
+        self._pass.step = step
+        if not self._accumulation.micro_batch:
+            return self._part(batch, step)
+        total: Tensor | None = None
+        for index, (part, share) in enumerate(self._accumulation.parts(batch)):
+            loss = self._part(part, step + _PART_SEEDS * index, share)
+            total = loss if total is None else total + loss
+        assert total is not None
+        return total
+
+    def _part(self, batch: Any, noise: int, share: float = 1.0) -> Tensor:
+        if self._pass.is_silent and not self._dropout.acts:
+            output, target, loss = self._pass(batch)
+        else:
+            with self._noise.seeded(self._seed + noise):
+                output, target, loss = self._pass(batch)
+        if share != 1.0:
+            loss = loss * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._recent is not None:
+            self._recent.keep(output, target)
+        return loss.detach()

@@ -1,0 +1,97 @@
+"""One pass of a batch through model and loss, and what is said where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from nbopt.data.sources import AnySource
+from nbopt.data.tree import tensors
+from nbopt.engine.prepare import check_labels
+from nbopt.parts.losses import Loss
+from nbopt.words import _
+
+Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
+
+_NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+
+
+class Pass:
+    """The forward pass and the loss of a run.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    forward : callable or None
+        The user's own, see `nbopt.Run`.
+    sources : sequence of sources
+        Whose labels are checked with the first batch of a loss.
+    needs_tensors : bool
+        Whether outputs and targets have to be tensors, for metrics.
+    """
+
+    def __init__(
+        self, model: nn.Module, forward: Forward | None, sources: tuple[AnySource | None, ...], needs_tensors: bool
+    ) -> None:
+        self.model = model
+        self.forward = forward or call_on_pair
+        self.step = 0
+        self._sources = sources
+        self._needs_tensors = needs_tensors
+        self._plain = forward is None and all(map(_is_silent, model.modules()))
+        self._checked = False
+
+    def use(self, loss: Loss) -> None:
+        """Measure ``loss`` from now on."""
+        self.loss = loss
+        self._checked = False
+        self.is_silent = self._plain and not loss.draws
+
+    def __call__(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return outputs, targets and loss of ``batch``."""
+        try:
+            output, target = self.forward(self.model, batch)
+        except Exception as error:
+            shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors(batch))
+            note = _("nbopt: raised in step {step}, on a batch of shape {shapes}", step=self.step, shapes=shapes)
+            error.add_note(note)
+            raise
+        if not self._checked:
+            self._check(output, target)
+        loss = self.loss
+        try:
+            return output, target, loss(output, loss.prepare(output, target))
+        except Exception:
+            loss.check(output, target)  # says it in the user's words, where it can
+            raise
+
+    def _check(self, output: Any, target: Any) -> None:
+        """Look once, on the first batch of a loss, whether outputs and targets suit it."""
+        self.loss.check(output, target)
+        for source in self._sources:
+            check_labels(source, output, self.loss)
+        if self._needs_tensors and not (isinstance(output, Tensor) and isinstance(target, Tensor)):
+            raise ValueError(
+                _("metrics need outputs and targets that are tensors; leave metrics out or adapt forward.")
+            )
+        self._checked = True
+
+
+def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+    """Do the usual forward pass, of a batch (x, y)."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        parts = isinstance(batch, (tuple, list))
+        kind = _("{count} parts", count=len(batch)) if parts else type(batch).__name__
+        rule = _("give forward=callable(model, batch) -> (output, target)")
+        raise ValueError(_("a batch holds {kind}, not (x, y): {rule}.", kind=kind, rule=rule))
+    return model(batch[0]), batch[1]
+
+
+def _is_silent(module: nn.Module) -> bool:
+    """Whether a module is one of torch's that draw no random numbers, dropout apart; any other one might."""
+    own = type(module).__module__.startswith("torch.nn.modules.")
+    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module)
+    return own and not hooked and (isinstance(module, _DropoutNd) or not isinstance(module, _NOISY))
