@@ -87,6 +87,11 @@ class Cursor(Tunable):
             self._begun = False
         return done
 
+    def ends_within(self, batches: int) -> bool:
+        """Whether the epoch may be complete after this many batches of the present size."""
+        size = self.source.size
+        return size is None or size - self.position <= batches * self.batch_size
+
     def place(self) -> list[int]:
         """Return where the cursor is, for `seek`."""
         return [self.epoch, self.position, self._used]

@@ -17,7 +17,7 @@ from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
 from nbopt.data.sources import AnySource, sample_count
 from nbopt.engine.capture import capture
 from nbopt.engine.meter import Meter
-from nbopt.engine.step.eager import Eager, Recent
+from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
 from nbopt.engine.step.passes import Forward, Pass
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation
@@ -120,7 +120,7 @@ class Training:
             derive_seed(seed, NOISE),
             self.dropout,
             self.accumulation,
-            self.recent if metrics else None,
+            self.recent,
         )
         self.loss: Loss
         self.optimizer: Optimizer
@@ -165,8 +165,9 @@ class Training:
         if not self.model.training:
             self.model.train()
         step = self.step
+        keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
         try:
-            loss = self._eager.gradients(batch, step)
+            loss = self._eager.gradients(batch, step, keep)
         except Exception as error:
             smaller = self.accumulation.half_of(sample_count(batch))
             if not _out_of_memory(error) or smaller is None:
