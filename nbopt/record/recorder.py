@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nbopt.record import store as stores
 from nbopt.record import writer
-from nbopt.record.history import History, Track
+from nbopt.record.history import History
 from nbopt.record.journal import Entry, Journal
+from nbopt.record.mirror import Mirror, read
 from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.record.store import Made, Progress, SnapshotFile, Store
 from nbopt.words import _
@@ -78,8 +76,7 @@ class Recorder:
         self._store: Store | None = None
         self._id = ""
         self._failed = self._follows = False
-        self._seen: Mapping[str, Track] = {}  # the history last looked at
-        self._counts: dict[str, int] = {}  # how much of it is stored
+        self._mirror = Mirror(History())
         self._files: Files = {}
         self._snapshot_at = 0.0
 
@@ -103,7 +100,7 @@ class Recorder:
             The stored snapshots, by kind.
         """
         self._store, self._id = store, run
-        self._seen, self._counts = history.tracks, {name: len(t.values) for name, t in history.tracks.items()}
+        self._mirror = Mirror(history)
         self._files = files
 
     def follow(self) -> None:
@@ -235,17 +232,16 @@ class Recorder:
             raise FileNotFoundError(_("its database was removed"))
         entries = len(self.journal)  # first: what is read below is at least as new
         glance = self._look()
-        tracks = self._history.tracks
-        columns = {name: _read(track) for name, track in list(tracks.items())}
-        starts = self._find_news(tracks, columns)
+        history = self._mirror.compare(self._history)
         progress = self._progress._replace(entries=entries)
         if glance is not None:
             progress = Progress(glance.step, glance.epoch, glance.best, entries)
-        news = bool(starts) or progress != self._progress or files is not None
+        news = bool(history.starts) or progress != self._progress or files is not None
         if news:
-            store.update(self._id, progress, columns, starts, None if files is None else _rows(files))
-            self._counts = {name: len(values) for name, (_steps, values) in columns.items()}
-        self._progress, self._seen = progress, tracks
+            rows = None if files is None else _rows(files)
+            store.update(self._id, progress, history.columns, history.starts, rows)
+        self._mirror.note(history)
+        self._progress = progress
         return news
 
     def _write_snapshots(self, store: Store) -> bool:
@@ -260,18 +256,6 @@ class Recorder:
         self._write_rows(store, files)  # with the history up to there
         self._files = files
         return True
-
-    def _find_news(self, tracks: Mapping[str, Track], columns: stores.Columns) -> dict[str, int]:
-        """Return, for each column that is not stored as it is now, how much of it is."""
-        starts = {}
-        for name in {*columns, *self._counts}:
-            stored = self._counts.get(name, 0)
-            same = stored
-            if tracks is not self._seen and stored:
-                same = _common(self._seen[name], columns[name], stored) if name in columns else 0
-            if same < stored or name not in columns or len(columns[name][1]) > stored:
-                starts[name] = same
-        return starts
 
     def _save(self, store: Store, snapshots: Snapshots, entries: int) -> Files:
         """Write the files of the snapshots that are to be kept and are not stored; return all of them."""
@@ -298,25 +282,12 @@ class Recorder:
     def _measured(self) -> int:
         """Return up to which step the losses are known: a snapshot may be some moments ahead of them."""
         track = self._history.tracks.get("loss")
-        steps = None if track is None else _read(track)[0]
+        steps = None if track is None else read(track)[0]
         return int(steps[-1]) + 1 if steps is not None and len(steps) else 0
 
 
 def _rows(files: Files) -> dict[str, SnapshotFile]:
     return {kind: file for kind, (_snapshot, file) in files.items()}
-
-
-def _read(track: Track) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    length = len(track.values)
-    return track.steps.view(length), track.values.view(length)
-
-
-def _common(old: Track, new: tuple[NDArray[np.int64], NDArray[np.float64]], stored: int) -> int:
-    """Return how many of the ``stored`` measurements are still the same, bit for bit."""
-    steps, values = old.steps.view(stored), old.values.view(stored)
-    length = min(stored, len(new[1]))
-    differ = (steps[:length] != new[0][:length]) | (values[:length].view(np.int64) != new[1][:length].view(np.int64))
-    return int(differ.argmax()) if differ.any() else length
 
 
 def _text(error: Exception) -> str:
