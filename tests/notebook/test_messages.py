@@ -76,9 +76,20 @@ class Sender:
         self.others = [
             item
             for item in parts
-            if isinstance(item, (widgets.ToggleButton, widgets.FloatSlider, widgets.Dropdown)) and item not in inputs
+            if isinstance(item, (widgets.ToggleButton, widgets.FloatSlider, widgets.Dropdown, widgets.Text))
+            and item not in inputs
         ]
-        self.kinds = [self.move, self.look, self.press, self.zoom, self.answer, self.steer, self.nonsense, self.mangled]
+        self.kinds = [
+            self.move,
+            self.look,
+            self.press,
+            self.zoom,
+            self.pick,
+            self.answer,
+            self.steer,
+            self.nonsense,
+            self.mangled,
+        ]
 
     def draw(self):
         return self.chance.choice(self.kinds)()
@@ -123,6 +134,8 @@ class Sender:
         item, value = self.chance.choice(self.others), self.junk()
         if isinstance(item, widgets.Dropdown):
             return self.update(item, "index", value, type(value) is int and 0 <= value < len(item.options))
+        if isinstance(item, widgets.Text):
+            return self.update(item, "value", value, isinstance(value, str) and "\ud800" not in value)
         if isinstance(item, widgets.ToggleButton):
             return self.update(item, "value", value, isinstance(value, bool))
         sane = type(value) in (int, float) and abs(value) < math.inf and abs(value) < 10**300 * 10
@@ -143,6 +156,11 @@ class Sender:
         if isinstance(zoom, dict) and {"chart", "x", "y"} <= zoom.keys():
             sane |= isinstance(chart, int) and 0 <= chart < 2 and _span(x) is not None
         return self.custom({"zoom": zoom}, sane)
+
+    def pick(self):
+        x = self.chance.choice([self.junk(), self.chance.uniform(-5, 300)])
+        sane = x is None or (isinstance(x, (int, float)) and x == x)
+        return self.custom({"pick": x}, sane)
 
     def answer(self):
         frame = self.chance.choice([self.junk(0), self.panel.bridge.companion.frame, 0])
