@@ -58,6 +58,7 @@ class FakeComm(BaseComm):
     """A comm that keeps what would go to the front end."""
 
     opened: list["FakeComm"]
+    others: list[threading.Thread]  # publishers that were there before: a panel's beacon stays open
 
     def __init__(self, **kwargs):
         self.messages = []
@@ -93,7 +94,8 @@ def eventually(condition):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     """Fake comms, and a publisher that looks at once when it is woken, and only then."""
-    FakeComm.opened = []
+    FakeComm.opened, FakeComm.others = [], []
+    FakeComm.others = publishers()
     monkeypatch.setattr(comm, "create_comm", FakeComm)
     monkeypatch.setattr(beacon_module, "TICK", 0.0)
     monkeypatch.setattr(beacon_module, "LINGER", 0.0)
@@ -118,7 +120,8 @@ def light():
 
 
 def publishers():
-    return [thread for thread in threading.enumerate() if thread.name == "nbopt-beacon"]
+    running = [thread for thread in threading.enumerate() if thread.name == "nbopt-beacon"]
+    return [thread for thread in running if thread not in FakeComm.others]
 
 
 def test_the_first_report_tells_what_the_list_shows(light):
