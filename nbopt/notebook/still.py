@@ -1,6 +1,6 @@
 """A run's still picture: what a saved notebook shows where no kernel lives, and a page without scripts or network.
 
-It stands in the same output as the panel, as plain HTML; where the panel lives, style sheets hide it. It is drawn anew
+It stands below the panel, in the same output, as plain HTML; where the panel lives, style sheets hide it. It is drawn anew
 whenever the run comes to rest, and after each cell.
 """
 
@@ -42,6 +42,7 @@ _SOFT = "color:var(--jp-ui-font-color2,#616161)"
 _LINE = "var(--jp-border-color2,#bbb)"
 
 _displayed: weakref.WeakSet[Still] = weakref.WeakSet()
+_due: list[Still] = []
 
 
 class Still:
@@ -61,17 +62,19 @@ class Still:
         self._drawn: tuple[Any, ...] | None = None
 
     def display(self) -> None:
-        """Put the picture under the running cell. Does nothing where there is no kernel to do so."""
+        """Put the picture under the running cell, once that is done. Does nothing where there is no kernel."""
         shell = get_ipython()
         if shell is None or not hasattr(shell, "kernel"):
             return
+        _due.append(self)
+        if _after_cell not in shell.events.callbacks["post_run_cell"]:
+            shell.events.register("post_run_cell", _after_cell)
+
+    def put(self) -> None:
+        """Put the picture here and now."""
         with self._lock:
             self._drawn = self._moment()
             self._publish(update=False)
-        if self not in _displayed:
-            _displayed.add(self)
-        if _refresh_all not in shell.events.callbacks["post_run_cell"]:
-            shell.events.register("post_run_cell", _refresh_all)
 
     def refresh(self) -> None:
         """Draw it anew, wherever it stands, if the run went on."""
@@ -88,9 +91,13 @@ class Still:
         display(bundle, raw=True, display_id=f"nbopt-{self._run.id}", update=update)  # type: ignore[no-untyped-call]
 
 
-def _refresh_all(_result: object = None) -> None:
+def _after_cell(_result: object = None) -> None:
     for shown in list(_displayed):
         shown.refresh()
+    while _due:  # only now: a panel is to be the first thing in its output
+        shown = _due.pop(0)
+        shown.put()
+        _displayed.add(shown)
 
 
 def still(run: Run, titles: dict[str, str]) -> str:

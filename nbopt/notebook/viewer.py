@@ -13,7 +13,7 @@ cells = Cells()
 
 
 def mimebundle(run: Run) -> dict[str, Any]:
-    """Return the live panel, as a cell's result, and put its still picture before it: see `nbopt.notebook.still`."""
+    """Return the live panel, as a cell's result, and put its still picture below: see `nbopt.notebook.still`."""
     from nbopt.notebook.panel import announce, panel_of
 
     announce(run)

@@ -102,12 +102,12 @@ def test_the_list_of_runs_tells_their_states(kernel):
 def test_a_run_of_the_list_is_given_back_by_its_id_or_name(kernel):
     kernel.run("name = two.id\nfound = %nbopt show two")
     assert kernel.ask("found is two")
-    assert "text/html" in kernel.run("%nbopt show {name}")["shown"][0]
+    assert "text/html" in kernel.run("%nbopt show {name}")["shown"][1]
     assert "unknown run of this kernel 'tow'" in kernel.run("%nbopt show tow")["text"]
 
 
 def test_a_run_is_shown_as_a_panel_where_a_notebook_listens(kernel):
-    still, data = kernel.run("two")["shown"]
+    data, still = kernel.run("two")["shown"]
     assert "nbopt-still" in still["text/html"] and still["text/plain"].startswith("<Run 'two'")
     assert "application/vnd.jupyter.widget-view+json" in data and data["text/plain"].startswith("<Run 'two'")
 
