@@ -59,14 +59,14 @@ class Cursor(Tunable):
         """Epochs completed, the current one counted in part where its size is known."""
         return self.epoch + (self.position / self.source.size if self.source.size else 0.0)
 
-    def peek(self) -> Any:
-        """Return the next batch. The cursor stays: `advance` moves on once the step is done."""
+    def peek(self, batches: int = 1) -> Any:
+        """Return the next batch, or so many in one. The cursor stays: `advance` moves on once the step is done."""
         if isinstance(self.source, StreamSource):
             return self._peek_stream(self.source)
         if not self._begun:
             self.source.begin(self._order_seed())
             self._begun = True
-        self._stop = self.position + self.batch_size
+        self._stop = self.position + batches * self.batch_size
         return self.source.batch(self.position, self._stop)
 
     def advance(self, batch: Any) -> bool:

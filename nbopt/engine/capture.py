@@ -36,6 +36,7 @@ def capture(training: Training) -> Snapshot:
         "stopping": [_finite(stopping.best), stopping.best_step, stopping.waited, _finite(stopping.bar)],
         "validation_due": training.validation_due,
         "seconds": training.meter.seconds,
+        "tier": training.tiers.place,
     }
     return Snapshot(training.step, tensors, facts)
 
@@ -63,6 +64,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     training.stopping.bar = math.inf if bar is None else bar
     training.validation_due = facts["validation_due"]
     training.forget_unmeasured(facts["seconds"])
+    training.tiers.restore(facts.get("tier", {}))
     recent = _part(snapshot, "recent")
     for index in range(len(recent) // 2):
         training.recent.append((recent[f"{index}.output"], recent[f"{index}.target"]))

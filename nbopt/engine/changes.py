@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbopt.hyperparams import Hyperparams
-from nbopt.record.journal import ACTIONS, Entry, Journal, Operation
+from nbopt.record.journal import ACTIONS, SWITCH, Entry, Journal, Operation
 
 if TYPE_CHECKING:
     from nbopt.engine.training import Training
@@ -97,9 +98,25 @@ class Changes:
         self._do(action, None, source, entries)
         return bool(entries)
 
+    def steps_to_plan(self) -> float:
+        """Return how many steps there are to the next planned change."""
+        return self._planned[0][0].step - self.step if self._planned else math.inf
+
+    def switch(self, change: dict[str, Any]) -> list[Entry]:
+        """Change how steps are done, see `nbopt.engine.step.tiers`; return the journal's new entries."""
+        entries: list[Entry] = []
+        self._do(SWITCH, change, "run", entries)
+        return entries
+
     def _do(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
         if self.training is not None:
             self.training.secure()
+        if name == SWITCH:
+            assert self.training is not None
+            self.training.tiers.switch(value)
+            if entries is not None:
+                entries.append(self._journal.event(self.step, name, value, source))
+            return
         if name in ACTIONS:
             assert self.training is not None
             if self.training.act(name) and entries is not None:

@@ -71,6 +71,7 @@ class Driver:
             if self.training is None:
                 self.training = self._prepare()
                 self._changes.training = self.training
+                self.training.tiers.planned = self._changes.steps_to_plan
             recovery = Recovery(self.training, self._changes, self._journal)
             self._events = loop.events(self.training, self._changes, recovery)
             return self._events
@@ -192,11 +193,12 @@ class Driver:
         training = self.training
         assert training is not None
         training.meter.tick(running=True)
+        training.tiers.room = self._room
         try:
             for event in events:
                 kind = type(event)
-                if kind is Stepped:
-                    self._credit -= 1
+                if isinstance(event, Stepped):
+                    self._credit -= event.steps
                     if not self._begun:
                         self._begun = True
                         self.announce()
@@ -230,6 +232,11 @@ class Driver:
         finally:
             if progress is not None:
                 progress.close()
+
+    def _room(self) -> float:
+        """Return how many steps may be done before this looks at what happened."""
+        assert self.training is not None
+        return min(self._credit, self.until.step - self.training.step)
 
     def _is_due(self, event: Event) -> bool:
         """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
@@ -269,6 +276,7 @@ class Driver:
         """Pull no more."""
         assert self.training is not None
         self.training.meter.tick(running=False)
+        self.training.tiers.room = lambda: math.inf
         self._thread = None
         self.announce()
 

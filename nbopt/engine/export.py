@@ -18,7 +18,7 @@ from nbopt.parts.losses import LOSSES
 from nbopt.parts.metrics import METRICS, as_metrics
 from nbopt.parts.optimizers import OPTIMIZERS
 from nbopt.record import recipe
-from nbopt.record.journal import ACTIONS
+from nbopt.record.journal import ACTIONS, SWITCH
 from nbopt.record.story import Story, by_step, initial_values, operations, until_finished
 from nbopt.words import _
 
@@ -47,9 +47,13 @@ def tell(run: Run) -> Story:
         entries = until_finished(run.journal) if finished else effective
         start = initial_values(run.hyperparams, effective)
         told = {id(entry) for entry in entries}
-        steps = [op for op, entry in zip(run.journal.schedule(), effective, strict=True) if id(entry) in told]
+        steps = [
+            op
+            for op, entry in zip(run.journal.schedule(), effective, strict=True)
+            if id(entry) in told and op.name != SWITCH
+        ]
         if training is None:
-            steps += run.changes.planned
+            steps += [operation for operation in run.changes.planned if operation.name != SWITCH]
     schedule = by_step(steps)
     first = schedule.pop(0, {})
     start.update({name: value for name, value in first.items() if name not in ACTIONS})

@@ -45,5 +45,7 @@ def events(training: Training, changes: Changes, recover: Callable[[], list[Entr
             if not training.trouble:
                 yield Finished(training.step, reason)
                 return
-        elif (step := training.train_step()) is not None:
-            yield Stepped(step)
+        elif change := training.tiers.due():
+            yield Changed(changes.switch(change))
+        elif count := training.train_step():
+            yield Stepped(training.step - 1, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
         twin = _twin(run, name or _("{name}, branch at {step}", name=run.name, step=target))
         twin.journal.take_over(run.journal, target)
         twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
-    _begin(twin, run.snapshots[0], snapshot)
+    _begin(twin, run, snapshot)
     _catch_up(twin, snapshot, target)
     twin.journal.event(target, "branch", run.id, source)
     twin.driver.become(RunState.PAUSED)
@@ -56,7 +57,9 @@ def replay(run: Run) -> Run:
         reason = run.end_reason if finished else _("replayed to step {step}", step=run.step_count)
         twin.driver.until = Ending(run.step_count, RunState.FINISHED if finished else RunState.STOPPED, reason)
     if run.driver.training is not None:
-        _begin(twin, run.snapshots[0], run.snapshots[0])
+        _begin(twin, run, run.snapshots[0])
+        assert twin.driver.training is not None
+        twin.driver.training.tiers.held_until = run.step_count
         if run.step_count:
             twin.start()
         else:
@@ -76,13 +79,16 @@ def _twin(run: Run, name: str) -> Run:
     return twin
 
 
-def _begin(run: Run, first: Snapshot, snapshot: Snapshot) -> None:
-    """Put a new run to ``snapshot`` of another one, whose beginning is ``first``."""
+def _begin(run: Run, other: Run, snapshot: Snapshot) -> None:
+    """Put a new run to ``snapshot`` of another one."""
+    first = other.snapshots[0]
     run.driver.events()
     assert run.driver.training is not None
     run.driver.training.snapshots.clear(first)
     if snapshot is not first:
         run.driver.training.snapshots.add(snapshot)
+    assert other.driver.training is not None
+    run.driver.training.tiers.library = other.driver.training.tiers.library
     restore(run.driver.training, snapshot)
 
 
@@ -93,6 +99,9 @@ def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:
     between = [operation for operation in run.journal.schedule() if snapshot.step <= operation.step < target]
     run.changes.plan(between, journaled=True)
     events = run.driver.events()
+    training.tiers.held_until = target
+    training.tiers.room = lambda: target - training.step
     while training.step < target or training.validation_due or run.changes.due():
         next(events)
+    training.tiers.room = lambda: math.inf
     training.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -173,9 +174,12 @@ def _do_again(run: Run, snapshot: Snapshot, target: int) -> None:
     later = [operation for operation in run.journal.schedule() if operation.step >= snapshot.step]
     run.changes.plan(later, journaled=True)
     events = run.driver.events()
+    training.tiers.held_until = target
+    training.tiers.room = lambda: target - training.step
     while training.step < target or training.validation_due or run.changes.due():
         if next(events, None) is None:
             break
+    training.tiers.room = lambda: math.inf
     run.changes.cancel()
     training.flush()
 

@@ -25,6 +25,7 @@ from nbopt.engine.identity import describe
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Event, RunState
 from nbopt.engine.step.passes import Forward
+from nbopt.engine.step.tiers import Pace
 from nbopt.engine.training import Training
 from nbopt.hyperparams import Hyperparams, Int, Tunable
 from nbopt.parts.accumulation import Accumulation
@@ -206,7 +207,9 @@ class Run:
     def _declare(self, loss: Any, optimizer: Any, given: dict[str, Any]) -> Hyperparams:
         hyperparams = Hyperparams()
         choice, own = optimizer_choice(optimizer)
-        hyperparams.declare(choice, L1, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss), Accumulation, Guard)
+        hyperparams.declare(
+            choice, L1, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss), Accumulation, Guard, Pace
+        )
         if (dropout := own_dropout(self.model)) is not None:
             own["dropout"] = dropout
         batch_size = getattr(self.data[0], "batch_size", None)  # a DataLoader's
@@ -267,6 +270,15 @@ class Run:
     def steps_per_second(self) -> float | None:
         """Recent speed; None before it is known."""
         return self.driver.training.meter.steps_per_second if self.driver.training else None
+
+    @property
+    def tier(self) -> str:
+        """How steps are done and why, in words: one by one (eager), or several in a compiled call."""
+        tiers = self.driver.training.tiers if self.driver.training else None
+        if tiers is None or not tiers.steps:
+            reason = tiers.reason if tiers else ""
+            return _("eager steps ({reason})", reason=reason) if reason else _("eager steps")
+        return tiers.reason
 
     @property
     def seconds_left(self) -> float | None:

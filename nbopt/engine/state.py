@@ -41,9 +41,10 @@ class Recovered(NamedTuple):
 
 
 class Stepped(NamedTuple):
-    """Step number ``step`` (counted from 0) is done."""
+    """Step number ``step`` (counted from 0) is done; ``steps`` of them since the last event, if compiled together."""
 
     step: int
+    steps: int = 1
 
 
 class Evaluating(NamedTuple):

@@ -17,8 +17,10 @@ from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
 from nbopt.data.sources import AnySource, sample_count
 from nbopt.engine.capture import capture
 from nbopt.engine.meter import Meter
+from nbopt.engine.step.compiled import Compiled
 from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
 from nbopt.engine.step.passes import Forward, Pass
+from nbopt.engine.step.tiers import Tiers
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
@@ -105,19 +107,20 @@ class Training:
         self.stopping = EarlyStopping()
         self.dropout = Dropout(model)
         self.accumulation = Accumulation()
-        self._l1 = L1(model)
+        self.l1 = L1(model)
         guard = Guard()
-        for part in (self.cursor, self.accumulation, self.stopping, self._l1, self.dropout, guard):
+        for part in (self.cursor, self.accumulation, self.stopping, self.l1, self.dropout, guard):
             hyperparams.bind(part)
         if not keep_dropout:
             self.dropout.on_change("dropout")
         self.meter = Meter(history, guard)
+        self.step_seed = derive_seed(seed, NOISE)
         self.pass_ = Pass(model, forward, (train, val), needs_tensors=bool(metrics))
-        self._eager = Eager(
+        self.eager = Eager(
             self.pass_,
             self._params,
             self.noise,
-            derive_seed(seed, NOISE),
+            self.step_seed,
             self.dropout,
             self.accumulation,
             self.recent,
@@ -126,6 +129,7 @@ class Training:
         self.optimizer: Optimizer
         self._choose_loss()
         self._choose_optimizer(adopt=optimizer)
+        self.tiers = Tiers(self)
 
     # -- changes
 
@@ -140,6 +144,7 @@ class Training:
             self._choose_loss()
             self.stopping.reset()
             self.best_weights = {}
+        self.tiers.note_change()
 
     def _choose_loss(self) -> None:
         spec: Any = self.hyperparams.spec(LOSS.name)
@@ -159,33 +164,61 @@ class Training:
 
     # -- one step
 
-    def train_step(self) -> int | None:
-        """Do one step on the next batch; return its number, or None if memory ran out and nothing was done."""
-        batch = self.cursor.peek()
+    def train_step(self) -> int:
+        """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
         if not self.model.training:
             self.model.train()
+        compiled = self.tiers.ready() if self.tiers.steps else None
+        return self._step() if compiled is None else self._call(compiled)
+
+    def _call(self, compiled: Compiled) -> int:
+        """Do the steps of a compiled call."""
+        count = self.tiers.steps
+        keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES + count)
+        x, y = batch = self.cursor.peek(count)
+        try:
+            losses, outputs = compiled(x, y)
+        except RuntimeError as error:
+            if "Guard" not in str(error):
+                raise
+            self.tiers.give_up()  # nothing was done yet
+            return 0
+        if keep:
+            for output, target in zip(outputs, y.chunk(count), strict=True):
+                self.recent.keep(output, target)
+        for loss in losses:
+            self.meter.take(loss)
+        self._advance(batch, count)
+        return count
+
+    def _step(self) -> int:
+        """Do one step, one operation after the other."""
+        batch = self.cursor.peek()
         step = self.step
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
         try:
-            loss = self._eager.gradients(batch, step, keep)
+            loss = self.eager.gradients(batch, step, keep)
         except Exception as error:
             smaller = self.accumulation.half_of(sample_count(batch))
             if not _out_of_memory(error) or smaller is None:
                 raise
             self.trouble = Trouble(step, str(error), memory=True)
-            return None
-        if self._l1.l1:
-            self._l1.apply()
+            return 0
+        if self.l1.l1:
+            self.l1.apply()
         self._update()
 
-        meter = self.meter
-        meter.take(loss)
-        self.step = step + 1
+        self.meter.take(loss)
+        self._advance(batch, 1)
+        return 1
+
+    def _advance(self, batch: Any, count: int) -> None:
+        self.step += count
         if self.cursor.advance(batch):
             self.validation_due = True
-        if time.perf_counter() >= meter.due:
+        if time.perf_counter() >= self.meter.due:
             self.flush()
-        return step
+            self.tiers.look()
 
     # -- ends
 

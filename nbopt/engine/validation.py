@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,7 +57,10 @@ def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Ten
     mode = model.training
     model.eval()
     try:
-        with torch.no_grad(), training.noise.seeded(training.evaluation_seed + index):
+        # Dropout draws nothing here, so that a validation need not wait for who has the generators.
+        silent = training.pass_.is_silent or training.eager.only_dropout
+        noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
+        with torch.no_grad(), noise:
             return training.pass_(batch)
     finally:
         model.train(mode)

@@ -41,8 +41,12 @@ ACTIONS = ("restore_best", "reopen")
 """Events that change a run as a hyperparameter does, at the step they are journaled with."""
 
 
+SWITCH = "switch"
+"""The event of a change in how steps are done; part of what a replay repeats, and of no export."""
+
+
 class Operation(NamedTuple):
-    """Something to do to a run at a step: a change of a hyperparameter, or one of `ACTIONS`."""
+    """Something to do to a run at a step: a change of a hyperparameter, one of `ACTIONS`, or a `SWITCH`."""
 
     step: int
     name: str
@@ -93,7 +97,7 @@ class Journal(Sequence[Entry]):
         """Return the entries behind `schedule`."""
         kept: list[Entry] = []
         for entry in self:
-            if entry.kind == "change" or entry.name in ACTIONS:
+            if entry.kind == "change" or entry.name in ACTIONS or entry.name == SWITCH:
                 kept.append(entry)
             elif entry.name == "rewind":
                 kept = [earlier for earlier in kept if earlier.step < entry.new]

@@ -16,7 +16,7 @@ from nbopt.hyperparams import Choice, Flag, Float, Int
 from nbopt.names import InvalidHyperparam
 
 SECONDS = 60
-CALM = {"recover", "micro_batch"}  # what these schedules leave alone
+CALM = {"tier", "recover", "micro_batch"}  # what these schedules leave alone
 
 
 def values_of(spec, chance):

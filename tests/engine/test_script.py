@@ -431,7 +431,13 @@ def test_what_no_step_used_is_not_there(mlp, blobs):
 def test_scripts_know_every_hyperparameter_loss_and_metric(mlp, blobs):
     run, _ = make(mlp(), blobs)
     of_parts = {"optimizer", "loss", "epochs", "batch_size", "micro_batch", "dropout", "l1"}
-    of_parts |= {"early_stopping", "patience", "min_delta", "recover"}  # recover shows as a rewind
+    of_parts |= {
+        "early_stopping",
+        "patience",
+        "min_delta",
+        "recover",
+        "tier",
+    }  # shown as a rewind, or not at all
     of_optimizers = {name for kind in OPTIMIZERS.values() for name in kind.declared()}
     assert set(run.hyperparams) <= of_parts | of_optimizers
     assert script._CALLS.keys() == LOSSES.keys()

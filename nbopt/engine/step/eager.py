@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import _engine_run_backward
 
-from nbopt.data.noise import Noise
+from nbopt.data.noise import Noise, OwnDropout, Reserved
 from nbopt.engine.step.passes import Pass
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
@@ -66,6 +66,7 @@ class Eager:
         self._dropout = dropout
         self._accumulation = accumulation
         self._recent = recent
+        self.only_dropout = False  # whether all noise is known to be that of dropout layers, on the CPU
         self._one: Tensor | None = None
 
     def gradients(self, batch: Any, step: int, keep: bool) -> Tensor:
@@ -94,6 +95,9 @@ class Eager:
     def _part(self, batch: Any, noise: int, keep: bool, share: float = 1.0) -> Tensor:
         if self._pass.is_silent and not self._dropout.acts:
             output, target, loss = self._pass(batch)
+        elif self.only_dropout and Reserved.holders:
+            with OwnDropout(self._seed + noise):
+                output, target, loss = self._pass(batch)
         else:
             with self._noise.seeded(self._seed + noise):
                 output, target, loss = self._pass(batch)

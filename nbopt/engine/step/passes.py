@@ -16,7 +16,7 @@ from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 
-_NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
 class Pass:
@@ -94,4 +94,4 @@ def _is_silent(module: nn.Module) -> bool:
     """Whether a module is one of torch's that draw no random numbers, dropout apart; any other one might."""
     own = type(module).__module__.startswith("torch.nn.modules.")
     hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module)
-    return own and not hooked and (isinstance(module, _DropoutNd) or not isinstance(module, _NOISY))
+    return own and not hooked and (isinstance(module, _DropoutNd) or not isinstance(module, NOISY))

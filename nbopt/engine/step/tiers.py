@@ -1,0 +1,285 @@
+"""Tiers: the ways of doing steps, and which one a run is on.
+
+All of them compute the same, up to float rounding. Every change of tier is journaled, and what tier a step is done on
+follows from the journal and the run's state alone, never from a clock or from who pulls: so a replay repeats it.
+Within a tier, steps that do not fill a compiled call (the end of an epoch) are done eagerly.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nbopt.engine.step.chunk import CannotCompile
+from nbopt.engine.step.compiled import Compiled, Ready, Signature, Workshop, find_obstacle, sign
+from nbopt.hyperparams import Choice, Tunable
+from nbopt.words import _
+
+if TYPE_CHECKING:
+    from nbopt.engine.training import Training
+
+Library = dict[Signature, Ready | str]
+"""What was compiled, by signature; where it failed, why. Runs of the same model and data share it."""
+
+_MOST_STEPS = 4  # of a call: 8 save little more, and take twice as long to compile
+_CALL_SECONDS = 0.01  # how long a call may take at the eager speed: changes act between two calls
+_TRAINED_SECONDS = 5.0  # before compiling is thought of
+_LEFT_SECONDS = 60.0  # ... and how much has to lie ahead, at the present speed
+_JUDGED_SECONDS = 2.0  # how long a new tier is watched
+_GAIN = 1.05  # what it must bring
+_END_SECONDS = 10.0
+
+
+class Pace(Tunable):
+    """How steps are done."""
+
+    tier = Choice(
+        "auto",
+        options=("auto", "eager", "compiled"),
+        label=_("Steps"),
+        group=_("Speed"),
+        help=_("Compiled steps take a while to get ready; auto compiles where a long run gains by it."),
+    )
+
+
+class Tiers:
+    """Decides how steps are done.
+
+    Parameters
+    ----------
+    training : Training
+
+    Attributes
+    ----------
+    steps : int
+        Steps of a compiled call; 0 on the eager tier.
+    reason : str
+        Why the run is on its tier.
+    library : dict
+        See `Library`.
+    held_until : int
+        Before this step, the tier follows from the journal alone.
+    room, planned : callable
+        How many steps whoever pulls may want; how many there are to the next planned change.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.steps = 0
+        self.reason = ""
+        self.library: Library = {}
+        self.held_until = 0
+        self.room: Callable[[], float] = lambda: math.inf
+        self.planned: Callable[[], float] = lambda: math.inf
+        self._training = training
+        self._pace = Pace()
+        training.hyperparams.bind(self._pace)
+        self._compiled: Compiled | None = None
+        self._next: dict[str, Any] | None = None
+        self._job: Job | None = None
+        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False)
+        self._refused: set[Signature] = set()
+        self._eager_speed = 0.0
+        self._judge_at = math.inf
+        self._dirty = False
+
+    # -- which tier
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The tier, as a snapshot holds it."""
+        return {"steps": self.steps, "reason": self.reason}
+
+    def restore(self, place: dict[str, Any]) -> None:
+        """Be on the tier that a snapshot was taken on."""
+        self.steps, self.reason = place.get("steps", 0), place.get("reason", "")
+        self._signature = sign(self._training, self.steps)
+        self._compiled, self._next, self._judge_at = None, None, math.inf
+        self._dirty = False
+
+    def note_change(self) -> None:
+        """Take note that a hyperparameter changed."""
+        self._dirty = True
+
+    def due(self) -> dict[str, Any] | None:
+        """Return the change of tier that is due before the next step, for the journal; None if there is none."""
+        if self._dirty:
+            self._dirty, self._next, self._compiled = False, None, None
+            if self.steps and (reason := self._unwanted()):
+                return self._change(0, reason)
+        if self._next is not None:
+            change, self._next = self._next, None
+            return change
+        if self.steps and self._fills() and self.room() < self.steps:
+            return self._change(0, _("fewer steps were asked for than a compiled call does"))
+        return None
+
+    def switch(self, change: dict[str, Any]) -> None:
+        """Go to another tier, as `due` or the journal says."""
+        self.steps, self.reason = change["steps"], change["reason"]
+        self._signature = sign(self._training, self.steps)
+        self._compiled, self._judge_at = None, math.inf
+        if self.steps:
+            self._judge_at = self._training.meter.seconds + _JUDGED_SECONDS
+
+    def _change(self, steps: int, reason: str) -> dict[str, Any]:
+        return {"from": self.steps, "steps": steps, "reason": reason}
+
+    def _unwanted(self) -> str:
+        if self._pace.tier == "eager":
+            return _("asked for")
+        if sign(self._training, self.steps) != self._signature:
+            return _("this has to be compiled anew")
+        return find_obstacle(self._training)
+
+    # -- steps
+
+    def _fills(self) -> bool:
+        """Whether the samples left in the epoch fill a call."""
+        cursor = self._training.cursor
+        size = cursor.source.size
+        return size is not None and cursor.position + self.steps * cursor.batch_size <= size
+
+    def ready(self) -> Compiled | None:
+        """Return what does the next steps in one call; None where the next one is to be done eagerly.
+
+        Raises
+        ------
+        CannotCompile
+            If a tier that the journal tells of cannot be had here.
+        """
+        if not self.steps or not self._fills() or self.planned() < self.steps:
+            return None
+        if self._compiled is None or not self._compiled.fits:
+            found = self.library.get(self._signature)
+            if found is None:
+                found = self.library[self._signature] = Workshop(self._training, self.steps).make()
+            if isinstance(found, str):
+                raise CannotCompile(found)
+            self._compiled = Compiled(self._training, found, self.steps)
+        return self._compiled
+
+    def give_up(self) -> None:
+        """Leave the compiled tier: torch says that what it was compiled for holds no more."""
+        self.library[self._signature] = reason = _("torch's settings or the model changed after compiling")
+        self._next = self._change(0, reason)
+
+    # -- choosing
+
+    def look(self) -> None:
+        """Think about the tier, now and then; what comes of it is `due` before the next step."""
+        training = self._training
+        if training.step < self.held_until or self._next is not None:
+            return
+        if self.steps:
+            self._judge()
+            return
+        if self._pace.tier == "eager":
+            self.reason = _("asked for")
+            return
+        if self._job is not None and self._job.is_alive():
+            return
+        if self._job is not None:
+            self.library[self._job.signature], self._job = self._job.result, None
+        if training.meter.steps_per_second is None:
+            return
+        steps = self._count_steps()
+        signature = sign(training, steps)
+        found = self.library.get(signature)
+        if isinstance(found, str):
+            self.reason = found
+        elif found is not None and signature not in self._refused:
+            if self.room() >= 2 * steps:
+                self._eager_speed = training.meter.steps_per_second or 0.0
+                again = _("compiled, {steps} steps a call", steps=steps)
+                self._next = self._change(steps, again)
+        elif found is None and self._pays():
+            self._begin(steps)
+
+    def _begin(self, steps: int) -> None:
+        training = self._training
+        weights = [parameter for parameter in training.model.parameters() if parameter.requires_grad]
+        self.reason = find_obstacle(training)
+        if not self.reason and any(weight.grad is None for weight in weights):
+            self.reason = _("some weights get no gradient")
+        if not self.reason:
+            try:
+                self._job = Job(Workshop(training, steps))
+            except Exception as error:  # the model as it is was never called like this
+                self.reason = self.library[sign(training, steps)] = str(error) or type(error).__name__
+                return
+            self.reason = _("compiling meanwhile")
+            training.eager.only_dropout = True
+            self._job.start()
+
+    def _count_steps(self) -> int:
+        """Return how many steps a call is to do: what there is already, else what the present speed allows."""
+        for steps in (4, 2, 1):
+            if isinstance(self.library.get(sign(self._training, steps)), Ready):
+                return steps
+        speed = self._training.meter.steps_per_second
+        fit = int(_CALL_SECONDS * speed) if speed else 1
+        return max(1, min(_MOST_STEPS, 1 << (fit.bit_length() - 1) if fit else 1))
+
+    def _pays(self) -> bool:
+        """Whether the run goes on long enough to gain by compiling; asked for by hand, it always does."""
+        training = self._training
+        if self._pace.tier == "compiled":
+            return True
+        seconds, progress = training.meter.seconds, training.cursor.progress
+        if seconds < _TRAINED_SECONDS or not progress:
+            return False
+        left: float = seconds / progress * (training.hyperparams["epochs"] - progress)
+        return left > _LEFT_SECONDS
+
+    def _judge(self) -> None:
+        """Go back if the tier brings nothing."""
+        meter = self._training.meter
+        if meter.seconds < self._judge_at or self._pace.tier == "compiled" or not self._eager_speed:
+            return
+        self._judge_at = math.inf
+        gain = (meter.steps_per_second or 0.0) / self._eager_speed
+        if gain < _GAIN:
+            self._refused.add(self._signature)
+            self._next = self._change(0, _("compiled, it was {gain:.2f} times as fast", gain=gain))
+        else:
+            self.reason = _("compiled, {steps} steps a call: {gain:.1f} times as fast", steps=self.steps, gain=gain)
+
+
+class Job(threading.Thread):
+    """Makes a chunk while the run goes on."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        super().__init__(name="nbopt compiles", daemon=True)
+        self.signature = workshop.signature
+        self.result: Ready | str = ""
+        self._workshop = workshop
+
+    def run(self) -> None:
+        """Make it; keep why it failed."""
+        _jobs.add(self)
+        try:
+            self.result = self._workshop.make()
+        except Exception as error:
+            self.result = str(error) or type(error).__name__
+        finally:
+            _jobs.discard(self)
+
+    def end(self) -> None:
+        """Break off: torch aborts in a thread that is left when the process ends."""
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit))
+        self.join(_END_SECONDS)
+
+
+_jobs: set[Job] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    for job in list(_jobs):
+        job.end()

@@ -1,0 +1,80 @@
+"""Optimizers' updates as formulas of tensors: for a step that is compiled whole.
+
+What a person changes comes in as numbers in a tensor, one row a step; so no change needs another compilation. They give
+what torch's own optimizers give, up to float rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Group = dict[str, Any]
+Rule = Callable[[Tensor, Tensor, list[Tensor], list[Tensor]], tuple[Tensor, list[Tensor]]]
+
+
+class Formula(NamedTuple):
+    """One optimizer's update.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Tensors of its state, shaped as the weight, by torch's names.
+    numbers : callable
+        ``(group, count) -> list of float``: what update number ``count`` (from 1) takes from a parameter group.
+    rule : callable
+        ``(weight, gradient, state, numbers) -> (weight, state)``, all of them tensors.
+    """
+
+    keys: tuple[str, ...]
+    numbers: Callable[[Group, int], list[float]]
+    rule: Rule
+
+
+def _sgd_numbers(group: Group, count: int) -> list[float]:
+    return [group["lr"], group["weight_decay"], group["momentum"], float(group["nesterov"])]
+
+
+def _sgd(weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    lr, decay, momentum, nesterov = numbers
+    (buffer,) = state
+    gradient = gradient + decay * weight
+    # Without momentum, torch leaves the buffer as it is.
+    buffer = torch.where(momentum > 0, momentum * buffer + gradient, buffer)
+    direction = torch.where(nesterov > 0, gradient + momentum * buffer, buffer)
+    return weight - lr * torch.where(momentum > 0, direction, gradient), [buffer]
+
+
+def _adam_numbers(group: Group, count: int) -> list[float]:
+    beta1, beta2 = group["betas"]
+    root = math.sqrt(1 - beta2**count)
+    return [group["lr"] / (1 - beta1**count), group["lr"], group["weight_decay"], beta1, beta2, root, group["eps"]]
+
+
+def _adam(weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    return _adam_rule(weight, gradient + numbers[2] * weight, state, numbers)
+
+
+def _adamw(weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    return _adam_rule(weight * (1 - numbers[1] * numbers[2]), gradient, state, numbers)
+
+
+def _adam_rule(
+    weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    length, _lr, _decay, beta1, beta2, root, eps = numbers
+    mean, square = state
+    mean = mean + (1 - beta1) * (gradient - mean)
+    square = beta2 * square + (1 - beta2) * gradient * gradient
+    return weight - length * mean / (square.sqrt() / root + eps), [mean, square]
+
+
+FORMULAS: dict[type[torch.optim.Optimizer], Formula] = {
+    torch.optim.SGD: Formula(("momentum_buffer",), _sgd_numbers, _sgd),
+    torch.optim.Adam: Formula(("exp_avg", "exp_avg_sq"), _adam_numbers, _adam),
+    torch.optim.AdamW: Formula(("exp_avg", "exp_avg_sq"), _adam_numbers, _adamw),
+}

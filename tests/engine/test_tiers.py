@@ -1,0 +1,293 @@
+"""The tiers of a step compute the same, and a replay repeats them. The compiler is left out: chunks run as they are."""
+
+import copy
+import itertools
+import shutil
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+from torch.nn import functional
+
+from nbopt.engine.state import Stepped
+from nbopt.engine.step.chunk import CannotCompile
+from nbopt.engine.step.tiers import Job, Tiers
+
+STEPS = 4
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Take chunks for compiled at once, look at the tier after every step, and return the chunks made."""
+    made = []
+
+    def compile_chunk(chunk, example):
+        made.append(chunk)
+        return chunk
+
+    monkeypatch.setattr("nbopt.engine.step.compiled.compile_chunk", compile_chunk)
+    monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(Tiers, "_count_steps", lambda self: STEPS)
+    monkeypatch.setattr(Job, "start", Job.run)
+    return made
+
+
+@pytest.fixture
+def make(make_run, mlp, blobs):
+    """Return a maker of runs that compile; 15 batches an epoch."""
+
+    def make(model=None, **settings):
+        settings = {"tier": "compiled", "batch_size": 4, "epochs": 10**6, "store": None, **settings}
+        run = make_run(mlp(dropout=0.3) if model is None else model, **settings)
+        run.events()
+        run.driver.training.meter.tick(running=True)  # also where no driver pulls
+        return run
+
+    return make
+
+
+def pull(run, steps):
+    """Pull events until so many steps are done, and return after which steps there was one."""
+    ends = []
+    for event in run.events():
+        if isinstance(event, Stepped):
+            ends.append(event.step + 1)
+            if event.step + 1 >= steps:
+                return ends
+
+
+def switches(run):
+    return [(entry.step, entry.new["from"], entry.new["steps"]) for entry in run.journal if entry.name == "switch"]
+
+
+def batch_norm():
+    # No bias ahead of the normalization: it would walk on rounding errors alone, Adam's steps being of one size.
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3)
+    )
+
+
+CHANGES = [{"lr": 0.02}, {"weight_decay": 0.1, "l1": 0.01}, {"dropout": 0.6}, {"dropout": 0.0, "lr": 0.005}]
+MORE = {"sgd": [{"momentum": 0.9}, {"nesterov": True}, {"momentum": 0.0}, {"momentum": 0.5}], "adam": [{"beta1": 0.5}]}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("kind", ["mlp", "batch norm"])
+def test_both_tiers_compute_the_same_whatever_is_changed(make, mlp, compiled, weights, optimizer, kind):
+    runs = []
+    for tier in ("compiled", "eager"):
+        model = mlp(dropout=0.3) if kind == "mlp" else batch_norm()
+        run = make(model, optimizer=optimizer, tier=tier, lr=0.01, metrics=["accuracy"])
+        step = 15
+        pull(run, step)
+        for change in CHANGES + MORE.get(optimizer, []):
+            run.set(**change)
+            step += 15  # an epoch: both are there at the same time
+            pull(run, step)
+        runs.append(run)
+    ours, eager = runs
+    assert ours.step_count == eager.step_count
+    assert ours.driver.training.tiers.steps == STEPS
+    torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-4, atol=1e-5)
+    assert ours.history["loss"][1].tolist() == pytest.approx(eager.history["loss"][1].tolist(), rel=1e-4, abs=1e-5)
+    assert ours.history["accuracy"][1].tolist() == pytest.approx(eager.history["accuracy"][1].tolist())
+
+
+def test_no_slider_compiles_again(make, compiled):
+    run = make(optimizer="sgd")
+    pull(run, 15)
+    for change in CHANGES + MORE["sgd"]:
+        run.set(**change)
+        pull(run, run.step_count + 15)
+    assert len(compiled) == 1
+
+
+def test_a_change_acts_within_one_call(make, compiled):
+    run = make()
+    pull(run, 15)
+    for _ in range(5):
+        asked_at, events = run.step_count, run.events()
+        run.set(lr=run.hyperparams["lr"] / 2)
+        next(event for event in events if isinstance(event, Stepped))
+        assert run.journal.changes()[-1].step - asked_at <= STEPS
+        next(event for event in events if isinstance(event, Stepped))
+
+
+def test_steps_are_done_together_where_the_epoch_fills_a_call(make, compiled):
+    run = make()
+    ends = pull(run, 45)
+    sizes = [b - a for a, b in itertools.pairwise(ends)]
+    assert set(sizes) == {1, STEPS}
+    assert ends[-6:] == [34, 38, 42, 43, 44, 45]
+    assert run.history["loss"][0].tolist() == list(range(45))
+
+
+def test_a_replay_repeats_the_tiers_bit_for_bit(make, compiled, weights):
+    run = make(val=0.2)
+    run.step(30)
+    run.set(lr=0.05)
+    for count in (3, 9, 1, 1, 20):
+        run.step(count)
+    run.set(batch_size=6)
+    run.step(25)
+    run.set(tier="eager")
+    run.step(5)
+    again = run.replay()
+    again.wait(60)
+    assert {steps for _step, _before, steps in switches(run)} == {0, STEPS}
+    assert switches(again) == switches(run)
+    assert torch.equal(weights(again), weights(run))
+    assert again.history["loss"][1].tolist() == run.history["loss"][1].tolist()
+
+
+def test_a_rewind_into_a_call_lands_where_it_should_and_is_replayed(make, compiled, weights):
+    run = make()
+    pull(run, 60)
+    snapshots = [run.snapshots.before(k).step for k in range(60)]
+    target = next(k for k in range(59, 0, -1) if snapshots[k] not in (k, 0))
+    run.rewind(target)
+    assert run.step_count == target
+    run.step(7)
+    again = run.replay()
+    again.wait(60)
+    assert torch.equal(weights(again), weights(run))
+
+
+def test_a_branch_goes_on_as_the_run_did(make, compiled, weights):
+    run = make()
+    pull(run, 60)
+    at = run.snapshots[-1].step
+    twin = run.branch(at=at)
+    target = run.step_count + STEPS
+    pull(run, target)
+    while twin.step_count < run.step_count:
+        pull(twin, twin.step_count + 1)
+    assert len(compiled) == 1
+    torch.testing.assert_close(weights(twin), weights(run), rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_batch_size_goes_on_eagerly_until_its_steps_are_compiled(make, compiled):
+    run = make()
+    pull(run, 30)
+    run.set(batch_size=6)
+    pull(run, 60)
+    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS]
+    assert len(compiled) == 2
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.drop = nn.Linear(4, 3), nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.linear(self.drop(self.drop(x)))
+
+
+class Noisy(nn.Linear):
+    def forward(self, x):
+        return super().forward(x + torch.randn_like(x))
+
+
+def hooked():
+    model = nn.Linear(4, 3)
+    model.register_forward_hook(lambda *_args: None)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"model": Own}, "dropout layer twice"),
+        ({"model": lambda: Noisy(4, 3)}, "random numbers"),
+        ({"model": hooked}, "hooks on Linear"),
+        ({"forward": lambda model, batch: (model(batch[0]), batch[1])}, "forward function is your own"),
+        ({"loss": lambda output, target: functional.cross_entropy(output, target)}, "loss is your own"),
+        ({"optimizer": "rmsprop"}, "no formula"),
+        ({"micro_batch": 2}, "split"),
+        ({"model": lambda: nn.Sequential(nn.AlphaDropout(0.2), nn.Linear(4, 3))}, "AlphaDropout"),
+    ],
+)
+def test_what_cannot_be_compiled_stays_eager_and_says_why(make, compiled, settings, reason):
+    model = settings.pop("model", lambda: None)()
+    run = make(model, **settings)
+    pull(run, 20)
+    assert run.driver.training.tiers.steps == 0
+    assert reason in run.driver.training.tiers.reason
+    assert not switches(run)
+
+
+def test_a_compiler_that_fails_is_tried_once(make, compiled, monkeypatch):
+    tries = []
+
+    def fail(chunk, example):
+        tries.append(1)
+        raise CannotCompile("no compiler here")
+
+    monkeypatch.setattr("nbopt.engine.step.compiled.compile_chunk", fail)
+    run = make()
+    pull(run, 40)
+    assert tries == [1]
+    assert run.driver.training.tiers.reason == "no compiler here"
+
+
+def test_a_short_run_never_compiles(make, compiled):
+    run = make(tier="auto", epochs=5)
+    run.fit()
+    assert not compiled
+
+
+def test_auto_compiles_a_long_run_and_leaves_a_tier_that_is_no_faster(make, compiled, monkeypatch):
+    monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.engine.step.tiers._JUDGED_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 1e9)
+    run = make(tier="auto")
+    pull(run, 60)
+    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0]
+    assert "times as fast" in run.driver.training.tiers.reason
+    assert len(compiled) == 1
+
+
+def test_the_script_of_a_compiled_run_is_the_run(make, compiled, mlp, blobs, weights):
+    run = make(mlp(), val=blobs, epochs=4)
+    run.fit()
+    model, scope = mlp(), {}
+    exec(run.to_python(), scope)  # our own text
+    scope["train"](model, blobs, blobs)
+    expected = torch.cat([value.flatten() for value in model.state_dict().values()])
+    torch.testing.assert_close(weights(run), expected, rtol=1e-5, atol=1e-5)
+    assert switches(run)
+
+
+def test_what_a_run_says_of_its_steps(make, compiled):
+    run = make()
+    assert run.tier == "eager steps"
+    pull(run, 30)
+    assert run.tier == f"compiled, {STEPS} steps a call"
+    run.set(tier="eager")
+    pull(run, 35)
+    assert run.tier == "eager steps (asked for)"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make, mlp, monkeypatch, weights):
+    monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(Tiers, "_count_steps", lambda self: 2)
+    monkeypatch.setattr(Job, "start", Job.run)
+    changes = [{}, *CHANGES, *MORE["sgd"]]
+    run, eager = make(optimizer="sgd"), make(optimizer="sgd", tier="eager")
+    for number, change in enumerate(changes):
+        for each in (run, eager):
+            each.set(**change)
+            pull(each, 15 * (number + 1))
+        if number == 0:
+            assert switches(run), run.tier
+            before = copy.deepcopy(counters)
+    assert counters == before
+    assert len(switches(run)) == 1
+    torch.testing.assert_close(weights(run), weights(eager), rtol=1e-4, atol=1e-5)
+    again = run.replay()
+    again.wait(60)
+    assert torch.equal(weights(again), weights(run))
