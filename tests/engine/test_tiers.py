@@ -10,6 +10,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn import functional
 
+import nbopt
 from nbopt.engine.state import Stepped
 from nbopt.engine.step.chunk import CannotCompile
 from nbopt.engine.step.tiers import Job, Tiers
@@ -175,6 +176,19 @@ def test_a_new_batch_size_goes_on_eagerly_until_its_steps_are_compiled(make, com
     pull(run, 60)
     assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS]
     assert len(compiled) == 2
+
+
+def test_a_stored_run_goes_on_in_the_tier_it_was_on(make, compiled, mlp, blobs, weights, tmp_path):
+    run = make(store=tmp_path)
+    run.step(42)
+    run.pause()
+    run.recorder.close()
+    opened = nbopt.open(run.id, mlp(), blobs, store=tmp_path)
+    assert opened.step_count == 42
+    assert torch.equal(weights(opened), weights(run))
+    assert opened.history["loss"][1].tolist() == run.history["loss"][1].tolist()
+    assert opened.driver.training.tiers.place == run.driver.training.tiers.place
+    assert STEPS in {steps for _step, _before, steps in switches(opened)}
 
 
 class Own(nn.Module):
