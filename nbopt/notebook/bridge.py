@@ -31,6 +31,7 @@ class Companion(anywidget.AnyWidget):
     frame = traitlets.Int(0).tag(sync=True)
     charts: Any = traitlets.List().tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)
+    search = traitlets.Unicode().tag(sync=True)
     marks: Any = traitlets.List().tag(sync=True)
     unit = traitlets.Unicode().tag(sync=True)
     whole = traitlets.Bool(True).tag(sync=True)

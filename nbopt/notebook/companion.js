@@ -27,6 +27,7 @@ function render({ model, el }) {
       return;
     }
     label(panel, model.get("labels"));
+    fold(panel, model.get("labels"), model.get("search"), on);
     figures.forEach((figure, index) => watch(figure, index, model, on, panel));
   };
   attach();
@@ -53,6 +54,44 @@ function label(panel, labels) {
       handle.setAttribute("aria-valuetext", readout.textContent);
     });
   }
+}
+
+/* Groups of controls open and close by their title, and a search shows what matches, wherever it is. */
+function fold(panel, labels, hint, on) {
+  const column = panel.querySelector(".nbopt-controls");
+  for (const group of column.querySelectorAll(".nbopt-group")) {
+    const title = group.querySelector(".nbopt-group-title");
+    const tell = () => title.setAttribute("aria-expanded", String(!group.classList.contains("nbopt-folded")));
+    const toggle = () => (group.classList.toggle("nbopt-folded"), tell());
+    title.setAttribute("role", "button");
+    title.tabIndex = 0;
+    tell();
+    on(title, "click", toggle);
+    on(title, "keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      event.stopPropagation();
+      toggle();
+    });
+  }
+  let search = column.querySelector(".nbopt-search");
+  if (!search) {
+    search = panel.ownerDocument.createElement("input");
+    search.className = "nbopt-search";
+    search.type = "search";
+    search.placeholder = hint;
+    search.setAttribute("aria-label", hint);
+    column.prepend(search);
+  }
+  on(search, "keydown", (event) => event.stopPropagation()); // the notebook has shortcuts of one letter
+  on(search, "input", () => {
+    const wanted = search.value.trim().toLowerCase();
+    column.classList.toggle("nbopt-searching", wanted !== "");
+    for (const [name, text] of Object.entries(labels)) {
+      const hit = name.includes(wanted.replace(/ /g, "_")) || text.toLowerCase().includes(wanted);
+      column.querySelector(`.nbopt-hp-${name}`)?.classList.toggle("nbopt-unmatched", !hit);
+    }
+  });
 }
 
 function watch(figure, index, model, on, panel) {

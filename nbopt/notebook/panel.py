@@ -18,7 +18,8 @@ from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
 from nbopt.notebook.charts import Chart, Ghost, Span, View
 from nbopt.notebook.colours import OTHERS
-from nbopt.notebook.controls import Control, make_control
+from nbopt.notebook.column import Column
+from nbopt.notebook.controls import make_control
 from nbopt.notebook.intake import guard
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.still import Still
@@ -80,11 +81,13 @@ class Panel:
             name: make_control(run.hyperparams.spec(name), value, self._ask, self._wake)
             for name, value in run.hyperparams.items()
         }
+        self.column = Column(run, self.controls, self._try)
         titles = {"loss": _("Loss")}
         titles |= {name: _TITLES.get(name) or name.replace("_", " ").capitalize() for name in run.metrics}
         self.charts = [Chart(name, title) for name, title in titles.items()]
         self.still = Still(run, titles)
         self.bridge = Bridge(run, self._paint, self._complain, self._is_live, self._hear)
+        self.bridge.companion.search = _("Find a control")
         self.bridge.companion.labels = {name: control.spec.label for name, control in self.controls.items()}
         self.widget = self._layout()
         guard(self.widget, self._refuse)
@@ -104,23 +107,11 @@ class Panel:
         header = box("header", self.transport.widget, self._status, name)
         body = box(
             "body",
-            box("controls", *self._groups()),
+            self.column.widget,
             box("right", self._toolbar(), box("charts", *(chart.widget for chart in self.charts))),
         )
         footer = box("footer", self._device, self._earlier, box("journal", self._unfold, self._journal))
         return box("panel", header, self._error, body, footer, self.bridge.companion)
-
-    def _groups(self) -> list[Any]:
-        groups: dict[str, list[Control]] = {}
-        for control in self.controls.values():
-            groups.setdefault(control.spec.group, []).append(control)
-        boxes = []
-        for title, members in groups.items():
-            head = widgets.HTML(f'<div class="nbopt-group-title">{html.escape(title)}</div>')
-            group = widgets.VBox([head, *(control.widget for control in members)])
-            group.add_class("nbopt-group")
-            boxes.append(group)
-        return boxes
 
     def _toolbar(self) -> Any:
         smoothing = widgets.FloatSlider(self._view.smoothing, min=0.0, max=0.99, step=0.01, description=_("Smoothing"))

@@ -1,7 +1,7 @@
 """A run's still picture: what a saved notebook shows where no kernel lives, and a page without scripts or network.
 
-It stands below the panel, in the same output, as plain HTML; where the panel lives, style sheets hide it. It is drawn anew
-whenever the run comes to rest, and after each cell.
+It stands below the panel, in the same output, as plain HTML; where the panel lives, style sheets hide it. It is drawn
+anew whenever the run comes to rest, and after each cell.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.test_panel import DIGITS, wait_for_text
 
@@ -15,7 +16,7 @@ INPUTS = """(panel, focusable) => [...panel.querySelectorAll(focusable)]
     .filter(item => item.checkVisibility() && !item.disabled && !item.closest('.jupyter-widgets[disabled]'))
     .map(item => {
         const labels = [...(item.labels ?? [])].map(label => label.textContent).join(' ');
-        const own = item.matches('button, summary') ? item.textContent : '';
+        const own = item.matches('button, summary, [role=button]') ? item.textContent : '';
         return [item.className || item.tagName, (item.getAttribute('aria-label') || labels || own).trim()];
     })"""
 
@@ -131,4 +132,26 @@ def test_a_loss_without_bounds_leaves_no_trace_in_the_page_once_good_values_come
 
     page.locator(".nbopt-log-y").click()
     page.wait_for_function(LOG_TICKS)
+    assert book.problems == []
+
+
+def test_groups_fold_by_mouse_and_keyboard_and_a_search_finds_what_is_folded(notebook):
+    book = notebook(DIGITS, "run = make()\nrun")
+    book.run_all()
+    page = book.page
+    rate, patience = page.locator(".nbopt-hp-lr"), page.locator(".nbopt-hp-patience")
+    page.locator(".nbopt-search").wait_for()
+    title = page.locator(".nbopt-group:has(.nbopt-hp-lr) .nbopt-group-title")
+    expect(title).to_have_attribute("aria-expanded", "true")
+    title.click()
+    expect(rate).to_be_hidden()
+    expect(title).to_have_attribute("aria-expanded", "false")
+    page.locator(".nbopt-search").fill("rate")
+    expect(rate).to_be_visible()
+    expect(patience).to_be_hidden()
+    page.locator(".nbopt-search").fill("")
+    expect(rate).to_be_hidden()
+    title.focus()
+    page.keyboard.press("Enter")
+    expect(rate).to_be_visible()
     assert book.problems == []
