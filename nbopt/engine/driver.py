@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any, NamedTuple
 
+import torch
+
 from nbopt.engine import loop
 from nbopt.engine.changes import Changes
 from nbopt.engine.progress import ProgressLine
@@ -192,6 +194,9 @@ class Driver:
         """Pull events until the run is to rest."""
         training = self.training
         assert training is not None
+        # A thread takes its share of cores at the first sign only: without this, oneDNN adds up in another order here
+        # than where the same steps are done again, in the thread of whoever rewinds.
+        torch.set_num_threads(torch.get_num_threads())
         training.meter.tick(running=True)
         training.tiers.room = self._room
         try:
