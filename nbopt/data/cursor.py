@@ -25,6 +25,8 @@ class Cursor(Tunable):
         Epochs completed.
     position : int
         Samples of the current epoch already used.
+    whole : bool
+        Whether a batch is all that is left of the epoch, whatever the batch size.
     """
 
     batch_size = Int(
@@ -43,6 +45,7 @@ class Cursor(Tunable):
         self.seed = seed
         self.epoch = 0
         self.position = 0
+        self.whole = False
         self._begun = False
         self._stop = 0  # where the batch last dealt out ends
         self._stream: Iterator[Any] | None = None
@@ -66,7 +69,8 @@ class Cursor(Tunable):
         if not self._begun:
             self.source.begin(self._order_seed())
             self._begun = True
-        self._stop = self.position + batches * self.batch_size
+        left = (self.source.size or 0) - self.position
+        self._stop = self.position + (left if self.whole else batches * self.batch_size)
         return self.source.batch(self.position, self._stop)
 
     def advance(self, batch: Any) -> bool:
@@ -90,7 +94,7 @@ class Cursor(Tunable):
     def ends_within(self, batches: int) -> bool:
         """Whether the epoch may be complete after this many batches of the present size."""
         size = self.source.size
-        return size is None or size - self.position <= batches * self.batch_size
+        return size is None or self.whole or size - self.position <= batches * self.batch_size
 
     def place(self) -> list[int]:
         """Return where the cursor is, for `seek`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from nbopt.record.snapshots import Snapshot
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
 def capture(training: Training) -> Snapshot:
     """Copy all that the run's future depends on."""
     tensors = {f"model.{name}": _copy(tensor) for name, tensor in training.model.state_dict().items()}
-    scalars: dict[str, Any] = {}
+    optimizer: dict[str, Any] = {}
     for index, state in training.torch_optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = _copy(value)
-            else:
-                scalars[f"{index}.{key}"] = value
+        _put(tensors, optimizer, "optimizer", {f"{index}.{key}": value for key, value in state.items()})
+    parts: dict[str, Any] = {}
+    for part, memory in training.acting.state.items():
+        _put(tensors, parts, "part", {f"{part}.{key}": value for key, value in memory.items()})
     # The best weights change rarely: their tensors are shared, not copied.
     tensors.update({f"best.{name}": tensor for name, tensor in training.best_weights.items()})
     for index, (output, target) in enumerate(training.recent):
@@ -30,10 +30,11 @@ def capture(training: Training) -> Snapshot:
     stopping = training.stopping
     facts = {
         "hyperparams": dict(training.hyperparams),
-        "optimizer": scalars,
+        "optimizer": optimizer,
         "cursor": training.cursor.place(),
         "dropout_rates": training.dropout.rates,
         "stopping": [_finite(stopping.best), stopping.best_step, stopping.waited, _finite(stopping.bar)],
+        "parts": parts,
         "validation_due": training.validation_due,
         "seconds": training.meter.seconds,
         "tier": training.tiers.place,
@@ -51,11 +52,17 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     training.dropout.rates = facts["dropout_rates"]
     training.model.load_state_dict(_part(snapshot, "model"))
     state: dict[int, dict[str, Any]] = {}
-    for name, value in [*_part(snapshot, "optimizer").items(), *facts["optimizer"].items()]:
+    for name, value in {**_get(snapshot, "optimizer"), **facts["optimizer"]}.items():
         index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value.clone() if isinstance(value, Tensor) else value
+        state.setdefault(int(index), {})[key] = value
     groups = training.torch_optimizer.state_dict()["param_groups"]
     training.torch_optimizer.load_state_dict({"state": state, "param_groups": groups})
+    parts: dict[str, dict[str, Any]] = {}
+    device = next(training.model.parameters()).device
+    for name, value in {**_get(snapshot, "part", device), **facts.get("parts", {})}.items():
+        part, key = name.split(".", 1)
+        parts.setdefault(part, {})[key] = value
+    training.acting.state = parts
     training.best_weights = _part(snapshot, "best")
     training.step = snapshot.step
     training.cursor.seek(*facts["cursor"])
@@ -72,6 +79,30 @@ def restore(training: Training, snapshot: Snapshot) -> None:
 
 def _part(snapshot: Snapshot, kind: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{kind}."): t for name, t in snapshot.tensors.items() if name.startswith(f"{kind}.")}
+
+
+def _put(tensors: dict[str, Tensor], scalars: dict[str, Any], kind: str, state: dict[str, Any]) -> None:
+    """Copy a state by name: tensors and lists of them (``name#0``, ``name#1``) to the one, the rest to the other."""
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            tensors[f"{kind}.{name}"] = _copy(value)
+        elif isinstance(value, list) and value and isinstance(value[0], Tensor):
+            tensors.update({f"{kind}.{name}#{k}": _copy(item) for k, item in enumerate(value)})
+        else:
+            scalars[name] = list(value) if isinstance(value, list) else value
+
+
+def _get(snapshot: Snapshot, kind: str, device: torch.device | None = None) -> dict[str, Any]:
+    """Return copies of what `_put` put among the tensors."""
+    state: dict[str, Any] = {}
+    for name, tensor in _part(snapshot, kind).items():
+        name, listed, _index = name.partition("#")
+        copy = tensor.detach().to(device, copy=True)
+        if listed:
+            state.setdefault(name, []).append(copy)
+        else:
+            state[name] = copy
+    return state
 
 
 def _finite(number: float) -> float | None:

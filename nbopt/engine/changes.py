@@ -125,14 +125,17 @@ class Changes:
         old = self._hyperparams[name]
         self._hyperparams.assign(name, value)
         self._untouched.discard(name)
+        carried = ""
         try:
             if self.training is not None:
-                self.training.changed(name)
+                carried = self.training.changed(name)
         except Exception:
             self._hyperparams.assign(name, old)
             raise
         if entries is not None:
             entries.append(self._journal.change(self.step, name, old, value, source))
+            if carried:
+                entries.append(self._journal.event(self.step, "carried", carried, source))
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Put back the hyperparameters of a snapshot."""

@@ -31,6 +31,8 @@ class Meter:
         self._guard = guard
         self._losses: list[Tensor] = []
         self.take = self._losses.append  # the loss of a step, detached
+        self._rates: list[tuple[int, float]] = []
+        self.take_rate = self._rates.append  # step and learning rate, where it is not the base rate
         self._clock = 0.0
         self._ticking = False
         self._resumed_at = time.perf_counter()
@@ -59,6 +61,7 @@ class Meter:
     def forget(self, seconds: float) -> None:
         """Drop what was not moved yet, and set the clock."""
         self._losses.clear()
+        self._rates.clear()
         self._clock, self._resumed_at = seconds, time.perf_counter()
 
     def flush(self, step: int, progress: float) -> tuple[int, float] | None:
@@ -80,6 +83,10 @@ class Meter:
         first = step - count
         wrong = self._guard.find_trouble(values)
         self._history.extend("loss", range(first, step), values)
+        if self._rates:
+            steps, rates = zip(*self._rates, strict=True)
+            self._history.extend("lr", steps, rates)
+            self._rates.clear()
         elapsed = self.seconds
         before = self._history.last("_time") or 0.0
         self._history.append("_time", step - 1, elapsed)

@@ -12,7 +12,7 @@ from nbopt.data.noise import SPLIT, derive_seed
 from nbopt.data.sources import AnySource, StreamSource, TensorSource, as_source
 from nbopt.data.split import split
 from nbopt.engine.device import fits
-from nbopt.parts.losses import Loss
+from nbopt.parts.loss_base import Loss
 from nbopt.words import _
 
 

@@ -29,12 +29,12 @@ from nbopt.engine.step.tiers import Pace
 from nbopt.engine.training import Training
 from nbopt.hyperparams import Hyperparams, Int, Tunable
 from nbopt.parts.accumulation import Accumulation
+from nbopt.parts.catalogue import PARTS
 from nbopt.parts.dropout import Dropout, has_various_dropout, own_dropout
 from nbopt.parts.guard import Guard
 from nbopt.parts.losses import loss_choice
 from nbopt.parts.metrics import as_metrics
 from nbopt.parts.optimizers import optimizer_choice
-from nbopt.parts.penalties import L1
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
@@ -207,9 +207,8 @@ class Run:
     def _declare(self, loss: Any, optimizer: Any, given: dict[str, Any]) -> Hyperparams:
         hyperparams = Hyperparams()
         choice, own = optimizer_choice(optimizer)
-        hyperparams.declare(
-            choice, L1, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss), Accumulation, Guard, Pace
-        )
+        hyperparams.declare(choice, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss))
+        hyperparams.declare(*PARTS, Accumulation, Guard, Pace)
         if (dropout := own_dropout(self.model)) is not None:
             own["dropout"] = dropout
         batch_size = getattr(self.data[0], "batch_size", None)  # a DataLoader's
@@ -232,6 +231,8 @@ class Run:
         training = self.driver.training
         if training is not None and isinstance(training.cursor.source, StreamSource):
             found["batch_size"] = _("the DataLoader makes its own batches")
+        if training is not None:
+            found.update(training.acting.unfit)
         return found
 
     # -- what a run tells
@@ -533,6 +534,8 @@ class Run:
         training.snapshots[0].facts["hyperparams"] = self.initial  # before the changes made ahead of the start
         self.driver.training = training
         self.inert = self._find_inert()
+        for name in sorted(training.acting.unfit.keys() & self.given.keys()):
+            warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
         return training
 
     def watch(self, wake: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ to go on after an interruption is here, none of it in the generator.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from nbopt.data.cursor import Cursor
 from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
 from nbopt.data.sources import AnySource, sample_count
+from nbopt.engine.acting import Acting, tell_carried
 from nbopt.engine.capture import capture
 from nbopt.engine.meter import Meter
 from nbopt.engine.step.compiled import Compiled
@@ -25,10 +27,11 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
 from nbopt.parts.guard import Guard
-from nbopt.parts.losses import LOSS, Loss
+from nbopt.parts.loss_base import Loss
+from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import Metric
-from nbopt.parts.optimizers import OPTIMIZER, Optimizer
-from nbopt.parts.penalties import L1
+from nbopt.parts.optimizer_base import Optimizer
+from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.parts.update import Update
 from nbopt.record.history import History
@@ -107,15 +110,15 @@ class Training:
         self.stopping = EarlyStopping()
         self.dropout = Dropout(model)
         self.accumulation = Accumulation()
-        self.l1 = L1(model)
         guard = Guard()
-        for part in (self.cursor, self.accumulation, self.stopping, self.l1, self.dropout, guard):
+        for part in (self.cursor, self.accumulation, self.stopping, self.dropout, guard):
             hyperparams.bind(part)
         if not keep_dropout:
             self.dropout.on_change("dropout")
         self.meter = Meter(history, guard)
         self.step_seed = derive_seed(seed, NOISE)
-        self.pass_ = Pass(model, forward, (train, val), needs_tensors=bool(metrics))
+        self.acting = Acting(hyperparams, self._params, train)
+        self.pass_ = Pass(model, forward, (train, val), self.acting, needs_tensors=bool(metrics))
         self.eager = Eager(
             self.pass_,
             self._params,
@@ -133,34 +136,51 @@ class Training:
 
     # -- changes
 
-    def changed(self, name: str) -> None:
-        """React to a change of strategy; all other hyperparameters reach their part by themselves."""
+    def changed(self, name: str) -> str:
+        """React to a change, which has reached its part; return what a swap took over, in words."""
+        scheduled = bool(self.acting.change_rate)
+        carried = self.acting.changed(name)
         if name == "optimizer":
             before = self.optimizer
             self._choose_optimizer()
-            self.hyperparams.unbind(before)
+            if before is not self.optimizer:
+                carried = tell_carried(*self.optimizer.take_over(before))
+                if self.optimizer.full_batch:
+                    carried = "; ".join(filter(None, [_("each step takes all samples of an epoch"), carried]))
+                self.hyperparams.unbind(before)
         elif name == "loss":
             self.hyperparams.unbind(self.loss)
             self._choose_loss()
             self.stopping.reset()
             self.best_weights = {}
+        if scheduled and not self.acting.change_rate:
+            self.optimizer.set_rate(self.optimizer.lr)
         self.tiers.note_change()
+        return carried
 
     def _choose_loss(self) -> None:
         spec: Any = self.hyperparams.spec(LOSS.name)
         self.loss = spec.classes[self.hyperparams["loss"]]()
         self.hyperparams.bind(self.loss)
+        self.acting.include("loss", self.loss)
         self.pass_.use(self.loss)
 
     def _choose_optimizer(self, adopt: torch.optim.Optimizer | None = None) -> None:
         spec: Any = self.hyperparams.spec(OPTIMIZER.name)
-        optimizer: Optimizer = spec.classes[self.hyperparams["optimizer"]]()
+        kind = spec.classes[self.hyperparams["optimizer"]]
+        if type(getattr(self, "optimizer", None)) is kind:
+            return
+        if kind.full_batch and self.cursor.epoch_size is None:
+            rule = _("it takes all samples at once, which batches from a stream do not allow")
+            raise ValueError(f"{kind.__name__}: {rule}.")
+        optimizer: Optimizer = kind()
         if type(adopt) is not optimizer.torch_class:  # swapped before the start
             adopt = None
         self.hyperparams.bind(optimizer)
         self.torch_optimizer = optimizer.build(self._tuned, adopt)
         self._update = Update(self.torch_optimizer)
         self.optimizer = optimizer
+        self.cursor.whole = kind.full_batch
 
     # -- one step
 
@@ -196,17 +216,24 @@ class Training:
         batch = self.cursor.peek()
         step = self.step
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
+        full, acting = self.optimizer.full_batch, self.acting
         try:
-            loss = self.eager.gradients(batch, step, keep)
+            loss = self._full_step(batch, keep) if full else self.eager.gradients(batch, step, keep)
         except Exception as error:
             smaller = self.accumulation.half_of(sample_count(batch))
             if not _out_of_memory(error) or smaller is None:
                 raise
+            self.loss.discard()
             self.trouble = Trouble(step, str(error), memory=True)
             return 0
-        if self.l1.l1:
-            self.l1.apply()
-        self._update()
+        if not full:
+            for act in acting.after_gradients:
+                act()
+            if acting.change_rate:
+                self._set_rate()
+            self._update()
+        for note in acting.after_step:
+            note(loss)
 
         self.meter.take(loss)
         self._advance(batch, 1)
@@ -219,6 +246,24 @@ class Training:
         if time.perf_counter() >= self.meter.due:
             self.flush()
             self.tiers.look()
+
+    def _full_step(self, batch: Any, keep: bool) -> Tensor:
+        def evaluate(differentiate: Callable[[Tensor], Any] | None = None) -> Tensor:
+            loss = self.eager.gradients(batch, self.step, keep, differentiate)
+            for act in self.acting.after_gradients:
+                act()
+            return loss
+
+        if self.acting.change_rate:
+            self._set_rate()
+        return self.optimizer.full_step(evaluate)
+
+    def _set_rate(self) -> None:
+        rate = self.optimizer.lr
+        for change in self.acting.change_rate:
+            rate = change(rate, self.cursor.progress, self.hyperparams["epochs"])
+        self.optimizer.set_rate(rate)
+        self.meter.take_rate((self.step, rate))
 
     # -- ends
 

@@ -40,6 +40,8 @@ def validate(training: Training) -> Iterator[None]:
         measured["val_loss"] = sum(loss * count for loss, count in pairs) / sum(counts)
         measured.update(_measure(training, "val_", results))
     # All of a validation or, where it raised, nothing: it is then done again.
+    for note in training.acting.after_epoch:
+        note(measured.get("val_loss"))
     training.recent.clear()
     training.history.append("_epoch", training.step, float(training.cursor.epoch))
     for name, value in measured.items():
@@ -61,7 +63,7 @@ def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Ten
         silent = training.pass_.is_silent or training.eager.only_dropout
         noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
         with torch.no_grad(), noise:
-            return training.pass_(batch)
+            return training.pass_.measure(batch)
     finally:
         model.train(mode)
 

@@ -7,120 +7,17 @@ into the keys of a torch parameter group.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from nbopt.hyperparams import Flag, Float, Hyperparam, Strategy, Tunable, variant
+from nbopt.hyperparams import Flag, Float, Hyperparam, Strategy, variant
 from nbopt.names import InvalidHyperparam, unknown
+from nbopt.parts.optimizer_base import BETA1, BETA2, GROUP, MOMENTUM, Optimizer, settings_of
+from nbopt.parts.second_order import LBFGS, Newton
 from nbopt.words import _
-
-_GROUP = _("Optimizer")
-
-# Declared once and shared: the same name means the same thing in every optimizer that has it, and its value
-# is kept when one optimizer is swapped for another.
-MOMENTUM = Float(
-    0.0,
-    low=0.0,
-    high=0.99,
-    ge=0.0,
-    lt=1.0,
-    label=_("Momentum"),
-    group=_GROUP,
-    help=_("Share of the previous update kept in the next one."),
-)
-BETA1 = Float(
-    0.9,
-    low=0.0,
-    high=0.99,
-    ge=0.0,
-    lt=1.0,
-    label="β₁",
-    group=_GROUP,
-    help=_("Decay of the running mean of gradients."),
-)
-BETA2 = Float(
-    0.999,
-    low=0.9,
-    high=0.9999,
-    ge=0.0,
-    lt=1.0,
-    label="β₂",
-    group=_GROUP,
-    help=_("Decay of the running mean of squared gradients."),
-)
-
-
-# Parameter groups given their own value of these keep their proportion to the largest, which is live.
-_SHARED_OUT = ("lr", "weight_decay")
-
-
-class Optimizer(Tunable):
-    """Base of the optimizers: `build` makes the torch optimizer, which a changed value reaches at once."""
-
-    lr = Float(
-        1e-3,
-        low=1e-6,
-        high=1.0,
-        log=True,
-        ge=0.0,
-        label=_("Learning rate"),
-        group=_GROUP,
-        help=_("Length of a step along the optimizer's direction."),
-    )
-    weight_decay = Float(
-        0.0,
-        low=1e-6,
-        high=1.0,
-        log=True,
-        zero=True,
-        ge=0.0,
-        label=_("Weight decay"),
-        group=_("Regularization"),
-        help=_("L2 regularization; decoupled from the gradient in AdamW."),
-    )
-
-    torch_class: ClassVar[type[torch.optim.Optimizer]]
-    fused: ClassVar[bool] = False
-
-    def __init__(self) -> None:
-        self.torch: torch.optim.Optimizer | None = None
-        self._held: dict[str, Any] = {}  # what the parameter groups hold
-        self._shares: list[dict[str, float]] = []
-
-    def settings(self) -> dict[str, Any]:
-        """Return the live values as keys of a torch parameter group."""
-        return {"lr": self.lr, "weight_decay": self.weight_decay}
-
-    def build(
-        self, params: Sequence[nn.Parameter], adopt: torch.optim.Optimizer | None = None
-    ) -> torch.optim.Optimizer:
-        """Make the torch optimizer over ``params``, or take over ``adopt``, the user's own instance."""
-        if adopt is None:
-            extra: dict[str, Any] = {"fused": True} if self.fused and _can_fuse(params) else {}
-            # The other settings follow below: a class of the user's may not take them all as arguments.
-            adopt = self.torch_class(params, lr=self.lr, **extra)  # type: ignore[call-arg]
-        self._held = _settings_of(adopt)
-        self._shares = [
-            {key: float(group[key]) / top for key in _SHARED_OUT if key in group and (top := self._held[key])}
-            for group in adopt.param_groups
-        ]
-        self.torch = adopt
-        self.on_change("")
-        return adopt
-
-    def on_change(self, name: str) -> None:
-        """Bring the parameter groups up to date; what did not change stays as each group has it."""
-        if self.torch is None:
-            return
-        settings = self.settings()
-        for key, value in settings.items():
-            if value != self._held[key]:
-                for group, shares in zip(self.torch.param_groups, self._shares, strict=True):
-                    group[key] = value * shares.get(key, 1.0) if key in _SHARED_OUT else value
-        self._held.update(settings)
 
 
 class SGD(Optimizer):
@@ -130,10 +27,11 @@ class SGD(Optimizer):
     nesterov = Flag(
         False,
         label=_("Nesterov"),
-        group=_GROUP,
+        group=GROUP,
         help=_("Look ahead along the momentum; acts when momentum is above 0."),
     )
     torch_class = torch.optim.SGD
+    memory: ClassVar[Mapping[str, str]] = {"momentum_buffer": _("momentum")}
 
     def settings(self) -> dict[str, Any]:
         """Return the live values; torch refuses Nesterov's momentum where there is none."""
@@ -148,6 +46,11 @@ class Adam(Optimizer):
     beta2 = BETA2
     torch_class: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     fused = True
+    memory: ClassVar[Mapping[str, str]] = {
+        "exp_avg": _("running mean of gradients"),
+        "exp_avg_sq": _("running mean of squared gradients"),
+        "step": _("count of steps"),
+    }
 
     def settings(self) -> dict[str, Any]:
         """Return the live values; torch keeps both decays under one key."""
@@ -171,10 +74,14 @@ class RMSprop(Optimizer):
         ge=0.0,
         lt=1.0,
         label=_("Smoothing α"),  # noqa: RUF001
-        group=_GROUP,
+        group=GROUP,
         help=_("Decay of the running mean of squared gradients."),
     )
     torch_class = torch.optim.RMSprop
+    memory: ClassVar[Mapping[str, str]] = {
+        "square_avg": _("running mean of squared gradients, from zero"),
+        "momentum_buffer": _("momentum of scaled gradients"),
+    }
 
     def settings(self) -> dict[str, Any]:
         """Return the live values."""
@@ -188,7 +95,37 @@ class RMSprop(Optimizer):
                 state.setdefault("momentum_buffer", torch.zeros_like(state["square_avg"]))
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al. 2011): each weight's rate shrinks with the sum of its squared gradients."""
+
+    lr_decay = Float(
+        0.0,
+        low=1e-5,
+        high=1.0,
+        log=True,
+        zero=True,
+        ge=0.0,
+        label=_("Rate decay"),
+        group=GROUP,
+        help=_("Step number n uses lr / (1 + n * this)."),
+    )
+    torch_class = torch.optim.Adagrad
+    memory: ClassVar[Mapping[str, str]] = {"sum": _("sum of squared gradients")}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the live values."""
+        return {**super().settings(), "lr_decay": self.lr_decay}
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "lbfgs": LBFGS,
+    "newton": Newton,
+}
 
 
 def optimizer_choice(given: object) -> tuple[Hyperparam[str], dict[str, Any]]:
@@ -258,31 +195,20 @@ def _probe(torch_class: type[torch.optim.Optimizer]) -> torch.optim.Optimizer:
         raise unknown(_("optimizer"), torch_class.__name__, OPTIMIZERS) from error
 
 
-def _settings_of(instance: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the first parameter group's settings, with the largest of all groups where they share it out."""
-    settings = dict(instance.param_groups[0])
-    for key in _SHARED_OUT:
-        if key in settings:
-            settings[key] = max(float(group[key]) for group in instance.param_groups)
-    return settings
-
-
 def _values_of(instance: torch.optim.Optimizer, choice: type[Optimizer]) -> dict[str, Any]:
-    settings = _settings_of(instance)
+    settings = settings_of(instance)
     if "betas" in settings:
         settings["beta1"], settings["beta2"] = settings["betas"]
+    if "line_search_fn" in settings:
+        settings["line_search"] = settings["line_search_fn"] is not None
     return {name: settings[name] for name in choice.declared() if name in settings}
-
-
-def _can_fuse(params: Sequence[nn.Parameter]) -> bool:
-    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in params)
 
 
 OPTIMIZER = Strategy(
     "adam",
     classes=OPTIMIZERS,
     label=_("Optimizer"),
-    group=_GROUP,
-    help=_("Swapped between two steps; the new one starts with empty running means."),
+    group=GROUP,
+    help=_("Swapped between two steps; running means that mean the same to the new one are kept."),
 )
 OPTIMIZER.__set_name__(Optimizer, "optimizer")

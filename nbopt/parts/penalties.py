@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
-from nbopt.hyperparams import Float, Tunable
+from nbopt.hyperparams import Float
+from nbopt.parts.part import Part
 from nbopt.words import _
 
 
-class L1(Tunable):
+class L1(Part):
     """L1 regularization of the weights (Tibshirani 1996): adds ``l1 * sign(w)`` to the gradient.
 
     That is the subgradient of ``l1 * sum |w|``. Biases and normalization scales (parameters with fewer than
@@ -28,13 +31,20 @@ class L1(Tunable):
         help=_("Pulls weights towards exactly zero."),
     )
 
-    def __init__(self, model: nn.Module) -> None:
-        self._weights = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim > 1]
+    compiles = True
+
+    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        self.weights = [weight for weight in weights if weight.ndim > 1]
+
+    @property
+    def acts(self) -> bool:
+        """With any strength."""
+        return self.l1 > 0
 
     @torch.no_grad()
-    def apply(self) -> None:
+    def after_gradients(self) -> None:
         """Add the penalty to the gradients."""
-        pairs = [(weight, weight.grad) for weight in self._weights if weight.grad is not None]
+        pairs = [(w, w.grad) for w in self.weights if w.grad is not None]
         if pairs:
             weights, gradients = zip(*pairs, strict=True)
             torch._foreach_add_(gradients, torch._foreach_sign(weights), alpha=self.l1)

@@ -12,7 +12,7 @@ from nbopt.names import unknown
 from nbopt.record.pyramid import Buckets, Pyramid
 from nbopt.words import _
 
-_EACH_STEP = ("loss", "_time")
+_EACH_STEP = ("loss", "lr", "_time")
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from nbopt.hyperparams import Hyperparams
+from nbopt.hyperparams import Hyperparams, Strategy
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import METRICS
@@ -170,13 +170,13 @@ def _metric_names(story: Story) -> list[str] | dict[str, str]:
 def _acting(story: Story) -> list[str]:
     """Return the hyperparameters that act at some time, or were given a value of their own."""
     names = set(story.hyperparams.active)
-    for strategy in (OPTIMIZER.name, LOSS.name):
-        spec: Any = story.hyperparams.spec(strategy)
-        names -= {name for kind in spec.classes.values() for name in kind.declared()}
-    for strategy in (OPTIMIZER.name, LOSS.name):
-        spec = story.hyperparams.spec(strategy)
-        for choice in story.values_of(strategy):
-            names |= set(spec.classes[choice].declared())
+    specs = [story.hyperparams.spec(name) for name in story.hyperparams]
+    strategies = [spec for spec in specs if isinstance(spec, Strategy)]
+    for strategy in strategies:
+        names -= {name for kind in strategy.classes.values() for name in kind.declared()}
+    for strategy in strategies:
+        for choice in story.values_of(strategy.name):
+            names |= set(strategy.classes[choice].declared())
     names |= {name for name, value in story.start.items() if value != story.hyperparams.spec(name).default}
     names -= {OPTIMIZER.name, LOSS.name} | story.inert
     if not story.sets_dropout:

@@ -12,11 +12,14 @@ from torch import nn
 from torch.nn import functional
 
 from nbopt.data.sources import TensorSource
-from nbopt.parts.losses import LOSS, LOSSES
+from nbopt.parts.catalogue import PARTS
 from nbopt.parts.metrics import METRICS
+from nbopt.parts.part import defines
 from nbopt.record.journal import ACTIONS
+from nbopt.record.script_loss import LossSource
 from nbopt.record.script_model import ALWAYS_NOISY, NOISY, dropout_kinds, may_draw_anywhere
 from nbopt.record.script_optimizer import WIDTH, OptimizerSource
+from nbopt.record.script_parts import PartsSource, variable_of
 from nbopt.record.script_template import SCRIPT, VALIDATION
 from nbopt.record.source import Sources, literal, sort_imports
 from nbopt.record.story import Schedule, Story
@@ -26,22 +29,14 @@ from nbopt.words import _
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
 _FEW, _MANY = 64, 4096
 
-_CALLS = {
-    "cross_entropy": "functional.cross_entropy(output, target)",
-    "binary_cross_entropy": "functional.binary_cross_entropy_with_logits(output, target)",
-    "mse": "functional.mse_loss(output, target)",
-    "mae": "functional.l1_loss(output, target)",
-    "huber": "functional.huber_loss(output, target, delta={delta})",
-}
-_ELEMENTWISE = {"binary_cross_entropy", "mse", "mae", "huber"}
-
 # Names that the script gives to things of its own; functions of the user's keep theirs.
 _OWN_NAMES = {
     *("SEED", "EPOCHS", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "LOSS", "EVALUATION_BATCH", "VAL_SHARE"),
-    *("ORDER", "NOISE", "SPLIT", "EVALUATION", "LR", "BATCH_SIZE", "MICRO_BATCH", "L1", "DROPOUT", "DELTA", "PATIENCE"),
+    *("ORDER", "NOISE", "SPLIT", "EVALUATION", "LR", "BATCH_SIZE", "MICRO_BATCH", "DROPOUT", "DELTA", "PATIENCE"),
     *("MIN_DELTA", "EARLY_STOPPING", "derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout"),
     *("train", "model", "data", "val", "batch", "output", "target", "copy", "itertools", "partial", "deque"),
-    *("defaultdict", "train_test_split", "as_columns", *METRICS),
+    *("defaultdict", "train_test_split", "as_columns", "update", "take_over", "rate", "progress", *METRICS),
+    *(variable_of(item) for item in PARTS),
 }
 _SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional}
 
@@ -78,13 +73,15 @@ class _Writer:
         """Fill in one part of the template after the other."""
         self._length()
         self._data()
-        self._loss()
+        self._losses()
+        self._parts()
         self._optimizer()
         self._regularization()
         self._metrics()
         self._noise()
         self._schedule()
         story, flags = self.story, self.flags
+        tables = [f"{name} = {table}" for name, table in self.parts.choices.items()]
         if flags["seeds"]:
             self.constants = {"SEED": literal(story.seed), **self.constants}
         self.words.update(
@@ -92,7 +89,7 @@ class _Writer:
             ending=self._ending(),
             constants="\n".join([f"{name} = {value}" for name, value in self.constants.items()] + self.notes),
             imports=self._imports(),
-            definitions="\n\n\n".join(self.sources.definitions),
+            definitions="\n\n\n".join([*self.sources.definitions, *self.parts.definitions, *tables]),
             starting_values="\n".join(f"{name} = {self._constant(name)}" for name in self.live),
             updates="\n".join(self._update(name) for name in self.live),
         )
@@ -195,45 +192,70 @@ class _Writer:
         at_once = _EVALUATION_BYTES * size // max(1, measured.nbytes())
         self.constants["EVALUATION_BATCH"] = literal(max(_FEW, min(_MANY, at_once)))
 
-    def _loss(self) -> None:
-        story, flags = self.story, self.flags
-        names = list(dict.fromkeys(story.values_of(LOSS.name)))
-        swap = len(names) > 1
-        variables = [self._use("loss")] if any("loss" in new for new in story.schedule.values()) else []
-        delta = self._use("delta") if "huber" in names else ""
-        variables += [delta] if delta == "delta" else []
-        self.words["loss_parameters"] = self.words["loss_arguments"] = "".join(f", {name}" for name in variables)
-        flags["best_reset"] = flags["best"] and bool(variables) and variables[0] == "loss_name"
-        if names[0] in LOSSES and isinstance(story.loss, str):
-            flags["elementwise"] = names[0] in _ELEMENTWISE
-            body = []
-            for name in names[:-1] if swap else []:
-                body += [f"if loss_name == {literal(name)}:", f"    return {_CALLS[name].format(delta=delta)}"]
-            self.words["loss_body"] = "\n".join([*body, f"return {_CALLS[names[-1]].format(delta=delta)}"])
-        else:
-            flags["elementwise"] = False
-            self.words["loss_body"] = f"return {self._own_loss()}(output, target)"
-
-    def _own_loss(self) -> str:
-        name = self._function(_("the loss"), self.story.loss)
-        if not isinstance(self.story.loss, nn.Module):
-            return name
-        self.constants["LOSS"] = name
-        return "LOSS"
+    def _losses(self) -> None:
+        source = LossSource(self.story, self.sources, self._use)
+        self.flags.update(source.flags)
+        self.words.update(source.words)
+        self.constants.update(source.constants)
+        self.flags["best_reset"] = self.flags["best"] and source.swapped
 
     def _optimizer(self) -> None:
-        source = OptimizerSource(self.story)
+        source = OptimizerSource(self.story, listed=bool(self.parts.names))
         self.flags.update(source.flags)
         self.words.update(source.words)
         self.constants.update(source.constants)
         for step, changes in source.changes.items():
             self.schedule[step].update(changes)
 
+    def _parts(self) -> None:
+        parts = self.parts = PartsSource(self.story, self.sources)
+        for step, changes in parts.changes.items():
+            self.schedule[step].update(changes)
+        self.flags.update(
+            rates=parts.has("change_rate"),
+            watches=parts.has("after_epoch"),
+            part_updates="update(" in parts.update,
+            take_over=parts.takes_over,
+        )
+        self._batches()
+        lr, epochs = (self._use("lr"), self._use("epochs")) if self.flags["rates"] else ("", "")
+        self.words.update(
+            lr=lr,
+            make_parts=parts.making,
+            fit_parts=parts.fitting,
+            part_updates=parts.update,
+            after_gradients=parts.calls("after_gradients", "{}()".format),
+            change_rate=parts.calls("change_rate", lambda call: f"rate = {call}(rate, progress, {epochs})"),
+            after_step=parts.calls("after_step", "{}(loss.detach())".format),
+            after_epoch=parts.calls("after_epoch", "{}(val_loss)".format),
+        )
+
+    def _batches(self) -> None:
+        """Write what parts do to batches, and to the loss of one."""
+        parts, flags, words = self.parts, self.flags, self.words
+        inputs = parts.calls("change_inputs", "x = {}(x)".format)
+        augmented = parts.calls("change_batch", "x, y = {}(x, y)".format)
+        if (inputs or augmented) and flags["single"]:
+            names = ", ".join(parts.names)
+            raise ValueError(_("{names}: in a script they need samples as (X, y), not in a single array.", names=names))
+        rest = ", *batch[2:]" if flags["columns"] else ""
+        lines = ["x, y = batch[0], batch[1]", inputs, augmented, f"batch = (x, y{rest})"]
+        words["change_batch"] = "\n".join(filter(None, lines)) if inputs or augmented else ""
+        lines = ["x = batch[0]", inputs, "batch = (x, *batch[1:])"]
+        words["change_inputs"] = "\n".join(lines) if inputs else ""
+        used = [name for name, kinds in parts.names.items() if defines(kinds[0], "change_inputs")]
+        words["evaluation_parameters"] = words["measure_parameters"] + "".join(f", {name}" for name in used)
+        words["evaluation_arguments"] = words["measure_parameters"] + "".join(f", {name}" for name in used)
+        flags["mixes"] = parts.has("change_loss")
+        loss = f"lambda a, b: compute_loss(a, b{words['loss_arguments']})"
+        loss = loss if words["loss_arguments"] else "compute_loss"
+        words["change_loss"] = parts.calls("change_loss", lambda call: f"loss = {call}({loss}, output, target)")
+        words["change_part_loss"] = parts.calls(
+            "change_loss", lambda call: f"loss_now = {call}({loss}, output, target)"
+        )
+
     def _regularization(self) -> None:
         story, flags = self.story, self.flags
-        flags["l1"] = any(story.values_of("l1"))
-        flags["l1_pauses"] = not all(story.values_of("l1"))
-        self.words["l1"] = self._use("l1") if flags["l1"] else ""
         changes = {step: new["dropout"] for step, new in story.schedule.items() if "dropout" in new}
         acts = "dropout" not in story.inert
         flags["starting_dropout"] = acts and story.sets_dropout
@@ -269,7 +291,11 @@ class _Writer:
         story, flags = self.story, self.flags
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         unknown = own or story.forward is not None or may_draw_anywhere(story.model)
-        flags["noise"] = unknown or any(isinstance(module, NOISY) for module in story.model.modules())
+        flags["noise"] = (
+            unknown
+            or self.parts.has("change_batch")
+            or any(isinstance(module, NOISY) for module in story.model.modules())
+        )
         flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYS_NOISY) for module in story.model.modules())
         flags["seeds"] = any(flags[name] for name in ("noise", "noisy_evaluation", "shuffle", "share"))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from nbopt.parts.optimizers import OPTIMIZER, Optimizer
+from nbopt.parts.optimizer_base import Optimizer
+from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.record.source import literal
 from nbopt.record.story import Story
 from nbopt.words import _
@@ -18,6 +19,12 @@ WIDTH = 88
 
 class OptimizerSource:
     """What a script says of its optimizer.
+
+    Parameters
+    ----------
+    story : Story
+    listed : bool
+        Whether the script needs a list of what is trained, for others than the optimizer.
 
     Attributes
     ----------
@@ -32,8 +39,9 @@ class OptimizerSource:
         For an optimizer that cannot be written out.
     """
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, listed: bool) -> None:
         self.story = story
+        self._listed = listed
         self.flags: dict[str, bool] = {}
         self.words: dict[str, str] = {}
         self.constants: dict[str, str] = {}
@@ -49,8 +57,8 @@ class OptimizerSource:
         extras = self._extras(kind)
         given = {**_unusual(kind, settings), **extras}
         frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
-        self.flags["frozen"] = frozen
-        self.words["parameters"] = "parameters" if frozen else "model.parameters()"
+        self.flags["listed"] = listed = frozen or self._listed
+        self.words["parameters"] = "parameters" if listed else "model.parameters()"
         arguments = [self.words["parameters"]]
         for name, value in given.items():
             self.constants[name.upper()] = literal(value)
@@ -65,11 +73,13 @@ class OptimizerSource:
         kind = self._kind(values["optimizer"])
         settings = _settings(kind, values)
         swapped: dict[str, str] = {}
+        carries = False
         flags["optimizer_changes"] = flags["late_momentum"] = False
         for step, new in story.schedule.items():
             values.update({name: value for name, value in new.items() if name in values})
             after = _settings(self._kind(values["optimizer"]), values)
-            if "optimizer" in new:
+            if self._kind(values["optimizer"]) is not kind:
+                carries = carries or (bool(kind.memory) and kind.memory == self._kind(values["optimizer"]).memory)
                 kind = self._kind(values["optimizer"])
                 changed = {"optimizer": values["optimizer"], **_unusual(kind, after)}
                 swapped[values["optimizer"]] = self._maker(kind)
@@ -80,7 +90,7 @@ class OptimizerSource:
             self.changes[step] = changed
             flags["optimizer_changes"] = flags["optimizer_changes"] or bool(changed)
             settings = after
-        flags["swap"] = bool(swapped)
+        flags["swap"], flags["carries"] = bool(swapped), carries
         flags["partial"] = any("partial" in maker for maker in swapped.values())
         if swapped:
             rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
@@ -89,6 +99,14 @@ class OptimizerSource:
     def _kind(self, name: str) -> type[Optimizer]:
         spec: Any = self.story.hyperparams.spec(OPTIMIZER.name)
         kind: type[Optimizer] = spec.classes[name]
+        if kind.full_batch:
+            raise ValueError(
+                _(
+                    "the optimizer {name} takes steps on all samples at once, which a script does not hold: to_yaml "
+                    "keeps them.",
+                    name=name,
+                )
+            )
         if getattr(torch.optim, kind.torch_class.__name__, None) is not kind.torch_class:
             raise ValueError(
                 _(

@@ -120,7 +120,7 @@ def measure(results):
 
 #?
 @torch.no_grad()
-def evaluate(model, data$loss_parameters):
+def evaluate(model, data$evaluation_parameters):
     """Return the mean loss of the samples in ``data``."""  #? not metrics
     """Return the mean loss of the samples in ``data``, and each (output, target)."""  #? metrics
     training = model.training
@@ -130,14 +130,33 @@ def evaluate(model, data$loss_parameters):
     for start in range(0, len(data[0]), EVALUATION_BATCH):
         batch = tuple(column[start : start + EVALUATION_BATCH] for column in data)
         torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
+        $change_inputs
         output, target = $outputs
-        total += compute_loss(output, target$loss_arguments).item() * len(batch[0])
+        total += compute_loss(output, target$measure_arguments).item() * len(batch[0])
         results.append((output, target))  #? metrics
     model.train(training)
     return total / len(data[0])  #? not metrics
     return total / len(data[0]), results  #? metrics
 
 
+#? part_updates
+def update(part, changes):
+    """Give a part the new values that concern it."""
+    for name, value in changes.items():
+        if hasattr(part, name):
+            setattr(part, name, value)
+
+
+#?
+#? take_over
+def take_over(part, earlier):
+    """Hand over what both remember; return the new part."""
+    for name in set(part.memory) & set(earlier.memory):
+        setattr(part, name, getattr(earlier, name))
+    return part
+
+
+#?
 #? dropout
 def set_dropout(model, probability):
     """Give every layer with dropout this probability."""
@@ -199,8 +218,10 @@ def train(model, train, val=None):
     size = len(data[0])
     $starting_values
 
-    parameters = [p for p in model.parameters() if p.requires_grad]  #? frozen
+    parameters = [p for p in model.parameters() if p.requires_grad]  #? listed
     $optimizer
+    $make_parts
+    $fit_parts
     set_dropout(model, DROPOUT)  #? starting_dropout
     if not model.training:
         model.train()
@@ -225,6 +246,7 @@ def train(model, train, val=None):
             waited = 0
         #?
         $updates
+        $part_updates
         #? best_reset
         if "loss" in changes:
             best_loss, best_weights = float("inf"), {}
@@ -236,9 +258,18 @@ def train(model, train, val=None):
             set_dropout(model, changes["dropout"])
         #?
         #? swap
-        if "optimizer" in changes:  # the new one begins without memory
+        if "optimizer" in changes:  # the new one begins without memory  #? not carries
+        #? carries
+        if "optimizer" in changes:
+            earlier = optimizer
+        #?
             make_optimizer = OPTIMIZERS[changes["optimizer"]]
             optimizer = make_optimizer($parameters, lr=changes["lr"])
+            #? carries
+            both = (earlier, optimizer)
+            if all(isinstance(one, torch.optim.Adam) for one in both):
+                optimizer.state.update(earlier.state)  # the same running means
+            #?
         #?
         #? optimizer_changes
         for group in optimizer.param_groups:
@@ -267,14 +298,17 @@ def train(model, train, val=None):
             order = torch.randperm(size, generator=generator).to(device)
             shuffled = [column[order] for column in data]
         #?
+        progress = epoch + position / size  #? rates
         batch = tuple(column[position : position + $batch_size] for column in $dealt)
         position += len(batch[0])
 
         optimizer.zero_grad()
         #? not parts
         torch.manual_seed(derive_seed(NOISE) + step)  #? noise
+        $change_batch
         output, target = $outputs
         loss = compute_loss(output, target$loss_arguments)
+        $change_loss
         loss.backward()
         #? metrics
         if output.numel() > 100_000:
@@ -293,9 +327,15 @@ def train(model, train, val=None):
             seed = derive_seed(NOISE) + step + 1_000_003 * (start // part)
             torch.manual_seed(seed)
             #?
+            $change_batch
             output, target = $outputs
             share = len(batch[0]) / count
-            part_loss = compute_loss(output, target$loss_arguments) * share
+            part_loss = compute_loss(output, target$loss_arguments) * share  #? not mixes
+            #? mixes
+            loss_now = compute_loss(output, target$loss_arguments)
+            $change_part_loss
+            part_loss = loss_now * share
+            #?
             part_loss.backward()
             loss += part_loss.detach()
             #? metrics
@@ -304,20 +344,15 @@ def train(model, train, val=None):
             recent.append((output.detach(), target))
             #?
         #?
-        #? l1
-        #? l1_pauses
-        if $l1:
-            for weight in model.parameters():
-                if weight.ndim > 1 and weight.grad is not None:
-                    weight.grad.add_(weight.detach().sign(), alpha=$l1)
-        #?
-        #? not l1_pauses
-        for weight in model.parameters():
-            if weight.ndim > 1 and weight.grad is not None:
-                weight.grad.add_(weight.detach().sign(), alpha=$l1)
-        #?
+        $after_gradients
+        #? rates
+        rate = $lr
+        $change_rate
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         #?
         optimizer.step()
+        $after_step
         losses.append(loss.item())
 
         if position == size:  # the epoch is complete
@@ -329,6 +364,7 @@ def train(model, train, val=None):
                 history[name].append(value)
             recent.clear()
             #?
+            val_loss = None  #? watches not share
             #? not share
             if val is not None:
                 $validation
@@ -336,6 +372,7 @@ def train(model, train, val=None):
             #? share
             $validation
             #?
+            $after_epoch
 
     #? restores_end
     #? restores_if
@@ -351,9 +388,9 @@ def train(model, train, val=None):
 '''
 
 VALIDATION = """\
-val_loss = evaluate(model, val$loss_arguments)  #? not metrics
+val_loss = evaluate(model, val$evaluation_arguments)  #? not metrics
 #? metrics
-val_loss, results = evaluate(model, val$loss_arguments)
+val_loss, results = evaluate(model, val$evaluation_arguments)
 #?
 history["val_loss"].append(val_loss)
 #? metrics

@@ -136,12 +136,27 @@ class Sources:
         if function.__closure__ or hasattr(function, "__wrapped__"):
             raise ValueError(_("{name} uses values of the function it was made in.", name=name))
         self._known[name] = function
+        self.include_used(name, tree, function.__globals__)
+        self.definitions.append(text)
+
+    def include_used(self, name: str, tree: ast.FunctionDef, known: Mapping[str, Any]) -> None:
+        """Make all that the function ``tree`` of ``name`` uses stand in the script.
+
+        Parameters
+        ----------
+        known : mapping
+            What names mean where the function was written.
+
+        Raises
+        ------
+        ValueError
+            If something cannot be written out.
+        """
         for used in _names_used(tree):
-            if used in function.__globals__:
-                self._include(used, function.__globals__[used])
+            if used in known:
+                self._include(used, known[used])
             elif not hasattr(builtins, used):
                 raise ValueError(_("{name} uses {used}, which is not there.", name=name, used=used))
-        self.definitions.append(text)
 
 
 def _is_public(item: object) -> bool:

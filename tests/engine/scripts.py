@@ -68,6 +68,8 @@ def compare(run, measured, model):
         if name == "loss":  # one for each step
             assert len(measured.get("loss", [])) == run.epoch
             continue
+        if name == "lr":  # the script sets it, and keeps no record
+            continue
         assert len(measured[name]) == len(values), name
         difference = np.abs(np.asarray(measured[name]) - values)
         assert np.all(difference <= SMALLEST), name

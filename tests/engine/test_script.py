@@ -16,10 +16,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from nbopt import RunState
+from nbopt.parts.catalogue import PARTS
 from nbopt.parts.losses import LOSSES
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.optimizers import OPTIMIZERS
-from nbopt.record import script
 from nbopt.record.script_template import SCRIPT
 from tests.engine import scripts
 
@@ -428,19 +428,22 @@ def test_what_no_step_used_is_not_there(mlp, blobs):
     assert "SCHEDULE" not in text
 
 
+def declared_by(item):
+    """Return the hyperparameters of an item of the catalogue of parts."""
+    if isinstance(item, type):
+        return set(item.declared())
+    return {item.name} | {name for kind in item.classes.values() for name in kind.declared()}
+
+
 def test_scripts_know_every_hyperparameter_loss_and_metric(mlp, blobs):
     run, _ = make(mlp(), blobs)
     of_parts = {"optimizer", "loss", "epochs", "batch_size", "micro_batch", "dropout", "l1"}
-    of_parts |= {
-        "early_stopping",
-        "patience",
-        "min_delta",
-        "recover",
-        "tier",
-    }  # shown as a rewind, or not at all
+    of_parts |= {"early_stopping", "patience", "min_delta", "recover", "tier"}  # shown as a rewind, or not at all
+    of_parts |= {name for item in PARTS for name in declared_by(item)}
     of_optimizers = {name for kind in OPTIMIZERS.values() for name in kind.declared()}
-    assert set(run.hyperparams) <= of_parts | of_optimizers
-    assert script._CALLS.keys() == LOSSES.keys()
+    of_losses = {name for kind in LOSSES.values() for name in kind.declared()}
+    assert set(run.hyperparams) <= of_parts | of_optimizers | of_losses
+    assert all(kind.source for kind in LOSSES.values())
     for name in METRICS:
         assert f"def {name}(output, target):" in SCRIPT
 

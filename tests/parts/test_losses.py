@@ -100,7 +100,7 @@ def test_a_mismatch_is_told_with_what_was_given(name, output, target, message):
 
 def test_a_loss_can_be_swapped_for_those_of_its_task():
     assert loss_choice("mae").options == ("mse", "mae", "huber")
-    assert loss_choice("cross_entropy").options == ("cross_entropy",)
+    assert loss_choice("cross_entropy").options == ("cross_entropy", "focal", "hinge")
     assert loss_choice("mae").default == "mae"
 
 

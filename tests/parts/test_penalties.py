@@ -7,7 +7,7 @@ from nbopt.parts.penalties import L1
 
 
 def bound(model, value):
-    part, hyperparams = L1(model), Hyperparams()
+    part, hyperparams = L1([p for p in model.parameters() if p.requires_grad]), Hyperparams()
     hyperparams.declare(L1)
     hyperparams.assign("l1", value)
     hyperparams.bind(part)
@@ -25,7 +25,7 @@ def test_the_gradient_is_that_of_the_penalty_written_out(strength):
         return model[1](model[0](x)).square().mean() + model[2](x[:, None]).square().mean()
 
     data_loss().backward()
-    bound(model, strength).apply()
+    bound(model, strength).after_gradients()
     ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
     (data_loss() + strength * (model[0].weight.abs().sum() + model[2].weight.abs().sum())).backward()
@@ -37,10 +37,10 @@ def test_weights_without_a_gradient_are_left_alone():
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(3, 4))
     model[1].requires_grad_(False)
     part = bound(model, 0.5)
-    part.apply()
+    part.after_gradients()
     assert model[0].weight.grad is None
     model[0](torch.ones(1, 3)).sum().backward()
-    part.apply()
+    part.after_gradients()
     assert model[1].weight.grad is None
 
 
@@ -51,7 +51,7 @@ def test_it_drives_useless_weights_to_zero():
     part = bound(model, 0.5)
     for _ in range(2000):
         model.weight.grad = model.weight.detach() - wanted
-        part.apply()
+        part.after_gradients()
         with torch.no_grad():
             model.weight -= 0.01 * model.weight.grad
     torch.testing.assert_close(model.weight.detach(), torch.tensor([[1.5, 0.0]]), atol=0.011, rtol=0)

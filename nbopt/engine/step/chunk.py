@@ -17,7 +17,7 @@ from torch.func import functional_call, grad_and_value
 
 from nbopt.data.noise import Noise
 from nbopt.parts.formulas import Formula
-from nbopt.parts.losses import Loss
+from nbopt.parts.loss_base import Loss
 from nbopt.words import _
 
 

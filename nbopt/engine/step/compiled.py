@@ -69,7 +69,8 @@ def find_obstacle(training: Training) -> str:
         or not source.resident
         or len(source.columns) != 2,
         _("the loss is your own"): training.loss.draws,
-        _("the loss has settings of its own"): bool(type(training.loss).declared()),
+        _("the loss has settings of its own"): training.loss.has_settings,
+        _("{name} acts", name=training.acting.not_compiled): bool(training.acting.not_compiled),
         _("batches are split"): bool(training.accumulation.micro_batch),
         _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
         _("the optimizer is set up in an unusual way"): bool(hooked)
@@ -205,7 +206,7 @@ class Compiled:
         """Do the steps on their batches (steps * batch, ...); return losses (steps,) and outputs."""
         training, steps = self._training, self._steps
         group, first = self._optimizer.param_groups[0], training.step + self._ahead + 1
-        numbers = [[training.l1.l1, *self._formula.numbers(group, first + k)] for k in range(steps)]
+        numbers = [[training.hyperparams["l1"], *self._formula.numbers(group, first + k)] for k in range(steps)]
         losses, outputs = self._ready.chunk(
             [weight.detach() for weight in self._weights],
             self._buffers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -69,7 +69,9 @@ class Eager:
         self.only_dropout = False  # whether all noise is known to be that of dropout layers, on the CPU
         self._one: Tensor | None = None
 
-    def gradients(self, batch: Any, step: int, keep: bool) -> Tensor:
+    def gradients(
+        self, batch: Any, step: int, keep: bool, differentiate: Callable[[Tensor], Any] | None = None
+    ) -> Tensor:
         """Compute the gradients of a batch's loss, and return that loss; in parts, if the batch is to be split.
 
         Parameters
@@ -79,23 +81,29 @@ class Eager:
             Its number.
         keep : bool
             Whether its outputs count for the training metrics.
+        differentiate : callable, optional
+            Gets the loss, with its graph, in the place of ``backward``.
         """
+        backward = differentiate or self._backward
         for parameter in self._params:
             parameter.grad = None
         self._pass.step = step
         if not self._accumulation.micro_batch:
-            return self._part(batch, step, keep)
+            return self._part(batch, step, keep, backward)
         total: Tensor | None = None
         for index, (part, share) in enumerate(self._accumulation.parts(batch)):
-            loss = self._part(part, step + _PART_SEEDS * index, keep, share)
+            loss = self._part(part, step + _PART_SEEDS * index, keep, backward, share)
             total = loss if total is None else total + loss
         assert total is not None
         return total
 
-    def _part(self, batch: Any, noise: int, keep: bool, share: float = 1.0) -> Tensor:
-        if self._pass.is_silent and not self._dropout.acts:
+    def _part(
+        self, batch: Any, noise: int, keep: bool, backward: Callable[[Tensor], Any], share: float = 1.0
+    ) -> Tensor:
+        augments = bool(self._pass.acting.change_batch)
+        if self._pass.is_silent and not self._dropout.acts and not augments:
             output, target, loss = self._pass(batch)
-        elif self.only_dropout and Reserved.holders:
+        elif self.only_dropout and Reserved.holders and not augments:
             with OwnDropout(self._seed + noise):
                 output, target, loss = self._pass(batch)
         else:
@@ -103,7 +111,7 @@ class Eager:
                 output, target, loss = self._pass(batch)
         if share != 1.0:
             loss = loss * share
-        self._backward(loss)
+        backward(loss)
         if keep:
             self._recent.keep(output, target)
         return loss.detach()

@@ -10,8 +10,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
+from nbopt.engine.acting import Acting
 from nbopt.engine.prepare import check_labels
-from nbopt.parts.losses import Loss
+from nbopt.parts.loss_base import Loss
 from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -29,14 +30,22 @@ class Pass:
         The user's own, see `nbopt.Run`.
     sources : sequence of sources
         Whose labels are checked with the first batch of a loss.
+    acting : Acting
+        The parts that may change batches and losses.
     needs_tensors : bool
         Whether outputs and targets have to be tensors, for metrics.
     """
 
     def __init__(
-        self, model: nn.Module, forward: Forward | None, sources: tuple[AnySource | None, ...], needs_tensors: bool
+        self,
+        model: nn.Module,
+        forward: Forward | None,
+        sources: tuple[AnySource | None, ...],
+        acting: Acting,
+        needs_tensors: bool,
     ) -> None:
         self.model = model
+        self.acting = acting
         self.forward = forward or call_on_pair
         self.step = 0
         self._sources = sources
@@ -51,7 +60,26 @@ class Pass:
         self.is_silent = self._plain and not loss.draws
 
     def __call__(self, batch: Any) -> tuple[Any, Any, Tensor]:
-        """Return outputs, targets and loss of ``batch``."""
+        """Return outputs, targets and loss of a training batch."""
+        acting = self.acting
+        if acting.changes_batches:
+            batch = acting.prepare(batch, training=True)
+        output, target = self._outputs(batch)
+        loss = self._lose(output, target)
+        for change in acting.change_loss:
+            loss = change(self._lose, output, target)
+        return output, target, loss
+
+    def measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return outputs, targets and loss of a batch that is not trained on."""
+        output, target = self._outputs(self.acting.prepare(batch, training=False))
+        try:
+            return output, target, self.loss.measure(output, self.loss.prepare(output, target))
+        except Exception:
+            self.loss.check(output, target)
+            raise
+
+    def _outputs(self, batch: Any) -> tuple[Any, Any]:
         try:
             output, target = self.forward(self.model, batch)
         except Exception as error:
@@ -61,9 +89,12 @@ class Pass:
             raise
         if not self._checked:
             self._check(output, target)
+        return output, target
+
+    def _lose(self, output: Any, target: Any) -> Tensor:
         loss = self.loss
         try:
-            return output, target, loss(output, loss.prepare(output, target))
+            return loss(output, loss.prepare(output, target))
         except Exception:
             loss.check(output, target)  # says it in the user's words, where it can
             raise

@@ -194,7 +194,9 @@ class Tiers:
         if isinstance(found, str):
             self.reason = found
         elif found is not None and signature not in self._refused:
-            if self.room() >= 2 * steps:
+            if obstacle := find_obstacle(training):
+                self.reason = obstacle
+            elif self.room() >= 2 * steps:
                 self._eager_speed = training.meter.steps_per_second or 0.0
                 again = _("compiled, {steps} steps a call", steps=steps)
                 self._next = self._change(steps, again)

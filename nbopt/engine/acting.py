@@ -1,0 +1,152 @@
+"""The parts of a run that act in its steps, hook by hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from nbopt.data.sources import AnySource, TensorSource
+from nbopt.hyperparams import Hyperparams
+from nbopt.parts.catalogue import PARTS
+from nbopt.parts.part import HOOKS, Part, defines
+from nbopt.words import _
+
+
+class Acting:
+    """Holds the parts, and for each hook those that have an effect now.
+
+    Parameters
+    ----------
+    hyperparams : Hyperparams
+    weights : sequence of Parameter
+        All that the run trains.
+    train : source
+        What the parts may learn from before the first step.
+
+    Attributes
+    ----------
+    change_inputs, change_batch, change_loss, after_gradients, change_rate, after_step, after_epoch : list of callable
+        See `nbopt.parts.part`.
+    not_compiled : str
+        The names of those that act now and that the compiled step does not know.
+    unfit : dict of str to str
+        Hyperparameters of parts that cannot act on these data, each with the reason.
+    """
+
+    def __init__(self, hyperparams: Hyperparams, weights: Sequence[nn.Parameter], train: AnySource) -> None:
+        self._hyperparams = hyperparams
+        self._weights = weights
+        self._inputs = train.columns[0] if isinstance(train, TensorSource) else None
+        self._parts: dict[str, Part] = {}
+        self._strategies = {item.name for item in PARTS if not isinstance(item, type)}
+        self.unfit: dict[str, str] = {}
+        for item in PARTS:
+            if isinstance(item, type):
+                self._parts[item.__name__] = self._make(item)
+            else:
+                self._parts[item.name] = self._make(self._chosen(item.name))
+        self.refresh()
+
+    def _chosen(self, name: str) -> type[Part]:
+        spec: Any = self._hyperparams.spec(name)
+        kind: type[Part] = spec.classes[self._hyperparams[name]]
+        return kind
+
+    def _make(self, kind: type[Part]) -> Part:
+        part = kind(self._weights)
+        self._hyperparams.bind(part)
+        if reason := kind.unfit(self._inputs):
+            self.unfit.update(dict.fromkeys(kind.declared(), reason))
+        elif self._inputs is not None and defines(kind, "fit"):
+            part.fit(self._inputs)
+        return part
+
+    def refresh(self) -> None:
+        """Find out anew which parts have an effect."""
+        found: dict[str, list[Any]] = {hook: [] for hook in HOOKS}
+        for part in self._parts.values():
+            for hook in HOOKS:
+                if defines(type(part), hook) and part.acts and not part.unfit(self._inputs):
+                    found[hook].append(getattr(part, hook))
+        self.change_inputs: list[Callable[[Tensor], Tensor]] = found["change_inputs"]
+        self.change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]] = found["change_batch"]
+        acting = [part for name, part in self._parts.items() if name != "loss" and not part.compiles]
+        names = [type(part).__name__ for part in acting if part.acts and not part.unfit(self._inputs)]
+        self.not_compiled = ", ".join(names)
+        self.changes_batches = bool(self.change_inputs or self.change_batch)
+        self.change_loss: list[Callable[..., Tensor]] = found["change_loss"]
+        self.after_gradients: list[Callable[[], None]] = found["after_gradients"]
+        self.change_rate: list[Callable[[float, float, int], float]] = found["change_rate"]
+        self.after_step: list[Callable[[Tensor], None]] = found["after_step"]
+        self.after_epoch: list[Callable[[float | None], None]] = found["after_epoch"]
+
+    def include(self, name: str, part: Part) -> None:
+        """Let another part act, in the place of an earlier one of the same name."""
+        self._parts[name] = part
+        self.refresh()
+
+    def changed(self, name: str) -> str:
+        """React to a new value of ``name``; return what a strategy swapped in took over, in words."""
+        carried = ""
+        if name in self._strategies and type(self._parts[name]) is not self._chosen(name):
+            before = self._parts[name]
+            self._parts[name] = after = self._make(self._chosen(name))
+            self._hyperparams.unbind(before)
+            shared = [item for item in before.memory if item in after.memory]
+            for item in shared:
+                setattr(after, item, getattr(before, item))
+            carried = tell_carried(shared, [item for item in before.memory if item not in shared])
+        self.refresh()
+        return carried
+
+    def prepare(self, batch: Any, training: bool) -> Any:
+        """Return a batch as the model is to see it.
+
+        Raises
+        ------
+        ValueError
+            If a part is to act on a batch that is no tensor, nor begins with one.
+        """
+        if not self.change_inputs and not (training and self.change_batch):
+            return batch
+        single = isinstance(batch, Tensor)
+        parts: list[Any] = [batch] if single else list(batch) if isinstance(batch, (tuple, list)) else []
+        if not parts or not isinstance(parts[0], Tensor):
+            raise ValueError(_("preprocessing and augmentation need batches (x, y), x a tensor: set them to none."))
+        for change in self.change_inputs:
+            parts[0] = change(parts[0])
+        if training:
+            target = parts[1] if len(parts) > 1 else None
+            for augment in self.change_batch:
+                parts[0], target = augment(parts[0], target)
+            parts[1:2] = [target] if len(parts) > 1 else []
+        return parts[0] if single else tuple(parts)
+
+    # -- snapshots
+
+    @property
+    def state(self) -> dict[str, dict[str, Any]]:
+        """What the parts remember, by part and attribute."""
+        return {
+            name: {item: getattr(part, item) for item in part.memory}
+            for name, part in self._parts.items()
+            if part.memory
+        }
+
+    @state.setter
+    def state(self, state: dict[str, dict[str, Any]]) -> None:
+        for name, part in self._parts.items():
+            for item, value in state.get(name, {}).items():
+                setattr(part, item, value)
+
+
+def tell_carried(kept: Sequence[str], dropped: Sequence[str]) -> str:
+    """Say what was kept and what was dropped at a swap; "" if there was nothing."""
+    words = []
+    if kept:
+        words.append(_("kept: {names}", names=", ".join(kept)))
+    if dropped:
+        words.append(_("dropped: {names}", names=", ".join(dropped)))
+    return "; ".join(words)

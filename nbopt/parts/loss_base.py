@@ -1,0 +1,128 @@
+"""What all losses share: each knows what outputs and targets it can take, to tell a mismatch in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.parts.part import Part
+from nbopt.words import _
+
+GROUP = _("Loss")
+
+
+class Loss(Part):
+    """A loss of (output, target): the mean over the batch.
+
+    Attributes
+    ----------
+    task : str
+        Losses of one task can be swapped for each other mid-run.
+    draws : bool
+        Whether it may draw random numbers.
+    source : str
+        The loss as an expression in a script; ``{target}`` and hyperparameters are filled in.
+    functions : tuple of callable
+        Functions of nbopt that ``source`` calls.
+    training_only : tuple of str
+        Hyperparameters that regularize: they do not act in validation.
+    """
+
+    task: ClassVar[str] = "custom"
+    draws: ClassVar[bool] = False
+    source: ClassVar[str] = ""
+    functions: ClassVar[tuple[Callable[..., Any], ...]] = ()
+    training_only: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, weights: Sequence[nn.Parameter] = ()) -> None:
+        self.weights = weights
+
+    def prepare(self, output: Tensor, target: Any) -> Any:
+        """Return ``target`` in the shape and dtype that the loss needs; called every step, so cheap."""
+        return target
+
+    def check(self, output: Any, target: Any) -> None:
+        """Raise ValueError, naming both shapes, where the loss cannot work on these."""
+
+    def __call__(self, output: Tensor, target: Any) -> Tensor:
+        """Return the loss, a scalar; ``target`` comes from `prepare`."""
+        raise NotImplementedError
+
+    def measure(self, output: Tensor, target: Any) -> Tensor:
+        """Return the loss as validation shows it."""
+        return self(output, target)
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether hyperparameters of its own act."""
+        return bool(self.declared())
+
+    def discard(self) -> None:
+        """Forget what was noted in a step that did not come about."""
+
+    @classmethod
+    def written(cls, names: Mapping[str, str]) -> str:
+        """Return `source`, filled in.
+
+        Parameters
+        ----------
+        names : mapping
+            What the script calls the target and the hyperparameters; "" for what is zero all the time.
+        """
+        return cls.source.format(**names)
+
+
+class Elementwise(Loss):
+    """What losses that compare outputs and targets number by number share."""
+
+    name: ClassVar[str] = ""
+
+    def prepare(self, output: Tensor, target: Any) -> Any:
+        """Return ``target`` in the output's shape and dtype."""
+        # A (n,) target against an (n, 1) output would broadcast to (n, n), silently.
+        if target.shape != output.shape:
+            target = target.reshape(output.shape)
+        return target if target.dtype == output.dtype else target.to(output.dtype)
+
+    def check(self, output: Any, target: Any) -> None:
+        """Raise ValueError where there is not one number for each."""
+        need_tensors(self.name, output, target)
+        if output.numel() != target.numel():
+            raise mismatch(self.name, output, target, _("it compares them number by number"))
+
+
+def need_tensors(name: str, output: Any, target: Any) -> None:
+    """Raise ValueError unless output and target are tensors."""
+    for what, value in ((_("the model's output"), output), (_("the target"), target)):
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                _(
+                    "{name} needs tensors; {what} is {value}. Give forward=callable(model, batch) -> (output, target).",
+                    name=name,
+                    what=what,
+                    value=describe(value),
+                )
+            )
+
+
+def mismatch(name: str, output: Tensor, target: Tensor, rule: str) -> ValueError:
+    """Return the error for outputs and targets that do not go together."""
+    return ValueError(
+        _(
+            "{name}: outputs {output} and targets {target} do not match: {rule}.",
+            name=name,
+            output=describe(output),
+            target=describe(target),
+            rule=rule,
+        )
+    )
+
+
+def describe(value: Any) -> str:
+    """Return shape and dtype of a tensor, or what kind of thing it is."""
+    if isinstance(value, torch.Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__

@@ -1,0 +1,122 @@
+"""The loss of a run, as source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from nbopt.parts.loss_base import Elementwise, Loss
+from nbopt.parts.loss_terms import Terms
+from nbopt.parts.losses import LOSS
+from nbopt.record.source import Sources, literal
+from nbopt.record.story import Story
+from nbopt.words import _
+
+
+class LossSource:
+    """What a script says of its loss.
+
+    Parameters
+    ----------
+    story : Story
+    sources : Sources
+    use : callable
+        Returns how the script calls a hyperparameter: a constant, or a variable if it changes on the way.
+
+    Attributes
+    ----------
+    flags, words, constants : dict
+        For the template, and for the script's head.
+    swapped : bool
+        Whether the loss changes on the way.
+
+    Raises
+    ------
+    ValueError
+        For a loss that cannot be written out.
+    """
+
+    def __init__(self, story: Story, sources: Sources, use: Callable[[str], str]) -> None:
+        self.story = story
+        self.flags: dict[str, bool] = {}
+        self.words: dict[str, str] = {}
+        self.constants: dict[str, str] = {}
+        self._sources = sources
+        spec: Any = story.hyperparams.spec(LOSS.name)
+        names = list(dict.fromkeys(story.values_of(LOSS.name)))
+        kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in names}
+        self.swapped = any(LOSS.name in new for new in story.schedule.values())
+        parameters = [use(LOSS.name)] if self.swapped else []
+        training, measuring = parameters[:], parameters[:]
+        called = {}
+        for name in dict.fromkeys(name for kind in kinds.values() for name in kind.declared()):
+            if not any(story.values_of(name)):  # zero, off or text that is none of the loss's
+                called[name] = ""
+                continue
+            if isinstance(story.start[name], str):
+                continue
+            called[name] = used = use(name)
+            regularizes = any(name in each.training_only for kind in kinds.values() for each in _terms(kind).values())
+            if regularizes:
+                called[name] = name
+            if regularizes or used == name:
+                parameters.append(name)
+                training.append(used)
+                measuring.append("0.0" if regularizes else used)
+        passed = [item for item in measuring if item != "0.0"]
+        self.words["loss_parameters"] = _listed(parameters)
+        self.words["loss_arguments"] = _listed(training)
+        self.words["measure_arguments"] = _listed(measuring)
+        self.words["measure_parameters"] = _listed(passed)
+        self.flags["elementwise"] = all(issubclass(kind, Elementwise) for kind in kinds.values())
+        body = []
+        for name, kind in list(kinds.items())[:-1]:
+            body += [f"if loss_name == {literal(name)}:", f"    return {self._written(kind, called)}"]
+        last = list(kinds.values())[-1]
+        body += self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
+        self.words["loss_body"] = "\n".join(body)
+
+    def _sum(self, kind: type[Terms], called: Mapping[str, str]) -> list[str]:
+        if any(value != "fixed" for value in self.story.values_of("balance")):
+            raise ValueError(
+                _(
+                    "the loss's terms are balanced by {balance}, which a script does not hold: to_yaml keeps it.",
+                    balance="uncertainty",
+                )
+            )
+        lines = []
+        if any(issubclass(term, Elementwise) for term in kind.kinds.values()):
+            lines.append("numbers = target.reshape(output.shape).to(output.dtype)")
+        for k, (name, term) in enumerate(kind.kinds.items()):
+            target = "numbers" if issubclass(term, Elementwise) else "target"
+            weight = called[f"weight_{name}"] or "0.0"
+            part = f"{weight} * {self._written(term, called, target)}"
+            lines.append(f"total = {'total + ' if k else ''}{part}")
+        return [*lines, "return total"]
+
+    def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
+        names = [self._function(function) for function in kind.functions]
+        if kind.source:
+            return kind.written({**called, "target": target})
+        if isinstance(kind.functions[0], nn.Module):
+            constant = "LOSS" if len(self.constants) == 0 else f"LOSS_{len(self.constants) + 1}"
+            self.constants[constant] = names[0]
+            names = [constant]
+        return f"{names[0]}(output, {target})"
+
+    def _function(self, function: Any) -> str:
+        try:
+            return self._sources.name_of(function)
+        except ValueError as error:
+            rule = _("a script holds plain functions that use nothing but modules, numbers and other plain functions")
+            raise ValueError(_("the loss cannot be exported: {error} {rule}.", error=error, rule=rule)) from error
+
+
+def _terms(kind: type[Loss]) -> dict[str, type[Loss]]:
+    return kind.kinds if issubclass(kind, Terms) else {"": kind}
+
+
+def _listed(names: list[str]) -> str:
+    return "".join(f", {name}" for name in names)
