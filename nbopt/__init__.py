@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nbopt.engine.reopen import open as open
     from nbopt.engine.run import Run as Run
     from nbopt.engine.state import RunState as RunState
+    from nbopt.parts import models as models
     from nbopt.record.stored import clean as clean
     from nbopt.record.stored import runs as runs
 
@@ -22,17 +23,26 @@ _HOMES = {
     "Run": "nbopt.engine.run",
     "RunState": "nbopt.engine.state",
     "clean": "nbopt.record.stored",
+    "models": "nbopt.parts.models",
     "open": "nbopt.engine.reopen",
     "runs": "nbopt.record.stored",
 }
 
-__all__ = ["Run", "RunState", "__version__", "clean", "runs"]  # not open: a star import would hide Python's own
+__all__ = [
+    "Run",
+    "RunState",
+    "__version__",
+    "clean",
+    "models",
+    "runs",
+]  # not open: a star import would hide Python's own
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nbopt' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    value = home if _HOMES[name].endswith(f".{name}") else getattr(home, name)
     globals()[name] = value
     if name in ("Run", "open"):  # each gives runs to show
         _connect_viewer(import_module(_HOMES["Run"]).Run)

@@ -11,6 +11,7 @@ import yaml
 
 from nbopt.hyperparams import Hyperparams, Strategy
 from nbopt.names import InvalidHyperparam, unknown
+from nbopt.parts.catalogue import PARTS
 from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.optimizers import OPTIMIZER
@@ -177,6 +178,9 @@ def _acting(story: Story) -> list[str]:
     for strategy in strategies:
         for choice in story.values_of(strategy.name):
             names |= set(strategy.classes[choice].declared())
+    for item in PARTS:  # nothing is said of parts that were left as they are
+        own = {item.name} if isinstance(item, Strategy) else set(item.declared())
+        names -= {name for name in own if story.values_of(name) == [story.hyperparams.spec(name).default]}
     names |= {name for name, value in story.start.items() if value != story.hyperparams.spec(name).default}
     names -= {OPTIMIZER.name, LOSS.name} | story.inert
     if not story.sets_dropout:
