@@ -11,7 +11,7 @@ from nbopt.hyperparams import Float
 from nbopt.parts.part import Part
 from nbopt.words import _
 
-_GROUP = _("Regularization")
+_GROUP = _("Limits")
 
 
 class ClipValue(Part):

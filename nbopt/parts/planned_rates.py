@@ -11,7 +11,7 @@ from nbopt.hyperparams import Float
 from nbopt.parts.part import Part
 from nbopt.words import _
 
-GROUP = _("Learning rate")
+GROUP = _("Optimizer")  # beside the rate that it varies
 
 FINAL = Float(
     0.0,
