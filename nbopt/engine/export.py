@@ -15,7 +15,7 @@ from nbopt.engine.state import RunState
 from nbopt.hyperparams import Choice, Int
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.parts.losses import LOSSES
-from nbopt.parts.metrics import METRICS, as_metrics
+from nbopt.parts.metrics import METRICS, as_metrics, find_metric
 from nbopt.parts.optimizers import OPTIMIZERS
 from nbopt.record import recipe
 from nbopt.record.journal import ACTIONS, SWITCH
@@ -179,7 +179,8 @@ def _metrics(names: Any, given: Any) -> dict[str, Any]:
         names = {str(item): item for item in items}
     found: dict[str, Any] = {}
     for name, stands_for in names.items():
-        if name not in own and stands_for not in METRICS:
+        metric = own.get(name) or (find_metric(stands_for) if isinstance(stands_for, str) else None)
+        if metric is None:
             raise unknown(_("metric"), stands_for, [*METRICS, _("your own, given as metrics=...")])
-        found[name] = own.get(name) or METRICS[stands_for]
+        found[name] = metric
     return {**found, **own}

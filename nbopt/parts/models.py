@@ -28,13 +28,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def _depth(default: int, help: str) -> Int:
-    return Int(default, low=1, high=8, ge=1, label=_("Depth"), group=_GROUP, help=help)
+def _depth(default: int, text: str) -> Int:
+    return Int(default, low=1, high=8, ge=1, label=_("Depth"), group=_GROUP, help=text)
 
 
 def _width(default: int) -> Int:
-    help = _("Units of a hidden layer, or channels of the first one.")
-    return Int(default, low=8, high=512, powers=True, ge=1, label=_("Width"), group=_GROUP, help=help)
+    text = _("Units of a hidden layer, or channels of the first one.")
+    return Int(default, low=8, high=512, powers=True, ge=1, label=_("Width"), group=_GROUP, help=text)
 
 
 ACTIVATION = Choice(
@@ -204,7 +204,8 @@ class GRU(Model):
     def build(self, inputs: int, outputs: int) -> None:
         """Make the layers."""
         between = self.dropout if self.depth > 1 else 0.0
-        self.units = self.cell(inputs, self.width, self.depth, batch_first=True, dropout=between, bidirectional=True)
+        cell: Any = self.cell
+        self.units = cell(inputs, self.width, self.depth, batch_first=True, dropout=between, bidirectional=True)
         self.head = nn.Sequential(nn.Dropout(self.dropout), nn.Linear(2 * self.width, outputs))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from nbopt.parts.catalogue import PARTS
 from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.optimizers import OPTIMIZER
+from nbopt.parts.scorers import Scorer
 from nbopt.record.journal import ACTIONS
 from nbopt.record.story import Schedule, Story
 from nbopt.words import _
@@ -151,7 +152,7 @@ def own_callables(story: Story) -> list[str]:
         found.append("loss")
     if not isinstance(story.optimizer, str) and not _is_torchs(story.optimizer):
         found.append("optimizer")
-    if any(metric not in METRICS.values() for metric in story.metrics.values()):
+    if not all(map(_metric_name, story.metrics.values())):
         found.append("metrics")
     if story.forward is not None:
         found.append("forward")
@@ -162,9 +163,15 @@ def _is_torchs(optimizer: Any) -> bool:
     return isinstance(optimizer, type) and getattr(torch.optim, optimizer.__name__, None) is optimizer
 
 
+def _metric_name(metric: Any) -> str:
+    """Return the name that stands for a metric; "" for one of the user's own."""
+    if isinstance(metric, Scorer):
+        return metric.name
+    return next((name for name, known in METRICS.items() if known is metric), "")
+
+
 def _metric_names(story: Story) -> list[str] | dict[str, str]:
-    known = {id(metric): name for name, metric in METRICS.items()}
-    names = {name: known.get(id(metric), name) for name, metric in story.metrics.items()}
+    names = {name: _metric_name(metric) or name for name, metric in story.metrics.items()}
     return list(names) if all(name == stands_for for name, stands_for in names.items()) else names
 
 

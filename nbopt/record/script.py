@@ -29,13 +29,15 @@ from nbopt.words import _
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
 _FEW, _MANY = 64, 4096
 
+_WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
+
 # Names that the script gives to things of its own; functions of the user's keep theirs.
 _OWN_NAMES = {
     *("SEED", "EPOCHS", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "LOSS", "EVALUATION_BATCH", "VAL_SHARE"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "LR", "BATCH_SIZE", "MICRO_BATCH", "DROPOUT", "DELTA", "PATIENCE"),
     *("MIN_DELTA", "EARLY_STOPPING", "derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout"),
     *("train", "model", "data", "val", "batch", "output", "target", "copy", "itertools", "partial", "deque"),
-    *("defaultdict", "train_test_split", "as_columns", "update", "take_over", "rate", "progress", *METRICS),
+    *("defaultdict", "train_test_split", "as_columns", "update", "take_over", "rate", "progress", *_WRITTEN),
     *(variable_of(item) for item in PARTS),
 }
 _SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional}
@@ -275,12 +277,12 @@ class _Writer:
     def _metrics(self) -> None:
         table = {}
         for name, metric in self.story.metrics.items():
-            known = next((key for key, value in METRICS.items() if value is metric), None)
+            known = next((key for key in _WRITTEN if METRICS[key] is metric), None)
             try:
                 table[name] = known or self.sources.name_of(metric)
             except ValueError as error:
                 self.notes.append(f"\n# The metric {_plain(name)} is left out: {_plain(str(error))}")
-        for name in METRICS:
+        for name in _WRITTEN:
             self.flags[name] = name in table.values()
         self.flags["numbers"] = any(self.flags[name] for name in ("r2", "mae", "rmse"))
         self.flags["metrics"] = bool(table)

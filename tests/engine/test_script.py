@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from nbopt import RunState
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.losses import LOSSES
-from nbopt.parts.metrics import METRICS
 from nbopt.parts.optimizers import OPTIMIZERS
+from nbopt.record import script
 from nbopt.record.script_template import SCRIPT
 from tests.engine import scripts
 
@@ -444,8 +444,21 @@ def test_scripts_know_every_hyperparameter_loss_and_metric(mlp, blobs):
     of_losses = {name for kind in LOSSES.values() for name in kind.declared()}
     assert set(run.hyperparams) <= of_parts | of_optimizers | of_losses
     assert all(kind.source for kind in LOSSES.values())
-    for name in METRICS:
+    for name in script._WRITTEN:
         assert f"def {name}(output, target):" in SCRIPT
+
+
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "roc_auc"])
+def test_metrics_of_classification(name, mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, metrics=name, epochs=3)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_a_scorer_is_left_out(mlp, blobs):
+    run, _initial = make(mlp(), blobs, blobs, metrics="f1_weighted", epochs=1)
+    assert "# The metric f1_weighted is left out" in run.to_python()
 
 
 # -- without nbopt, in another process

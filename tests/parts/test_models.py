@@ -70,7 +70,7 @@ def test_series_of_single_numbers_and_of_another_dimension():
 
 
 def test_unknown_settings_and_illegal_values_are_told_in_words():
-    with pytest.raises(InvalidHyperparam, match="unknown setting of MLP 'dept'. Did you mean 'depth'"):
+    with pytest.raises(InvalidHyperparam, match=r"unknown setting of MLP 'dept'\. Did you mean 'depth'"):
         nbopt.models.MLP(3, 2, dept=3)
     with pytest.raises(InvalidHyperparam, match="depth must be a whole number at least 1"):
         nbopt.models.MLP(3, 2, depth=0)
