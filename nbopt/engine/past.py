@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from nbopt.engine.capture import restore
+from nbopt.engine.capture import capture, restore
 from nbopt.engine.driver import Ending
 from nbopt.engine.recovery import go_back
 from nbopt.engine.state import RunState
@@ -65,6 +65,21 @@ def replay(run: Run) -> Run:
         else:
             twin.changes.apply()
             twin.driver.become(RunState.STOPPED, twin.driver.until.reason)
+    return twin
+
+
+def copy_of(run: Run, name: str) -> Run:
+    """Make a run that stands where this one does and leaves nothing in the store; one that trains is paused."""
+    if run.state is RunState.RUNNING:
+        run.pause()
+    with run.driver.lock:
+        twin = _twin(run, name)
+        training = run.driver.training
+        snapshot = None if training is None else capture(training)
+    if snapshot is not None:
+        twin.driver.events()
+        assert twin.driver.training is not None
+        restore(twin.driver.training, snapshot)
     return twin
 
 

@@ -21,6 +21,7 @@ from nbopt.engine import export, past, prepare
 from nbopt.engine.changes import Changes
 from nbopt.engine.device import pick_device
 from nbopt.engine.driver import Driver
+from nbopt.engine.finder import Sweep, find_lr
 from nbopt.engine.identity import describe
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Event, RunState
@@ -462,6 +463,31 @@ class Run:
             If the run has not been there, or a change is not legal.
         """
         return past.branch(self, at, name, self.hyperparams.check(changes), source)
+
+    def find_lr(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Sweep:
+        """Try rising learning rates on a copy of the run, one step each, from where it is (Smith 2017, section 3.3).
+
+        The run itself stays as it is, to the bit; if it trains, it is paused. The sweep ends early where the loss
+        explodes. Schedule and guard have no say in it.
+
+        Parameters
+        ----------
+        low, high : float
+            The first and the last rate; those between lie evenly on a log scale.
+        steps : int
+            How many, at least 10.
+
+        Returns
+        -------
+        Sweep
+            Rates, losses, and a suggestion.
+
+        Raises
+        ------
+        ValueError
+            For rates that do not rise, or too few steps.
+        """
+        return find_lr(self, low, high, steps)
 
     def replay(self) -> Run:
         """Return a new run that does again, from the same initial weights, all that this one did, in its own thread.

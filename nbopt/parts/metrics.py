@@ -80,7 +80,7 @@ def f1(output: Tensor, target: Tensor) -> Tensor:
 
 
 def rank_area(scores: Tensor, positive: Tensor) -> Tensor:
-    """Return the area under the curve, by ranks; ties count half (Hanley and McNeil 1982)."""
+    """Return the area under the curve, by ranks (Hanley and McNeil 1982)."""
     found = torch.unique(scores, return_inverse=True, return_counts=True)
     where, counts = found[1], found[2]
     ends = counts.cumsum(0).double()
@@ -92,7 +92,7 @@ def rank_area(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def roc_auc(output: Tensor, target: Tensor) -> Tensor:
-    """Area under the ROC curve; of several classes, the mean of each against the rest."""
+    """Area under the ROC curve; of several classes, the mean of one against all."""
     if output.ndim == 1 or output.shape[1] == 1:
         return rank_area(output.flatten().double(), target.flatten() > 0.5)
     if target.shape == output.shape:
