@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from nbopt.hyperparams import Choice, Float, Int, Tunable
 from nbopt.names import unknown
+from nbopt.parts.initialization import initialize as initialize
+from nbopt.parts.initialization import load_weights as load_weights
 from nbopt.words import _
 
 _GROUP = _("Model")
