@@ -103,13 +103,15 @@ class Run:
         ``(X, y)``, each of shape (n, ...). float64 becomes float32, integers become int64.
     val : same kinds, float or None
         A float in (0, 1) is a share of ``train``: seeded, stratified for class labels.
-    loss : str or callable
-        A name of ``nbopt.parts.losses.LOSSES`` or ``callable(output, target)`` returning a scalar tensor.
+    loss : str, callable or list
+        A name of ``nbopt.parts.losses.LOSSES``; ``callable(output, target)`` returning a scalar tensor; or a list of
+        terms, each one of these or a pair (weight, one of these).
     forward : callable, optional
         ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
     optimizer : str, torch.optim class or instance
     metrics : list of str or callable, optional
-        Names of ``nbopt.parts.metrics.METRICS``, or ``callable(output, target)``.
+        Names of ``nbopt.parts.metrics.METRICS``, names of scikit-learn's scorers, ``callable(output, target)``, or
+        objects with ``update``, ``compute`` and ``reset``.
     seed : int
         Decides the order of samples, dropout and the split; not the initial weights, which the model brings.
     device : str or torch.device

@@ -1,0 +1,51 @@
+"""Which parts act, and what the compiled step is told of them."""
+
+import pytest
+import torch
+
+from nbopt.engine.step.compiled import find_obstacle
+from nbopt.parts.catalogue import PARTS
+
+
+def test_a_run_without_techniques_has_none_acting_and_compiles(make_run):
+    run = make_run(store=None, l1=0.01)
+    run.step(1)
+    acting = run.driver.training.acting
+    assert not (acting.changes_batches or acting.change_loss or acting.change_rate or acting.after_epoch)
+    assert len(acting.after_gradients) == 1  # L1, which the compiled step knows
+    assert find_obstacle(run.driver.training) == ""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"clip_norm": 1.0}, {"clip_value": 1.0}, {"max_norm": 1.0}, {"input_noise": 0.1}, {"mixup": 0.2}),
+        *({"scaling": "standardize"}, {"outliers": 3.0}, {"warmup": 2.0}, {"schedule": "cosine"}),
+        *({"label_smoothing": 0.1}, {"loss": "focal"}, {"optimizer": "lbfgs"}, {"optimizer": "adagrad"}),
+    ],
+    ids=str,
+)
+def test_what_the_compiled_step_does_not_know_keeps_it_eager(make_run, values):
+    run = make_run(store=None)
+    run.step(1)
+    run.set(**values)
+    run.step(1)
+    assert find_obstacle(run.driver.training) != ""
+    for name, value in values.items():
+        run.set(**{name: run.initial[name]})
+        assert value != run.initial[name]
+    run.step(1)
+    assert find_obstacle(run.driver.training) == ""
+
+
+def test_every_item_of_the_catalogue_has_a_place_of_its_own():
+    names = [item.__name__ if isinstance(item, type) else item.name for item in PARTS]
+    assert len(set(names)) == len(names)
+
+
+def test_a_batch_that_does_not_begin_with_a_tensor_is_told_in_words(make_run):
+    x, y = torch.randn(20, 4), torch.arange(20) % 3
+    run = make_run(train=(x, y), forward=lambda model, batch: (model(batch[0]), batch[1]), input_noise=0.1, store=None)
+    run.step(1)
+    with pytest.raises(ValueError, match=r"need batches .x, y."):
+        run.driver.training.acting.prepare({"x": x}, training=True)
