@@ -37,6 +37,7 @@ _CHARTS = 6
 _MARKS = 40
 _CHANGES = 12  # listed
 _SMOOTHING = 0.6
+_USUAL = ("loss", "optimizer", "lr", "batch_size")
 _FURTHEST = 1e30  # of what is drawn
 _SOFT = "color:var(--jp-ui-font-color2,#616161)"
 _LINE = "var(--jp-border-color2,#bbb)"
@@ -113,7 +114,7 @@ def still(run: Run, titles: dict[str, str]) -> str:
     lines = [
         f"<b>{html.escape(run.name[:200])}</b> · {html.escape(STATES[run.state])} · "
         + html.escape(" · ".join(f"{name} {value}" for name, value in facts(run))),
-        html.escape(" · ".join(f"{name} {number(run.hyperparams[name])}" for name in sorted(run.hyperparams.active))),
+        html.escape(" · ".join(f"{name} {number(run.hyperparams[name])}" for name in _telling(run))),
         html.escape(_("changes: {list}", list=" · ".join(changes))) if changes else "",
         html.escape(run.end_reason[:500]),
     ]
@@ -122,6 +123,16 @@ def still(run: Run, titles: dict[str, str]) -> str:
         f'<div class="nbopt-still" style="font-size:13px;padding:8px 0">{text}'
         f'<div style="display:flex;flex-wrap:wrap">{pictures}</div>{_way_back(run)}</div>'
     )
+
+
+def _telling(run: Run) -> list[str]:
+    """Return the hyperparameters that make the run what it is: the usual ones, and those that are not as by default."""
+    values = run.hyperparams
+    return [
+        name
+        for name in values
+        if name in values.active and (name in _USUAL or values[name] != values.spec(name).default)
+    ]
 
 
 def _way_back(run: Run) -> str:
