@@ -75,6 +75,14 @@ class _Past(NamedTuple):
 class Chart:
     """The curves ``name`` and ``val_name`` in one figure.
 
+    Parameters
+    ----------
+    name, title : str
+    labels : (str, str)
+        What the two curves are called.
+    smooth : bool
+        Whether they follow the panel's smoothing.
+
     Attributes
     ----------
     zoom_y : (low, high) or None
@@ -85,8 +93,12 @@ class Chart:
         What the read-out calls each line, in the order drawn; "" for those it does not name.
     """
 
-    def __init__(self, name: str, title: str) -> None:
+    def __init__(
+        self, name: str, title: str, labels: tuple[str, str] = (_("training"), _("validation")), smooth: bool = True
+    ) -> None:
         self.name = name
+        self._labels = labels
+        self._smooth = smooth
         self.zoom_y: Span | None = None
         self._title = title
         self.ticks: list[Tick] = []
@@ -169,9 +181,10 @@ class Chart:
         pin : float, optional
             Where the point picked on the x axis stands.
         """
-        pair = [curve(history, name, view.axis, view.span, view.smoothing) for name in self.names]
+        smoothing = view.smoothing if self._smooth else 0.0
+        pair = [curve(history, name, view.axis, view.span, smoothing) for name in self.names]
         others = [
-            curve(ghost.history, name, view.axis, view.span, view.smoothing) for ghost in ghosts for name in self.names
+            curve(ghost.history, name, view.axis, view.span, smoothing) for ghost in ghosts for name in self.names
         ]
         self._pair = pair
         self._head.value = self._heading(pair, [ghost.label for ghost in ghosts], view)
@@ -291,11 +304,11 @@ class Chart:
 
     def _heading(self, pair: list[Curve], ghosts: list[str], view: View) -> str:
         text = f'<span class="nbopt-title">{html.escape(self._title)}</span>'
-        for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
+        for part, colour, label in zip(pair, (TRAIN, VAL), self._labels, strict=True):
             if len(part.x):
                 text += _key(colour, label, f" <b>{brief(part.last)}</b>")
         text += "".join(_key(colour, label) for colour, label in zip(OTHERS, ghosts, strict=False))
-        self.keys = [*(key for label in ghosts for key in ("", label)), "", "", _("training"), _("validation")]
+        self.keys = [*(key for label in ghosts for key in ("", label)), "", "", *self._labels]
         if self._past_lines(view):
             text += _key(PAST, _("before going back"))
             self.keys = ["", _("before going back"), *self.keys]

@@ -19,21 +19,30 @@ function render({ model, el }) {
   answer();
   on(document, "visibilitychange", () => document.hidden || answer());
 
+  const known = new WeakSet();
   const attach = () => {
+    if (stop.signal.aborted) return;
     const panel = el.closest(".nbopt-panel");
-    const figures = panel ? panel.querySelectorAll(".nbopt-figure") : [];
-    if (!figures.length || ![...figures].every((f) => f.querySelector(".plotarea_background"))) {
-      if (!stop.signal.aborted) requestAnimationFrame(attach);
-      return;
+    const figures = panel ? [...panel.querySelectorAll(".nbopt-figure")] : [];
+    const isDrawn = (figure) => figure.querySelector(".plotarea_background") !== null;
+    if (figures.length && figures.every(isDrawn) && !known.has(panel)) {
+      known.add(panel);
+      label(panel, model.get("labels"));
+      fold(panel, model.get("labels"), model.get("search"), on);
     }
-    label(panel, model.get("labels"));
-    fold(panel, model.get("labels"), model.get("search"), on);
-    figures.forEach((figure, index) => watch(figure, index, model, on, panel));
+    figures.forEach((figure, index) => {
+      if (known.has(figure) || !isDrawn(figure)) return;
+      known.add(figure);
+      watch(figure, index, model, on, panel);
+    });
+    if (figures.length < model.get("charts").length || !figures.every((figure) => known.has(figure))) requestAnimationFrame(attach);
   };
   attach();
+  model.on("change:charts", attach); // a chart may come later
   return () => {
     stop.abort();
     model.off("change:frame", answer);
+    model.off("change:charts", attach);
   };
 }
 
@@ -105,7 +114,7 @@ function watch(figure, index, model, on, panel) {
   figure.append(hair, box, tip);
   figure.tabIndex = 0;
   figure.setAttribute("role", "img");
-  figure.setAttribute("aria-label", model.get("charts")[index].label);
+  figure.setAttribute("aria-label", model.get("charts")[index]?.label ?? "");
 
   let drag = null;
   const area = () => figure.querySelector(".plotarea_background").getBoundingClientRect();

@@ -85,6 +85,7 @@ class Panel:
         titles = {"loss": _("Loss")}
         titles |= {name: _TITLES.get(name) or name.replace("_", " ").capitalize() for name in run.metrics}
         self.charts = [Chart(name, title) for name, title in titles.items()]
+        self._rate = Chart("lr", _("Learning rate used"), labels=(_("in each step"), ""), smooth=False)
         self.still = Still(run, titles)
         self.bridge = Bridge(run, self._paint, self._complain, self._is_live, self._hear)
         self.bridge.companion.search = _("Find a control")
@@ -105,10 +106,11 @@ class Panel:
 
         name = widgets.HTML(f'<span class="nbopt-name">{html.escape(self.run.name)}</span>')
         header = box("header", self.transport.widget, self._status, name)
+        self._pictures = box("charts", *(chart.widget for chart in self.charts))
         body = box(
             "body",
             self.column.widget,
-            box("right", self._toolbar(), box("charts", *(chart.widget for chart in self.charts))),
+            box("right", self._toolbar(), self._pictures),
         )
         footer = box("footer", self._device, self._earlier, box("journal", self._unfold, self._journal))
         return box("panel", header, self._error, body, footer, self.bridge.companion)
@@ -228,6 +230,9 @@ class Panel:
 
     def _paint_charts(self, view: View) -> None:
         history = self.run.history
+        if "lr" in history and self._rate not in self.charts:  # it is not just what the control shows
+            self.charts.append(self._rate)
+            self._pictures.children = [chart.widget for chart in self.charts]
         if self._marks.rewinds != self._rewinds:
             self._rewinds = self._marks.rewinds
             back_to = float(to_axis(history, np.array([self._marks.back_to], float), view.axis)[0])

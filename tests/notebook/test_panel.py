@@ -287,3 +287,17 @@ def test_two_runs_never_meet(page, make_run, show):
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (36_000, "10:00:00")])
 def test_a_duration_is_written_as_a_clock(seconds, text):
     assert status.duration(seconds) == text
+
+
+def test_the_rate_that_a_schedule_makes_of_the_control_gets_a_chart(make_run, show):
+    run = make_run(epochs=30)
+    panel = show(run)
+    run.step(10)
+    assert [chart.name for chart in panel.charts] == ["loss", "accuracy"]
+    run.set(schedule="cosine")
+    run.step(10)
+    eventually(lambda: [chart.name for chart in panel.charts] == ["loss", "accuracy", "lr"])
+    rates = panel.charts[2]
+    eventually(lambda: rates.curves.y[-2].max() > rates.curves.y[-2].min() > 0)
+    assert [chart["lines"] for chart in panel.bridge.companion.charts] == [c.curves.model_id for c in panel.charts]
+    assert rates.widget in panel._pictures.children and "in each step" in rates._head.value
