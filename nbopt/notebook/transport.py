@@ -81,7 +81,7 @@ class Transport:
     def step(self) -> int | None:
         """The step to go to; None for the best one, or if what was typed is no step."""
         text = self.target.value.replace(",", "").strip()
-        return int(text) if text.isdecimal() and text.isascii() else None
+        return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else None
 
     def paint(self) -> None:
         """Bring the buttons up to date; called by the bridge alone."""

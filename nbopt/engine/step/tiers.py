@@ -39,12 +39,16 @@ _END_SECONDS = 10.0
 class Pace(Tunable):
     """How steps are done."""
 
+    # Not auto by default: while torch compiles, other runs of the process that draw noise wait (data/noise.py).
     tier = Choice(
-        "auto",
-        options=("auto", "eager", "compiled"),
+        "eager",
+        options=("eager", "auto", "compiled"),
         label=_("Steps"),
         group=_("Speed"),
-        help=_("Compiled steps take a while to get ready; auto compiles where a long run gains by it."),
+        help=_(
+            "Compiled steps are faster and take a while to get ready, in which other runs of this kernel may wait; "
+            "auto compiles where a long run gains by it."
+        ),
     )
 
 
