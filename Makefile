@@ -1,6 +1,7 @@
 # make demo    set up nbopt in .venv and open the quickstart in JupyterLab (PORT=, LAB_ARGS=)
 # make test    everything continuous integration checks (PYTEST_ARGS=)
 # make lint    style and types only
+# make bench   measure speed, against other libraries too (BENCH_ARGS=)
 # make clean   remove what these made
 #
 # Python 3.11 or newer is all it takes. Nothing is installed or set in the home folder: the environment,
@@ -9,6 +10,7 @@
 PORT ?= 8888
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 
@@ -27,7 +29,7 @@ export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
 export npm_config_cache := $(CURDIR)/$(VENV)/npm
 
-.PHONY: demo test lint browser clean
+.PHONY: demo test lint bench browser clean
 .DELETE_ON_ERROR:
 
 NO_SCREEN := $(if $(filter Linux,$(shell uname)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser))
@@ -49,8 +51,11 @@ lint: $(STAMPS)/test
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 
+bench: $(STAMPS)/bench browser
+	$(PY) -m tests.benchmarks $(BENCH_ARGS)
+
 # The stamp's name is the extra: everything it needs is installed.
-$(STAMPS)/lab $(STAMPS)/test: $(EXTENSION)
+$(STAMPS)/lab $(STAMPS)/test $(STAMPS)/bench: $(EXTENSION)
 	SKIP_JUPYTER_BUILDER=1 $(PIP_INSTALL) --no-build-isolation --editable '.[$(@F)]'
 	touch $@
 

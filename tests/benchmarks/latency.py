@@ -39,6 +39,11 @@ def measure(hidden: int, batch_size: int, pause: float) -> tuple[np.ndarray, flo
     return 1000 * (np.array(applied) - np.array(asked[-len(applied) :])), rate
 
 
+def percentile(latency: np.ndarray, percent: float) -> float:
+    """Return what so many percent of the changes did not exceed."""
+    return float(np.percentile(latency, percent))
+
+
 def main() -> None:
     """Print a table."""
     torch.set_num_threads(1)
