@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.names import unknown
+from nbopt.record.column import Column, Numbers, Steps, as_array
 from nbopt.record.pyramid import Buckets, Pyramid
 from nbopt.words import _
 
@@ -17,42 +19,17 @@ _EACH_STEP = ("loss", "lr", "_time")
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
-class Column:
-    """Numbers in a growing buffer. One thread appends; readers see whole values only.
-
-    A reader takes the length first: the buffer it then reads, old or regrown, holds at least that many values.
-    """
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._buffer = np.empty(256, dtype)
-        self._length = 0
-
-    def extend(self, values: Sequence[float] | NDArray[Any]) -> None:
-        """Append ``values``."""
-        end = self._length + len(values)
-        if end > len(self._buffer):
-            grown = np.empty(max(end, 2 * len(self._buffer)), self._buffer.dtype)
-            grown[: self._length] = self._buffer[: self._length]
-            self._buffer = grown
-        self._buffer[self._length : end] = values
-        self._length = end
-
-    def __len__(self) -> int:
-        return self._length
-
-    def view(self, length: int) -> NDArray[Any]:
-        """Return the first ``length`` values; not to be written to."""
-        part = self._buffer[:length]
-        part.flags.writeable = False
-        return part
-
-
 class Track(NamedTuple):
     """One quantity: where it was measured, the values, and their summaries."""
 
-    steps: Column
+    steps: Steps
     values: Column
     pyramid: Pyramid
+
+    def read(self) -> tuple[Numbers, NDArray[np.float64]]:
+        """Return steps and values as they are now, while another thread may append; of any length at no cost."""
+        length = len(self.values)  # appended after their steps: this many of both are there
+        return self.steps.view(length), self.values.view(length)
 
 
 class History(Mapping[str, Series]):
@@ -69,7 +46,7 @@ class History(Mapping[str, Series]):
         self, name: str, steps: Sequence[int] | NDArray[np.int64], values: Sequence[float] | NDArray[Any]
     ) -> None:
         """Append measurements of ``name`` at ``steps``."""
-        track = self._tracks.get(name) or Track(Column(np.int64), Column(np.float64), Pyramid())
+        track = self._tracks.get(name) or Track(Steps(), Column(np.float64), Pyramid())
         track.steps.extend(steps)
         track.values.extend(values)
         self._tracks[name] = track  # last: a new name is seen with its values
@@ -110,10 +87,9 @@ class History(Mapping[str, Series]):
         """
         part = History()
         for name, track in list(self._tracks.items()):
-            at, values = track.steps.view(len(track.values)), track.values.view(len(track.values))
+            at, values = track.read()
             # What is measured in a step stands at its number, one less than the steps then done.
-            side: Any = "right" if validated and name not in _EACH_STEP else "left"
-            end = int(np.searchsorted(at, step, side=side))
+            end = (bisect_right if validated and name not in _EACH_STEP else bisect_left)(at, step)
             if end:
                 part.extend(name, at[:end], values[:end])
         return part
@@ -140,8 +116,8 @@ class History(Mapping[str, Series]):
         track = self._tracks.get(name)
         if track is None:
             raise unknown(_("measurement"), name, self.names)
-        length = len(track.values)  # appended after their steps: this many of both are there
-        return track.steps.view(length), track.values.view(length)
+        steps, values = track.read()
+        return as_array(steps), values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nbopt.record.column import Numbers, as_array
 from nbopt.record.history import History, Track
 from nbopt.record.store import Columns
 
@@ -45,7 +46,7 @@ class Mirror:
     def compare(self, history: History) -> News:
         """Look at the history while it grows."""
         tracks = history.tracks
-        columns = {name: read(track) for name, track in list(tracks.items())}
+        columns = {name: track.read() for name, track in list(tracks.items())}
         starts = {}
         for name in {*columns, *self._counts}:
             stored = self._counts.get(name, 0)
@@ -62,15 +63,10 @@ class Mirror:
         self._counts = {name: len(values) for name, (_steps, values) in news.columns.items()}
 
 
-def read(track: Track) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return steps and values of a track that another thread appends to."""
-    length = len(track.values)
-    return track.steps.view(length), track.values.view(length)
-
-
-def _common(old: Track, new: tuple[NDArray[np.int64], NDArray[np.float64]], stored: int) -> int:
+def _common(old: Track, new: tuple[Numbers, NDArray[np.float64]], stored: int) -> int:
     """Return how many of the ``stored`` measurements are still the same, bit for bit."""
     steps, values = old.steps.view(stored), old.values.view(stored)
     length = min(stored, len(new[1]))
-    differ = (steps[:length] != new[0][:length]) | (values[:length].view(np.int64) != new[1][:length].view(np.int64))
+    elsewhere = as_array(steps[:length]) != as_array(new[0][:length])
+    differ = elsewhere | (values[:length].view(np.int64) != new[1][:length].view(np.int64))
     return int(differ.argmax()) if differ.any() else length

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbopt.record.column import Column
+
 Array = NDArray[np.float64]
 
+_FIRST = 64  # values in a block of the lowest level; smaller stretches are read off the series itself
 _FACTOR = 8
 _LARGEST = 1e30  # larger numbers break the drawing; nothing readable is lost
 
@@ -23,13 +27,13 @@ class Buckets(NamedTuple):
 
 
 class Pyramid:
-    """Lowest, highest, sum and count of blocks of 8, 64, 512, ... values of an append-only series.
+    """Lowest, highest, sum and count of blocks of 64, 512, 4096, ... values of an append-only series.
 
-    Built when asked, from what was appended since: whoever appends pays nothing.
+    Built when asked, from what was appended since: whoever appends pays nothing. It takes half a byte a value.
     """
 
     def __init__(self) -> None:
-        self._levels: list[Array] = []  # each (4, blocks)
+        self._levels: list[Column] = []  # each (4, blocks)
         self._lock = threading.Lock()
 
     def buckets(self, values: Array, start: int, stop: int, size: int) -> Buckets:
@@ -46,15 +50,15 @@ class Pyramid:
         """
         with self._lock:
             self._extend(values)
-            level = min(len(self._levels), (size.bit_length() - 1) // 3)
-            block = _FACTOR**level
-            ready = self._levels[level - 1].shape[1] * block if level else 0
+            # The highest level whose blocks are no larger than the stretches.
+            level = sum(_FIRST * _FACTOR**above <= size for above in range(len(self._levels)))
+            block = _FIRST * _FACTOR ** (level - 1) if level else 1
+            ready = len(self._levels[level - 1]) * block if level else 0
             whole = (min(stop, ready) - start) // size * size if level else 0
             parts = []
             if whole > 0:
-                parts.append(
-                    _group(self._levels[level - 1][:, start // block : (start + whole) // block], size // block)
-                )
+                blocks = self._levels[level - 1].view((start + whole) // block)[:, start // block :]
+                parts.append(_group(blocks, size // block))
         rest = _leaf(values[start + max(0, whole) : stop])
         if rest.shape[1]:
             parts.append(_group(rest, size))
@@ -63,17 +67,19 @@ class Pyramid:
             return Buckets(low, high, total / count)
 
     def _extend(self, values: Array) -> None:
-        below, length, level = None, len(values), 0
-        while (wanted := length // _FACTOR) > 0:
+        below, length, factor = None, len(values), _FIRST
+        for level in count():
+            wanted = length // factor
+            if not wanted:
+                return
             if level == len(self._levels):
-                self._levels.append(np.empty((4, 0)))
-            have = self._levels[level].shape[1]
-            if wanted > have:
-                fresh = slice(have * _FACTOR, wanted * _FACTOR)
-                leaves = _leaf(values[fresh]) if below is None else below[:, fresh]
-                # Regrown whole: a level is an eighth of the one below, and this runs a few times a second.
-                self._levels[level] = np.concatenate([self._levels[level], _group(leaves, _FACTOR)], axis=1)
-            below, length, level = self._levels[level], wanted, level + 1
+                self._levels.append(Column(np.float64, rows=4))
+            blocks = self._levels[level]
+            fresh = slice(len(blocks) * factor, wanted * factor)
+            if fresh.start < fresh.stop:
+                leaves = _leaf(values[fresh]) if below is None else below.view(fresh.stop)[:, fresh]
+                blocks.extend(_group(leaves, factor))
+            below, length, factor = blocks, wanted, _FACTOR
 
 
 def _leaf(values: Array) -> Array:

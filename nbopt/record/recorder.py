@@ -18,7 +18,7 @@ from nbopt.record import store as stores
 from nbopt.record import writer
 from nbopt.record.history import History
 from nbopt.record.journal import Entry, Journal
-from nbopt.record.mirror import Mirror, read
+from nbopt.record.mirror import Mirror
 from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.record.store import Made, Progress, SnapshotFile, Store
 from nbopt.words import _
@@ -282,7 +282,7 @@ class Recorder:
     def _measured(self) -> int:
         """Return up to which step the losses are known: a snapshot may be some moments ahead of them."""
         track = self._history.tracks.get("loss")
-        steps = None if track is None else read(track)[0]
+        steps = None if track is None else track.read()[0]
         return int(steps[-1]) + 1 if steps is not None and len(steps) else 0
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.record import owner, schema, tensors
+from nbopt.record.column import Numbers, as_array
 from nbopt.record.journal import Entry
 from nbopt.record.snapshots import Snapshot
 
@@ -30,7 +31,7 @@ CHUNK = 2048  # measurements in one row
 AUTO = "auto"
 
 Place = str | os.PathLike[str]
-Columns = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
+Columns = Mapping[str, tuple[Numbers, NDArray[np.float64]]]
 
 
 def folder_of(place: Place = AUTO) -> Path:
@@ -276,7 +277,7 @@ def _chunks(run: str, columns: Columns, starts: Mapping[str, int]) -> list[Seque
             steps, values = columns[name]
             for at in range(start // CHUNK * CHUNK, len(values), CHUNK):
                 part = slice(at, at + CHUNK)
-                blobs = (steps[part].astype("<i8").tobytes(), values[part].astype("<f8").tobytes())
+                blobs = (as_array(steps[part]).astype("<i8").tobytes(), values[part].astype("<f8").tobytes())
                 rows.append((run, name, at // CHUNK, *blobs))
     return rows
 

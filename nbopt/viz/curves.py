@@ -7,12 +7,14 @@ run grows: only the last one changes, and the picture does not flicker.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbopt.record.column import as_array, pick
 from nbopt.record.history import History
 
 Array = NDArray[np.float64]
@@ -61,25 +63,26 @@ def curve(
     smoothing : float
         Factor of the exponential moving average, in [0, 1).
     """
-    if name not in history or not len(history[name][0]):
+    track = history.tracks.get(name)
+    if track is None or not len(track.values):
         empty = np.empty(0)
         return Curve(name, empty, empty, empty, empty, np.nan)
-    steps, values = history[name]
+    steps, values = track.read()
     start, stop = 0, len(steps)
     if span is not None:
         low, high = from_axis(history, np.clip(np.array(span, float), -_FURTHEST, _FURTHEST), axis)
-        # Whole numbers: a float key would turn the whole column into floats first.
-        start = max(0, int(np.searchsorted(steps, math.floor(low))) - 1)
-        stop = min(stop, int(np.searchsorted(steps, math.ceil(high), side="right")) + 1)
+        start = max(0, bisect_left(steps, math.floor(low)) - 1)
+        stop = min(stop, bisect_right(steps, math.ceil(high)) + 1)
     size = _power_of_two((stop - start) / _BUCKETS)
     start -= start % size  # so that panning does not regroup
     buckets = history.buckets(name, start, stop, size)
     middle = np.minimum(start + size // 2 + size * np.arange(len(buckets.mean)), len(steps) - 1)
-    x = to_axis(history, steps[middle], axis)
+    at = pick(steps, middle)
+    x = to_axis(history, at, axis)
     # The unit is a stretch of steps, the same for every curve: one measured once an epoch is not made to lag behind
     # one measured every step.
     unit = _power_of_two((int(steps[stop - 1]) - int(steps[start])) / _BUCKETS)
-    smooth = smoothed(buckets.mean, smoothing, np.diff(steps[middle], prepend=steps[middle[:1]]) / unit)
+    smooth = smoothed(buckets.mean, smoothing, np.diff(at, prepend=at[:1]) / unit)
     last = float(values[-1])
     if size == 1:
         return Curve(name, x, buckets.mean, x, smooth, last)
@@ -90,7 +93,7 @@ def curve(
 
 def whole_span(history: History, names: Iterable[str], axis: str = "step") -> tuple[float, float]:
     """Return the range of x that holds all of ``names``."""
-    series = [history[name][0] for name in names if name in history]
+    series = [history.tracks[name].read()[0] for name in names if name in history.tracks]
     ends = [steps[index] for steps in series if len(steps) for index in (0, -1)]
     x = to_axis(history, np.array(ends, float), axis)
     return (float(x.min()), float(x.max())) if len(x) and x.max() > x.min() else (0.0, 1.0)
@@ -123,21 +126,35 @@ def smoothed(values: Array, factor: float, distances: Array) -> Array:
 def to_axis(history: History, steps: NDArray[np.int64] | Array, axis: str) -> Array:
     """Turn step numbers into the unit of ``axis``."""
     at, clock = _clock(history, axis)
-    return np.interp(steps, at, clock) if len(at) else steps.astype(float)
+    return _interpolate(steps, at, clock) if len(at) else steps.astype(float)
 
 
 def from_axis(history: History, x: Array, axis: str) -> Array:
     """Turn values in the unit of ``axis`` into step numbers."""
     at, clock = _clock(history, axis)
-    return np.interp(x, clock, at) if len(at) else x
+    return _interpolate(x, clock, at) if len(at) else x
 
 
-def _clock(history: History, axis: str) -> tuple[Array, Array]:
+def _clock(history: History, axis: str) -> tuple[NDArray[Any], Array]:
     """Return steps and what the run's own clock showed at them; nothing where x counts steps."""
-    if axis == "step" or f"_{axis}" not in history:
+    track = None if axis == "step" else history.tracks.get(f"_{axis}")
+    if track is None:
         return np.empty(0), np.empty(0)
-    at, clock = history[f"_{axis}"]
-    return at.astype(float), clock
+    at, clock = track.read()
+    return as_array(at), clock
+
+
+def _interpolate(x: NDArray[Any], known: NDArray[Any], values: NDArray[Any]) -> Array:
+    """Do as `np.interp`, at the cost of ``x`` alone: ``known``, as long as the run, is searched and not converted."""
+    whole = known.dtype.kind == "i"
+    keys = np.floor(x).astype(known.dtype) if whole else x  # keys of another type would have all of it converted
+    end = len(known) - 1
+    right = np.searchsorted(known, keys, side="right").clip(min(1, end), end)
+    left = np.maximum(right - 1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(x >= known[right], 1.0, (x - known[left]) / (known[right] - known[left])).clip(0.0, 1.0)
+    between: Array = (1 - share) * values[left] + share * values[right]
+    return between
 
 
 def _power_of_two(least: float) -> int:
