@@ -265,7 +265,8 @@ class Chart:
 
     def _draw_texts(self, shown: list[Tick], span: Span) -> None:
         """Write the newest changes beside their marks, in rows, on the side of the chart that the curves leave free."""
-        rows = [0.04 + 0.07 * k if self._is_top_busy() else 0.94 - 0.07 * k for k in range(_LABELS)]
+        first, distance = (0.04, 0.07) if shown and self._is_top_busy() else (0.94, -0.07)
+        rows = [first + distance * k for k in range(_LABELS)]
         places = [
             (x, row, "… " * ("\n" in text) + text.split("\n")[-1]) for (x, text), row in zip(shown, rows, strict=False)
         ]

@@ -119,6 +119,9 @@ class History(Mapping[str, Series]):
         steps, values = track.read()
         return as_array(steps), values
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tracks  # the mapping's own way makes the arrays
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 

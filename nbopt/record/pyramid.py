@@ -51,20 +51,30 @@ class Pyramid:
         with self._lock:
             self._extend(values)
             # The highest level whose blocks are no larger than the stretches.
-            level = sum(_FIRST * _FACTOR**above <= size for above in range(len(self._levels)))
-            block = _FIRST * _FACTOR ** (level - 1) if level else 1
-            ready = len(self._levels[level - 1]) * block if level else 0
-            whole = (min(stop, ready) - start) // size * size if level else 0
-            parts = []
-            if whole > 0:
-                blocks = self._levels[level - 1].view((start + whole) // block)[:, start // block :]
-                parts.append(_group(blocks, size // block))
-        rest = _leaf(values[start + max(0, whole) : stop])
-        if rest.shape[1]:
-            parts.append(_group(rest, size))
-        low, high, total, count = np.concatenate(parts, axis=1) if parts else np.empty((4, 0))
+            level = sum(_block(above) <= size for above in range(1, len(self._levels) + 1))
+            whole = start + (stop - start) // size * size
+            parts = [_group(self._blocks(values, start, whole, level), size // _block(level))]
+            if whole < stop:
+                parts.append(self._rest(values, whole, stop, level))
+        low, high, total, count = np.concatenate(parts, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return Buckets(low, high, total / count)
+
+    def _blocks(self, values: Array, start: int, stop: int, level: int) -> Array:
+        """Return the blocks between two places where blocks of this level begin; those of level 0 are the values."""
+        if not level:
+            return _leaf(values[start:stop])
+        return self._levels[level - 1].view(stop // _block(level))[:, start // _block(level) :]
+
+    def _rest(self, values: Array, start: int, stop: int, level: int) -> Array:
+        """Join what is less than a stretch, in the largest blocks there are."""
+        parts = []
+        for below in range(level, -1, -1):
+            end = stop // _block(below) * _block(below)
+            parts.append(self._blocks(values, start, end, below))
+            start = end
+        blocks = np.concatenate(parts, axis=1)
+        return _group(blocks, blocks.shape[1])
 
     def _extend(self, values: Array) -> None:
         below, length, factor = None, len(values), _FIRST
@@ -80,6 +90,11 @@ class Pyramid:
                 leaves = _leaf(values[fresh]) if below is None else below.view(fresh.stop)[:, fresh]
                 blocks.extend(_group(leaves, factor))
             below, length, factor = blocks, wanted, _FACTOR
+
+
+def _block(level: int) -> int:
+    """Return how many values a block holds."""
+    return _FIRST * _FACTOR ** (level - 1) if level else 1
 
 
 def _leaf(values: Array) -> Array:
