@@ -32,7 +32,7 @@ run = nbopt.Run(model, train=(X, y), optimizer="sgd", lr=0.01, metrics=["accurac
 SHOW = "run"
 
 MEASURE = """
-SECONDS, ROUNDS = 2.0, 5
+SECONDS, ROUNDS = 1.5, 5
 optimizer = torch.optim.SGD(rival.parameters(), lr=0.01)
 criterion = nn.CrossEntropyLoss()
 
