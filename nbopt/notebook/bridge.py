@@ -1,8 +1,8 @@
 """The bridge between engine and notebook: the only writer of output widgets.
 
-One thread per panel. While the run trains it paints at a capped rate, and only as fast as the browser says it has
-drawn; at rest it sleeps until there is news, then paints once, whoever looks, so that a saved notebook holds the last
-picture.
+One thread per panel, and one for the playground's board. While the run trains it paints at a capped rate, and only as
+fast as the browser says it has drawn; at rest it sleeps until there is news, then paints once, whoever looks, so that a
+saved notebook holds the last picture.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anywidget
 import traitlets
 
-from nbopt.engine.run import Run
 from nbopt.notebook.route import keep_frontend_route
 
 FRAME_SECONDS = 0.1
 
 
-class Companion(anywidget.AnyWidget):
-    """The front end's half: answers frames, and sends zooms and picks (companion.js)."""
+class FrontEnd(anywidget.AnyWidget):
+    """The front end's half of a bridge: answers each frame once it has been drawn, by a message ``{frame: number}``."""
+
+    frame = traitlets.Int(0).tag(sync=True)
+
+
+class Companion(FrontEnd):
+    """A panel's half: sends zooms and picks, too (companion.js)."""
 
     _esm = Path(__file__).parent / "companion.js"
     _css = Path(__file__).parent / "panel.css"
-    frame = traitlets.Int(0).tag(sync=True)
     charts: Any = traitlets.List().tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode().tag(sync=True)
@@ -37,12 +41,24 @@ class Companion(anywidget.AnyWidget):
     whole = traitlets.Bool(True).tag(sync=True)
 
 
+class Watched(Protocol):
+    """What a bridge shows: a run, or several of them."""
+
+    name: str
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever there is news."""
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Stop calling ``wake``."""
+
+
 class Bridge:
     """Paints a run's panel, from `start` on.
 
     Parameters
     ----------
-    run : Run
+    run : Watched
     paint : callable
         Brings all widgets up to date; called by the bridge only, on one thread at a time.
     complain : callable
@@ -51,17 +67,24 @@ class Bridge:
         Returns whether what is shown grows by itself.
     on_message : callable
         Takes whatever else the browser sends: a dict with a zoom or a pick, if it is sane.
+    companion : FrontEnd, optional
+        The widget that answers; one of a panel by default.
+    seconds : float, optional
+        The least time between two frames; `FRAME_SECONDS` by default.
     """
 
     def __init__(
         self,
-        run: Run,
+        run: Watched,
         paint: Callable[[], None],
         complain: Callable[[str], None],
         is_live: Callable[[], bool],
         on_message: Callable[[Any], None],
+        companion: Any = None,
+        seconds: float | None = None,
     ) -> None:
-        self.companion = Companion()
+        self.companion = companion or Companion()
+        self._seconds = FRAME_SECONDS if seconds is None else seconds
         keep_frontend_route(self.companion)
         self.companion.on_msg(self._hear)
         self._run = run
@@ -90,6 +113,7 @@ class Bridge:
         if self._closed:
             return
         self._closed = True
+        self.companion.on_msg(self._hear, remove=True)
         self._run.unwatch(self._news.set)
         self._news.set()
         self._thread.join(timeout=5)
@@ -107,20 +131,21 @@ class Bridge:
         while not self._closed:
             self._news.wait(self._patience())
             self._news.clear()
-            time.sleep(max(0.0, self._sent_at + FRAME_SECONDS - time.monotonic()))
+            time.sleep(max(0.0, self._sent_at + self._seconds - time.monotonic()))
             # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
             if not self._closed and (not self._is_live() or self._answered >= self.companion.frame):
                 self._show()
 
     def _show(self) -> None:
         self._sent_at = time.monotonic()
-        try:
-            self._paint()
-        except Exception:  # nobody would see it, and the next frame may go well
-            self._complain(traceback.format_exc())
-        self.companion.frame += 1
+        with self.companion.hold_sync():  # one message
+            try:
+                self._paint()
+            except Exception:  # nobody would see it, and the next frame may go well
+                self._complain(traceback.format_exc())
+            self.companion.frame += 1
 
     def _patience(self) -> float | None:
         """Return how long to wait for news: not at all longer than a frame while somebody watches a run train."""
         watched = self._is_live() and self._answered >= self.companion.frame
-        return FRAME_SECONDS if watched else None
+        return self._seconds if watched else None

@@ -7,3 +7,6 @@ OTHERS = ("#009e73", "#cc79a7", "#b08a00")  # green, purple, dark yellow: runs b
 PAST = "#8c8c8c"  # what a rewind gave up
 MARK = "#999999"
 PIN = "#d55e00"
+CLASSES = ("#8e5ab5", "#1b9e5a")  # purple, green: of points, and of weights below and above zero
+RACERS = (TRAIN, VAL, OTHERS[0], OTHERS[1])
+GROUND_TONE = ("#6c8ebf", "#a0a0a0")  # of a surface, low and high

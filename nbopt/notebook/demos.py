@@ -1,4 +1,4 @@
-"""Ready-made runs on real data, as code the user gets to see and keep."""
+"""Ready-made panels, as code the user gets to see and keep."""
 
 from __future__ import annotations
 
@@ -16,5 +16,12 @@ run = nbopt.Run(model, train=(X_train, y_train), val=(X_test, y_test), metrics=[
 run
 """
 
-DEMOS = {"digits": _DIGITS}
+_PLAYGROUND = """\
+from nbopt.notebook.playground import Playground
+
+playground = Playground()
+playground
+"""
+
+DEMOS = {"digits": _DIGITS, "playground": _PLAYGROUND}
 """Code by name; the last line shows the panel."""

@@ -15,7 +15,7 @@ import ipywidgets as widgets
 from traitlets import TraitError
 
 from nbopt.names import shorten
-from nbopt.notebook.bridge import Companion
+from nbopt.notebook.bridge import FrontEnd
 from nbopt.words import _
 
 _TAKES: dict[type, tuple[str, tuple[type, ...]]] = {
@@ -27,7 +27,7 @@ _TAKES: dict[type, tuple[str, tuple[type, ...]]] = {
     widgets.Dropdown: ("index", (int,)),
 }
 _EVENTS: dict[type, str] = {widgets.Button: "click", widgets.Text: "submit"}
-_INPUTS = (*_TAKES, *_EVENTS, Companion)
+_INPUTS = (*_TAKES, *_EVENTS, FrontEnd)
 
 
 def guard(root: Any, refuse: Callable[[str], None]) -> None:
@@ -61,7 +61,7 @@ def _take(widget: Any, refuse: Callable[[str], None], message: Any) -> None:
             reason = _("{value} cannot be set here.", value=shorten(wrong[0])) if wrong else ""
         case {"method": "custom", "content": {"event": str(event)}} if event == _of(widget, _EVENTS):
             reason = ""
-        case {"method": "custom", "content": _content} if isinstance(widget, Companion):
+        case {"method": "custom", "content": _content} if isinstance(widget, FrontEnd):
             reason = ""  # the panel judges
         case _:
             reason = _("The panel does not understand {message}.", message=shorten(data))

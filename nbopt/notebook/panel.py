@@ -17,6 +17,7 @@ from nbopt.notebook import status, viewer
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
 from nbopt.notebook.charts import Chart, Ghost, Span, View
+from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.column import Column
 from nbopt.notebook.controls import make_control
@@ -43,6 +44,14 @@ def panel_of(run: Run) -> Panel:
     if run not in _panels:
         _panels[run] = Panel(run)
     return _panels[run]
+
+
+def retire(run: Run) -> None:
+    """Take the run's panel away for good: nothing shows it any more, and nothing keeps it."""
+    if run in _panels:
+        panel = _panels.pop(run)
+        panel.bridge.close()
+        close_all(panel.family)
 
 
 def announce(run: Run) -> None:

@@ -1,0 +1,290 @@
+/* The board: a field of values with contour lines, points or paths on it; and a network with its weights.
+ *
+ * Everything comes as bytes and is drawn to two canvases, once a frame; then the frame is answered. A hidden tab draws
+ * nothing and answers nothing, and the kernel stops sending.
+ */
+
+const UNIT = 10; // points along each side of a unit's picture
+const NODE = 30; // and how large it is drawn
+
+function render({ model, el }) {
+  const stop = new AbortController();
+  el.classList.add("nbopt-board");
+  const [net, field] = ["network", "field"].map((name) => {
+    const canvas = el.ownerDocument.createElement("canvas");
+    canvas.className = `nbopt-board-${name}`;
+    canvas.setAttribute("role", "img");
+    el.append(canvas);
+    return canvas;
+  });
+  let due = false;
+  const draw = () => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      if (stop.signal.aborted) return;
+      const look = lookOf(el);
+      net.hidden = !model.get("layers").length;
+      if (!net.hidden) drawNetwork(net, model, look);
+      drawField(field, model, look);
+      model.send({ frame: model.get("frame") });
+    });
+  };
+  const tell = () => {
+    const texts = model.get("texts");
+    field.setAttribute("aria-label", texts.field ?? "");
+    net.setAttribute("aria-label", texts.network ?? "");
+  };
+  model.on("change:frame", draw);
+  model.on("change:texts", tell);
+  el.ownerDocument.addEventListener("visibilitychange", draw, { signal: stop.signal });
+  const resized = new ResizeObserver(draw);
+  resized.observe(net);
+  resized.observe(field);
+  tell();
+  draw();
+  label(el, stop.signal);
+  return () => {
+    stop.abort();
+    resized.disconnect();
+    model.off("change:frame", draw);
+    model.off("change:texts", tell);
+  };
+}
+
+/* ipywidgets gives sliders no name for a screen reader, and tells it a position where a value is meant. */
+function label(el, signal) {
+  const root = el.closest(".nbopt-playground");
+  const sliders = root ? root.querySelectorAll(".nbopt-inputs .widget-hslider") : [];
+  if (![...sliders].every((slider) => slider.querySelector(".noUi-handle")) || !root) {
+    if (!signal.aborted) requestAnimationFrame(() => label(el, signal));
+    return;
+  }
+  for (const slider of sliders) {
+    const [handle, readout] = [slider.querySelector(".noUi-handle"), slider.querySelector(".widget-readout")];
+    const text = slider.querySelector(".widget-label").textContent;
+    handle.setAttribute("aria-label", text);
+    readout.setAttribute("aria-label", text);
+    readout.setAttribute("role", "textbox");
+    const tell = () => handle.setAttribute("aria-valuetext", readout.textContent);
+    slider.querySelector(".noUi-target").noUiSlider?.on("update", tell);
+    tell();
+  }
+}
+
+/* The theme's colours, as it is now: it may be changed while the board is open. */
+function lookOf(el) {
+  const style = getComputedStyle(el);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  return { ground: colour("--nbopt-ground"), text: colour("--nbopt-text"), soft: colour("--nbopt-soft"), line: colour("--nbopt-line"), font: style.fontFamily };
+}
+
+const known = new Map();
+const probe = document.createElement("canvas").getContext("2d");
+
+/* Any CSS colour as three numbers. */
+function rgb(colour) {
+  if (!known.has(colour)) {
+    probe.fillStyle = "#fff";
+    probe.fillStyle = colour;
+    probe.fillRect(0, 0, 1, 1);
+    known.set(colour, probe.getImageData(0, 0, 1, 1).data.slice(0, 3));
+  }
+  return known.get(colour);
+}
+
+const mix = (from, to, share) => [0, 1, 2].map((k) => from[k] + share * (to[k] - from[k]));
+
+/* A colour for each value 0 to 255: from one tone over the ground to the other. */
+function palette([low, high], ground, strength) {
+  const [g, l, h] = [ground, low, high].map(rgb);
+  return Array.from({ length: 256 }, (_, value) => {
+    const away = value / 127.5 - 1;
+    return mix(g, away < 0 ? l : h, strength * Math.abs(away));
+  });
+}
+
+function paint(bytes, side, colours) {
+  const canvas = new OffscreenCanvas(side, side);
+  const image = new ImageData(side, side);
+  for (let k = 0; k < side * side; k++) {
+    const [r, g, b] = colours[bytes[k]];
+    image.data.set([r, g, b, 255], 4 * k);
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+const bytesOf = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+const floatsOf = (view) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+
+/* Fit a canvas to where it stands and to the screen; return what draws on it, in CSS pixels. */
+function fit(canvas) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const scale = window.devicePixelRatio || 1;
+  const [w, h] = [width, height].map((v) => Math.max(1, Math.round(v * scale)));
+  if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+  const ctx = canvas.getContext("2d");
+  ctx.setTransform(w / Math.max(1, width), 0, 0, h / Math.max(1, height), 0, 0);
+  ctx.clearRect(0, 0, width, height);
+  return { ctx, width, height };
+}
+
+function drawField(canvas, model, look) {
+  const { ctx, width, height } = fit(canvas);
+  const [left, right, bottom, top] = model.get("reach");
+  const side = model.get("side");
+  const bytes = bytesOf(model.get("field"));
+  if (bytes.length !== side * side) return;
+  const tones = model.get("tones");
+  ctx.imageSmoothingQuality = "high";
+  const half = 0.5 / (side - 1); // values stand at the middle of a pixel, the outermost on the edge
+  const image = paint(bytes, side, palette(tones, look.ground, 0.62));
+  ctx.drawImage(image, -half * width, -half * height, (1 + 2 * half) * width, (1 + 2 * half) * height);
+  const x = (v) => ((v - left) / (right - left)) * width;
+  const y = (v) => ((top - v) / (top - bottom)) * height;
+  const levels = model.get("levels");
+  ctx.strokeStyle = look.text;
+  ctx.globalAlpha = levels.length > 1 ? 0.22 : 0.9;
+  ctx.lineWidth = levels.length > 1 ? 1 : 1.6;
+  for (const level of levels) contour(ctx, bytes, side, level, width, height);
+  ctx.globalAlpha = 1;
+  drawPoints(ctx, floatsOf(model.get("points")), tones, look, x, y);
+  drawPaths(ctx, model, look, x, y);
+}
+
+/* Marching squares. */
+function contour(ctx, bytes, side, level, width, height) {
+  const [dx, dy] = [width / (side - 1), height / (side - 1)];
+  const cut = (a, b) => (level - a) / (b - a);
+  ctx.beginPath();
+  for (let row = 0; row < side - 1; row++) {
+    for (let column = 0; column < side - 1; column++) {
+      const at = row * side + column;
+      const [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + side + 1], bytes[at + side]];
+      if (a > level === b > level && b > level === c > level && c > level === d > level) continue;
+      const ends = [];
+      if (a > level !== b > level) ends.push([column + cut(a, b), row]);
+      if (b > level !== c > level) ends.push([column + 1, row + cut(b, c)]);
+      if (d > level !== c > level) ends.push([column + cut(d, c), row + 1]);
+      if (a > level !== d > level) ends.push([column, row + cut(a, d)]);
+      for (let k = 0; k + 1 < ends.length; k += 2) {
+        ctx.moveTo(ends[k][0] * dx, ends[k][1] * dy);
+        ctx.lineTo(ends[k + 1][0] * dx, ends[k + 1][1] * dy);
+      }
+    }
+  }
+  ctx.stroke();
+}
+
+/* Round and square tell the classes apart, filled and hollow training and validation. */
+function drawPoints(ctx, points, tones, look, x, y) {
+  const shape = (px, py, r, square) => {
+    ctx.beginPath();
+    if (square) ctx.rect(px - 0.88 * r, py - 0.88 * r, 1.76 * r, 1.76 * r);
+    else ctx.arc(px, py, r, 0, 2 * Math.PI);
+  };
+  for (const held of [1, 0]) {
+    for (let k = 0; k < points.length; k += 4) {
+      if (points[k + 3] !== held) continue;
+      const colour = tones[points[k + 2]];
+      shape(x(points[k]), y(points[k + 1]), held ? 2.9 : 4, points[k + 2]);
+      ctx.fillStyle = held ? look.ground : colour;
+      ctx.strokeStyle = held ? colour : look.ground;
+      ctx.lineWidth = held ? 1.4 : 1;
+      ctx.globalAlpha = held ? 0.75 : 1;
+      ctx.fill();
+      ctx.stroke();
+    }
+  }
+  ctx.globalAlpha = 1;
+}
+
+function drawPaths(ctx, model, look, x, y) {
+  const places = floatsOf(model.get("paths"));
+  const target = model.get("target");
+  ctx.lineJoin = "round";
+  if (target.length) {
+    ctx.strokeStyle = look.text;
+    ctx.lineWidth = 2;
+    const [px, py] = [x(target[0]), y(target[1])];
+    ctx.beginPath();
+    for (const side of [-1, 1]) (ctx.moveTo(px - 6, py - 6 * side), ctx.lineTo(px + 6, py + 6 * side));
+    ctx.stroke();
+  }
+  let at = 0;
+  model.get("lengths").forEach((length, index) => {
+    const colour = model.get("hues")[index];
+    ctx.beginPath();
+    for (let k = 0; k < length; k++) ctx.lineTo(x(places[2 * (at + k)]), y(places[2 * (at + k) + 1]));
+    ctx.strokeStyle = look.ground;
+    ctx.lineWidth = 4.5;
+    ctx.stroke();
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = 2.2;
+    ctx.stroke();
+    at += length;
+    if (!length) return;
+    ctx.beginPath();
+    ctx.arc(x(places[2 * (at - 1)]), y(places[2 * (at - 1) + 1]), 6, 0, 2 * Math.PI);
+    ctx.fillStyle = colour;
+    ctx.strokeStyle = look.ground;
+    ctx.lineWidth = 2;
+    ctx.fill();
+    ctx.stroke();
+  });
+}
+
+function drawNetwork(canvas, model, look) {
+  const { ctx, width, height } = fit(canvas);
+  const layers = model.get("layers");
+  const tones = model.get("tones");
+  const weights = floatsOf(model.get("weights"));
+  const units = bytesOf(model.get("units"));
+  const margin = NODE / 2 + 22;
+  const gap = Math.min(NODE + 12, height / Math.max(...layers));
+  const size = Math.min(NODE, gap - 4);
+  const place = (layer, unit) => [
+    margin + (layer / (layers.length - 1)) * (width - 2 * margin),
+    height / 2 + (unit - (layers[layer] - 1) / 2) * gap,
+  ];
+  let at = 0;
+  for (let layer = 1; layer < layers.length; layer++) {
+    for (let to = 0; to < layers[layer]; to++) {
+      for (let from = 0; from < layers[layer - 1]; from++) {
+        drawWeight(ctx, weights[at++], place(layer - 1, from), place(layer, to), tones);
+      }
+    }
+  }
+  const colours = palette(tones, look.ground, 0.9);
+  ctx.fillStyle = look.soft;
+  ctx.font = `12px ${look.font}`;
+  ctx.textBaseline = "middle";
+  let unit = 0;
+  layers.forEach((count, layer) => {
+    for (let k = 0; k < count; k++, unit++) {
+      const [px, py] = place(layer, k);
+      ctx.drawImage(paint(units.subarray(unit * UNIT * UNIT, (unit + 1) * UNIT * UNIT), UNIT, colours), px - size / 2, py - size / 2, size, size);
+      ctx.strokeStyle = look.soft;
+      ctx.lineWidth = 1;
+      ctx.strokeRect(px - size / 2, py - size / 2, size, size);
+      if (!layer) (ctx.textAlign = "right"), ctx.fillText(k ? "x₂" : "x₁", px - size / 2 - 6, py);
+    }
+  });
+}
+
+/* A weight's width and strength tell its size, its colour the sign. */
+function drawWeight(ctx, weight, [x0, y0], [x1, y1], tones) {
+  const size = Math.tanh(Math.abs(weight) / 1.5) || 0;
+  ctx.beginPath();
+  ctx.moveTo(x0, y0);
+  ctx.bezierCurveTo((x0 + x1) / 2, y0, (x0 + x1) / 2, y1, x1, y1);
+  ctx.strokeStyle = tones[weight > 0 ? 1 : 0];
+  ctx.lineWidth = 0.5 + 4 * size;
+  ctx.globalAlpha = 0.2 + 0.75 * size;
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+}
+
+export default { render };

@@ -1,0 +1,118 @@
+"""The lessons: what each sets up, and what it tells the pupil to try and to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from nbopt.words import _
+
+
+class Setup(NamedTuple):
+    """Data and network.
+
+    Attributes
+    ----------
+    data : str
+        One of `nbopt.notebook.playground.data.KINDS`.
+    noise : float
+    samples : int
+        Points to train on.
+    depth, width : int
+        Hidden layers, and units in each of them.
+    activation : str
+        One of `nbopt.notebook.playground.network.ACTIVATIONS`.
+    seed : int
+        Of points and initial weights.
+    """
+
+    data: str = "moons"
+    noise: float = 0.15
+    samples: int = 200
+    depth: int = 2
+    width: int = 6
+    activation: str = "tanh"
+    seed: int = 0
+
+
+BASE: Mapping[str, Any] = MappingProxyType({"optimizer": "adam", "lr": 0.01, "batch_size": 16, "epochs": 5000})
+"""The hyperparameters that every lesson starts from, where they are not nbopt's own defaults."""
+
+
+class Lesson(NamedTuple):
+    """A lesson.
+
+    Attributes
+    ----------
+    title, text : str
+    setup : Setup or None
+        None for the race on a loss surface.
+    hyperparams : dict
+        Beside those of `BASE`.
+    """
+
+    title: str
+    text: str
+    setup: Setup | None
+    hyperparams: Mapping[str, Any]
+
+
+_FEW = Setup("moons", noise=0.35, samples=40, depth=3, width=8, activation="relu")
+
+LESSONS: dict[str, Lesson] = {
+    "learning_rate": Lesson(
+        _("Learning rate too high"),
+        _(
+            "Press Start: at this learning rate every step overshoots, the loss leaps about, and the boundary "
+            "never comes to rest. While it trains, drag the learning rate down to 0.01 and look how the curve "
+            "falls and the boundary settles. Then try 0.0001: too low is wrong as well, only quieter."
+        ),
+        Setup("circles", noise=0.1),
+        {"lr": 1.0},
+    ),
+    "overfitting": Lesson(
+        _("Overfitting"),
+        _(
+            "A large network, and 40 noisy points. Press Start and compare the two loss curves: training (filled "
+            "points) goes to zero, validation (hollow points) turns up, while the boundary winds around single "
+            "points. Then bring the curves together: raise weight decay or dropout, take fewer units, or more "
+            "points."
+        ),
+        _FEW,
+        {},
+    ),
+    "early_stopping": Lesson(
+        _("Early stopping saves it"),
+        _(
+            "The same points and the same network as in the lesson on overfitting, with early stopping on. Press "
+            "Start: once the validation loss has found nothing better for 60 validations, the run ends, and the "
+            "network gets its best weights back. Look at the boundary in that moment, then lower the patience to "
+            "5 and raise it to 1000."
+        ),
+        _FEW,
+        {"early_stopping": True, "patience": 60},
+    ),
+    "batch_size": Lesson(
+        _("Batch size and noise"),
+        _(
+            "Each step follows the gradient of only 2 points: press Start, and see the loss tremble and the "
+            "boundary with it. Double the batch size again and again while it trains: the tremor dies down, but "
+            "an epoch has fewer steps. With 256 there is one step an epoch; make the learning rate larger to be "
+            "as fast as before."
+        ),
+        Setup("xor", noise=0.2, samples=256),
+        {"optimizer": "sgd", "lr": 0.3, "batch_size": 2},
+    ),
+    "race": Lesson(
+        _("Optimizers race on a loss surface"),
+        _(
+            "Four optimizers look for the cross, the lowest point, each seeing only the slope where it stands. "
+            "Press Start, then raise the learning rates: which one is thrown out first? In the narrow valleys of "
+            "the other surfaces, look at who follows the floor and who bounces between the walls."
+        ),
+        None,
+        {},
+    ),
+}
+"""By the name of their notebook in ``examples/lessons``."""

@@ -1,0 +1,39 @@
+"""The networks of the playground."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nbopt.words import _
+
+ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
+    "tanh": ("tanh", nn.Tanh),
+    "relu": ("ReLU", nn.ReLU),
+    "sigmoid": (_("sigmoid"), nn.Sigmoid),
+}
+"""By name: what a person reads, and the layer."""
+
+
+def make_network(depth: int, width: int, activation: str, seed: int) -> nn.Sequential:
+    """Make a network of two inputs and two scores; the same arguments give the same weights.
+
+    Parameters
+    ----------
+    depth : int
+        Hidden layers; with 0, it is a logistic regression.
+    width : int
+        Units in each of them.
+    activation : str
+        One of `ACTIVATIONS`.
+    seed : int
+    """
+    layers: list[nn.Module] = []
+    inputs = 2
+    with torch.random.fork_rng(devices=[]):  # the user's own random numbers go on as if nothing had been
+        torch.manual_seed(seed)
+        for _layer in range(depth):
+            layers += [nn.Linear(inputs, width), ACTIVATIONS[activation][1](), nn.Dropout(0.0)]
+            inputs = width
+        layers.append(nn.Linear(inputs, 2))
+    return nn.Sequential(*layers)

@@ -1,0 +1,120 @@
+"""What a small network makes of the plane: its prediction at every place, what each unit sees, its weights.
+
+Reckoned while the network trains, in whatever thread, from copies of its weights: the network is only read, dropout is
+off here, no random number is drawn. A copy may fall into the middle of a step; some weights are then a step older than
+others, which no eye can tell.
+
+By NumPy: torch would share each layer out among all cores, and waiting there for the training to let go of one takes a
+hundred times as long as the reckoning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from nbopt.words import _
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+SIDE = 50
+"""Points along each side of the field."""
+UNIT_SIDE = 10
+"""Points along each side of a unit's picture."""
+
+_EVERY = SIDE // UNIT_SIDE
+
+
+class Sketch(NamedTuple):
+    """A network as it is now.
+
+    Attributes
+    ----------
+    field : ndarray of uint8, shape (SIDE, SIDE)
+        The probability of the second class, 0 to 255, from the top left corner row by row.
+    units : list of ndarray of uint8, shape (units, UNIT_SIDE, UNIT_SIDE)
+        What comes out of each unit, for the inputs, each hidden layer, and the output: the difference of both scores.
+        128 is 0; the farthest from it that a unit comes is 1 or 255.
+    weights : list of ndarray of float32, shape (to, from)
+        Between each two of these layers.
+    """
+
+    field: Bytes
+    units: list[Bytes]
+    weights: list[Floats]
+
+
+class Boundary:
+    """Draws sketches of a network.
+
+    Parameters
+    ----------
+    model : torch.nn.Sequential
+        Two inputs, linear layers each followed by an activation, two scores.
+    reach : float
+        The plane is looked at from -reach to reach, both ways.
+
+    Raises
+    ------
+    TypeError
+        For a layer that is neither linear, nor dropout, nor a known activation.
+    """
+
+    def __init__(self, model: nn.Sequential, reach: float) -> None:
+        self._layers = [layer for layer in model if not isinstance(layer, nn.Dropout)]
+        for layer in self._layers:
+            if not isinstance(layer, nn.Linear) and type(layer) not in _ACTIVATIONS:
+                raise TypeError(_("a network with a layer of {kind} cannot be drawn.", kind=type(layer).__name__))
+        across = np.linspace(-reach, reach, SIDE, dtype=np.float32)
+        x, y = np.meshgrid(across, across[::-1])
+        self._plane: Floats = np.stack([x.ravel(), y.ravel()])
+
+    def sketch(self) -> Sketch:
+        """Return what the network is now."""
+        values, seen = self._plane, [self._plane]
+        weights: list[Floats] = []
+        for layer in self._layers:
+            if not isinstance(layer, nn.Linear):
+                values = _ACTIVATIONS[type(layer)](values)
+                seen.append(values)
+                continue
+            weight, bias = (part.detach().cpu().numpy().copy() for part in (layer.weight, layer.bias))
+            weights.append(weight)
+            values = np.einsum("ti,ip->tp", weight, values) + bias[:, None]
+        score = values[1:] - values[:1]
+        weights[-1] = weights[-1][1:] - weights[-1][:1]
+        field = _bytes(255 * _sigmoid(score)).reshape(SIDE, SIDE)
+        return Sketch(field, [_pictures(part) for part in [*seen, score]], weights)
+
+
+def _sigmoid(values: Floats) -> Floats:
+    odds: Floats = np.tanh(0.5 * values)
+    return 0.5 + 0.5 * odds
+
+
+def _relu(values: Floats) -> Floats:
+    return np.maximum(values, 0)
+
+
+_ACTIVATIONS: dict[type[nn.Module], Callable[[Floats], Floats]] = {
+    nn.Tanh: np.tanh,
+    nn.ReLU: _relu,
+    nn.Sigmoid: _sigmoid,
+}
+
+
+def _pictures(values: Floats) -> Bytes:
+    """Return a small picture of each row of ``values``, shape (units, SIDE * SIDE)."""
+    coarse = values.reshape(-1, SIDE, SIDE)[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY]
+    largest = np.abs(coarse).max((1, 2), keepdims=True)
+    return _bytes(128 + 127 * coarse / np.maximum(largest, 1e-12))
+
+
+def _bytes(values: Floats) -> Bytes:
+    """Round to bytes; what is no number, of a network that diverged, is in the middle."""
+    return np.nan_to_num(values, nan=128.0).round().clip(0, 255).astype(np.uint8)
