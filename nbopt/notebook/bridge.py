@@ -71,6 +71,13 @@ class Bridge:
         The widget that answers; one of a panel by default.
     seconds : float, optional
         The least time between two frames; `FRAME_SECONDS` by default.
+    ahead : int
+        How many frames may be under way when another is sent.
+
+    Attributes
+    ----------
+    seconds : float
+        The least time between two frames.
     """
 
     def __init__(
@@ -82,11 +89,13 @@ class Bridge:
         on_message: Callable[[Any], None],
         companion: Any = None,
         seconds: float | None = None,
+        ahead: int = 0,
     ) -> None:
         self.companion = companion or Companion()
-        self._seconds = FRAME_SECONDS if seconds is None else seconds
+        self.seconds = FRAME_SECONDS if seconds is None else seconds
         keep_frontend_route(self.companion)
         self.companion.on_msg(self._hear)
+        self._ahead = ahead
         self._run = run
         self._paint = paint
         self._complain = complain
@@ -131,9 +140,9 @@ class Bridge:
         while not self._closed:
             self._news.wait(self._patience())
             self._news.clear()
-            time.sleep(max(0.0, self._sent_at + self._seconds - time.monotonic()))
+            time.sleep(max(0.0, self._sent_at + self.seconds - time.monotonic()))
             # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
-            if not self._closed and (not self._is_live() or self._answered >= self.companion.frame):
+            if not self._closed and (not self._is_live() or self._is_seen()):
                 self._show()
 
     def _show(self) -> None:
@@ -147,5 +156,7 @@ class Bridge:
 
     def _patience(self) -> float | None:
         """Return how long to wait for news: not at all longer than a frame while somebody watches a run train."""
-        watched = self._is_live() and self._answered >= self.companion.frame
-        return self._seconds if watched else None
+        return self.seconds if self._is_live() and self._is_seen() else None
+
+    def _is_seen(self) -> bool:
+        return self._answered >= self.companion.frame - self._ahead

@@ -156,6 +156,11 @@ class Chart:
         """The names of its curves in a history."""
         return self.name, f"val_{self.name}"
 
+    @property
+    def parts(self) -> list[Any]:
+        """All that it is made of, the axis not shown now too."""
+        return [self.widget, *self._y_axes]
+
     def draw(
         self,
         history: History,

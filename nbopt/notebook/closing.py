@@ -8,10 +8,10 @@ from typing import Any
 from ipywidgets import Widget
 
 
-def close_all(root: Any) -> None:
-    """Close a widget and all that it is made of: children, layouts, styles, marks, scales."""
+def close_all(*roots: Any) -> None:
+    """Close widgets and all that they are made of: children, layouts, styles, marks, scales."""
     found: dict[int, Any] = {}
-    waiting = [root]
+    waiting = list(roots)
     while waiting:
         widget = waiting.pop()
         if id(widget) not in found:

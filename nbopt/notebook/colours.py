@@ -9,4 +9,4 @@ MARK = "#999999"
 PIN = "#d55e00"
 CLASSES = ("#8e5ab5", "#1b9e5a")  # purple, green: of points, and of weights below and above zero
 RACERS = (TRAIN, VAL, OTHERS[0], OTHERS[1])
-GROUND_TONE = ("#6c8ebf", "#a0a0a0")  # of a surface, low and high
+DEPTH = "#5b7fa6"  # of a surface's lowest places

@@ -15,6 +15,7 @@ import ipywidgets as widgets
 from traitlets import TraitError
 
 from nbopt.hyperparams import Choice, Flag, Hyperparam
+from nbopt.notebook.closing import close_all
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.scale import stops, with_value
 from nbopt.viz.marks import number
@@ -239,7 +240,8 @@ class FlagControl(Control):
         return [self._box]
 
     def _rows(self, label: Any) -> list[Any]:
-        return [_row("head", *self.inputs, self._badge)]  # the box bears the label
+        close_all(label)  # the box bears it
+        return [_row("head", *self.inputs, self._badge)]
 
     def _write(self, value: Any) -> None:
         if self._box.value != value:

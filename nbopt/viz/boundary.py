@@ -35,8 +35,8 @@ class Sketch(NamedTuple):
 
     Attributes
     ----------
-    field : ndarray of uint8, shape (SIDE, SIDE)
-        The probability of the second class, 0 to 255, from the top left corner row by row.
+    field : ndarray of uint16, shape (SIDE, SIDE)
+        The probability of the second class, 0 to 65,535, from the top left corner row by row.
     units : list of ndarray of uint8, shape (units, UNIT_SIDE, UNIT_SIDE)
         What comes out of each unit, for the inputs, each hidden layer, and the output: the difference of both scores.
         128 is 0; the farthest from it that a unit comes is 1 or 255.
@@ -44,7 +44,7 @@ class Sketch(NamedTuple):
         Between each two of these layers.
     """
 
-    field: Bytes
+    field: NDArray[np.uint16]
     units: list[Bytes]
     weights: list[Floats]
 
@@ -88,8 +88,8 @@ class Boundary:
             values = np.einsum("ti,ip->tp", weight, values) + bias[:, None]
         score = values[1:] - values[:1]
         weights[-1] = weights[-1][1:] - weights[-1][:1]
-        field = _bytes(255 * _sigmoid(score)).reshape(SIDE, SIDE)
-        return Sketch(field, [_pictures(part) for part in [*seen, score]], weights)
+        field = np.nan_to_num(65535 * _sigmoid(score), nan=32768.0).round().astype(np.uint16)
+        return Sketch(field.reshape(SIDE, SIDE), [_pictures(part) for part in [*seen, score]], weights)
 
 
 def _sigmoid(values: Floats) -> Floats:
@@ -112,9 +112,6 @@ def _pictures(values: Floats) -> Bytes:
     """Return a small picture of each row of ``values``, shape (units, SIDE * SIDE)."""
     coarse = values.reshape(-1, SIDE, SIDE)[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY]
     largest = np.abs(coarse).max((1, 2), keepdims=True)
-    return _bytes(128 + 127 * coarse / np.maximum(largest, 1e-12))
-
-
-def _bytes(values: Floats) -> Bytes:
-    """Round to bytes; what is no number, of a network that diverged, is in the middle."""
-    return np.nan_to_num(values, nan=128.0).round().clip(0, 255).astype(np.uint8)
+    # What is no number, of a network that diverged, is in the middle.
+    middle: Floats = np.nan_to_num(128 + 127 * coarse / np.maximum(largest, 1e-12), nan=128.0)
+    return middle.round().astype(np.uint8)

@@ -96,27 +96,42 @@ function rgb(colour) {
 
 const mix = (from, to, share) => [0, 1, 2].map((k) => from[k] + share * (to[k] - from[k]));
 
-/* A colour for each value 0 to 255: from one tone over the ground to the other. */
+const palettes = new Map();
+
+/* A colour for each value 0 to 255, as pixels hold it: from one tone over the ground to the other; or, of one tone,
+ * from it to the ground. */
 function palette([low, high], ground, strength) {
-  const [g, l, h] = [ground, low, high].map(rgb);
-  return Array.from({ length: 256 }, (_, value) => {
-    const away = value / 127.5 - 1;
-    return mix(g, away < 0 ? l : h, strength * Math.abs(away));
-  });
+  const key = [low, high, ground, strength].join();
+  if (!palettes.has(key)) {
+    const pixels = new Uint8ClampedArray(4 * 256);
+    for (let value = 0; value < 256; value++) {
+      const away = high ? value / 127.5 - 1 : value / 255 - 1;
+      const colour = mix(rgb(ground), rgb(away < 0 ? low : high), strength * Math.abs(away));
+      pixels.set([...colour, 255], 4 * value);
+    }
+    palettes.set(key, new Uint32Array(pixels.buffer));
+  }
+  return palettes.get(key);
 }
 
-function paint(bytes, side, colours) {
-  const canvas = new OffscreenCanvas(side, side);
-  const image = new ImageData(side, side);
-  for (let k = 0; k < side * side; k++) {
-    const [r, g, b] = colours[bytes[k]];
-    image.data.set([r, g, b, 255], 4 * k);
+const sheets = new Map();
+
+/* A small picture of values; it holds until the next one of this size. */
+function paint(values, side, colours) {
+  if (!sheets.has(side)) {
+    const ctx = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
+    const image = new ImageData(side, side);
+    sheets.set(side, { ctx, image, pixels: new Uint32Array(image.data.buffer) });
   }
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas;
+  const { ctx, image, pixels } = sheets.get(side);
+  const shift = values.BYTES_PER_ELEMENT === 2 ? 8 : 0;
+  for (let k = 0; k < pixels.length; k++) pixels[k] = colours[values[k] >> shift];
+  ctx.putImageData(image, 0, 0);
+  return ctx.canvas;
 }
 
 const bytesOf = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+const wordsOf = (view) => new Uint16Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 const floatsOf = (view) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 
 /* Fit a canvas to where it stands and to the screen; return what draws on it, in CSS pixels. */
@@ -135,12 +150,12 @@ function drawField(canvas, model, look) {
   const { ctx, width, height } = fit(canvas);
   const [left, right, bottom, top] = model.get("reach");
   const side = model.get("side");
-  const bytes = bytesOf(model.get("field"));
-  if (bytes.length !== side * side) return;
+  const values = wordsOf(model.get("field"));
+  if (values.length !== side * side) return;
   const tones = model.get("tones");
   ctx.imageSmoothingQuality = "high";
   const half = 0.5 / (side - 1); // values stand at the middle of a pixel, the outermost on the edge
-  const image = paint(bytes, side, palette(tones, look.ground, 0.62));
+  const image = paint(values, side, palette(tones, look.ground, tones.length > 1 ? 0.48 : 0.6));
   ctx.drawImage(image, -half * width, -half * height, (1 + 2 * half) * width, (1 + 2 * half) * height);
   const x = (v) => ((v - left) / (right - left)) * width;
   const y = (v) => ((top - v) / (top - bottom)) * height;
@@ -148,21 +163,35 @@ function drawField(canvas, model, look) {
   ctx.strokeStyle = look.text;
   ctx.globalAlpha = levels.length > 1 ? 0.22 : 0.9;
   ctx.lineWidth = levels.length > 1 ? 1 : 1.6;
-  for (const level of levels) contour(ctx, bytes, side, level, width, height);
+  for (const level of levels) contour(ctx, values, side, level, width, height);
   ctx.globalAlpha = 1;
-  drawPoints(ctx, floatsOf(model.get("points")), tones, look, x, y);
+  ctx.drawImage(layerOfPoints(canvas, model, look, x, y), 0, 0, width, height);
   drawPaths(ctx, model, look, x, y);
 }
 
+/* The points on a sheet of their own, drawn anew only where something about them changed. */
+function layerOfPoints(canvas, model, look, x, y) {
+  const points = model.get("points");
+  const key = [canvas.width, canvas.height, look.ground].join();
+  const sheet = canvas.sheet;
+  if (sheet?.points === points && sheet.key === key) return sheet.layer;
+  const layer = new OffscreenCanvas(canvas.width, canvas.height);
+  const ctx = layer.getContext("2d");
+  ctx.setTransform(canvas.getContext("2d").getTransform());
+  drawPoints(ctx, floatsOf(points), model.get("tones"), look, x, y);
+  canvas.sheet = { points, key, layer };
+  return layer;
+}
+
 /* Marching squares. */
-function contour(ctx, bytes, side, level, width, height) {
+function contour(ctx, values, side, level, width, height) {
   const [dx, dy] = [width / (side - 1), height / (side - 1)];
   const cut = (a, b) => (level - a) / (b - a);
   ctx.beginPath();
   for (let row = 0; row < side - 1; row++) {
     for (let column = 0; column < side - 1; column++) {
       const at = row * side + column;
-      const [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + side + 1], bytes[at + side]];
+      const [a, b, c, d] = [values[at], values[at + 1], values[at + side + 1], values[at + side]];
       if (a > level === b > level && b > level === c > level && c > level === d > level) continue;
       const ends = [];
       if (a > level !== b > level) ends.push([column + cut(a, b), row]);

@@ -17,6 +17,9 @@ from nbopt.viz.boundary import Sketch
 SECONDS = 0.04
 """The least time between two frames: a board is small, and is to move smoothly."""
 
+AHEAD = 1
+"""Frames under way when another is sent: its way to the page and back takes longer than drawing it."""
+
 _HERE = Path(__file__).parent
 
 
@@ -26,7 +29,7 @@ class Board(FrontEnd):
     Attributes
     ----------
     field : bytes
-        Heights or probabilities, 0 to 255, of ``side`` rows from the top.
+        uint16: heights or probabilities, of ``side`` rows from the top.
     levels : list of float
         Where contour lines are drawn.
     reach : list of float
@@ -41,8 +44,10 @@ class Board(FrontEnd):
         float32: x, y of each place, path after path.
     lengths : list of int
         Places of each path.
+    target : list of float
+        x and y of the place to be marked; empty for none.
     tones : list of str
-        Colours of the field's lowest and highest values; None for the ground.
+        Colours of the field's lowest and highest values; of the lowest alone, if the highest are the ground's.
     hues : list of str
         Colours of the paths.
     texts : dict of str to str

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
+import torch
 
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
@@ -17,7 +18,7 @@ from nbopt.notebook.bridge import Bridge
 from nbopt.notebook.colours import CLASSES
 from nbopt.notebook.intake import guard
 from nbopt.notebook.panel import announce, panel_of, retire
-from nbopt.notebook.playground.board import SECONDS, Board
+from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.data import KINDS, REACH, make_points
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.lessons import BASE, LESSONS, Setup
@@ -30,7 +31,8 @@ from nbopt.words import _
 _NOISES = (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _SAMPLES = (20, 40, 80, 128, 200, 256, 400, 800)
 _DEPTHS, _WIDTHS = range(5), range(1, 9)
-_MIDDLE = 127.5  # of a field: both classes as probable
+_MIDDLE = 32767.5  # of a field: both classes as probable
+_PANEL_SECONDS = 0.25  # between two frames of the charts, which leaves the page time for the board
 _WELCOME = _(
     "Press Start and watch the network divide the plane: on the line both classes are equally probable. Every control "
     "acts while it trains; other data or another network start anew, with the same settings. Or take a lesson:"
@@ -39,6 +41,9 @@ _WELCOME = _(
 
 class Playground:
     """Points in the plane, and a small network in training; the last expression of a cell shows it.
+
+    From then on torch reckons on one thread in this process: with so small a network, and a browser on the same
+    machine, its threads would wait for each other most of the time.
 
     Parameters
     ----------
@@ -55,6 +60,7 @@ class Playground:
     """
 
     def __init__(self, lesson: str | None = None) -> None:
+        torch.set_num_threads(1)
         self._lock = threading.RLock()
         self._writing = False
         self._problem = ""
@@ -117,6 +123,11 @@ class Playground:
             if going:
                 self.run.start(wait=False, source="panel")
 
+    def close(self) -> None:
+        """End it: the run stops, and the widgets keep their last state."""
+        self._leave()
+        panel_of(self.run).bridge.close()
+
     # -- behind it --
 
     def _renew(self, setup: Setup, hyperparams: dict[str, Any]) -> None:
@@ -142,10 +153,19 @@ class Playground:
         self._points = points
         self._write_inputs()
         announce(run)
-        self._place.children = [panel_of(run).family]
+        panel = panel_of(run)
+        panel.bridge.seconds = _PANEL_SECONDS
+        self._place.children = [panel.family]
         self._stage.children = [self._main, self._place]
         self._bridge = Bridge(
-            run, self._paint, self._complain, lambda: run.state is RunState.RUNNING, self._hear, self.board, SECONDS
+            run,
+            self._paint,
+            self._complain,
+            lambda: run.state is RunState.RUNNING,
+            self._hear,
+            self.board,
+            SECONDS,
+            AHEAD,
         )
         self._bridge.start()
 

@@ -11,9 +11,9 @@ import ipywidgets as widgets
 
 from nbopt.names import unknown
 from nbopt.notebook.bridge import Bridge
-from nbopt.notebook.colours import GROUND_TONE, RACERS
+from nbopt.notebook.colours import DEPTH, RACERS
 from nbopt.notebook.intake import guard
-from nbopt.notebook.playground.board import SECONDS, Board
+from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.racer import ENTRANTS, Racer
 from nbopt.viz.marks import brief
@@ -23,7 +23,7 @@ from nbopt.words import _
 _FACTORS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10)
 _SPEEDS = (5, 10, 30, 60, 120)  # steps a second
 _LONGEST = 3000
-_LEVELS = list(range(16, 256, 20))
+_LEVELS = list(range(4000, 65536, 5000))
 
 
 class Race:
@@ -37,6 +37,7 @@ class Race:
     Attributes
     ----------
     racers : list of Racer
+    buttons, inputs : dict of str to ipywidgets.Widget
     """
 
     def __init__(self, surface: str = "bowl") -> None:
@@ -58,7 +59,7 @@ class Race:
         self.restart()
         guard(self.widget, self._refuse)
         self._bridge = Bridge(
-            self, self._paint, self._complain, lambda: self.is_running, self._hear, self.board, SECONDS
+            self, self._paint, self._complain, lambda: self.is_running, self._hear, self.board, SECONDS, AHEAD
         )
         self._bridge.start()
 
@@ -165,7 +166,7 @@ class Race:
     # -- what it shows --
 
     def _layout(self) -> Any:
-        self._buttons = {
+        self.buttons = {
             "start": button(_("Start"), "play", self.start, "race-start"),
             "pause": button(_("Pause"), "pause", self.pause, "race-pause"),
             "step": button(_("Step"), "step-forward", self.step, "race-step"),
@@ -176,14 +177,14 @@ class Race:
             self._speed = speed
 
         surfaces = {name: surface.label for name, surface in SURFACES.items()}
-        rows = [
-            menu(_("Surface"), surfaces, self._surface, self.choose, "surface"),
-            slider(_("Rates ×"), _FACTORS, self._factor, self.scale, "factor"),  # noqa: RUF001
-            slider(_("Steps/s"), _SPEEDS, self._speed, speed_up, "speed"),
-        ]
-        buttons = widgets.Box(list(self._buttons.values()))
+        self.inputs = {
+            "surface": menu(_("Surface"), surfaces, self._surface, self.choose, "surface"),
+            "factor": slider(_("Rates ×"), _FACTORS, self._factor, self.scale, "factor"),  # noqa: RUF001
+            "speed": slider(_("Steps/s"), _SPEEDS, self._speed, speed_up, "speed"),
+        }
+        buttons = widgets.Box(list(self.buttons.values()))
         buttons.add_class("nbopt-play-buttons")
-        inputs = widgets.VBox([buttons, *rows, self._legend, self._error])
+        inputs = widgets.VBox([buttons, *self.inputs.values(), self._legend, self._error])
         inputs.add_class("nbopt-inputs")
         root = widgets.Box([inputs, self.board])
         for name in ("nbopt-playground", "nbopt-race"):
@@ -198,13 +199,13 @@ class Race:
         if board.reach != list(surface.reach) or not board.field:
             board.reach, board.target = list(surface.reach), list(surface.lowest)
             board.side, board.field, board.levels = SIDE, relief(surface).tobytes(), _LEVELS
-            board.tones, board.hues = list(GROUND_TONE), list(RACERS)
+            board.tones, board.hues = [DEPTH], list(RACERS)
             board.texts = {"field": _("The ways of four optimizers on: {surface}", surface=surface.label)}
         board.show_paths(ways)
         self._legend.value = self._table(racers)
         self._error.value = f'<div role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
-        self._buttons["start"].disabled = self.is_running
-        self._buttons["pause"].disabled = not self.is_running
+        self.buttons["start"].disabled = self.is_running
+        self.buttons["pause"].disabled = not self.is_running
 
     def _table(self, racers: list[Racer]) -> str:
         head = "".join(f"<th>{html.escape(word)}</th>" for word in ("", _("rate"), _("loss")))

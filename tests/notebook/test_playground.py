@@ -1,0 +1,138 @@
+"""The playground: what its inputs and lessons do, and what is left of a run that another one took the place of."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+from ipywidgets.widgets.widget import _instances
+
+from nbopt.engine.run import live_runs
+from nbopt.engine.state import RunState
+from nbopt.names import InvalidHyperparam
+from nbopt.notebook import bridge
+from nbopt.notebook.panel import panel_of
+from nbopt.notebook.playground import Playground
+from nbopt.notebook.playground.data import KINDS, REACH, VALIDATION, make_points
+from nbopt.notebook.playground.lessons import LESSONS
+from tests.notebook.frontend import eventually
+
+
+@pytest.fixture
+def playground(page, one_torch_thread, monkeypatch):
+    monkeypatch.setattr(bridge, "FRAME_SECONDS", 0.0)
+    made = Playground()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_points_are_of_both_classes_in_equal_parts_and_in_the_plane(kind):
+    points = make_points(kind, samples=80, noise=0.5, seed=2)
+    assert points.x.shape == (80, 2) and points.x_val.shape == (VALIDATION, 2)
+    assert np.bincount(points.y).tolist() == [40, 40]
+    assert max(np.abs(points.x).max(), np.abs(points.x_val).max()) <= REACH
+    again = make_points(kind, samples=80, noise=0.5, seed=2)
+    assert all(np.array_equal(one, other) for one, other in zip(points, again, strict=True))
+    assert not np.array_equal(points.x, make_points(kind, 80, 0.5, seed=3).x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_noise_the_classes_lie_apart(kind):
+    points = make_points(kind, samples=200, noise=0.0, seed=0)
+    distances = np.linalg.norm(points.x_val[:, None] - points.x[None], axis=2)
+    assert (points.y[distances.argmin(1)] == points.y_val).mean() > 0.95  # the nearest neighbour knows
+
+
+def test_other_data_make_a_new_run_with_the_same_settings(page, playground):
+    before = playground.run
+    before.set(lr=0.05, dropout=0.3)
+    before.step(20)
+    menu = playground._inputs["data"]
+    page.do(menu, index=list(KINDS).index("spiral"))
+    run = playground.run
+    assert run is not before and before.state is RunState.STOPPED and run.state is RunState.CREATED
+    assert playground.setup.data == "spiral" and run.step_count == 0
+    assert dict(run.hyperparams) == dict(before.hyperparams)
+    assert np.frombuffer(playground.board.points, np.float32).reshape(-1, 4).shape == (
+        200 + VALIDATION,
+        4,
+    )
+
+
+def test_a_run_in_training_is_followed_by_one_in_training(playground):
+    playground.run.start()
+    playground.change(noise=0.4)
+    assert playground.run.state is RunState.RUNNING and len(playground.run.journal) == 1
+
+
+def test_depth_0_is_a_logistic_regression_and_has_no_dropout(playground, recwarn):
+    playground.run.set(dropout=0.5)
+    playground.change(depth=0)
+    playground.run.step(2)
+    assert playground._boundary.sketch().weights[0].shape == (1, 2)
+    playground.change(depth=4)
+    assert not [warning for warning in recwarn if "dropout" in str(warning.message)]
+
+
+@pytest.mark.parametrize("name", [name for name, lesson in LESSONS.items() if lesson.setup is not None])
+def test_a_lesson_sets_data_network_and_controls(page, playground, name):
+    lesson = LESSONS[name]
+    page.click(playground._lessons[name])
+    assert playground.setup == lesson.setup and playground.run.state is RunState.CREATED
+    assert {key: playground.run.hyperparams[key] for key in lesson.hyperparams} == dict(lesson.hyperparams)
+    assert lesson.title in playground._text.value
+    assert {key: item.value for key, item in playground._inputs.items()}.items() <= lesson.setup._asdict().items()
+
+
+def test_the_race_takes_the_stage_and_leaves_it(page, playground):
+    page.click(playground._lessons["race"])
+    assert playground._stage.children == (playground.race.widget,)
+    page.click(playground._lessons["overfitting"])
+    assert playground.race is None and playground._main in playground._stage.children
+
+
+def test_an_unknown_lesson_is_refused_with_the_names_there_are(playground):
+    with pytest.raises(InvalidHyperparam, match="Did you mean 'overfitting'"):
+        playground.choose("overfiting")
+
+
+@pytest.mark.parametrize("message", [{"index": 77}, {"index": "moons"}, {"value": 3}, {"options": []}])
+def test_what_no_person_can_choose_is_refused_with_the_reason(page, playground, message):
+    before = playground.run
+    page.do(playground._inputs["noise"], **message)
+    assert playground.run is before
+    eventually(lambda: 'role="alert"' in playground._note.value)
+
+
+def test_the_board_follows_the_training_as_long_as_the_page_answers(page, playground):
+    board = playground.board
+    playground.run.start()
+    fields = set()
+    for _frame in range(5):
+        frame = board.frame
+        fields.add(board.field)
+        page.tell(board, {"frame": frame})
+        eventually(lambda frame=frame: board.frame > frame)
+    assert len(fields) > 1
+    page.tell(board, {"zoom": 3})
+    playground.run.pause()
+    eventually(lambda: 'role="alert"' in playground._note.value)
+
+
+def test_at_rest_the_picture_is_told_in_words(page, playground):
+    playground.run.step(50)
+    eventually(lambda: "Validation accuracy" in playground.board.texts["field"])
+    assert "2 hidden layers of 6 units" in playground.board.texts["network"]
+
+
+def test_changing_data_again_and_again_leaves_neither_runs_nor_widgets_behind(playground):
+    for seed in range(4):
+        playground.change(seed=seed)
+    widget_count, run_count = len(_instances), len(live_runs())
+    for seed in range(4, 8):
+        playground.change(seed=seed)
+    gc.collect()
+    assert len(_instances) == widget_count and len(live_runs()) <= run_count
+    assert panel_of(playground.run).family in playground._place.children
