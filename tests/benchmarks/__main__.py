@@ -88,7 +88,7 @@ def main() -> None:
     arguments = parser.parse_args()
     Clock.now = CLOCKS[arguments.clock]
     torch.set_num_threads(arguments.threads)
-    print(f"Measured {machine(arguments.threads)}; clock of the first table: {arguments.clock}.\n", flush=True)
+    print(f"Measured {machine(arguments.threads)}; clock of steps per second: {arguments.clock}.\n", flush=True)
     with threadpool_limits(arguments.threads):
         if "race" in arguments.only:
             for text in races(arguments.seconds):
@@ -100,7 +100,7 @@ def main() -> None:
         if "browser" in arguments.only:
             from tests.benchmarks import panel
 
-            for row in panel.figures(arguments.minutes):
+            for row in panel.figures(arguments.minutes, Clock.now.__name__):
                 print("| " + " | ".join(row) + " |", flush=True)
 
 

@@ -18,10 +18,12 @@ from tests.benchmarks.workloads import Work
 
 ROUNDS = 5
 WARM_UP = 0.2
-HAND, EAGER, AUTO, SKLEARN = "hand-written loop", "nbopt, eager steps", "nbopt, warmed up", "scikit-learn MLPClassifier"
+HAND, EAGER, AUTO = "hand-written loop", "nbopt", 'nbopt with `tier="auto"`, warmed up'
+SKLEARN = "scikit-learn MLPClassifier"
+LIGHTNING = "Lightning"
 OTHERS: dict[str, Callable[[Work, str], Contender]] = {
     "DataLoader loop": by_loader,
-    "Lightning": rivals.by_lightning,
+    LIGHTNING: rivals.by_lightning,
     "skorch": rivals.by_skorch,
     "Keras on torch": rivals.by_keras,
     SKLEARN: rivals.by_sklearn,
@@ -98,4 +100,12 @@ def table(heats: list[Heat], device: str) -> str:
     ]
     lines = [head, ["---"] * len(head), *rows]
     tiers = "; ".join(f"{heat.work.title}: {heat.tier}" for heat in heats)
-    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", f"Warmed up, {tiers}."])
+    lead = ", ".join(f"{heat.results[AUTO].rate / heat.results[LIGHTNING].rate:.1f}" for heat in heats)
+    return "\n".join(
+        [
+            *("| " + " | ".join(line) + " |" for line in lines),
+            "",
+            f"Warmed up, {tiers}.",
+            f"Against Lightning, warmed up: {lead}.",
+        ]
+    )
