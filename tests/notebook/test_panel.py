@@ -299,5 +299,6 @@ def test_the_rate_that_a_schedule_makes_of_the_control_gets_a_chart(make_run, sh
     eventually(lambda: [chart.name for chart in panel.charts] == ["loss", "accuracy", "lr"])
     rates = panel.charts[2]
     eventually(lambda: rates.curves.y[-2].max() > rates.curves.y[-2].min() > 0)
-    assert [chart["lines"] for chart in panel.bridge.companion.charts] == [c.curves.model_id for c in panel.charts]
+    drawn = [chart.curves.model_id for chart in panel.charts]
+    eventually(lambda: [chart["lines"] for chart in panel.bridge.companion.charts] == drawn)
     assert rates.widget in panel._pictures.children and "in each step" in rates._head.value
