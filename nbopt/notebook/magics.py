@@ -23,7 +23,7 @@ nbopt: tune a training run while it runs.
 
   %nbopt                   this help, and the runs of this kernel
   %nbopt show ID           the run of this kernel that has this id; old = %nbopt show ID
-  %nbopt demo NAME         a ready panel on real data: {demos}
+  %nbopt demo NAME         a ready panel, data and all: {demos}
 """
 
 

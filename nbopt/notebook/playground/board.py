@@ -17,7 +17,7 @@ from nbopt.viz.boundary import Sketch
 SECONDS = 0.04
 """The least time between two frames: a board is small, and is to move smoothly."""
 
-AHEAD = 1
+AHEAD = 2
 """Frames under way when another is sent: its way to the page and back takes longer than drawing it."""
 
 _HERE = Path(__file__).parent

@@ -68,7 +68,7 @@ LESSONS: dict[str, Lesson] = {
             "never comes to rest. While it trains, drag the learning rate down to 0.01 and look how the curve "
             "falls and the boundary settles. Then try 0.0001: too low is wrong as well, only quieter."
         ),
-        Setup("circles", noise=0.1),
+        Setup("moons", noise=0.2, depth=1, width=8),
         {"lr": 1.0},
     ),
     "overfitting": Lesson(
