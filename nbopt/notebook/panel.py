@@ -51,7 +51,7 @@ def retire(run: Run) -> None:
     if run in _panels:
         panel = _panels.pop(run)
         panel.bridge.close()
-        close_all(panel.family, *(part for chart in panel.charts for part in chart.parts))
+        close_all(panel.family, *(part for chart in [*panel.charts, panel._rate] for part in chart.parts))
 
 
 def announce(run: Run) -> None:
