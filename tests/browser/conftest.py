@@ -3,11 +3,12 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.lab import FLAGS, Lab, Notebook, browser_path
 
 _numbers = itertools.count()
+expect.set_options(timeout=30_000)  # as patient as the other waits
 
 
 @pytest.fixture(scope="session")
