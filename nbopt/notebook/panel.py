@@ -20,7 +20,7 @@ from nbopt.notebook.charts import Chart, Ghost, Span, View
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.column import Column
-from nbopt.notebook.controls import make_control
+from nbopt.notebook.controls import Kit, make_control
 from nbopt.notebook.intake import guard
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.still import Still
@@ -86,8 +86,9 @@ class Panel:
         )
         keep_frontend_route(self._unfold)
         self._unfold.observe(lambda _change: self._wake(), "value")
+        kit = Kit()
         self.controls = {
-            name: make_control(run.hyperparams.spec(name), value, self._ask, self._wake)
+            name: make_control(run.hyperparams.spec(name), value, self._ask, self._wake, kit)
             for name, value in run.hyperparams.items()
         }
         self.column = Column(run, self.controls, self._try)

@@ -302,3 +302,9 @@ def test_the_rate_that_a_schedule_makes_of_the_control_gets_a_chart(make_run, sh
     drawn = [chart.curves.model_id for chart in panel.charts]
     eventually(lambda: [chart["lines"] for chart in panel.bridge.companion.charts] == drawn)
     assert rates.widget in panel._pictures.children and "in each step" in rates._head.value
+
+
+def test_a_panel_is_few_enough_messages_for_a_server_to_pass_on(page, make_run, show):
+    # Jupyter's server drops what a kernel sends beyond 1,000 messages a second over 3 seconds.
+    show(make_run())
+    assert len(page.messages) < 1000
