@@ -351,7 +351,7 @@ def test_the_write_ahead_log_stays_small_though_changes_never_cease(make_run, mo
     log = run.store / f"{schema.FILE}-wal"
     for _turn in range(4):
         change(400)
-        assert log.stat().st_size > schema.LOG_BYTES
+        assert log.stat().st_size >= schema.LOG_BYTES  # it is cut to that, not to nothing
         store_in(run.store).tidy()
         change(1)
         assert log.stat().st_size <= schema.LOG_BYTES
