@@ -196,15 +196,9 @@ class Training:
         count = self.tiers.steps
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES + count)
         x, y = batch = self.cursor.peek(count)
-        try:
-            losses, outputs = compiled(x, y)
-        except RuntimeError as error:
-            if "Guard" not in str(error):
-                raise
-            self.tiers.give_up()  # nothing was done yet
-            return 0
+        losses, *outputs = compiled(x, y)
         if keep:
-            for output, target in zip(outputs, y.chunk(count), strict=True):
+            for output, target in zip(outputs[0], y.chunk(count), strict=True):
                 self.recent.keep(output, target)
         for loss in losses:
             self.meter.take(loss)

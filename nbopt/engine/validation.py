@@ -59,8 +59,7 @@ def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Ten
     mode = model.training
     model.eval()
     try:
-        # Dropout draws nothing here, so that a validation need not wait for who has the generators.
-        silent = training.pass_.is_silent or training.eager.only_dropout
+        silent = training.pass_.is_silent  # dropout draws nothing here
         noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
         with torch.no_grad(), noise:
             return training.pass_.measure(batch)

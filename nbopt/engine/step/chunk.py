@@ -1,4 +1,4 @@
-"""Several steps as one function of tensors, compiled whole: forward pass, loss, gradients and updates.
+"""Several steps as one function of tensors: forward pass, loss, gradients and updates.
 
 Whatever a person may change comes in as a tensor, noise included: dropout masks are drawn outside, from the generator
 of each step, as the layers themselves would draw them.
@@ -6,10 +6,10 @@ of each step, as the layers themselves would draw them.
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ from nbopt.words import _
 
 class CannotCompile(Exception):
     """Why a step stays eager, in words."""
+
+
+Chunk = Callable[[list[Tensor]], Sequence[Tensor]]
+"""Takes `Arguments.flat`, and may empty it; returns losses (k,) and, if they are wanted, outputs (k, batch, ...)."""
 
 
 class Fed(nn.Module):
@@ -53,14 +57,16 @@ class Layer(NamedTuple):
 
 
 class Arguments(NamedTuple):
-    """What a chunk of k steps takes; weights, buffers and state it writes to.
+    """What a chunk of k steps takes; it writes to weights, buffers and state.
 
     Attributes
     ----------
     weights : list of Tensor
     buffers : list of Tensor
-    state : list of list of Tensor
-        The optimizer's, for each weight.
+    fixed : list of Tensor
+        Parameters that are not trained.
+    state : list of Tensor
+        The optimizer's, weight by weight.
     x, y : Tensor
         The samples of all k batches, (k * batch, ...).
     masks : list of Tensor
@@ -71,14 +77,25 @@ class Arguments(NamedTuple):
 
     weights: list[Tensor]
     buffers: list[Tensor]
-    state: list[list[Tensor]]
+    fixed: list[Tensor]
+    state: list[Tensor]
     x: Tensor
     y: Tensor
     masks: list[Tensor]
     numbers: Tensor
 
-
-Chunk = Callable[..., tuple[Tensor, Tensor]]
+    def flat(self) -> list[Tensor]:
+        """Return all tensors in one list."""
+        return [
+            *self.weights,
+            *self.buffers,
+            *self.fixed,
+            *self.state,
+            self.x,
+            self.y,
+            *self.masks,
+            self.numbers,
+        ]
 
 
 def stand_in(model: nn.Module) -> tuple[nn.Module, list[str]]:
@@ -119,10 +136,8 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise) -> l
     return layers
 
 
-def make_chunk(
-    twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], steps: int, outputs: bool
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the function that is to be compiled: `Arguments` to losses (k,) and outputs (k, batch, ...).
+def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], steps: int, outputs: bool) -> Chunk:
+    """Return the function that is to be compiled.
 
     Parameters
     ----------
@@ -135,84 +150,57 @@ def make_chunk(
     steps : int
         k.
     outputs : bool
-        Whether outputs are wanted; otherwise none are returned.
+        Whether outputs are wanted.
     """
     weight_names = [name for name, parameter in twin.named_parameters() if parameter.requires_grad]
-    fixed = {name: parameter.detach() for name, parameter in twin.named_parameters() if not parameter.requires_grad}
+    fixed_names = [name for name, parameter in twin.named_parameters() if not parameter.requires_grad]
     mask_names = [f"{layer.name}.mask" for layer in layers]
     buffer_names = [name for name, _buffer in twin.named_buffers() if name not in mask_names]
+    keys = len(formula.keys)
 
-    def chunk(
-        weights: list[Tensor],
-        buffers: list[Tensor],
-        state: list[list[Tensor]],
-        x: Tensor,
-        y: Tensor,
-        masks: list[Tensor],
-        numbers: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        batch = len(x) // steps
-        now, held, memory = list(weights), list(buffers), [list(tensors) for tensors in state]
+    def take(flat: list[Tensor]) -> Arguments:
+        rest = iter(flat)
+
+        def some(count: int) -> list[Tensor]:
+            return list(islice(rest, count))
+
+        own = some(len(weight_names)), some(len(buffer_names)), some(len(fixed_names)), some(keys * len(weight_names))
+        return Arguments(*own, next(rest), next(rest), some(len(mask_names)), next(rest))
+
+    def chunk(flat: list[Tensor]) -> Sequence[Tensor]:
+        given = take(flat)
+        batch = len(given.x) // steps
+        fixed = dict(zip(fixed_names, given.fixed, strict=True))
+        weights, buffers, state = list(given.weights), list(given.buffers), list(given.state)
         losses, results = [], []
         for k in range(steps):
-            inputs, target = x[k * batch : (k + 1) * batch], y[k * batch : (k + 1) * batch]
-            fed = dict(zip(mask_names, [mask[k] for mask in masks], strict=True))
+            inputs, target = given.x[k * batch : (k + 1) * batch], given.y[k * batch : (k + 1) * batch]
+            fed = fixed | dict(zip(mask_names, [mask[k] for mask in given.masks], strict=True))
 
             def measure(
                 weights: list[Tensor],
-                held: list[Tensor] = held,
+                buffers: list[Tensor] = buffers,
                 inputs: Tensor = inputs,
                 target: Tensor = target,
                 fed: dict[str, Tensor] = fed,
             ) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
-                own = [buffer.clone() for buffer in held]  # layers write to their statistics
-                named = {
-                    **dict(zip(weight_names, weights, strict=True)),
-                    **fixed,
-                    **dict(zip(buffer_names, own, strict=True)),
-                    **fed,
-                }
+                own = [buffer.clone() for buffer in buffers]  # layers write to their statistics
+                named = fed | dict(zip(weight_names + buffer_names, weights + own, strict=True))
                 output = functional_call(twin, named, (inputs,))
                 return loss(output, loss.prepare(output, target)), (output, own)
 
-            gradients, (value, (output, held)) = grad_and_value(measure, has_aux=True)(now)
-            l1, *row = numbers[k].unbind()
-            for index, (weight, gradient) in enumerate(zip(now, gradients, strict=True)):
+            gradients, (value, (output, buffers)) = grad_and_value(measure, has_aux=True)(weights)
+            l1, *row = given.numbers[k].unbind()
+            for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
                 if weight.ndim > 1:
                     gradient = gradient + l1 * weight.sign()
-                now[index], memory[index] = formula.rule(weight, gradient, memory[index], row)
+                own = slice(index * keys, (index + 1) * keys)
+                weights[index], state[own] = formula.rule(weight, gradient, state[own], row)
             losses.append(value)
             results.append(output)
-        for before, after in _pairs((weights, now), (buffers, held), *zip(state, memory, strict=True)):
-            before.copy_(after)
-        return torch.stack(losses), torch.stack(results) if outputs else losses[0].new_empty(0)
+        for before, after in zip(flat, weights + buffers + given.fixed + state, strict=False):
+            if before is not after:
+                before.copy_(after)
+        return [torch.stack(losses), torch.stack(results)] if outputs else [torch.stack(losses)]
 
-    # torch keeps what it compiled with a function's code: each chunk needs code of its own.
-    return types.FunctionType(
-        chunk.__code__.replace(), chunk.__globals__, "chunk", chunk.__defaults__, chunk.__closure__
-    )
-
-
-def _pairs(*both: tuple[list[Tensor], list[Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    for before, after in both:
-        yield from zip(before, after, strict=True)
-
-
-def compile_chunk(chunk: Callable[..., Any], example: Arguments) -> Chunk:
-    """Compile a chunk for arguments like these.
-
-    Raises
-    ------
-    CannotCompile
-        If there is no compiler, or the model breaks it.
-    """
-    try:
-        compiled: Any = torch.compile(chunk, fullgraph=True, dynamic=False)
-        # Ahead of time: arguments that do not fit then raise, and never compile anew in the middle of a step.
-        with torch.no_grad():
-            ready: Chunk = compiled.aot_compile((tuple(example), {}))
-            ready(*example)
-        return ready
-    except Exception as error:  # whatever a compiler raises
-        line = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise CannotCompile(_("{kind}: {line}", kind=type(error).__name__, line=line.strip()[:200])) from error
+    return chunk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,18 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from nbopt.data.noise import Reserved, draw_mask
+from nbopt.data.noise import draw_mask
 from nbopt.data.sources import TensorSource
-from nbopt.engine.step.chunk import (
-    Arguments,
-    CannotCompile,
-    Chunk,
-    Layer,
-    compile_chunk,
-    find_layers,
-    make_chunk,
-    stand_in,
-)
+from nbopt.engine.step.build import Build
+from nbopt.engine.step.chunk import Arguments, CannotCompile, Chunk, Fed, Layer, find_layers, make_chunk, stand_in
 from nbopt.engine.step.passes import NOISY, call_on_pair
 from nbopt.parts.formulas import FORMULAS
 from nbopt.words import _
@@ -29,7 +21,10 @@ from nbopt.words import _
 if TYPE_CHECKING:
     from nbopt.engine.training import Training
 
-_CLOSE = {"rtol": 1e-3, "atol": 1e-5}  # compiled against not compiled, after one chunk
+_CLOSE = 1e-3  # compiled against not compiled, after one chunk: the difference, as a share of the whole
+# With these, an optimizer's state and steps are in proportion to the gradients; Adam's own steps are of one size, and
+# gradients that are 0 but for rounding, as those of attention's key biases, would lead anywhere.
+_PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
 
 
 class Signature(NamedTuple):
@@ -40,19 +35,53 @@ class Signature(NamedTuple):
     optimizer: type[torch.optim.Optimizer]
     loss: type[Any]
     outputs: bool
+    threads: int
 
 
 class Ready(NamedTuple):
-    """A compiled chunk, and the dropout layers whose masks it takes."""
+    """A compiled chunk.
+
+    Attributes
+    ----------
+    chunk : callable
+    layers : list of Layer
+        The dropout layers whose masks it takes.
+    shapes : list of tuple
+        Shape, strides and dtype of all that it takes; machine code does not look whether they are right.
+    attributes : list of tuple
+        The model's settings that went into the code, see `find_attributes`.
+    """
 
     chunk: Chunk
     layers: list[Layer]
+    shapes: list[Shape]
+    attributes: list[Attribute]
+
+
+Shape = tuple[torch.Size, tuple[int, ...], torch.dtype]
+Attribute = tuple[str, str, Any]
 
 
 def sign(training: Training, steps: int) -> Signature:
     """Return the signature of a chunk for the run as it is now."""
     optimizer, loss = type(training.torch_optimizer), type(training.loss)
-    return Signature(steps, training.cursor.batch_size, optimizer, loss, bool(training.metrics))
+    threads = torch.get_num_threads()
+    return Signature(steps, training.cursor.batch_size, optimizer, loss, bool(training.metrics), threads)
+
+
+def find_attributes(model: nn.Module) -> list[Attribute]:
+    """Return numbers, flags and words that a model's modules hold: module, name, value."""
+    return [
+        (name, key, value)
+        for name, module in model.named_modules()
+        if type(module) not in (nn.Dropout, Fed)
+        for key, value in vars(module).items()
+        if key != "training" and isinstance(value, (bool, int, float, str, type(None)))
+    ]
+
+
+def _shape(tensor: Tensor) -> Shape:
+    return tensor.shape, tensor.stride(), tensor.dtype
 
 
 def find_obstacle(training: Training) -> str:
@@ -121,8 +150,10 @@ class Workshop:
         rows = torch.arange(steps * self.signature.batch_size) % len(source.columns[0])
         self._x, self._y = (column.index_select(0, rows) for column in source.columns)
         self._layers = find_layers(self._twin, names, self._x[: self.signature.batch_size], training.noise)
-        group = training.torch_optimizer.param_groups[0]
+        group = training.torch_optimizer.param_groups[0] | _PROPORTIONAL
         self._numbers = [[0.0, *self._formula.numbers(group, 1 + k)] for k in range(steps)]
+        self._attributes = find_attributes(training.model)
+        self.build = Build()
 
     def make(self) -> Ready:
         """Make the chunk.
@@ -132,32 +163,44 @@ class Workshop:
         CannotCompile
             If it cannot be made, or does not compute what it should.
         """
-        steps = self.signature.steps
-        layers = self._layers
-        chunk = make_chunk(self._twin, self._loss, self._formula, layers, steps, self.signature.outputs)
-        with Reserved():
-            ready = compile_chunk(chunk, self._example(layers))
-        expected, got = self._example(layers), self._example(layers)
+        chunk = make_chunk(
+            self._twin, self._loss, self._formula, self._layers, self.signature.steps, self.signature.outputs
+        )
+        expected, got = self._example(), self._example()
+        ready = self.build.compile(chunk, got)
         with torch.no_grad():
-            results = [chunk(*expected)[0], ready(*got)[0]]
-        pairs = [results, *zip(expected.weights, got.weights, strict=True)]
-        if not all(torch.allclose(one, other, **_CLOSE, equal_nan=True) for one, other in pairs):
+            results = [*chunk(expected)], [*ready([*got])]
+        if changed := set(self._attributes).symmetric_difference(find_attributes(self._twin)):
+            raise CannotCompile(_("the model changes {name} as it computes", name=min(changed)[1]))
+        if not _agree(results[0] + expected, results[1] + got):
             raise CannotCompile(_("compiled, the model computes something else"))
-        return Ready(ready, layers)
+        return Ready(ready, self._layers, list(map(_shape, got)), self._attributes)
 
-    def _example(self, layers: list[Layer]) -> Arguments:
+    def _example(self) -> list[Tensor]:
         twin = self._twin
         weights = [parameter.detach().clone() for parameter in twin.parameters() if parameter.requires_grad]
-        masks = {f"{layer.name}.mask" for layer in layers}
+        masks = {f"{layer.name}.mask" for layer in self._layers}
         return Arguments(
             weights,
             [buffer.clone() for name, buffer in twin.named_buffers() if name not in masks],
-            [[torch.zeros_like(weight) for _key in self._formula.keys] for weight in weights],
+            [parameter.detach() for parameter in twin.parameters() if not parameter.requires_grad],
+            [torch.zeros_like(weight) for weight in weights for _key in self._formula.keys],
             self._x,
             self._y,
-            [torch.ones(self.signature.steps, *layer.shape) for layer in layers],
+            [torch.ones(self.signature.steps, *layer.shape) for layer in self._layers],
             torch.tensor(self._numbers),
-        )
+        ).flat()
+
+
+def _agree(expected: list[Tensor], got: list[Tensor]) -> bool:
+    """Whether results and all that was written to are the same, but for rounding."""
+    pairs = [(one.double(), other.double()) for one, other in zip(expected, got, strict=True)]
+    floor = 1e-6 * max(float(one.norm()) for one, _other in pairs)
+    return all(
+        torch.equal(one.isfinite(), other.isfinite())
+        and float((one - other).nan_to_num(0, 0, 0).norm()) <= _CLOSE * float(one.nan_to_num(0, 0, 0).norm()) + floor
+        for one, other in pairs
+    )
 
 
 class Compiled:
@@ -168,6 +211,11 @@ class Compiled:
     training : Training
     ready : Ready
     steps : int
+
+    Raises
+    ------
+    CannotCompile
+        If the model is not what the chunk was made for.
     """
 
     def __init__(self, training: Training, ready: Ready, steps: int) -> None:
@@ -176,49 +224,61 @@ class Compiled:
         self._steps = steps
         self._optimizer = training.torch_optimizer
         self._formula = FORMULAS[type(self._optimizer)]
-        self._weights = [parameter for parameter in training.model.parameters() if parameter.requires_grad]
-        self._buffers = list(training.model.buffers())
+        parameters = list(training.model.parameters())
+        self._weights = [parameter for parameter in parameters if parameter.requires_grad]
         self._layers = [(training.model.get_submodule(layer.name), layer.shape) for layer in ready.layers]
         self._generator = torch.Generator()
-        self._state, self._counters = self._gather()
+        state, self._counters = self._gather()
+        self._own = [*self._weights, *training.model.buffers()]
+        self._own += [parameter for parameter in parameters if not parameter.requires_grad]
+        self._own += state
+        self._held = [tensor.detach() for tensor in self._own]
+        self._places = [tensor.data_ptr() for tensor in self._own]
+        if reason := self.find_change():
+            raise CannotCompile(reason)
         self._made_from = self._optimizer.state  # loading a state replaces it
         # Updates so far are steps plus this; read once, since reading waits for the device.
         self._ahead = int(self._counters[0]) - training.step if self._counters else 0
 
-    def _gather(self) -> tuple[list[list[Tensor]], list[Tensor]]:
+    def _gather(self) -> tuple[list[Tensor], list[Tensor]]:
         state, group = self._optimizer.state, self._optimizer.param_groups[0]
-        lists: list[list[Tensor]] = []
+        tensors: list[Tensor] = []
         for weight in self._weights:
             own = state[weight] if "betas" in group or group.get("momentum") else {}
             for key in self._formula.keys:
                 if not isinstance(own.get(key), Tensor):
                     own[key] = torch.zeros_like(weight)  # momentum that begins, or is off and never written to
-            lists.append([own[key] for key in self._formula.keys])
-        return lists, [state[weight]["step"] for weight in self._weights if "step" in state.get(weight, {})]
+                tensors.append(own[key])
+        return tensors, [state[weight]["step"] for weight in self._weights if "step" in state.get(weight, {})]
 
     @property
     def fits(self) -> bool:
-        """Whether the optimizer's state is still the one this was made for."""
-        return self._optimizer is self._training.torch_optimizer and self._made_from is self._optimizer.state
+        """Whether weights and optimizer state are still the tensors this was made for."""
+        return (
+            self._optimizer is self._training.torch_optimizer
+            and self._made_from is self._optimizer.state
+            and self._places == [tensor.data_ptr() for tensor in self._own]
+        )
+
+    def find_change(self) -> str:
+        """Return why the code does not suit the model any more; "" if it does."""
+        if list(map(_shape, self._held)) != self._ready.shapes[: len(self._held)]:
+            return _("the model's tensors have other shapes than those compiled for")
+        if changed := set(self._ready.attributes).symmetric_difference(find_attributes(self._training.model)):
+            return _("{name} of the model changed after compiling", name=min(changed)[1])
+        return ""
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Do the steps on their batches (steps * batch, ...); return losses (steps,) and outputs."""
-        training, steps = self._training, self._steps
+    def __call__(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
+        """Do the steps on their batches (steps * batch, ...); return losses (steps,) and, if wanted, outputs."""
+        training, steps, own = self._training, self._steps, len(self._held)
         group, first = self._optimizer.param_groups[0], training.step + self._ahead + 1
         numbers = [[training.hyperparams["l1"], *self._formula.numbers(group, first + k)] for k in range(steps)]
-        losses, outputs = self._ready.chunk(
-            [weight.detach() for weight in self._weights],
-            self._buffers,
-            self._state,
-            x,
-            y,
-            self._draw(),
-            torch.tensor(numbers),
-        )
+        assert [_shape(x), _shape(y)] == self._ready.shapes[own : own + 2]
+        results = self._ready.chunk([*self._held, x, y, *self._draw(), torch.tensor(numbers)])
         if self._counters:
             torch._foreach_add_(self._counters, steps)
-        return losses, outputs
+        return results
 
     def _draw(self) -> list[Tensor]:
         """Draw the masks of all steps, each as its layer would in that step."""

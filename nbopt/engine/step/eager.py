@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import _engine_run_backward
 
-from nbopt.data.noise import Noise, OwnDropout, Reserved
+from nbopt.data.noise import Noise
 from nbopt.engine.step.passes import Pass
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
@@ -66,7 +66,6 @@ class Eager:
         self._dropout = dropout
         self._accumulation = accumulation
         self._recent = recent
-        self.only_dropout = False  # whether all noise is known to be that of dropout layers, on the CPU
         self._one: Tensor | None = None
 
     def gradients(
@@ -103,9 +102,6 @@ class Eager:
         augments = bool(self._pass.acting.change_batch)
         if self._pass.is_silent and not self._dropout.acts and not augments:
             output, target, loss = self._pass(batch)
-        elif self.only_dropout and Reserved.holders and not augments:
-            with OwnDropout(self._seed + noise):
-                output, target, loss = self._pass(batch)
         else:
             with self._noise.seeded(self._seed + noise):
                 output, target, loss = self._pass(batch)

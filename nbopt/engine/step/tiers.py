@@ -31,7 +31,7 @@ _MOST_STEPS = 4  # of a call: 8 save little more, and take twice as long to comp
 _CALL_SECONDS = 0.01  # how long a call may take at the eager speed: changes act between two calls
 _TRAINED_SECONDS = 5.0  # before compiling is thought of
 _LEFT_SECONDS = 60.0  # ... and how much has to lie ahead, at the present speed
-_JUDGED_SECONDS = 2.0  # how long a new tier is watched
+_JUDGED_SECONDS = 2.0  # how long a tier is watched before its speed is taken for known
 _GAIN = 1.05  # what it must bring
 _END_SECONDS = 10.0
 
@@ -39,16 +39,12 @@ _END_SECONDS = 10.0
 class Pace(Tunable):
     """How steps are done."""
 
-    # Not auto by default: while torch compiles, other runs of the process that draw noise wait (data/noise.py).
     tier = Choice(
-        "eager",
-        options=("eager", "auto", "compiled"),
+        "auto",
+        options=("auto", "eager", "compiled"),
         label=_("Steps"),
         group=_("Speed"),
-        help=_(
-            "Compiled steps are faster and take a while to get ready, in which other runs of this kernel may wait; "
-            "auto compiles where a long run gains by it."
-        ),
+        help=_("Compiled steps are faster and take a while to get ready; auto compiles where a long run gains by it."),
     )
 
 
@@ -86,10 +82,11 @@ class Tiers:
         self._compiled: Compiled | None = None
         self._next: dict[str, Any] | None = None
         self._job: Job | None = None
-        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False)
+        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0)
         self._refused: set[Signature] = set()
         self._eager_speed = 0.0
         self._judge_at = math.inf
+        self._rested_at = 0.0
         self._dirty = False
 
     # -- which tier
@@ -165,12 +162,16 @@ class Tiers:
                 found = self.library[self._signature] = Workshop(self._training, self.steps).make()
             if isinstance(found, str):
                 raise CannotCompile(found)
-            self._compiled = Compiled(self._training, found, self.steps)
+            try:
+                self._compiled = Compiled(self._training, found, self.steps)
+            except CannotCompile as error:
+                self._give_up(str(error))
+                return None
         return self._compiled
 
-    def give_up(self) -> None:
-        """Leave the compiled tier: torch says that what it was compiled for holds no more."""
-        self.library[self._signature] = reason = _("torch's settings or the model changed after compiling")
+    def _give_up(self, reason: str) -> None:
+        """Leave the compiled tier: what was compiled suits the model no more."""
+        self.library[self._signature] = reason
         self._next = self._change(0, reason)
 
     # -- choosing
@@ -181,7 +182,10 @@ class Tiers:
         if training.step < self.held_until or self._next is not None:
             return
         if self.steps:
-            self._judge()
+            if self._compiled is not None and (reason := self._compiled.find_change()):
+                self._give_up(reason)
+            else:
+                self._judge()
             return
         if self._pace.tier == "eager":
             self.reason = _("asked for")
@@ -190,8 +194,9 @@ class Tiers:
             return
         if self._job is not None:
             self.library[self._job.signature], self._job = self._job.result, None
-        if training.meter.steps_per_second is None:
-            return
+            self._rested_at = training.meter.seconds + _JUDGED_SECONDS * (self._pace.tier == "auto")
+        if training.meter.steps_per_second is None or training.meter.seconds < self._rested_at:
+            return  # the speed is not known, or is that beside the compiler
         steps = self._count_steps()
         signature = sign(training, steps)
         found = self.library.get(signature)
@@ -220,7 +225,6 @@ class Tiers:
                 self.reason = self.library[sign(training, steps)] = str(error) or type(error).__name__
                 return
             self.reason = _("compiling meanwhile")
-            training.eager.only_dropout = True
             self._job.start()
 
     def _count_steps(self) -> int:
@@ -278,6 +282,7 @@ class Job(threading.Thread):
 
     def end(self) -> None:
         """Break off: torch aborts in a thread that is left when the process ends."""
+        self._workshop.build.cancel()
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit))
         self.join(_END_SECONDS)
 

@@ -1,0 +1,137 @@
+"""From a chunk to machine code: traced here, compiled ahead of time in a process of its own, and loaded.
+
+Tracing takes a second at most and draws no random numbers. What was compiled stays on the disk, beside what torch's own
+compiler keeps there: the same model on the same machine is loaded at once the next time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import io
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from nbopt.engine.step.chunk import CannotCompile, Chunk
+from nbopt.words import _
+
+_COMPILER = Path(__file__).with_name("compiler.py")
+
+
+class Build:
+    """Compiles chunks, one at a time.
+
+    Attributes
+    ----------
+    process : subprocess.Popen or None
+        That of the last one, if it had to be compiled.
+    """
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def compile(self, chunk: Chunk, example: list[Tensor]) -> Chunk:
+        """Compile a chunk for arguments of these shapes.
+
+        Raises
+        ------
+        CannotCompile
+            If there is no compiler, or the model breaks it.
+        """
+        try:
+            graph = trace(chunk, example)
+            path = _place(graph, example)
+            if not path.exists():
+                self._make(graph, example, path)
+            ready: Chunk = torch._inductor.aoti_load_package(str(path)).loader.boxed_run
+            return ready
+        except CannotCompile:
+            raise
+        except Exception as error:  # whatever a compiler raises
+            raise CannotCompile(_last_words(f"{type(error).__name__}: {error}")) from error
+
+    def _make(self, graph: fx.GraphModule, example: list[Tensor], path: Path) -> None:
+        job = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, about its own classes
+            torch.save((graph, example), job)
+        text = job.getbuffer()
+        header = f"{torch.get_num_threads()} {len(text)} {path}\n".encode()
+        # -P: the folder of the program holds modules of ours, whose names are not to hide anybody's.
+        command = [sys.executable, "-P", str(_COMPILER)]
+        pipe = subprocess.PIPE
+        # In a session of its own: Ctrl-C in a notebook is not meant for it.
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True)
+        self.process = process
+        _running.add(process)
+        with process:
+            try:
+                assert process.stdin is not None and process.stdout is not None
+                process.stdin.write(header)
+                process.stdin.write(text)
+                process.stdin.flush()
+                said = process.stdout.read().decode(errors="replace")
+            finally:
+                process.kill()
+                _running.discard(process)
+        if not path.exists():
+            raise CannotCompile(_last_words(said))
+
+    def cancel(self) -> None:
+        """Break off, from any thread."""
+        if self.process is not None:
+            self.process.kill()
+
+
+def trace(chunk: Chunk, example: list[Tensor]) -> fx.GraphModule:
+    """Return the operations of a chunk as a graph, without doing them.
+
+    Raises
+    ------
+    Exception
+        Whatever torch raises for a model whose operations depend on the values of tensors.
+    """
+
+    def spread(*flat: Tensor) -> Any:
+        return chunk(list(flat))
+
+    return make_fx(spread, tracing_mode="fake")(*example)
+
+
+def _place(graph: fx.GraphModule, example: list[Tensor]) -> Path:
+    """Return where the package of a graph belongs; the name stands for all that the code depends on."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    facts = [
+        graph.code,
+        *[(tuple(tensor.shape), tensor.stride(), str(tensor.dtype)) for tensor in example],
+        torch.__version__,
+        torch.get_num_threads(),
+        torch.backends.cpu.get_cpu_capability(),
+        _COMPILER.read_text(),
+    ]
+    digest = hashlib.sha256(repr(facts).encode())
+    for name, tensor in sorted(graph.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return Path(cache_dir(), "nbopt", f"{digest.hexdigest()[:32]}.pt2")
+
+
+def _last_words(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else _("the compiler ended without a word")
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@atexit.register
+def _kill_all() -> None:
+    for process in list(_running):
+        process.kill()

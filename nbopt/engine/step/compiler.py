@@ -1,0 +1,52 @@
+"""Compiles a graph of tensor operations to machine code: a program of its own, run beside the training.
+
+torch's compiler holds Python's lock and torch's generators for many seconds; in another process it holds up nobody.
+Called by `nbopt.engine.step.build`, which writes to standard input a line with the path of the package to make and
+the number of bytes to come, then the graph with example arguments. When standard input ends, so does this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+
+import torch
+import torch._higher_order_ops.triton_kernel_wrap  # graphs refer to it as they are read
+
+KEPT_PACKAGES = 50  # some 2 MB each
+
+
+def main() -> None:
+    """Read the job, do it."""
+    source = sys.stdin.buffer
+    header = source.readline().decode().split(" ", 2)
+    threads, size, path = int(header[0]), int(header[1]), Path(header[2].rstrip("\n"))
+    job = io.BytesIO(source.read(size))
+    threading.Thread(target=_watch, args=(source,), daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(10)  # the training comes first
+    torch.set_num_threads(threads)  # it becomes part of the code
+    graph, example = torch.load(job, weights_only=False)
+    with torch.no_grad():
+        program = torch.export.export(graph, tuple(example), strict=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{os.getpid()}-{path.name}")
+        torch._inductor.aoti_compile_and_package(program, package_path=str(draft))
+    draft.replace(path)
+    packages = sorted(path.parent.glob("*.pt2"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in packages[KEPT_PACKAGES:]:
+        with contextlib.suppress(OSError):  # another compiler was first
+            file.unlink()
+
+
+def _watch(source: io.BufferedIOBase) -> None:
+    source.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
