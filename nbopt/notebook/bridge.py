@@ -1,8 +1,8 @@
 """The bridge between engine and notebook: the only writer of output widgets.
 
-One thread per panel, and one for the playground's board. While the run trains it paints at a capped rate, and only as
-fast as the browser says it has drawn; at rest it sleeps until there is news, then paints once, whoever looks, so that a
-saved notebook holds the last picture.
+One thread per panel, and one for the playground's board. While the run trains it paints at a capped rate, less often
+where the browser takes long to draw, and never before it says it has drawn; at rest it sleeps until there is news, then
+paints once, whoever looks, so that a saved notebook holds the last picture.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ import traitlets
 from nbopt.notebook.route import keep_frontend_route
 
 FRAME_SECONDS = 0.1
+_SHARE = (
+    1 / 3
+)  # of the browser's time, for drawing: the rest is for who trains on the same cores, and for the user
+_LONGEST = 1.0  # seconds between two frames, however slow the browser
 
 
 class FrontEnd(anywidget.AnyWidget):
@@ -72,12 +76,12 @@ class Bridge:
     seconds : float, optional
         The least time between two frames; `FRAME_SECONDS` by default.
     ahead : int
-        How many frames may be under way when another is sent.
+        How many frames may be under way when another is sent; with any, slow drawing does not slow them down.
 
     Attributes
     ----------
     seconds : float
-        The least time between two frames.
+        The least time between two frames, on a browser that draws quickly.
     """
 
     def __init__(
@@ -104,6 +108,8 @@ class Bridge:
         self._news = threading.Event()
         self._answered = -1
         self._sent_at = 0.0
+        self._timed = False  # whether the frame under way went to somebody who saw the last one
+        self._drawing = 0.0  # seconds that a frame took of late, from sending to the browser's answer
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f"nbopt panel {run.name}", daemon=True)
 
@@ -130,6 +136,9 @@ class Bridge:
     def _hear(self, _widget: Any, content: Any, _buffers: Any) -> None:
         match content:
             case {"frame": int(frame)} if frame <= self.companion.frame:
+                if self._timed and frame == self.companion.frame > self._answered:
+                    took = time.monotonic() - self._sent_at
+                    self._drawing = took if not self._drawing else 0.7 * self._drawing + 0.3 * took
                 self._answered = max(self._answered, frame)
                 if self._is_live():  # at rest an answer is no news
                     self._news.set()
@@ -140,13 +149,13 @@ class Bridge:
         while not self._closed:
             self._news.wait(self._patience())
             self._news.clear()
-            time.sleep(max(0.0, self._sent_at + self.seconds - time.monotonic()))
+            time.sleep(max(0.0, self._sent_at + self._pause() - time.monotonic()))
             # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
             if not self._closed and (not self._is_live() or self._is_seen()):
                 self._show()
 
     def _show(self) -> None:
-        self._sent_at = time.monotonic()
+        self._sent_at, self._timed = time.monotonic(), self._is_seen()
         with self.companion.hold_sync():  # one message
             try:
                 self._paint()
@@ -154,9 +163,15 @@ class Bridge:
                 self._complain(traceback.format_exc())
             self.companion.frame += 1
 
+    def _pause(self) -> float:
+        """Return the time from one frame to the next."""
+        if self._ahead or not self._is_live():
+            return self.seconds
+        return max(self.seconds, min(self._drawing / _SHARE, _LONGEST))
+
     def _patience(self) -> float | None:
         """Return how long to wait for news: not at all longer than a frame while somebody watches a run train."""
-        return self.seconds if self._is_live() and self._is_seen() else None
+        return self._pause() if self._is_live() and self._is_seen() else None
 
     def _is_seen(self) -> bool:
         return self._answered >= self.companion.frame - self._ahead

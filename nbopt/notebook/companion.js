@@ -12,9 +12,12 @@ function render({ model, el }) {
   const on = (target, type, handler, options = {}) =>
     target.addEventListener(type, handler, { ...options, signal: stop.signal });
   const answer = () =>
-    requestAnimationFrame(() => {
-      if (!stop.signal.aborted) model.send({ frame: model.get("frame") });
-    });
+    // A task after the next animation frame comes when that frame has been painted: the kernel times how long all took.
+    requestAnimationFrame(() =>
+      setTimeout(() => {
+        if (!stop.signal.aborted) model.send({ frame: model.get("frame") });
+      }),
+    );
   model.on("change:frame", answer);
   answer();
   on(document, "visibilitychange", () => document.hidden || answer());

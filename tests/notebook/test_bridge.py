@@ -87,6 +87,20 @@ def test_frames_keep_their_distance_however_eager_the_page_is(page, paint_log):
     assert bridge_module.FRAME_SECONDS >= 0.1
 
 
+def test_a_page_that_draws_slowly_gets_fewer_frames(page, paint_log, monkeypatch):
+    monkeypatch.setattr(bridge_module, "_LONGEST", 1.0)
+    run, bridge, log = paint_log()
+    run.start()
+    took = 0.03
+    for _frame in range(6):
+        seen = len(log)
+        time.sleep(took)  # what is tested
+        page.tell(bridge.companion, {"frame": bridge.companion.frame})
+        eventually(lambda seen=seen: len(log) > seen)
+    gaps = [b - a for a, b in pairwise(log)]
+    assert min(gaps[2:]) > 0.95 * took / bridge_module._SHARE
+
+
 def test_a_run_at_rest_is_painted_once_for_each_piece_of_news_and_never_by_itself(page, paint_log, monkeypatch):
     monkeypatch.setattr(bridge_module, "FRAME_SECONDS", 0.0)
     run, bridge, log = paint_log()
