@@ -34,7 +34,10 @@ class Dropout(Tunable):
     @property
     def acts(self) -> bool:
         """Whether any layer leaves units out now."""
-        return any(getattr(layer, attribute) for layer, attribute in self._layers)
+        for layer, attribute in self._layers:  # asked in every step: a generator costs as much as ten layers
+            if getattr(layer, attribute):
+                return True
+        return False
 
     @property
     def rates(self) -> list[float]:

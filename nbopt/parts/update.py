@@ -27,6 +27,7 @@ class Update:
         self._optimizer = optimizer
         usual = "step" not in vars(optimizer) and all(map(_is_usual, optimizer.param_groups))
         self._kernel: Kernel | None = _KERNELS.get(type(optimizer)) if usual else None
+        self._no_grad = torch.no_grad()
         self._made_from: Any = None  # the state whose tensors the lists hold; loading another one replaces it
         self._momenta: list[bool] = []
         self._lists: list[State] = []
@@ -49,7 +50,7 @@ class Update:
         if (optimizer.state is not self._made_from or momenta != self._momenta) and not self._gather(momenta):
             optimizer.step()  # it makes the state
             return
-        with torch.no_grad():
+        with self._no_grad:
             for group, gradients, state in zip(optimizer.param_groups, rows, self._lists, strict=True):
                 kernel(group, gradients, state)
 
