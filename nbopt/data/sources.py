@@ -83,7 +83,7 @@ class TensorSource:
         """Return the samples at these positions of the epoch's order, on the device."""
         size = stop - start
         if not self._views or self._place != (start, size):
-            parts = [column[start : start + _CUT * size].split(size) for column in self._epoch]
+            parts = [torch.split(column[start : start + _CUT * size], size) for column in self._epoch]
             self._views = list(zip(*parts, strict=True))[::-1]
         rows = self._views.pop()
         self._place = stop, size

@@ -20,9 +20,7 @@ import traitlets
 from nbopt.notebook.route import keep_frontend_route
 
 FRAME_SECONDS = 0.1
-_SHARE = (
-    1 / 3
-)  # of the browser's time, for drawing: the rest is for who trains on the same cores, and for the user
+_SHARE = 1 / 3  # of the browser's time, for drawing: the rest is for who trains on the same cores, and for the user
 _LONGEST = 1.0  # seconds between two frames, however slow the browser
 
 

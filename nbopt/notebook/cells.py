@@ -1,4 +1,4 @@
-"""Which cell made which run. Light: it is asked for every run that is made."""
+"""Which cell made which run."""
 
 from __future__ import annotations
 
@@ -50,3 +50,7 @@ def _here() -> tuple[str, str] | None:
     parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)() or {}
     cell = parent.get("metadata", {}).get("cellId")
     return None if cell is None else (cell, parent["header"]["msg_id"])
+
+
+CELLS = Cells()
+"""Those of this kernel."""

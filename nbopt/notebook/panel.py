@@ -13,9 +13,10 @@ import numpy as np
 from nbopt.engine.run import Run, live_runs
 from nbopt.engine.state import RunState
 from nbopt.names import shorten
-from nbopt.notebook import status, viewer
+from nbopt.notebook import status
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
+from nbopt.notebook.cells import CELLS
 from nbopt.notebook.charts import Chart, Ghost, Span, View
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import OTHERS
@@ -215,7 +216,7 @@ class Panel:
         self.transport.paint()
         self._status.value = status.status_line(run)
         self._device.value = status.device_line(run)
-        self._earlier.value = status.earlier_line(viewer.cells.earlier(run))
+        self._earlier.value = status.earlier_line(CELLS.earlier(run))
         self._error.value = self._messages()
         self._tail.disabled = view.span is None
         self._marks.refresh()

@@ -1,21 +1,22 @@
-"""How runs show themselves in a notebook. Light: widgets are imported when the first run is shown."""
+"""How runs show themselves in a notebook.
+
+Imported with the engine where a notebook listens: half a second for the widgets (bqplot brings pandas) is then spent
+beside the other imports, and not between a cell and its panel.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbopt.notebook.cells import Cells
+from nbopt.notebook.cells import CELLS
+from nbopt.notebook.panel import announce, panel_of
 
 if TYPE_CHECKING:
     from nbopt.engine.run import Run
 
-cells = Cells()
-
 
 def mimebundle(run: Run) -> dict[str, Any]:
     """Return the live panel, as a cell's result, and put its still picture below: see `nbopt.notebook.still`."""
-    from nbopt.notebook.panel import announce, panel_of
-
     announce(run)
     panel = panel_of(run)
     panel.still.display()
@@ -31,4 +32,4 @@ def show(run: Run) -> None:
 
 def made(run: Run) -> None:
     """Take note of which cell made the run."""
-    cells.made(run)
+    CELLS.made(run)
