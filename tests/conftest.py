@@ -27,7 +27,7 @@ def pytest_unconfigure(config):
 _BEFORE = pytest.StashKey()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_torch_thread():
     """Train on one thread: the small models of the tests are as fast so, and leave the other cores alone."""
     import torch

@@ -67,7 +67,9 @@ CASES = {
     "adam": ({"optimizer": "adam", "lr": 0.01}, {5: {"lr": 0.003}, 6: {"beta1": 0.8, "beta2": 0.99}}),
     "adamw": ({"optimizer": "adamw", "weight_decay": 0.1, "lr": 0.01}, {3: {"weight_decay": 0.0}}),
     "rmsprop": ({"optimizer": "rmsprop", "lr": 0.01}, {4: {"momentum": 0.9}, 6: {"alpha": 0.9}}),
+    "adagrad": ({"optimizer": "adagrad", "lr": 0.05}, {4: {"lr_decay": 0.1}, 7: {"weight_decay": 0.1}}),
     "torch_class": ({"optimizer": torch.optim.NAdam, "lr": 0.01, "weight_decay": 0.1}, {4: {"lr": 0.001}}),
+    "lr": ({"lr": 0.01}, {2: {"lr": 0.1}, 7: {"lr": 0.001}}),
     "batch_size": ({"lr": 0.01}, {1: {"batch_size": 7}, 5: {"batch_size": 32}}),
     "regularization": ({"lr": 0.01, "l1": 0.01, "weight_decay": 0.01}, {4: {"l1": 0.0}, 8: {"l1": 0.02}}),
     "dropout": ({"lr": 0.01}, {2: {"dropout": 0.4}, 6: {"dropout": 0.1}}),
@@ -464,17 +466,32 @@ def test_a_scorer_is_left_out(mlp, blobs):
 # -- without nbopt, in another process
 
 
-def test_a_script_needs_no_nbopt(mlp, blobs, tmp_path):
+CASES_ELSEWHERE = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "lr", "batch_size", "dropout", "swap", "many")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(one_torch_thread, mlp_maker, blobs, tmp_path_factory):
+    """Return for each case its run and script, and what the script measured and trained where there is no nbopt."""
     runs, jobs = [], []
-    for name in ("many", "swap", "micro_batch", "epochs"):
+    for name in CASES_ELSEWHERE:
         given_settings, schedule = CASES[name]
-        run, initial = make(mlp(0.1), blobs, 0.2, **{"epochs": 4, "batch_size": 20, **given_settings})
+        run, initial = make(mlp_maker(), blobs, 0.2, **{"epochs": 4, "batch_size": 20, **given_settings})
         text = follow(run, schedule).to_python()
-        assert "nbopt" not in text
-        runs.append(run)
+        runs.append((run, text))
         jobs.append((text, initial, blobs, None))
-    for run, (measured, model) in zip(runs, scripts.execute_elsewhere(jobs, tmp_path), strict=True):
-        assert scripts.compare(run, measured, model) == 0.0
+    done = scripts.execute_elsewhere(jobs, tmp_path_factory.mktemp("elsewhere"))
+    return {name: (*run, *result) for name, run, result in zip(CASES_ELSEWHERE, runs, done, strict=True)}
+
+
+@pytest.mark.parametrize("name", CASES_ELSEWHERE)
+def test_a_script_needs_no_nbopt(name, elsewhere):
+    run, text, measured, model = elsewhere[name]
+    assert "nbopt" not in text
+    assert scripts.compare(run, measured, model) == 0.0
+
+
+def test_every_optimizer_that_a_script_can_hold_is_among_these():
+    assert {name for name, kind in OPTIMIZERS.items() if not kind.full_batch} <= set(CASES_ELSEWHERE)
 
 
 # -- any schedule
