@@ -127,6 +127,6 @@ class Cursor(Tunable):
             self._ahead.append(next(self._stream))
         except StopIteration:
             pass
-        except Exception:
+        except Exception:  # whatever the user's Dataset raises
             self._begun = False  # a stream that raised is over: it is opened anew, and goes on from here
             raise

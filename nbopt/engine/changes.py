@@ -129,7 +129,7 @@ class Changes:
         try:
             if self.training is not None:
                 carried = self.training.changed(name)
-        except Exception:
+        except Exception:  # whatever torch or the user's own optimizer makes of the value: it was not taken
             self._hyperparams.assign(name, old)
             raise
         if entries is not None:
