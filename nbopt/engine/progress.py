@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nbopt.engine.run import Run
+    from nbopt.engine.facts import Facts
 
 _SECONDS = 0.2
 
@@ -15,7 +15,7 @@ _SECONDS = 0.2
 class ProgressLine:
     """Writes one line to stderr, rewritten in place on a terminal, once per epoch elsewhere."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Facts) -> None:
         self._run = run
         self._due = 0.0
         self._epoch = 0

@@ -12,7 +12,8 @@ import torch
 from nbopt.engine.capture import restore
 from nbopt.engine.device import pick_device
 from nbopt.engine.identity import describe, describe_data, describe_model, differences
-from nbopt.engine.run import Run, live_runs
+from nbopt.engine.live import live_runs
+from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
 from nbopt.record import owner

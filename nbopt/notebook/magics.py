@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nbopt.engine.live import live_runs
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.notebook.demos import DEMOS
 from nbopt.words import _
@@ -71,21 +72,15 @@ def _demo(name: str) -> None:
 
 
 def _find(name: str) -> Run:
-    for run in _live():
+    for run in live_runs():
         if name in (run.id, run.name):
             return run
-    raise unknown(_("run of this kernel"), name, [run.id for run in _live()])
-
-
-def _live() -> list[Run]:
-    """Return the runs of this process; none can be there before the engine is imported."""
-    module = sys.modules.get("nbopt.engine.run")
-    return module.live_runs() if module else []
+    raise unknown(_("run of this kernel"), name, [run.id for run in live_runs()])
 
 
 def _runs() -> str:
     """List the runs of this process."""
-    runs = _live()
+    runs = live_runs()
     if not runs:
         return "\n" + _("No runs in this kernel yet.") + "\n"
     from nbopt.notebook.status import STATES

@@ -10,7 +10,8 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from nbopt.engine.run import Run, live_runs
+from nbopt.engine.live import live_runs
+from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import shorten
 from nbopt.notebook import status

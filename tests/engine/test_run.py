@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import nbopt
 from nbopt import Run, RunState
-from nbopt.engine.run import live_runs
+from nbopt.engine.live import live_runs
 from nbopt.names import InvalidHyperparam, UnknownName
 
 FOREVER = 10**9

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from nbopt.engine.run import live_runs
+from nbopt.engine.live import live_runs
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
 from nbopt.notebook import bridge

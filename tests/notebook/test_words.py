@@ -101,7 +101,7 @@ for line in ("", "demo", "demo nope", "demo a b", "dmo"):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         magics.nbopt(line)
     text = out.getvalue()
-    for run in nbopt.engine.run.live_runs():
+    for run in nbopt.engine.live.live_runs():
         text = text.replace(run.id, "RUN")
     note(f"%nbopt {line}", text)
 print(json.dumps(shown))

@@ -1,0 +1,74 @@
+"""The hyperparameters of a run: all that it could use, and those of them that cannot act in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nbopt.data.cursor import Cursor
+from nbopt.data.sources import StreamSource
+from nbopt.engine.step.tiers import Pace
+from nbopt.engine.training import Training
+from nbopt.hyperparams import Hyperparams, Int, Tunable
+from nbopt.parts.accumulation import Accumulation
+from nbopt.parts.catalogue import PARTS
+from nbopt.parts.dropout import Dropout, own_dropout
+from nbopt.parts.guard import Guard
+from nbopt.parts.losses import loss_choice
+from nbopt.parts.optimizers import optimizer_choice
+from nbopt.parts.stopping import EarlyStopping
+from nbopt.words import _
+
+
+class Length(Tunable):
+    """How long a run is."""
+
+    epochs = Int(
+        20,
+        low=1,
+        high=200,
+        ge=1,
+        label=_("Epochs"),
+        group=_("Batches"),
+        help=_("Passes over the training data. Raise it to train a finished run further."),
+    )
+
+
+def declare(model: torch.nn.Module, train: Any, loss: Any, optimizer: Any, given: dict[str, Any]) -> Hyperparams:
+    """Return a run's hyperparameters: as given, else as model, loader and optimizer bring them, else their defaults.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For an unknown name or an illegal value among ``given``.
+    """
+    hyperparams = Hyperparams()
+    choice, own = optimizer_choice(optimizer)
+    hyperparams.declare(choice, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss))
+    hyperparams.declare(*PARTS, Accumulation, Guard, Pace)
+    if (dropout := own_dropout(model)) is not None:
+        own["dropout"] = dropout
+    batch_size = getattr(train, "batch_size", None)  # a DataLoader's
+    if isinstance(batch_size, int):
+        own["batch_size"] = batch_size
+    if given.keys() & {"patience", "min_delta"}:
+        own["early_stopping"] = True
+    for name, value in hyperparams.check({**own, **given}).items():
+        hyperparams.assign(name, value)
+    return hyperparams
+
+
+def find_inert(model: torch.nn.Module, val: Any, training: Training | None) -> dict[str, str]:
+    """Return the hyperparameters that cannot act in a run, each with the reason; some show once there is a training."""
+    found = {}
+    if own_dropout(model) is None:
+        found["dropout"] = _("the model has no dropout layer")
+    if val is None:
+        reason = _("without val there is no validation loss to judge by")
+        found.update(dict.fromkeys(EarlyStopping.declared(), reason))
+    if training is not None and isinstance(training.cursor.source, StreamSource):
+        found["batch_size"] = _("the DataLoader makes its own batches")
+    if training is not None:
+        found.update(training.acting.unfit)
+    return found

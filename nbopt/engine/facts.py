@@ -1,0 +1,127 @@
+"""What a run tells about itself: where it is, how it does, what is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from nbopt.engine.changes import Changes
+from nbopt.engine.driver import Driver
+from nbopt.engine.live import live_runs
+from nbopt.engine.state import RunState
+from nbopt.hyperparams import Hyperparams
+from nbopt.parts.stopping import EarlyStopping
+from nbopt.record.history import History
+from nbopt.record.snapshots import Snapshots
+from nbopt.words import _
+
+if TYPE_CHECKING:
+    from nbopt.engine.run import Run
+
+
+class Facts:
+    """The part of a `Run` that is only read."""
+
+    id: str
+    name: str
+    hyperparams: Hyperparams
+    history: History
+    changes: Changes
+    driver: Driver
+
+    @property
+    def state(self) -> RunState:
+        """Where the run is in its life."""
+        return self.driver.state
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that ended the run, until it goes on; `wait` raises it."""
+        return self.driver.error
+
+    @property
+    def end_reason(self) -> str:
+        """Why the run ended, in words; "" where it did not."""
+        return self.driver.end_reason
+
+    @property
+    def step_count(self) -> int:
+        """Steps completed."""
+        return self.changes.step
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.driver.training.cursor.epoch if self.driver.training else 0
+
+    @property
+    def progress(self) -> float:
+        """Epochs completed, the current one counted in part."""
+        return self.driver.training.cursor.progress if self.driver.training else 0.0
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Recent speed; None before it is known."""
+        return self.driver.training.meter.steps_per_second if self.driver.training else None
+
+    @property
+    def tier(self) -> str:
+        """How steps are done and why, in words: one by one (eager), or several in a compiled call."""
+        tiers = self.driver.training.tiers if self.driver.training else None
+        if tiers is None or not tiers.steps:
+            reason = tiers.reason if tiers else ""
+            return _("eager steps ({reason})", reason=reason) if reason else _("eager steps")
+        return tiers.reason
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the last epoch's end at the mean speed so far; None before it is known."""
+        seconds, progress = self.history.last("_time"), self.progress
+        return seconds / progress * max(0.0, self.hyperparams["epochs"] - progress) if seconds and progress else None
+
+    @property
+    def pending(self) -> frozenset[str]:
+        """The hyperparameters asked for whose new values do not act yet."""
+        return self.changes.pending
+
+    @property
+    def stopping(self) -> EarlyStopping | None:
+        """The best validation so far and the patience left; None before the start."""
+        return self.driver.training.stopping if self.driver.training else None
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The torch optimizer at work; None before the start."""
+        return self.driver.training.torch_optimizer if self.driver.training else None
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The states kept in memory, to go back to; none before the start."""
+        return self.driver.training.snapshots if self.driver.training else Snapshots()
+
+    @property
+    def branches(self) -> list[Run]:
+        """The runs of this process that branched off this one, oldest first; replays too."""
+        return [run for run in live_runs() if run.parent == self.id]
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever state or journal changed: from any thread, so it must be quick."""
+        self.watchers.append(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Stop calling ``wake``."""
+        self.watchers.remove(wake)
+
+    @property
+    def watchers(self) -> list[Callable[[], None]]:
+        """Who is called whenever state or journal changed."""
+        return self.driver.watchers
+
+    def __repr__(self) -> str:
+        lines = (
+            f"{self.state.value}, epoch {self.epoch}/{self.hyperparams['epochs']}",
+            f"step {self.step_count}",
+        )
+        return f"<Run {self.name!r}: {', '.join(lines)}>"

@@ -1,0 +1,113 @@
+"""How a run is steered, from any thread: new values, and when it trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Self
+
+from nbopt.engine.facts import Facts
+from nbopt.engine.progress import ProgressLine
+from nbopt.engine.state import Event, RunState
+from nbopt.hyperparams import Int
+from nbopt.record.recorder import Recorder
+
+_FIRST_STEP_SECONDS = 2.0  # how long `start` waits for the first step, to raise what it raises in the user's own cell
+
+
+class Steering(Facts):
+    """The part of a `Run` that is asked to do things."""
+
+    recorder: Recorder | None
+
+    def set(self, *, source: str = "code", **changes: Any) -> None:
+        """Ask for new values; they act from the next step on. Returns when queued; callable from any thread.
+
+        Parameters
+        ----------
+        source : str
+            Who asks, for the journal.
+        **changes
+            New values by hyperparameter name; all of them or, if one is not legal, none.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name or an illegal value.
+        """
+        self.driver.ask(self.hyperparams.check(changes), source)
+
+    def start(self, *, wait: bool = True, source: str = "code") -> None:
+        """Train in a thread of its own, from where the run is. Does nothing if it is running.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait for the first step (2 s at most), so that what it raises is raised here.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit each other or the model; whatever the model raises in the first step.
+        RuntimeError
+            If the run is complete: raise ``epochs`` to go on.
+        """
+        self.driver.go(math.inf, source)
+        if wait:
+            self.driver.wait(self.driver.has_begun, _FIRST_STEP_SECONDS)
+
+    def resume(self, *, wait: bool = True, source: str = "code") -> None:
+        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` after the end."""
+        self.start(wait=wait, source=source)
+
+    def step(self, n: int = 1, *, wait: bool = True, source: str = "code") -> None:
+        """Do ``n`` steps, then pause. With ``wait``, return when they are done."""
+        steps = Int(1, low=1, high=1, ge=1)
+        steps.name = "n"
+        self.driver.go(steps.check(n), source)
+        if wait:
+            self.driver.wait(self.driver.has_spent)
+
+    def pause(self, *, wait: bool = True, source: str = "code") -> None:
+        """Pause after the current step. With ``wait``, return when the run is at rest."""
+        self.driver.rest(RunState.PAUSED, source, wait)
+
+    def stop(self, *, wait: bool = True, source: str = "code") -> None:
+        """End the run where it is; `resume` can still go on from there."""
+        self.driver.rest(RunState.STOPPED, source, wait)
+
+    def wait(self, timeout: float | None = None) -> RunState:
+        """Block until the run has ended, or for ``timeout`` seconds; return the state.
+
+        Raises
+        ------
+        BaseException
+            The exception that ended the run, if one did.
+        """
+        self.driver.wait(self.driver.has_ended, timeout)
+        return self.state
+
+    def fit(self) -> Self:
+        """Train to the end in this thread, with a progress line: for scripts. Returns the run.
+
+        Raises
+        ------
+        BaseException
+            Whatever model, loss or data raise. Ctrl-C pauses the run, and `resume` or `fit` goes on.
+        """
+        self.driver.go(math.inf, "code", ProgressLine(self))
+        self.wait()
+        return self
+
+    def events(self) -> Iterator[Event]:
+        """Return the loop's events, for a caller who pulls them: each ``next`` does one thing, a step at most.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit each other or the model.
+        """
+        events = self.driver.events()
+        if self.recorder is not None:
+            self.recorder.begin()
+        return events
