@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from nbopt.data.sources import TensorSource
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.part import defines
 from nbopt.record.journal import ACTIONS
+from nbopt.record.script_data import DataSource
+from nbopt.record.script_functions import FUNCTIONS
+from nbopt.record.script_loop import LOOP, VALIDATION
 from nbopt.record.script_loss import LossSource
 from nbopt.record.script_model import ALWAYS_NOISY, NOISY, dropout_kinds, may_draw_anywhere
-from nbopt.record.script_optimizer import WIDTH, OptimizerSource
+from nbopt.record.script_optimizer import OptimizerSource
 from nbopt.record.script_parts import PartsSource, variable_of
-from nbopt.record.script_template import SCRIPT, VALIDATION
+from nbopt.record.script_values import ScriptValues
 from nbopt.record.source import Sources, literal, sort_imports
-from nbopt.record.story import Schedule, Story
+from nbopt.record.story import Story
 from nbopt.record.template import render
 from nbopt.words import _
-
-_EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
-_FEW, _MANY = 64, 4096
 
 _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 
@@ -65,63 +63,37 @@ class _Writer:
         self.story = story
         self.flags: dict[str, bool] = {}
         self.words: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
         self.notes: list[str] = []
-        self.live: list[str] = []  # hyperparameters that change on the way
-        self.schedule: Schedule = {step: {} for step in story.schedule}
+        self.values = ScriptValues(story)
         self.sources = Sources(_OWN_NAMES, _SHARED)
 
     def write(self) -> str:
         """Fill in one part of the template after the other."""
         self._length()
-        self._data()
+        self._collect(DataSource(self.story, self.sources, self.values.use))
         self._losses()
         self._parts()
         self._optimizer()
         self._regularization()
         self._metrics()
         self._noise()
-        self._schedule()
-        story, flags = self.story, self.flags
+        story, flags, constants = self.story, self.flags, self.values.constants
         tables = [f"{name} = {table}" for name, table in self.parts.choices.items()]
         if flags["seeds"]:
-            self.constants = {"SEED": literal(story.seed), **self.constants}
+            constants = {"SEED": literal(story.seed), **constants}
+        flags["schedule"] = bool(self.values.table)
         self.words.update(
             title=f'Train a model as the run "{_plain(story.name)[:40]}" did.',
             ending=self._ending(),
-            constants="\n".join([f"{name} = {value}" for name, value in self.constants.items()] + self.notes),
+            constants="\n".join([f"{name} = {value}" for name, value in constants.items()] + self.notes),
             imports=self._imports(),
             definitions="\n\n\n".join([*self.sources.definitions, *self.parts.definitions, *tables]),
-            starting_values="\n".join(f"{name} = {self._constant(name)}" for name in self.live),
-            updates="\n".join(self._update(name) for name in self.live),
+            schedule=self.values.table,
+            starting_values=self.values.starting,
+            updates=self.values.updates,
         )
         self.words["validation"] = render(VALIDATION, flags, self.words).rstrip("\n")
-        return render(SCRIPT, flags, self.words)
-
-    # -- values that stay and values that change
-
-    def _use(self, name: str) -> str:
-        """Return how the script calls a hyperparameter: a constant, or a variable if it changes on the way."""
-        story = self.story
-        values = story.values_of(name)
-        self.constants.setdefault(self._constant(name), literal(values[0]))
-        changes = {step: new[name] for step, new in story.schedule.items() if name in new}
-        if not changes:
-            return self._constant(name)
-        for step, value in changes.items():
-            self.schedule[step][name] = value
-        variable = "loss_name" if name == "loss" else name
-        if variable not in self.live:
-            self.live.append(variable)
-        return variable
-
-    @staticmethod
-    def _constant(name: str) -> str:
-        return name.removesuffix("_name").upper()
-
-    @staticmethod
-    def _update(variable: str) -> str:
-        return f'{variable} = changes.get("{variable.removesuffix("_name")}", {variable})'
+        return render(FUNCTIONS + LOOP, flags, self.words)
 
     # -- parts of the run
 
@@ -138,81 +110,41 @@ class _Writer:
         for step, new in story.schedule.items():
             for name in ("restore_best", "reopen"):
                 if name in new and flags[{"restore_best": "restores", "reopen": "reopens"}[name]] and step < end:
-                    self.schedule[step][name] = True
+                    self.values.plan({step: {name: True}})
         if flags["own_end"]:
-            self.words["epochs"] = self._use("epochs")
+            self.words["epochs"] = self.values.use("epochs")
         else:
-            self.constants["STEPS"] = literal(story.steps)
+            self.values.constants["STEPS"] = literal(story.steps)
             self.words["epochs"] = ""
         flags["min_delta"] = flags["patience"] and any(story.values_of("min_delta"))
-        self.words["min_delta"] = self._use("min_delta") if flags["min_delta"] else ""
+        self.words["min_delta"] = self.values.use("min_delta") if flags["min_delta"] else ""
         flags["restores_if"] = False
         self.words["out_of_patience"] = ""
         if flags["patience"]:
-            patience = self._use("patience")
+            patience = self.values.use("patience")
             flags["restores_if"] = not all(story.values_of("early_stopping"))
-            switch = self._use("early_stopping") + " and " if flags["restores_if"] else ""
+            switch = self.values.use("early_stopping") + " and " if flags["restores_if"] else ""
             self.words["out_of_patience"] = f"{switch}waited >= {patience}"
 
-    def _data(self) -> None:
-        story, flags = self.story, self.flags
-        for role, source in (("train", story.train), ("val", story.val)):
-            if source is not None and not isinstance(source, TensorSource):
-                rule = _("a script takes samples in memory, as (X, y)")
-                raise ValueError(
-                    _(
-                        "{role} is read through a Dataset or DataLoader, but {rule}. Give the run arrays, tensors or a "
-                        "TensorDataset; to_yaml works for any data.",
-                        role=role,
-                        rule=rule,
-                    )
-                )
-        train = story.train
-        assert isinstance(train, TensorSource)
-        columns = [*train.columns, *(story.val.columns if isinstance(story.val, TensorSource) else ())]
-        own = story.forward is not None
-        flags["single"] = own and len(train.columns) == 1
-        flags["columns"] = own and not flags["single"]
-        flags["pair"] = not own
-        flags["bytes"] = any(column.dtype == torch.uint8 and column.ndim > 1 for column in columns)
-        flags["complex"] = any(column.is_complex() for column in columns)
-        flags["share"] = story.share is not None
-        flags["stratified"] = story.stratified
-        flags["shuffle"] = train._shuffle
-        self.words["dealt"] = "shuffled" if train._shuffle else "data"
-        self.words["batch_size"] = self._use("batch_size")
-        flags["parts"] = any(story.values_of("micro_batch"))
-        self.words["micro_batch"] = self._use("micro_batch") if flags["parts"] else ""
-        self.words["outputs"] = "model(batch[0]), batch[1]"
-        if own:
-            name = self._function(_("forward"), story.forward)
-            self.words["outputs"] = f"{name}(model, batch[0])" if flags["single"] else f"{name}(model, batch)"
-        if story.share is not None:
-            self.constants["VAL_SHARE"] = literal(float(story.share))
-        measured = story.val if isinstance(story.val, TensorSource) else train
-        size = max(1, measured.size or 0)
-        at_once = _EVALUATION_BYTES * size // max(1, measured.nbytes())
-        self.constants["EVALUATION_BATCH"] = literal(max(_FEW, min(_MANY, at_once)))
-
-    def _losses(self) -> None:
-        source = LossSource(self.story, self.sources, self._use)
+    def _collect(self, source: DataSource | LossSource | OptimizerSource) -> None:
+        """Take what a part of the run says of itself."""
         self.flags.update(source.flags)
         self.words.update(source.words)
-        self.constants.update(source.constants)
+        self.values.constants.update(source.constants)
+
+    def _losses(self) -> None:
+        source = LossSource(self.story, self.sources, self.values.use)
+        self._collect(source)
         self.flags["best_reset"] = self.flags["best"] and source.swapped
 
     def _optimizer(self) -> None:
         source = OptimizerSource(self.story, listed=bool(self.parts.names))
-        self.flags.update(source.flags)
-        self.words.update(source.words)
-        self.constants.update(source.constants)
-        for step, changes in source.changes.items():
-            self.schedule[step].update(changes)
+        self._collect(source)
+        self.values.plan(source.changes)
 
     def _parts(self) -> None:
         parts = self.parts = PartsSource(self.story, self.sources)
-        for step, changes in parts.changes.items():
-            self.schedule[step].update(changes)
+        self.values.plan(parts.changes)
         self.flags.update(
             rates=parts.has("change_rate"),
             watches=parts.has("after_epoch"),
@@ -220,7 +152,7 @@ class _Writer:
             take_over=parts.takes_over,
         )
         self._batches()
-        lr, epochs = (self._use("lr"), self._use("epochs")) if self.flags["rates"] else ("", "")
+        lr, epochs = (self.values.use("lr"), self.values.use("epochs")) if self.flags["rates"] else ("", "")
         self.words.update(
             lr=lr,
             make_parts=parts.making,
@@ -264,10 +196,9 @@ class _Writer:
         flags["dropout_changes"] = acts and bool(changes)
         flags["dropout"] = flags["starting_dropout"] or flags["dropout_changes"]
         if flags["starting_dropout"]:
-            self.constants["DROPOUT"] = literal(story.start["dropout"])
+            self.values.constants["DROPOUT"] = literal(story.start["dropout"])
         if flags["dropout_changes"]:
-            for step, value in changes.items():
-                self.schedule[step]["dropout"] = value
+            self.values.plan({step: {"dropout": value} for step, value in changes.items()})
         layers, attributes = dropout_kinds(story.model)
         flags["dropout_layers"], flags["dropout_attributes"] = bool(layers), bool(attributes)
         self.words["dropout_layers"] = _one_of(layers)
@@ -301,11 +232,6 @@ class _Writer:
         flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYS_NOISY) for module in story.model.modules())
         flags["seeds"] = any(flags[name] for name in ("noise", "noisy_evaluation", "shuffle", "share"))
 
-    def _schedule(self) -> None:
-        lines = [line for step, changes in self.schedule.items() if changes for line in _rows(step, changes)]
-        self.flags["schedule"] = bool(lines)
-        self.words["schedule"] = "\n".join(["SCHEDULE = {", *lines, "}"])
-
     # -- words
 
     def _imports(self) -> str:
@@ -332,27 +258,10 @@ class _Writer:
         loss = "" if story.val_loss is None else f"; its last validation loss was {story.val_loss:.6g}"
         return left.format(n=story.done) + loss + "."
 
-    def _function(self, role: str, function: Any) -> str:
-        try:
-            return self.sources.name_of(function)
-        except ValueError as error:
-            rule = _("a script holds plain functions that use nothing but modules, numbers and other plain functions")
-            raise ValueError(
-                _("{role} cannot be exported: {error} {rule}.", role=role, error=error, rule=rule)
-            ) from error
-
 
 def _one_of(names: list[str]) -> str:
     kinds = [f"nn.{name}" for name in names]
     return kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})"
-
-
-def _rows(step: int, changes: dict[str, Any]) -> list[str]:
-    line = f"    {step}: {literal(changes)},"
-    if len(line) <= WIDTH:
-        return [line]
-    rows = [f"        {literal(name)}: {literal(value)}," for name, value in changes.items()]
-    return [f"    {step}: {{", *rows, "    },"]
 
 
 def _plain(text: str) -> str:

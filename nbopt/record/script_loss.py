@@ -97,7 +97,7 @@ class LossSource:
         return [*lines, "return total"]
 
     def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
-        names = [self._function(function) for function in kind.functions]
+        names = [self._sources.name_for(_("the loss"), function) for function in kind.functions]
         if kind.source:
             return kind.written({**called, "target": target})
         if isinstance(kind.functions[0], nn.Module):
@@ -105,13 +105,6 @@ class LossSource:
             self.constants[constant] = names[0]
             names = [constant]
         return f"{names[0]}(output, {target})"
-
-    def _function(self, function: Any) -> str:
-        try:
-            return self._sources.name_of(function)
-        except ValueError as error:
-            rule = _("a script holds plain functions that use nothing but modules, numbers and other plain functions")
-            raise ValueError(_("the loss cannot be exported: {error} {rule}.", error=error, rule=rule)) from error
 
 
 def _terms(kind: type[Loss]) -> dict[str, type[Loss]]:

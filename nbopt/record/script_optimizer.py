@@ -9,12 +9,10 @@ import torch
 
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
+from nbopt.record.script_values import WIDTH
 from nbopt.record.source import literal
 from nbopt.record.story import Story
 from nbopt.words import _
-
-WIDTH = 88
-"""Of a line: what formatters take for granted."""
 
 
 class OptimizerSource:

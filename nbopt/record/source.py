@@ -102,6 +102,16 @@ class Sources:
             self.used, self.imports, self.definitions, self._known = before
             raise
 
+    def name_for(self, role: str, item: Callable[..., Any]) -> str:
+        """Return the same for what the script cannot do without; an error names its ``role``."""
+        try:
+            return self.name_of(item)
+        except ValueError as error:
+            rule = _("a script holds plain functions that use nothing but modules, numbers and other plain functions")
+            raise ValueError(
+                _("{role} cannot be exported: {error} {rule}.", role=role, error=error, rule=rule)
+            ) from error
+
     def _include(self, name: str, item: Any) -> None:
         """Make ``name`` stand for ``item`` in the script."""
         if name in self._known and self._known[name] is item:

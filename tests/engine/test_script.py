@@ -20,7 +20,7 @@ from nbopt.parts.catalogue import PARTS
 from nbopt.parts.losses import LOSSES
 from nbopt.parts.optimizers import OPTIMIZERS
 from nbopt.record import script
-from nbopt.record.script_template import SCRIPT
+from nbopt.record.script_functions import FUNCTIONS
 from tests.engine import scripts
 
 make, follow, check = scripts.make, scripts.follow, scripts.check
@@ -447,7 +447,7 @@ def test_scripts_know_every_hyperparameter_loss_and_metric(mlp, blobs):
     assert set(run.hyperparams) <= of_parts | of_optimizers | of_losses
     assert all(kind.source for kind in LOSSES.values())
     for name in script._WRITTEN:
-        assert f"def {name}(output, target):" in SCRIPT
+        assert f"def {name}(output, target):" in FUNCTIONS
 
 
 @pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "roc_auc"])
