@@ -226,6 +226,7 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
         sent = sender.draw()
         counts[sent.is_sane] += 1
         asked, told = len(asks), len(page.messages)
+        eventually(lambda: not panel.transport._is_away)  # a rewind may still be about to tell what is wrong with it
         panel._problem = ""
         control = controls.get(sent.to)
         if control is not None:
