@@ -15,14 +15,14 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.notebook.colours import MARK, OTHERS, PAST, PIN, TRAIN, VAL
+from nbopt.notebook.change_marks import ChangeMarks
+from nbopt.notebook.colours import OTHERS, PAST, TRAIN, VAL
 from nbopt.record.history import History
 from nbopt.viz.curves import Curve, curve
-from nbopt.viz.marks import Mark, Tick, brief, visible
-from nbopt.viz.ticks import linear_ticks, log_ticks, tick_format
+from nbopt.viz.marks import Mark, brief, visible
+from nbopt.viz.ticks import LEAST, Span, extent, linear_ticks, log_ticks, tick_format
 from nbopt.words import _
 
-Span = tuple[float, float]
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
@@ -30,8 +30,6 @@ _COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.28, 0.28, 1.0, 1.0]  # raw, 
 _GHOST = [0.3, 0.75]  # training, validation
 _TICKS = ".4~g"  # some format, on every axis: without one a single non-finite value kills a figure for good
 _LINES = 100  # of change marks
-_LABELS = 6  # newest change marks that bear their text; the others tell on hovering
-_LEAST = 1e-37  # on a log axis; what is less is 0 in single precision, which has no place there
 
 
 class View(NamedTuple):
@@ -87,8 +85,7 @@ class Chart:
     ----------
     zoom_y : (low, high) or None
         The zoomed range of y.
-    ticks : list of Tick
-        The change marks drawn.
+    marks : ChangeMarks
     keys : list of str
         What the read-out calls each line, in the order drawn; "" for those it does not name.
     """
@@ -101,15 +98,12 @@ class Chart:
         self._smooth = smooth
         self.zoom_y: Span | None = None
         self._title = title
-        self.ticks: list[Tick] = []
         self.keys: list[str] = []
         self._pair: list[Curve] = []
         self._past: _Past | None = None
-        self._pin: float | None = None
         self._top_busy = False
         self._x = bqplot.LinearScale(min=0.0, max=1.0)
         self._linear, self._log = bqplot.LinearScale(min=0.0, max=1.0), bqplot.LogScale(min=0.1, max=1.0)
-        self._unit = bqplot.LinearScale(min=0.0, max=1.0)
         self._scale = self._linear
         self.curves = bqplot.Lines(
             x=np.zeros((4, 2)),
@@ -119,16 +113,7 @@ class Chart:
             opacities=_OPACITIES,
             stroke_width=1.8,
         )
-        self._marks = bqplot.Lines(
-            x=np.zeros((1, 2)),
-            y=np.zeros((1, 2)),
-            scales={"x": self._x, "y": self._unit},
-            colors=[MARK],
-            line_style="dashed",
-            stroke_width=1,
-        )
-        # Texts beside their mark: to its right, or to its left where the chart ends.
-        self._texts = {align: self._label(align) for align in ("start", "end")}
+        self.marks = ChangeMarks(self._x)
         self._x_axis = bqplot.Axis(scale=self._x, tick_format=_TICKS, grid_lines="none")
         # One for each scale: an axis given another scale keeps the marks of the old one.
         self._y_axes = [
@@ -136,7 +121,7 @@ class Chart:
             for scale in (self._linear, self._log)
         ]
         self.figure = bqplot.Figure(
-            marks=[self._marks, self.curves, *self._texts.values()],
+            marks=[self.marks.lines, self.curves, *self.marks.labels.values()],
             axes=[self._x_axis, self._y_axes[False]],
             fig_margin={"top": 10, "bottom": 28, "left": 52, "right": 16},
             animation_duration=0,
@@ -193,13 +178,13 @@ class Chart:
         ]
         self._pair = pair
         self._head.value = self._heading(pair, [ghost.label for ghost in ghosts], view)
-        log = view.log_y and any((part.y > _LEAST).any() for part in pair)
+        log = view.log_y and any((part.y > LEAST).any() for part in pair)
         bottom, top = self._range([part.y for part in pair] + [part.smooth_y for part in others], log)
         self._draw_axes(span, (bottom, top), log)
         lines = [*self._past_lines(view), *((part.smooth_x, part.smooth_y) for part in others)]  # behind the others
         lines += [(part.x, part.y) for part in pair] + [(part.smooth_x, part.smooth_y) for part in pair]
         if log:
-            lines = [(x, np.where(y > _LEAST, y, np.nan)) for x, y in lines]
+            lines = [(x, np.where(y > LEAST, y, np.nan)) for x, y in lines]
         x, y = _stack(lines, (span[0], bottom))
         if not log:
             self._choose_scale(log)
@@ -208,7 +193,8 @@ class Chart:
             self.curves.x, self.curves.y = x, y
         if log:  # only now: a log scale has no place for what was drawn before
             self._choose_scale(log)
-        self._draw_marks(visible(marks, at, span, _LINES), span, pin)
+        ticks = visible(marks, at, span, _LINES)
+        self.marks.draw(ticks, span, pin, at_bottom=bool(ticks) and self._is_top_busy())
 
     def give_up(self, axis: str, x: float) -> None:
         """Keep what is drawn beyond ``x`` as a ghost: the run went back."""
@@ -237,7 +223,7 @@ class Chart:
         if self.zoom_y and not log:
             return self.zoom_y
         if self.zoom_y and self.zoom_y[1] > low:  # zoomed on a linear axis perhaps, down to 0 or below
-            return (self.zoom_y[0] if self.zoom_y[0] > _LEAST else low, self.zoom_y[1])
+            return (self.zoom_y[0] if self.zoom_y[0] > LEAST else low, self.zoom_y[1])
         return low, high
 
     def _draw_axes(self, x: Span, y: Span, log: bool) -> None:
@@ -257,33 +243,6 @@ class Chart:
             self.curves.scales = {"x": self._x, "y": scale}
             self.figure.axes = [self._x_axis, self._y_axes[log]]
 
-    def _draw_marks(self, ticks: list[Tick], span: Span, pin: float | None) -> None:
-        if (ticks, pin) != (self.ticks, self._pin):
-            self.ticks, self._pin = ticks, pin
-            at = [tick.x for tick in ticks] + ([] if pin is None else [pin])
-            with self._marks.hold_sync():
-                self._marks.colors = [MARK] * len(ticks) + [PIN]
-                # None: a line of no length, for bqplot cannot draw an empty set of lines.
-                self._marks.x = np.array([[x, x] for x in at] or [[0.0, 0.0]])
-                self._marks.y = np.tile([0.0, float(bool(at))], (max(1, len(at)), 1))
-        self._draw_texts(ticks[-_LABELS:], span)
-
-    def _draw_texts(self, shown: list[Tick], span: Span) -> None:
-        """Write the newest changes beside their marks, in rows, on the side of the chart that the curves leave free."""
-        first, distance = (0.04, 0.07) if shown and self._is_top_busy() else (0.94, -0.07)
-        rows = [first + distance * k for k in range(_LABELS)]
-        places = [
-            (x, row, "… " * ("\n" in text) + text.split("\n")[-1]) for (x, text), row in zip(shown, rows, strict=False)
-        ]
-        turn = span[0] + 0.7 * (span[1] - span[0])
-        for align, label in self._texts.items():
-            part = [place for place in places if (place[0] > turn) == (align == "end")]
-            x, y, text = zip(*part, strict=True) if part else ((), (), ())
-            if tuple(label.text) != text or not np.array_equal(label.x, x) or not np.array_equal(label.y, y):
-                with label.hold_sync():
-                    label.x, label.y = np.array(x, float), np.array(y, float)
-                    label.text = np.array(text, str)
-
     def _is_top_busy(self) -> bool:
         """Whether the smoothed curves leave less room at the top than at the bottom; if in doubt, what it was."""
         y, ends = self.curves.y[-2:].astype(float), np.array([self._scale.min, self._scale.max])
@@ -294,19 +253,6 @@ class Chart:
         if abs(more) > 0.1:
             self._top_busy = bool(more > 0)
         return self._top_busy
-
-    def _label(self, align: str) -> Any:
-        return bqplot.Label(
-            x=np.empty(0),
-            y=np.empty(0),
-            text=np.empty(0, str),
-            scales={"x": self._x, "y": self._unit},
-            colors=[MARK],
-            default_size=11,
-            font_weight="normal",
-            align=align,
-            x_offset=4 if align == "start" else -4,
-        )
 
     def _heading(self, pair: list[Curve], ghosts: list[str], view: View) -> str:
         text = f'<span class="nbopt-title">{html.escape(self._title)}</span>'
@@ -340,17 +286,3 @@ def _stack(lines: list[tuple[Floats, Floats]], corner: Span) -> tuple[Singles, S
             stacked[axis, row, :end] = values[:end]
             stacked[axis, row, end:] = last[axis]
     return stacked[0], stacked[1]
-
-
-def extent(arrays: list[Floats], log: bool = False) -> Span:
-    """Return the range of y that holds all that is finite in ``arrays``, with a margin."""
-    values = np.concatenate(arrays)
-    values = values[np.isfinite(values) & (values > _LEAST)] if log else values[np.isfinite(values)]
-    if not len(values):
-        return (0.1, 1.0) if log else (0.0, 1.0)
-    low, high = float(values.min()), float(values.max())
-    if log:
-        return low / 1.1, high * 1.1
-    largest = max(abs(low), abs(high))
-    margin = 0.03 * (high - low) if high - low > 1e-6 * largest else 0.5 * largest or 0.5
-    return low - margin, high + margin

@@ -18,7 +18,7 @@ from nbopt.notebook import status
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
 from nbopt.notebook.cells import CELLS
-from nbopt.notebook.charts import Chart, Ghost, Span, View
+from nbopt.notebook.charts import Chart, Ghost, View
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.column import Column
@@ -30,6 +30,7 @@ from nbopt.notebook.transport import SOURCE, Transport
 from nbopt.record.history import History
 from nbopt.viz.curves import from_axis, to_axis, whole_span
 from nbopt.viz.marks import Marks
+from nbopt.viz.ticks import Span
 from nbopt.words import _
 
 _TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE"}  # of metrics that are not called by a word
@@ -225,7 +226,7 @@ class Panel:
         self._paint_charts(view)
         self._journal.value = status.journal_list(run.journal, self._unfold.value)
         companion = self.bridge.companion
-        companion.marks = [tick._asdict() for tick in self.charts[0].ticks]
+        companion.marks = [tick._asdict() for tick in self.charts[0].marks.ticks]
         companion.unit = _UNITS[view.axis]
         companion.whole = view.axis == "step"
         companion.charts = [

@@ -18,13 +18,12 @@ from IPython.display import display
 from numpy.typing import NDArray
 
 from nbopt.engine.run import Run
-from nbopt.notebook.charts import extent
 from nbopt.notebook.colours import MARK, TRAIN, VAL
 from nbopt.notebook.status import STATES, facts
 from nbopt.record.store import folder_of
 from nbopt.viz.curves import Curve, curve, whole_span
 from nbopt.viz.marks import Marks, Tick, brief, number, visible
-from nbopt.viz.ticks import linear_ticks
+from nbopt.viz.ticks import extent, linear_ticks
 from nbopt.words import _
 
 Floats = NDArray[np.float64]

@@ -1,8 +1,30 @@
-"""Where an axis bears numbers: round ones, few enough to read."""
+"""How far an axis reaches, and where it bears numbers: round ones, few enough to read."""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Span = tuple[float, float]
+
+LEAST = 1e-37
+"""On a log axis; what is less is 0 in single precision, which has no place there."""
+
+
+def extent(arrays: list[NDArray[np.float64]], log: bool = False) -> Span:
+    """Return the range of y that holds all that is finite in ``arrays``, with a margin."""
+    values = np.concatenate(arrays)
+    values = values[np.isfinite(values) & (values > LEAST)] if log else values[np.isfinite(values)]
+    if not len(values):
+        return (0.1, 1.0) if log else (0.0, 1.0)
+    low, high = float(values.min()), float(values.max())
+    if log:
+        return low / 1.1, high * 1.1
+    largest = max(abs(low), abs(high))
+    margin = 0.03 * (high - low) if high - low > 1e-6 * largest else 0.5 * largest or 0.5
+    return low - margin, high + margin
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[float]:

@@ -204,4 +204,4 @@ def test_thousands_of_changes_do_not_swell_the_frames(page, make_run, show):
     panel._unfold.value = True
     run.journal.change(20_000, "lr", 2.0, 3.0, "code")
     assert bytes_of_a_frame(page, panel, run) < 100_000
-    assert len(panel.charts[0].ticks) <= 101
+    assert len(panel.charts[0].marks.ticks) <= 101

@@ -205,7 +205,7 @@ def test_after_a_rewind_charts_marks_and_badges_are_those_of_the_way_that_led_he
     run.set(lr=0.02)
     run.step(10)
     run.rewind(15)
-    eventually(lambda: [tick.x for tick in panel.charts[0].ticks] == [10])
+    eventually(lambda: [tick.x for tick in panel.charts[0].marks.ticks] == [10])
     eventually(lambda: "step 10" in panel.controls["lr"]._badge.value and panel.charts[0].curves.x[-4:].max() <= 15)
     assert panel.controls["lr"].inputs[0].value == 0.01
     assert painted(panel) == ""

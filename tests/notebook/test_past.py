@@ -33,11 +33,11 @@ def test_a_pick_is_the_step_to_go_back_to(page, trained):
     run, panel = trained
     pick(page, panel, 12.4)
     assert panel.transport.target.value == "12"
-    eventually(lambda: panel.charts[0]._pin == 12)
+    eventually(lambda: panel.charts[0].marks.pin == 12)
     page.click(panel.transport.buttons["rewind"])
     eventually(at_rest(run, 12))
     eventually(lambda: run.journal[-1][:5] == (60, "rewind", 60, 12, "panel"))
-    eventually(lambda: panel.transport.target.value == "" and panel.charts[0]._pin is None)
+    eventually(lambda: panel.transport.target.value == "" and panel.charts[0].marks.pin is None)
     assert run.hyperparams["lr"] == 1e-3
 
 
