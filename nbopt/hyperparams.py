@@ -105,11 +105,12 @@ class Float(Hyperparam[float]):
 
 @dataclass(eq=False)
 class Int(Hyperparam[int]):
-    """A whole number; ``powers`` walks the offered range in powers of two."""
+    """A whole number; ``powers`` walks the offered range in powers of two, ``zero`` adds 0 below them."""
 
     low: int = field(kw_only=True)
     high: int = field(kw_only=True)
     powers: bool = field(default=False, kw_only=True)
+    zero: bool = field(default=False, kw_only=True)
     ge: int | None = field(default=None, kw_only=True)
 
     def check(self, value: Any) -> int:

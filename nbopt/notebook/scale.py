@@ -45,7 +45,7 @@ def _offered(spec: Hyperparam[Any]) -> list[Any]:
         return _log(spec) if spec.log else _linear(spec)
     assert isinstance(spec, Int)
     if spec.powers:
-        return [2**k for k in range(spec.low.bit_length() - 1, spec.high.bit_length())]
+        return [0] * spec.zero + [2**k for k in range(spec.low.bit_length() - 1, spec.high.bit_length())]
     step = max(1, (spec.high - spec.low) // _STOPS)
     return [*range(spec.low, spec.high, step), spec.high]
 

@@ -19,8 +19,10 @@ class Accumulation(Tunable):
 
     micro_batch = Int(
         0,
-        low=0,
+        low=1,
         high=1024,
+        powers=True,
+        zero=True,
         ge=0,
         label=_("Micro-batch"),
         group=_("Batches"),

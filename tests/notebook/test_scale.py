@@ -35,7 +35,7 @@ def test_the_stops_of_every_hyperparameter_are_legal_sorted_and_few_from_end_to_
     assert all(a < b for a, b in pairwise(offered))
     assert [spec.check(stop) for stop in offered] == offered
     assert 5 <= len(offered) <= 210
-    zero = isinstance(spec, Float) and spec.zero
+    zero = spec.zero
     assert min(offered) == (0 if zero else min(spec.low, spec.default)) and offered[-1] == max(spec.high, spec.default)
     if zero:
         assert offered[1] == spec.low  # a true zero, then the range
@@ -57,6 +57,10 @@ def test_a_batch_size_walks_in_powers_of_two():
     spec = SPECS["batch_size"]
     assert all(math.log2(stop).is_integer() for stop in stops(spec, 64))
     assert 100 in stops(spec, 100)  # a value of the user's own stays within reach
+
+
+def test_a_micro_batch_walks_in_powers_of_two_above_zero_which_is_the_whole_batch():
+    assert stops(SPECS["micro_batch"], 0) == [0, *(2**k for k in range(11))]
 
 
 def test_patience_is_counted_one_by_one():
