@@ -1,7 +1,7 @@
 """Every word a person reads passes through the one translation function.
 
-A catalogue that puts each text between marks is put in place before anything is imported; a panel is then made and
-used, and what it shows outside the marks must be names, numbers and signs.
+A catalogue that puts each text between marks is put in place before anything is imported; a panel and a playground are
+then made and used, and what they show outside the marks must be names, numbers and signs.
 """
 
 import json
@@ -40,8 +40,9 @@ def collect(widget):
     for trait in ("description", "tooltip"):
         if getattr(widget, trait, None):
             note(f"{kind}.{trait}", getattr(widget, trait))
-    if "nbopt-axis" in getattr(widget, "_dom_classes", ()):
-        note("axis", *widget._options_labels)
+    styles = getattr(widget, "_dom_classes", ())
+    if hasattr(widget, "options") and any(name.startswith(("nbopt-axis", "nbopt-play-")) for name in styles):
+        note("choice", *widget._options_labels)
     for child in getattr(widget, "children", ()):
         collect(child)
 
@@ -104,12 +105,36 @@ for line in ("", "demo", "demo nope", "demo a b", "dmo"):
     for run in nbopt.engine.live.live_runs():
         text = text.replace(run.id, "RUN")
     note(f"%nbopt {line}", text)
+from nbopt.notebook.playground.lessons import LESSONS
+from nbopt.notebook.playground.playground import Playground
+
+def look_at_board(part):
+    part._bridge.close()
+    part._paint()
+    collect(part.widget)
+    note("board", *part.board.texts.values())
+
+play = Playground()
+for lesson in LESSONS:
+    play.choose(lesson)
+    look_at_board(play)
+play._hear("no frame")
+look_at_board(play)
+race = play.race
+for surface in ("beale", "bowl"):
+    race.choose(surface)
+    look_at_board(race)
+race.scale(10.0)
+race.step(60)
+race._hear("no frame")
+look_at_board(race)
 print(json.dumps(shown))
 """
 
 NAMES = {
     "RUN", "lr", "accuracy", "loss", "adam", "epochs", "code", "panel", "run", "cpu", "TRACE", "x", "early_stopping",
     "Accuracy", "RuntimeError", "β₁", "β₂", "True", "False", "digits", "demo", "nbopt", "mB", "fast",
+    "tanh", "ReLU", "SGD", "RMSprop", "Adam",
 }  # fmt: skip
 
 
@@ -136,6 +161,12 @@ def test_the_words_of_the_panel_were_seen(shown):
     everything = " ".join(text for texts in shown.values() for text in texts)
     wanted = ["Start", "Learning rate", "requested", "applied at step", "Journal", "Training", "Finished", "Failed"]
     assert [word for word in wanted if f"⟦{word}" not in everything] == ["Training"]  # never caught at it
+
+
+def test_the_words_of_the_playground_were_seen(shown):
+    everything = " ".join(text for texts in shown.values() for text in texts)
+    wanted = ["Press Start", "Overfitting", "Moons", "Decision boundary", "first class", "lost", "Restart", "The board"]
+    assert [word for word in wanted if f"⟦{word}" not in everything] == []
 
 
 def test_no_word_is_shown_that_was_not_translated(shown):

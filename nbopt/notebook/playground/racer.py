@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nbopt.engine.run import Run
 from nbopt.engine.state import Stepped
 from nbopt.viz.surfaces import Surface
+from nbopt.words import _
 
 _ARRIVED = 0.02  # from the lowest point, as a share of the picture
 _LOST = 10.0  # from the middle, in pictures
@@ -40,7 +41,7 @@ class Entrant(NamedTuple):
 ENTRANTS = (
     Entrant("SGD", {"optimizer": "sgd"}, {"bowl": 0.04, "beale": 0.01, "rosenbrock": 1e-3}),
     Entrant(
-        "SGD, momentum 0.9", {"optimizer": "sgd", "momentum": 0.9}, {"bowl": 0.01, "beale": 3e-3, "rosenbrock": 5e-4}
+        _("SGD, momentum 0.9"), {"optimizer": "sgd", "momentum": 0.9}, {"bowl": 0.01, "beale": 3e-3, "rosenbrock": 5e-4}
     ),
     Entrant("RMSprop", {"optimizer": "rmsprop"}, {"bowl": 0.05, "beale": 0.03, "rosenbrock": 0.03}),
     Entrant("Adam", {"optimizer": "adam"}, {"bowl": 0.2, "beale": 0.1, "rosenbrock": 0.1}),
