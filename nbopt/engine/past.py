@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from nbopt.engine.capture import capture, restore
 from nbopt.engine.driver import Ending
 from nbopt.engine.recovery import go_back
 from nbopt.engine.state import RunState
+from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
 
@@ -109,14 +110,21 @@ def _begin(run: Run, other: Run, snapshot: Snapshot) -> None:
 
 def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:
     """Do the steps from ``snapshot`` to ``target`` again, with the changes journaled in between."""
+    between = [operation for operation in run.journal.schedule() if snapshot.step <= operation.step < target]
+    do_again(run, between, target)
+    assert run.step_count >= target  # the run has been there
+
+
+def do_again(run: Run, operations: Iterable[Operation], target: int) -> None:
+    """Do the steps up to ``target`` again, if the run does not end before, with changes that are journaled already."""
     training = run.driver.training
     assert training is not None
-    between = [operation for operation in run.journal.schedule() if snapshot.step <= operation.step < target]
-    run.changes.plan(between, journaled=True)
+    run.changes.plan(operations, journaled=True)
     events = run.driver.events()
     training.tiers.held_until = target
     training.tiers.room = lambda: target - training.step
     while training.step < target or training.validation_due or run.changes.due():
-        next(events)
+        if next(events, None) is None:
+            break
     training.tiers.room = lambda: math.inf
     training.flush()

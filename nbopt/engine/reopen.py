@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -13,6 +12,7 @@ from nbopt.engine.capture import restore
 from nbopt.engine.device import pick_device
 from nbopt.engine.identity import describe, describe_data, describe_model, differences
 from nbopt.engine.live import live_runs
+from nbopt.engine.past import do_again
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
@@ -158,7 +158,9 @@ def _bring_back(run: Run, record: Record) -> None:
     newest = snapshots[-1]
     run.history.take_over(record.history, newest.step, validated=not newest.facts["validation_due"])
     restore(training, newest)
-    _do_again(run, newest, _end_of(record))
+    later = [operation for operation in run.journal.schedule() if operation.step >= newest.step]
+    do_again(run, later, _end_of(record))  # the changes made where it ended included
+    run.changes.cancel()
     _compare(record.history, run.history)
     finished = record.state == "finished"
     state = RunState.FINISHED if finished else RunState.PAUSED
@@ -166,23 +168,6 @@ def _bring_back(run: Run, record: Record) -> None:
     run.driver.become(state)
     run.driver.end_reason = record.reason if finished else ""
     run.recorder.follow()
-
-
-def _do_again(run: Run, snapshot: Snapshot, target: int) -> None:
-    """Do what the journal tells of the time after ``snapshot``, the changes at ``target`` included."""
-    training = run.driver.training
-    assert training is not None
-    later = [operation for operation in run.journal.schedule() if operation.step >= snapshot.step]
-    run.changes.plan(later, journaled=True)
-    events = run.driver.events()
-    training.tiers.held_until = target
-    training.tiers.room = lambda: target - training.step
-    while training.step < target or training.validation_due or run.changes.due():
-        if next(events, None) is None:
-            break
-    training.tiers.room = lambda: math.inf
-    run.changes.cancel()
-    training.flush()
 
 
 def _end_of(record: Record) -> int:
