@@ -26,6 +26,7 @@ from nbopt.notebook.controls import Kit, make_control
 from nbopt.notebook.intake import guard
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.still import Still
+from nbopt.notebook.toolbar import FURTHEST, UNITS, Toolbar
 from nbopt.notebook.transport import SOURCE, Transport
 from nbopt.record.history import History
 from nbopt.viz.curves import from_axis, to_axis, whole_span
@@ -34,9 +35,6 @@ from nbopt.viz.ticks import Span
 from nbopt.words import _
 
 _TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE"}  # of metrics that are not called by a word
-_UNITS = {"step": _("step"), "epoch": _("epoch"), "time": _("time (s)")}
-_FURTHEST = 1e30  # of what a zoom can reach: as much as is drawn
-_CLOSEST = 1e-9  # the narrowest, relative to where it lies
 
 _beacon = Beacon(live_runs)
 _panels: weakref.WeakKeyDictionary[Run, Panel] = weakref.WeakKeyDictionary()
@@ -73,12 +71,12 @@ class Panel:
         The root, of CSS class ``nbopt-panel``.
     family : ipywidgets.Widget
         The panel, and below it those of the runs branched off here: what a cell shows.
+    toolbar : Toolbar
     still : Still
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._view = View()
         self._marks = Marks(run.journal)
         self._problem = ""
         self._rewinds = 0
@@ -99,6 +97,7 @@ class Panel:
         titles |= {name: _TITLES.get(name) or name.replace("_", " ").capitalize() for name in run.metrics}
         self.charts = [Chart(name, title) for name, title in titles.items()]
         self._rate = Chart("lr", _("Learning rate used"), labels=(_("in each step"), ""), smooth=False)
+        self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom)
         self.still = Still(run, titles)
         self.bridge = Bridge(run, self._paint, self._complain, self._is_live, self._hear)
         self.bridge.companion.search = _("Find a control")
@@ -123,42 +122,10 @@ class Panel:
         body = box(
             "body",
             self.column.widget,
-            box("right", self._toolbar(), self._pictures),
+            box("right", self.toolbar.widget, self._pictures),
         )
         footer = box("footer", self._device, self._earlier, box("journal", self._unfold, self._journal))
         return box("panel", header, self._error, body, footer, self.bridge.companion)
-
-    def _toolbar(self) -> Any:
-        smoothing = widgets.FloatSlider(self._view.smoothing, min=0.0, max=0.99, step=0.01, description=_("Smoothing"))
-        log_y = widgets.ToggleButton(False, description=_("Log y"), tooltip=_("Logarithmic y axis"))
-        axis = widgets.Dropdown(options=[(text, unit) for unit, text in _UNITS.items()], description="x")
-        self._tail = widgets.Button(
-            description=_("Follow"),
-            icon="arrows-h",
-            tooltip=_("Show all and follow the tail; drag on a chart to zoom in"),
-        )
-        keep_frontend_route(self._tail)
-        self._tail.on_click(lambda _button: self._zoom(None))
-        self._look(smoothing, "smoothing", "smoothing")
-        self._look(log_y, "log_y", "log-y")
-        self._look(axis, "axis", "axis")
-        bar = widgets.HBox([smoothing, axis, log_y, self._tail, self.transport.past])
-        bar.add_class("nbopt-toolbar")
-        return bar
-
-    def _look(self, control: Any, field: str, css: str) -> None:
-        def changed(change: dict[str, Any]) -> None:
-            new = {field: change["new"]}
-            if field == "axis":  # a zoomed range means nothing in another unit
-                new["span"] = None
-                for chart in self.charts:
-                    chart.zoom_y = None
-            self._view = self._view._replace(**new)
-            self._wake()
-
-        keep_frontend_route(control)
-        control.add_class(f"nbopt-{css}")
-        control.observe(changed, "value")
 
     # -- what the user does, on the kernel's threads --
 
@@ -188,8 +155,8 @@ class Panel:
             case {"zoom": zoom}:
                 self._zoom(zoom)
             case {"pick": int(x) | float(x)} if x == x:
-                at = np.array([float(min(max(x, -_FURTHEST), _FURTHEST))])
-                step = float(from_axis(self.run.history, at, self._view.axis)[0])
+                at = np.array([float(min(max(x, -FURTHEST), FURTHEST))])
+                step = float(from_axis(self.run.history, at, self.toolbar.view.axis)[0])
                 self.transport.target.value = str(round(min(max(step, 0), self.run.step_count)))
             case {"pick": None}:
                 self.transport.target.value = ""
@@ -198,36 +165,27 @@ class Panel:
 
     def _zoom(self, request: Any) -> None:
         """Take a zoom from the browser, or None to follow the tail again."""
-        self._problem = ""
-        match request:
-            case {"chart": int(index), "x": x, "y": y} if 0 <= index < len(self.charts) and (span := _span(x)):
-                self._view = self._view._replace(span=span)
-                self.charts[index].zoom_y = _span(y)
-            case None | {"x": None}:
-                self._view = self._view._replace(span=None)
-                for chart in self.charts:
-                    chart.zoom_y = None
-            case _:
-                self._problem = _("The panel cannot zoom to {request}.", request=shorten(request))
+        taken = self.toolbar.zoom(request)
+        self._problem = "" if taken else _("The panel cannot zoom to {request}.", request=shorten(request))
         self._wake()
 
     # -- what the run says, on the bridge's thread --
 
     def _paint(self) -> None:
-        run, view = self.run, self._view  # the view may change meanwhile
+        run, view = self.run, self.toolbar.view  # the view may change meanwhile
         self.transport.paint()
         self._status.value = status.status_line(run)
         self._device.value = status.device_line(run)
         self._earlier.value = status.earlier_line(CELLS.earlier(run))
         self._error.value = self._messages()
-        self._tail.disabled = view.span is None
+        self.toolbar.tail.disabled = view.span is None
         self._marks.refresh()
         self._paint_controls()
         self._paint_charts(view)
         self._journal.value = status.journal_list(run.journal, self._unfold.value)
         companion = self.bridge.companion
         companion.marks = [tick._asdict() for tick in self.charts[0].marks.ticks]
-        companion.unit = _UNITS[view.axis]
+        companion.unit = UNITS[view.axis]
         companion.whole = view.axis == "step"
         companion.charts = [
             {
@@ -303,11 +261,3 @@ class Panel:
                 waiting = name in run.pending  # before the value: what is no longer waiting is in it
                 step = self._marks.applied.get(name)
                 control.show(run.hyperparams[name], step, waiting, run.inert.get(name, ""), name in active)
-
-
-def _span(ends: Any) -> Span | None:
-    """Return the range that the browser asks for, cut to what can be drawn; None if there is none."""
-    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, (int, float)) for end in ends):
-        return None
-    low, high = (float(min(max(end, -_FURTHEST), _FURTHEST)) for end in ends)
-    return (low, high) if high - low > _CLOSEST * max(abs(low), abs(high), 1 / _FURTHEST) else None

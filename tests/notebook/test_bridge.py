@@ -188,7 +188,7 @@ def test_a_frame_of_two_charts_is_small_however_long_the_run(page, make_run, sho
     for length in (10_000, 1_000_000):
         run = filled_run(make_run, length)
         panel = show(run)
-        panel._view = panel._view._replace(axis=axis)
+        panel.toolbar.view = panel.toolbar.view._replace(axis=axis)
         sizes[length] = bytes_of_a_frame(page, panel, run)
     assert max(sizes.values()) < 60_000
     assert sizes[1_000_000] < 1.5 * sizes[10_000]

@@ -15,7 +15,7 @@ from nbopt.hyperparams import Flag
 from nbopt.names import InvalidHyperparam
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.controls import _read
-from nbopt.notebook.panel import _span
+from nbopt.notebook.toolbar import span_of
 from tests.notebook.frontend import eventually, every_widget
 
 MESSAGES = int(os.environ.get("NBOPT_MESSAGES", 3000))
@@ -154,7 +154,7 @@ class Sender:
             zoom = self.junk()
         sane = zoom is None or (isinstance(zoom, dict) and "x" in zoom and zoom["x"] is None)
         if isinstance(zoom, dict) and {"chart", "x", "y"} <= zoom.keys():
-            sane |= isinstance(chart, int) and 0 <= chart < 2 and _span(x) is not None
+            sane |= isinstance(chart, int) and 0 <= chart < 2 and span_of(x) is not None
         return self.custom({"zoom": zoom}, sane)
 
     def pick(self):

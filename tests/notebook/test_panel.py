@@ -121,7 +121,7 @@ def test_whatever_the_page_sends_no_message_raises_or_spoils_the_picture(trained
 
 def check_messages(trained, log_y, axis, sent):
     _run, panel = trained
-    panel._view = View(log_y=log_y, axis=axis)
+    panel.toolbar.view = View(log_y=log_y, axis=axis)
     for message in sent:
         panel.bridge._hear(None, message, [])
     assert "could not be drawn" not in painted(panel)
@@ -132,7 +132,7 @@ def check_messages(trained, log_y, axis, sent):
     assert panel.bridge._answered <= panel.bridge.companion.frame
     panel.bridge._hear(None, {"zoom": None}, [])  # and the way back is open
     assert painted(panel) == ""
-    assert panel._view.span is None and all(chart.zoom_y is None for chart in panel.charts)
+    assert panel.toolbar.view.span is None and all(chart.zoom_y is None for chart in panel.charts)
 
 
 def test_a_zoom_shows_just_what_was_asked_for_in_all_charts_and_following_ends_it(page, trained):
@@ -143,10 +143,10 @@ def test_a_zoom_shows_just_what_was_asked_for_in_all_charts_and_following_ends_i
     assert y_span_of(panel, 1) != pytest.approx((0.2, 0.4))
     run.step(30)
     assert painted(panel) == "" and span_of(panel) == (5, 20)
-    assert not panel._tail.disabled
-    page.click(panel._tail)
+    assert not panel.toolbar.tail.disabled
+    page.click(panel.toolbar.tail)
     eventually(lambda: span_of(panel)[1] > 60)
-    eventually(lambda: panel._tail.disabled)
+    eventually(lambda: panel.toolbar.tail.disabled)
 
 
 def test_another_unit_of_x_ends_a_zoom(page, trained):
@@ -178,7 +178,7 @@ HOSTILE = [
 def test_no_measurement_stops_the_painting_and_only_what_can_be_drawn_is_sent(make_run, show, values, log_y):
     run = make_run()
     panel = show(run)
-    panel._view = panel._view._replace(log_y=log_y)
+    panel.toolbar.view = panel.toolbar.view._replace(log_y=log_y)
     for name in ("loss", "val_loss", "accuracy"):
         run.history.extend(name, range(len(values)), values)
     with warnings.catch_warnings():

@@ -44,7 +44,7 @@ def test_a_pick_is_the_step_to_go_back_to(page, trained):
 @pytest.mark.parametrize(("axis", "x", "step"), [("epoch", 2.0, 4), ("step", 1e9, 60), ("step", -5, 0)])
 def test_a_pick_is_a_step_of_the_run_whatever_the_axis(page, trained, axis, x, step):
     _run, panel = trained
-    panel._view = panel._view._replace(axis=axis)
+    panel.toolbar.view = panel.toolbar.view._replace(axis=axis)
     pick(page, panel, x)
     assert panel.transport.target.value == str(step)
     pick(page, panel, None)
@@ -108,6 +108,6 @@ def test_what_a_rewind_gave_up_stays_as_a_ghost(page, trained):
     assert panel.charts[0]._x.max == 60  # nothing jumps
     assert curves.x[:2].min() >= 10 and curves.x[2:].max() <= 10
     assert np.isin(curves.y[1], before).all()
-    panel._view = panel._view._replace(axis="epoch")  # where its steps mean nothing any more
+    panel.toolbar.view = panel.toolbar.view._replace(axis="epoch")  # where its steps mean nothing any more
     panel.bridge.wake()
     eventually(lambda: PAST not in curves.colors)
