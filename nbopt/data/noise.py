@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ORDER, NOISE, SPLIT, EVALUATION = range(4)  # independent random streams of one run
+ORDER, NOISE, SPLIT, EVALUATION, INITIALIZATION = range(5)  # independent random streams of one run
 
 _LOCK = threading.RLock()  # keeps two runs from seeding into each other's noise
 

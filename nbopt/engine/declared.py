@@ -15,6 +15,7 @@ from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.dropout import Dropout, own_dropout
 from nbopt.parts.guard import Guard
+from nbopt.parts.initialization import Initialization
 from nbopt.parts.losses import loss_choice
 from nbopt.parts.optimizers import optimizer_choice
 from nbopt.parts.stopping import EarlyStopping
@@ -46,7 +47,7 @@ def declare(model: torch.nn.Module, train: Any, loss: Any, optimizer: Any, given
     hyperparams = Hyperparams()
     choice, own = optimizer_choice(optimizer)
     hyperparams.declare(choice, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss))
-    hyperparams.declare(*PARTS, Accumulation, Guard, Pace)
+    hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace)
     if (dropout := own_dropout(model)) is not None:
         own["dropout"] = dropout
     batch_size = getattr(train, "batch_size", None)  # a DataLoader's

@@ -120,6 +120,8 @@ def from_yaml(
         step: recipe.check_values(_("schedule, step {step}", step=step), changes, made.hyperparams)
         for step, changes in read.schedule.items()
     }
+    for step, changes in schedule.items():
+        prepare.check_in_time(changes, made.hyperparams, step)
     if ahead := next((name for name in ACTIONS if name in schedule.get(0, {})), None):
         raise InvalidHyperparam(_("schedule, step 0: there is nothing yet that {name} could act on.", name=ahead))
     # A swap may lead to an optimizer of the user's own, which the run was therefore made with.

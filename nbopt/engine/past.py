@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbopt.engine.capture import capture, restore
 from nbopt.engine.driver import Ending
+from nbopt.engine.prepare import check_in_time
 from nbopt.engine.recovery import go_back
 from nbopt.engine.state import RunState
 from nbopt.record.journal import Operation
@@ -37,6 +38,7 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
     """See `Run.branch`."""
     with run.driver.lock:
         target = run.snapshots.find(at, run.step_count)
+        check_in_time(changes, run.hyperparams, target)
         snapshot = run.snapshots.before(target)
         twin = _twin(run, name or _("{name}, branch at {step}", name=run.name, step=target))
         twin.journal.take_over(run.journal, target)

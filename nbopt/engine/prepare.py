@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from nbopt.data.noise import SPLIT, derive_seed
 from nbopt.data.sources import AnySource, StreamSource, TensorSource, as_source
 from nbopt.data.split import split
 from nbopt.engine.device import fits
+from nbopt.hyperparams import Hyperparams
+from nbopt.names import InvalidHyperparam
+from nbopt.parts.initialization import Initialization
 from nbopt.parts.loss_base import Loss
 from nbopt.words import _
 
@@ -59,6 +63,15 @@ def check_seed(seed: object) -> int:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
         raise ValueError(_("seed must be a whole number of at least 0; got {value!r}.", value=seed))
     return int(seed)
+
+
+def check_in_time(changes: Mapping[str, Any], hyperparams: Hyperparams, step: int) -> None:
+    """Raise InvalidHyperparam if one of ``changes``, made when ``step`` steps are done, comes too late to act."""
+    for name in Initialization.declared():
+        if step and changes.get(name, hyperparams[name]) != hyperparams[name]:
+            rule = _("it acts only before the first step, and this is step {step}", step=step)
+            way = _("run.rewind(0) first, or run.branch(at=0, {name}=...)", name=name)
+            raise InvalidHyperparam(_("{name}: {rule}. Go back: {way}.", name=name, rule=rule, way=way))
 
 
 def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple[AnySource, AnySource | None]:

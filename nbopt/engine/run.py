@@ -52,7 +52,7 @@ class Run(Steering):
         Names of ``nbopt.parts.metrics.METRICS``, names of scikit-learn's scorers, ``callable(output, target)``, or
         objects with ``update``, ``compute`` and ``reset``.
     seed : int
-        Decides the order of samples, dropout and the split; not the initial weights, which the model brings.
+        Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
     device : str or torch.device
         ``"auto"`` picks CUDA, else MPS, else the CPU.
     name : str, optional

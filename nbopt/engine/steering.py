@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from nbopt.engine.facts import Facts
+from nbopt.engine.prepare import check_in_time
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Event, RunState
 from nbopt.hyperparams import Int
@@ -33,9 +34,12 @@ class Steering(Facts):
         Raises
         ------
         InvalidHyperparam
-            For an unknown name or an illegal value.
+            For an unknown name or an illegal value, or one that comes too late.
         """
-        self.driver.ask(self.hyperparams.check(changes), source)
+        checked = self.hyperparams.check(changes)
+        begun = 1 if self.state is RunState.RUNNING else 0  # its first step may be done before the change is
+        check_in_time(checked, self.hyperparams, max(begun, self.step_count))
+        self.driver.ask(checked, source)
 
     def start(self, *, wait: bool = True, source: str = "code") -> None:
         """Train in a thread of its own, from where the run is. Does nothing if it is running.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.cursor import Cursor
-from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
+from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_seed
 from nbopt.data.sources import AnySource, sample_count
 from nbopt.engine.acting import Acting, tell_carried
 from nbopt.engine.capture import capture
@@ -27,6 +27,7 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
 from nbopt.parts.guard import Guard
+from nbopt.parts.initialization import Initialization
 from nbopt.parts.loss_base import Loss
 from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import Metric
@@ -110,8 +111,10 @@ class Training:
         self.stopping = EarlyStopping()
         self.dropout = Dropout(model)
         self.accumulation = Accumulation()
+        self.initialization = Initialization()
+        self._initial_seed = derive_seed(seed, INITIALIZATION)
         guard = Guard()
-        for part in (self.cursor, self.accumulation, self.stopping, self.dropout, guard):
+        for part in (self.cursor, self.accumulation, self.stopping, self.dropout, self.initialization, guard):
             hyperparams.bind(part)
         if not keep_dropout:
             self.dropout.on_change("dropout")
@@ -186,6 +189,8 @@ class Training:
 
     def train_step(self) -> int:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
+        if not self.step:
+            self.initialization.draw(self.model, self._initial_seed)
         if not self.model.training:
             self.model.train()
         compiled = self.tiers.ready() if self.tiers.steps else None

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from nbopt.parts.catalogue import PARTS
+from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.part import defines
 from nbopt.record.journal import ACTIONS
@@ -33,6 +34,7 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 _OWN_NAMES = {
     *("SEED", "EPOCHS", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "LOSS", "EVALUATION_BATCH", "VAL_SHARE"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "LR", "BATCH_SIZE", "MICRO_BATCH", "DROPOUT", "DELTA", "PATIENCE"),
+    *("INITIALIZATION", "INITIAL_GAIN"),
     *("MIN_DELTA", "EARLY_STOPPING", "derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout"),
     *("train", "model", "data", "val", "batch", "output", "target", "copy", "itertools", "partial", "deque"),
     *("defaultdict", "train_test_split", "as_columns", "update", "take_over", "rate", "progress", *_WRITTEN),
@@ -76,6 +78,7 @@ class _Writer:
         self._optimizer()
         self._regularization()
         self._metrics()
+        self._initialization()
         self._noise()
         story, flags, constants = self.story, self.flags, self.values.constants
         tables = [f"{name} = {table}" for name, table in self.parts.choices.items()]
@@ -220,6 +223,15 @@ class _Writer:
         rows = ", ".join(f"{literal(name)}: {function}" for name, function in table.items())
         self.words["metrics_table"] = f"METRICS = {{{rows}}}"
 
+    def _initialization(self) -> None:
+        story = self.story
+        rule = story.start["initialization"]
+        self.flags["initializes"] = rule != AS_GIVEN and story.steps != 0  # weights are drawn in the first step
+        self.words.update(draw="", initial_gain="")
+        if self.flags["initializes"]:
+            self.sources.name_of(draw_weights)
+            self.words.update(draw=self.sources.name_of(RULES[rule]), initial_gain=self.values.use("initial_gain"))
+
     def _noise(self) -> None:
         story, flags = self.story, self.flags
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
@@ -230,7 +242,7 @@ class _Writer:
             or any(isinstance(module, NOISY) for module in story.model.modules())
         )
         flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYS_NOISY) for module in story.model.modules())
-        flags["seeds"] = any(flags[name] for name in ("noise", "noisy_evaluation", "shuffle", "share"))
+        flags["seeds"] = any(flags[name] for name in ("noise", "noisy_evaluation", "shuffle", "share", "initializes"))
 
     # -- words
 

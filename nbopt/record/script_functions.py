@@ -27,6 +27,7 @@ ORDER = 0  #? shuffle
 NOISE = 1  #? noise
 SPLIT = 2  #? share
 EVALUATION = 3  #? noisy_evaluation
+INITIALIZATION = 4  #? initializes
 #?
 
 

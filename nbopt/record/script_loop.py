@@ -18,6 +18,9 @@ def train(model, train, val=None):
     #?
     """
     device = next(model.parameters()).device
+    #? initializes
+    draw_weights(model, $draw, $initial_gain, derive_seed(INITIALIZATION))
+    #?
     data = [as_tensor(column, device) for column in train]  #? not single
     data = [as_tensor(train, device)]  #? single
     #? share

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nbopt import Run, RunState
 from nbopt.hyperparams import Choice, Flag, Float, Int
 from nbopt.names import InvalidHyperparam
+from nbopt.parts.initialization import Initialization
 
 SECONDS = 60
 CALM = {"tier", "recover", "micro_batch"}  # what these schedules leave alone
@@ -35,8 +36,9 @@ def values_of(spec, chance):
 
 def wander(run, chance, moves):
     """Move every hyperparameter at random between random numbers of steps, with pauses, rewinds and ends."""
-    names = [name for name in run.hyperparams if name not in CALM]
     for _move in range(moves):
+        fixed = CALM | Initialization.declared().keys() if run.step_count else CALM
+        names = [name for name in run.hyperparams if name not in fixed]
         for name in chance.sample(names, chance.randint(0, 3)):
             run.set(**{name: values_of(run.hyperparams.spec(name), chance)})
         what = chance.random()

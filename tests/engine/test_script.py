@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nbopt import RunState
 from nbopt.parts.catalogue import PARTS
+from nbopt.parts.initialization import Initialization
 from nbopt.parts.losses import LOSSES
 from nbopt.parts.optimizers import OPTIMIZERS
 from nbopt.record import script
@@ -441,7 +442,7 @@ def test_scripts_know_every_hyperparameter_loss_and_metric(mlp, blobs):
     run, _ = make(mlp(), blobs)
     of_parts = {"optimizer", "loss", "epochs", "batch_size", "micro_batch", "dropout", "l1"}
     of_parts |= {"early_stopping", "patience", "min_delta", "recover", "tier"}  # shown as a rewind, or not at all
-    of_parts |= {name for item in PARTS for name in declared_by(item)}
+    of_parts |= {name for item in (*PARTS, Initialization) for name in declared_by(item)}
     of_optimizers = {name for kind in OPTIMIZERS.values() for name in kind.declared()}
     of_losses = {name for kind in LOSSES.values() for name in kind.declared()}
     assert set(run.hyperparams) <= of_parts | of_optimizers | of_losses

@@ -12,6 +12,7 @@ from torch import nn
 import nbopt
 from nbopt.hyperparams import Choice, Flag
 from nbopt.notebook.controls import make_control
+from nbopt.parts.initialization import Initialization
 from nbopt.viz.marks import number
 from tests.notebook.frontend import eventually
 
@@ -96,6 +97,19 @@ def test_a_drop_down_and_a_check_box_ask_too(page, make_run, show):
     eventually(lambda: panel.controls["beta1"].widget.layout.display == "none")
     assert panel.controls["momentum"].widget.layout.display is None
     eventually(lambda: settled(page, panel))
+
+
+def test_initial_weights_are_chosen_before_the_first_step(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    control = panel.controls["initialization"]
+    (menu,) = control.inputs
+    page.do(menu, index=list(menu.options).index("xavier"))
+    assert changes(run) == [("initialization", "as given", "xavier", "panel")]
+    run.step()
+    page.do(menu, index=list(menu.options).index("kaiming"))
+    assert len(changes(run)) == 1
+    eventually(lambda: "it acts only before the first step" in control._badge.value and menu.value == "xavier")
 
 
 @pytest.mark.parametrize(
@@ -299,7 +313,8 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
     run.start()
     done = threading.Event()
     failures = []
-    moved = [name for name in panel.controls if name not in ("epochs", "recover", "loss")]  # those end the run, or act
+    fixed = {"epochs", "recover", "loss", *Initialization.declared()}  # those end the run, act, or come too late
+    moved = [name for name in panel.controls if name not in fixed]
     offered = {name: [stop[1] for stop in item.options] for name, item in sliders(panel).items()}
     asked = []  # by the people at the page: (thread, name, test of the value)
 
