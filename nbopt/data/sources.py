@@ -6,7 +6,7 @@ given                becomes
 ``(X, y)`` arrays    `TensorSource`: tensors, on the device when they fit
 ``TensorDataset``    the same
 ``Dataset``          `DatasetSource`: samples fetched one by one and collated
-``DataLoader``       its dataset, ``collate_fn`` and sampler; ``batch_size`` becomes live
+``DataLoader``       its dataset, ``collate_fn``, sampler and workers; ``batch_size`` becomes live
 iterable of batches  `StreamSource`: batches as they come; ``batch_size`` is not live
 ===================  ======================================================================
 """
@@ -32,6 +32,7 @@ from torch.utils.data import (
 
 from nbopt.data.noise import Noise
 from nbopt.data.tree import tensors, tree_map
+from nbopt.data.workers import Workers
 from nbopt.words import _
 
 
@@ -109,7 +110,7 @@ class TensorSource:
 
 
 class DatasetSource:
-    """Samples fetched from a map-style ``Dataset`` and collated, in the thread that trains."""
+    """Samples fetched from a map-style ``Dataset`` and collated: by workers, or in the thread that trains."""
 
     def __init__(
         self,
@@ -118,8 +119,10 @@ class DatasetSource:
         sampler: Any = None,
         shuffle: bool = True,
         batch_size: int | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.dataset = dataset
+        self.workers = workers
         self.size: int | None = len(sampler) if sampler is not None else len(dataset)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.sampled = sampler is not None
@@ -142,6 +145,10 @@ class DatasetSource:
 
     def batch(self, start: int, stop: int) -> Any:
         """Return the samples at these positions of the epoch's order, on the device."""
+        if self.workers is not None:
+            batch = self.workers.fetch(self._order, self._seed, start, stop)
+            # A copy on the CPU too: memory shared with a worker takes a file descriptor as long as a tensor lives.
+            return tree_map(lambda part: part.to(self._device, non_blocking=part.is_pinned(), copy=True), batch)
         indices = self._order[start:stop]
         with self._noise.seeded(self._seed + start):  # of augmentations
             if hasattr(self.dataset, "__getitems__"):
@@ -213,7 +220,10 @@ def as_source(data: Any, role: str) -> AnySource:
         If it is empty or its parts differ in length.
     """
     if isinstance(data, AnySource):
-        return copy(data)  # another run's: the samples are shared, the order is not
+        source = copy(data)  # another run's: the samples are shared, the order and the workers are not
+        if isinstance(source, DatasetSource):
+            source.workers = copy(source.workers)
+        return source
     if isinstance(data, DataLoader):
         source = _from_loader(data, role)
     elif type(data) is TensorDataset:  # a subclass may have its own way of making a sample
@@ -252,7 +262,8 @@ def _from_loader(loader: DataLoader[Any], role: str) -> AnySource:
         source = TensorSource(_columns(dataset.tensors, role), shuffle)
         source.batch_size = loader.batch_size
         return source
-    return DatasetSource(dataset, loader.collate_fn, None if plain else sampler, shuffle, loader.batch_size)
+    workers = Workers(dataset, loader) if loader.num_workers else None
+    return DatasetSource(dataset, loader.collate_fn, None if plain else sampler, shuffle, loader.batch_size, workers)
 
 
 def _is_array(item: Any) -> bool:

@@ -75,4 +75,5 @@ def _subset(source: TensorSource | DatasetSource, index: Tensor) -> Any:
         part.batch_size = source.batch_size
         return part
     subset: Subset[Any] = Subset(source.dataset, index.tolist())
-    return DatasetSource(subset, source._collate, None, source._shuffle, source.batch_size)
+    workers = source.workers and source.workers.over(subset)
+    return DatasetSource(subset, source._collate, None, source._shuffle, source.batch_size, workers)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from nbopt.data.sources import DatasetSource
 from nbopt.engine import loop
 from nbopt.engine.changes import Changes
 from nbopt.engine.progress import ProgressLine
@@ -294,9 +295,19 @@ class Driver:
         with self.lock:
             self.state = state
             self.end_reason = reason
+            if state.is_ended:
+                self._stop_workers()
             if reason:
                 self._journal.event(self._changes.step, state.value, reason, source)
             self.announce()
+
+    def _stop_workers(self) -> None:
+        """End the processes that fetch samples; a run that goes on starts others."""
+        if self.training is None:
+            return
+        for source in (self.training.cursor.source, self.training.val):
+            if isinstance(source, DatasetSource) and source.workers is not None:
+                source.workers.stop()
 
     def announce(self) -> None:
         """Wake who waits or watches."""

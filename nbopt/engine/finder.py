@@ -72,6 +72,7 @@ def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
         smoothed.append(mean / (1 - _SMOOTHING ** len(rates)))
         if len(rates) > 10 and smoothed[-1] > _TOO_FAR * min(smoothed):
             break
+    twin.stop()
     return Sweep(np.array(rates), np.array(losses), np.array(smoothed), suggest(np.array(rates), np.array(smoothed)))
 
 
