@@ -2,8 +2,8 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
+import IPython
 import pytest
 
 import nbopt
@@ -82,7 +82,7 @@ def test_a_public_name_loads_its_part_on_first_use():
 def test_whatever_gives_a_run_lets_it_show_itself_in_a_notebook(monkeypatch, name, shell):
     run_class = nbopt.Run
     monkeypatch.setattr(run_class, "viewer", None)
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
     for each in ("Run", "open"):  # as in a new process
         monkeypatch.delitem(vars(nbopt), each, raising=False)
     getattr(nbopt, name)
