@@ -12,7 +12,7 @@ import nbopt
 from nbopt.engine.state import Stepped
 from nbopt.engine.step.build import Build
 from nbopt.engine.step.chunk import CannotCompile
-from nbopt.engine.step.tiers import Job, Tiers
+from nbopt.engine.step.tiers import Job
 
 STEPS = 4
 
@@ -28,7 +28,8 @@ def compiled(monkeypatch):
 
     monkeypatch.setattr(Build, "compile", build)
     monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr(Tiers, "_count_steps", lambda self: STEPS)
+    monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: STEPS)
     monkeypatch.setattr(Job, "start", Job.run)
     return made
 
@@ -254,7 +255,6 @@ def test_a_short_run_never_compiles(make, compiled):
 
 def test_auto_compiles_a_long_run_and_leaves_a_tier_that_is_no_faster(make, compiled, monkeypatch):
     monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)
-    monkeypatch.setattr("nbopt.engine.step.tiers._JUDGED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 1e9)
     run = make(tier="auto")
     pull(run, 60)
@@ -287,7 +287,8 @@ def test_what_a_run_says_of_its_steps(make, compiled):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make, mlp, monkeypatch, weights):
     monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr(Tiers, "_count_steps", lambda self: 2)
+    monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: 2)
     monkeypatch.setattr(Job, "start", Job.run)
     changes = [{}, *CHANGES, *MORE["sgd"]]
     run, eager = make(optimizer="sgd"), make(optimizer="sgd", tier="eager")
@@ -333,3 +334,20 @@ def test_weights_put_elsewhere_are_the_ones_trained(make, compiled, weights):
         runs.append(run)
     assert switches(runs[0])
     torch.testing.assert_close(weights(runs[0]), weights(runs[1]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_tier_is_judged_by_all_its_steps_and_not_by_a_pause_or_a_first_one(make, compiled, monkeypatch):
+    """The speed shown starts anew at each resume, from one call; a tier was given up by that."""
+    monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 0.0)
+    run = make(tier="auto")
+    pull(run, 30)
+    tiers = run.driver.training.tiers
+    assert tiers.steps == STEPS
+    monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 1e9)
+    for _pause in range(5):
+        run.driver.training.meter.tick(running=False)
+        run.driver.training.meter.tick(running=True)
+        pull(run, run.step_count + 8)
+    assert tiers.steps == STEPS

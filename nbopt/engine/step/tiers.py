@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 Library = dict[Signature, Ready | str]
 """What was compiled, by signature; where it failed, why. Runs of the same model and data share it."""
 
-_MOST_STEPS = 4  # of a call: 8 save little more, and take twice as long to compile
+_SIZES = (4, 2, 1)  # steps of a call: 8 save little more, and take twice as long to compile
 _CALL_SECONDS = 0.01  # how long a call may take at the eager speed: changes act between two calls
 _TRAINED_SECONDS = 5.0  # before compiling is thought of
 _LEFT_SECONDS = 60.0  # ... and how much has to lie ahead, at the present speed
-_JUDGED_SECONDS = 2.0  # how long a tier is watched before its speed is taken for known
+_WATCHED_SECONDS = 2.0  # how long a tier is watched before its speed is taken for known
 _GAIN = 1.05  # what it must bring
 _END_SECONDS = 10.0
 
@@ -83,10 +83,10 @@ class Tiers:
         self._next: dict[str, Any] | None = None
         self._job: Job | None = None
         self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0)
-        self._refused: set[Signature] = set()
-        self._eager_speed = 0.0
-        self._judge_at = math.inf
-        self._rested_at = 0.0
+        self._refused: set[Signature] = set()  # judged, and found no faster
+        self._kept: set[Signature] = set()  # judged, and found faster
+        self._eager_speed = 0.0  # to judge the compiled tier by; 0 once it is judged
+        self._since = (0, 0.0)  # the step and the trained seconds since when the speed is watched
         self._dirty = False
 
     # -- which tier
@@ -100,8 +100,9 @@ class Tiers:
         """Be on the tier that a snapshot was taken on."""
         self.steps, self.reason = place.get("steps", 0), place.get("reason", "")
         self._signature = sign(self._training, self.steps)
-        self._compiled, self._next, self._judge_at = None, None, math.inf
+        self._compiled, self._next, self._eager_speed = None, None, 0.0
         self._dirty = False
+        self._watch()
 
     def note_change(self) -> None:
         """Take note that a hyperparameter changed."""
@@ -111,6 +112,9 @@ class Tiers:
         """Return the change of tier that is due before the next step, for the journal; None if there is none."""
         if self._dirty:
             self._dirty, self._next, self._compiled = False, None, None
+            if not self.steps and sign(self._training, 0) != self._signature:
+                self._signature = sign(self._training, 0)
+                self._watch()
             if self.steps and (reason := self._unwanted()):
                 return self._change(0, reason)
         if self._next is not None:
@@ -124,9 +128,8 @@ class Tiers:
         """Go to another tier, as `due` or the journal says."""
         self.steps, self.reason = change["steps"], change["reason"]
         self._signature = sign(self._training, self.steps)
-        self._compiled, self._judge_at = None, math.inf
-        if self.steps:
-            self._judge_at = self._training.meter.seconds + _JUDGED_SECONDS
+        self._compiled = None
+        self._watch()
 
     def _change(self, steps: int, reason: str) -> dict[str, Any]:
         return {"from": self.steps, "steps": steps, "reason": reason}
@@ -194,10 +197,12 @@ class Tiers:
             return
         if self._job is not None:
             self.library[self._job.signature], self._job = self._job.result, None
-            self._rested_at = training.meter.seconds + _JUDGED_SECONDS * (self._pace.tier == "auto")
-        if training.meter.steps_per_second is None or training.meter.seconds < self._rested_at:
-            return  # the speed is not known, or is that beside the compiler
-        steps = self._count_steps()
+            self._watch()  # the speed so far was that beside the compiler
+        steps, speed = self._find_ready(), self._speed()
+        known = steps and (self._pace.tier == "compiled" or sign(training, steps) in self._kept)
+        if not speed and not known:
+            return
+        steps = steps or _fitting(speed)
         signature = sign(training, steps)
         found = self.library.get(signature)
         if isinstance(found, str):
@@ -206,7 +211,7 @@ class Tiers:
             if obstacle := find_obstacle(training):
                 self.reason = obstacle
             elif self.room() >= 2 * steps:
-                self._eager_speed = training.meter.steps_per_second or 0.0
+                self._eager_speed = 0.0 if known else speed
                 again = _("compiled, {steps} steps a call", steps=steps)
                 self._next = self._change(steps, again)
         elif found is None and self._pays():
@@ -227,14 +232,20 @@ class Tiers:
             self.reason = _("compiling meanwhile")
             self._job.start()
 
-    def _count_steps(self) -> int:
-        """Return how many steps a call is to do: what there is already, else what the present speed allows."""
-        for steps in (4, 2, 1):
-            if isinstance(self.library.get(sign(self._training, steps)), Ready):
-                return steps
-        speed = self._training.meter.steps_per_second
-        fit = int(_CALL_SECONDS * speed) if speed else 1
-        return max(1, min(_MOST_STEPS, 1 << (fit.bit_length() - 1) if fit else 1))
+    def _find_ready(self) -> int:
+        """Return the steps of a call that there is for the run as it is now; 0 if there is none."""
+        ready = (steps for steps in _SIZES if isinstance(self.library.get(sign(self._training, steps)), Ready))
+        return next(ready, 0)
+
+    def _watch(self) -> None:
+        """Watch the speed from now on."""
+        self._since = (self._training.step, self._training.meter.seconds)
+
+    def _speed(self) -> float:
+        """Return steps per second since what does them last changed; 0 while that is too short to tell."""
+        step, seconds = self._since
+        passed = self._training.meter.seconds - seconds
+        return (self._training.step - step) / passed if passed > _WATCHED_SECONDS else 0.0
 
     def _pays(self) -> bool:
         """Whether the run goes on long enough to gain by compiling; asked for by hand, it always does."""
@@ -249,16 +260,21 @@ class Tiers:
 
     def _judge(self) -> None:
         """Go back if the tier brings nothing."""
-        meter = self._training.meter
-        if meter.seconds < self._judge_at or self._pace.tier == "compiled" or not self._eager_speed:
+        speed = self._speed()
+        if not speed or not self._eager_speed or self._pace.tier == "compiled":
             return
-        self._judge_at = math.inf
-        gain = (meter.steps_per_second or 0.0) / self._eager_speed
+        gain, self._eager_speed = speed / self._eager_speed, 0.0
         if gain < _GAIN:
             self._refused.add(self._signature)
             self._next = self._change(0, _("compiled, it was {gain:.2f} times as fast", gain=gain))
         else:
+            self._kept.add(self._signature)
             self.reason = _("compiled, {steps} steps a call: {gain:.1f} times as fast", steps=self.steps, gain=gain)
+
+
+def _fitting(speed: float) -> int:
+    """Return how many steps a call may do, for changes to act soon, at so many steps a second."""
+    return next((steps for steps in _SIZES if steps <= _CALL_SECONDS * speed), 1)
 
 
 class Job(threading.Thread):
