@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +34,23 @@ class Sweep(NamedTuple):
         The same, smoothed exponentially, (n,).
     suggestion : float or None
         Where the smoothed loss falls most steeply over log lr; None if it never fell.
+    run : Run
+        The run they were tried for: in a notebook, a click on the chart sets its rate.
     """
 
     rates: NDArray[np.float64]
     losses: NDArray[np.float64]
     smoothed: NDArray[np.float64]
     suggestion: float | None
+    run: Run
+
+    def __repr__(self) -> str:
+        found = _("nothing to suggest") if self.suggestion is None else _("suggested: {lr:.2g}", lr=self.suggestion)
+        return f"<Sweep of {len(self.rates)} learning rates for {self.run.name!r}; {found}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        viewer = type(self.run).viewer
+        return {"text/plain": repr(self)} if viewer is None or not len(self.rates) else viewer.sweep(self)
 
 
 def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
@@ -73,7 +84,8 @@ def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
         if len(rates) > 10 and smoothed[-1] > _TOO_FAR * min(smoothed):
             break
     twin.stop()
-    return Sweep(np.array(rates), np.array(losses), np.array(smoothed), suggest(np.array(rates), np.array(smoothed)))
+    suggestion = suggest(np.array(rates), np.array(smoothed))
+    return Sweep(np.array(rates), np.array(losses), np.array(smoothed), suggestion, run)
 
 
 def suggest(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float | None:

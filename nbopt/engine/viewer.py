@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from nbopt.engine.finder import Sweep
     from nbopt.engine.run import Run
 
 
@@ -16,6 +17,9 @@ class Viewer(Protocol):
 
     def show(self, run: Run) -> None:
         """Put the panel under the running cell."""
+
+    def sweep(self, sweep: Sweep) -> dict[str, Any]:
+        """Return the chart of a learning-rate sweep, as a cell's result."""
 
     def made(self, run: Run) -> None:
         """Take note of a new run, before it has done anything."""

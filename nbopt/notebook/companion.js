@@ -25,7 +25,7 @@ function render({ model, el }) {
   const known = new WeakSet();
   const attach = () => {
     if (stop.signal.aborted) return;
-    const panel = el.closest(".nbopt-panel");
+    const panel = el.closest(".nbopt-panel, .nbopt-finder");
     const figures = panel ? [...panel.querySelectorAll(".nbopt-figure")] : [];
     const isDrawn = (figure) => figure.querySelector(".plotarea_background") !== null;
     if (figures.length && figures.every(isDrawn) && !known.has(panel)) {
@@ -71,6 +71,7 @@ function label(panel, labels) {
 /* Groups of controls open and close by their title, and a search shows what matches, wherever it is. */
 function fold(panel, labels, hint, on) {
   const column = panel.querySelector(".nbopt-controls");
+  if (!column) return;
   for (const group of column.querySelectorAll(".nbopt-group")) {
     const title = group.querySelector(".nbopt-group-title");
     const tell = () => title.setAttribute("aria-expanded", String(!group.classList.contains("nbopt-folded")));

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbopt.notebook.cells import CELLS
+from nbopt.notebook.finder import FinderChart
 from nbopt.notebook.panel import announce, panel_of
 
 if TYPE_CHECKING:
+    from nbopt.engine.finder import Sweep
     from nbopt.engine.run import Run
 
 
@@ -28,6 +30,11 @@ def show(run: Run) -> None:
     from IPython.display import display
 
     display(run)  # type: ignore[no-untyped-call]
+
+
+def sweep(sweep: Sweep) -> dict[str, Any]:
+    """Return the chart of a learning-rate sweep, as a cell's result."""
+    return {**FinderChart(sweep).widget._repr_mimebundle_(), "text/plain": repr(sweep)}
 
 
 def made(run: Run) -> None:
