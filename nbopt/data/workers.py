@@ -218,7 +218,7 @@ def _portable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
         sent = error
-    except Exception:
+    except Exception:  # pickling runs the error's own code
         sent = RuntimeError(f"{type(error).__name__}: {error}")
     sent.add_note(_("nbopt: raised in a worker of the DataLoader:\n{trace}", trace=traceback.format_exc()))
     return sent

@@ -75,7 +75,7 @@ class Pass:
         output, target = self._outputs(self.acting.prepare(batch, training=False))
         try:
             return output, target, self.loss.measure(output, self.loss.prepare(output, target))
-        except Exception:
+        except Exception:  # the user's loss may raise anything
             self.loss.check(output, target)
             raise
 
@@ -95,7 +95,7 @@ class Pass:
         loss = self.loss
         try:
             return loss(output, loss.prepare(output, target))
-        except Exception:
+        except Exception:  # the user's loss may raise anything
             loss.check(output, target)  # says it in the user's words, where it can
             raise
 
