@@ -321,6 +321,10 @@ def test_a_model_set_up_anew_after_compiling_goes_on_eagerly(make, compiled, wei
     pull(run, 60)
     assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0]
     assert "scale of the model changed" in run.tier
+    assert len(compiled) == 1
+    again = run.replay()  # comes by the tier that was given up
+    again.wait(60)
+    assert again.step_count == run.step_count
 
 
 def test_weights_put_elsewhere_are_the_ones_trained(make, compiled, weights):

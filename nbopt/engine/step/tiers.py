@@ -83,7 +83,7 @@ class Tiers:
         self._next: dict[str, Any] | None = None
         self._job: Job | None = None
         self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0)
-        self._refused: set[Signature] = set()  # judged, and found no faster
+        self._refused: set[Signature] = set()  # found no faster, or not suiting the model any more
         self._kept: set[Signature] = set()  # judged, and found faster
         self._eager_speed = 0.0  # to judge the compiled tier by; 0 once it is judged
         self._since = (0, 0.0)  # the step and the trained seconds since when the speed is watched
@@ -174,7 +174,7 @@ class Tiers:
 
     def _give_up(self, reason: str) -> None:
         """Leave the compiled tier: what was compiled suits the model no more."""
-        self.library[self._signature] = reason
+        self._refused.add(self._signature)  # the library keeps the code: a replay may come by it
         self._next = self._change(0, reason)
 
     # -- choosing
