@@ -5,7 +5,6 @@ Swapped in within an epoch, their first step takes what is left of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -91,8 +90,11 @@ class LBFGS(Optimizer):
         return loss
 
 
+# Scripts hold the next three as they are written here, so in lines of 88 characters.
+
+
 class NewtonCG(torch.optim.Optimizer):
-    """Newton's step by conjugate gradients, as torch has none: see `Newton`."""
+    """Newton's method by conjugate gradients (Martens 2010, section 3)."""
 
     def __init__(
         self,
@@ -102,33 +104,72 @@ class NewtonCG(torch.optim.Optimizer):
         damping: float = 1e-2,
         cg_iterations: int = 20,
     ) -> None:
-        settings = {"lr": lr, "weight_decay": weight_decay, "damping": damping, "cg_iterations": cg_iterations}
+        settings: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+        settings.update(damping=damping, cg_iterations=cg_iterations)
         super().__init__(params, settings)
 
-    def move(self, graph: list[Tensor | None]) -> None:
+    def step(self, closure: Any) -> Any:  # type: ignore[override]
         """Do a step along the solution of (H + damping I) d = -gradient.
 
         Parameters
         ----------
-        graph : list of Tensor
-            The loss's gradient by each weight, with its graph; the weights' own ``grad`` may hold penalties besides.
+        closure : callable
+            Gets ``differentiate``, to be called with the loss instead of ``backward``;
+            returns the loss.
         """
         group = self.param_groups[0]
-        pairs = [(w, g) for w, g in zip(group["params"], graph, strict=True) if g is not None and g.requires_grad]
-        if not pairs:
+        weights = group["params"]
+        graph: list[Any] = [None] * len(weights)  # gradients that have one themselves
+
+        def differentiate(loss: Tensor) -> None:
+            found = torch.autograd.grad(
+                loss,
+                weights,
+                create_graph=True,
+                allow_unused=True,
+            )
+            for k, (weight, part) in enumerate(zip(weights, found, strict=True)):
+                if part is None:
+                    continue
+                graph[k] = part if graph[k] is None else graph[k] + part
+                part, last = part.detach(), weight.grad
+                weight.grad = part.clone() if last is None else last + part
+
+        loss = closure(differentiate)
+        self.move(graph)
+        return loss
+
+    def move(self, graph: list[Any]) -> None:
+        """Do the step from the gradients that the weights hold.
+
+        ``graph`` holds the loss's own, with what they are differentiated through.
+        """
+        group = self.param_groups[0]
+        weights, slopes = [], []
+        for weight, slope in zip(group["params"], graph, strict=True):
+            if slope is not None and slope.requires_grad:
+                weights.append(weight)
+                slopes.append(slope)
+        if not weights:
             return
-        weights, slopes = [w for w, _g in pairs], [g for _w, g in pairs]
-        ridge = group["damping"] + group["weight_decay"]
+        decay = group["weight_decay"]
+        ridge = group["damping"] + decay
 
         def curvature(direction: list[Tensor]) -> list[Tensor]:
-            products = torch.autograd.grad(slopes, weights, direction, retain_graph=True, allow_unused=True)
-            return [
-                ridge * d if product is None else product + ridge * d
-                for product, d in zip(products, direction, strict=True)
-            ]
+            found = torch.autograd.grad(
+                slopes,
+                weights,
+                direction,
+                retain_graph=True,
+                allow_unused=True,
+            )
+            bent = []
+            for part, along in zip(found, direction, strict=True):
+                bent.append(ridge * along if part is None else part + ridge * along)
+            return bent
 
         with torch.no_grad():
-            residual = [-(w.grad if w.grad is not None else g) - group["weight_decay"] * w for w, g in pairs]
+            residual = [-weight.grad - decay * weight for weight in weights]
         solution = solve(curvature, residual, group["cg_iterations"])
         with torch.no_grad():
             for weight, part in zip(weights, solution, strict=True):
@@ -136,9 +177,10 @@ class NewtonCG(torch.optim.Optimizer):
 
 
 def solve(curvature: Any, residual: list[Tensor], iterations: int) -> list[Tensor]:
-    """Solve curvature(x) = residual by conjugate gradients from zero (Nocedal and Wright 2006, algorithm 7.1).
+    """Solve curvature(x) = residual by conjugate gradients, from x = 0.
 
-    Where the curvature along a direction is not positive it ends: with what it has, or with the gradient's direction.
+    See Nocedal and Wright 2006, algorithm 7.1. Where the curvature along a direction is
+    not positive it ends: with what it has, or with the gradient's direction.
     """
     solution = [torch.zeros_like(part) for part in residual]
     direction, size = residual, dot(residual, residual)
@@ -154,13 +196,15 @@ def solve(curvature: Any, residual: list[Tensor], iterations: int) -> list[Tenso
         solution = [x + length * d for x, d in zip(solution, direction, strict=True)]
         residual = [r - length * b for r, b in zip(residual, bent, strict=True)]
         size, before = dot(residual, residual), size
-        direction = [r + size / before * d for r, d in zip(residual, direction, strict=True)]
+        pairs = zip(residual, direction, strict=True)
+        direction = [r + size / before * d for r, d in pairs]
     return solution
 
 
-def dot(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
+def dot(first: list[Tensor], second: list[Tensor]) -> float:
     """Return the scalar product of two vectors in parts."""
-    return sum(float((a.detach() * b.detach()).sum()) for a, b in zip(first, second, strict=True))
+    pairs = zip(first, second, strict=True)
+    return sum(float((a.detach() * b.detach()).sum()) for a, b in pairs)
 
 
 class Newton(Optimizer):
@@ -200,17 +244,5 @@ class Newton(Optimizer):
     def full_step(self, evaluate: Evaluate) -> Tensor:
         """Do one Newton step; return the loss before it."""
         assert isinstance(self.torch, NewtonCG)
-        weights = [weight for group in self.torch.param_groups for weight in group["params"]]
-        graph: list[Tensor | None] = [None] * len(weights)
-
-        def differentiate(loss: Tensor) -> None:
-            found = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
-            for k, (weight, part) in enumerate(zip(weights, found, strict=True)):
-                if part is not None:
-                    sofar = graph[k]
-                    graph[k] = part if sofar is None else sofar + part
-                    weight.grad = part.detach().clone() if weight.grad is None else weight.grad + part.detach()
-
-        loss = evaluate(differentiate)
-        self.torch.move(graph)
+        loss: Tensor = self.torch.step(evaluate)
         return loss

@@ -17,11 +17,12 @@ from nbopt.parts.part import defines
 from nbopt.record.journal import ACTIONS
 from nbopt.record.script_data import DataSource
 from nbopt.record.script_functions import FUNCTIONS
-from nbopt.record.script_loop import LOOP, VALIDATION
+from nbopt.record.script_loop import LOOP
 from nbopt.record.script_loss import LossSource
 from nbopt.record.script_model import ALWAYS_NOISY, NOISY, dropout_kinds, may_draw_anywhere
 from nbopt.record.script_optimizer import OptimizerSource
 from nbopt.record.script_parts import PartsSource, variable_of
+from nbopt.record.script_step import FRAGMENTS
 from nbopt.record.script_values import ScriptValues
 from nbopt.record.source import Sources, literal, sort_imports
 from nbopt.record.story import Story
@@ -30,14 +31,12 @@ from nbopt.words import _
 
 _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 
-# Names that the script gives to things of its own; functions of the user's keep theirs.
+# Names that the script gives to things of its own, hyperparameters apart; functions of the user's keep theirs.
 _OWN_NAMES = {
-    *("SEED", "EPOCHS", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "LOSS", "EVALUATION_BATCH", "VAL_SHARE"),
-    *("ORDER", "NOISE", "SPLIT", "EVALUATION", "LR", "BATCH_SIZE", "MICRO_BATCH", "DROPOUT", "DELTA", "PATIENCE"),
-    *("INITIALIZATION", "INITIAL_GAIN"),
-    *("MIN_DELTA", "EARLY_STOPPING", "derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout"),
-    *("train", "model", "data", "val", "batch", "output", "target", "copy", "itertools", "partial", "deque"),
-    *("defaultdict", "train_test_split", "as_columns", "update", "take_over", "rate", "progress", *_WRITTEN),
+    *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE"),
+    *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN"),
+    *("derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout", "train", "copy", "itertools"),
+    *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS),
 }
 _SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional}
@@ -67,7 +66,8 @@ class _Writer:
         self.words: dict[str, str] = {}
         self.notes: list[str] = []
         self.values = ScriptValues(story)
-        self.sources = Sources(_OWN_NAMES, _SHARED)
+        constants = {name.upper() for name in story.hyperparams}
+        self.sources = Sources(_OWN_NAMES | constants, _SHARED)
 
     def write(self) -> str:
         """Fill in one part of the template after the other."""
@@ -90,13 +90,18 @@ class _Writer:
             ending=self._ending(),
             constants="\n".join([f"{name} = {value}" for name, value in constants.items()] + self.notes),
             imports=self._imports(),
-            definitions="\n\n\n".join([*self.sources.definitions, *self.parts.definitions, *tables]),
+            definitions="\n\n\n".join(
+                [*self.sources.definitions, *self.parts.definitions, *tables, *filter(None, [self.optimizers])]
+            ),
             schedule=self.values.table,
             starting_values=self.values.starting,
             updates=self.values.updates,
         )
-        self.words["validation"] = render(VALIDATION, flags, self.words).rstrip("\n")
-        return render(FUNCTIONS + LOOP, flags, self.words)
+        for name, template in FRAGMENTS.items():
+            self.words[name] = render(template, flags, self.words).rstrip("\n")
+        text = render(FUNCTIONS + LOOP, flags, self.words)
+        self.sources.check(text)
+        return text
 
     # -- parts of the run
 
@@ -141,8 +146,9 @@ class _Writer:
         self.flags["best_reset"] = self.flags["best"] and source.swapped
 
     def _optimizer(self) -> None:
-        source = OptimizerSource(self.story, listed=bool(self.parts.names))
+        source = OptimizerSource(self.story, self.sources, self.values.use, self.parts)
         self._collect(source)
+        self.optimizers = source.choices
         self.values.plan(source.changes)
 
     def _parts(self) -> None:
@@ -184,11 +190,11 @@ class _Writer:
         words["evaluation_parameters"] = words["measure_parameters"] + "".join(f", {name}" for name in used)
         words["evaluation_arguments"] = words["measure_parameters"] + "".join(f", {name}" for name in used)
         flags["mixes"] = parts.has("change_loss")
-        loss = f"lambda a, b: compute_loss(a, b{words['loss_arguments']})"
-        loss = loss if words["loss_arguments"] else "compute_loss"
+        flags["loses"] = flags["mixes"] and bool(words["loss_arguments"])
+        loss = "lose" if flags["loses"] else "compute_loss"
         words["change_loss"] = parts.calls("change_loss", lambda call: f"loss = {call}({loss}, output, target)")
         words["change_part_loss"] = parts.calls(
-            "change_loss", lambda call: f"loss_now = {call}({loss}, output, target)"
+            "change_loss", lambda call: f"part_loss = {call}({loss}, output, target)"
         )
 
     def _regularization(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from nbopt.data.sources import TensorSource
+from nbopt.record.script_optimizer import optimizers_of
 from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story
 from nbopt.words import _
@@ -64,7 +65,8 @@ class DataSource:
         flags, words = self.flags, self.words
         flags["shuffle"] = train._shuffle
         words["dealt"] = "shuffled" if train._shuffle else "data"
-        words["batch_size"] = use("batch_size")
+        batches = not all(kind.full_batch for kind in optimizers_of(story))
+        words["batch_size"] = use("batch_size") if batches else ""
         flags["parts"] = any(story.values_of("micro_batch"))
         words["micro_batch"] = use("micro_batch") if flags["parts"] else ""
         words["outputs"] = "model(batch[0]), batch[1]"

@@ -133,7 +133,8 @@ def evaluate(model, data$evaluation_parameters):
         torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
         $change_inputs
         output, target = $outputs
-        total += compute_loss(output, target$measure_arguments).item() * len(batch[0])
+        loss = compute_loss(output, target$measure_arguments)
+        total += loss.item() * len(batch[0])
         results.append((output, target))  #? metrics
     model.train(training)
     return total / len(data[0])  #? not metrics

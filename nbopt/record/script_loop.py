@@ -65,6 +65,33 @@ def train(model, train, val=None):
     waited = 0  # validations since the loss was last better  #? patience
     bar = float("inf")  # the loss when it was  #? min_delta
     epoch = position = 0
+
+    #? balances
+    scales = [0.0] * $term_count  # log variances of the loss's terms
+    seen = []  # the terms of the present step
+    #?
+
+    #? loses
+    def lose(output, target):
+        """Return what the loss of the step's samples would be."""
+        return compute_loss(output, target$loss_arguments)
+
+    #?
+    #? full
+    def closure($closure_arguments):
+        """Return the loss of the step's samples; leave its gradients in the weights."""
+        batch = samples
+        $gradients
+        #? decays
+        #? not only_lbfgs
+        if isinstance(optimizer, torch.optim.LBFGS):
+            $decay
+        #?
+        $decay  #? only_lbfgs
+        #?
+        return loss.detach()
+
+    #?
     for step in itertools.count():  #? own_end
     for step in range(STEPS):  #? not own_end
         #? schedule
@@ -107,6 +134,13 @@ def train(model, train, val=None):
         for group in optimizer.param_groups:
             group.update({name: new for name, new in changes.items() if name in group})
         #?
+        #? trims
+        if "history_size" in changes:  # the oldest are forgotten
+            for state in optimizer.state.values():
+                state.pop("al", None)
+                for key in {"old_dirs", "old_stps", "ro"} & state.keys():
+                    state[key] = state[key][-changes["history_size"] :]
+        #?
         #? late_momentum
         if changes.get("momentum"):
             for state in optimizer.state.values():
@@ -130,61 +164,45 @@ def train(model, train, val=None):
             order = torch.randperm(size, generator=generator).to(device)
             shuffled = [column[order] for column in data]
         #?
+        uncertain = (scales, seen) if $balance == "uncertainty" else ()  #? rebalances
         progress = epoch + position / size  #? rates
-        batch = tuple(column[position : position + $batch_size] for column in $dealt)
-        position += len(batch[0])
+        batch = tuple(column[position : position + $batch_size] for column in $dealt)  #? not full
+        samples = tuple($dealt)  #? full not mixed
+        #? mixed
+        full = isinstance(optimizer, $full_classes)
+        end = size if full else position + $batch_size
+        samples = tuple(column[position:end] for column in $dealt)
+        #?
+        position += len(batch[0])  #? not full
+        position += len(samples[0])  #? full
 
-        optimizer.zero_grad()
-        #? not parts
-        torch.manual_seed(derive_seed(NOISE) + step)  #? noise
-        $change_batch
-        output, target = $outputs
-        loss = compute_loss(output, target$loss_arguments)
-        $change_loss
-        loss.backward()
-        #? metrics
-        if output.numel() > 100_000:
-            recent.clear()
-        recent.append((output.detach(), target))
-        #?
-        #?
-        #? parts
-        # The batch goes through the model in parts, whose gradients add up.
-        whole, loss = batch, 0.0
-        count = len(whole[0])
-        part = $micro_batch or count
-        for start in range(0, count, part):
-            batch = tuple(column[start : start + part] for column in whole)
-            #? noise
-            seed = derive_seed(NOISE) + step + 1_000_003 * (start // part)
-            torch.manual_seed(seed)
-            #?
-            $change_batch
-            output, target = $outputs
-            share = len(batch[0]) / count
-            part_loss = compute_loss(output, target$loss_arguments) * share  #? not mixes
-            #? mixes
-            loss_now = compute_loss(output, target$loss_arguments)
-            $change_part_loss
-            part_loss = loss_now * share
-            #?
-            part_loss.backward()
-            loss += part_loss.detach()
-            #? metrics
-            if output.numel() > 100_000:
-                recent.clear()
-            recent.append((output.detach(), target))
-            #?
-        #?
-        $after_gradients
-        #? rates
-        rate = $lr
-        $change_rate
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        #?
+        #? not full
+        $gradients
+        $set_rate
         optimizer.step()
+        #?
+        #? full not mixed
+        $set_rate
+        $full_step
+        #?
+        #? mixed
+        if full:
+            $set_rate
+            $full_step
+        else:
+            loss = closure()
+            $set_rate
+            optimizer.step()
+        #?
         $after_step
+        #? balances
+        if seen:
+            weights = [
+                $term_weights
+            ]
+            scales = move_scales(scales, seen, weights, $balance_rate)
+            seen.clear()
+        #?
         losses.append(loss.item())
 
         if position == size:  # the epoch is complete
@@ -218,35 +236,3 @@ def train(model, train, val=None):
     #?
     return dict(history)
 '''
-
-VALIDATION = """\
-val_loss = evaluate(model, val$evaluation_arguments)  #? not metrics
-#? metrics
-val_loss, results = evaluate(model, val$evaluation_arguments)
-#?
-history["val_loss"].append(val_loss)
-#? metrics
-for name, value in measure(results).items():
-    history["val_" + name].append(value)
-#?
-#? patience
-#? min_delta
-if val_loss < bar - $min_delta:
-    bar, waited = val_loss, 0
-else:
-    waited += 1
-#?
-#?
-#? best
-if val_loss < best_loss:
-    best_loss = val_loss
-    best_weights = copy.deepcopy(model.state_dict())
-    #? patience
-    waited = 0  #? not min_delta
-    #?
-#? patience not min_delta
-else:
-    waited += 1
-#?
-#?
-"""

@@ -8,11 +8,13 @@ from typing import Any
 from torch import nn
 
 from nbopt.parts.loss_base import Elementwise, Loss
-from nbopt.parts.loss_terms import Terms
+from nbopt.parts.loss_terms import Terms, balance_terms, move_scales
 from nbopt.parts.losses import LOSS
 from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story
 from nbopt.words import _
+
+_UNCERTAINTY = "uncertainty"
 
 
 class LossSource:
@@ -50,24 +52,25 @@ class LossSource:
         self.swapped = any(LOSS.name in new for new in story.schedule.values())
         parameters = [use(LOSS.name)] if self.swapped else []
         training, measuring = parameters[:], parameters[:]
-        called = {}
+        called: dict[str, str] = {}
+        balances = self.flags["balances"] = _UNCERTAINTY in self._values_of("balance")
         for name in dict.fromkeys(name for kind in kinds.values() for name in kind.declared()):
             if not any(story.values_of(name)):  # zero, off or text that is none of the loss's
                 called[name] = ""
                 continue
-            if isinstance(story.start[name], str):
+            if isinstance(story.start[name], str) or (name == "balance_rate" and not balances):
                 continue
             called[name] = used = use(name)
             regularizes = any(name in each.training_only for kind in kinds.values() for each in _terms(kind).values())
             if regularizes:
                 called[name] = name
-            if regularizes or used == name:
+            if regularizes or (used == name and name != "balance_rate"):
                 parameters.append(name)
                 training.append(used)
                 measuring.append("0.0" if regularizes else used)
         passed = [item for item in measuring if item != "0.0"]
-        self.words["loss_parameters"] = _listed(parameters)
-        self.words["loss_arguments"] = _listed(training)
+        self.words["loss_parameters"] = _listed(parameters) + ", scales=None, seen=None" * balances
+        self.words["loss_arguments"] = _listed(training) + self._write_balance(kinds, called, use)
         self.words["measure_arguments"] = _listed(measuring)
         self.words["measure_parameters"] = _listed(passed)
         self.flags["elementwise"] = all(issubclass(kind, Elementwise) for kind in kinds.values())
@@ -78,23 +81,42 @@ class LossSource:
         body += self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
         self.words["loss_body"] = "\n".join(body)
 
+    def _write_balance(
+        self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str], use: Callable[[str], str]
+    ) -> str:
+        """Write how terms are balanced, if they are; return the arguments that the loss gets for it."""
+        self.flags["rebalances"] = changes = len(set(self._values_of("balance"))) > 1
+        self.words.update(dict.fromkeys(("balance", "balance_rate", "term_count", "term_weights"), ""))
+        if not self.flags["balances"]:
+            return ""
+        terms = next(kind for kind in kinds.values() if issubclass(kind, Terms)).kinds
+        weights = [called[f"weight_{name}"] or "0.0" for name in terms]
+        self._sources.name_for(_("the loss"), move_scales)
+        self._sources.name_for(_("the loss"), balance_terms)
+        self.words["balance"] = use("balance") if changes else ""
+        self.words["balance_rate"] = called["balance_rate"] or "0.0"
+        self.words["term_count"] = str(len(terms))
+        self.words["term_weights"] = "\n".join(f"{weight}," for weight in weights)
+        return ", *uncertain" if changes else ", scales, seen"
+
     def _sum(self, kind: type[Terms], called: Mapping[str, str]) -> list[str]:
-        if any(value != "fixed" for value in self.story.values_of("balance")):
-            raise ValueError(
-                _(
-                    "the loss's terms are balanced by {balance}, which a script does not hold: to_yaml keeps it.",
-                    balance="uncertainty",
-                )
-            )
-        lines = []
+        lines, values = [], []
         if any(issubclass(term, Elementwise) for term in kind.kinds.values()):
             lines.append("numbers = target.reshape(output.shape).to(output.dtype)")
-        for k, (name, term) in enumerate(kind.kinds.items()):
-            target = "numbers" if issubclass(term, Elementwise) else "target"
-            weight = called[f"weight_{name}"] or "0.0"
-            part = f"{weight} * {self._written(term, called, target)}"
-            lines.append(f"total = {'total + ' if k else ''}{part}")
+        for term in kind.kinds.values():
+            values.append(self._written(term, called, "numbers" if issubclass(term, Elementwise) else "target"))
+        if self.flags["balances"]:
+            lines += ["terms = [", *(f"    {value}," for value in values), "]", "if scales is not None:"]
+            lines += ["    seen.append(torch.stack([term.detach() for term in terms]))"]
+            lines += ["    terms = balance_terms(terms, scales)"]
+            values = [f"terms[{k}]" for k in range(len(values))]
+        for k, (name, value) in enumerate(zip(kind.kinds, values, strict=True)):
+            lines.append(f"total = {'total + ' if k else ''}{called[f'weight_{name}'] or '0.0'} * {value}")
         return [*lines, "return total"]
+
+    def _values_of(self, name: str) -> list[Any]:
+        """Return all values of a hyperparameter that not every loss has."""
+        return self.story.values_of(name) if name in self.story.start else []
 
     def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
         names = [self._sources.name_for(_("the loss"), function) for function in kind.functions]

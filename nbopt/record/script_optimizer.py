@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
-from nbopt.record.script_values import WIDTH
-from nbopt.record.source import literal
+from nbopt.parts.second_order import LBFGS, Newton
+from nbopt.record.script_parts import PartsSource
+from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story
 from nbopt.words import _
 
@@ -21,13 +23,17 @@ class OptimizerSource:
     Parameters
     ----------
     story : Story
-    listed : bool
-        Whether the script needs a list of what is trained, for others than the optimizer.
+    sources : Sources
+    use : callable
+        Returns how the script calls a hyperparameter: a constant, or a variable if it changes on the way.
+    parts : PartsSource
 
     Attributes
     ----------
     flags, words, constants : dict
         For the template, and for the script's head.
+    choices : str
+        The table of the optimizers that are swapped in; "" if there are none.
     changes : dict
         By step, what changes: keys of a torch parameter group, and ``optimizer`` at a swap.
 
@@ -37,15 +43,18 @@ class OptimizerSource:
         For an optimizer that cannot be written out.
     """
 
-    def __init__(self, story: Story, listed: bool) -> None:
+    def __init__(self, story: Story, sources: Sources, use: Callable[[str], str], parts: PartsSource) -> None:
         self.story = story
-        self._listed = listed
+        self.choices = ""
+        self._sources = sources
+        self._parts = parts
         self.flags: dict[str, bool] = {}
         self.words: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         self.changes: dict[int, dict[str, Any]] = {}
         self._write_making()
         self._write_changes()
+        self._write_full_steps(use)
 
     def _write_making(self) -> None:
         story = self.story
@@ -55,7 +64,7 @@ class OptimizerSource:
         extras = self._extras(kind)
         given = {**_unusual(kind, settings), **extras}
         frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
-        self.flags["listed"] = listed = frozen or self._listed
+        self.flags["listed"] = listed = frozen or bool(self._parts.names)
         self.words["parameters"] = "parameters" if listed else "model.parameters()"
         arguments = [self.words["parameters"]]
         for name, value in given.items():
@@ -63,7 +72,7 @@ class OptimizerSource:
             arguments.append(f"{name}={name.upper()}")
         if "fused" not in extras and self._fuses(kind) and story.adopted is None:
             arguments.append("fused=True")
-        self.words["optimizer"] = _call(f"optimizer = torch.optim.{kind.torch_class.__name__}", arguments, 4)
+        self.words["optimizer"] = f"optimizer = {self._named(kind)}({', '.join(arguments)})"
 
     def _write_changes(self) -> None:
         story, flags = self.story, self.flags
@@ -72,7 +81,7 @@ class OptimizerSource:
         settings = _settings(kind, values)
         swapped: dict[str, str] = {}
         carries = False
-        flags["optimizer_changes"] = flags["late_momentum"] = False
+        flags["optimizer_changes"] = flags["late_momentum"] = flags["trims"] = False
         for step, new in story.schedule.items():
             values.update({name: value for name, value in new.items() if name in values})
             after = _settings(self._kind(values["optimizer"]), values)
@@ -85,6 +94,7 @@ class OptimizerSource:
                 changed = {name: value for name, value in after.items() if value != settings[name]}
                 late = kind.torch_class is torch.optim.RMSprop and "momentum" in changed
                 flags["late_momentum"] = flags["late_momentum"] or late
+                flags["trims"] = flags["trims"] or "history_size" in changed
             self.changes[step] = changed
             flags["optimizer_changes"] = flags["optimizer_changes"] or bool(changed)
             settings = after
@@ -92,28 +102,42 @@ class OptimizerSource:
         flags["partial"] = any("partial" in maker for maker in swapped.values())
         if swapped:
             rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
-            self.constants["OPTIMIZERS"] = f"{{\n{rows}}}"
+            self.choices = f"OPTIMIZERS = {{\n{rows}}}"
+
+    def _write_full_steps(self, use: Callable[[str], str]) -> None:
+        """Write steps on all samples at once, which evaluate the loss several times."""
+        story, flags, words = self.story, self.flags, self.words
+        kinds = optimizers_of(story)
+        full = [self._named(kind) for kind in kinds if kind.full_batch]
+        flags["full"] = bool(full)
+        flags["mixed"] = bool(full) and not all(kind.full_batch for kind in kinds)
+        flags["newton"] = Newton in kinds
+        flags["decays"] = LBFGS in kinds and any(story.values_of("weight_decay"))
+        flags["only_lbfgs"] = kinds == [LBFGS]
+        flags["still"] = LBFGS in kinds and (self._parts.has("change_rate") or 0.0 in story.values_of("lr"))
+        words["full_classes"] = full[0] if len(full) == 1 else f"({', '.join(full)})"
+        words["weight_decay"] = use("weight_decay") if flags["decays"] else ""
+        words["closure_arguments"] = "differentiate=torch.Tensor.backward" * flags["newton"]
 
     def _kind(self, name: str) -> type[Optimizer]:
         spec: Any = self.story.hyperparams.spec(OPTIMIZER.name)
         kind: type[Optimizer] = spec.classes[name]
-        if kind.full_batch:
-            raise ValueError(
-                _(
-                    "the optimizer {name} takes steps on all samples at once, which a script does not hold: to_yaml "
-                    "keeps them.",
-                    name=name,
-                )
-            )
-        if getattr(torch.optim, kind.torch_class.__name__, None) is not kind.torch_class:
-            raise ValueError(
-                _(
-                    "the optimizer {name} is a class of your own, which a script cannot hold: to_yaml keeps the "
-                    "changes, and takes the class again.",
-                    name=name,
-                )
-            )
         return kind
+
+    def _named(self, kind: type[Optimizer]) -> str:
+        """Return how the script calls the torch optimizer."""
+        name = kind.torch_class.__name__
+        if getattr(torch.optim, name, None) is kind.torch_class:
+            return f"torch.optim.{name}"
+        if kind is Newton:
+            return self._sources.name_for(_("the optimizer"), kind.torch_class)
+        raise ValueError(
+            _(
+                "the optimizer {name} is a class of your own, which a script cannot hold: to_yaml keeps the "
+                "changes, and takes the class again.",
+                name=name,
+            )
+        )
 
     def _check_adopted(self) -> None:
         adopted = self.story.adopted
@@ -145,8 +169,14 @@ class OptimizerSource:
         return kind.fused and all(p.is_floating_point() for p in self.story.model.parameters() if p.requires_grad)
 
     def _maker(self, kind: type[Optimizer]) -> str:
-        name = f"torch.optim.{kind.torch_class.__name__}"
+        name = self._named(kind)
         return f"partial({name}, fused=True)" if self._fuses(kind) else name
+
+
+def optimizers_of(story: Story) -> list[type[Optimizer]]:
+    """Return the classes of the optimizers that a run used, in the order of their names."""
+    spec: Any = story.hyperparams.spec(OPTIMIZER.name)
+    return [spec.classes[name] for name in sorted(set(story.values_of(OPTIMIZER.name)))]
 
 
 def _settings(kind: type[Optimizer], values: dict[str, Any]) -> dict[str, Any]:
@@ -164,10 +194,3 @@ def _unusual(kind: type[Optimizer], settings: dict[str, Any]) -> dict[str, Any]:
         for name, value in settings.items()
         if name == "lr" or name not in parameters or value != parameters[name].default
     }
-
-
-def _call(function: str, arguments: list[str], indent: int) -> str:
-    line = f"{function}({', '.join(arguments)})"
-    if indent + len(line) <= WIDTH:
-        return line
-    return "\n".join([f"{function}(", *(f"    {argument}," for argument in arguments), ")"])

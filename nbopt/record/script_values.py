@@ -7,9 +7,7 @@ from typing import Any
 
 from nbopt.record.source import literal
 from nbopt.record.story import Schedule, Story
-
-WIDTH = 88
-"""Of a line: what formatters take for granted."""
+from nbopt.record.template import WIDTH
 
 
 class ScriptValues:

@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -71,13 +71,16 @@ class Sources:
     imports : list of str
         Lines.
     definitions : list of str
-        Functions, and the constants they use.
+        Functions and classes, and the constants they use.
+    called : set of str
+        Names that the script's own functions call.
     """
 
     def __init__(self, reserved: set[str], shared: Mapping[str, object]) -> None:
         self.used: set[str] = set()
         self.imports: list[str] = []
         self.definitions: list[str] = []
+        self.called: set[str] = set()
         self._reserved = reserved
         self._shared = shared
         self._known: dict[str, object] = {}
@@ -105,12 +108,21 @@ class Sources:
     def name_for(self, role: str, item: Callable[..., Any]) -> str:
         """Return the same for what the script cannot do without; an error names its ``role``."""
         try:
-            return self.name_of(item)
+            name = self.name_of(item)
         except ValueError as error:
             rule = _("a script holds plain functions that use nothing but modules, numbers and other plain functions")
             raise ValueError(
                 _("{role} cannot be exported: {error} {rule}.", role=role, error=error, rule=rule)
             ) from error
+        self.called.add(name)
+        return name
+
+    def check(self, script: str) -> None:
+        """Raise ValueError if a function of the script has a variable that hides what it calls."""
+        functions = [item for item in compile(script, "script", "exec").co_consts if isinstance(item, CodeType)]
+        for function in functions:
+            for name in sorted(self.called & {*function.co_varnames, *function.co_cellvars}):
+                raise _taken(name)
 
     def _include(self, name: str, item: Any) -> None:
         """Make ``name`` stand for ``item`` in the script."""
@@ -120,14 +132,14 @@ class Sources:
             self.used.add(name)
             return
         if name in self._known or name in self._reserved or name in self._shared:
-            raise ValueError(_("the script already has a {name!r}: rename yours.", name=name))
+            raise _taken(name)
         if isinstance(item, ModuleType):
             self._import(f"import {item.__name__}" + (f" as {name}" if name != item.__name__ else ""), name, item)
         elif _is_public(item):
             own = item.__name__
             line = f"from {item.__module__} import {own}" + (f" as {name}" if name != own else "")
             self._import(line, name, item)
-        elif isinstance(item, FunctionType):
+        elif isinstance(item, (FunctionType, type)):
             self._define(name, item)
         else:
             self.definitions.append(f"{name} = {literal(item)}")
@@ -139,17 +151,17 @@ class Sources:
         self.imports.append(line)
         self._known[name] = item
 
-    def _define(self, name: str, function: FunctionType) -> None:
-        text, tree = _parse(function)
+    def _define(self, name: str, item: FunctionType | type) -> None:
+        text, tree = _parse(item)
         if tree.name != name:
             raise ValueError(_("{name} is another name of {other}.", name=name, other=tree.name))
-        if function.__closure__ or hasattr(function, "__wrapped__"):
+        if getattr(item, "__closure__", None) or hasattr(item, "__wrapped__"):
             raise ValueError(_("{name} uses values of the function it was made in.", name=name))
-        self._known[name] = function
-        self.include_used(name, tree, function.__globals__)
+        self._known[name] = item
+        self.include_used(name, tree, vars(sys.modules[item.__module__]))
         self.definitions.append(text)
 
-    def include_used(self, name: str, tree: ast.FunctionDef, known: Mapping[str, Any]) -> None:
+    def include_used(self, name: str, tree: ast.FunctionDef | ast.ClassDef, known: Mapping[str, Any]) -> None:
         """Make all that the function ``tree`` of ``name`` uses stand in the script.
 
         Parameters
@@ -169,6 +181,10 @@ class Sources:
                 raise ValueError(_("{name} uses {used}, which is not there.", name=name, used=used))
 
 
+def _taken(name: str) -> ValueError:
+    return ValueError(_("the script already has a {name!r}: rename yours.", name=name))
+
+
 def _is_public(item: object) -> bool:
     """Whether ``item`` is a class or function that Python's library or an installed package offers under its name."""
     name, module = getattr(item, "__name__", None), getattr(item, "__module__", None)
@@ -179,17 +195,17 @@ def _is_public(item: object) -> bool:
     return known and top != "__main__" and getattr(sys.modules.get(module), name, None) is item
 
 
-def _parse(function: FunctionType) -> tuple[str, ast.FunctionDef]:
+def _parse(item: FunctionType | type) -> tuple[str, ast.FunctionDef | ast.ClassDef]:
     tree: ast.stmt | None = None
     with suppress(OSError, TypeError, SyntaxError):  # no source, or not that of a statement
-        text = textwrap.dedent(inspect.getsource(function)).strip()
+        text = textwrap.dedent(inspect.getsource(item)).strip()
         tree = ast.parse(text).body[0]
-    if not isinstance(tree, ast.FunctionDef):
-        raise ValueError(_("{name} is not written as a plain function.", name=function.__name__))
+    if not isinstance(tree, (ast.FunctionDef, ast.ClassDef)):
+        raise ValueError(_("{name} is not written as a plain function or class.", name=item.__name__))
     return text, tree
 
 
-def _names_used(tree: ast.FunctionDef) -> list[str]:
+def _names_used(tree: ast.FunctionDef | ast.ClassDef) -> list[str]:
     """Return the names that a function reads but does not make itself."""
     made = {tree.name}
     used: dict[str, None] = {}

@@ -9,6 +9,8 @@ written                   means
 ``a not b``               a condition: flag a is set and flag b is not
 ``$word``                 is filled in; a word of several lines keeps the indentation
 ========================  =============================================================
+
+A call or ``def`` that grows longer than `WIDTH` by what is filled in is broken, one argument a line.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ import re
 from collections.abc import Mapping, Set
 from string import Template
 
+WIDTH = 88
+"""Of a line: what formatters take for granted."""
+
 _MARK = "#?"
+_LAST_CALL = re.compile(r"( *)(.*?\w\()(.*)(\):?)")
 
 
 def render(template: str, flags: Mapping[str, bool], words: Mapping[str, str]) -> str:
@@ -73,7 +79,17 @@ def _fill(line: str, words: Mapping[str, str]) -> list[str]:
     if "$" in line and not filled.strip():
         return []
     if "\n" not in filled:
-        return [filled]
+        return _broken(filled)
     indent = line[: len(line) - len(line.lstrip())]
     first, *rest = filled.split("\n")
-    return [first, *(indent + text if text else "" for text in rest)]
+    lines = [first, *(indent + text if text else "" for text in rest)]
+    return [part for text in lines for part in _broken(text)] if indent else lines  # others are the user's own
+
+
+def _broken(line: str) -> list[str]:
+    """Return a line that is too long as several, if it is a call of names and simple expressions."""
+    call = _LAST_CALL.fullmatch(line)
+    if len(line) <= WIDTH or call is None or set("()[]{}\"'") & set(call[3].replace("()", "")):
+        return [line]
+    indent, opening, arguments, closing = call.groups()
+    return [indent + opening, *(f"{indent}    {item}," for item in arguments.split(", ")), indent + closing]

@@ -201,9 +201,3 @@ def test_a_script_knows_terms(terms):
     text, largest = scripts.check(scripts.follow(run, {4: {name: 0.3}}), initial, samples, samples)
     assert largest <= 1e-6
     assert is_tidy(text)
-
-
-def test_a_script_refuses_balanced_terms():
-    run = Run(net("regression"), data("regression"), loss=["mse", "mae"], balance="uncertainty", store=None)
-    with pytest.raises(ValueError, match="balanced by uncertainty"):
-        run.to_python()

@@ -130,14 +130,6 @@ def test_a_stream_of_batches_is_refused(net):
         run.start()
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "newton"])
-def test_a_script_refuses_them_by_name(name, net, data):
-    run = make(net, data, optimizer=name, epochs=2).fit()
-    with pytest.raises(ValueError, match="takes steps on all samples at once"):
-        run.to_python()
-    assert f"optimizer: {name}" in run.to_yaml()
-
-
 # -- what a swap keeps
 
 
