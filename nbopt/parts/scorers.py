@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -23,8 +24,16 @@ class Scorer:
         self.scorer = scorer
         self.name = name
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name or self.scorer!r})"
+
     def __call__(self, output: Tensor, target: Tensor) -> float:
-        """Return the score of scores (n, classes), (n,) or (n, 1), or of numbers, against the targets."""
+        """Return the score of scores (n, classes), (n,) or (n, 1), or of numbers, against the targets.
+
+        It is NaN where the model gave out something that is not finite: scikit-learn would raise.
+        """
+        if not output.isfinite().all():
+            return math.nan
         return float(self.scorer(_outputs(output, target), output.cpu().numpy(), target.cpu().numpy()))
 
 
@@ -68,8 +77,15 @@ class Streaming:
     def __init__(self, metric: Any) -> None:
         self.metric = metric
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.metric!r})"
+
     def __call__(self, output: Tensor, target: Tensor) -> float:
-        """Return its value for these alone."""
+        """Return its value for these alone; outputs (n, 1) come as (n,) where the targets do."""
+        if output.ndim == 2 and output.shape[1] == 1 and target.ndim == 1:
+            output = output.squeeze(1)
+        if isinstance(self.metric, torch.nn.Module):  # as torchmetrics' are, whose sums lie on a device
+            self.metric.to(output.device)
         self.metric.reset()
         self.metric.update(output, target)
         value = float(self.metric.compute())

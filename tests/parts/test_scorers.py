@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as theirs
+from torch import nn
+from torchmetrics.classification import BinaryF1Score, MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.regression import R2Score
 
 from nbopt import Run
 from nbopt.names import InvalidHyperparam
@@ -74,6 +77,25 @@ def test_a_scorer_of_the_user_s_own():
     )
 
 
+def test_a_scorer_of_outputs_that_are_not_finite_is_not_a_number():
+    (metric,) = as_metrics("average_precision").values()
+    assert np.isnan(metric(SINGLE / 0, LABELS))
+
+
+def test_a_run_that_diverges_goes_on_with_its_scorers():
+    samples = SCORES * 1e30, CLASSES
+    run = Run(nn.Linear(4, 3), samples, loss=blow_up, metrics="neg_log_loss", epochs=3, recover=False, store=None)
+    run.start()
+    run.wait(60)
+    assert run.end_reason == "all 3 epochs done"
+    assert np.isnan(run.history.last("neg_log_loss"))
+
+
+def blow_up(output, target):
+    """Return a loss that drives every weight out of the numbers there are."""
+    return -(output**3).sum()
+
+
 class Streamed:
     """As torchmetrics does it; also callable, which is not what is wanted."""
 
@@ -115,3 +137,22 @@ def test_what_is_no_metric_is_told_in_words():
         as_metrics("acuracy")
     with pytest.raises(InvalidHyperparam, match="unknown metric 3"):
         as_metrics(3)
+
+
+def test_objects_of_torchmetrics_are_fed_what_they_want():
+    several = MulticlassF1Score(num_classes=3, average="macro")
+    (found,) = as_metrics(several).values()
+    three = SCORES[:, :3]
+    expected = theirs.f1_score(CLASSES, three.argmax(1), average="macro")
+    assert found(three, CLASSES) == found(three, CLASSES) == pytest.approx(expected)
+    (found,) = as_metrics({"f1": BinaryF1Score()}).values()
+    assert found(SINGLE, LABELS) == pytest.approx(theirs.f1_score(LABELS, SINGLE.flatten() > 0))
+    (found,) = as_metrics(R2Score()).values()
+    assert found(SINGLE, PAIRS[:, 0]) == pytest.approx(theirs.r2_score(PAIRS[:, 0], SINGLE.flatten()), rel=1e-4)
+
+
+def test_a_run_measures_by_an_object_of_torchmetrics():
+    metrics = {"theirs": MulticlassAccuracy(num_classes=3, average="micro"), "ours": METRICS["accuracy"]}
+    run = Run(nn.Linear(4, 3), (SCORES, CLASSES), 0.3, metrics=metrics, epochs=3, store=None).fit()
+    for name in ("", "val_"):
+        assert run.history[f"{name}theirs"][1].tolist() == pytest.approx(run.history[f"{name}ours"][1].tolist())
