@@ -29,11 +29,8 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
     text = name if isinstance(name, str) else shorten(name)
     close = difflib.get_close_matches(text[:_LONGEST].lower(), names, n=1, cutoff=0.5)
     hint = _(" Did you mean {name!r}?", name=close[0]) if close else ""
-    return UnknownName(
-        _("unknown {kind} {name}.", kind=kind, name=shorten(name))
-        + hint
-        + _(" Allowed: {names}.", names=", ".join(names))
-    )
+    choice = _(" Allowed: {names}.", names=", ".join(names)) if names else _(" There is none yet.")
+    return UnknownName(_("unknown {kind} {name}.", kind=kind, name=shorten(name)) + hint + choice)
 
 
 def shorten(value: object) -> str:

@@ -77,7 +77,7 @@ class Recovery:
             raise FloatingPointError(
                 _(
                     "{trouble}, again after {count} retreats with ever lower learning rates. Look for data that are "
-                    "no numbers, or a loss that has none; recover=False trains on regardless.",
+                    "no numbers (impute fills gaps in), or a loss that has none; recover=False trains on regardless.",
                     trouble=trouble.text,
                     count=_TRIES,
                 )
