@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 from nbopt.hyperparams import Flag, Tunable
@@ -30,5 +31,5 @@ class Guard(Tunable):
             return None
         if self._usual is None and math.isfinite(losses[0]):
             self._usual = max(abs(losses[0]), 1e-6)
-        limit = _EXPLODED * (self._usual or math.inf)
-        return next((k for k, loss in enumerate(losses) if not abs(loss) <= limit or not math.isfinite(loss)), None)
+        limit = min(_EXPLODED * (self._usual or math.inf), sys.float_info.max)
+        return next((k for k, loss in enumerate(losses) if not -limit <= loss <= limit), None)  # NaN compares as False
