@@ -31,82 +31,10 @@ from torch.utils.data import (
 )
 
 from nbopt.data.noise import Noise
+from nbopt.data.tensor_source import TensorSource, permutation
 from nbopt.data.tree import tensors, tree_map
 from nbopt.data.workers import Workers
 from nbopt.words import _
-
-
-def permutation(size: int, seed: int) -> Tensor:
-    """Draw a permutation of ``size`` sample indices from ``seed``."""
-    return torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-
-
-_CUT = 64  # batches cut from an epoch at once: a slice of its own takes five times as long
-
-
-class TensorSource:
-    """Samples in tensors of equal length.
-
-    Sources of samples share these: ``size``, the number of samples; ``batch_size``, the one its maker gave,
-    or None; ``sampled``, whether its maker's sampler picks the samples; ``begin(seed)``, then
-    ``batch(start, stop)``; ``nbytes()``; ``to(device)``.
-
-    Parameters
-    ----------
-    columns : tuple of Tensor
-        Each of shape (n, ...).
-    shuffle : bool
-        Whether every epoch has an order of its own.
-    """
-
-    batch_size: int | None = None
-    sampled = False
-
-    def __init__(self, columns: tuple[Tensor, ...], shuffle: bool = True) -> None:
-        self.columns = columns
-        self.size: int | None = len(columns[0])
-        self._shuffle = shuffle
-        self._epoch = columns
-        self._views: list[tuple[Tensor, ...]] = []  # the batches that come next, cut at once, the next one last
-        self._place = (0, 0)  # where the next one begins, and the size that they were cut to
-        self._device = columns[0].device
-        self.resident = True
-
-    def begin(self, seed: int) -> None:
-        """Begin an epoch, in an order drawn from ``seed``."""
-        if self._shuffle and self.size is not None:
-            # One gather an epoch, then slices; `index_select` takes a fifth of what an index in brackets does.
-            index = permutation(self.size, seed).to(self.columns[0].device)
-            self._epoch = tuple(column.index_select(0, index) for column in self.columns)
-        self._views = []
-
-    def batch(self, start: int, stop: int) -> Any:
-        """Return the samples at these positions of the epoch's order, on the device."""
-        size = stop - start
-        if not self._views or self._place != (start, size):
-            parts = [torch.split(column[start : start + _CUT * size], size) for column in self._epoch]
-            self._views = list(zip(*parts, strict=True))[::-1]
-        rows = self._views.pop()
-        self._place = stop, size
-        if not self.resident:
-            rows = tuple(row.to(self._device, non_blocking=True) for row in rows)
-        return rows if len(rows) > 1 else rows[0]
-
-    def nbytes(self) -> int:
-        """Return the bytes that the samples take on the device."""
-        return sum(column.nbytes for column in self.columns)
-
-    def to(self, device: torch.device) -> None:
-        """Move the samples to ``device``."""
-        self.columns = tuple(column.to(device) for column in self.columns)
-        self._epoch = self.columns
-        self._views = []
-        self._device = device
-
-    def stay(self, device: torch.device) -> None:
-        """Keep the samples where they are and move each batch to ``device``: for data too large for it."""
-        self._device = device
-        self.resident = self.columns[0].device == device
 
 
 class DatasetSource:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from nbopt.data.sources import AnySource, DatasetSource, StreamSource, TensorSource
+from nbopt.data.sources import AnySource, DatasetSource, StreamSource
+from nbopt.data.tensor_source import TensorSource
 from nbopt.words import _
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nbopt.data.sources import AnySource, TensorSource
+from nbopt.data.sources import AnySource
+from nbopt.data.tensor_source import TensorSource
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.part import HOOKS, Part, defines

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nbopt.data.sources import AnySource, StreamSource, TensorSource
+from nbopt.data.sources import AnySource, StreamSource
+from nbopt.data.tensor_source import TensorSource
 from nbopt.record.store import Made
 from nbopt.words import _
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from nbopt.data.noise import SPLIT, derive_seed
-from nbopt.data.sources import AnySource, StreamSource, TensorSource, as_source
+from nbopt.data.sources import AnySource, StreamSource, as_source
 from nbopt.data.split import split
+from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.device import fits
 from nbopt.hyperparams import Hyperparams
 from nbopt.names import InvalidHyperparam
@@ -90,8 +91,8 @@ def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple
         val_source = as_source(val, "val")
         _check_alike(train_source, val_source)
     for source in (train_source, val_source):
-        if isinstance(source, TensorSource) and not fits(2 * source.nbytes(), device):
-            source.stay(device)  # twice: an epoch's gathered copy needs as much again
+        if isinstance(source, TensorSource) and not fits(source.nbytes(), device):
+            source.stay(device)
         elif source is not None:
             source.to(device)
     return train_source, val_source

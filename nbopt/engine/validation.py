@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nbopt.data.sources import AnySource, StreamSource, TensorSource, sample_count
+from nbopt.data.sources import AnySource, StreamSource, sample_count
+from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.capture import capture
 from nbopt.words import _
 

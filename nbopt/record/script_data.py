@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from nbopt.data.sources import TensorSource
+from nbopt.data.tensor_source import TensorSource
 from nbopt.record.script_optimizer import optimizers_of
 from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story

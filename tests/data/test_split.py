@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 
-from nbopt.data.sources import DatasetSource, TensorSource, as_source
+from nbopt.data.sources import DatasetSource, as_source
 from nbopt.data.split import split
+from nbopt.data.tensor_source import TensorSource
 
 
 class Rows(Dataset):

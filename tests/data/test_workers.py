@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomS
 
 from nbopt.data import noise
 from nbopt.data.cursor import Cursor
-from nbopt.data.sources import DatasetSource, StreamSource, TensorSource, as_source
+from nbopt.data.sources import DatasetSource, StreamSource, as_source
 from nbopt.data.split import split
+from nbopt.data.tensor_source import TensorSource
 from nbopt.data.workers import _Fetcher, _Task
 
 N = 40

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.data.noise import draw_mask
-from nbopt.data.sources import TensorSource
+from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.step.build import Build
 from nbopt.engine.step.chunk import Arguments, CannotCompile, Chunk, Fed, Layer, find_layers, make_chunk, stand_in
 from nbopt.engine.step.passes import NOISY, call_on_pair
