@@ -1,5 +1,5 @@
 # make demo    set up nbopt in .venv and open the quickstart in JupyterLab (PORT=, LAB_ARGS=)
-# make test    everything continuous integration checks (PYTEST_ARGS=)
+# make test    everything continuous integration checks (PYTEST_ARGS=, PROCESSES=)
 # make lint    style and types only
 # make bench   measure speed, against other libraries too (BENCH_ARGS=)
 # make clean   remove what these made
@@ -10,6 +10,7 @@
 PORT ?= 8888
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+PROCESSES ?= 2
 BENCH_ARGS ?=
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
@@ -44,7 +45,7 @@ demo: $(STAMPS)/lab
 		--port=$(PORT) $(NO_SCREEN) $(AS_ROOT) $(LAB_ARGS)
 
 test: lint browser
-	$(PY) -m pytest --nbmake $(PYTEST_ARGS) tests examples
+	$(PY) -m pytest --nbmake --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests examples
 
 lint: $(STAMPS)/test
 	$(PY) -m ruff check

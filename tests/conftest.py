@@ -13,9 +13,15 @@ settings.load_profile("nbopt")
 
 
 def pytest_configure(config):
-    """Keep the runs of tests and of the notebooks run beside them out of the working directory."""
+    """Keep the runs of tests and of the notebooks run beside them out of the working directory.
+
+    Where several processes test side by side, each has its share of the cores, and so have the kernels it starts:
+    torch's threads wait for each other, and where there are more of them than cores, they wait long.
+    """
     config.stash[_BEFORE] = os.environ.get("NBOPT_HOME")
     os.environ["NBOPT_HOME"] = tempfile.mkdtemp(prefix="nbopt-runs-")
+    if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(processes))))
 
 
 def pytest_unconfigure(config):
