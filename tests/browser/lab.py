@@ -43,8 +43,7 @@ class Lab:
         self.root.mkdir(parents=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+            port = probe.getsockname()[1]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
             environment[name] = str(folder / name.lower())
@@ -55,20 +54,26 @@ class Lab:
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser",
-                "--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0",
+                "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=50",
                 f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={self.root}",
                 "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             ],
             env=environment, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        # It takes another port if somebody was faster, and tells here which.
+        self._told = Path(environment["JUPYTER_RUNTIME_DIR"], f"jpserver-{self._process.pid}.json")
         wait_until(self._answers, 60, f"the server did not start: {folder / 'server.log'}")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{json.loads(self._told.read_text())['port']}"
 
     def _answers(self) -> bool:
         if self._process.poll() is not None:
             raise RuntimeError(f"the server ended: {self._log.name}")
         try:
             urllib.request.urlopen(f"{self.url}/api/status?token={TOKEN}", timeout=2).close()
-        except OSError:
+        except (OSError, ValueError):  # not told yet, or not yet all of it
             return False
         return True
 
