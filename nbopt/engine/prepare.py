@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -73,6 +74,11 @@ def check_in_time(changes: Mapping[str, Any], hyperparams: Hyperparams, step: in
             rule = _("it acts only before the first step, and this is step {step}", step=step)
             way = _("run.rewind(0) first, or run.branch(at=0, {name}=...)", name=name)
             raise InvalidHyperparam(_("{name}: {rule}. Go back: {way}.", name=name, rule=rule, way=way))
+
+
+def load_ahead() -> None:
+    """Import what torch imports with the first optimizer: a second better spent while nobody waits for it."""
+    importlib.import_module("torch._dynamo")
 
 
 def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple[AnySource, AnySource | None]:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import anywidget
 import traitlets
 
+from nbopt.engine.prepare import load_ahead
 from nbopt.notebook.route import keep_frontend_route
 
 FRAME_SECONDS = 0.1
@@ -134,6 +135,8 @@ class Bridge:
     def _hear(self, _widget: Any, content: Any, _buffers: Any) -> None:
         match content:
             case {"frame": int(frame)} if frame <= self.companion.frame:
+                if self._answered < 0:
+                    threading.Thread(target=load_ahead, name="nbopt loads", daemon=True).start()
                 if self._timed and frame == self.companion.frame > self._answered:
                     took = time.monotonic() - self._sent_at
                     self._drawing = took if not self._drawing else 0.7 * self._drawing + 0.3 * took

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -205,3 +207,25 @@ def test_thousands_of_changes_do_not_swell_the_frames(page, make_run, show):
     run.journal.change(20_000, "lr", 2.0, 3.0, "code")
     assert bytes_of_a_frame(page, panel, run) < 100_000
     assert len(panel.charts[0].marks.ticks) <= 101
+
+
+def test_what_the_first_step_would_wait_for_is_imported_once_a_page_has_drawn():
+    code = """
+import sys, threading
+import torch
+import nbopt
+from nbopt.notebook.panel import panel_of
+run = nbopt.Run(torch.nn.Linear(2, 2), (torch.zeros(8, 2), torch.zeros(8).long()), store=None)
+bridge = panel_of(run).bridge
+print("torch._dynamo" in sys.modules)
+bridge._hear(bridge.companion, {"frame": bridge.companion.frame}, [])
+for thread in threading.enumerate():
+    if thread.name == "nbopt loads":
+        thread.join()
+print("torch._dynamo" in sys.modules)
+known = set(sys.modules)
+run.step(1)
+print(len(set(sys.modules) - known) < 10)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.split() == ["False", "True", "True"]
