@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -13,6 +13,8 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.part import HOOKS, Part, defines
 from nbopt.words import _
+
+AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 class Acting:
@@ -28,7 +30,8 @@ class Acting:
 
     Attributes
     ----------
-    change_inputs, change_batch, change_loss, after_gradients, change_rate, after_step, after_epoch : list of callable
+    change_inputs, change_batch, change_pass, change_loss : list of callable
+    after_gradients, change_rate, after_step, after_epoch : list of callable
         See `nbopt.parts.part`.
     not_compiled : str
         The names of those that act now and that the compiled step does not know.
@@ -77,11 +80,18 @@ class Acting:
         names = [type(part).__name__ for part in acting if part.acts and not part.unfit(self._inputs)]
         self.not_compiled = ", ".join(names)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
+        self.change_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_pass"]
         self.change_loss: list[Callable[..., Tensor]] = found["change_loss"]
         self.after_gradients: list[Callable[[], None]] = found["after_gradients"]
         self.change_rate: list[Callable[[float, float, int], float]] = found["change_rate"]
         self.after_step: list[Callable[[Tensor], None]] = found["after_step"]
         self.after_epoch: list[Callable[[float | None], None]] = found["after_epoch"]
+
+    def part(self, kind: type[AnyPart]) -> AnyPart:
+        """Return the part of a class that always stands ready."""
+        found = self._parts[kind.__name__]
+        assert isinstance(found, kind)
+        return found
 
     def include(self, name: str, part: Part) -> None:
         """Let another part act, in the place of an earlier one of the same name."""

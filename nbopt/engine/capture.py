@@ -57,6 +57,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
         state.setdefault(int(index), {})[key] = value
     groups = training.torch_optimizer.state_dict()["param_groups"]
     training.torch_optimizer.load_state_dict({"state": state, "param_groups": groups})
+    training.lay_out()  # from a file, numbers come in the order of their weights but with other strides for sizes of 1
     parts: dict[str, dict[str, Any]] = {}
     device = next(training.model.parameters()).device
     for name, value in {**_get(snapshot, "part", device), **facts.get("parts", {})}.items():

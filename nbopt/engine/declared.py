@@ -8,16 +8,19 @@ import torch
 
 from nbopt.data.cursor import Cursor
 from nbopt.data.sources import StreamSource
+from nbopt.engine.prepare import check_together
 from nbopt.engine.step.tiers import Pace
 from nbopt.engine.training import Training
 from nbopt.hyperparams import Hyperparams, Int, Tunable
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.catalogue import PARTS
+from nbopt.parts.channels_last import has_images, is_channels_last
 from nbopt.parts.dropout import Dropout, own_dropout
 from nbopt.parts.guard import Guard
 from nbopt.parts.initialization import Initialization
 from nbopt.parts.losses import loss_choice
 from nbopt.parts.optimizers import optimizer_choice
+from nbopt.parts.precision import precision_choice
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.words import _
 
@@ -36,7 +39,9 @@ class Length(Tunable):
     )
 
 
-def declare(model: torch.nn.Module, train: Any, loss: Any, optimizer: Any, given: dict[str, Any]) -> Hyperparams:
+def declare(
+    model: torch.nn.Module, train: Any, loss: Any, optimizer: Any, device: torch.device, given: dict[str, Any]
+) -> Hyperparams:
     """Return a run's hyperparameters: as given, else as model, loader and optimizer bring them, else their defaults.
 
     Raises
@@ -47,9 +52,10 @@ def declare(model: torch.nn.Module, train: Any, loss: Any, optimizer: Any, given
     hyperparams = Hyperparams()
     choice, own = optimizer_choice(optimizer)
     hyperparams.declare(choice, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss))
-    hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace)
+    hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace, precision_choice(model, device))
     if (dropout := own_dropout(model)) is not None:
         own["dropout"] = dropout
+    own["channels_last"] = is_channels_last(model)
     batch_size = getattr(train, "batch_size", None)  # a DataLoader's
     if isinstance(batch_size, int):
         own["batch_size"] = batch_size
@@ -57,14 +63,20 @@ def declare(model: torch.nn.Module, train: Any, loss: Any, optimizer: Any, given
         own["early_stopping"] = True
     for name, value in hyperparams.check({**own, **given}).items():
         hyperparams.assign(name, value)
+    check_together(hyperparams, {})
     return hyperparams
 
 
-def find_inert(model: torch.nn.Module, val: Any, training: Training | None) -> dict[str, str]:
+def find_inert(model: torch.nn.Module, val: Any, hyperparams: Hyperparams, training: Training | None) -> dict[str, str]:
     """Return the hyperparameters that cannot act in a run, each with the reason; some show once there is a training."""
     found = {}
     if own_dropout(model) is None:
         found["dropout"] = _("the model has no dropout layer")
+    precision: Any = hyperparams.spec("precision")
+    if len(precision.options) == 1:
+        found["precision"] = precision.missing
+    if not has_images(model):
+        found["channels_last"] = _("the model has no weights of four dimensions, as convolutions of images have")
     if val is None:
         reason = _("without val there is no validation loss to judge by")
         found.update(dict.fromkeys(EarlyStopping.declared(), reason))

@@ -19,6 +19,8 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.initialization import Initialization
 from nbopt.parts.loss_base import Loss
+from nbopt.parts.optimizers import OPTIMIZER
+from nbopt.parts.precision import SCALED
 from nbopt.words import _
 
 
@@ -79,6 +81,17 @@ def check_in_time(changes: Mapping[str, Any], hyperparams: Hyperparams, step: in
 def load_ahead() -> None:
     """Import what torch imports with the first optimizer: a second better spent while nobody waits for it."""
     importlib.import_module("torch._dynamo")
+
+
+def check_together(hyperparams: Hyperparams, changes: Mapping[str, Any]) -> None:
+    """Raise InvalidHyperparam if values, with ``changes`` made to them, do not go together."""
+    values = {**hyperparams, **changes}
+    spec: Any = hyperparams.spec(OPTIMIZER.name)
+    if values["precision"] == SCALED and spec.classes[values[OPTIMIZER.name]].full_batch:
+        name = values[OPTIMIZER.name]
+        rule = _("it scales the loss by torch's GradScaler, which knows no steps that evaluate it several times")
+        way = _("use float32 or bfloat16, or another optimizer")
+        raise InvalidHyperparam(_("float16 does not work with {name}: {rule}; {way}.", name=name, rule=rule, way=way))
 
 
 def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple[AnySource, AnySource | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nbopt.engine.capture import restore
 from nbopt.engine.changes import Changes
-from nbopt.engine.training import Training, Trouble
+from nbopt.engine.training import Training
+from nbopt.engine.trouble import Trouble
 from nbopt.record.journal import Entry, Journal
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _

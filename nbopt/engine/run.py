@@ -103,7 +103,7 @@ class Run(Steering):
         self.own_optimizer = prepare.check_optimizer(optimizer, model)
         self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
 
-        self.hyperparams = declare(model, train, loss, optimizer, hyperparams)
+        self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams)
         # Values shown that stand for several of the model's own: setting one to what is shown still acts.
         self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
         self.initial = dict(self.hyperparams)
@@ -116,7 +116,7 @@ class Run(Steering):
         self.store = None if store is None else folder_of(store)
         self.changes = Changes(self.hyperparams, self.journal, self._untouched)
         self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
-        self.inert = find_inert(model, val, None)
+        self.inert = find_inert(model, val, self.hyperparams, None)
         for inert in sorted(self.inert.keys() & hyperparams.keys()):
             warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=2)
         self.recorder = None if self.store is None else make_recorder(self, self.store)
@@ -267,7 +267,7 @@ class Run(Steering):
         training.secure()
         training.snapshots[0].facts["hyperparams"] = self.initial  # before the changes made ahead of the start
         self.driver.training = training
-        self.inert = find_inert(self.model, self.data[1], training)
+        self.inert = find_inert(self.model, self.data[1], self.hyperparams, training)
         for name in sorted(training.acting.unfit.keys() & self.given.keys()):
             warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
         return training

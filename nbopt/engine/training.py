@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,16 @@ from nbopt.data.sources import AnySource, sample_count
 from nbopt.engine.acting import Acting, tell_carried
 from nbopt.engine.capture import capture
 from nbopt.engine.meter import Meter
+from nbopt.engine.prepare import check_together
 from nbopt.engine.step.compiled import Compiled
 from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
 from nbopt.engine.step.passes import Forward, Pass
+from nbopt.engine.step.scaled import Scaled
 from nbopt.engine.step.tiers import Tiers
+from nbopt.engine.trouble import Trouble, is_out_of_memory
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation
+from nbopt.parts.channels_last import ChannelsLast, lay_out
 from nbopt.parts.dropout import Dropout
 from nbopt.parts.guard import Guard
 from nbopt.parts.initialization import Initialization
@@ -33,6 +37,7 @@ from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import Metric
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
+from nbopt.parts.precision import Precision
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.parts.update import Update
 from nbopt.record.history import History
@@ -41,24 +46,6 @@ from nbopt.words import _
 
 _SNAPSHOT_SECONDS = 1.0  # between two snapshots taken on the way
 _SNAPSHOT_SHARE = 0.02  # ... of which taking one may take this part
-
-
-class Trouble(NamedTuple):
-    """What stops a run from going on as it is.
-
-    Attributes
-    ----------
-    step : int
-        The step it happened in.
-    text : str
-        What happened.
-    memory : bool
-        Whether memory ran out; otherwise the loss went wrong.
-    """
-
-    step: int
-    text: str
-    memory: bool
 
 
 class Training:
@@ -121,6 +108,7 @@ class Training:
         self.meter = Meter(history, guard)
         self.step_seed = derive_seed(seed, NOISE)
         self.acting = Acting(hyperparams, self._params, train)
+        self.precision = self.acting.part(Precision)
         self.pass_ = Pass(model, forward, (train, val), self.acting, needs_tensors=bool(metrics))
         self.eager = Eager(
             self.pass_,
@@ -135,6 +123,7 @@ class Training:
         self.optimizer: Optimizer
         self._choose_loss()
         self._choose_optimizer(adopt=optimizer)
+        self.lay_out()
         self.tiers = Tiers(self)
 
     # -- changes
@@ -156,6 +145,10 @@ class Training:
             self._choose_loss()
             self.stopping.reset()
             self.best_weights = {}
+        elif name == "precision":
+            self._choose_step()
+        elif name == "channels_last":
+            self.lay_out()
         if scheduled and not self.acting.change_rate:
             self.optimizer.set_rate(self.optimizer.lr)
         self.tiers.note_change()
@@ -181,9 +174,21 @@ class Training:
             adopt = None
         self.hyperparams.bind(optimizer)
         self.torch_optimizer = optimizer.build(self._tuned, adopt)
-        self._update = Update(self.torch_optimizer)
         self.optimizer = optimizer
         self.cursor.whole = kind.full_batch
+        self._choose_step()
+
+    def _choose_step(self) -> None:
+        if self.precision.scales:
+            scaled = Scaled(self.eager, self.precision, self.torch_optimizer, self._params)
+            self._gradients, self._update = scaled.gradients, scaled.update
+        else:
+            self._gradients, self._update = self.eager.gradients, Update(self.torch_optimizer)
+
+    def lay_out(self) -> None:
+        """Put weights and optimizer state in the order in memory that is asked for."""
+        lay_out(self.model, self.torch_optimizer, self.acting.part(ChannelsLast).channels_last)
+        self._choose_step()  # whose lists hold the state's tensors
 
     # -- one step
 
@@ -217,10 +222,10 @@ class Training:
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
         full, acting = self.optimizer.full_batch, self.acting
         try:
-            loss = self._full_step(batch, keep) if full else self.eager.gradients(batch, step, keep)
+            loss = self._full_step(batch, keep) if full else self._gradients(batch, step, keep)
         except Exception as error:
             smaller = self.accumulation.half_of(sample_count(batch))
-            if not _out_of_memory(error) or smaller is None:
+            if not is_out_of_memory(error) or smaller is None:
                 raise
             self.loss.discard()
             self.trouble = Trouble(step, str(error), memory=True)
@@ -253,6 +258,7 @@ class Training:
                 act()
             return loss
 
+        check_together(self.hyperparams, {})
         if self.acting.change_rate:
             self._set_rate()
         return self.optimizer.full_step(evaluate)
@@ -318,13 +324,6 @@ class Training:
             self.secure()
             spent = time.perf_counter() - now
             self._snapshot_at = now + max(_SNAPSHOT_SECONDS, spent / _SNAPSHOT_SHARE)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether this is torch's way of saying so; the CPU's allocator has no exception of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
 
 
 def _params_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from nbopt.hyperparams import Strategy
 from nbopt.parts.augmentation import Flip, InputNoise, Mixup, Warp
+from nbopt.parts.channels_last import ChannelsLast
 from nbopt.parts.clipping import ClipNorm, ClipValue, MaxNorm
 from nbopt.parts.part import Part
 from nbopt.parts.penalties import L1
 from nbopt.parts.planned_rates import Warmup
+from nbopt.parts.precision import Precision
 from nbopt.parts.preprocessing import Cleaning, Scaling
 from nbopt.parts.schedules import SCHEDULE
 
@@ -17,5 +19,6 @@ PARTS: tuple[type[Part] | Strategy, ...] = (
     *(L1, ClipValue, ClipNorm),
     *(Warmup, SCHEDULE),
     MaxNorm,
+    *(Precision, ChannelsLast),
 )
 """Classes that always stand ready, and choices of one class among several."""

@@ -85,7 +85,11 @@ class Elementwise(Loss):
         # A (n,) target against an (n, 1) output would broadcast to (n, n), silently.
         if target.shape != output.shape:
             target = target.reshape(output.shape)
-        return target if target.dtype == output.dtype else target.to(output.dtype)
+        if target.dtype == output.dtype:
+            return target
+        # Under autocast outputs may have 16 bits, and losses are done in 32: the target is not to be rounded.
+        wide = torch.is_autocast_enabled(output.device.type)
+        return target.to(torch.float32 if wide else output.dtype)
 
     def check(self, output: Any, target: Any) -> None:
         """Raise ValueError where there is not one number for each."""

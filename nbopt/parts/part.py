@@ -21,7 +21,8 @@ hook                    called
 ``fit(x)``              once, with the training inputs, if they are in memory
 ``change_inputs(x)``    before each forward pass, in validation too
 ``change_batch(x, y)``  before each forward pass of a step; what it draws follows from (seed, step)
-``change_loss(...)``    after it: the loss that is differentiated
+``change_pass(...)``    around forward pass and loss, in validation too
+``change_loss(...)``    after the forward pass of a step: the loss that is differentiated
 ``after_gradients()``   between backward pass and update
 ``change_rate(...)``    once a step, just before the update: the learning rate it is to use
 ``after_step(loss)``    after the update
@@ -89,6 +90,10 @@ class Part(Tunable):
         """Return inputs and targets of a training step."""
         raise NotImplementedError
 
+    def change_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return outputs, targets and loss of a batch; ``do(batch)`` is what they would be."""
+        raise NotImplementedError
+
     def change_loss(self, lose: Any, output: Any, target: Any) -> Tensor:
         """Return the loss of a training batch; ``lose(output, target)`` is what it would be."""
         raise NotImplementedError
@@ -123,6 +128,7 @@ class Part(Tunable):
 HOOKS = (
     "change_inputs",
     "change_batch",
+    "change_pass",
     "change_loss",
     "after_gradients",
     "change_rate",

@@ -74,6 +74,9 @@ class LBFGS(Optimizer):
 
         def closure() -> Tensor:
             loss = evaluate()
+            for weight in group["params"]:  # torch strings them together, which those laid out channels last refuse
+                if weight.grad is not None:
+                    weight.grad = weight.grad.contiguous()
             if self.weight_decay:
                 with torch.no_grad():
                     for weight in group["params"]:

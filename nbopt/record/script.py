@@ -14,6 +14,7 @@ from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.part import defines
+from nbopt.parts.precision import FULL
 from nbopt.record.journal import ACTIONS
 from nbopt.record.script_data import DataSource
 from nbopt.record.script_functions import FUNCTIONS
@@ -50,6 +51,9 @@ def to_python(story: Story) -> str:
     ValueError
         If the run used something that cannot be written out; says what to do.
     """
+    if any(name != FULL for name in story.values_of("precision")) or any(story.values_of("channels_last")):
+        rule = _("a script holds float32 and contiguous weights only, to_yaml the others too")
+        raise ValueError(_("the run used mixed precision or channels last: {rule}.", rule=rule))
     if story.steps is not None:  # a change made where it was left has not acted yet, but weights may be restored there
         kept = {
             step: changes if step < story.steps else {name: True for name in changes if name == "restore_best"}

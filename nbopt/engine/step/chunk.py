@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
 from nbopt.data.noise import Noise
+from nbopt.parts.channels_last import lay_channels_last
 from nbopt.parts.formulas import Formula
 from nbopt.parts.loss_base import Loss
+from nbopt.parts.precision import cast_to, widen
 from nbopt.words import _
 
 
@@ -39,6 +41,19 @@ class Fed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Leave out what the mask leaves out."""
         return x * self.mask  # type: ignore[operator]
+
+
+class Signature(NamedTuple):
+    """What a chunk is made for; anything else enters it as a tensor."""
+
+    steps: int
+    batch_size: int
+    optimizer: type[torch.optim.Optimizer]
+    loss: type[Any]
+    outputs: bool
+    threads: int
+    precision: str
+    channels_last: bool
 
 
 class Layer(NamedTuple):
@@ -136,7 +151,7 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise) -> l
     return layers
 
 
-def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], steps: int, outputs: bool) -> Chunk:
+def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], signature: Signature) -> Chunk:
     """Return the function that is to be compiled.
 
     Parameters
@@ -147,11 +162,9 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
     formula : Formula
         The optimizer's.
     layers : list of Layer
-    steps : int
-        k.
-    outputs : bool
-        Whether outputs are wanted.
+    signature : Signature
     """
+    steps = signature.steps
     weight_names = [name for name, parameter in twin.named_parameters() if parameter.requires_grad]
     fixed_names = [name for name, parameter in twin.named_parameters() if not parameter.requires_grad]
     mask_names = [f"{layer.name}.mask" for layer in layers]
@@ -175,6 +188,8 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
         losses, results = [], []
         for k in range(steps):
             inputs, target = given.x[k * batch : (k + 1) * batch], given.y[k * batch : (k + 1) * batch]
+            if signature.channels_last:
+                inputs = lay_channels_last(inputs)
             fed = fixed | dict(zip(mask_names, [mask[k] for mask in given.masks], strict=True))
 
             def measure(
@@ -186,8 +201,11 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
             ) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
                 own = [buffer.clone() for buffer in buffers]  # layers write to their statistics
                 named = fed | dict(zip(weight_names + buffer_names, weights + own, strict=True))
-                output = functional_call(twin, named, (inputs,))
-                return loss(output, loss.prepare(output, target)), (output, own)
+                # Not cached: what a weight was cast to is not to outlive its place in the graph.
+                with cast_to(signature.precision, inputs.device, cached=False):
+                    output = functional_call(twin, named, (inputs,))
+                    value = loss(output, loss.prepare(output, target))
+                return widen(value), (widen(output), own)
 
             gradients, (value, (output, buffers)) = grad_and_value(measure, has_aux=True)(weights)
             l1, *row = given.numbers[k].unbind()
@@ -201,6 +219,6 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
         for before, after in zip(flat, weights + buffers + given.fixed + state, strict=False):
             if before is not after:
                 before.copy_(after)
-        return [torch.stack(losses), torch.stack(results)] if outputs else [torch.stack(losses)]
+        return [torch.stack(losses), torch.stack(results)] if signature.outputs else [torch.stack(losses)]
 
     return chunk

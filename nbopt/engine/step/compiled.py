@@ -13,7 +13,17 @@ from torch.nn.modules.dropout import _DropoutNd
 from nbopt.data.noise import draw_mask
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.step.build import Build
-from nbopt.engine.step.chunk import Arguments, CannotCompile, Chunk, Fed, Layer, find_layers, make_chunk, stand_in
+from nbopt.engine.step.chunk import (
+    Arguments,
+    CannotCompile,
+    Chunk,
+    Fed,
+    Layer,
+    Signature,
+    find_layers,
+    make_chunk,
+    stand_in,
+)
 from nbopt.engine.step.passes import NOISY, call_on_pair
 from nbopt.parts.formulas import FORMULAS
 from nbopt.words import _
@@ -25,17 +35,6 @@ _CLOSE = 1e-3  # compiled against not compiled, after one chunk: the difference,
 # With these, an optimizer's state and steps are in proportion to the gradients; Adam's own steps are of one size, and
 # gradients that are 0 but for rounding, as those of attention's key biases, would lead anywhere.
 _PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
-
-
-class Signature(NamedTuple):
-    """What a chunk was compiled for; anything else enters it as a tensor."""
-
-    steps: int
-    batch_size: int
-    optimizer: type[torch.optim.Optimizer]
-    loss: type[Any]
-    outputs: bool
-    threads: int
 
 
 class Ready(NamedTuple):
@@ -66,7 +65,9 @@ def sign(training: Training, steps: int) -> Signature:
     """Return the signature of a chunk for the run as it is now."""
     optimizer, loss = type(training.torch_optimizer), type(training.loss)
     threads = torch.get_num_threads()
-    return Signature(steps, training.cursor.batch_size, optimizer, loss, bool(training.metrics), threads)
+    values = training.hyperparams
+    order = values["precision"], values["channels_last"]
+    return Signature(steps, training.cursor.batch_size, optimizer, loss, bool(training.metrics), threads, *order)
 
 
 def find_attributes(model: nn.Module) -> list[Attribute]:
@@ -100,6 +101,7 @@ def find_obstacle(training: Training) -> str:
         _("the loss is your own"): training.loss.draws,
         _("the loss has settings of its own"): training.loss.has_settings,
         _("{name} acts", name=training.acting.not_compiled): bool(training.acting.not_compiled),
+        _("float16 scales the loss"): training.precision.scales,
         _("batches are split"): bool(training.accumulation.micro_batch),
         _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
         _("the optimizer is set up in an unusual way"): bool(hooked)
@@ -163,9 +165,7 @@ class Workshop:
         CannotCompile
             If it cannot be made, or does not compute what it should.
         """
-        chunk = make_chunk(
-            self._twin, self._loss, self._formula, self._layers, self.signature.steps, self.signature.outputs
-        )
+        chunk = make_chunk(self._twin, self._loss, self._formula, self._layers, self.signature)
         expected, got = self._example(), self._example()
         ready = self.build.compile(chunk, got)
         with torch.no_grad():

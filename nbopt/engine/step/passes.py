@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from nbopt.parts.loss_base import Loss
 from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
+Do = Callable[[Any], tuple[Any, Any, Tensor]]
 
 NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
@@ -64,15 +66,27 @@ class Pass:
         acting = self.acting
         if acting.changes_batches:
             batch = acting.prepare(batch, training=True)
-        output, target = self._outputs(batch)
-        loss = self._lose(output, target)
-        for change in acting.change_loss:
-            loss = change(self._lose, output, target)
-        return output, target, loss
+        return self._within(self._train, batch) if acting.change_pass else self._train(batch)
 
     def measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
         """Return outputs, targets and loss of a batch that is not trained on."""
-        output, target = self._outputs(self.acting.prepare(batch, training=False))
+        return self._within(self._measure, self.acting.prepare(batch, training=False))
+
+    def _within(self, do: Do, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Do a pass within what the parts put around it."""
+        for change in self.acting.change_pass:
+            do = partial(change, do)
+        return do(batch)
+
+    def _train(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        output, target = self._outputs(batch)
+        loss = self._lose(output, target)
+        for change in self.acting.change_loss:
+            loss = change(self._lose, output, target)
+        return output, target, loss
+
+    def _measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        output, target = self._outputs(batch)
         try:
             return output, target, self.loss.measure(output, self.loss.prepare(output, target))
         except Exception:  # the user's loss may raise anything

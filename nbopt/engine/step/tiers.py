@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nbopt.engine.step.chunk import CannotCompile
-from nbopt.engine.step.compiled import Compiled, Ready, Signature, Workshop, find_obstacle, sign
+from nbopt.engine.step.chunk import CannotCompile, Signature
+from nbopt.engine.step.compiled import Compiled, Ready, Workshop, find_obstacle, sign
 from nbopt.hyperparams import Choice, Tunable
 from nbopt.words import _
 
@@ -82,7 +82,7 @@ class Tiers:
         self._compiled: Compiled | None = None
         self._next: dict[str, Any] | None = None
         self._job: Job | None = None
-        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0)
+        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, "", False)
         self._refused: set[Signature] = set()  # found no faster, or not suiting the model any more
         self._kept: set[Signature] = set()  # judged, and found faster
         self._eager_speed = 0.0  # to judge the compiled tier by; 0 once it is judged

@@ -1,0 +1,32 @@
+"""What stops a run from going on as it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+
+class Trouble(NamedTuple):
+    """What has to be put right before the next step.
+
+    Attributes
+    ----------
+    step : int
+        The step it happened in.
+    text : str
+        What happened.
+    memory : bool
+        Whether memory ran out; otherwise the loss went wrong.
+    """
+
+    step: int
+    text: str
+    memory: bool
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether this is torch's way of saying so; the CPU's allocator has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
