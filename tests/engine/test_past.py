@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -40,7 +41,8 @@ def wander(run, chance, moves):
         fixed = CALM | Initialization.declared().keys() if run.step_count else CALM
         names = [name for name in run.hyperparams if name not in fixed]
         for name in chance.sample(names, chance.randint(0, 3)):
-            run.set(**{name: values_of(run.hyperparams.spec(name), chance)})
+            with suppress(InvalidHyperparam):  # not all go together
+                run.set(**{name: values_of(run.hyperparams.spec(name), chance)})
         what = chance.random()
         if what < 0.15 and run.step_count:
             run.rewind(chance.choice([chance.randint(0, run.step_count), "best"]) if run.snapshots.best else 0)

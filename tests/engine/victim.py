@@ -32,6 +32,7 @@ OPTIONS = {
     "weight_decay": [0.0, 1e-3],
     "optimizer": ["adam", "sgd", "adamw"],
     "l1": [0.0, 1e-4],
+    "precision": ["float32", "bfloat16", "float16"],
 }
 
 
