@@ -71,6 +71,8 @@ def batch_norm():
 
 
 CHANGES = [{"lr": 0.02}, {"weight_decay": 0.1, "l1": 0.01}, {"dropout": 0.6}, {"dropout": 0.0, "lr": 0.005}]
+# A difference in the last of 32 bits may round to another one in 16, which is a hundred thousand times as large.
+CLOSE = {"float32": 1e-5, "bfloat16": 2e-3}
 MORE = {"sgd": [{"momentum": 0.9}, {"nesterov": True}, {"momentum": 0.0}, {"momentum": 0.5}], "adam": [{"beta1": 0.5}]}
 
 
@@ -94,6 +96,42 @@ def test_both_tiers_compute_the_same_whatever_is_changed(make, mlp, compiled, we
     torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-4, atol=1e-5)
     assert ours.history["loss"][1].tolist() == pytest.approx(eager.history["loss"][1].tolist(), rel=1e-4, abs=1e-5)
     assert ours.history["accuracy"][1].tolist() == pytest.approx(eager.history["accuracy"][1].tolist())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(make, compiled, weights, precision, channels_last):
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(60, 3, 6, 6, generator=generator), torch.arange(60) % 3
+    settings = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.01, "metrics": ["accuracy"]}
+    settings |= {"precision": precision, "channels_last": channels_last}
+    runs = []
+    for tier in ("compiled", "eager"):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3)
+        run = make(nn.Sequential(*layers), train=data, tier=tier, **settings)
+        pull(run, 45)
+        runs.append(run)
+    ours, eager = runs
+    assert ours.driver.training.tiers.steps == STEPS
+    torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-3, atol=CLOSE[precision])
+    assert ours.history["loss"][1].tolist() == pytest.approx(eager.history["loss"][1].tolist(), rel=1e-3, abs=1e-4)
+    assert ours.history["accuracy"][1].tolist() == eager.history["accuracy"][1].tolist()
+
+
+def test_another_precision_is_compiled_anew_and_replayed(make, compiled, weights):
+    run = make()
+    for precision in ("bfloat16", "float16", "bfloat16"):
+        pull(run, run.step_count + 30)
+        run.set(precision=precision)
+    pull(run, run.step_count + 30)
+    # Back in bfloat16 there is code for it already.
+    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS, 0, STEPS]
+    assert len(compiled) == 2
+    again = run.replay()
+    again.wait(60)
+    assert switches(again) == switches(run)
+    assert torch.equal(weights(again), weights(run))
 
 
 def test_no_slider_compiles_again(make, compiled):
@@ -221,6 +259,7 @@ def hooked():
         ({"loss": lambda output, target: functional.cross_entropy(output, target)}, "loss is your own"),
         ({"optimizer": "rmsprop"}, "no formula"),
         ({"micro_batch": 2}, "split"),
+        ({"precision": "float16"}, "float16 scales the loss"),
         ({"model": lambda: nn.Sequential(nn.AlphaDropout(0.2), nn.Linear(4, 3))}, "AlphaDropout"),
     ],
 )
@@ -285,13 +324,14 @@ def test_what_a_run_says_of_its_steps(make, compiled):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make, mlp, monkeypatch, weights):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make, mlp, monkeypatch, weights, precision):
     monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: 2)
     monkeypatch.setattr(Job, "start", Job.run)
     changes = [{}, *CHANGES, *MORE["sgd"]]
-    run, eager = make(optimizer="sgd"), make(optimizer="sgd", tier="eager")
+    run, eager = (make(optimizer="sgd", precision=precision, tier=tier) for tier in ("compiled", "eager"))
     builds, build = [], Build.compile
     monkeypatch.setattr(Build, "compile", lambda *arguments: builds.append(1) or build(*arguments))
     for number, change in enumerate(changes):
@@ -300,7 +340,7 @@ def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make, mlp, monkeypa
             pull(each, 15 * (number + 1))
         assert switches(run), run.tier
     assert len(builds) == len(switches(run)) == 1
-    torch.testing.assert_close(weights(run), weights(eager), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(weights(run), weights(eager), rtol=1e-4, atol=CLOSE[precision])
     again = run.replay()
     again.wait(60)
     assert torch.equal(weights(again), weights(run))

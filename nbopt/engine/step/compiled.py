@@ -31,7 +31,8 @@ from nbopt.words import _
 if TYPE_CHECKING:
     from nbopt.engine.training import Training
 
-_CLOSE = 1e-3  # compiled against not compiled, after one chunk: the difference, as a share of the whole
+# Compiled against not compiled, after one chunk: the difference, as a share of the whole and of the largest there is.
+_CLOSE = {"float32": (1e-3, 1e-6), "bfloat16": (1e-2, 1e-5)}
 # With these, an optimizer's state and steps are in proportion to the gradients; Adam's own steps are of one size, and
 # gradients that are 0 but for rounding, as those of attention's key biases, would lead anywhere.
 _PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
@@ -172,7 +173,7 @@ class Workshop:
             results = [*chunk(expected)], [*ready([*got])]
         if changed := set(self._attributes).symmetric_difference(find_attributes(self._twin)):
             raise CannotCompile(_("the model changes {name} as it computes", name=min(changed)[1]))
-        if not _agree(results[0] + expected, results[1] + got):
+        if not _agree(results[0] + expected, results[1] + got, *_CLOSE[self.signature.precision]):
             raise CannotCompile(_("compiled, the model computes something else"))
         return Ready(ready, self._layers, list(map(_shape, got)), self._attributes)
 
@@ -192,13 +193,13 @@ class Workshop:
         ).flat()
 
 
-def _agree(expected: list[Tensor], got: list[Tensor]) -> bool:
+def _agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
     """Whether results and all that was written to are the same, but for rounding."""
     pairs = [(one.double(), other.double()) for one, other in zip(expected, got, strict=True)]
-    floor = 1e-6 * max(float(one.norm()) for one, _other in pairs)
+    floor = of_largest * max(float(one.norm()) for one, _other in pairs)
     return all(
         torch.equal(one.isfinite(), other.isfinite())
-        and float((one - other).nan_to_num(0, 0, 0).norm()) <= _CLOSE * float(one.nan_to_num(0, 0, 0).norm()) + floor
+        and float((one - other).nan_to_num(0, 0, 0).norm()) <= share * float(one.nan_to_num(0, 0, 0).norm()) + floor
         for one, other in pairs
     )
 

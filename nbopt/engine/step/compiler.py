@@ -38,7 +38,9 @@ def main() -> None:
         program = torch.export.export(graph, tuple(example), strict=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{os.getpid()}-{path.name}")
-        torch._inductor.aoti_compile_and_package(program, package_path=str(draft))
+        # Rounded to 16 bits wherever the eager step does.
+        exact = {"emulate_precision_casts": True}
+        torch._inductor.aoti_compile_and_package(program, package_path=str(draft), inductor_configs=exact)
     draft.replace(path)
     packages = sorted(path.parent.glob("*.pt2"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in packages[KEPT_PACKAGES:]:
