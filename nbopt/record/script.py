@@ -14,15 +14,15 @@ from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.part import defines
-from nbopt.parts.precision import FULL
 from nbopt.record.journal import ACTIONS
 from nbopt.record.script_data import DataSource
+from nbopt.record.script_forms import FormSource
 from nbopt.record.script_functions import FUNCTIONS
 from nbopt.record.script_loop import LOOP
 from nbopt.record.script_loss import LossSource
 from nbopt.record.script_model import ALWAYS_NOISY, NOISY, dropout_kinds, may_draw_anywhere
 from nbopt.record.script_optimizer import OptimizerSource
-from nbopt.record.script_parts import PartsSource, variable_of
+from nbopt.record.script_parts import BY_SCRIPT, PartsSource, variable_of
 from nbopt.record.script_step import FRAGMENTS
 from nbopt.record.script_values import ScriptValues
 from nbopt.record.source import Sources, literal, sort_imports
@@ -38,7 +38,7 @@ _OWN_NAMES = {
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN"),
     *("derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout", "train", "copy", "itertools"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
-    *(variable_of(item) for item in PARTS),
+    *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
 }
 _SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional}
 
@@ -51,9 +51,6 @@ def to_python(story: Story) -> str:
     ValueError
         If the run used something that cannot be written out; says what to do.
     """
-    if any(name != FULL for name in story.values_of("precision")) or any(story.values_of("channels_last")):
-        rule = _("a script holds float32 and contiguous weights only, to_yaml the others too")
-        raise ValueError(_("the run used mixed precision or channels last: {rule}.", rule=rule))
     if story.steps is not None:  # a change made where it was left has not acted yet, but weights may be restored there
         kept = {
             step: changes if step < story.steps else {name: True for name in changes if name == "restore_best"}
@@ -80,6 +77,7 @@ class _Writer:
         self._losses()
         self._parts()
         self._optimizer()
+        self._forms()
         self._regularization()
         self._metrics()
         self._initialization()
@@ -138,7 +136,7 @@ class _Writer:
             switch = self.values.use("early_stopping") + " and " if flags["restores_if"] else ""
             self.words["out_of_patience"] = f"{switch}waited >= {patience}"
 
-    def _collect(self, source: DataSource | LossSource | OptimizerSource) -> None:
+    def _collect(self, source: DataSource | LossSource | OptimizerSource | FormSource) -> None:
         """Take what a part of the run says of itself."""
         self.flags.update(source.flags)
         self.words.update(source.words)
@@ -154,6 +152,12 @@ class _Writer:
         self._collect(source)
         self.optimizers = source.choices
         self.values.plan(source.changes)
+
+    def _forms(self) -> None:
+        source = FormSource(self.story, self.sources, self.values.use)
+        self._collect(source)
+        for word in ("evaluation_parameters", "evaluation_arguments"):
+            self.words[word] += "".join(f", {name}" for name in source.variables)
 
     def _parts(self) -> None:
         parts = self.parts = PartsSource(self.story, self.sources)

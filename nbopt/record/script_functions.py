@@ -60,7 +60,8 @@ $definitions
 
 def compute_loss(output, target$loss_parameters):
     """Return the mean loss of a batch."""
-    target = target.reshape(output.shape).to(output.dtype)  #? elementwise
+    target = target.reshape(output.shape).to(output.dtype)  #? elementwise not casts
+    target = target.reshape(output.shape).float()  #? elementwise casts
     $loss_body
 
 
@@ -124,6 +125,7 @@ def measure(results):
 def evaluate(model, data$evaluation_parameters):
     """Return the mean loss of the samples in ``data``."""  #? not metrics
     """Return the mean loss of the samples in ``data``, and each (output, target)."""  #? metrics
+    device = next(model.parameters()).device  #? casts
     training = model.training
     model.eval()
     total = 0.0
@@ -132,10 +134,18 @@ def evaluate(model, data$evaluation_parameters):
         batch = tuple(column[start : start + EVALUATION_BATCH] for column in data)
         torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
         $change_inputs
+        $lay_batch
+        #? casts
+        with cast_to($precision, device):
+            output, target = $outputs
+            loss = compute_loss(output, target$measure_arguments)
+        #?
+        #? not casts
         output, target = $outputs
         loss = compute_loss(output, target$measure_arguments)
+        #?
         total += loss.item() * len(batch[0])
-        results.append((output, target))  #? metrics
+        results.append((output$widened, target))  #? metrics
     model.train(training)
     return total / len(data[0])  #? not metrics
     return total / len(data[0]), results  #? metrics

@@ -52,6 +52,8 @@ def train(model, train, val=None):
 
     parameters = [p for p in model.parameters() if p.requires_grad]  #? listed
     $optimizer
+    lay_out(model, optimizer, $channels_last)  #? lays
+    scaler = torch.amp.GradScaler(device.type)  #? scales
     $make_parts
     $fit_parts
     set_dropout(model, DROPOUT)  #? starting_dropout
@@ -82,6 +84,13 @@ def train(model, train, val=None):
         """Return the loss of the step's samples; leave its gradients in the weights."""
         batch = samples
         $gradients
+        #? strings
+        #? not only_lbfgs
+        if isinstance(optimizer, torch.optim.LBFGS):
+            $string
+        #?
+        $string  #? only_lbfgs
+        #?
         #? decays
         #? not only_lbfgs
         if isinstance(optimizer, torch.optim.LBFGS):
@@ -147,6 +156,10 @@ def train(model, train, val=None):
                 if "square_avg" in state and "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(state["square_avg"])
         #?
+        #? relays
+        if "channels_last" in changes:
+            lay_out(model, optimizer, channels_last)
+        #?
 
         #?
         #? own_end
@@ -165,6 +178,7 @@ def train(model, train, val=None):
             shuffled = [column[order] for column in data]
         #?
         uncertain = (scales, seen) if $balance == "uncertainty" else ()  #? rebalances
+        scaled = $precision == "float16"  #? rescales
         progress = epoch + position / size  #? rates
         batch = tuple(column[position : position + $batch_size] for column in $dealt)  #? not full
         samples = tuple($dealt)  #? full not mixed
@@ -179,7 +193,7 @@ def train(model, train, val=None):
         #? not full
         $gradients
         $set_rate
-        optimizer.step()
+        $update_weights
         #?
         #? full not mixed
         $set_rate
@@ -192,7 +206,7 @@ def train(model, train, val=None):
         else:
             loss = closure()
             $set_rate
-            optimizer.step()
+            $update_weights
         #?
         $after_step
         #? balances

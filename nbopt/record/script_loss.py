@@ -10,6 +10,7 @@ from torch import nn
 from nbopt.parts.loss_base import Elementwise, Loss
 from nbopt.parts.loss_terms import Terms, balance_terms, move_scales
 from nbopt.parts.losses import LOSS
+from nbopt.record.script_forms import casts
 from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story
 from nbopt.words import _
@@ -102,7 +103,8 @@ class LossSource:
     def _sum(self, kind: type[Terms], called: Mapping[str, str]) -> list[str]:
         lines, values = [], []
         if any(issubclass(term, Elementwise) for term in kind.kinds.values()):
-            lines.append("numbers = target.reshape(output.shape).to(output.dtype)")
+            dtype = ".float()" if casts(self.story) else ".to(output.dtype)"
+            lines.append(f"numbers = target.reshape(output.shape){dtype}")
         for term in kind.kinds.values():
             values.append(self._written(term, called, "numbers" if issubclass(term, Elementwise) else "target"))
         if self.flags["balances"]:

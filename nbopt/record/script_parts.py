@@ -11,12 +11,17 @@ from typing import Any
 
 from nbopt.hyperparams import Strategy
 from nbopt.parts.catalogue import PARTS
+from nbopt.parts.channels_last import ChannelsLast
 from nbopt.parts.part import Part, defines
+from nbopt.parts.precision import Precision
 from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story
 from nbopt.words import _
 
 _WIDTH = 80  # of a docstring
+BY_SCRIPT = (Precision, ChannelsLast)
+"""Parts that a script's own lines stand for, see `nbopt.record.script_forms`."""
+
 _KNOWN = (Part, *Part.__mro__[1:])
 
 
@@ -43,6 +48,8 @@ class PartsSource:
         self.definitions: list[str] = []
         self._always: set[str] = set()
         for item in PARTS:
+            if item in BY_SCRIPT:
+                continue
             if not isinstance(item, type) or not item.declared().keys() <= story.inert:
                 self._take(variable_of(item), item)
         for kinds in self.names.values():

@@ -32,20 +32,36 @@ else:
 #?
 """
 
+_FORWARD = """\
+output, target = $outputs
+loss = compute_loss(output, target$loss_arguments)
+$change_loss
+"""
+
+_PART_FORWARD = """\
+output, target = $outputs
+part_loss = compute_loss(output, target$loss_arguments)
+$change_part_loss
+"""
+
 _GRADIENTS = """\
 optimizer.zero_grad()
 #? not parts
 torch.manual_seed(derive_seed(NOISE) + step)  #? noise
 $change_batch
-output, target = $outputs
-loss = compute_loss(output, target$loss_arguments)
-$change_loss
-loss.backward()  #? not newton
-differentiate(loss)  #? newton
+$lay_batch
+#? casts
+with cast_to($precision, device):
+    $forward
+#?
+$forward  #? not casts
+loss = loss.float()  #? widens
+$base_loss.backward()  #? not newton
+differentiate($scaled_loss)  #? newton
 #? metrics
 if output.numel() > 100_000:
     recent.clear()
-recent.append((output.detach(), target))
+recent.append((output.detach()$widened, target))
 #?
 #?
 #? parts
@@ -55,26 +71,50 @@ count = len(whole[0])
 part = $micro_batch or count
 for start in range(0, count, part):
     batch = tuple(column[start : start + part] for column in whole)
+    share = len(batch[0]) / count
     #? noise
     seed = derive_seed(NOISE) + step + 1_000_003 * (start // part)
     torch.manual_seed(seed)
     #?
     $change_batch
-    output, target = $outputs
-    share = len(batch[0]) / count
-    part_loss = compute_loss(output, target$loss_arguments)
-    $change_part_loss
+    $lay_batch
+    #? casts
+    with cast_to($precision, device):
+        $part_forward
+    #?
+    $part_forward  #? not casts
+    part_loss = part_loss.float()  #? widens
     part_loss = part_loss * share
-    part_loss.backward()  #? not newton
-    differentiate(part_loss)  #? newton
+    $base_part_loss.backward()  #? not newton
+    differentiate($scaled_part_loss)  #? newton
     loss += part_loss.detach()
     #? metrics
     if output.numel() > 100_000:
         recent.clear()
-    recent.append((output.detach(), target))
+    recent.append((output.detach()$widened, target))
     #?
 #?
+scaler.unscale_(optimizer)  #? scales not rescales
+#? rescales
+if scaled:
+    scaler.unscale_(optimizer)
+#?
 $after_gradients
+"""
+
+_UPDATE_WEIGHTS = """\
+optimizer.step()  #? not scales
+#? scales not rescales
+scaler.step(optimizer)  # unless a gradient overflowed
+scaler.update()
+#?
+#? rescales
+if scaled:
+    scaler.step(optimizer)  # unless a gradient overflowed
+    scaler.update()
+else:
+    optimizer.step()
+#?
 """
 
 _SET_RATE = """\
@@ -104,11 +144,21 @@ with torch.no_grad():
             weight.grad.add_(weight, alpha=$weight_decay)
 """
 
+_STRING = """\
+for weight in $parameters:
+    if weight.grad is not None:
+        weight.grad = weight.grad.contiguous()
+"""
+
 FRAGMENTS = {
     "validation": _VALIDATION,
+    "forward": _FORWARD,
+    "part_forward": _PART_FORWARD,
     "gradients": _GRADIENTS,
     "set_rate": _SET_RATE,
+    "update_weights": _UPDATE_WEIGHTS,
     "full_step": _FULL_STEP,
     "decay": _DECAY,
+    "string": _STRING,
 }
 """By word, in the order in which they are filled in."""

@@ -40,7 +40,7 @@ class ScriptValues:
         if not changes:
             return _constant(name)
         self.plan(changes)
-        variable = "loss_name" if name == "loss" else name
+        variable = f"{name}_name" if name in ("loss", "precision") else name  # loss is another, precision a metric
         if variable not in self._variables:
             self._variables.append(variable)
         return variable

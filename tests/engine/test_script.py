@@ -1,6 +1,7 @@
 """A run as a plain script: it does what the run did, and holds nothing else."""
 
 import ast
+import copy
 import math
 import subprocess
 import sys
@@ -115,6 +116,23 @@ CASES = {
         {"loss": TERMS, "optimizer": "lbfgs", "lr": 0.1, "balance": "uncertainty"},
         {2: {"weight_large_scores": 2.0}},
     ),
+    "bfloat16": ({"precision": "bfloat16", "lr": 0.01, "metrics": "accuracy"}, {3: {"lr": 0.02}}),
+    "float16": ({"precision": "float16", "optimizer": "sgd", "momentum": 0.9, "clip_norm": 0.5, "lr": 0.05}, {}),
+    "precisions": (
+        {"lr": 0.01, "metrics": ["accuracy", "precision"]},
+        {2: {"precision": "bfloat16"}, 4: {"precision": "float16"}, 6: {"precision": "float32"}}
+        | {8: {"precision": "float16", "optimizer": "rmsprop"}},
+    ),
+    "precision_in_parts": (
+        {"precision": "float16", "micro_batch": 8, "mixup": 0.3, "schedule": "cosine", "lr": 0.05},
+        {3: {"precision": "bfloat16"}, 5: {"label_smoothing": 0.1}},
+    ),
+    "precision_in_full_steps": (
+        {"precision": "bfloat16", "optimizer": "lbfgs", "lr": 0.5, "weight_decay": 0.01},
+        {1: {"optimizer": "newton"}, 2: {"optimizer": "adam", "lr": 0.01, "precision": "float16"}}
+        | {5: {"precision": "float32", "optimizer": "lbfgs"}},
+    ),
+    "terms_in_bfloat16": ({"loss": TERMS, "precision": "bfloat16", "balance": "uncertainty", "micro_batch": 8}, {}),
     "micro_batch": ({"lr": 0.01, "dropout": 0.2}, {3: {"micro_batch": 6}, 7: {"micro_batch": 0}}),
     "many": (
         {"lr": 0.01, "l1": 0.001, "metrics": ["accuracy"]},
@@ -141,6 +159,52 @@ def test_losses_of_regression_and_their_swap(loss, regressor, line, record_prope
     text, largest = check(follow(run, {2: {"loss": other}, 3: {"lr": 0.02}}), initial, line, line)
     assert largest == 0.0
     assert is_tidy(text)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_losses_of_regression_in_16_bits(precision, regressor, line):
+    settings = {"loss": ["mse", "mae"], "metrics": ["r2", "mae"], "epochs": 3, "lr": 0.01}
+    for loss in ("huber", settings["loss"]):
+        given_settings = {**settings, "loss": loss, "precision": precision}
+        run, initial = make(copy.deepcopy(regressor), line, line, **given_settings)
+        text, largest = check(follow(run, {2: {"lr": 0.02}}), initial, line, line)
+        assert largest == 0.0
+        assert is_tidy(text)
+
+
+IMAGES = {
+    "always": ({"channels_last": True}, {}),
+    "for_a_while": ({"momentum": 0.9, "optimizer": "sgd"}, {2: {"channels_last": True}, 4: {"channels_last": False}}),
+    "with_a_swap": ({"flip": 0.5}, {2: {"channels_last": True}, 3: {"optimizer": "rmsprop"}, 4: {"momentum": 0.9}}),
+    "in_full_steps": ({"optimizer": "lbfgs", "lr": 0.5, "channels_last": True}, {1: {"optimizer": "newton"}}),
+    "in_16_bits": (
+        {"precision": "bfloat16", "channels_last": True, "micro_batch": 5},
+        {2: {"precision": "float16"}, 4: {"channels_last": False}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_channels_last(name):
+    given_settings, schedule = IMAGES[name]
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(30, 3, 6, 6, generator=generator), torch.arange(30) % 3
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3))
+    settings = {"epochs": 3, "batch_size": 12, "lr": 0.01, "metrics": "accuracy", **given_settings}
+    run, initial = make(model, data, data, **settings)
+    text, largest = check(follow(run, schedule), initial, data, data)
+    assert largest == 0.0
+    assert is_tidy(text)
+    assert "lay_out(model, optimizer, " in text
+
+
+def test_fused_sgd_in_float16_is_refused(mlp, blobs):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
+    run = make(model, blobs, optimizer=optimizer, precision="float16")[0]
+    with pytest.raises(ValueError, match="cannot hold SGD made with fused=True: make it without"):
+        run.to_python()
 
 
 def test_a_delta_that_changes(regressor, line):
@@ -514,6 +578,7 @@ def test_a_scorer_is_left_out(mlp, blobs):
 
 CASES_ELSEWHERE = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "lr", "batch_size", "dropout", "swap", "many")
 CASES_ELSEWHERE += ("lbfgs", "newton", "full_steps_between_others", "balanced_terms")
+CASES_ELSEWHERE += ("bfloat16", "float16", "precisions")
 
 
 @pytest.fixture(scope="module")
@@ -554,6 +619,7 @@ CHANGES = st.fixed_dictionaries(
         "momentum": st.sampled_from([0.0, 0.9]),
         "nesterov": st.booleans(),
         "micro_batch": st.integers(0, 9),
+        "precision": st.sampled_from(["float32", "bfloat16", "float16"]),
         "optimizer": st.sampled_from(["sgd", "adam", "adamw", "rmsprop"]),
         "epochs": st.integers(1, 4),
         "early_stopping": st.booleans(),

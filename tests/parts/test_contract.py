@@ -223,10 +223,6 @@ def test_a_script_does_the_same(name, net, data):
         **row.values,
     }
     run, initial = scripts.make(net(), data, data, **settings)
-    if name in ("Precision", "ChannelsLast"):
-        with pytest.raises(ValueError, match="mixed precision or channels last"):
-            run.to_python()
-        return
     text, largest = scripts.check(scripts.follow(run, {3: row.change, 8: row.values}), initial, data, data)
     assert largest <= 1e-6
     assert is_tidy(text)
