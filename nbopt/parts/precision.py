@@ -44,7 +44,7 @@ class Precision(Part):
 
     Weights and the optimizer's state stay float32, and so do outputs and losses as they are shown. In float16, small
     gradients would become 0: the loss is scaled for the backward pass, by a `torch.amp.GradScaler`, see
-    `nbopt.engine.step.scaled`.
+    `nbopt.engine.step.scaled`. A step whose gradients overflow is skipped; a loss that is no number stays a divergence.
 
     Attributes
     ----------

@@ -218,6 +218,12 @@ def test_a_step_that_overflows_is_skipped_and_no_divergence(make, line, kind):
     assert not [entry for entry in run.journal if entry.name == "diverged"]
 
 
+def test_a_loss_that_is_no_number_is_a_divergence_as_ever(make, line):
+    run = make(Steep(), (line[0] * 1e5, line[1]), loss="mse", precision="float16")
+    with pytest.raises(FloatingPointError, match=r"loss (inf|nan) in step 0"):
+        run.fit()
+
+
 def test_fused_sgd_of_the_users_skips_a_first_step_unharmed(make, line):
     results = []
     for fused in (True, False):
