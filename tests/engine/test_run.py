@@ -490,7 +490,9 @@ def test_what_cannot_act_is_told_with_the_reason(make_run, blobs):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run = make_run(val=0.2, dropout=0.5, patience=3)
-    assert run.inert == {}
+    assert run.inert.keys() == {"channels_last"}
+    with pytest.warns(UserWarning, match="channels_last: the model has no weights of four dimensions"):
+        make_run(channels_last=True)
 
 
 def test_a_loader_s_batch_size_is_taken_over_and_stays_live(make_run, blobs):
