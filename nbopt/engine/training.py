@@ -92,6 +92,7 @@ class Training:
         self._params = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._tuned = self._params if optimizer is None else _params_of(optimizer)
         self._restored_at = -1
+        self._may_end = True  # whether anything happened since `end_reason` was asked that could be a reason
         self._snapshot_at = 0.0
 
         self.cursor = Cursor(train, seed)
@@ -130,6 +131,7 @@ class Training:
 
     def changed(self, name: str) -> str:
         """React to a change, which has reached its part; return what a swap took over, in words."""
+        self._may_end = True
         scheduled = bool(self.acting.change_rate)
         carried = self.acting.changed(name)
         if name == "optimizer":
@@ -246,7 +248,7 @@ class Training:
     def _advance(self, batch: Any, count: int) -> None:
         self.step += count
         if self.cursor.advance(batch):
-            self.validation_due = True
+            self.validation_due = self._may_end = True
         if time.perf_counter() >= self.meter.due:
             self.flush()
             self.tiers.look()
@@ -274,11 +276,14 @@ class Training:
 
     def end_reason(self) -> str:
         """Return why the run is over, or ""."""
+        if not self._may_end:  # nothing happened since it was last asked
+            return ""
         if self.stopping.due:
             count = self.stopping.patience
             return _("stopped early: no better validation loss in {count} validations", count=count)
         if self.cursor.epoch >= self.hyperparams["epochs"]:
             return _("all {count} epochs done", count=self.hyperparams["epochs"])
+        self._may_end = False
         return ""
 
     def act(self, action: str) -> bool:
@@ -306,6 +311,7 @@ class Training:
 
     def forget_unmeasured(self, seconds: float) -> None:
         """Drop what was not measured yet, and set the run's clock: the run is somewhere else now."""
+        self._may_end = True
         self.meter.forget(seconds)
         self.recent.clear()
         self.trouble = None

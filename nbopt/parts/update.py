@@ -42,22 +42,24 @@ class Update:
         for group in optimizer.param_groups:
             row = [parameter.grad for parameter in group["params"]]
             for gradient in row:
-                if gradient is None or gradient.is_sparse:
+                if gradient is None:
                     optimizer.step()
                     return
             rows.append(row)
         momenta = [bool(group.get("momentum")) for group in optimizer.param_groups]
-        if (optimizer.state is not self._made_from or momenta != self._momenta) and not self._gather(momenta):
+        if (optimizer.state is not self._made_from or momenta != self._momenta) and not self._gather(momenta, rows):
             optimizer.step()  # it makes the state
             return
         with self._no_grad:
             for group, gradients, state in zip(optimizer.param_groups, rows, self._lists, strict=True):
                 kernel(group, gradients, state)
 
-    def _gather(self, momenta: list[bool]) -> bool:
-        """Make the lists; return whether all state is there."""
+    def _gather(self, momenta: list[bool], rows: list[list[Any]]) -> bool:
+        """Make the lists; return whether all state is there and the gradients are dense: always, or never."""
         optimizer = self._optimizer
-        self._lists = []
+        self._made_from, self._lists = None, []
+        if any(gradient.is_sparse for row in rows for gradient in row):
+            return False
         for group, momentum in zip(optimizer.param_groups, momenta, strict=True):
             if isinstance(optimizer, torch.optim.SGD):
                 keys = ["momentum_buffer"] if momentum else []
@@ -65,7 +67,6 @@ class Update:
                 keys = ["exp_avg", "exp_avg_sq", "step"]
             states = [optimizer.state.get(parameter, {}) for parameter in group["params"]]
             if not all(isinstance(state.get(key), Tensor) for state in states for key in keys):
-                self._made_from = None
                 return False
             self._lists.append([[state[key] for state in states] for key in keys])
         self._made_from, self._momenta = optimizer.state, momenta

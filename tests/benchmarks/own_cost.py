@@ -19,7 +19,7 @@ import nbopt
 from nbopt.engine.state import Stepped
 from tests.benchmarks.workloads import SMALL
 
-ROUNDS = 200
+ROUNDS = 600
 WARM, STEPS = 150, 50  # of a stretch: caches are cold after the other side's; then timed
 FLUSHED = 400  # steps between two moves of the losses to the history, about as many as in the run
 

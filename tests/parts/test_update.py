@@ -107,3 +107,16 @@ def test_a_step_of_the_user_s_own_is_used():
     pair.updates[1] = Update(optimizer)
     pair.step()
     assert calls == [1]
+
+
+def test_sparse_gradients_are_left_to_torch():
+    layers = [nn.Embedding(6, 3, sparse=True) for _side in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    optimizers = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in layers]
+    updates = [optimizers[0].step, Update(optimizers[1])]
+    for rows in ([0, 2], [2, 2], [5]):
+        for layer, update in zip(layers, updates, strict=True):
+            layer.weight.grad = None
+            layer(torch.tensor(rows)).sum().backward()
+            update()
+        assert torch.equal(layers[0].weight, layers[1].weight)

@@ -99,8 +99,7 @@ class Eager:
     def _part(
         self, batch: Any, noise: int, keep: bool, backward: Callable[[Tensor], Any], share: float = 1.0
     ) -> Tensor:
-        augments = bool(self._pass.acting.change_batch)
-        if self._pass.is_silent and not self._dropout.acts and not augments:
+        if self._pass.is_silent and not self._pass.acting.change_batch and not self._dropout.acts:
             output, target, loss = self._pass(batch)
         else:
             with self._noise.seeded(self._seed + noise):
