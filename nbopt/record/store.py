@@ -112,9 +112,11 @@ class Store:
 
     def claim(self, run: str, previous: str | None) -> bool:
         """Make this process a run's owner, unless another was faster; return whether it is."""
+        # What was this process's own, its writer may have let go of meanwhile, and nothing is written after that.
+        owners = (previous, None if previous == self._token else previous)
         with self._writing() as execute:
-            cursor = execute("UPDATE runs SET owner = ? WHERE id = ? AND owner IS ?", (self._token, run, previous))
-            return bool(cursor.rowcount == 1)
+            statement = "UPDATE runs SET owner = ? WHERE id = ? AND (owner IS ? OR owner IS ?)"
+            return bool(execute(statement, (self._token, run, *owners)).rowcount == 1)
 
     def add_entries(self, run: str, first: int, entries: Sequence[Entry]) -> None:
         """Append to a run's journal, its entries numbered from ``first``; they outlive the process on return."""

@@ -312,6 +312,15 @@ def test_clean_leaves_a_run_that_is_opened_at_this_moment(make_run, monkeypatch)
     assert len(read(run.id, run.store).journal) == len(run.journal)
 
 
+def test_a_run_that_was_let_go_of_meanwhile_can_be_opened_by_its_own_process_alone(make_run):
+    run = make_run()
+    run.step()
+    store, own = store_in(run.store), read(run.id, run.store).owner
+    store.let_go(run.id)  # as the writer's thread does once a run is closed
+    assert not store.claim(run.id, "another process")
+    assert store.claim(run.id, own)
+
+
 def test_clean_wants_to_know_how_much(tmp_path):
     with pytest.raises(ValueError, match="say which runs may go"):
         nbopt.clean(store=tmp_path)
