@@ -23,11 +23,6 @@ def derive_seed(seed: int, stream: int, index: int = 0) -> int:
     return int(state[0] >> np.uint64(1))
 
 
-def draw_mask(shape: torch.Size, rate: float, generator: torch.Generator) -> Tensor:
-    """Draw the mask of a dropout layer on the CPU, as torch does."""
-    return torch.empty(shape).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
-
-
 class Noise:
     """torch's generators, seeded in a ``with`` block and left as they were.
 
@@ -43,6 +38,10 @@ class Noise:
             self._generators.append(torch.cuda.default_generators[device.index or 0])
         elif device.type == "mps":
             self._generators.append(torch.mps._get_default_mps_generator())
+
+    def states(self) -> list[Tensor]:
+        """Return the generators' states, each in a tensor on the CPU."""
+        return [generator.get_state() for generator in self._generators]
 
     def seeded(self, seed: int) -> _Seeded:
         """Return the ``with`` block."""

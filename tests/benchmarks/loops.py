@@ -106,7 +106,7 @@ class Live:
     Parameters
     ----------
     tier : str
-        ``auto`` warms up first: until the run is on the tier it stays on.
+        All but ``eager`` warm up first: until the run is on the tier it stays on.
     """
 
     def __init__(self, work: Work, device: str, folder: Path, tier: str) -> None:
@@ -123,7 +123,7 @@ class Live:
             tier=tier,
         )
         self.run.start()
-        if tier == "auto":
+        if tier != "eager":
             self._warm_up()
         self.run.pause()
 
@@ -143,5 +143,8 @@ class Live:
         while (spent := Clock.now() - start) < seconds:
             time.sleep(seconds - spent)
         steps = self.run.step_count - before
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # what was launched counts once it is done
+            spent = Clock.now() - start
         self.run.pause()
         return steps / spent

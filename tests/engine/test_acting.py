@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nbopt.engine.step.compiled import find_obstacle
+from nbopt.engine.step.obstacles import find_obstacle
 from nbopt.parts.catalogue import PARTS
 
 

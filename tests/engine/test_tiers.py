@@ -1,4 +1,7 @@
-"""The tiers of a step compute the same, and a replay repeats them. The compiler is left out: chunks run as they are."""
+"""The tiers of a step compute the same, and a replay repeats them.
+
+The compiler is left out, chunks run as they are; and graphs are those of `tests.engine.graphs`, for want of a GPU.
+"""
 
 import itertools
 import shutil
@@ -11,27 +14,35 @@ from torch.nn import functional
 import nbopt
 from nbopt.engine.state import Stepped
 from nbopt.engine.step.build import Build
-from nbopt.engine.step.chunk import CannotCompile
-from nbopt.engine.step.tiers import Job
+from nbopt.engine.step.captured import RECORDERS
+from nbopt.engine.step.chunk import CannotCompile, make_chunk
+from nbopt.engine.step.job import Job
+from tests.engine import graphs
 
 STEPS = 4
 
 
-@pytest.fixture
-def compiled(monkeypatch):
-    """Take chunks for compiled at once, look at the tier after every step, and return the chunks made."""
+@pytest.fixture(params=["compiled", "captured"])
+def compiled(request, monkeypatch):
+    """Take chunks for compiled, or capture them, at once; look at the tier after every step; return the chunks made."""
     made = []
 
-    def build(self, chunk, example):
-        made.append(chunk)
-        return chunk
+    def note(*arguments):
+        made.append(make_chunk(*arguments))
+        return made[-1]
 
-    monkeypatch.setattr(Build, "compile", build)
+    monkeypatch.setattr("nbopt.engine.step.compiled.make_chunk", note)
+    if request.param == "captured":
+        monkeypatch.setitem(RECORDERS, "cpu", graphs.record)
+    monkeypatch.setattr(Build, "compile", lambda self, chunk, example: chunk)
     monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: STEPS)
     monkeypatch.setattr(Job, "start", Job.run)
     return made
+
+
+only_compiled = pytest.mark.parametrize("compiled", ["compiled"], indirect=True)
 
 
 @pytest.fixture
@@ -108,8 +119,8 @@ def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(make, compiled
     runs = []
     for tier in ("compiled", "eager"):
         torch.manual_seed(0)
-        layers = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3)
-        run = make(nn.Sequential(*layers), train=data, tier=tier, **settings)
+        layers = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Dropout(0.3), nn.Flatten()
+        run = make(nn.Sequential(*layers, nn.Linear(64, 3)), train=data, tier=tier, **settings)
         pull(run, 45)
         runs.append(run)
     ours, eager = runs
@@ -265,6 +276,7 @@ def hooked():
     ],
 )
 def test_what_cannot_be_compiled_stays_eager_and_says_why(make, compiled, settings, reason):
+    settings = dict(settings)
     model = settings.pop("model", lambda: None)()
     run = make(model, **settings)
     pull(run, 20)
@@ -273,6 +285,7 @@ def test_what_cannot_be_compiled_stays_eager_and_says_why(make, compiled, settin
     assert not switches(run)
 
 
+@only_compiled
 def test_a_compiler_that_fails_is_tried_once(make, compiled, monkeypatch):
     tries = []
 
@@ -287,12 +300,14 @@ def test_a_compiler_that_fails_is_tried_once(make, compiled, monkeypatch):
     assert run.driver.training.tiers.reason == "no compiler here"
 
 
+@only_compiled
 def test_a_short_run_never_compiles(make, compiled):
     run = make(tier="auto", epochs=5)
     run.fit()
     assert not compiled
 
 
+@only_compiled
 def test_auto_compiles_a_long_run_and_leaves_a_tier_that_is_no_faster(make, compiled, monkeypatch):
     monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 1e9)
@@ -314,6 +329,7 @@ def test_the_script_of_a_compiled_run_is_the_run(make, compiled, mlp, blobs, wei
     assert switches(run)
 
 
+@only_compiled
 def test_what_a_run_says_of_its_steps(make, compiled):
     run = make()
     assert run.tier == "eager steps"
@@ -381,6 +397,7 @@ def test_weights_put_elsewhere_are_the_ones_trained(make, compiled, weights):
     torch.testing.assert_close(weights(runs[0]), weights(runs[1]), rtol=1e-4, atol=1e-5)
 
 
+@only_compiled
 def test_a_tier_is_judged_by_all_its_steps_and_not_by_a_pause_or_a_first_one(make, compiled, monkeypatch):
     """The speed shown starts anew at each resume, from one call; a tier was given up by that."""
     monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)

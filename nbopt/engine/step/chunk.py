@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
+from torch.nn.functional import dropout
 
 from nbopt.data.noise import Noise
+from nbopt.engine.step.layouts import Apart, Joined, Layout
 from nbopt.parts.channels_last import lay_channels_last
 from nbopt.parts.formulas import Formula
 from nbopt.parts.loss_base import Loss
@@ -44,7 +46,13 @@ class Fed(nn.Module):
 
 
 class Signature(NamedTuple):
-    """What a chunk is made for; anything else enters it as a tensor."""
+    """What a chunk is made for; anything else enters it as a tensor.
+
+    Attributes
+    ----------
+    captured : bool
+        Whether a GPU's graph is made of it, not machine code.
+    """
 
     steps: int
     batch_size: int
@@ -54,6 +62,7 @@ class Signature(NamedTuple):
     threads: int
     precision: str
     channels_last: bool
+    captured: bool
 
 
 class Layer(NamedTuple):
@@ -63,12 +72,17 @@ class Layer(NamedTuple):
     ----------
     name : str
         The module's.
-    shape : torch.Size
-        Of its input, for the batch size compiled for.
+    ones : Tensor
+        Shaped as its input, for the batch size compiled for; also in the same order in memory and of the same type,
+        on which depends what is drawn.
     """
 
     name: str
-    shape: torch.Size
+    ones: Tensor
+
+    def draw(self, rate: float) -> Tensor:
+        """Draw a mask as the layer itself would, with dropout ``rate``."""
+        return dropout(self.ones, rate)
 
 
 class Arguments(NamedTuple):
@@ -77,15 +91,16 @@ class Arguments(NamedTuple):
     Attributes
     ----------
     weights : list of Tensor
+        As `find_trained` has them.
     buffers : list of Tensor
     fixed : list of Tensor
         Parameters that are not trained.
     state : list of Tensor
-        The optimizer's, weight by weight.
+        The optimizer's: for each of its keys, one tensor a weight.
     x, y : Tensor
         The samples of all k batches, (k * batch, ...).
     masks : list of Tensor
-        For each dropout layer, (k, ...).
+        For each dropout layer, (k, ...), of its input's type.
     numbers : Tensor
         (k, count): the L1 strength, then what the formula takes.
     """
@@ -99,18 +114,17 @@ class Arguments(NamedTuple):
     masks: list[Tensor]
     numbers: Tensor
 
+    def held(self) -> list[Tensor]:
+        """Return what stays from call to call."""
+        return [*self.weights, *self.buffers, *self.fixed, *self.state]
+
+    def given(self) -> list[Tensor]:
+        """Return what is new in every call."""
+        return [self.x, self.y, *self.masks, self.numbers]
+
     def flat(self) -> list[Tensor]:
         """Return all tensors in one list."""
-        return [
-            *self.weights,
-            *self.buffers,
-            *self.fixed,
-            *self.state,
-            self.x,
-            self.y,
-            *self.masks,
-            self.numbers,
-        ]
+        return self.held() + self.given()
 
 
 def stand_in(model: nn.Module) -> tuple[nn.Module, list[str]]:
@@ -123,7 +137,13 @@ def stand_in(model: nn.Module) -> tuple[nn.Module, list[str]]:
     return twin, names
 
 
-def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise) -> list[Layer]:
+def find_trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the weights that are trained, by name; those that the L1 penalty is of come first."""
+    trained = [pair for pair in model.named_parameters() if pair[1].requires_grad]
+    return sorted(trained, key=lambda pair: pair[1].ndim < 2)
+
+
+def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise, signature: Signature) -> list[Layer]:
     """Pass a batch through a stand-in, and return its dropout layers in the order they are used.
 
     Raises
@@ -134,16 +154,16 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise) -> l
     layers: list[Layer] = []
 
     def note(name: str) -> Callable[..., None]:
-        return lambda _module, inputs: layers.append(Layer(name, inputs[0].shape))
+        return lambda _module, inputs: layers.append(Layer(name, torch.ones_like(inputs[0])))
 
     hooks = [twin.get_submodule(name).register_forward_pre_hook(note(name)) for name in names]
     trial = deepcopy(twin)  # batch statistics would change
     for hook in hooks:
         hook.remove()
-    with torch.no_grad(), noise.seeded(0):
-        before = torch.get_rng_state()
-        trial(x)
-        drawn = not torch.equal(before, torch.get_rng_state())
+    with torch.no_grad(), noise.seeded(0), cast_to(signature.precision, x.device):
+        before = noise.states()
+        trial(lay_channels_last(x) if signature.channels_last else x)
+        drawn = not all(map(torch.equal, before, noise.states()))
     if drawn:
         raise CannotCompile(_("the model draws random numbers by means of its own"))
     if len({layer.name for layer in layers}) < len(layers):
@@ -165,7 +185,9 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
     signature : Signature
     """
     steps = signature.steps
-    weight_names = [name for name, parameter in twin.named_parameters() if parameter.requires_grad]
+    trained = find_trained(twin)
+    weight_names = [name for name, _weight in trained]
+    layout: Layout = Joined([weight for _name, weight in trained]) if signature.captured else Apart()
     fixed_names = [name for name, parameter in twin.named_parameters() if not parameter.requires_grad]
     mask_names = [f"{layer.name}.mask" for layer in layers]
     buffer_names = [name for name, _buffer in twin.named_buffers() if name not in mask_names]
@@ -184,7 +206,9 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
         given = take(flat)
         batch = len(given.x) // steps
         fixed = dict(zip(fixed_names, given.fixed, strict=True))
-        weights, buffers, state = list(given.weights), list(given.buffers), list(given.state)
+        count, buffers = len(trained), list(given.buffers)
+        weights = layout.join(given.weights)
+        states = [layout.join(given.state[key * count : (key + 1) * count]) for key in range(keys)]
         losses, results = [], []
         for k in range(steps):
             inputs, target = given.x[k * batch : (k + 1) * batch], given.y[k * batch : (k + 1) * batch]
@@ -207,18 +231,19 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
                     value = loss(output, loss.prepare(output, target))
                 return widen(value), (widen(output), own)
 
-            gradients, (value, (output, buffers)) = grad_and_value(measure, has_aux=True)(weights)
+            found, (value, (output, buffers)) = grad_and_value(measure, has_aux=True)(layout.cut(weights))
             l1, *row = given.numbers[k].unbind()
+            gradients = layout.penalize(layout.join(found), weights, l1)
             for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
-                if weight.ndim > 1:
-                    gradient = gradient + l1 * weight.sign()
-                own = slice(index * keys, (index + 1) * keys)
-                weights[index], state[own] = formula.rule(weight, gradient, state[own], row)
+                own = [state[index] for state in states]
+                weights[index], own = formula.rule(weight, gradient, own, row)
+                for state, changed in zip(states, own, strict=True):
+                    state[index] = changed
             losses.append(value)
             results.append(output)
-        for before, after in zip(flat, weights + buffers + given.fixed + state, strict=False):
-            if before is not after:
-                before.copy_(after)
+        written = [*layout.cut(weights), *chain.from_iterable(map(layout.cut, states)), *buffers]
+        for before, after in zip([*given.weights, *given.state, *given.buffers], written, strict=True):
+            before.copy_(after)
         return [torch.stack(losses), torch.stack(results)] if signature.outputs else [torch.stack(losses)]
 
     return chunk

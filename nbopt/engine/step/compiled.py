@@ -1,18 +1,18 @@
-"""The compiled step: when it can be, how it is made, and how it is done."""
+"""The compiled step: how it is made, and how it is done."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
-from nbopt.data.noise import draw_mask
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.step.build import Build
+from nbopt.engine.step.captured import RECORDERS, Captured, Shape
 from nbopt.engine.step.chunk import (
     Arguments,
     CannotCompile,
@@ -21,10 +21,10 @@ from nbopt.engine.step.chunk import (
     Layer,
     Signature,
     find_layers,
+    find_trained,
     make_chunk,
     stand_in,
 )
-from nbopt.engine.step.passes import NOISY, call_on_pair
 from nbopt.parts.formulas import FORMULAS
 from nbopt.words import _
 
@@ -39,15 +39,15 @@ _PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
 
 
 class Ready(NamedTuple):
-    """A compiled chunk.
+    """A chunk that was made and compared with the model; on a GPU, each run captures it on tensors of its own.
 
     Attributes
     ----------
     chunk : callable
     layers : list of Layer
         The dropout layers whose masks it takes.
-    shapes : list of tuple
-        Shape, strides and dtype of all that it takes; machine code does not look whether they are right.
+    shapes : list of Shape
+        Of all that it takes; machine code does not look whether they are right.
     attributes : list of tuple
         The model's settings that went into the code, see `find_attributes`.
     """
@@ -58,7 +58,6 @@ class Ready(NamedTuple):
     attributes: list[Attribute]
 
 
-Shape = tuple[torch.Size, tuple[int, ...], torch.dtype]
 Attribute = tuple[str, str, Any]
 
 
@@ -68,7 +67,9 @@ def sign(training: Training, steps: int) -> Signature:
     threads = torch.get_num_threads()
     values = training.hyperparams
     order = values["precision"], values["channels_last"]
-    return Signature(steps, training.cursor.batch_size, optimizer, loss, bool(training.metrics), threads, *order)
+    captured = training.device.type in RECORDERS
+    size, outputs = training.cursor.batch_size, bool(training.metrics)
+    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured)
 
 
 def find_attributes(model: nn.Module) -> list[Attribute]:
@@ -80,51 +81,6 @@ def find_attributes(model: nn.Module) -> list[Attribute]:
         for key, value in vars(module).items()
         if key != "training" and isinstance(value, (bool, int, float, str, type(None)))
     ]
-
-
-def _shape(tensor: Tensor) -> Shape:
-    return tensor.shape, tensor.stride(), tensor.dtype
-
-
-def find_obstacle(training: Training) -> str:
-    """Return why the run as it is now cannot be compiled; "" if it can."""
-    optimizer, source, model = training.torch_optimizer, training.cursor.source, training.model
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    group = optimizer.param_groups[0]
-    odd = ("maximize", "dampening", "amsgrad", "differentiable", "capturable")
-    hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer)
-    checks: Mapping[str, bool] = {
-        _("only steps on the CPU are compiled so far"): training.device.type != "cpu",
-        _("the forward function is your own"): training.pass_.forward is not call_on_pair,
-        _("the data are not a pair of tensors in memory"): not isinstance(source, TensorSource)
-        or not source.resident
-        or len(source.columns) != 2,
-        _("the loss is your own"): training.loss.draws,
-        _("the loss has settings of its own"): training.loss.has_settings,
-        _("{name} acts", name=training.acting.not_compiled): bool(training.acting.not_compiled),
-        _("float16 scales the loss"): training.precision.scales,
-        _("batches are split"): bool(training.accumulation.micro_batch),
-        _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
-        _("the optimizer is set up in an unusual way"): bool(hooked)
-        or len(optimizer.param_groups) > 1
-        or any(group.get(key) for key in odd)
-        or {id(weight) for weight in group["params"]} != {id(weight) for weight in weights},
-        _("not all weights are float32"): any(weight.dtype is not torch.float32 for weight in weights),
-    }
-    found = next((reason for reason, holds in checks.items() if holds), "")
-    return found or next(filter(None, map(_obstacle_in, model.modules())), "")
-
-
-def _obstacle_in(module: nn.Module) -> str:
-    name = type(module).__name__
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
-        return _("hooks on {name}", name=name)
-    rate = getattr(module, "dropout", 0.0) if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) else 0.0
-    if isinstance(module, _DropoutNd) and type(module) is not nn.Dropout:
-        rate = module.p
-    if rate or isinstance(module, NOISY):
-        return _("the noise of {name} cannot be fed from outside", name=name)
-    return ""
 
 
 class Workshop:
@@ -150,9 +106,10 @@ class Workshop:
         self._formula = FORMULAS[self.signature.optimizer]
         source = training.cursor.source
         assert isinstance(source, TensorSource)
-        rows = torch.arange(steps * self.signature.batch_size) % len(source.columns[0])
+        rows = torch.arange(steps * self.signature.batch_size, device=training.device) % len(source.columns[0])
         self._x, self._y = (column.index_select(0, rows) for column in source.columns)
-        self._layers = find_layers(self._twin, names, self._x[: self.signature.batch_size], training.noise)
+        batch = self._x[: self.signature.batch_size]
+        self._layers = find_layers(self._twin, names, batch, training.noise, self.signature)
         group = training.torch_optimizer.param_groups[0] | _PROPORTIONAL
         self._numbers = [[0.0, *self._formula.numbers(group, 1 + k)] for k in range(steps)]
         self._attributes = find_attributes(training.model)
@@ -167,30 +124,37 @@ class Workshop:
             If it cannot be made, or does not compute what it should.
         """
         chunk = make_chunk(self._twin, self._loss, self._formula, self._layers, self.signature)
-        expected, got = self._example(), self._example()
-        ready = self.build.compile(chunk, got)
+        example, other = self._example(), self._example()
+        expected, got = example.flat(), other.flat()
+        shapes = list(map(Shape.of, got))
+        made: Chunk
+        if self.signature.captured:
+            made = Captured(chunk, other.held(), shapes[len(other.held()) :])
+        else:
+            made = self.build.compile(chunk, got)
         with torch.no_grad():
-            results = [*chunk(expected)], [*ready([*got])]
+            results = [*chunk(expected)], [*made([*got])]
         if changed := set(self._attributes).symmetric_difference(find_attributes(self._twin)):
             raise CannotCompile(_("the model changes {name} as it computes", name=min(changed)[1]))
-        if not _agree(results[0] + expected, results[1] + got, *_CLOSE[self.signature.precision]):
+        if not _agree(results[0] + example.flat(), results[1] + got, *_CLOSE[self.signature.precision]):
             raise CannotCompile(_("compiled, the model computes something else"))
-        return Ready(ready, self._layers, list(map(_shape, got)), self._attributes)
+        # A graph belongs to the tensors that it was made on: each run captures the chunk on its own.
+        return Ready(chunk if self.signature.captured else made, self._layers, shapes, self._attributes)
 
-    def _example(self) -> list[Tensor]:
-        twin = self._twin
-        weights = [parameter.detach().clone() for parameter in twin.parameters() if parameter.requires_grad]
+    def _example(self) -> Arguments:
+        twin, steps, device = self._twin, self.signature.steps, self._x.device
+        weights = [weight.detach().clone() for _name, weight in find_trained(twin)]
         masks = {f"{layer.name}.mask" for layer in self._layers}
         return Arguments(
             weights,
             [buffer.clone() for name, buffer in twin.named_buffers() if name not in masks],
             [parameter.detach() for parameter in twin.parameters() if not parameter.requires_grad],
-            [torch.zeros_like(weight) for weight in weights for _key in self._formula.keys],
+            [torch.zeros_like(weight) for _key in self._formula.keys for weight in weights],
             self._x,
             self._y,
-            [torch.ones(self.signature.steps, *layer.shape) for layer in self._layers],
-            torch.tensor(self._numbers),
-        ).flat()
+            [torch.stack([layer.ones] * steps) for layer in self._layers],
+            torch.tensor(self._numbers, device=device),
+        )
 
 
 def _agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
@@ -217,40 +181,53 @@ class Compiled:
     ------
     CannotCompile
         If the model is not what the chunk was made for.
+
+    Attributes
+    ----------
+    signature : Signature
     """
 
     def __init__(self, training: Training, ready: Ready, steps: int) -> None:
+        self.signature = sign(training, steps)
         self._training = training
         self._ready = ready
         self._steps = steps
         self._optimizer = training.torch_optimizer
         self._formula = FORMULAS[type(self._optimizer)]
         parameters = list(training.model.parameters())
-        self._weights = [parameter for parameter in parameters if parameter.requires_grad]
-        self._layers = [(training.model.get_submodule(layer.name), layer.shape) for layer in ready.layers]
-        self._generator = torch.Generator()
-        state, self._counters = self._gather()
+        self._weights = [weight for _name, weight in find_trained(training.model)]
+        self._layers = [(training.model.get_submodule(layer.name), layer) for layer in ready.layers]
+        self._made_from = self._optimizer.state  # loading a state replaces it
+        pairs = product(self._formula.keys, self._weights)
+        kept = [(self._made_from.get(weight, {}).get(key), weight) for key, weight in pairs]
+        # Momentum that begins, or is off and never written to, has no tensors yet.
+        self._state = [own if isinstance(own, Tensor) else torch.zeros_like(weight) for own, weight in kept]
+        self.adapt()
+        self._counters = [own["step"] for own in map(self._made_from.get, self._weights) if own and "step" in own]
         self._own = [*self._weights, *training.model.buffers()]
         self._own += [parameter for parameter in parameters if not parameter.requires_grad]
-        self._own += state
+        self._own += self._state
         self._held = [tensor.detach() for tensor in self._own]
         self._places = [tensor.data_ptr() for tensor in self._own]
         if reason := self.find_change():
             raise CannotCompile(reason)
-        self._made_from = self._optimizer.state  # loading a state replaces it
+        own = len(self._held)
+        captured = self.signature.captured
+        self._chunk = Captured(ready.chunk, self._held, ready.shapes[own:]) if captured else ready.chunk
         # Updates so far are steps plus this; read once, since reading waits for the device.
         self._ahead = int(self._counters[0]) - training.step if self._counters else 0
 
-    def _gather(self) -> tuple[list[Tensor], list[Tensor]]:
+    def adapt(self) -> bool:
+        """Follow a change of the optimizer's settings; return whether that can be done with the tensors held."""
         state, group = self._optimizer.state, self._optimizer.param_groups[0]
-        tensors: list[Tensor] = []
-        for weight in self._weights:
-            own = state[weight] if "betas" in group or group.get("momentum") else {}
-            for key in self._formula.keys:
-                if not isinstance(own.get(key), Tensor):
-                    own[key] = torch.zeros_like(weight)  # momentum that begins, or is off and never written to
-                tensors.append(own[key])
-        return tensors, [state[weight]["step"] for weight in self._weights if "step" in state.get(weight, {})]
+        needed = "betas" in group or bool(group.get("momentum"))
+        for (key, weight), held in zip(product(self._formula.keys, self._weights), self._state, strict=True):
+            own = state.get(weight, {}).get(key)
+            if isinstance(own, Tensor) and own is not held:
+                return False
+            if own is None and needed:
+                state[weight][key] = held
+        return state is self._made_from
 
     @property
     def fits(self) -> bool:
@@ -263,7 +240,7 @@ class Compiled:
 
     def find_change(self) -> str:
         """Return why the code does not suit the model any more; "" if it does."""
-        if list(map(_shape, self._held)) != self._ready.shapes[: len(self._held)]:
+        if list(map(Shape.of, self._held)) != self._ready.shapes[: len(self._held)]:
             return _("the model's tensors have other shapes than those compiled for")
         if changed := set(self._ready.attributes).symmetric_difference(find_attributes(self._training.model)):
             return _("{name} of the model changed after compiling", name=min(changed)[1])
@@ -275,20 +252,21 @@ class Compiled:
         training, steps, own = self._training, self._steps, len(self._held)
         group, first = self._optimizer.param_groups[0], training.step + self._ahead + 1
         numbers = [[training.hyperparams["l1"], *self._formula.numbers(group, first + k)] for k in range(steps)]
-        assert [_shape(x), _shape(y)] == self._ready.shapes[own : own + 2]
-        results = self._ready.chunk([*self._held, x, y, *self._draw(), torch.tensor(numbers)])
+        assert [Shape.of(x), Shape.of(y)] == self._ready.shapes[own : own + 2]
+        results = self._chunk([*self._held, x, y, *self._draw(), torch.tensor(numbers)])
         if self._counters:
             torch._foreach_add_(self._counters, steps)
         return results
 
     def _draw(self) -> list[Tensor]:
         """Draw the masks of all steps, each as its layer would in that step."""
-        masks = [torch.ones(self._steps, *shape) for _layer, shape in self._layers]
-        rates = [float(layer.p) for layer, _shape in self._layers]  # type: ignore[arg-type]
+        masks = [torch.stack([layer.ones] * self._steps) for _module, layer in self._layers]
+        rates = [float(module.p) for module, _layer in self._layers]  # type: ignore[arg-type]
         if any(rates):
+            training = self._training
             for k in range(self._steps):
-                self._generator.manual_seed(self._training.step_seed + self._training.step + k)
-                for mask, rate in zip(masks, rates, strict=True):
-                    if rate:
-                        mask[k] = draw_mask(mask[k].shape, rate, self._generator)
+                with training.noise.seeded(training.step_seed + training.step + k):
+                    for mask, rate, (_module, layer) in zip(masks, rates, self._layers, strict=True):
+                        if rate:
+                            mask[k] = layer.draw(rate)
         return masks

@@ -7,17 +7,17 @@ Within a tier, steps that do not fill a compiled call (the end of an epoch) are 
 
 from __future__ import annotations
 
-import atexit
-import ctypes
 import math
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nbopt.engine.step.captured import RECORDERS
 from nbopt.engine.step.chunk import CannotCompile, Signature
-from nbopt.engine.step.compiled import Compiled, Ready, Workshop, find_obstacle, sign
+from nbopt.engine.step.compiled import Compiled, Ready, Workshop, sign
+from nbopt.engine.step.job import Job
+from nbopt.engine.step.obstacles import find_obstacle
 from nbopt.hyperparams import Choice, Tunable
 from nbopt.words import _
 
@@ -33,7 +33,6 @@ _TRAINED_SECONDS = 5.0  # before compiling is thought of
 _LEFT_SECONDS = 60.0  # ... and how much has to lie ahead, at the present speed
 _WATCHED_SECONDS = 2.0  # how long a tier is watched before its speed is taken for known
 _GAIN = 1.05  # what it must bring
-_END_SECONDS = 10.0
 
 
 class Pace(Tunable):
@@ -82,12 +81,13 @@ class Tiers:
         self._compiled: Compiled | None = None
         self._next: dict[str, Any] | None = None
         self._job: Job | None = None
-        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, "", False)
+        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, "", False, False)
         self._refused: set[Signature] = set()  # found no faster, or not suiting the model any more
         self._kept: set[Signature] = set()  # judged, and found faster
         self._eager_speed = 0.0  # to judge the compiled tier by; 0 once it is judged
         self._since = (0, 0.0)  # the step and the trained seconds since when the speed is watched
         self._dirty = False
+        self._captured = training.device.type in RECORDERS
 
     # -- which tier
 
@@ -111,7 +111,9 @@ class Tiers:
     def due(self) -> dict[str, Any] | None:
         """Return the change of tier that is due before the next step, for the journal; None if there is none."""
         if self._dirty:
-            self._dirty, self._next, self._compiled = False, None, None
+            self._dirty, self._next = False, None
+            if self._compiled is not None and not self._compiled.adapt():
+                self._compiled = None
             if not self.steps and sign(self._training, 0) != self._signature:
                 self._signature = sign(self._training, 0)
                 self._watch()
@@ -128,7 +130,8 @@ class Tiers:
         """Go to another tier, as `due` or the journal says."""
         self.steps, self.reason = change["steps"], change["reason"]
         self._signature = sign(self._training, self.steps)
-        self._compiled = None
+        if self.steps and self._compiled is not None and self._compiled.signature != self._signature:
+            self._compiled = None
         self._watch()
 
     def _change(self, steps: int, reason: str) -> dict[str, Any]:
@@ -212,8 +215,9 @@ class Tiers:
                 self.reason = obstacle
             elif self.room() >= 2 * steps:
                 self._eager_speed = 0.0 if known else speed
-                again = _("compiled, {steps} steps a call", steps=steps)
-                self._next = self._change(steps, again)
+                self._next = self._change(steps, self._told(steps))
+        elif found is None and self._captured and self._pace.tier == "auto":
+            self.reason = _('tier="compiled" would capture them as a graph, which was never tried on a GPU')
         elif found is None and self._pays():
             self._begin(steps)
 
@@ -230,7 +234,10 @@ class Tiers:
                 self.reason = self.library[sign(training, steps)] = str(error) or type(error).__name__
                 return
             self.reason = _("compiling meanwhile")
-            self._job.start()
+            if self._captured:
+                self._job.run()  # takes no time worth a thread
+            else:
+                self._job.start()
 
     def _find_ready(self) -> int:
         """Return the steps of a call that there is for the run as it is now; 0 if there is none."""
@@ -258,6 +265,11 @@ class Tiers:
         left: float = seconds / progress * (training.hyperparams["epochs"] - progress)
         return left > _LEFT_SECONDS
 
+    def _told(self, steps: int) -> str:
+        if self._captured:
+            return _("captured as a graph, {steps} steps a launch", steps=steps)
+        return _("compiled, {steps} steps a call", steps=steps)
+
     def _judge(self) -> None:
         """Go back if the tier brings nothing."""
         speed = self._speed()
@@ -266,47 +278,12 @@ class Tiers:
         gain, self._eager_speed = speed / self._eager_speed, 0.0
         if gain < _GAIN:
             self._refused.add(self._signature)
-            self._next = self._change(0, _("compiled, it was {gain:.2f} times as fast", gain=gain))
+            self._next = self._change(0, _("{tier}: {gain:.2f} times as fast", tier=self._told(self.steps), gain=gain))
         else:
             self._kept.add(self._signature)
-            self.reason = _("compiled, {steps} steps a call: {gain:.1f} times as fast", steps=self.steps, gain=gain)
+            self.reason = _("{tier}: {gain:.1f} times as fast", tier=self._told(self.steps), gain=gain)
 
 
 def _fitting(speed: float) -> int:
     """Return how many steps a call may do, for changes to act soon, at so many steps a second."""
     return next((steps for steps in _SIZES if steps <= _CALL_SECONDS * speed), 1)
-
-
-class Job(threading.Thread):
-    """Makes a chunk while the run goes on."""
-
-    def __init__(self, workshop: Workshop) -> None:
-        super().__init__(name="nbopt compiles", daemon=True)
-        self.signature = workshop.signature
-        self.result: Ready | str = ""
-        self._workshop = workshop
-
-    def run(self) -> None:
-        """Make it; keep why it failed."""
-        _jobs.add(self)
-        try:
-            self.result = self._workshop.make()
-        except Exception as error:
-            self.result = str(error) or type(error).__name__
-        finally:
-            _jobs.discard(self)
-
-    def end(self) -> None:
-        """Break off: torch aborts in a thread that is left when the process ends."""
-        self._workshop.build.cancel()
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit))
-        self.join(_END_SECONDS)
-
-
-_jobs: set[Job] = set()
-
-
-@atexit.register
-def _end_all() -> None:
-    for job in list(_jobs):
-        job.end()

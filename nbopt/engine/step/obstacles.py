@@ -1,0 +1,61 @@
+"""Why a run's steps cannot be compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from nbopt.data.tensor_source import TensorSource
+from nbopt.engine.step.captured import RECORDERS
+from nbopt.engine.step.passes import NOISY, call_on_pair
+from nbopt.parts.formulas import FORMULAS
+from nbopt.words import _
+
+if TYPE_CHECKING:
+    from nbopt.engine.training import Training
+
+
+def find_obstacle(training: Training) -> str:
+    """Return why the run as it is now cannot be compiled; "" if it can."""
+    optimizer, source, model = training.torch_optimizer, training.cursor.source, training.model
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    group = optimizer.param_groups[0]
+    odd = ("maximize", "dampening", "amsgrad", "differentiable", "capturable")
+    hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer)
+    checks: Mapping[str, bool] = {
+        _("steps on {device} are not compiled", device=training.device.type): training.device.type
+        not in ("cpu", *RECORDERS),
+        _("the forward function is your own"): training.pass_.forward is not call_on_pair,
+        _("the data are not a pair of tensors in memory"): not isinstance(source, TensorSource)
+        or not source.resident
+        or len(source.columns) != 2,
+        _("the loss is your own"): training.loss.draws,
+        _("the loss has settings of its own"): training.loss.has_settings,
+        _("{name} acts", name=training.acting.not_compiled): bool(training.acting.not_compiled),
+        _("float16 scales the loss"): training.precision.scales,
+        _("batches are split"): bool(training.accumulation.micro_batch),
+        _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
+        _("the optimizer is set up in an unusual way"): bool(hooked)
+        or len(optimizer.param_groups) > 1
+        or any(group.get(key) for key in odd)
+        or {id(weight) for weight in group["params"]} != {id(weight) for weight in weights},
+        _("not all weights are float32"): any(weight.dtype is not torch.float32 for weight in weights),
+    }
+    found = next((reason for reason, holds in checks.items() if holds), "")
+    return found or next(filter(None, map(_obstacle_in, model.modules())), "")
+
+
+def _obstacle_in(module: nn.Module) -> str:
+    name = type(module).__name__
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return _("hooks on {name}", name=name)
+    rate = getattr(module, "dropout", 0.0) if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) else 0.0
+    if isinstance(module, _DropoutNd) and type(module) is not nn.Dropout:
+        rate = module.p
+    if rate or isinstance(module, NOISY):
+        return _("the noise of {name} cannot be fed from outside", name=name)
+    return ""
