@@ -11,8 +11,6 @@ from nbopt.notebook.colours import MARK, PIN
 from nbopt.viz.marks import Tick
 from nbopt.viz.ticks import Span
 
-_LABELS = 6  # newest marks that bear their text; the others tell on hovering
-
 
 class ChangeMarks:
     """What a chart draws of the changes.
@@ -47,7 +45,7 @@ class ChangeMarks:
         )
         self.labels = {align: self._label(align, x) for align in ("start", "end")}
 
-    def draw(self, ticks: list[Tick], span: Span, pin: float | None, at_bottom: bool) -> None:
+    def draw(self, ticks: list[Tick], span: Span, pin: float | None, at_bottom: bool, texts: int) -> None:
         """Bring them up to date.
 
         Parameters
@@ -59,6 +57,8 @@ class ChangeMarks:
             Where the point picked on the x axis stands.
         at_bottom : bool
             Whether the texts stand at the bottom of the chart, which the curves leave free.
+        texts : int
+            How many marks bear their text, the newest.
         """
         if (ticks, pin) != (self.ticks, self.pin):
             self.ticks, self.pin = ticks, pin
@@ -68,14 +68,14 @@ class ChangeMarks:
                 # None: a line of no length, for bqplot cannot draw an empty set of lines.
                 self.lines.x = np.array([[x, x] for x in at] or [[0.0, 0.0]])
                 self.lines.y = np.tile([0.0, float(bool(at))], (max(1, len(at)), 1))
-        self._write(ticks[-_LABELS:], span, at_bottom)
+        self._write(ticks[max(0, len(ticks) - texts) :], span, at_bottom)
 
     def _write(self, shown: list[Tick], span: Span, at_bottom: bool) -> None:
         """Write the newest changes beside their marks, in rows."""
         first, distance = (0.04, 0.07) if at_bottom else (0.94, -0.07)
-        rows = [first + distance * k for k in range(_LABELS)]
         places = [
-            (x, row, "… " * ("\n" in text) + text.split("\n")[-1]) for (x, text), row in zip(shown, rows, strict=False)
+            (x, first + distance * row, "… " * ("\n" in text) + text.split("\n")[-1])
+            for row, (x, text) in enumerate(shown)
         ]
         turn = span[0] + 0.7 * (span[1] - span[0])
         for align, label in self.labels.items():

@@ -23,6 +23,9 @@ from nbopt.viz.marks import Mark, brief, visible
 from nbopt.viz.ticks import LEAST, Span, extent, linear_ticks, log_ticks, tick_format
 from nbopt.words import _
 
+FEW = 2
+"""Charts that are all drawn large; of more, only the first one is. `panel.css` lays them out."""
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
@@ -30,6 +33,7 @@ _COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.28, 0.28, 1.0, 1.0]  # raw, 
 _GHOST = [0.3, 0.75]  # training, validation
 _TICKS = ".4~g"  # some format, on every axis: without one a single non-finite value kills a figure for good
 _LINES = 100  # of change marks
+_TEXTS = 6  # newest marks that bear their text; the others tell on hovering
 
 
 class View(NamedTuple):
@@ -85,6 +89,8 @@ class Chart:
     ----------
     zoom_y : (low, high) or None
         The zoomed range of y.
+    is_small : bool
+        Whether it is drawn small: fewer numbers on its axes, no texts at its marks.
     marks : ChangeMarks
     keys : list of str
         What the read-out calls each line, in the order drawn; "" for those it does not name.
@@ -97,6 +103,7 @@ class Chart:
         self._labels = labels
         self._smooth = smooth
         self.zoom_y: Span | None = None
+        self.is_small = False
         self._title = title
         self.keys: list[str] = []
         self._pair: list[Curve] = []
@@ -127,7 +134,7 @@ class Chart:
             animation_duration=0,
             background_style={"fill": "transparent"},
             display_toolbar=False,
-            layout=widgets.Layout(width="100%", height="310px", min_width="0"),
+            layout=widgets.Layout(width="100%", height="var(--nbopt-chart-height, 310px)", min_width="0"),
         )
         self.figure.add_class("nbopt-figure")
         self._head = widgets.HTML()
@@ -194,7 +201,7 @@ class Chart:
         if log:  # only now: a log scale has no place for what was drawn before
             self._choose_scale(log)
         ticks = visible(marks, at, span, _LINES)
-        self.marks.draw(ticks, span, pin, at_bottom=bool(ticks) and self._is_top_busy())
+        self.marks.draw(ticks, span, pin, bool(ticks) and self._is_top_busy(), 0 if self.is_small else _TEXTS)
 
     def give_up(self, axis: str, x: float) -> None:
         """Keep what is drawn beyond ``x`` as a ghost: the run went back."""
@@ -228,7 +235,8 @@ class Chart:
 
     def _draw_axes(self, x: Span, y: Span, log: bool) -> None:
         scale, y_axis = self._log if log else self._linear, self._y_axes[log]
-        ticks = linear_ticks(*x, 8), (log_ticks if log else linear_ticks)(*y, 6)
+        most = (4, 4) if self.is_small else (8, 6)
+        ticks = linear_ticks(*x, most[0]), (log_ticks if log else linear_ticks)(*y, most[1])
         for on, (low, high), axis, values in zip((self._x, scale), (x, y), (self._x_axis, y_axis), ticks, strict=True):
             with on.hold_sync():
                 on.min, on.max = low, high
@@ -255,7 +263,8 @@ class Chart:
         return self._top_busy
 
     def _heading(self, pair: list[Curve], ghosts: list[str], view: View) -> str:
-        text = f'<span class="nbopt-title">{html.escape(self._title)}</span>'
+        title = html.escape(self._title)
+        text = f'<span class="nbopt-title" title="{title}">{title}</span>'
         for part, colour, label in zip(pair, (TRAIN, VAL), self._labels, strict=True):
             if len(part.x):
                 text += _key(colour, label, f" <b>{brief(part.last)}</b>")
@@ -268,7 +277,7 @@ class Chart:
 
 
 def _key(colour: str, label: str, more: str = "") -> str:
-    return f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{html.escape(label)}{more}</span>'
+    return f'<span class="nbopt-key" style="--nbopt-colour:{colour}"><span>{html.escape(label)}</span>{more}</span>'
 
 
 def _stack(lines: list[tuple[Floats, Floats]], corner: Span) -> tuple[Singles, Singles]:

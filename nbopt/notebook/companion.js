@@ -206,7 +206,7 @@ function show({ tip, hair, figure, rect, event, chart, x, model, names }) {
   hair.style.left = `${left}px`;
   hair.style.top = `${rect.top - outer.top}px`;
   hair.style.height = `${rect.height}px`;
-  const flip = left > outer.width / 2;
+  const flip = left + 12 + tip.offsetWidth > outer.width;
   tip.style.left = flip ? "auto" : `${left + 12}px`;
   tip.style.right = flip ? `${outer.width - left + 12}px` : "auto";
   tip.style.top = `${rect.top - outer.top + 6}px`;

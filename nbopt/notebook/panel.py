@@ -18,7 +18,7 @@ from nbopt.notebook import status
 from nbopt.notebook.beacon import Beacon
 from nbopt.notebook.bridge import Bridge
 from nbopt.notebook.cells import CELLS
-from nbopt.notebook.charts import Chart, Ghost, View
+from nbopt.notebook.charts import FEW, Chart, Ghost, View
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.column import Column
@@ -34,7 +34,7 @@ from nbopt.viz.marks import Marks
 from nbopt.viz.ticks import Span
 from nbopt.words import _
 
-_TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE"}  # of metrics that are not called by a word
+_TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # of metrics that are not called by a word
 
 _beacon = Beacon(live_runs)
 _panels: weakref.WeakKeyDictionary[Run, Panel] = weakref.WeakKeyDictionary()
@@ -214,7 +214,8 @@ class Panel:
         picked = self.transport.step
         pin = None if picked is None else float(to_axis(history, np.array([picked], float), view.axis)[0])
         span = view.span or self._whole_span([history, *(ghost.history for ghost in ghosts)], view.axis)
-        for chart in self.charts:
+        for place, chart in enumerate(self.charts):
+            chart.is_small = place > 0 and len(self.charts) > FEW
             chart.draw(history, view, span, self._marks.marks, to_axis(history, steps, view.axis), ghosts, pin)
 
     def _whole_span(self, histories: list[History], axis: str) -> Span:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.lab import wait_until
 from tests.browser.test_panel import DIGITS, wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -97,6 +98,47 @@ def test_nothing_reaches_beyond_the_panel_or_is_cut_off(notebook, width):
     page.locator(".nbopt-pause").click()
     wait_for_text(book, ".nbopt-state", "Paused")
     assert page.locator(".nbopt-panel").evaluate(OVERFLOWING) == []
+    assert book.problems == []
+
+
+# How many charts stand in each row, once each is drawn as large as its place; None until then.
+ROWS = """panel => {
+    const rows = {};
+    for (const figure of panel.querySelectorAll('.nbopt-figure')) {
+        const box = figure.getBoundingClientRect();
+        const area = figure.querySelector('.plotarea_background')?.getBoundingClientRect();
+        const margins = area && [box.width - area.width - 68, box.height - area.height - 38];
+        if (!margins?.every(margin => Math.abs(margin) < 1)) return null;
+        rows[Math.round(box.top)] = (rows[Math.round(box.top)] ?? 0) + 1;
+    }
+    return Object.keys(rows).sort((a, b) => a - b).map(top => rows[top]);
+}"""
+
+
+def test_many_charts_stand_in_rows_below_the_loss_and_in_one_column_where_it_is_narrow(notebook):
+    scores = ", ".join(f"'score{k}': (lambda output, target: {k}.0)" for k in range(1, 7))
+    book = notebook(DIGITS.replace('["accuracy"]', f"{{{scores}}}"), "run = make()\nrun", width=1200)
+    book.run_all()
+    page = book.page
+    panel = page.locator(".nbopt-panel")
+    book.ask("run.step(60)")
+    for width, rows in [(1400, [1, 3, 3]), (1200, [1, 2, 2, 2]), (640, [1] * 7), (1200, [1, 2, 2, 2])]:
+        page.set_viewport_size({"width": width, "height": 2400})  # bqplot draws anew only what is in sight
+        wait_until(lambda rows=rows: panel.evaluate(ROWS) == rows, 30, f"never {rows} at {width}")
+        beyond = panel.evaluate(OVERFLOWING)
+        assert [item for item in beyond if not item.startswith("noUi")] == []  # a slider's inside, which nobody sees
+
+    # Each of them is whole: read-out, zoom and the way back.
+    area = page.locator(".plotarea_background").last.bounding_box()
+    at = (area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
+    page.mouse.move(*at)
+    wait_for_text(book, ".nbopt-chart-score6 .nbopt-tip", "training 6")
+    page.mouse.click(*at)
+    expect(page.locator(".nbopt-target input")).not_to_have_value("")
+    page.mouse.down()
+    page.mouse.move(area["x"] + 0.9 * area["width"], at[1], steps=5)
+    page.mouse.up()
+    expect(page.locator(".nbopt-toolbar button", has_text="Follow")).to_be_enabled()
     assert book.problems == []
 
 

@@ -304,6 +304,28 @@ def test_the_rate_that_a_schedule_makes_of_the_control_gets_a_chart(make_run, sh
     assert rates.widget in panel._pictures.children and "in each step" in rates._head.value
 
 
+def test_of_three_charts_all_but_the_first_bear_fewer_numbers_and_no_texts(make_run, show):
+    run = make_run(epochs=30)
+    panel = show(run)
+    run.step(25)
+    run.set(lr=0.01)
+    run.step(25)
+    loss, accuracy = panel.charts
+    for chart in (loss, accuracy):
+        eventually(lambda chart=chart: [text for label in chart.marks.labels.values() for text in label.text])
+    run.set(schedule="cosine")
+    run.step(5)
+    eventually(lambda: len(panel.charts) == 3)
+    painted(panel)
+    for chart in panel.charts:
+        texts = [text for label in chart.marks.labels.values() for text in label.text]
+        numbers = [len(chart._x_axis.tick_values), len(chart._y_axes[0].tick_values)]
+        assert len(chart.marks.ticks) == 2  # the lines are everywhere
+        assert len(texts) == (2 if chart is loss else 0)
+        assert max(numbers) <= (8 if chart is loss else 4)
+    assert len(loss._x_axis.tick_values) > len(accuracy._x_axis.tick_values)
+
+
 def test_a_panel_is_few_enough_messages_for_a_server_to_pass_on(page, make_run, show):
     # Jupyter's server drops what a kernel sends beyond 1,000 messages a second over 3 seconds.
     show(make_run())
