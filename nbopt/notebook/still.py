@@ -10,7 +10,7 @@ import html
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from IPython.core.getipython import get_ipython
@@ -18,6 +18,7 @@ from IPython.display import display
 from numpy.typing import NDArray
 
 from nbopt.engine.run import Run
+from nbopt.notebook.charts import FEW
 from nbopt.notebook.colours import MARK, TRAIN, VAL
 from nbopt.notebook.status import STATES, facts
 from nbopt.record.store import folder_of
@@ -29,10 +30,9 @@ from nbopt.words import _
 Floats = NDArray[np.float64]
 
 MOST_BYTES = 60 * 1024
-_WIDTH, _HEIGHT = 560, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 24
 _POINTS = 1200  # of all curves together, some 12 bytes each
-_CHARTS = 6
+_CHARTS = 8
 _MARKS = 40
 _CHANGES = 12  # listed
 _SMOOTHING = 0.6
@@ -40,6 +40,22 @@ _USUAL = ("loss", "optimizer", "lr", "batch_size")
 _FURTHEST = 1e30  # of what is drawn
 _SOFT = "color:var(--jp-ui-font-color2,#616161)"
 _LINE = "var(--jp-border-color2,#bbb)"
+
+
+class _Size(NamedTuple):
+    """How large a chart is drawn, with how many numbers on its axes, and whether its marks tell their text."""
+
+    width: int
+    height: int
+    x_ticks: int
+    y_ticks: int
+    tells: bool
+
+
+_LARGE, _SMALL = _Size(560, 230, 7, 5, True), _Size(360, 150, 4, 4, False)
+_GAP = 12
+_ABREAST = 2 * (_SMALL.width + _GAP)  # wide: two small charts beside each other, as in a panel
+_TOP_CHART = _LARGE._replace(width=_ABREAST - _GAP)
 
 _displayed: weakref.WeakSet[Still] = weakref.WeakSet()
 _due: list[Still] = []
@@ -108,7 +124,12 @@ def still(run: Run, titles: dict[str, str]) -> str:
     points = _POINTS // max(1, 2 * len(charts))
     span = whole_span(run.history, [key for name in charts for key in (name, f"val_{name}")])
     ticks = visible(marks.marks, np.array([mark.step for mark in marks.marks], float), span, _MARKS)
-    pictures = "".join(_chart(run, name, titles[name], span, ticks, points) for name in charts)
+    many = len(charts) > FEW
+    sizes = [_TOP_CHART] + [_SMALL] * len(charts) if many else [_LARGE] * len(charts)
+    pictures = "".join(
+        _chart(run, name, titles[name], span, ticks, points, size) for name, size in zip(charts, sizes, strict=False)
+    )
+    width = f";align-items:flex-end;max-width:{_ABREAST}px" if many else ""
     changes = [mark.text.replace("\n", ", ")[:200] + f" @ {mark.step:,}" for mark in marks.marks[-_CHANGES:]]
     lines = [
         f"<b>{html.escape(run.name[:200])}</b> · {html.escape(STATES[run.state])} · "
@@ -120,7 +141,7 @@ def still(run: Run, titles: dict[str, str]) -> str:
     text = "".join(f'<div style="{_SOFT if row else ""}">{line}</div>' for row, line in enumerate(lines) if line)
     return (
         f'<div class="nbopt-still" style="font-size:13px;padding:8px 0">{text}'
-        f'<div style="display:flex;flex-wrap:wrap">{pictures}</div>{_way_back(run)}</div>'
+        f'<div style="display:flex;flex-wrap:wrap{width}">{pictures}</div>{_way_back(run)}</div>'
     )
 
 
@@ -145,39 +166,41 @@ def _way_back(run: Run) -> str:
     return f'<div style="{_SOFT}">{html.escape(note)} <code>{html.escape(code)}</code></div>'
 
 
-def _chart(run: Run, name: str, title: str, span: tuple[float, float], ticks: Sequence[Tick], points: int) -> str:
+def _chart(
+    run: Run, name: str, title: str, span: tuple[float, float], ticks: Sequence[Tick], points: int, size: _Size
+) -> str:
     pair = [curve(run.history, key, smoothing=_SMOOTHING) for key in (name, f"val_{name}")]
     pair = [_thinned(part, points) for part in pair]
     low, high = extent([part.smooth_y for part in pair])
 
     def across(x: Any) -> Any:
-        return _LEFT + (np.asarray(x) - span[0]) / (span[1] - span[0]) * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (np.asarray(x) - span[0]) / (span[1] - span[0]) * (size.width - _LEFT - _RIGHT)
 
     def up(y: Any) -> Any:
-        return _HEIGHT - _BOTTOM - (np.asarray(y) - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+        return size.height - _BOTTOM - (np.asarray(y) - low) / (high - low) * (size.height - _TOP - _BOTTOM)
 
     parts = []
-    for value in linear_ticks(low, high, 5):
-        parts.append(f'<path d="M{_LEFT} {up(value):.1f}H{_WIDTH - _RIGHT}" stroke="{_LINE}" stroke-opacity=".5"/>')
+    for value in linear_ticks(low, high, size.y_ticks):
+        parts.append(f'<path d="M{_LEFT} {up(value):.1f}H{size.width - _RIGHT}" stroke="{_LINE}" stroke-opacity=".5"/>')
         parts.append(_text(_LEFT - 6, up(value) + 4, "end", brief(value)))
-    parts += [_text(across(value), _HEIGHT - 6, "middle", f"{value:,.10g}") for value in linear_ticks(*span, 7)]
+    for value in linear_ticks(*span, size.x_ticks):
+        parts.append(_text(across(value), size.height - 6, "middle", f"{value:,.10g}"))
     for tick in ticks:
         at = f"{across(tick.x):.1f}"
-        parts.append(
-            f'<path d="M{at} {_TOP}V{_HEIGHT - _BOTTOM}" stroke="{MARK}" stroke-dasharray="4 3">'
-            f"<title>{html.escape(tick.text[:200])}</title></path>"
-        )
+        told = f"<title>{html.escape(tick.text[:200])}</title>" if size.tells else ""
+        line = f'd="M{at} {_TOP}V{size.height - _BOTTOM}" stroke="{MARK}" stroke-dasharray="4 3"'
+        parts.append(f"<path {line}>{told}</path>")
     key = f"<b>{html.escape(title)}</b>"
     for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
         if len(part.x):
             parts.append(f'<path d="{_path(across(part.smooth_x), up(part.smooth_y))}" stroke="{colour}" fill="none"/>')
             key += f' <span style="color:{colour}">— {html.escape(label)}</span> {brief(part.last)}'
     picture = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size.width} {size.height}" width="{size.width}" '
         f'style="max-width:100%" role="img" aria-label="{html.escape(title, quote=True)}" stroke-width="1.5">'
         f"{''.join(parts)}</svg>"
     )
-    return f'<div style="margin:6px 12px 0 0"><div>{key}</div>{picture}</div>'
+    return f'<div style="margin:6px {_GAP}px 0 0"><div>{key}</div>{picture}</div>'
 
 
 def _thinned(part: Curve, points: int) -> Curve:

@@ -36,6 +36,24 @@ def test_it_tells_curves_marks_state_and_the_way_back(make_run, tmp_path):
     assert all("lr 0.001" in path[0].text for path in lines(root, "#999999"))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_of_many_charts_the_first_is_as_wide_as_two_of_the_others(make_run, count):
+    run = make_run(store=None)
+    run.step(10)
+    run.set(lr=0.5)
+    run.step(10)
+    names = ["loss", *(f"metric {k}" for k in range(1, count))]
+    for name in names[1:]:
+        run.history.extend(name, range(20), [0.5] * 20)
+    root = drawn(run, {name: name for name in names})
+    boxes = [svg.get("viewBox") for svg in root.iter("{http://www.w3.org/2000/svg}svg")]
+    few = ["0 0 560 230"] * count
+    assert boxes == (few if count < 3 else ["0 0 732 230"] + ["0 0 360 150"] * (count - 1))
+    marks = lines(root, "#999999")
+    assert len(marks) == count and [len(mark) for mark in marks[1:]] == [int(count < 3)] * (count - 1)
+    assert "lr 0.001 → 0.5" in marks[0][0].text
+
+
 def test_before_the_start_it_tells_what_the_run_is(make_run):
     text = "".join(drawn(make_run(store=None)).itertext())
     assert "Ready" in text and "lr 0.001" in text and "not stored" in text
