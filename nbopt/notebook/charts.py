@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nbopt.notebook.change_marks import ChangeMarks
 from nbopt.notebook.colours import OTHERS, PAST, TRAIN, VAL
+from nbopt.notebook.kit import Kit
 from nbopt.record.history import History
 from nbopt.viz.curves import Curve, curve
 from nbopt.viz.marks import Mark, brief, visible
@@ -80,6 +81,7 @@ class Chart:
     Parameters
     ----------
     name, title : str
+    kit : Kit
     labels : (str, str)
         What the two curves are called.
     smooth : bool
@@ -97,7 +99,12 @@ class Chart:
     """
 
     def __init__(
-        self, name: str, title: str, labels: tuple[str, str] = (_("training"), _("validation")), smooth: bool = True
+        self,
+        name: str,
+        title: str,
+        kit: Kit,
+        labels: tuple[str, str] = (_("training"), _("validation")),
+        smooth: bool = True,
     ) -> None:
         self.name = name
         self._labels = labels
@@ -127,7 +134,9 @@ class Chart:
             bqplot.Axis(scale=scale, orientation="vertical", tick_format=_TICKS, grid_lines="solid")
             for scale in (self._linear, self._log)
         ]
-        self.figure = bqplot.Figure(
+        self.figure = kit.make(
+            bqplot.Figure,
+            css=("nbopt-figure",),
             marks=[self.marks.lines, self.curves, *self.marks.labels.values()],
             axes=[self._x_axis, self._y_axes[False]],
             fig_margin={"top": 10, "bottom": 28, "left": 52, "right": 16},
@@ -136,12 +145,9 @@ class Chart:
             display_toolbar=False,
             layout=widgets.Layout(width="100%", height="var(--nbopt-chart-height, 310px)", min_width="0"),
         )
-        self.figure.add_class("nbopt-figure")
-        self._head = widgets.HTML()
-        self._head.add_class("nbopt-chart-head")
-        self.widget = widgets.VBox([self._head, self.figure])
-        self.widget.add_class("nbopt-chart")
-        self.widget.add_class(f"nbopt-chart-{'-'.join(name.split())}")  # a space would end the class
+        self._head = kit.make(widgets.HTML, css=("nbopt-chart-head",))
+        css = ("nbopt-chart", f"nbopt-chart-{'-'.join(name.split())}")  # a space would end the class
+        self.widget = kit.make(widgets.VBox, [self._head, self.figure], css=css)
 
     @property
     def names(self) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 
 from nbopt.engine.run import Run
 from nbopt.notebook.controls import Control
+from nbopt.notebook.kit import Kit
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.transport import SOURCE
 from nbopt.record.presets import preset, presets, save_preset
@@ -32,6 +33,7 @@ class Column:
     controls : dict of str to Control
     attempt : callable
         Does what it is given, and shows what that raises.
+    kit : Kit
 
     Attributes
     ----------
@@ -41,20 +43,22 @@ class Column:
     save, use : ipywidgets.Button
     """
 
-    def __init__(self, run: Run, controls: Mapping[str, Control], attempt: Callable[[Callable[[], Any]], None]) -> None:
+    def __init__(
+        self, run: Run, controls: Mapping[str, Control], attempt: Callable[[Callable[[], Any]], None], kit: Kit
+    ) -> None:
         self._run = run
+        self._kit = kit
         self._store = AUTO if run.store is None else run.store
-        self.name = widgets.Combobox(placeholder=_("name"), tooltip=_("A preset saved before, or a new name"))
-        self.name.add_class("nbopt-preset")
+        tip = _("A preset saved before, or a new name")
+        self.name = kit.make(widgets.Combobox, css=("nbopt-preset",), placeholder=_("name"), tooltip=tip)
         keep_frontend_route(self.name)
-        self.save = _button(_("Save"), _("Keep the values of all controls under this name"))
-        self.use = _button(_("Use"), _("Set all controls to the values kept under this name"))
+        self.save = self._button(_("Save"), _("Keep the values of all controls under this name"))
+        self.use = self._button(_("Use"), _("Set all controls to the values kept under this name"))
         self.save.on_click(lambda _button: attempt(self._save))
         self.use.on_click(lambda _button: attempt(self._use))
         with suppress(ValueError, OSError):  # told when it is used
             self._list()
-        self.widget = widgets.Box([*self._groups(controls), self._presets()])
-        self.widget.add_class("nbopt-controls")
+        self.widget = kit.box("controls", *self._groups(controls), self._presets())
 
     def _groups(self, controls: Mapping[str, Control]) -> list[Any]:
         groups: dict[str, list[Control]] = {}
@@ -64,14 +68,22 @@ class Column:
         given = {title for title, members in groups.items() if any(item.spec.name in names for item in members)}
         is_open = [*given, *[title for title in groups if title not in given][:_OPEN]]
         in_order = sorted(groups, key=lambda title: title not in is_open)
-        return [
-            _group(title, [control.widget for control in groups[title]], title not in is_open) for title in in_order
-        ]
+        rows = {title: [control.widget for control in members] for title, members in groups.items()}
+        return [self._group(title, rows[title], title not in is_open) for title in in_order]
 
     def _presets(self) -> Any:
-        row = widgets.HBox([self.name, self.save, self.use])
-        row.add_class("nbopt-presets")
-        return _group(_("Presets"), [row], folded=not self.name.options)
+        row = self._kit.box("presets", self.name, self.save, self.use)
+        return self._group(_("Presets"), [row], folded=not self.name.options)
+
+    def _group(self, title: str, members: list[Any], folded: bool) -> Any:
+        head = self._kit.make(widgets.HTML, f'<div class="nbopt-group-title">{html.escape(title)}</div>')
+        css = ("nbopt-group", "nbopt-folded") if folded else ("nbopt-group",)
+        return self._kit.make(widgets.Box, [head, *members], css=css)
+
+    def _button(self, text: str, tooltip: str) -> Any:
+        button = self._kit.make(widgets.Button, description=text, tooltip=tooltip)
+        keep_frontend_route(button)
+        return button
 
     def _list(self) -> None:
         self.name.options = sorted(presets(self._store))
@@ -86,18 +98,3 @@ class Column:
         self._run.set(source=SOURCE, **known)
         if others := sorted(values.keys() - known.keys()):
             raise ValueError(_("Set, but for what this run does not have: {names}.", names=", ".join(others)))
-
-
-def _group(title: str, members: list[Any], folded: bool) -> Any:
-    head = widgets.HTML(f'<div class="nbopt-group-title">{html.escape(title)}</div>')
-    group = widgets.VBox([head, *members])
-    group.add_class("nbopt-group")
-    if folded:
-        group.add_class("nbopt-folded")
-    return group
-
-
-def _button(text: str, tooltip: str) -> Any:
-    button = widgets.Button(description=text, tooltip=tooltip)
-    keep_frontend_route(button)
-    return button

@@ -15,10 +15,14 @@ import ipywidgets as widgets
 from traitlets import TraitError
 
 from nbopt.hyperparams import Choice, Flag, Hyperparam
+from nbopt.notebook.kit import Kit
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.scale import stops, with_value
 from nbopt.viz.marks import number
 from nbopt.words import _
+
+GONE = "nbopt-gone"
+"""The CSS class of what is not to be seen."""
 
 Ask = Callable[[str, Any], None]
 
@@ -61,31 +65,6 @@ class _Box(_Heard, widgets.Checkbox):
     pass
 
 
-class Kit:
-    """Makes the widgets of one panel, which share layout and styles.
-
-    Each would bring its own otherwise: three times as many models, more than a server passes on in a second.
-    """
-
-    def __init__(self) -> None:
-        self._layout = widgets.Layout()
-        self._styles: dict[type, Any] = {}
-
-    def make(self, kind: type, *args: Any, css: tuple[str, ...] = (), **traits: Any) -> Any:
-        """Return a widget of CSS classes ``css``."""
-        traits.setdefault("layout", self._layout)
-        if kind in self._styles:
-            traits["style"] = self._styles[kind]
-        made = kind(*args, _dom_classes=css, **traits)
-        if made.has_trait("style"):
-            self._styles[kind] = made.style
-        return made
-
-    def row(self, css: str, *items: Any) -> Any:
-        """Return widgets side by side."""
-        return self.make(widgets.HBox, items, css=(f"nbopt-control-{css}",))
-
-
 class Control:
     """One hyperparameter's row: label, input, and a badge that says what became of a request.
 
@@ -102,6 +81,10 @@ class Control:
 
     Attributes
     ----------
+    widget : ipywidgets.Box
+    head : ipywidgets.HTML
+        Label and badge.
+    inputs : list of ipywidgets.Widget
     lock : threading.RLock
         Held while a request is made. Hold it from reading the run until `show` returns: otherwise a request made
         meanwhile would be overwritten by what the run was before.
@@ -117,20 +100,18 @@ class Control:
         self._requested: Any = None
         self._applied_at: int | None = None
         self._problem = ""
-        self._badge = kit.make(widgets.HTML, css=("nbopt-badge",))
         self.inputs = self._inputs(value)
+        self._label = self._make_label()
+        self.head = kit.make(widgets.HTML, self._titled(""), css=("nbopt-head",))
         classes = ("nbopt-control", f"nbopt-hp-{spec.name}")
-        self.widget = kit.make(widgets.VBox, self._rows(), css=classes, layout=widgets.Layout())
+        self.widget = kit.make(widgets.Box, [self.head, *self.inputs], css=classes)
 
     def _inputs(self, value: Any) -> list[Any]:
         raise NotImplementedError
 
-    def _rows(self) -> list[Any]:
-        """Return label and badge in one row, the inputs below."""
-        text = html.escape(self.spec.label or self.spec.name)
-        label = f'<label title="{html.escape(self.spec.help, quote=True)}">{text}</label>'
-        head = self._kit.make(widgets.HTML, label, css=("nbopt-label",))
-        return [self._kit.row("head", head, self._badge), self._kit.row("body", *self.inputs)]
+    def _make_label(self) -> str:
+        text, tip = self.spec.label or self.spec.name, html.escape(self.spec.help, quote=True)
+        return f'<label class="nbopt-label" title="{tip}">{html.escape(text)}</label>'
 
     def _write(self, value: Any) -> None:
         """Show ``value`` in the inputs."""
@@ -172,10 +153,16 @@ class Control:
         if self._requested is None:
             self._write(value)
         self._applied_at = applied_at
-        self._badge.value = self._say(inert)
-        self.widget.layout.display = None if active else "none"
+        self.head.value = self._titled(self._say(inert))
+        if active:
+            self.widget.remove_class(GONE)
+        else:
+            self.widget.add_class(GONE)
         for item in self.inputs:
             item.disabled = bool(inert)
+
+    def _titled(self, badge: str) -> str:
+        return f'{self._label}<span class="nbopt-badge">{badge}</span>'
 
     def _say(self, inert: str) -> str:
         if inert:
@@ -262,8 +249,8 @@ class FlagControl(Control):
         self._box.listen("value", self.lock, lambda: self._request(self._box.value))
         return [self._box]
 
-    def _rows(self) -> list[Any]:
-        return [self._kit.row("head", *self.inputs, self._badge)]  # the box bears the label
+    def _make_label(self) -> str:
+        return ""  # the box bears it
 
     def _write(self, value: Any) -> None:
         if self._box.value != value:

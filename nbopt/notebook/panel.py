@@ -22,8 +22,9 @@ from nbopt.notebook.charts import FEW, Chart, Ghost, View
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.column import Column
-from nbopt.notebook.controls import Kit, make_control
+from nbopt.notebook.controls import make_control
 from nbopt.notebook.intake import guard
+from nbopt.notebook.kit import Kit
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.still import Still
 from nbopt.notebook.toolbar import FURTHEST, UNITS, Toolbar
@@ -80,43 +81,38 @@ class Panel:
         self._marks = Marks(run.journal)
         self._problem = ""
         self._rewinds = 0
-        self.transport = Transport(run, self._try, self._wake)
-        self._status, self._error, self._device, self._earlier, self._journal = (widgets.HTML() for _part in range(5))
-        self._unfold = widgets.ToggleButton(
-            False, description=_("Journal"), tooltip=_("List the newest changes and events")
-        )
+        self._kit = kit = Kit()
+        self.transport = Transport(run, self._try, self._wake, kit)
+        texts = [kit.make(widgets.HTML) for _part in range(5)]
+        self._status, self._error, self._device, self._earlier, self._journal = texts
+        tip = _("List the newest changes and events")
+        self._unfold = kit.make(widgets.ToggleButton, description=_("Journal"), tooltip=tip)
         keep_frontend_route(self._unfold)
         self._unfold.observe(lambda _change: self._wake(), "value")
-        kit = Kit()
         self.controls = {
             name: make_control(run.hyperparams.spec(name), value, self._ask, self._wake, kit)
             for name, value in run.hyperparams.items()
         }
-        self.column = Column(run, self.controls, self._try)
+        self.column = Column(run, self.controls, self._try, kit)
         titles = {"loss": _("Loss")}
         titles |= {name: _TITLES.get(name) or name.replace("_", " ").capitalize() for name in run.metrics}
-        self.charts = [Chart(name, title) for name, title in titles.items()]
-        self._rate = Chart("lr", _("Learning rate used"), labels=(_("in each step"), ""), smooth=False)
-        self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom)
+        self.charts = [Chart(name, title, kit) for name, title in titles.items()]
+        self._rate = Chart("lr", _("Learning rate used"), kit, labels=(_("in each step"), ""), smooth=False)
+        self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
         self.still = Still(run, titles)
         self.bridge = Bridge(run, self._paint, self._complain, self._is_live, self._hear)
         self.bridge.companion.search = _("Find a control")
         self.bridge.companion.labels = {name: control.spec.label for name, control in self.controls.items()}
         self.widget = self._layout()
         guard(self.widget, self._refuse)
-        self.family = widgets.VBox([self.widget])
-        self.family.add_class("nbopt-family")
+        self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
         self.bridge.start()
 
     # -- layout --
 
     def _layout(self) -> Any:
-        def box(name: str, *children: Any) -> Any:
-            item = widgets.Box(children)
-            item.add_class(f"nbopt-{name}")
-            return item
-
-        name = widgets.HTML(f'<span class="nbopt-name">{html.escape(self.run.name)}</span>')
+        box = self._kit.box
+        name = self._kit.make(widgets.HTML, f'<span class="nbopt-name">{html.escape(self.run.name)}</span>')
         header = box("header", self.transport.widget, self._status, name)
         self._pictures = box("charts", *(chart.widget for chart in self.charts))
         body = box(

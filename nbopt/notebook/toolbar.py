@@ -8,6 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from nbopt.notebook.charts import Chart, View
+from nbopt.notebook.kit import Kit
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.viz.ticks import Span
 from nbopt.words import _
@@ -34,6 +35,7 @@ class Toolbar:
         Called when the charts are to be drawn anew.
     ask : callable
         Called with None when they are to follow the tail again.
+    kit : Kit
 
     Attributes
     ----------
@@ -42,25 +44,26 @@ class Toolbar:
     widget : ipywidgets.Widget
     """
 
-    def __init__(self, charts: list[Chart], past: Any, wake: Callable[[], None], ask: Callable[[Any], None]) -> None:
+    def __init__(
+        self, charts: list[Chart], past: Any, wake: Callable[[], None], ask: Callable[[Any], None], kit: Kit
+    ) -> None:
         self.view = View()
         self._charts = charts
         self._wake = wake
-        smoothing = widgets.FloatSlider(self.view.smoothing, min=0.0, max=0.99, step=0.01, description=_("Smoothing"))
-        log_y = widgets.ToggleButton(False, description=_("Log y"), tooltip=_("Logarithmic y axis"))
-        axis = widgets.Dropdown(options=[(text, unit) for unit, text in UNITS.items()], description="x")
-        self.tail = widgets.Button(
+        look, units = self._look, [(text, unit) for unit, text in UNITS.items()]
+        range_of = {"min": 0.0, "max": 0.99, "step": 0.01}
+        smoothing = look("smoothing", kit, widgets.FloatSlider, description=_("Smoothing"), **range_of)
+        axis = look("axis", kit, widgets.Dropdown, description="x", options=units)
+        log_y = look("log_y", kit, widgets.ToggleButton, description=_("Log y"), tooltip=_("Logarithmic y axis"))
+        self.tail = kit.make(
+            widgets.Button,
             description=_("Follow"),
             icon="arrows-h",
             tooltip=_("Show all and follow the tail; drag on a chart to zoom in"),
         )
         keep_frontend_route(self.tail)
         self.tail.on_click(lambda _button: ask(None))
-        self._look(smoothing, "smoothing", "smoothing")
-        self._look(log_y, "log_y", "log-y")
-        self._look(axis, "axis", "axis")
-        self.widget = widgets.HBox([smoothing, axis, log_y, self.tail, past])
-        self.widget.add_class("nbopt-toolbar")
+        self.widget = kit.box("toolbar", smoothing, axis, log_y, self.tail, past)
 
     def zoom(self, request: Any) -> bool:
         """Take a zoom from the browser, or None to follow the tail again; return whether it is one."""
@@ -79,16 +82,19 @@ class Toolbar:
         for chart in self._charts:
             chart.zoom_y = None
 
-    def _look(self, control: Any, field: str, css: str) -> None:
+    def _look(self, field: str, kit: Kit, kind: type, **traits: Any) -> Any:
+        """Return the control of a field of the view."""
+
         def changed(change: dict[str, Any]) -> None:
             if field == "axis":  # a zoomed range means nothing in another unit
                 self._follow()
             self.view = self.view._replace(**{field: change["new"]})
             self._wake()
 
+        control = kit.make(kind, css=(f"nbopt-{field.replace('_', '-')}",), value=getattr(self.view, field), **traits)
         keep_frontend_route(control)
-        control.add_class(f"nbopt-{css}")
         control.observe(changed, "value")
+        return control
 
 
 def span_of(ends: Any) -> Span | None:

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
+from nbopt.notebook.kit import Kit
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.words import _
 
@@ -26,6 +27,7 @@ class Transport:
         Does what it is given, and shows what that raises.
     wake : callable
         Tells the bridge that there is something to show.
+    kit : Kit
 
     Attributes
     ----------
@@ -41,7 +43,9 @@ class Transport:
         The runs branched off here.
     """
 
-    def __init__(self, run: Run, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, run: Run, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: Kit
+    ) -> None:
         self.branches: list[Run] = []
         self._run = run
         self._attempt = attempt
@@ -61,21 +65,18 @@ class Transport:
                 _("Go on from that step in a second run"),
             ),
         }
-        self.buttons = {name: self._button(name, *act) for name, act in acts.items()}
-        self.target = widgets.Text(
+        self.buttons = {name: self._button(kit, name, *act) for name, act in acts.items()}
+        self.target = kit.make(
+            widgets.Text,
+            css=("nbopt-target",),
             description=_("at step"),
             tooltip=_("Click on a curve to pick a step, or type it; empty: the best one"),
             continuous_update=False,
         )
-        self.target.add_class("nbopt-target")
         keep_frontend_route(self.target)
         self.target.observe(lambda _change: wake(), "value")
-        self.widget, self.past = (
-            widgets.Box(row)
-            for row in (list(self.buttons.values())[:4], [self.buttons["rewind"], self.buttons["branch"], self.target])
-        )
-        self.widget.add_class("nbopt-transport")
-        self.past.add_class("nbopt-past")
+        self.widget = kit.box("transport", *list(self.buttons.values())[:4])
+        self.past = kit.box("past", self.buttons["rewind"], self.buttons["branch"], self.target)
 
     @property
     def step(self) -> int | None:
@@ -95,9 +96,8 @@ class Transport:
             buttons[name].disabled = run.step_count == 0 or self._is_away
         self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
 
-    def _button(self, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:
-        button = widgets.Button(description=text, icon=icon, tooltip=tooltip)
-        button.add_class(f"nbopt-{name}")
+    def _button(self, kit: Kit, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:
+        button = kit.make(widgets.Button, css=(f"nbopt-{name}",), description=text, icon=icon, tooltip=tooltip)
         keep_frontend_route(button)
         button.on_click(lambda _button: self._attempt(act))
         return button

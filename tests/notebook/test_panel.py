@@ -206,7 +206,7 @@ def test_after_a_rewind_charts_marks_and_badges_are_those_of_the_way_that_led_he
     run.step(10)
     run.rewind(15)
     eventually(lambda: [tick.x for tick in panel.charts[0].marks.ticks] == [10])
-    eventually(lambda: "step 10" in panel.controls["lr"]._badge.value and panel.charts[0].curves.x[-4:].max() <= 15)
+    eventually(lambda: "step 10" in panel.controls["lr"].head.value and panel.charts[0].curves.x[-4:].max() <= 15)
     assert panel.controls["lr"].inputs[0].value == 0.01
     assert painted(panel) == ""
 
@@ -230,8 +230,8 @@ def test_text_of_the_user_s_is_never_taken_for_html(page, make_run, show):
     run.driver.become(run.state.FAILED, EVIL)
     for control in panel.controls.values():
         control._requested = EVIL
-        control._badge.value = control._say("")
-        control._badge.value += control._say(EVIL)
+        control.head.value = control._say("")
+        control.head.value += control._say(EVIL)
     panel._problem = EVIL
     assert EVIL not in painted(panel) and html.escape(EVIL) in panel._error.value
     pages = [panel._error.value, status.end_line(run), status.error_box(run), status.journal_list(run.journal, True)]
@@ -327,6 +327,8 @@ def test_of_three_charts_all_but_the_first_bear_fewer_numbers_and_no_texts(make_
 
 
 def test_a_panel_is_few_enough_messages_for_a_server_to_pass_on(page, make_run, show):
-    # Jupyter's server drops what a kernel sends beyond 1,000 messages a second over 3 seconds.
-    show(make_run())
-    assert len(page.messages) < 1000
+    # Jupyter's server drops what a kernel sends beyond 1,000 messages a second over 3 seconds. And they are what a panel
+    # takes its time for: the browser has it in 0.3 seconds once it has them all.
+    run = make_run()
+    show(run)
+    assert len(page.messages) < 5 * len(run.hyperparams) + 150
