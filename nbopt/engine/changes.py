@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nbopt.engine.prepare import DEPENDENT, check_planned, check_together
 from nbopt.hyperparams import Hyperparams
 from nbopt.record.journal import ACTIONS, SWITCH, Entry, Journal, Operation
+from nbopt.record.story import by_step
 
 if TYPE_CHECKING:
     from nbopt.engine.training import Training
@@ -53,8 +55,27 @@ class Changes:
         return frozenset(name for changes, _source in self._asked.copy() for name in changes)
 
     def ask(self, changes: dict[str, Any], source: str) -> None:
-        """Queue checked changes for the next boundary between two steps; from any thread."""
+        """Queue checked changes for the next boundary between two steps; from any thread.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If they do not go together with what acts, waits or is planned.
+        """
+        if changes.keys() & DEPENDENT:
+            self._check_together(changes)
         self._asked.append((changes, source))
+
+    def _check_together(self, changes: Mapping[str, Any]) -> None:
+        planned, waiting, step = self.planned, self._asked.copy(), self.step
+        values = dict(self._hyperparams)  # read last: what waited a moment ago may act by now
+        values.update({operation.name: operation.value for operation in planned if operation.step <= step})
+        for asked, _source in waiting:
+            values.update(asked)
+        values.update(changes)
+        check_together(self._hyperparams, values)
+        later = by_step(operation for operation in planned if operation.step > step)
+        check_planned(self._hyperparams, values, later)
 
     def plan(self, operations: Iterable[Operation], journaled: bool = False) -> None:
         """Plan operations, in order of their steps; those ``journaled`` already are not journaled again."""
@@ -63,7 +84,7 @@ class Changes:
     @property
     def planned(self) -> list[Operation]:
         """What is planned and not done yet."""
-        return [operation for operation, _journaled in self._planned]
+        return [operation for operation, _journaled in self._planned.copy()]
 
     def cancel(self) -> None:
         """Drop what is planned."""

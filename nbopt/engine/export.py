@@ -128,6 +128,7 @@ def from_yaml(
     first, spec = read.settings.get("optimizer"), made.hyperparams.spec("optimizer")
     if isinstance(spec, Choice) and first in spec.options and first != made.hyperparams["optimizer"]:
         schedule[0] = {"optimizer": first, **schedule.get(0, {})}
+    prepare.check_planned(made.hyperparams, {}, schedule)
     made.changes.plan(operations(schedule, SOURCE))
     if "steps" in read.settings:
         count = Int(1, low=1, high=1, ge=1)

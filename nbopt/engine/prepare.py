@@ -21,7 +21,11 @@ from nbopt.parts.initialization import Initialization
 from nbopt.parts.loss_base import Loss
 from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.precision import SCALED
+from nbopt.record.story import Schedule
 from nbopt.words import _
+
+DEPENDENT = frozenset(("precision", OPTIMIZER.name))
+"""The hyperparameters whose values may not go together, see `check_together`."""
 
 
 def check_model(model: object) -> nn.Module:
@@ -92,6 +96,17 @@ def check_together(hyperparams: Hyperparams, changes: Mapping[str, Any]) -> None
         rule = _("it scales the loss by torch's GradScaler, which knows no steps that evaluate it several times")
         way = _("use float32 or bfloat16, or another optimizer")
         raise InvalidHyperparam(_("float16 does not work with {name}: {rule}; {way}.", name=name, rule=rule, way=way))
+
+
+def check_planned(hyperparams: Hyperparams, changes: Mapping[str, Any], schedule: Schedule) -> None:
+    """Raise InvalidHyperparam if values do not go together once ``changes``, then a schedule, are made to them."""
+    values = dict(changes)
+    for step, planned in sorted(schedule.items()):
+        values.update(planned)
+        try:
+            check_together(hyperparams, values)
+        except InvalidHyperparam as error:
+            raise InvalidHyperparam(_("schedule, step {step}: {error}", step=step, error=error)) from error
 
 
 def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple[AnySource, AnySource | None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from nbopt.engine.facts import Facts
-from nbopt.engine.prepare import check_in_time, check_together
+from nbopt.engine.prepare import check_in_time
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Event, RunState
 from nbopt.hyperparams import Int
@@ -37,7 +37,6 @@ class Steering(Facts):
             For an unknown name or an illegal value, or one that comes too late or does not go with another.
         """
         checked = self.hyperparams.check(changes)
-        check_together(self.hyperparams, checked)
         begun = 1 if self.state is RunState.RUNNING else 0  # its first step may be done before the change is
         check_in_time(checked, self.hyperparams, max(begun, self.step_count))
         self.driver.ask(checked, source)

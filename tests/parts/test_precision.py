@@ -13,6 +13,7 @@ from nbopt.data.noise import ORDER, derive_seed
 from nbopt.names import InvalidHyperparam
 from nbopt.parts import precision
 from nbopt.parts.precision import Precision, precision_choice
+from nbopt.record.journal import Operation
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -356,10 +357,108 @@ def test_float16_refuses_steps_that_evaluate_several_times(make, optimizer):
         run.set(optimizer=optimizer)
     run.set(optimizer=optimizer, precision="bfloat16")
     run.step(1)
-    run.changes.ask({"precision": "float16"}, "code")  # as two requests do that wait at the same time
+    run.changes.plan([Operation(run.step_count, "precision", "float16", "test")])  # unchecked
     with pytest.raises(InvalidHyperparam, match=words):
         run.step(1)
+    run.set(lr=0.1)
     run.set(precision="float32")
+    run.step(1)
+
+
+FIRST_AND_SECOND = [
+    ({"precision": "float16"}, {"optimizer": "lbfgs"}),
+    ({"optimizer": "newton"}, {"lr": 0.1, "precision": "float16"}),
+]
+
+
+@pytest.mark.parametrize("way", ["pulled", "trained"])
+@pytest.mark.parametrize(("first", "second"), FIRST_AND_SECOND)
+def test_of_two_requests_that_wait_together_the_second_is_refused(make, first, second, way):
+    told = []
+
+    def forward(model, batch):  # in the middle of a step: what is asked for waits
+        if not told:
+            run.set(**first)
+            with pytest.raises(InvalidHyperparam) as error:
+                run.set(**second)
+            told.append(str(error.value))
+            assert run.pending == first.keys()
+        return model(batch[0]), batch[1]
+
+    run = make(forward=forward)
+    before = dict(run.hyperparams)
+    if way == "pulled":
+        next(run.events())
+    run.step(3)
+    assert told[0].startswith("float16 does not work with ")
+    assert dict(run.hyperparams) == {**before, **first}
+    assert [entry.name for entry in run.journal.changes()] == list(first)
+
+
+@pytest.mark.parametrize(("first", "second"), FIRST_AND_SECOND)
+def test_of_two_requests_at_rest_the_second_is_refused(make, images, first, second):
+    run = make(val=images)
+    events = run.events()
+    while not run.driver.training.validation_due:  # so that what is asked for waits for the validation
+        next(events)
+    run.set(**first)
+    assert run.pending == first.keys()
+    with pytest.raises(InvalidHyperparam, match="float16 does not work with"):
+        run.set(**second)
+    run.step(1)
+    with pytest.raises(InvalidHyperparam, match="float16 does not work with"):
+        run.set(**second)
+    with pytest.raises(InvalidHyperparam, match="float16 does not work with"):
+        make().set(**first, **second)
+    assert {name: run.hyperparams[name] for name in first} == first
+
+
+def test_what_waits_makes_room_for_what_is_asked_for_next(make, images):
+    run = make(val=images, precision="float16")
+    events = run.events()
+    while not run.driver.training.validation_due:
+        next(events)
+    run.set(precision="bfloat16")
+    run.set(optimizer="lbfgs")
+    run.step(1)
+    assert (run.hyperparams["precision"], run.hyperparams["optimizer"]) == ("bfloat16", "lbfgs")
+
+
+RECIPE = """
+hyperparameters: {{batch_size: 16, epochs: 10{settings}}}
+optimizer: {optimizer}
+schedule: {schedule}
+"""
+
+
+def remade(images, schedule, settings="", first="adam", **given):
+    text = RECIPE.format(schedule=schedule, settings=settings, optimizer=first)
+    return Run.from_yaml(text, net(), images, device="cpu", store=None, **given)
+
+
+def test_a_recipe_is_refused_where_its_values_do_not_go_together(make, images):
+    words = "schedule, step {}: float16 does not work with lbfgs"
+    with pytest.raises(InvalidHyperparam, match=words.format(4)):
+        remade(images, "{4: {optimizer: lbfgs}, 2: {precision: float16}}")
+    with pytest.raises(InvalidHyperparam, match=words.format(3)):
+        remade(images, "{3: {precision: float16, optimizer: lbfgs}}")
+    with pytest.raises(InvalidHyperparam, match=words.format(0)):
+        remade(images, "{}", ", precision: float16", "lbfgs", optimizer=torch.optim.SGD)
+    run = remade(images, "{2: {precision: float16}, 4: {optimizer: lbfgs, precision: bfloat16}}")
+    run.step(5)
+    assert (run.hyperparams["precision"], run.hyperparams["optimizer"]) == ("bfloat16", "lbfgs")
+
+
+def test_what_is_planned_counts_for_what_is_asked_for(images):
+    run = remade(images, "{1: {optimizer: newton}, 3: {optimizer: adam}}")
+    with pytest.raises(InvalidHyperparam, match="schedule, step 1: float16 does not work with newton"):
+        run.set(precision="float16")
+    run.step(2)
+    with pytest.raises(InvalidHyperparam, match="float16 does not work with newton"):
+        run.set(precision="float16")
+    assert run.hyperparams["precision"] == "float32"
+    run.step(2)
+    run.set(precision="float16")
     run.step(1)
 
 
