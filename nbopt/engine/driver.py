@@ -83,9 +83,8 @@ class Driver:
         """Queue changes; where nobody pulls, the run is at rest between two steps, and they are applied here."""
         with self.lock:
             self._changes.ask(changes, source)
-            pulled = self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING
             due = self.training is not None and self.training.validation_due  # comes first, as in the loop
-            if self._thread is None and not pulled and not due:
+            if not self._is_busy() and not due:
                 self._changes.apply()
             self.announce()
 
@@ -152,6 +151,16 @@ class Driver:
                 if self._thread is None:  # nobody resumed it meanwhile
                     yield
                     return
+
+    def release_workers(self) -> None:
+        """End the processes that fetch samples, if the run is at rest; one that goes on starts others."""
+        with self.lock:
+            if not self._is_busy():
+                self._stop_workers()
+
+    def _is_busy(self) -> bool:
+        """Whether some thread pulls events: one of its own, or now that of a caller."""
+        return self._thread is not None or (self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING)
 
     def halt(self, timeout: float) -> None:
         """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""
@@ -302,7 +311,6 @@ class Driver:
             self.announce()
 
     def _stop_workers(self) -> None:
-        """End the processes that fetch samples; a run that goes on starts others."""
         if self.training is None:
             return
         for source in (self.training.cursor.source, self.training.val):

@@ -80,6 +80,13 @@ class Steering(Facts):
         """End the run where it is; `resume` can still go on from there."""
         self.driver.rest(RunState.STOPPED, source, wait)
 
+    def release_workers(self) -> None:
+        """Let the worker processes of a `DataLoader` go while the run is at rest; does nothing while it trains.
+
+        A pause keeps them, so that going on costs nothing. Going on starts others, and trains as if they had stayed.
+        """
+        self.driver.release_workers()
+
     def wait(self, timeout: float | None = None) -> RunState:
         """Block until the run has ended, or for ``timeout`` seconds; return the state.
 

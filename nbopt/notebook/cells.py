@@ -30,6 +30,7 @@ class Cells:
         if before != execution:
             for earlier in _alive(runs):
                 earlier.pause(source=SOURCE)
+                earlier.release_workers()  # it may rest for good
             self._earlier[run] = runs
             runs = []
         self._made[cell] = execution, [*runs, weakref.ref(run)]

@@ -113,6 +113,41 @@ def test_the_workers_end_with_the_run(noisy_run, seen, end):
     assert seen.keys().isdisjoint(child.pid for child in multiprocessing.active_children())
 
 
+def test_a_pause_keeps_the_workers_and_a_run_that_let_them_go_does_the_same_with_others(noisy_run, weights, seen):
+    run = noisy_run(2, batch_size=7)
+    run.step(11)  # in the middle of an epoch, after a validation
+    run.release_workers()
+    first = set(seen)
+    assert len(first) == 3
+    assert first.isdisjoint(child.pid for child in multiprocessing.active_children())
+    run.step(2)
+    run.pause()
+    second = seen.keys() - first
+    assert len(second) == 2 and second <= {child.pid for child in multiprocessing.active_children()}
+    run.fit()
+    run.release_workers()  # there are none any more
+    plain = noisy_run(0, batch_size=7).fit()
+    assert torch.equal(weights(run), weights(plain))
+    for name in ("loss", "val_loss", "val_accuracy"):
+        assert run.history[name][1].tolist() == plain.history[name][1].tolist()
+
+
+def test_workers_stay_while_the_run_trains_whoever_lets_them_go(noisy_run, weights, seen):
+    run = noisy_run(2)
+    given = run.forward
+
+    def forward(model, batch):
+        run.release_workers()
+        return given(model, batch)
+
+    run.forward = forward
+    run.step(3)  # in a thread of its own
+    for _event in run.events():  # in this one
+        pass
+    assert len(seen) == 3
+    assert torch.equal(weights(run), weights(noisy_run(0).fit()))
+
+
 def test_a_run_whose_dataset_raised_in_a_worker_goes_on_as_if_nothing_had_been(noisy_run, blobs, weights):
     dataset = Noisy(blobs)
     dataset.fails_at = 17

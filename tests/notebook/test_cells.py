@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from nbopt.engine.run import Run
 from nbopt.notebook import cells as module
@@ -34,6 +38,31 @@ def test_a_cell_run_again_pauses_its_runs_and_tells_where_they_are(cells, make_r
     assert f"%nbopt show {one.id}" in earlier_line(cells.earlier(again))
     one.resume()
     assert end_line(one) == "" and one.state.name == "RUNNING"
+
+
+def test_the_workers_of_a_run_whose_cell_is_run_again_go(cells, make_run):
+    def loaded():
+        data = TensorDataset(torch.randn(96, 4), torch.arange(96) % 2)
+        loader = DataLoader(torch.utils.data.ConcatDataset([data]), batch_size=8, num_workers=1)
+        return make_run(train=loader, val=None)
+
+    def workers():
+        return {child.pid for child in multiprocessing.active_children()}
+
+    before = workers()
+    cells.place = ("cell", "1")
+    trains, rests = loaded(), loaded()
+    trains.start()
+    rests.step()
+    assert len(workers() - before) == 2  # those of a run that rests stay
+    cells.place = ("cell", "2")
+    loaded()
+    assert workers() == before
+    rests.step()
+    trains.resume()
+    assert len(workers() - before) == 2
+    trains.stop()
+    rests.stop()
 
 
 @pytest.mark.parametrize("place", [("another cell", "2"), None])
