@@ -70,7 +70,9 @@ class FormSource:
 
     def _write_order(self) -> None:
         flags, words = self.flags, self.words
-        flags["lays"] = "channels_last" not in self._story.inert and any(self._story.values_of("channels_last"))
+        images = "channels_last" not in self._story.inert
+        flags["lays"] = images and any(self._story.values_of("channels_last"))
+        flags["contiguous"] = images and not flags["lays"]  # a run lays out what it is given, whatever order it is in
         flags["relays"] = flags["lays"] and any("channels_last" in new for new in self._story.schedule.values())
         flags["strings"] = flags["lays"] and LBFGS in optimizers_of(self._story)
         words["channels_last"] = words["lay_batch"] = ""

@@ -53,6 +53,7 @@ def train(model, train, val=None):
     parameters = [p for p in model.parameters() if p.requires_grad]  #? listed
     $optimizer
     lay_out(model, optimizer, $channels_last)  #? lays
+    model.to(memory_format=torch.contiguous_format)  #? contiguous
     scaler = torch.amp.GradScaler(device.type)  #? scales
     $make_parts
     $fit_parts

@@ -184,19 +184,41 @@ IMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", IMAGES)
-def test_channels_last(name):
-    given_settings, schedule = IMAGES[name]
+@pytest.fixture(scope="module")
+def images():
     generator = torch.Generator().manual_seed(0)
-    data = torch.randn(30, 3, 6, 6, generator=generator), torch.arange(30) % 3
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3))
+    return torch.randn(30, 3, 6, 6, generator=generator), torch.arange(30) % 3
+
+
+@pytest.fixture
+def cnn():
+    """Return a model for `images`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 3, 4), nn.Flatten())
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_channels_last(name, cnn, images):
+    given_settings, schedule = IMAGES[name]
     settings = {"epochs": 3, "batch_size": 12, "lr": 0.01, "metrics": "accuracy", **given_settings}
-    run, initial = make(model, data, data, **settings)
-    text, largest = check(follow(run, schedule), initial, data, data)
+    run, initial = make(cnn, images, images, **settings)
+    text, largest = check(follow(run, schedule), initial, images, images)
     assert largest == 0.0
     assert is_tidy(text)
     assert "lay_out(model, optimizer, " in text
+
+
+@pytest.mark.parametrize("given", ["all", "some"])
+def test_a_model_that_came_in_channels_last_though_the_run_was_not(given, cnn, images):
+    for layer in cnn if given == "all" else cnn[:1]:
+        layer.to(memory_format=torch.channels_last)
+    run, initial = make(cnn, images, images, epochs=3, batch_size=12, lr=0.05, channels_last=False)
+    assert not initial[0].weight.is_contiguous()
+    text, largest = check(follow(run, {}), initial, images, images)
+    assert largest == 0.0
+    assert is_tidy(text)
+    assert initial[0].weight.is_contiguous()  # trained in place, as the run's is
 
 
 def test_fused_sgd_in_float16_is_refused(mlp, blobs):
