@@ -6,37 +6,10 @@ from torch import nn
 from torch.nn import functional
 
 import nbopt
-from nbopt import Run
 from nbopt.parts.channels_last import lay_out
-from tests.parts.test_precision import BATCH, SAMPLES, batches, net, weights
+from tests.parts.images import KINDS, batches, net, weights
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-
-@pytest.fixture(scope="module")
-def images():
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(SAMPLES, 3, 8, 8, generator=generator), torch.arange(SAMPLES) % 3
-
-
-@pytest.fixture
-def make(images):
-    """Return a maker of runs that leave nothing behind."""
-
-    def made(model=None, data=images, **settings):
-        given = {"lr": 0.05, "batch_size": BATCH, "epochs": 10**6, "device": "cpu", "store": None, **settings}
-        return Run(net() if model is None else model, data, **given)
-
-    return made
-
-
-KINDS = {
-    "sgd": ({"optimizer": "sgd", "momentum": 0.9}, lambda w: torch.optim.SGD(w, lr=0.05, momentum=0.9)),
-    "adam": ({"optimizer": "adam"}, lambda w: torch.optim.Adam(w, lr=0.05, fused=True)),
-    "adamw": ({"optimizer": "adamw"}, lambda w: torch.optim.AdamW(w, lr=0.05, weight_decay=0.0, fused=True)),
-    "rmsprop": ({"optimizer": "rmsprop"}, lambda w: torch.optim.RMSprop(w, lr=0.05)),
-    "adagrad": ({"optimizer": "adagrad"}, lambda w: torch.optim.Adagrad(w, lr=0.05)),
-}
 
 
 def images_in(run):

@@ -9,60 +9,15 @@ from torch.nn import functional
 
 import nbopt
 from nbopt import Run
-from nbopt.data.noise import ORDER, derive_seed
 from nbopt.names import InvalidHyperparam
 from nbopt.parts import precision
 from nbopt.parts.precision import Precision, precision_choice
 from nbopt.record.journal import Operation
+from tests.parts.images import BATCH, KINDS, SAMPLES, batches, net, weights
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 LOW = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-BATCH, SAMPLES = 16, 48
-
-
-def net(outputs=3):
-    torch.manual_seed(0)
-    hidden = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Tanh(), nn.Conv2d(8, 4, 3)
-    return nn.Sequential(*hidden, nn.Flatten(), nn.Linear(144, outputs))
-
-
-@pytest.fixture(scope="module")
-def images():
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(SAMPLES, 3, 8, 8, generator=generator), torch.arange(SAMPLES) % 3
-
-
-@pytest.fixture
-def make(images):
-    """Return a maker of runs that leave nothing behind."""
-
-    def made(model=None, data=images, **settings):
-        given = {"lr": 0.05, "batch_size": BATCH, "epochs": 10**6, "device": "cpu", "store": None, **settings}
-        return Run(net() if model is None else model, data, **given)
-
-    return made
-
-
-def weights(model):
-    return torch.cat([value.detach().flatten() for value in model.state_dict().values()])
-
-
-def batches(data, steps, size=BATCH):
-    """Return a run's first batches."""
-    found, epoch = [], 0
-    while len(found) < steps:
-        order = torch.randperm(len(data[0]), generator=torch.Generator().manual_seed(derive_seed(0, ORDER, epoch)))
-        found += [tuple(column[rows] for column in data) for rows in order.split(size)]
-        epoch += 1
-    return found[:steps]
-
-
-KINDS = {
-    "sgd": ({"optimizer": "sgd", "momentum": 0.9}, lambda w: torch.optim.SGD(w, lr=0.05, momentum=0.9)),
-    "adam": ({"optimizer": "adam"}, lambda w: torch.optim.Adam(w, lr=0.05, fused=True)),
-    "rmsprop": ({"optimizer": "rmsprop"}, lambda w: torch.optim.RMSprop(w, lr=0.05)),
-}
 
 
 def by_hand(model, data, optimizer, schedule, steps, lose=functional.cross_entropy, parts=1, act=lambda: None):
