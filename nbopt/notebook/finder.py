@@ -12,6 +12,7 @@ import numpy as np
 from nbopt.engine.finder import Sweep
 from nbopt.names import InvalidHyperparam, shorten
 from nbopt.notebook.bridge import Bridge
+from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import MARK, PIN, TRAIN
 from nbopt.viz.marks import brief
 from nbopt.viz.ticks import extent, linear_ticks, log_ticks, tick_format
@@ -79,6 +80,11 @@ class FinderChart:
         self.widget = widgets.VBox([self._head, figure, self._note, companion])
         self.widget.add_class("nbopt-finder")
         self.bridge.start()
+
+    def close(self) -> None:
+        """Take the chart away for good: nothing keeps it any more, nor its run."""
+        self.bridge.close()
+        close_all(self.widget)
 
     def _hear(self, content: Any) -> None:
         match content:

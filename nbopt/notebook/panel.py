@@ -49,11 +49,11 @@ def panel_of(run: Run) -> Panel:
 
 
 def retire(run: Run) -> None:
-    """Take the run's panel away for good: nothing shows it any more, and nothing keeps it."""
+    """Take the run's panel away for good, wherever it stands."""
     if run in _panels:
-        panel = _panels.pop(run)
-        panel.bridge.close()
-        close_all(panel.family, *(part for chart in [*panel.charts, panel._rate] for part in chart.parts))
+        panel = _panels[run]
+        panel.host = None
+        panel.close()
 
 
 def announce(run: Run) -> None:
@@ -74,10 +74,13 @@ class Panel:
         The panel, and below it those of the runs branched off here: what a cell shows.
     toolbar : Toolbar
     still : Still
+    host : object
+        What the panel is a part of, if it is: the panel of the run it branched off, or the playground.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.host: object = None
         self._marks = Marks(run.journal)
         self._problem = ""
         self._rewinds = 0
@@ -107,6 +110,22 @@ class Panel:
         guard(self.widget, self._refuse)
         self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
         self.bridge.start()
+
+    def close(self) -> None:
+        """Take the panel away for good, unless it is a part of another: nothing keeps it any more, nor its run."""
+        if self.host is not None:
+            return
+        _panels.pop(self.run, None)
+        self.bridge.close()
+        for run in live_runs():
+            if self._wake in run.watchers:
+                run.unwatch(self._wake)
+        self.family.children = [self.widget]
+        for panel in [_panels[run] for run in self.transport.branches if run in _panels]:
+            panel.host = None
+            if not CELLS.is_shown(panel):
+                panel.close()
+        close_all(self.family, *(part for chart in [*self.charts, self._rate] for part in chart.parts))
 
     # -- layout --
 
@@ -238,9 +257,11 @@ class Panel:
         """Show the runs branched off here below this one."""
         branches = self.transport.branches
         if len(self.family.children) <= len(branches):
-            for run in branches:
-                announce(run)
-            self.family.children = [self.widget, *(panel_of(run).family for run in branches)]
+            panels = [panel_of(run) for run in branches]
+            for panel in panels:
+                announce(panel.run)
+                panel.host = self
+            self.family.children = [self.widget, *(panel.family for panel in panels)]
 
     def _messages(self) -> str:
         problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from nbopt.notebook.route import keep_frontend_route
 from nbopt.words import _
 
 SOURCE = "panel"
+
+_branches: weakref.WeakKeyDictionary[Run, list[Run]] = weakref.WeakKeyDictionary()  # nobody else holds them
 
 
 class Transport:
@@ -40,13 +43,13 @@ class Transport:
     target : ipywidgets.Text
         The step to go to; empty for the best one.
     branches : list of Run
-        The runs branched off here.
+        The runs branched off here, in an earlier panel of the run too.
     """
 
     def __init__(
         self, run: Run, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: Kit
     ) -> None:
-        self.branches: list[Run] = []
+        self.branches = _branches.setdefault(run, [])
         self._run = run
         self._attempt = attempt
         self._wake = wake

@@ -21,6 +21,7 @@ def mimebundle(run: Run) -> dict[str, Any]:
     """Return the live panel, as a cell's result, and put its still picture below: see `nbopt.notebook.still`."""
     announce(run)
     panel = panel_of(run)
+    CELLS.shows(panel)
     panel.still.display()
     return {**panel.family._repr_mimebundle_(), "text/plain": repr(run)}
 
@@ -34,7 +35,9 @@ def show(run: Run) -> None:
 
 def sweep(sweep: Sweep) -> dict[str, Any]:
     """Return the chart of a learning-rate sweep, as a cell's result."""
-    return {**FinderChart(sweep).widget._repr_mimebundle_(), "text/plain": repr(sweep)}
+    chart = FinderChart(sweep)
+    CELLS.shows(chart)
+    return {**chart.widget._repr_mimebundle_(), "text/plain": repr(sweep)}
 
 
 def made(run: Run) -> None:

@@ -155,6 +155,7 @@ class Playground:
         announce(run)
         panel = panel_of(run)
         panel.bridge.seconds = _PANEL_SECONDS
+        panel.host = self
         self._place.children = [panel.family]
         self._stage.children = [self._main, self._place]
         self._bridge = Bridge(
