@@ -1,36 +1,26 @@
-"""The driver pulls a run's events, in a thread of its own or the caller's, and knows the run's state."""
+"""The driver has a run's events pulled, in a thread of its own or the caller's: what any thread asks for."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from inspect import GEN_RUNNING, getgeneratorstate
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-
-from nbopt.data.sources import DatasetSource
 from nbopt.engine import loop
 from nbopt.engine.changes import Changes
 from nbopt.engine.progress import ProgressLine
+from nbopt.engine.puller import Puller
 from nbopt.engine.recovery import Recovery
-from nbopt.engine.state import Changed, Event, Finished, Recovered, RunState, Stepped
+from nbopt.engine.state import Event, RunState
 from nbopt.engine.training import Training
 from nbopt.record.journal import Journal
 from nbopt.words import _
 
 
-class Ending(NamedTuple):
-    """Where a replay ends, and as what."""
-
-    step: float
-    state: RunState
-    reason: str
-
-
-class Driver:
+class Driver(Puller):
     """Starts, pauses and ends the pulling. All public methods may be called from any thread.
 
     Parameters
@@ -44,25 +34,10 @@ class Driver:
     """
 
     def __init__(self, name: str, prepare: Callable[[], Training], changes: Changes, journal: Journal) -> None:
-        self.state = RunState.CREATED
-        self.error: BaseException | None = None
-        self.end_reason = ""
-        self.training: Training | None = None
-        self.until = Ending(math.inf, RunState.STOPPED, "")
-        self.watchers: list[Callable[[], None]] = []
-        # Guards state and the hand-over between threads; never taken in a step.
-        self.lock = threading.Condition(threading.RLock())
+        super().__init__(changes, journal)
         self._name = name
         self._prepare = prepare
-        self._changes = changes
-        self._journal = journal
         self._events: Generator[Event, None, None] | None = None  # the loop last made
-        self._thread: threading.Thread | None = None  # who pulls it; None while nobody does
-        self._credit = math.inf  # steps to do before pausing
-        self._goal = RunState.RUNNING  # what the puller is asked to become
-        self._asked_by = "run"
-        self._halted = False
-        self._begun = False  # whether the puller has done its first step
 
     # -- asking
 
@@ -197,129 +172,3 @@ class Driver:
     def is_pulling(self) -> bool:
         """Whether some thread pulls events."""
         return self._thread is not None
-
-    # -- pulling
-
-    def _pull(self, events: Iterator[Event], progress: ProgressLine | None = None) -> None:
-        """Pull events until the run is to rest."""
-        training = self.training
-        assert training is not None
-        # A thread takes its share of cores at the first sign only: without this, oneDNN adds up in another order here
-        # than where the same steps are done again, in the thread of whoever rewinds.
-        torch.set_num_threads(torch.get_num_threads())
-        training.meter.tick(running=True)
-        training.tiers.room = self._room
-        try:
-            for event in events:
-                kind = type(event)
-                if isinstance(event, Stepped):
-                    self._credit -= event.steps
-                    if not self._begun:
-                        self._begun = True
-                        self.announce()
-                elif kind is Changed or kind is Recovered:
-                    self.announce()
-                if progress is not None:
-                    progress.update()
-                if (
-                    self._credit <= 0
-                    or self._goal is not RunState.RUNNING
-                    or kind is Finished
-                    or training.step >= self.until.step
-                ):
-                    with self.lock:
-                        if self._is_due(event):
-                            self._settle(event)
-                            break
-        except Exception as error:
-            with self.lock:
-                with suppress(Exception):  # the first error is the one to tell
-                    training.flush()
-                    self._changes.apply()
-                self._fail(error)
-                self._leave()
-        except BaseException:  # Ctrl-C in fit
-            with self.lock:
-                if self._thread is threading.current_thread():
-                    self._goal = RunState.PAUSED
-                    self._settle(None)
-            raise
-        finally:
-            if progress is not None:
-                progress.close()
-
-    def _room(self) -> float:
-        """Return how many steps may be done before this looks at what happened."""
-        assert self.training is not None
-        return min(self._credit, self.until.step - self.training.step)
-
-    def _is_due(self, event: Event) -> bool:
-        """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
-        training = self.training
-        assert training is not None
-        if isinstance(event, Finished) or self._goal is RunState.STOPPED or self._halted:
-            return True
-        if training.step < self.until.step and self._credit > 0 and self._goal is RunState.RUNNING:
-            return False
-        training.flush()
-        # What belongs to this boundary is seen through first; and where nothing is left to do, the run finishes.
-        done = not training.validation_due and training.trouble is None and not self._changes.due()
-        return done and (training.step >= self.until.step or not training.end_reason())
-
-    def _settle(self, event: Event | None) -> None:
-        """Bring the run to rest after ``event``: finished, stopped or paused."""
-        training = self.training
-        assert training is not None
-        training.flush()
-        if not training.validation_due:
-            self._changes.apply()  # nothing that was asked for is left behind
-        if isinstance(event, Finished):
-            if training.stopping.early_stopping:
-                self._changes.act("restore_best", "run")
-            self.become(RunState.FINISHED, event.reason)
-        elif self._goal is RunState.STOPPED:
-            self.become(RunState.STOPPED, _("stopped by hand"), self._asked_by)
-        elif training.step >= self.until.step:
-            self.become(self.until.state, self.until.reason)
-            self.until = Ending(math.inf, RunState.STOPPED, "")
-        else:
-            self._journal.event(training.step, "pause", source=self._asked_by)
-            self.become(RunState.PAUSED)
-        self._leave()
-
-    def _leave(self) -> None:
-        """Pull no more."""
-        assert self.training is not None
-        self.training.meter.tick(running=False)
-        self.training.tiers.room = lambda: math.inf
-        self._thread = None
-        self.announce()
-
-    def _fail(self, error: Exception) -> None:
-        self.error = error
-        self.become(RunState.FAILED, f"{type(error).__name__}: {error}")
-
-    def become(self, state: RunState, reason: str = "", source: str = "run") -> None:
-        """Enter a state; with a reason, journal it."""
-        with self.lock:
-            self.state = state
-            self.end_reason = reason
-            if state.is_ended:
-                self._stop_workers()
-            if reason:
-                self._journal.event(self._changes.step, state.value, reason, source)
-            self.announce()
-
-    def _stop_workers(self) -> None:
-        if self.training is None:
-            return
-        for source in (self.training.cursor.source, self.training.val):
-            if isinstance(source, DatasetSource) and source.workers is not None:
-                source.workers.stop()
-
-    def announce(self) -> None:
-        """Wake who waits or watches."""
-        with self.lock:
-            self.lock.notify_all()
-        for wake in list(self.watchers):
-            wake()

@@ -10,8 +10,7 @@ import torch
 from nbopt.data.sources import StreamSource, as_source
 from nbopt.data.split import class_labels
 from nbopt.engine import prepare
-from nbopt.engine.driver import Ending
-from nbopt.engine.state import RunState
+from nbopt.engine.state import Ending, RunState
 from nbopt.hyperparams import Choice, Int
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.parts.losses import LOSSES

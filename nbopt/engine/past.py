@@ -8,10 +8,9 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from nbopt.engine.capture import capture, restore
-from nbopt.engine.driver import Ending
 from nbopt.engine.prepare import check_in_time
 from nbopt.engine.recovery import go_back
-from nbopt.engine.state import RunState
+from nbopt.engine.state import Ending, RunState
 from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _

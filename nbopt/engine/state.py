@@ -28,6 +28,14 @@ class RunState(Enum):
         return self in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
 
 
+class Ending(NamedTuple):
+    """Where a replay ends, and as what."""
+
+    step: float
+    state: RunState
+    reason: str
+
+
 class Changed(NamedTuple):
     """Changes were applied, between two steps."""
 
