@@ -23,6 +23,7 @@ from nbopt.record.script_loss import LossSource
 from nbopt.record.script_model import ALWAYS_NOISY, NOISY, dropout_kinds, may_draw_anywhere
 from nbopt.record.script_optimizer import OptimizerSource
 from nbopt.record.script_parts import BY_SCRIPT, PartsSource, variable_of
+from nbopt.record.script_section import Section
 from nbopt.record.script_step import FRAGMENTS
 from nbopt.record.script_values import ScriptValues
 from nbopt.record.source import Sources, literal, sort_imports
@@ -136,7 +137,7 @@ class _Writer:
             switch = self.values.use("early_stopping") + " and " if flags["restores_if"] else ""
             self.words["out_of_patience"] = f"{switch}waited >= {patience}"
 
-    def _collect(self, source: DataSource | LossSource | OptimizerSource | FormSource) -> None:
+    def _collect(self, source: Section) -> None:
         """Take what a part of the run says of itself."""
         self.flags.update(source.flags)
         self.words.update(source.words)

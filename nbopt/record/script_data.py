@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.record.script_optimizer import optimizers_of
-from nbopt.record.source import Sources, literal
-from nbopt.record.story import Story
+from nbopt.record.script_section import Section
+from nbopt.record.source import literal
 from nbopt.words import _
 
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
 _FEW, _MANY = 64, 4096
 
 
-class DataSource:
+class DataSource(Section):
     """What a script says of its data.
-
-    Parameters
-    ----------
-    story : Story
-    sources : Sources
-    use : callable
-        Returns how the script calls a hyperparameter: a constant, or a variable if it changes on the way.
-
-    Attributes
-    ----------
-    flags, words, constants : dict
-        For the template, and for the script's head.
 
     Raises
     ------
@@ -37,17 +23,17 @@ class DataSource:
         For data that are not in memory, or a ``forward`` that cannot be written out.
     """
 
-    def __init__(self, story: Story, sources: Sources, use: Callable[[str], str]) -> None:
-        self.flags: dict[str, bool] = {}
-        self.words: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
+    def write(self) -> None:
+        """See `Section`."""
+        story = self.story
         train = _in_memory("train", story.train)
         val = None if story.val is None else _in_memory("val", story.val)
-        self._write_columns(story, train, val)
-        self._write_batches(story, train, sources, use)
+        self._write_columns(train, val)
+        self._write_batches(train)
         self._write_evaluation(train if val is None else val)
 
-    def _write_columns(self, story: Story, train: TensorSource, val: TensorSource | None) -> None:
+    def _write_columns(self, train: TensorSource, val: TensorSource | None) -> None:
+        story = self.story
         columns = [*train.columns, *(() if val is None else val.columns)]
         own = story.forward is not None
         single = own and len(train.columns) == 1
@@ -61,17 +47,17 @@ class DataSource:
             stratified=story.stratified,
         )
 
-    def _write_batches(self, story: Story, train: TensorSource, sources: Sources, use: Callable[[str], str]) -> None:
-        flags, words = self.flags, self.words
+    def _write_batches(self, train: TensorSource) -> None:
+        story, flags, words = self.story, self.flags, self.words
         flags["shuffle"] = train._shuffle
         words["dealt"] = "shuffled" if train._shuffle else "data"
         batches = not all(kind.full_batch for kind in optimizers_of(story))
-        words["batch_size"] = use("batch_size") if batches else ""
+        words["batch_size"] = self.use("batch_size") if batches else ""
         flags["parts"] = any(story.values_of("micro_batch"))
-        words["micro_batch"] = use("micro_batch") if flags["parts"] else ""
+        words["micro_batch"] = self.use("micro_batch") if flags["parts"] else ""
         words["outputs"] = "model(batch[0]), batch[1]"
         if story.forward is not None:
-            name = sources.name_for(_("forward"), story.forward)
+            name = self.sources.name_for(_("forward"), story.forward)
             words["outputs"] = f"{name}(model, batch[0])" if flags["single"] else f"{name}(model, batch)"
         if story.share is not None:
             self.constants["VAL_SHARE"] = literal(float(story.share))

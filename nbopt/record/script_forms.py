@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from nbopt.parts.channels_last import lay_channels_last, lay_out
 from nbopt.parts.precision import FULL, SCALED, cast_to
 from nbopt.parts.second_order import LBFGS
 from nbopt.record.script_optimizer import optimizers_of
-from nbopt.record.source import Sources
+from nbopt.record.script_section import Section
 from nbopt.record.story import Story
 from nbopt.words import _
 
 
-class FormSource:
+class FormSource(Section):
     """What a script says of the forms that numbers take.
-
-    Parameters
-    ----------
-    story : Story
-    sources : Sources
-    use : callable
-        Returns how the script calls a hyperparameter: a constant, or a variable if it changes on the way.
 
     Attributes
     ----------
-    flags, words, constants : dict
-        For the template, and for the script's head.
     variables : list of str
         Those that validation needs.
 
@@ -38,24 +27,19 @@ class FormSource:
         For an optimizer that does not go with float16.
     """
 
-    def __init__(self, story: Story, sources: Sources, use: Callable[[str], str]) -> None:
-        self.flags: dict[str, bool] = {}
-        self.words: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
+    def write(self) -> None:
+        """See `Section`."""
         self.variables: list[str] = []
-        self._story = story
-        self._sources = sources
-        self._use = use
         self._write_precision()
         self._write_order()
 
     def _write_precision(self) -> None:
         flags, words = self.flags, self.words
-        values = set(self._story.values_of("precision"))
-        flags["casts"] = casts(self._story)
+        values = set(self.story.values_of("precision"))
+        flags["casts"] = casts(self.story)
         flags["scales"] = SCALED in values
         flags["rescales"] = SCALED in values and len(values) > 1
-        flags["widens"] = flags["casts"] and not isinstance(self._story.loss, str)  # others may return 16 bits
+        flags["widens"] = flags["casts"] and not isinstance(self.story.loss, str)  # others may return 16 bits
         words["precision"] = self._called("precision") if flags["casts"] else ""
         words["widened"] = ".float()" if flags["casts"] else ""
         for loss in ("loss", "part_loss"):
@@ -63,18 +47,18 @@ class FormSource:
             words[f"scaled_{loss}"] = f"{scaled} if scaled else {loss}" if flags["rescales"] else scaled
             words[f"base_{loss}"] = f"({words[f'scaled_{loss}']})" if flags["rescales"] else scaled
         if flags["casts"]:
-            self._sources.name_for(_("the precision"), cast_to)
-        adopted = self._story.adopted
+            self.sources.name_for(_("the precision"), cast_to)
+        adopted = self.story.adopted
         if flags["scales"] and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
             raise ValueError(_("in float16, a script cannot hold SGD made with fused=True: make it without."))
 
     def _write_order(self) -> None:
         flags, words = self.flags, self.words
-        images = "channels_last" not in self._story.inert
-        flags["lays"] = images and any(self._story.values_of("channels_last"))
+        images = "channels_last" not in self.story.inert
+        flags["lays"] = images and any(self.story.values_of("channels_last"))
         flags["contiguous"] = images and not flags["lays"]  # a run lays out what it is given, whatever order it is in
-        flags["relays"] = flags["lays"] and any("channels_last" in new for new in self._story.schedule.values())
-        flags["strings"] = flags["lays"] and LBFGS in optimizers_of(self._story)
+        flags["relays"] = flags["lays"] and any("channels_last" in new for new in self.story.schedule.values())
+        flags["strings"] = flags["lays"] and LBFGS in optimizers_of(self.story)
         words["channels_last"] = words["lay_batch"] = ""
         if flags["lays"]:
             words["channels_last"] = self._called("channels_last")
@@ -82,10 +66,10 @@ class FormSource:
             if flags["relays"]:
                 words["lay_batch"] = f"if {words['channels_last']}:\n    {words['lay_batch']}"
             for function in (lay_channels_last, lay_out):
-                self._sources.name_for(_("the memory format"), function)
+                self.sources.name_for(_("the memory format"), function)
 
     def _called(self, name: str) -> str:
-        used = self._use(name)
+        used = self.use(name)
         if not used.isupper():
             self.variables.append(used)
         return used

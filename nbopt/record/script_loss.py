@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -11,27 +11,18 @@ from nbopt.parts.loss_base import Elementwise, Loss
 from nbopt.parts.loss_terms import Terms, balance_terms, move_scales
 from nbopt.parts.losses import LOSS
 from nbopt.record.script_forms import casts
-from nbopt.record.source import Sources, literal
-from nbopt.record.story import Story
+from nbopt.record.script_section import Section
+from nbopt.record.source import literal
 from nbopt.words import _
 
 _UNCERTAINTY = "uncertainty"
 
 
-class LossSource:
+class LossSource(Section):
     """What a script says of its loss.
-
-    Parameters
-    ----------
-    story : Story
-    sources : Sources
-    use : callable
-        Returns how the script calls a hyperparameter: a constant, or a variable if it changes on the way.
 
     Attributes
     ----------
-    flags, words, constants : dict
-        For the template, and for the script's head.
     swapped : bool
         Whether the loss changes on the way.
 
@@ -41,12 +32,9 @@ class LossSource:
         For a loss that cannot be written out.
     """
 
-    def __init__(self, story: Story, sources: Sources, use: Callable[[str], str]) -> None:
-        self.story = story
-        self.flags: dict[str, bool] = {}
-        self.words: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
-        self._sources = sources
+    def write(self) -> None:
+        """See `Section`."""
+        story, use = self.story, self.use
         spec: Any = story.hyperparams.spec(LOSS.name)
         names = list(dict.fromkeys(story.values_of(LOSS.name)))
         kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in names}
@@ -71,7 +59,7 @@ class LossSource:
                 measuring.append("0.0" if regularizes else used)
         passed = [item for item in measuring if item != "0.0"]
         self.words["loss_parameters"] = _listed(parameters) + ", scales=None, seen=None" * balances
-        self.words["loss_arguments"] = _listed(training) + self._write_balance(kinds, called, use)
+        self.words["loss_arguments"] = _listed(training) + self._write_balance(kinds, called)
         self.words["measure_arguments"] = _listed(measuring)
         self.words["measure_parameters"] = _listed(passed)
         self.flags["elementwise"] = all(issubclass(kind, Elementwise) for kind in kinds.values())
@@ -82,9 +70,7 @@ class LossSource:
         body += self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
         self.words["loss_body"] = "\n".join(body)
 
-    def _write_balance(
-        self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str], use: Callable[[str], str]
-    ) -> str:
+    def _write_balance(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> str:
         """Write how terms are balanced, if they are; return the arguments that the loss gets for it."""
         self.flags["rebalances"] = changes = len(set(self._values_of("balance"))) > 1
         self.words.update(dict.fromkeys(("balance", "balance_rate", "term_count", "term_weights"), ""))
@@ -92,9 +78,9 @@ class LossSource:
             return ""
         terms = next(kind for kind in kinds.values() if issubclass(kind, Terms)).kinds
         weights = [called[f"weight_{name}"] or "0.0" for name in terms]
-        self._sources.name_for(_("the loss"), move_scales)
-        self._sources.name_for(_("the loss"), balance_terms)
-        self.words["balance"] = use("balance") if changes else ""
+        self.sources.name_for(_("the loss"), move_scales)
+        self.sources.name_for(_("the loss"), balance_terms)
+        self.words["balance"] = self.use("balance") if changes else ""
         self.words["balance_rate"] = called["balance_rate"] or "0.0"
         self.words["term_count"] = str(len(terms))
         self.words["term_weights"] = "\n".join(f"{weight}," for weight in weights)
@@ -121,7 +107,7 @@ class LossSource:
         return self.story.values_of(name) if name in self.story.start else []
 
     def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
-        names = [self._sources.name_for(_("the loss"), function) for function in kind.functions]
+        names = [self.sources.name_for(_("the loss"), function) for function in kind.functions]
         if kind.source:
             return kind.written({**called, "target": target})
         if isinstance(kind.functions[0], nn.Module):

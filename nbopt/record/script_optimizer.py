@@ -12,26 +12,23 @@ from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.second_order import LBFGS, Newton
 from nbopt.record.script_parts import PartsSource
+from nbopt.record.script_section import Section
 from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story
 from nbopt.words import _
 
 
-class OptimizerSource:
+class OptimizerSource(Section):
     """What a script says of its optimizer.
 
     Parameters
     ----------
-    story : Story
-    sources : Sources
-    use : callable
-        Returns how the script calls a hyperparameter: a constant, or a variable if it changes on the way.
+    story, sources, use
+        See `Section`.
     parts : PartsSource
 
     Attributes
     ----------
-    flags, words, constants : dict
-        For the template, and for the script's head.
     choices : str
         The table of the optimizers that are swapped in; "" if there are none.
     changes : dict
@@ -44,17 +41,16 @@ class OptimizerSource:
     """
 
     def __init__(self, story: Story, sources: Sources, use: Callable[[str], str], parts: PartsSource) -> None:
-        self.story = story
         self.choices = ""
-        self._sources = sources
-        self._parts = parts
-        self.flags: dict[str, bool] = {}
-        self.words: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
         self.changes: dict[int, dict[str, Any]] = {}
+        self._parts = parts
+        super().__init__(story, sources, use)
+
+    def write(self) -> None:
+        """See `Section`."""
         self._write_making()
         self._write_changes()
-        self._write_full_steps(use)
+        self._write_full_steps()
 
     def _write_making(self) -> None:
         story = self.story
@@ -104,7 +100,7 @@ class OptimizerSource:
             rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
             self.choices = f"OPTIMIZERS = {{\n{rows}}}"
 
-    def _write_full_steps(self, use: Callable[[str], str]) -> None:
+    def _write_full_steps(self) -> None:
         """Write steps on all samples at once, which evaluate the loss several times."""
         story, flags, words = self.story, self.flags, self.words
         kinds = optimizers_of(story)
@@ -116,7 +112,7 @@ class OptimizerSource:
         flags["only_lbfgs"] = kinds == [LBFGS]
         flags["still"] = LBFGS in kinds and (self._parts.has("change_rate") or 0.0 in story.values_of("lr"))
         words["full_classes"] = full[0] if len(full) == 1 else f"({', '.join(full)})"
-        words["weight_decay"] = use("weight_decay") if flags["decays"] else ""
+        words["weight_decay"] = self.use("weight_decay") if flags["decays"] else ""
         words["closure_arguments"] = "differentiate=torch.Tensor.backward" * flags["newton"]
 
     def _kind(self, name: str) -> type[Optimizer]:
@@ -130,7 +126,7 @@ class OptimizerSource:
         if getattr(torch.optim, name, None) is kind.torch_class:
             return f"torch.optim.{name}"
         if kind is Newton:
-            return self._sources.name_for(_("the optimizer"), kind.torch_class)
+            return self.sources.name_for(_("the optimizer"), kind.torch_class)
         raise ValueError(
             _(
                 "the optimizer {name} is a class of your own, which a script cannot hold: to_yaml keeps the "
