@@ -327,8 +327,8 @@ def test_of_three_charts_all_but_the_first_bear_fewer_numbers_and_no_texts(make_
 
 
 def test_a_panel_is_few_enough_messages_for_a_server_to_pass_on(page, make_run, show):
-    # Jupyter's server drops what a kernel sends beyond 1,000 messages a second over 3 seconds. And they are what a panel
-    # takes its time for: the browser has it in 0.3 seconds once it has them all.
+    # Jupyter's server drops what a kernel sends beyond 1,000 messages a second over 3 seconds. And they are what takes
+    # time before a panel stands: the page builds it in 0.3 seconds once it has them all.
     run = make_run()
     show(run)
     assert len(page.messages) < 5 * len(run.hyperparams) + 150
