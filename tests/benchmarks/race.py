@@ -18,6 +18,7 @@ from tests.benchmarks.workloads import Work
 
 ROUNDS = 5
 WARM_UP = 0.2
+LEAST_STEPS = 50  # of the loop by hand, in a round: a dozen tell nothing
 HAND, EAGER, WARM = "hand-written loop", "nbopt", "nbopt, warmed up"
 TIERS = {"cpu": "auto", "cuda": "compiled"}  # auto captures no graphs yet
 SKLEARN = "scikit-learn MLPClassifier"
@@ -61,9 +62,9 @@ class Heat(NamedTuple):
 
 
 def race(work: Work, device: str, seconds: float) -> Heat:
-    """Let all run on one workload, each for ``seconds`` a round."""
+    """Let all run on one workload, each for ``seconds`` a round, or longer where steps are slow."""
     hand = by_hand(work, device)
-    hand(WARM_UP)
+    seconds = max(seconds, LEAST_STEPS / hand(WARM_UP))
     hand_rates: list[float] = []
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as folder:

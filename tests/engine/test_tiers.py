@@ -397,6 +397,23 @@ def test_weights_put_elsewhere_are_the_ones_trained(make, compiled, weights):
     torch.testing.assert_close(weights(runs[0]), weights(runs[1]), rtol=1e-4, atol=1e-5)
 
 
+def test_updates_skipped_between_two_compiled_calls_are_counted(make, compiled, weights):
+    """As float16 skips them: Adam's bias correction follows updates, not steps."""
+    runs = []
+    for tier in ("compiled", "eager"):
+        run = make(tier=tier)
+        pull(run, 30)
+        run.set(tier="eager", precision="bfloat16")
+        pull(run, 35)
+        for state in run.driver.training.torch_optimizer.state.values():
+            state["step"] -= 20
+        run.set(tier=tier, precision="float32")
+        pull(run, 60)
+        runs.append(run)
+    assert [steps for _step, _before, steps in switches(runs[0])] == [STEPS, 0, STEPS]
+    torch.testing.assert_close(weights(runs[0]), weights(runs[1]), rtol=1e-4, atol=1e-5)
+
+
 @only_compiled
 def test_a_tier_is_judged_by_all_its_steps_and_not_by_a_pause_or_a_first_one(make, compiled, monkeypatch):
     """The speed shown starts anew at each resume, from one call; a tier was given up by that."""

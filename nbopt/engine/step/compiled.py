@@ -202,8 +202,8 @@ class Compiled:
         kept = [(self._made_from.get(weight, {}).get(key), weight) for key, weight in pairs]
         # Momentum that begins, or is off and never written to, has no tensors yet.
         self._state = [own if isinstance(own, Tensor) else torch.zeros_like(weight) for own, weight in kept]
-        self.adapt()
         self._counters = [own["step"] for own in map(self._made_from.get, self._weights) if own and "step" in own]
+        self.adapt()
         self._own = [*self._weights, *training.model.buffers()]
         self._own += [parameter for parameter in parameters if not parameter.requires_grad]
         self._own += self._state
@@ -214,12 +214,12 @@ class Compiled:
         own = len(self._held)
         captured = self.signature.captured
         self._chunk = Captured(ready.chunk, self._held, ready.shapes[own:]) if captured else ready.chunk
-        # Updates so far are steps plus this; read once, since reading waits for the device.
-        self._ahead = int(self._counters[0]) - training.step if self._counters else 0
 
     def adapt(self) -> bool:
-        """Follow a change of the optimizer's settings; return whether that can be done with the tensors held."""
+        """Follow a change of the run's settings; return whether that can be done with the tensors held."""
         state, group = self._optimizer.state, self._optimizer.param_groups[0]
+        # Updates so far are steps plus this. Reading it waits for the device; float16 skips updates, but not here.
+        self._ahead = int(self._counters[0]) - self._training.step if self._counters else 0
         needed = "betas" in group or bool(group.get("momentum"))
         for (key, weight), held in zip(product(self._formula.keys, self._weights), self._state, strict=True):
             own = state.get(weight, {}).get(key)
