@@ -37,7 +37,7 @@ def workshop(make_run):
 
 def as_it_is(made):
     """Let a workshop take the traced graph for machine code."""
-    made.build.compile = lambda chunk, example: lambda flat: trace(chunk, example)(*flat)
+    made.build.compile = lambda chunk, example: lambda flat: trace(chunk, example, {})(*flat)
     return made
 
 

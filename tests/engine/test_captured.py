@@ -87,7 +87,7 @@ def test_auto_captures_nothing_before_it_was_measured(make, compiled, recorded, 
     run = make(tier="auto")
     pull(run, 30)
     assert not recorded
-    assert "never tried on a GPU" in run.tier
+    assert "not tested on a GPU yet" in run.tier
 
 
 @captured

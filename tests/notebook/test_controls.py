@@ -243,9 +243,10 @@ class Slow(nn.Linear):
 
     def __init__(self, gate):
         super().__init__(4, 2)
-        self.gate = [gate]
+        self.gate, self.waits = [gate], threading.Event()
 
     def forward(self, x):
+        self.waits.set()
         self.gate[0].wait(20)
         return super().forward(x)
 
@@ -257,6 +258,7 @@ def test_a_request_is_shown_as_such_until_it_acts_and_the_inputs_stay_where_the_
     control = panel.controls["lr"]
     slider, box = control.inputs
     run.start(wait=False)
+    assert run.model.waits.wait(20)  # in a step: before it, a request would act at once
     for text in ("0.01", "0.02", "0.03"):  # while it waits, paint after paint
         page.do(box, value=text)
         eventually(lambda text=text: page.answer(panel) and f"requested {text}" in control.head.value)

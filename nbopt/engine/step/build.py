@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from nbopt.engine.step import products
 from nbopt.engine.step.chunk import CannotCompile, Chunk
 from nbopt.words import _
 
@@ -36,6 +37,7 @@ class Build:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
+        self._cancelled = False
 
     def compile(self, chunk: Chunk, example: list[Tensor]) -> Chunk:
         """Compile a chunk for arguments of these shapes.
@@ -46,16 +48,24 @@ class Build:
             If there is no compiler, or the model breaks it.
         """
         try:
-            graph = trace(chunk, example)
-            path = _place(graph, example)
-            if not path.exists():
-                self._make(graph, example, path)
-            ready: Chunk = torch._inductor.aoti_load_package(str(path)).loader.boxed_run
-            return ready
+            graph = trace(chunk, example, products.replacements())
+            try:
+                return self._load(graph, example)
+            except CannotCompile:
+                if self._cancelled or not products.are_in(graph):
+                    raise
+            return self._load(trace(chunk, example, {}), example)  # a torch that does not let them be replaced
         except CannotCompile:
             raise
         except Exception as error:  # whatever a compiler raises
             raise CannotCompile(_last_words(f"{type(error).__name__}: {error}")) from error
+
+    def _load(self, graph: fx.GraphModule, example: list[Tensor]) -> Chunk:
+        path = _place(graph, example)
+        if not path.exists():
+            self._make(graph, example, path)
+        ready: Chunk = torch._inductor.aoti_load_package(str(path)).loader.boxed_run
+        return ready
 
     def _make(self, graph: fx.GraphModule, example: list[Tensor], path: Path) -> None:
         job = io.BytesIO()
@@ -86,12 +96,13 @@ class Build:
 
     def cancel(self) -> None:
         """Break off, from any thread."""
+        self._cancelled = True
         if self.process is not None:
             self.process.kill()
 
 
-def trace(chunk: Chunk, example: list[Tensor]) -> fx.GraphModule:
-    """Return the operations of a chunk as a graph, without doing them.
+def trace(chunk: Chunk, example: list[Tensor], replaced: products.Decompositions) -> fx.GraphModule:
+    """Return the operations of a chunk as a graph, some of them replaced, without doing them.
 
     Raises
     ------
@@ -102,7 +113,7 @@ def trace(chunk: Chunk, example: list[Tensor]) -> fx.GraphModule:
     def spread(*flat: Tensor) -> Any:
         return chunk(list(flat))
 
-    return make_fx(spread, tracing_mode="fake")(*example)
+    return make_fx(spread, decomposition_table=replaced, tracing_mode="fake")(*example)
 
 
 def _place(graph: fx.GraphModule, example: list[Tensor]) -> Path:

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch._higher_order_ops.triton_kernel_wrap  # graphs refer to it as they are read
@@ -34,6 +35,8 @@ def main() -> None:
     # With it, convolutions on a CPU get copies of everything in another layout, in every step: a small CNN takes 7.3 ms
     # a step instead of 4.7. A model that is better off so can be put into that layout as a whole.
     torch._inductor.config.layout_optimization = False
+    if any("mkldnn" in str(node.target) for node in graph.graph.nodes):
+        _lower_products()
     with torch.no_grad():
         program = torch.export.export(graph, tuple(example), strict=False)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +49,19 @@ def main() -> None:
     for file in packages[KEPT_PACKAGES:]:
         with contextlib.suppress(OSError):  # another compiler was first
             file.unlink()
+
+
+def _lower_products() -> None:
+    """Let oneDNN's products take weights that change: torch's own lowering wants constants, the kernel does not."""
+    from torch._inductor import mkldnn_ir, mkldnn_lowerings  # noqa: F401  (which registers torch's own first)
+    from torch._inductor.ir import TensorBox
+    from torch._inductor.lowering import lowerings
+
+    product = torch.ops.mkldnn._linear_pointwise  # alone, or with what is done to its result
+    unary: Any = mkldnn_ir.LinearUnary.create
+    binary: Any = mkldnn_ir.LinearBinary.create
+    lowerings[product.default] = lambda *given: TensorBox.create(unary(*given))
+    lowerings[product.binary] = lambda *given: TensorBox.create(binary(*given))
 
 
 def _watch(source: io.BufferedIOBase) -> None:

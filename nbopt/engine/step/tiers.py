@@ -217,7 +217,7 @@ class Tiers:
                 self._eager_speed = 0.0 if known else speed
                 self._next = self._change(steps, self._told(steps))
         elif found is None and self._captured and self._pace.tier == "auto":
-            self.reason = _('tier="compiled" would capture them as a graph, which was never tried on a GPU')
+            self.reason = _('tier="compiled" captures them as a CUDA graph, not tested on a GPU yet')
         elif found is None and self._pays():
             self._begin(steps)
 
