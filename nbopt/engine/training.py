@@ -250,6 +250,7 @@ class Training:
         if self.cursor.advance(batch):
             self.validation_due = self._may_end = True
         if time.perf_counter() >= self.meter.due:
+            self.meter.postpone()
             self.flush()
             self.tiers.look()
 

@@ -5,6 +5,7 @@ The compiler is left out, chunks run as they are; and graphs are those of `tests
 
 import itertools
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -395,6 +396,19 @@ def test_weights_put_elsewhere_are_the_ones_trained(make, compiled, weights):
         runs.append(run)
     assert switches(runs[0])
     torch.testing.assert_close(weights(runs[0]), weights(runs[1]), rtol=1e-4, atol=1e-5)
+
+
+def test_epochs_shorter_than_the_time_between_two_looks_do_not_put_them_off(make, monkeypatch):
+    now, looks = [0.0], []
+    for module in ("training", "meter"):
+        monkeypatch.setattr(f"nbopt.engine.{module}.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    run = make(tier="eager", val=0.2)
+    monkeypatch.setattr(run.driver.training.tiers, "look", lambda: looks.append(now[0]))
+    for event in run.events():
+        now[0] += 0.002 * isinstance(event, Stepped)  # an epoch takes 0.024
+        if now[0] > 1:
+            break
+    assert len(looks) >= 18
 
 
 def test_updates_skipped_between_two_compiled_calls_are_counted(make, compiled, weights):
