@@ -64,10 +64,6 @@ class Meter:
         self._rates.clear()
         self._clock, self._resumed_at = seconds, time.perf_counter()
 
-    def postpone(self) -> None:
-        """Set when losses are due next. A validation moves them, too, but does not put off what else is done then."""
-        self.due = time.perf_counter() + _FLUSH_SECONDS
-
     def flush(self, step: int, progress: float) -> tuple[int, float] | None:
         """Move the losses up to ``step`` to the history, in one transfer; return the first that went wrong.
 
@@ -78,6 +74,7 @@ class Meter:
         progress : float
             Epochs done.
         """
+        self.due = time.perf_counter() + _FLUSH_SECONDS
         count = len(self._losses)
         if not count:
             return None

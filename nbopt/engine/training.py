@@ -44,6 +44,7 @@ from nbopt.record.history import History
 from nbopt.record.snapshots import Snapshots
 from nbopt.words import _
 
+_LOOK_SECONDS = 0.1  # between two thoughts about the tier
 _SNAPSHOT_SECONDS = 1.0  # between two snapshots taken on the way
 _SNAPSHOT_SHARE = 0.02  # ... of which taking one may take this part
 
@@ -93,7 +94,7 @@ class Training:
         self._tuned = self._params if optimizer is None else _params_of(optimizer)
         self._restored_at = -1
         self._may_end = True  # whether anything happened since `end_reason` was asked that could be a reason
-        self._snapshot_at = 0.0
+        self._snapshot_at = self._look_at = 0.0
 
         self.cursor = Cursor(train, seed)
         self.stopping = EarlyStopping()
@@ -249,9 +250,11 @@ class Training:
         self.step += count
         if self.cursor.advance(batch):
             self.validation_due = self._may_end = True
-        if time.perf_counter() >= self.meter.due:
-            self.meter.postpone()
+        now = time.perf_counter()
+        if now >= self.meter.due:
             self.flush()
+        if now >= self._look_at:  # not with the losses: validations move them too, and would put this off
+            self._look_at = now + _LOOK_SECONDS
             self.tiers.look()
 
     def _full_step(self, batch: Any, keep: bool) -> Tensor:
