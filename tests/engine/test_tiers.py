@@ -4,6 +4,7 @@ The compiler is left out, chunks run as they are; and graphs are those of `tests
 """
 
 import itertools
+import random
 import shutil
 from types import SimpleNamespace
 
@@ -191,6 +192,43 @@ def test_a_replay_repeats_the_tiers_bit_for_bit(make, compiled, weights):
     again.wait(60)
     assert {steps for _step, _before, steps in switches(run)} == {0, STEPS}
     assert switches(again) == switches(run)
+    assert torch.equal(weights(again), weights(run))
+    assert again.history["loss"][1].tolist() == run.history["loss"][1].tolist()
+
+
+VALUES = {
+    "lr": [0.001, 0.02],
+    "l1": [0.0, 0.01],
+    "weight_decay": [0.0, 0.1],
+    "dropout": [0.0, 0.6],
+    "momentum": [0.0, 0.9],
+    "nesterov": [False, True],
+    "clip_norm": [0.0, 1.0],
+    "batch_size": [4, 6, 12],
+    "precision": ["float32", "bfloat16", "float16"],
+    "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
+    "tier": ["eager", "compiled"],
+}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_done_to_a_run_a_replay_repeats_it_bit_for_bit(make, compiled, weights, seed):
+    choice = random.Random(seed)
+    run = make(batch_norm(), lr=0.01, val=choice.choice([None, 0.2]))
+    for _round in range(14):
+        act = choice.random()
+        if act < 0.6:
+            name = choice.choice(list(VALUES))
+            run.set(**{name: choice.choice(VALUES[name])})
+        elif act < 0.8 and run.step_count:
+            run.rewind(choice.randrange(run.step_count))
+        elif run.step_count:
+            run = run.branch(at=choice.randrange(run.step_count))
+            run.events()
+            run.driver.training.meter.tick(running=True)
+        run.step(choice.choice([1, 3, 7, 20, 33]))
+    again = run.replay()
+    again.wait(60)
     assert torch.equal(weights(again), weights(run))
     assert again.history["loss"][1].tolist() == run.history["loss"][1].tolist()
 
