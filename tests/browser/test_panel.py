@@ -205,13 +205,17 @@ def test_an_exception_of_the_model_stands_in_the_panel_and_the_run_goes_on_once_
     assert book.problems == []
 
 
+THOUSANDS = """() => [...document.querySelector(".nbopt-figure").querySelectorAll(".axis text")].some(
+  (number) => parseFloat(number.textContent.replace(",", "")) >= 1000)"""
+
+
 def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     book = notebook(DIGITS, "run = make()\nrun", "run.start()")
     book.run_all()
     page = book.page
-    book.wait_for("run.step_count > 200")
     figure = page.locator(".nbopt-figure").first
     figure.scroll_into_view_if_needed()
+    page.wait_for_function(THOUSANDS)  # drawn, not just done: what is dragged over is what the page shows
     box = figure.bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 60)
     page.locator(".nbopt-tip", has_text="training").first.wait_for()  # the read-out under the pointer
