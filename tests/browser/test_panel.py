@@ -141,7 +141,7 @@ def test_two_panels_of_one_run_stay_in_step_and_two_runs_never_meet(notebook):
     panels.nth(0).locator(".nbopt-pause").click()
     for index in (0, 1):
         panels.nth(index).locator(".nbopt-state", has_text="Paused").wait_for()
-    assert panels.nth(2).locator(".nbopt-state").inner_text() == "Ready"
+    expect(panels.nth(2).locator(".nbopt-state")).to_have_text("Ready")
     assert book.ask("[other.hyperparams['weight_decay'], other.step_count, len(other.journal)]") == [0.0, 0, 0]
     assert book.problems == []
 
@@ -160,7 +160,7 @@ def test_an_illegal_value_is_refused_in_words_and_a_legal_one_widens_the_control
     box.press("Enter")
     applied_step(book, "lr")
     assert book.ask("run.hyperparams['lr']") == 25
-    assert page.locator(".nbopt-hp-lr .nbopt-problem").count() == 0
+    expect(page.locator(".nbopt-hp-lr .nbopt-problem")).to_have_count(0)
     page.locator(".nbopt-hp-lr .noUi-handle").focus()
     page.keyboard.press("ArrowLeft")  # one stop below the new end of the scale: the offered range's own end
     book.wait_for("run.hyperparams['lr'] == 1")
@@ -171,7 +171,7 @@ def test_an_optimizer_swapped_in_the_panel_brings_its_own_controls(notebook):
     book = notebook(DIGITS, "run = make()\nrun", "run.step(3)")
     book.run_all()
     page = book.page
-    assert not page.locator(".nbopt-hp-momentum").is_visible()
+    expect(page.locator(".nbopt-hp-momentum")).to_be_hidden()
     page.locator(".nbopt-hp-optimizer select").select_option("sgd")
     page.locator(".nbopt-hp-momentum").wait_for()
     page.locator(".nbopt-hp-beta1").wait_for(state="hidden")

@@ -59,6 +59,7 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     page = book.page
     panel = page.locator(".nbopt-panel")
     panel.locator(".nbopt-figure[aria-label]").first.wait_for()
+    panel.locator(".nbopt-start", has_text="Resume").wait_for()  # the steps are painted
     inputs = panel.evaluate(INPUTS, FOCUSABLE)
     assert len(inputs) > 25
     assert [kind for kind, name in inputs if not name] == []
