@@ -7,6 +7,12 @@ import torch
 from torch import nn
 
 from nbopt import Run
+from nbopt.engine.step.build import Build
+from nbopt.engine.step.captured import RECORDERS
+from nbopt.engine.step.chunk import make_chunk
+from nbopt.engine.step.job import Job
+from tests.engine import graphs
+from tests.engine.tiered import STEPS
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +61,41 @@ def make_run(mlp, blobs):
 def weights():
     """Return a function that copies a run's weights into one vector."""
     return lambda run: torch.cat([value.detach().flatten().clone() for value in run.model.state_dict().values()])
+
+
+@pytest.fixture(params=["compiled", "captured"])
+def compiled(request, monkeypatch):
+    """Take chunks for compiled, or capture them, at once; look at the tier after every step; return the chunks made.
+
+    The compiler is left out, chunks run as they are; and graphs are those of `tests.engine.graphs`, for want of a GPU.
+    """
+    made = []
+
+    def note(*arguments):
+        made.append(make_chunk(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("nbopt.engine.step.compiled.make_chunk", note)
+    if request.param == "captured":
+        monkeypatch.setitem(RECORDERS, "cpu", graphs.record)
+    monkeypatch.setattr(Build, "compile", lambda self, chunk, example: chunk)
+    monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("nbopt.engine.training._LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: STEPS)
+    monkeypatch.setattr(Job, "start", Job.run)
+    return made
+
+
+@pytest.fixture
+def make_tiered(make_run, mlp, blobs):
+    """Return a maker of runs that compile; 15 batches an epoch."""
+
+    def make(model=None, **settings):
+        settings = {"tier": "compiled", "batch_size": 4, "epochs": 10**6, "store": None, **settings}
+        run = make_run(mlp(dropout=0.3) if model is None else model, **settings)
+        run.events()
+        run.driver.training.meter.tick(running=True)  # also where no driver pulls
+        return run
+
+    return make

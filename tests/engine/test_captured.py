@@ -16,9 +16,7 @@ from nbopt.parts.losses import LOSSES
 from tests.benchmarks.workloads import SMALL, Attentive, Recurrent, cnn
 from tests.engine import graphs
 from tests.engine.test_build import Branching
-from tests.engine.test_tiers import CHANGES, MORE, STEPS, compiled, make, pull, switches
-
-__all__ = ["compiled", "make"]
+from tests.engine.tiered import CHANGES, MORE, STEPS, pull, switches
 
 captured = pytest.mark.parametrize("compiled", ["captured"], indirect=True)
 
@@ -49,8 +47,8 @@ def test_what_is_captured_computes_what_the_model_does(make_run, recorded, model
 
 @captured
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_no_slider_captures_again(make, compiled, recorded, optimizer):
-    run = make(optimizer=optimizer)
+def test_no_slider_captures_again(make_tiered, compiled, recorded, optimizer):
+    run = make_tiered(optimizer=optimizer)
     pull(run, 30)
     for change in CHANGES + MORE[optimizer]:
         run.set(**change)
@@ -60,8 +58,8 @@ def test_no_slider_captures_again(make, compiled, recorded, optimizer):
 
 
 @captured
-def test_a_run_taken_elsewhere_captures_its_new_tensors(make, compiled, recorded):
-    run = make()
+def test_a_run_taken_elsewhere_captures_its_new_tensors(make_tiered, compiled, recorded):
+    run = make_tiered()
     pull(run, 60)
     assert len(recorded) == 2
     run.step(1)  # eagerly
@@ -74,25 +72,25 @@ def test_a_run_taken_elsewhere_captures_its_new_tensors(make, compiled, recorded
 
 
 @captured
-def test_what_cannot_be_captured_stays_eager_and_says_why(make, compiled):
-    run = make(Branching(4, 3))
+def test_what_cannot_be_captured_stays_eager_and_says_why(make_tiered, compiled):
+    run = make_tiered(Branching(4, 3))
     pull(run, 20)
     assert run.tier.startswith("eager steps (it cannot be captured as a graph: RuntimeError: operation not permitted")
     assert not switches(run)
 
 
 @captured
-def test_auto_captures_nothing_before_it_was_measured(make, compiled, recorded, monkeypatch):
+def test_auto_captures_nothing_before_it_was_measured(make_tiered, compiled, recorded, monkeypatch):
     monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)
-    run = make(tier="auto")
+    run = make_tiered(tier="auto")
     pull(run, 30)
     assert not recorded
     assert "not tested on a GPU yet" in run.tier
 
 
 @captured
-def test_what_a_run_says_of_captured_steps(make, compiled):
-    run = make()
+def test_what_a_run_says_of_captured_steps(make_tiered, compiled):
+    run = make_tiered()
     pull(run, 30)
     assert run.tier == f"captured as a graph, {STEPS} steps a launch"
 

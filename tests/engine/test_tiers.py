@@ -1,10 +1,6 @@
-"""The tiers of a step compute the same, and a replay repeats them.
-
-The compiler is left out, chunks run as they are; and graphs are those of `tests.engine.graphs`, for want of a GPU.
-"""
+"""The tiers of a step compute the same, and a run is on the one that suits it."""
 
 import itertools
-import random
 import shutil
 from types import SimpleNamespace
 
@@ -13,90 +9,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import nbopt
 from nbopt.engine.state import Stepped
 from nbopt.engine.step.build import Build
-from nbopt.engine.step.captured import RECORDERS
-from nbopt.engine.step.chunk import CannotCompile, make_chunk
+from nbopt.engine.step.chunk import CannotCompile
 from nbopt.engine.step.job import Job
-from tests.engine import graphs
-
-STEPS = 4
-
-
-@pytest.fixture(params=["compiled", "captured"])
-def compiled(request, monkeypatch):
-    """Take chunks for compiled, or capture them, at once; look at the tier after every step; return the chunks made."""
-    made = []
-
-    def note(*arguments):
-        made.append(make_chunk(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr("nbopt.engine.step.compiled.make_chunk", note)
-    if request.param == "captured":
-        monkeypatch.setitem(RECORDERS, "cpu", graphs.record)
-    monkeypatch.setattr(Build, "compile", lambda self, chunk, example: chunk)
-    monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("nbopt.engine.training._LOOK_SECONDS", -1.0)
-    monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
-    monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: STEPS)
-    monkeypatch.setattr(Job, "start", Job.run)
-    return made
-
-
-only_compiled = pytest.mark.parametrize("compiled", ["compiled"], indirect=True)
-
-
-@pytest.fixture
-def make(make_run, mlp, blobs):
-    """Return a maker of runs that compile; 15 batches an epoch."""
-
-    def make(model=None, **settings):
-        settings = {"tier": "compiled", "batch_size": 4, "epochs": 10**6, "store": None, **settings}
-        run = make_run(mlp(dropout=0.3) if model is None else model, **settings)
-        run.events()
-        run.driver.training.meter.tick(running=True)  # also where no driver pulls
-        return run
-
-    return make
-
-
-def pull(run, steps):
-    """Pull events until so many steps are done, and return after which steps there was one."""
-    ends = []
-    for event in run.events():
-        if isinstance(event, Stepped):
-            ends.append(event.step + 1)
-            if event.step + 1 >= steps:
-                return ends
-
-
-def switches(run):
-    return [(entry.step, entry.new["from"], entry.new["steps"]) for entry in run.journal if entry.name == "switch"]
-
-
-def batch_norm():
-    # No bias ahead of the normalization: it would walk on rounding errors alone, Adam's steps being of one size.
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3)
-    )
-
-
-CHANGES = [{"lr": 0.02}, {"weight_decay": 0.1, "l1": 0.01}, {"dropout": 0.6}, {"dropout": 0.0, "lr": 0.005}]
-# A difference in the last of 32 bits may round to another one in 16, which is a hundred thousand times as large.
-CLOSE = {"float32": 1e-5, "bfloat16": 2e-3}
-MORE = {"sgd": [{"momentum": 0.9}, {"nesterov": True}, {"momentum": 0.0}, {"momentum": 0.5}], "adam": [{"beta1": 0.5}]}
+from tests.engine.tiered import CHANGES, CLOSE, MORE, STEPS, batch_norm, only_compiled, pull, switches
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("kind", ["mlp", "batch norm"])
-def test_both_tiers_compute_the_same_whatever_is_changed(make, mlp, compiled, weights, optimizer, kind):
+def test_both_tiers_compute_the_same_whatever_is_changed(make_tiered, mlp, compiled, weights, optimizer, kind):
     runs = []
     for tier in ("compiled", "eager"):
         model = mlp(dropout=0.3) if kind == "mlp" else batch_norm()
-        run = make(model, optimizer=optimizer, tier=tier, lr=0.01, metrics=["accuracy"])
+        run = make_tiered(model, optimizer=optimizer, tier=tier, lr=0.01, metrics=["accuracy"])
         step = 15
         pull(run, step)
         for change in CHANGES + MORE.get(optimizer, []):
@@ -114,7 +40,9 @@ def test_both_tiers_compute_the_same_whatever_is_changed(make, mlp, compiled, we
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(make, compiled, weights, precision, channels_last):
+def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(
+    make_tiered, compiled, weights, precision, channels_last
+):
     generator = torch.Generator().manual_seed(0)
     data = torch.randn(60, 3, 6, 6, generator=generator), torch.arange(60) % 3
     settings = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.01, "metrics": ["accuracy"]}
@@ -123,7 +51,7 @@ def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(make, compiled
     for tier in ("compiled", "eager"):
         torch.manual_seed(0)
         layers = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Dropout(0.3), nn.Flatten()
-        run = make(nn.Sequential(*layers, nn.Linear(64, 3)), train=data, tier=tier, **settings)
+        run = make_tiered(nn.Sequential(*layers, nn.Linear(64, 3)), train=data, tier=tier, **settings)
         pull(run, 45)
         runs.append(run)
     ours, eager = runs
@@ -134,23 +62,8 @@ def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(make, compiled
     )
 
 
-def test_another_precision_is_compiled_anew_and_replayed(make, compiled, weights):
-    run = make()
-    for precision in ("bfloat16", "float16", "bfloat16"):
-        pull(run, run.step_count + 30)
-        run.set(precision=precision)
-    pull(run, run.step_count + 30)
-    # Back in bfloat16 there is code for it already.
-    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS, 0, STEPS]
-    assert len(compiled) == 2
-    again = run.replay()
-    again.wait(60)
-    assert switches(again) == switches(run)
-    assert torch.equal(weights(again), weights(run))
-
-
-def test_no_slider_compiles_again(make, compiled):
-    run = make(optimizer="sgd")
+def test_no_slider_compiles_again(make_tiered, compiled):
+    run = make_tiered(optimizer="sgd")
     pull(run, 15)
     for change in CHANGES + MORE["sgd"]:
         run.set(**change)
@@ -158,8 +71,8 @@ def test_no_slider_compiles_again(make, compiled):
     assert len(compiled) == 1
 
 
-def test_a_change_acts_within_one_call(make, compiled):
-    run = make()
+def test_a_change_acts_within_one_call(make_tiered, compiled):
+    run = make_tiered()
     pull(run, 15)
     for _ in range(5):
         asked_at, events = run.step_count, run.events()
@@ -169,8 +82,8 @@ def test_a_change_acts_within_one_call(make, compiled):
         next(event for event in events if isinstance(event, Stepped))
 
 
-def test_steps_are_done_together_where_the_epoch_fills_a_call(make, compiled):
-    run = make()
+def test_steps_are_done_together_where_the_epoch_fills_a_call(make_tiered, compiled):
+    run = make_tiered()
     ends = pull(run, 45)
     sizes = [b - a for a, b in itertools.pairwise(ends)]
     assert set(sizes) == {1, STEPS}
@@ -178,107 +91,13 @@ def test_steps_are_done_together_where_the_epoch_fills_a_call(make, compiled):
     assert run.history["loss"][0].tolist() == list(range(45))
 
 
-def test_a_replay_repeats_the_tiers_bit_for_bit(make, compiled, weights):
-    run = make(val=0.2)
-    run.step(30)
-    run.set(lr=0.05)
-    for count in (3, 9, 1, 1, 20):
-        run.step(count)
-    run.set(batch_size=6)
-    run.step(25)
-    run.set(tier="eager")
-    run.step(5)
-    again = run.replay()
-    again.wait(60)
-    assert {steps for _step, _before, steps in switches(run)} == {0, STEPS}
-    assert switches(again) == switches(run)
-    assert torch.equal(weights(again), weights(run))
-    assert again.history["loss"][1].tolist() == run.history["loss"][1].tolist()
-
-
-VALUES = {
-    "lr": [0.001, 0.02],
-    "l1": [0.0, 0.01],
-    "weight_decay": [0.0, 0.1],
-    "dropout": [0.0, 0.6],
-    "momentum": [0.0, 0.9],
-    "nesterov": [False, True],
-    "clip_norm": [0.0, 1.0],
-    "batch_size": [4, 6, 12],
-    "precision": ["float32", "bfloat16", "float16"],
-    "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
-    "tier": ["eager", "compiled"],
-}
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_whatever_is_done_to_a_run_a_replay_repeats_it_bit_for_bit(make, compiled, weights, seed):
-    choice = random.Random(seed)
-    run = make(batch_norm(), lr=0.01, val=choice.choice([None, 0.2]))
-    for _round in range(14):
-        act = choice.random()
-        if act < 0.6:
-            name = choice.choice(list(VALUES))
-            run.set(**{name: choice.choice(VALUES[name])})
-        elif act < 0.8 and run.step_count:
-            run.rewind(choice.randrange(run.step_count))
-        elif run.step_count:
-            run = run.branch(at=choice.randrange(run.step_count))
-            run.events()
-            run.driver.training.meter.tick(running=True)
-        run.step(choice.choice([1, 3, 7, 20, 33]))
-    again = run.replay()
-    again.wait(60)
-    assert torch.equal(weights(again), weights(run))
-    assert again.history["loss"][1].tolist() == run.history["loss"][1].tolist()
-
-
-def test_a_rewind_into_a_call_lands_where_it_should_and_is_replayed(make, compiled, weights):
-    run = make()
-    pull(run, 60)
-    snapshots = [run.snapshots.before(k).step for k in range(60)]
-    target = next(k for k in range(59, 0, -1) if snapshots[k] not in (k, 0))
-    run.rewind(target)
-    assert run.step_count == target
-    run.step(7)
-    again = run.replay()
-    again.wait(60)
-    assert torch.equal(weights(again), weights(run))
-
-
-def test_a_branch_goes_on_as_the_run_did(make, compiled, weights):
-    run = make()
-    pull(run, 60)
-    at = run.snapshots[-1].step
-    twin = run.branch(at=at)
-    target = run.step_count + STEPS
-    pull(run, target)
-    while twin.step_count < run.step_count:
-        pull(twin, twin.step_count + 1)
-    assert len(compiled) == 1
-    torch.testing.assert_close(weights(twin), weights(run), rtol=1e-4, atol=1e-5)
-
-
-def test_a_new_batch_size_goes_on_eagerly_until_its_steps_are_compiled(make, compiled):
-    run = make()
+def test_a_new_batch_size_goes_on_eagerly_until_its_steps_are_compiled(make_tiered, compiled):
+    run = make_tiered()
     pull(run, 30)
     run.set(batch_size=6)
     pull(run, 60)
     assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS]
     assert len(compiled) == 2
-
-
-def test_a_stored_run_goes_on_in_the_tier_it_was_on(make, compiled, mlp, blobs, weights, tmp_path):
-    run = make(store=tmp_path)
-    run.step(42)
-    run.pause()
-    run.recorder.close()
-    opened = nbopt.open(run.id, mlp(), blobs, store=tmp_path)
-    assert opened.step_count == 42
-    assert torch.equal(weights(opened), weights(run))
-    assert opened.history["loss"][1].tolist() == run.history["loss"][1].tolist()
-    assert opened.driver.training.tiers.place == run.driver.training.tiers.place
-    assert STEPS in {steps for _step, _before, steps in switches(opened)}
 
 
 class Own(nn.Module):
@@ -315,10 +134,10 @@ def hooked():
         ({"model": lambda: nn.Sequential(nn.AlphaDropout(0.2), nn.Linear(4, 3))}, "AlphaDropout"),
     ],
 )
-def test_what_cannot_be_compiled_stays_eager_and_says_why(make, compiled, settings, reason):
+def test_what_cannot_be_compiled_stays_eager_and_says_why(make_tiered, compiled, settings, reason):
     settings = dict(settings)
     model = settings.pop("model", lambda: None)()
-    run = make(model, **settings)
+    run = make_tiered(model, **settings)
     pull(run, 20)
     assert run.driver.training.tiers.steps == 0
     assert reason in run.driver.training.tiers.reason
@@ -326,7 +145,7 @@ def test_what_cannot_be_compiled_stays_eager_and_says_why(make, compiled, settin
 
 
 @only_compiled
-def test_a_compiler_that_fails_is_tried_once(make, compiled, monkeypatch):
+def test_a_compiler_that_fails_is_tried_once(make_tiered, compiled, monkeypatch):
     tries = []
 
     def fail(self, chunk, example):
@@ -334,44 +153,33 @@ def test_a_compiler_that_fails_is_tried_once(make, compiled, monkeypatch):
         raise CannotCompile("no compiler here")
 
     monkeypatch.setattr(Build, "compile", fail)
-    run = make()
+    run = make_tiered()
     pull(run, 40)
     assert tries == [1]
     assert run.driver.training.tiers.reason == "no compiler here"
 
 
 @only_compiled
-def test_a_short_run_never_compiles(make, compiled):
-    run = make(tier="auto", epochs=5)
+def test_a_short_run_never_compiles(make_tiered, compiled):
+    run = make_tiered(tier="auto", epochs=5)
     run.fit()
     assert not compiled
 
 
 @only_compiled
-def test_auto_compiles_a_long_run_and_leaves_a_tier_that_is_no_faster(make, compiled, monkeypatch):
+def test_auto_compiles_a_long_run_and_leaves_a_tier_that_is_no_faster(make_tiered, compiled, monkeypatch):
     monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 1e9)
-    run = make(tier="auto")
+    run = make_tiered(tier="auto")
     pull(run, 60)
     assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0]
     assert "times as fast" in run.driver.training.tiers.reason
     assert len(compiled) == 1
 
 
-def test_the_script_of_a_compiled_run_is_the_run(make, compiled, mlp, blobs, weights):
-    run = make(mlp(), val=blobs, epochs=4)
-    run.fit()
-    model, scope = mlp(), {}
-    exec(run.to_python(), scope)  # our own text
-    scope["train"](model, blobs, blobs)
-    expected = torch.cat([value.flatten() for value in model.state_dict().values()])
-    torch.testing.assert_close(weights(run), expected, rtol=1e-5, atol=1e-5)
-    assert switches(run)
-
-
 @only_compiled
-def test_what_a_run_says_of_its_steps(make, compiled):
-    run = make()
+def test_what_a_run_says_of_its_steps(make_tiered, compiled):
+    run = make_tiered()
     assert run.tier == "eager steps"
     pull(run, 30)
     assert run.tier == f"compiled, {STEPS} steps a call"
@@ -382,14 +190,14 @@ def test_what_a_run_says_of_its_steps(make, compiled):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make, mlp, monkeypatch, weights, precision):
+def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make_tiered, mlp, monkeypatch, weights, precision):
     monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.engine.training._LOOK_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: 2)
     monkeypatch.setattr(Job, "start", Job.run)
     changes = [{}, *CHANGES, *MORE["sgd"]]
-    run, eager = (make(optimizer="sgd", precision=precision, tier=tier) for tier in ("compiled", "eager"))
+    run, eager = (make_tiered(optimizer="sgd", precision=precision, tier=tier) for tier in ("compiled", "eager"))
     builds, build = [], Build.compile
     monkeypatch.setattr(Build, "compile", lambda *arguments: builds.append(1) or build(*arguments))
     for number, change in enumerate(changes):
@@ -404,7 +212,7 @@ def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make, mlp, monkeypa
     assert torch.equal(weights(again), weights(run))
 
 
-def test_a_model_set_up_anew_after_compiling_goes_on_eagerly(make, compiled, weights):
+def test_a_model_set_up_anew_after_compiling_goes_on_eagerly(make_tiered, compiled, weights):
     class Scaled(nn.Linear):
         scale = 1.0
 
@@ -413,7 +221,7 @@ def test_a_model_set_up_anew_after_compiling_goes_on_eagerly(make, compiled, wei
 
     model = Scaled(4, 3)
     model.scale = 2.0
-    run = make(model)
+    run = make_tiered(model)
     pull(run, 30)
     model.scale = 3.0
     pull(run, 60)
@@ -425,10 +233,10 @@ def test_a_model_set_up_anew_after_compiling_goes_on_eagerly(make, compiled, wei
     assert again.step_count == run.step_count
 
 
-def test_weights_put_elsewhere_are_the_ones_trained(make, compiled, weights):
+def test_weights_put_elsewhere_are_the_ones_trained(make_tiered, compiled, weights):
     runs = []
     for tier in ("compiled", "eager"):
-        run = make(tier=tier)
+        run = make_tiered(tier=tier)
         pull(run, 30)
         for parameter in run.model.parameters():
             parameter.data = parameter.data.clone() / 2
@@ -438,11 +246,11 @@ def test_weights_put_elsewhere_are_the_ones_trained(make, compiled, weights):
     torch.testing.assert_close(weights(runs[0]), weights(runs[1]), rtol=1e-4, atol=1e-5)
 
 
-def test_epochs_shorter_than_the_time_between_two_looks_do_not_put_them_off(make, monkeypatch):
+def test_epochs_shorter_than_the_time_between_two_looks_do_not_put_them_off(make_tiered, monkeypatch):
     now, looks = [0.0], []
     for module in ("training", "meter"):
         monkeypatch.setattr(f"nbopt.engine.{module}.time", SimpleNamespace(perf_counter=lambda: now[0]))
-    run = make(tier="eager", val=0.2)
+    run = make_tiered(tier="eager", val=0.2)
     monkeypatch.setattr(run.driver.training.tiers, "look", lambda: looks.append(now[0]))
     for event in run.events():
         now[0] += 0.002 * isinstance(event, Stepped)  # an epoch takes 0.024
@@ -451,11 +259,11 @@ def test_epochs_shorter_than_the_time_between_two_looks_do_not_put_them_off(make
     assert len(looks) >= 9
 
 
-def test_updates_skipped_between_two_compiled_calls_are_counted(make, compiled, weights):
+def test_updates_skipped_between_two_compiled_calls_are_counted(make_tiered, compiled, weights):
     """As float16 skips them: Adam's bias correction follows updates, not steps."""
     runs = []
     for tier in ("compiled", "eager"):
-        run = make(tier=tier)
+        run = make_tiered(tier=tier)
         pull(run, 30)
         run.set(tier="eager", precision="bfloat16")
         pull(run, 35)
@@ -469,11 +277,11 @@ def test_updates_skipped_between_two_compiled_calls_are_counted(make, compiled, 
 
 
 @only_compiled
-def test_a_tier_is_judged_by_all_its_steps_and_not_by_a_pause_or_a_first_one(make, compiled, monkeypatch):
+def test_a_tier_is_judged_by_all_its_steps_and_not_by_a_pause_or_a_first_one(make_tiered, compiled, monkeypatch):
     """The speed shown starts anew at each resume, from one call; a tier was given up by that."""
     monkeypatch.setattr("nbopt.engine.step.tiers._TRAINED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 0.0)
-    run = make(tier="auto")
+    run = make_tiered(tier="auto")
     pull(run, 30)
     tiers = run.driver.training.tiers
     assert tiers.steps == STEPS

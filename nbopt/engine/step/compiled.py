@@ -197,6 +197,7 @@ class Compiled:
         parameters = list(training.model.parameters())
         self._weights = [weight for _name, weight in find_trained(training.model)]
         self._layers = [(training.model.get_submodule(layer.name), layer) for layer in ready.layers]
+        self._blank = [torch.stack([layer.ones] * steps) for layer in ready.layers]  # masks that leave out nothing
         self._made_from = self._optimizer.state  # loading a state replaces it
         pairs = product(self._formula.keys, self._weights)
         kept = [(self._made_from.get(weight, {}).get(key), weight) for key, weight in pairs]
@@ -260,13 +261,13 @@ class Compiled:
 
     def _draw(self) -> list[Tensor]:
         """Draw the masks of all steps, each as its layer would in that step."""
-        masks = [torch.stack([layer.ones] * self._steps) for _module, layer in self._layers]
         rates = [float(module.p) for module, _layer in self._layers]  # type: ignore[arg-type]
-        if any(rates):
-            training = self._training
-            for k in range(self._steps):
-                with training.noise.seeded(training.step_seed + training.step + k):
-                    for mask, rate, (_module, layer) in zip(masks, rates, self._layers, strict=True):
-                        if rate:
-                            mask[k] = layer.draw(rate)
+        if not any(rates):
+            return self._blank
+        masks, training = [blank.clone() for blank in self._blank], self._training
+        for k in range(self._steps):
+            with training.noise.seeded(training.step_seed + training.step + k):
+                for mask, rate, (_module, layer) in zip(masks, rates, self._layers, strict=True):
+                    if rate:
+                        mask[k] = layer.draw(rate)
         return masks
