@@ -59,7 +59,9 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     page = book.page
     panel = page.locator(".nbopt-panel")
     panel.locator(".nbopt-figure[aria-label]").first.wait_for()
-    panel.locator(".nbopt-start", has_text="Resume").wait_for()  # the steps are painted
+    expect(panel.locator(".nbopt-start")).to_have_text("Resume")
+    for name in ("start", "step", "rewind", "branch"):  # all that the last paint has to tell has come
+        expect(panel.locator(f".nbopt-{name}")).to_be_enabled()
     inputs = panel.evaluate(INPUTS, FOCUSABLE)
     assert len(inputs) > 25
     assert [kind for kind, name in inputs if not name] == []
