@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.lab import wait_until
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 DIGITS = """
@@ -59,6 +61,7 @@ def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_
     # One step makes the optimizer; from then on it notes the rate of every step it does.
     page.locator(".nbopt-step").click()
     book.wait_for("run.step_count == 1 and run.state.name == 'PAUSED'")
+    expect(page.locator(".nbopt-start")).to_have_text("Resume")
     book.ask("globals().update(rates=[run.optimizer.param_groups[0]['lr']])")
     book.ask("run.optimizer.register_step_pre_hook(lambda o, a, k: rates.append(o.param_groups[0]['lr'])).id")
     page.locator(".nbopt-start").click()
@@ -82,15 +85,17 @@ def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_
 
     book.wait_for(f"run.step_count > {change[0]} + 60")
     wait_for_text(book, ".nbopt-chart-loss text", "lr 0.001 → 0.0012")
-    after = curve_paths(book)
-    assert before[-CURVES:] != after[-CURVES:]
-    assert len(after) == CURVES + 2  # one dashed line for each change
+    two = CURVES + 2  # one dashed line for each change
+    wait_until(lambda: len(curve_paths(book)) == two, 30, "never a line for each of the two changes")
+    wait_until(lambda: curve_paths(book)[-CURVES:] != before[-CURVES:], 30, "the curves never grew")
 
     page.locator(".nbopt-pause").click()
     wait_for_text(book, ".nbopt-state", "Paused")
     at_rest = book.ask("run.step_count")
     page.locator(".nbopt-step").click()
     book.wait_for(f"run.step_count == {at_rest + 1} and run.state.name == 'PAUSED'")
+    wait_for_text(book, ".nbopt-facts", f"{at_rest + 1:,}")
+    wait_for_text(book, ".nbopt-state", "Paused")
     page.locator(".nbopt-start").click()
     book.wait_for(f"run.step_count > {at_rest + 20}")
     page.locator(".nbopt-stop").click()

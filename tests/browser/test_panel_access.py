@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.lab import wait_until
-from tests.browser.test_panel import DIGITS, wait_for_text
+from tests.browser.test_panel import DIGITS, curve_paths, wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -172,8 +172,12 @@ def test_a_loss_without_bounds_leaves_no_trace_in_the_page_once_good_values_come
     book.wait_for("math.isfinite(run.history.last('loss'))")
     page.locator(".nbopt-pause").click()
     wait_for_text(book, ".nbopt-state", "Paused")
-    drawn = page.locator(".nbopt-chart-loss path.line").evaluate_all("ps => ps.map(p => p.getAttribute('d') ?? '')")
-    assert len([path for path in drawn if len(path) > 500]) >= 2 and not any("NaN" in path for path in drawn)
+
+    def is_clean() -> bool:
+        drawn = curve_paths(book)
+        return len([path for path in drawn if len(path) > 500]) >= 2 and not any("NaN" in path for path in drawn)
+
+    wait_until(is_clean, 30, "the curves never came back")
 
     page.locator(".nbopt-log-y").click()
     page.wait_for_function(LOG_TICKS)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.lab import wait_until
 from tests.browser.test_panel import wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -29,9 +32,9 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
     field, network = page.locator(".nbopt-board-field"), page.locator(".nbopt-board-network")
     page.locator(".nbopt-figure .plotarea_background").first.wait_for()
     book.wait_for("playground.board.frame > 0")
-    assert field.get_attribute("role") == network.get_attribute("role") == "img"
-    assert "Decision boundary on Moons" in field.get_attribute("aria-label")
-    assert "2 hidden layers" in network.get_attribute("aria-label")
+    for picture, what in (field, "Decision boundary on Moons"), (network, "2 hidden layers"):
+        expect(picture).to_have_attribute("role", "img")
+        expect(picture).to_have_attribute("aria-label", re.compile(what))
     page.wait_for_function("() => document.querySelectorAll('.nbopt-inputs .noUi-handle[aria-valuetext]').length === 4")
     sliders = dict(page.locator(".nbopt-playground").evaluate(SLIDERS))
     assert sliders == {"Noise": "0.15", "Points": "200", "Layers": "2", "Units": "6"}
@@ -70,5 +73,6 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
     book.wait_for("playground.race.racers[0].run.step_count > 10")
     wait_for_text(book, ".nbopt-race-table", "RMSprop")
     page.locator(".nbopt-play-race-pause").click()
-    assert page.locator(".nbopt-race .nbopt-board-field").evaluate(DRAWN) != start
+    raced = page.locator(".nbopt-race .nbopt-board-field")
+    wait_until(lambda: raced.evaluate(DRAWN) != start, 30, "the field of the race was never drawn anew")
     assert book.problems == []
