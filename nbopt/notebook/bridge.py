@@ -1,8 +1,9 @@
 """The bridge between engine and notebook: the only writer of output widgets.
 
 One thread per panel, and one for the playground's board. While the run trains it paints at a capped rate, less often
-where the browser takes long to draw, and never before it says it has drawn; at rest it sleeps until there is news, then
-paints once, whoever looks, so that a saved notebook holds the last picture.
+where the browser takes long to draw or where the curves have not grown by a pixel yet, and never before the browser
+says it has drawn. News of the run, such as a change that acts now, waits for the browser alone. At rest it sleeps until
+there is news, then paints once, whoever looks, so that a saved notebook holds the last picture.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ class Bridge:
         Brings all widgets up to date; called by the bridge only, on one thread at a time.
     complain : callable
         Shows the text of an exception that painting raised.
-    is_live : callable
-        Returns whether what is shown grows by itself.
+    growth : callable
+        Returns the seconds in which what is shown grows by as much as can be seen; None where it does not grow by
+        itself.
     on_message : callable
         Takes whatever else the browser sends: a dict with a zoom or a pick, if it is sane.
     companion : FrontEnd, optional
@@ -88,7 +90,7 @@ class Bridge:
         run: Watched,
         paint: Callable[[], None],
         complain: Callable[[str], None],
-        is_live: Callable[[], bool],
+        growth: Callable[[], float | None],
         on_message: Callable[[Any], None],
         companion: Any = None,
         seconds: float | None = None,
@@ -102,9 +104,10 @@ class Bridge:
         self._run = run
         self._paint = paint
         self._complain = complain
-        self._is_live = is_live
+        self._growth = growth
         self._on_message = on_message
-        self._news = threading.Event()
+        self._stir = threading.Event()  # there may be something to do
+        self._news = False  # not painted yet
         self._answered = -1
         self._sent_at = 0.0
         self._timed = False  # whether the frame under way went to somebody who saw the last one
@@ -114,13 +117,14 @@ class Bridge:
 
     def start(self) -> None:
         """Paint once here, so that the page gets a whole picture, and from now on whenever there is news."""
-        self._run.watch(self._news.set)
+        self._run.watch(self.wake)
         self._show()
         self._thread.start()
 
     def wake(self) -> None:
         """Say that there is something to paint."""
-        self._news.set()
+        self._news = True
+        self._stir.set()
 
     def close(self) -> None:
         """Stop painting; the widgets keep their last state."""
@@ -128,35 +132,37 @@ class Bridge:
             return
         self._closed = True
         self.companion.on_msg(self._hear, remove=True)
-        self._run.unwatch(self._news.set)
-        self._news.set()
+        self._run.unwatch(self.wake)
+        self._stir.set()
         self._thread.join(timeout=5)
 
     def _hear(self, _widget: Any, content: Any, _buffers: Any) -> None:
         match content:
             case {"frame": int(frame)} if frame <= self.companion.frame:
                 if self._answered < 0:
-                    threading.Thread(target=load_ahead, name="nbopt loads", daemon=True).start()
+                    # Not a daemon: torch aborts in a thread that is left when the process ends.
+                    threading.Thread(target=load_ahead, name="nbopt loads").start()
                 if self._timed and frame == self.companion.frame > self._answered:
                     took = time.monotonic() - self._sent_at
                     self._drawing = took if not self._drawing else 0.7 * self._drawing + 0.3 * took
                 self._answered = max(self._answered, frame)
-                if self._is_live():  # at rest an answer is no news
-                    self._news.set()
+                self._stir.set()
             case _:
                 self._on_message(content)
 
     def _work(self) -> None:
         while not self._closed:
-            self._news.wait(self._patience())
-            self._news.clear()
+            self._stir.wait(self._until_due())
+            self._stir.clear()
+            if not self._news and self._until_due() != 0:
+                continue
             time.sleep(max(0.0, self._sent_at + self._pause() - time.monotonic()))
             # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
-            if not self._closed and (not self._is_live() or self._is_seen()):
+            if not self._closed and (self._growth() is None or self._is_seen()):
                 self._show()
 
     def _show(self) -> None:
-        self._sent_at, self._timed = time.monotonic(), self._is_seen()
+        self._sent_at, self._timed, self._news = time.monotonic(), self._is_seen(), False
         with self.companion.hold_sync():  # one message
             try:
                 self._paint()
@@ -165,14 +171,17 @@ class Bridge:
             self.companion.frame += 1
 
     def _pause(self) -> float:
-        """Return the time from one frame to the next."""
-        if self._ahead or not self._is_live():
+        """Return the least time from one frame to the next."""
+        if self._ahead or self._growth() is None:
             return self.seconds
         return max(self.seconds, min(self._drawing / _SHARE, _LONGEST))
 
-    def _patience(self) -> float | None:
-        """Return how long to wait for news: not at all longer than a frame while somebody watches a run train."""
-        return self._pause() if self._is_live() and self._is_seen() else None
+    def _until_due(self) -> float | None:
+        """Return the seconds until a frame is due without any news; None while nothing grows or nobody watches."""
+        growth = self._growth()
+        if growth is None or not self._is_seen():
+            return None
+        return max(0.0, self._sent_at + max(self._pause(), min(growth, _LONGEST)) - time.monotonic())
 
     def _is_seen(self) -> bool:
         return self._answered >= self.companion.frame - self._ahead

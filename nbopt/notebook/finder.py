@@ -71,7 +71,7 @@ class FinderChart:
         figure.add_class("nbopt-figure")
         self._head, self._note = widgets.HTML(), widgets.HTML()
         self._head.add_class("nbopt-chart-head")
-        self.bridge = Bridge(self._run, self._paint, self._complain, lambda: False, self._hear)
+        self.bridge = Bridge(self._run, self._paint, self._complain, lambda: None, self._hear)
         companion = self.bridge.companion
         companion.charts = [
             {"lines": curves.model_id, "names": ["", _("loss")], "label": _("loss against learning rate")}

@@ -37,6 +37,8 @@ from nbopt.words import _
 
 _TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # of metrics that are not called by a word
 
+_PIXELS = 1000  # that a chart is wide
+
 _beacon = Beacon(live_runs)
 _panels: weakref.WeakKeyDictionary[Run, Panel] = weakref.WeakKeyDictionary()
 
@@ -103,7 +105,7 @@ class Panel:
         self._rate = Chart("lr", _("Learning rate used"), kit, labels=(_("in each step"), ""), smooth=False)
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
         self.still = Still(run, titles)
-        self.bridge = Bridge(run, self._paint, self._complain, self._is_live, self._hear)
+        self.bridge = Bridge(run, self._paint, self._complain, self._growth, self._hear)
         self.bridge.companion.search = _("Find a control")
         self.bridge.companion.labels = {name: control.spec.label for name, control in self.controls.items()}
         self.widget = self._layout()
@@ -250,8 +252,10 @@ class Panel:
     def _label(self, relative: Run) -> str:
         return _("parent") if relative.id == self.run.parent else relative.name.removeprefix(f"{self.run.name}, ")
 
-    def _is_live(self) -> bool:
-        return any(run.state is RunState.RUNNING for run in (self.run, *self._relatives()))
+    def _growth(self) -> float | None:
+        """Return the seconds of training in one pixel of the x axis."""
+        running = [run for run in (self.run, *self._relatives()) if run.state is RunState.RUNNING]
+        return min(((run.history.last("_time") or 0.0) / _PIXELS for run in running), default=None)
 
     def _paint_family(self) -> None:
         """Show the runs branched off here below this one."""

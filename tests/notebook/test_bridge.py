@@ -25,6 +25,7 @@ def paint_log(page, make_run):
     class Log(list):
         failing = False
         complaints: list[str]
+        growth: float
 
         def paint(self):
             self.append(time.monotonic())
@@ -34,9 +35,9 @@ def paint_log(page, make_run):
     def start(**settings):
         run, log = make_run(**settings), Log()
         log.complaints = []
-        bridges.append(
-            Bridge(run, log.paint, log.complaints.append, lambda: run.state is RunState.RUNNING, lambda content: None)
-        )
+        log.growth = 0.0
+        growth = lambda: log.growth if run.state is RunState.RUNNING else None  # noqa: E731
+        bridges.append(Bridge(run, log.paint, log.complaints.append, growth, lambda content: None))
         bridges[-1].start()
         return run, bridges[-1], log
 
@@ -103,12 +104,36 @@ def test_a_page_that_draws_slowly_gets_fewer_frames(page, paint_log, monkeypatch
     assert min(gaps[2:]) > 0.95 * took / bridge_module._SHARE
 
 
+def test_where_the_curves_grow_less_than_a_pixel_news_is_painted_at_once_and_nothing_else(page, paint_log, monkeypatch):
+    monkeypatch.setattr(bridge_module, "FRAME_SECONDS", 0.0)
+    monkeypatch.setattr(bridge_module, "_LONGEST", 3600.0)
+    run, bridge, log = paint_log()
+    log.growth = 3600.0
+    run.start()
+
+    def train(steps):
+        step = run.step_count
+        eventually(lambda: run.step_count > step + steps)
+
+    for lr in (0.01, 0.02, 0.03):
+        painted = len(log)
+        run.set(lr=lr)
+        train(100)  # meanwhile it acts, and the run has told all
+        eventually(lambda: page.tell(bridge.companion, {"frame": bridge.companion.frame}) or not bridge._news)
+        train(100)  # meanwhile the last of it is painted
+        assert len(log) > painted
+        page.tell(bridge.companion, {"frame": bridge.companion.frame})
+        painted = len(log)
+        train(300)
+        assert len(log) == painted
+
+
 def test_a_run_at_rest_is_painted_once_for_each_piece_of_news_and_never_by_itself(page, paint_log, monkeypatch):
     monkeypatch.setattr(bridge_module, "FRAME_SECONDS", 0.0)
     run, bridge, log = paint_log()
     run.step(3)
     eventually(lambda: len(log) > 1)
-    eventually(lambda: not bridge._news.is_set())
+    eventually(lambda: not bridge._news)
     paints_after_one_wake(bridge, log)
     for _frame in range(20):  # as the page does, for every frame: an answer is no news
         page.tell(bridge.companion, {"frame": bridge.companion.frame})
@@ -153,7 +178,7 @@ def test_closing_ends_the_thread_and_lets_go_of_the_run(paint_log):
     assert f"nbopt panel {run.name}" not in [thread.name for thread in threading.enumerate()]
     seen = len(log)
     run.step(2)
-    assert len(log) == seen and bridge._news.set not in run.watchers
+    assert len(log) == seen and bridge.wake not in run.watchers
     bridge.close()  # twice is no error
 
 

@@ -162,7 +162,7 @@ class Playground:
             run,
             self._paint,
             self._complain,
-            lambda: run.state is RunState.RUNNING,
+            lambda: 0.0 if run.state is RunState.RUNNING else None,
             self._hear,
             self.board,
             SECONDS,

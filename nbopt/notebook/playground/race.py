@@ -58,9 +58,7 @@ class Race:
         self.widget = self._layout()
         self.restart()
         guard(self.widget, self._refuse)
-        self._bridge = Bridge(
-            self, self._paint, self._complain, lambda: self.is_running, self._hear, self.board, SECONDS, AHEAD
-        )
+        self._bridge = Bridge(self, self._paint, self._complain, self._growth, self._hear, self.board, SECONDS, AHEAD)
         self._bridge.start()
 
     def _repr_mimebundle_(self, **_keys: Any) -> Any:
@@ -148,6 +146,9 @@ class Race:
     def unwatch(self, wake: Callable[[], None]) -> None:
         """Stop calling ``wake``."""
         self._watchers.remove(wake)
+
+    def _growth(self) -> float | None:
+        return 0.0 if self.is_running else None
 
     def _tell(self) -> None:
         for wake in list(self._watchers):
