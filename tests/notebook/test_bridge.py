@@ -128,6 +128,18 @@ def test_where_the_curves_grow_less_than_a_pixel_news_is_painted_at_once_and_not
         assert len(log) == painted
 
 
+def test_a_panel_grows_by_a_pixel_in_a_thousandth_of_its_run(make_run, show):
+    run = make_run()
+    panel = show(run)
+    run.step(5)
+    assert panel._growth() is None  # at rest
+    run.start()
+    eventually(lambda: (run.history.last("_time") or 0) > 0 and run.state is RunState.RUNNING)
+    before = run.history.last("_time")
+    growth = panel._growth()
+    assert before / 1000 <= growth <= run.history.last("_time") / 1000
+
+
 def test_a_run_at_rest_is_painted_once_for_each_piece_of_news_and_never_by_itself(page, paint_log, monkeypatch):
     monkeypatch.setattr(bridge_module, "FRAME_SECONDS", 0.0)
     run, bridge, log = paint_log()
