@@ -59,7 +59,10 @@ class Cursor(Tunable):
 
     @property
     def progress(self) -> float:
-        """Epochs completed, the current one counted in part where its size is known."""
+        """Epochs completed, the current one counted in part where its length is known."""
+        if isinstance(self.source, StreamSource):
+            length = self.source.length
+            return self.epoch + (min(1.0, self._used / length) if length else 0.0)
         return self.epoch + (self.position / self.source.size if self.source.size else 0.0)
 
     def peek(self, batches: int = 1) -> Any:

@@ -96,13 +96,23 @@ class DatasetSource:
 
 
 class StreamSource:
-    """Batches as a ``DataLoader`` of its own making yields them: its order and batch size are its own."""
+    """Batches as a ``DataLoader`` of its own making yields them: its order and batch size are its own.
+
+    Attributes
+    ----------
+    length : int or None
+        Batches in an epoch, as ``len(loader)`` tells; None where it does not know.
+    """
 
     size: int | None = None
     batch_size: int | None = None
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self.loader = loader
+        try:
+            self.length: int | None = len(loader)
+        except (TypeError, NotImplementedError):  # the dataset or the sampler has no length
+            self.length = None
         self._device = torch.device("cpu")
         self._noise = Noise(self._device)
 
