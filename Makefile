@@ -21,7 +21,8 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt
 EXTENSION := nbopt/labextension/package.json
 EXTENSION_SOURCES := $(wildcard labextension/src/* labextension/style/*) \
-	$(addprefix labextension/,.yarnrc.yml install.json package.json tsconfig.json yarn.lock)
+	$(addprefix labextension/,install.json package.json tsconfig.json)
+NODE_MODULES := labextension/node_modules/.yarn-state.yml
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export IPYTHONDIR := $(CURDIR)/$(VENV)/jupyter/ipython
@@ -45,12 +46,14 @@ demo: $(STAMPS)/lab
 		--port=$(PORT) $(NO_SCREEN) $(AS_ROOT) $(LAB_ARGS)
 
 test: lint browser
+	cd labextension && jlpm test
 	$(PY) -m pytest --nbmake --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests examples
 
-lint: $(STAMPS)/test
+lint: $(STAMPS)/test $(NODE_MODULES)
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+	cd labextension && jlpm lint
 
 bench: $(STAMPS)/bench browser
 	$(PY) -m tests.benchmarks $(BENCH_ARGS)
@@ -61,9 +64,13 @@ $(STAMPS)/lab $(STAMPS)/test $(STAMPS)/bench: $(EXTENSION)
 	touch $@
 
 # The extension is built for production and type-checked; node and jlpm come with the build requirements.
-$(EXTENSION): $(STAMPS)/build $(EXTENSION_SOURCES)
+$(EXTENSION): $(NODE_MODULES) $(EXTENSION_SOURCES)
 	rm -rf $(@D)
-	cd labextension && jlpm install --immutable && jlpm build:prod
+	cd labextension && jlpm build:prod
+
+$(NODE_MODULES): $(STAMPS)/build $(addprefix labextension/,.yarnrc.yml package.json yarn.lock)
+	cd labextension && jlpm install --immutable
+	touch $@
 
 BUILD_REQUIRES = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])
 

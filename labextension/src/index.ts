@@ -1,4 +1,4 @@
-import { JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 import { statusPlugin } from './status';
 

@@ -1,8 +1,8 @@
-import { Kernel, KernelMessage } from '@jupyterlab/services';
-import { IDisposable } from '@lumino/disposable';
-import { ISignal, Signal } from '@lumino/signaling';
+import type { Kernel, KernelMessage } from '@jupyterlab/services';
+import type { IDisposable } from '@lumino/disposable';
+import { type ISignal, Signal } from '@lumino/signaling';
 
-import { Command, RUNS_TARGET, RunAction, RunReport, isErrorMessage, isRunsMessage } from './protocol';
+import { type Command, isErrorMessage, isRunsMessage, RUNS_TARGET, type RunAction, type RunReport } from './protocol';
 
 /** After this many reports, tell the kernel that somebody reads them. */
 const REPORTS_PER_SEEN = 10;

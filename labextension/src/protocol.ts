@@ -33,21 +33,21 @@ export type RunAction = 'pause' | 'resume' | 'stop';
 export type Command = { do: 'refresh' | 'seen' } | { do: RunAction; run: string };
 
 export function isRunsMessage(value: unknown): value is RunsMessage {
-  return isRecord(value) && Array.isArray(value['runs']) && value['runs'].every(isRunReport);
+  return isRecord(value) && Array.isArray(value.runs) && value.runs.every(isRunReport);
 }
 
 export function isErrorMessage(value: unknown): value is ErrorMessage {
-  return isRecord(value) && typeof value['error'] === 'string';
+  return isRecord(value) && typeof value.error === 'string';
 }
 
 function isRunReport(value: unknown): value is RunReport {
   return (
     isRecord(value) &&
-    typeof value['id'] === 'string' &&
-    typeof value['name'] === 'string' &&
-    STATES.some(state => state === value['state']) &&
+    typeof value.id === 'string' &&
+    typeof value.name === 'string' &&
+    STATES.some(state => state === value.state) &&
     ['epoch', 'epochs', 'step'].every(key => typeof value[key] === 'number') &&
-    (value['steps_per_second'] === null || typeof value['steps_per_second'] === 'number')
+    (value.steps_per_second === null || typeof value.steps_per_second === 'number')
   );
 }
 

@@ -1,10 +1,10 @@
-import { TranslationBundle } from '@jupyterlab/translation';
+import type { TranslationBundle } from '@jupyterlab/translation';
 import { VDomRenderer } from '@jupyterlab/ui-components';
-import { Message } from '@lumino/messaging';
+import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
-import { RunAction, RunState } from './protocol';
-import { IRunRow, RunsModel } from './runsModel';
+import type { RunAction, RunState } from './protocol';
+import type { IRunRow, RunsModel } from './runsModel';
 
 /**
  * The list of runs, in a popup above the status bar.
@@ -38,12 +38,7 @@ export class RunsList extends VDomRenderer<RunsModel> {
         ))}
         <ul className="nbopt-runs-list">
           {model.rows.map(row => (
-            <RunItem
-              key={row.key}
-              row={row}
-              trans={this._trans}
-              act={action => model.act(row, action)}
-            />
+            <RunItem key={row.key} row={row} trans={this._trans} act={action => model.act(row, action)} />
           ))}
         </ul>
       </>

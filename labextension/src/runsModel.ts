@@ -1,10 +1,10 @@
-import { ISessionContext } from '@jupyterlab/apputils';
-import { Kernel } from '@jupyterlab/services';
-import { VDomRenderer } from '@jupyterlab/ui-components';
-import { ISignal, Signal } from '@lumino/signaling';
+import type { ISessionContext } from '@jupyterlab/apputils';
+import type { Kernel } from '@jupyterlab/services';
+import type { VDomRenderer } from '@jupyterlab/ui-components';
+import { type ISignal, Signal } from '@lumino/signaling';
 
 import { KernelRuns } from './kernelRuns';
-import { RunAction, RunReport } from './protocol';
+import type { RunAction, RunReport } from './protocol';
 
 /** A run and where it lives. */
 export interface IRunRow extends RunReport {

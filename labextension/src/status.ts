@@ -1,4 +1,4 @@
-import { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IConsoleTracker } from '@jupyterlab/console';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
@@ -26,7 +26,9 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
     // the comm they open, and the application would report that as an error.
     const model = new RunsModel();
     for (const tracker of [notebooks, consoles]) {
-      tracker?.forEach(panel => model.track(panel.sessionContext));
+      tracker?.forEach(panel => {
+        model.track(panel.sessionContext);
+      });
     }
     notebooks?.widgetAdded.connect((_, panel) => model.track(panel.sessionContext));
     consoles?.widgetAdded.connect((_, panel) => model.track(panel.sessionContext));

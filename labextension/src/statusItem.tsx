@@ -1,10 +1,10 @@
-import { Popup, showPopup } from '@jupyterlab/statusbar';
-import { TranslationBundle } from '@jupyterlab/translation';
+import { type Popup, showPopup } from '@jupyterlab/statusbar';
+import type { TranslationBundle } from '@jupyterlab/translation';
 import { VDomRenderer } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { RunsList } from './runsList';
-import { RunsModel } from './runsModel';
+import type { RunsModel } from './runsModel';
 
 /**
  * The status bar item: how many runs are training; a click opens the list of them.

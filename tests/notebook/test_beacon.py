@@ -1,4 +1,4 @@
-import enum
+import re
 import threading
 import time
 from pathlib import Path
@@ -8,10 +8,11 @@ import pytest
 from comm.base_comm import BaseComm
 from jupyter_client.manager import start_new_kernel
 
+from nbopt.engine.state import RunState as State
 from nbopt.notebook import beacon as beacon_module
 from nbopt.notebook.beacon import Beacon
 
-State = enum.Enum("State", "CREATED RUNNING PAUSED FINISHED STOPPED FAILED")
+PROTOCOL = Path(__file__).parents[2] / "labextension/src/protocol.ts"
 
 
 class FakeRun:
@@ -380,3 +381,8 @@ def test_a_pause_gets_through_while_a_cell_runs():
 def create_subshell(client):
     client.control_channel.send(client.session.msg("create_subshell_request"))
     return client.control_channel.get_msg(timeout=30)["content"]["subshell_id"]
+
+
+def test_the_page_knows_the_states_that_a_run_can_be_in():
+    (listed,) = re.findall(r"const STATES = \[(.*?)\] as const", PROTOCOL.read_text(encoding="utf-8"))
+    assert re.findall(r"'(\w+)'", listed) == [state.name for state in State]
