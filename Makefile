@@ -2,6 +2,7 @@
 # make test    everything continuous integration checks (PYTEST_ARGS=, PROCESSES=)
 # make lint    style and types only
 # make bench   measure speed, against other libraries too (BENCH_ARGS=)
+# make gpu     tests and speed on a GPU, with a python3 that has torch for it, and without Jupyter
 # make clean   remove what these made
 #
 # Python 3.11 or newer is all it takes. Nothing is installed or set in the home folder: the environment,
@@ -31,7 +32,7 @@ export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
 export npm_config_cache := $(CURDIR)/$(VENV)/npm
 
-.PHONY: demo test lint bench browser clean
+.PHONY: demo test lint bench gpu browser clean
 .DELETE_ON_ERROR:
 
 NO_SCREEN := $(if $(filter Linux,$(shell uname)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser))
@@ -57,6 +58,9 @@ lint: $(STAMPS)/test $(NODE_MODULES)
 
 bench: $(STAMPS)/bench browser
 	$(PY) -m tests.benchmarks $(BENCH_ARGS)
+
+gpu:
+	@PYTHONPATH="$(CURDIR)" python3 -m tests.gpu
 
 # The stamp's name is the extra: everything it needs is installed.
 $(STAMPS)/lab $(STAMPS)/test $(STAMPS)/bench: $(EXTENSION)

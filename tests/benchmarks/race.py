@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ OTHERS: dict[str, Callable[[Work, str], Contender]] = {
     "Keras on torch": rivals.by_keras,
     SKLEARN: rivals.by_sklearn,
 }
+NEEDS = {LIGHTNING: "lightning", "skorch": "skorch", "Keras on torch": "keras"}  # where it is absent, it does not run
 
 
 class Result(NamedTuple):
@@ -85,7 +87,8 @@ def race(work: Work, device: str, seconds: float) -> Heat:
         warm = Live(work, device, Path(folder, "warm"), TIERS[device])
         compare(WARM, warm)
         for name, make in OTHERS.items():
-            if name != SKLEARN or (work.hidden and device == "cpu"):
+            is_here = name not in NEEDS or find_spec(NEEDS[name]) is not None
+            if is_here and (name != SKLEARN or (work.hidden and device == "cpu")):
                 compare(name, make(work, device))
         tier = warm.run.tier
         warm.run.stop()
@@ -102,7 +105,8 @@ def table(heats: list[Heat], device: str) -> str:
     ]
     lines = [head, ["---"] * len(head), *rows]
     tiers = "; ".join(f"{heat.work.title}: {heat.tier}" for heat in heats)
-    lead = ", ".join(f"{heat.results[WARM].rate / heat.results[LIGHTNING].rate:.1f}" for heat in heats)
+    led = [heat.results[WARM].rate / heat.results[LIGHTNING].rate for heat in heats if LIGHTNING in heat.results]
+    lead = ", ".join(f"{ratio:.1f}" for ratio in led) or "absent"
     return "\n".join(
         [
             *("| " + " | ".join(line) + " |" for line in lines),
