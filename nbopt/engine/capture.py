@@ -38,6 +38,7 @@ def capture(training: Training) -> Snapshot:
         "validation_due": training.validation_due,
         "seconds": training.meter.seconds,
         "tier": training.tiers.place,
+        "guard": training.guard.state,
     }
     return Snapshot(training.step, tensors, facts)
 
@@ -72,6 +73,9 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     training.stopping.bar = math.inf if bar is None else bar
     training.validation_due = facts["validation_due"]
     training.forget_unmeasured(facts["seconds"])
+    training.guard.state = facts.get("guard", {})
+    if training.guard.waits:
+        training.pass_.look_again()
     training.tiers.restore(facts.get("tier", {}))
     recent = _part(snapshot, "recent")
     for index in range(len(recent) // 2):

@@ -95,8 +95,16 @@ class Changes:
         return bool(self._asked) or (bool(self._planned) and self._planned[0][0].step <= self.step)
 
     def apply(self) -> list[Entry]:
-        """Apply all that is due; the only place where a run is changed. Return the journal's new entries."""
+        """Apply all that is due. Return the journal's new entries.
+
+        A loss that went wrong before is found first: it is not to be taken for what the changes lead to. They then wait
+        until it is put right.
+        """
         entries: list[Entry] = []
+        if self.training is not None:
+            self.training.flush()
+            if self.training.trouble:
+                return entries
         while self._planned and self._planned[0][0].step <= self.step:
             operation, journaled = self._planned[0]
             try:
@@ -106,12 +114,22 @@ class Changes:
         while self._asked:
             changes, source = self._asked[0]
             try:
-                for name, value in changes.items():
-                    if value != self._hyperparams[name] or name in self._untouched:
-                        self._do(name, value, source, entries)
+                entries += self.make(changes, source)
             finally:
                 self._asked.popleft()  # only now: until then it is waiting
         return entries
+
+    def make(self, changes: Mapping[str, Any], source: str) -> list[Entry]:
+        """Make checked changes now, ahead of those that wait; return the journal's new entries."""
+        entries: list[Entry] = []
+        for name, value in changes.items():
+            if value != self._hyperparams[name] or self._stands_for_several(name):
+                self._do(name, value, source, entries)
+        return entries
+
+    def _stands_for_several(self, name: str) -> bool:
+        """Whether the value shown is not what acts everywhere, so that setting it to just that still does something."""
+        return name in self._untouched if self.training is None else name == "dropout" and self.training.dropout.varies
 
     def act(self, action: str, source: str) -> bool:
         """Do one of `ACTIONS` now; journal it if it changed something, and return whether it did."""

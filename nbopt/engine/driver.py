@@ -38,6 +38,7 @@ class Driver(Puller):
         self._name = name
         self._prepare = prepare
         self._events: Generator[Event, None, None] | None = None  # the loop last made
+        self._recover: Recovery  # made with the training
 
     # -- asking
 
@@ -50,8 +51,8 @@ class Driver(Puller):
                 self.training = self._prepare()
                 self._changes.training = self.training
                 self.training.tiers.planned = self._changes.steps_to_plan
-            recovery = Recovery(self.training, self._changes, self._journal)
-            self._events = loop.events(self.training, self._changes, recovery)
+                self._recover = Recovery(self.training, self._changes, self._journal)
+            self._events = loop.events(self.training, self._changes, self._recover)
             return self._events
 
     def ask(self, changes: dict[str, Any], source: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nbopt.engine.capture import restore
 from nbopt.engine.changes import Changes
 from nbopt.engine.training import Training
@@ -12,6 +14,7 @@ from nbopt.words import _
 
 _CUT = 0.5  # what is left of the learning rate after a divergence; less each time it happens again
 _TRIES = 12
+_CALM = 1000  # steps without trouble after which tries are counted anew
 SOURCE = "guard"
 
 
@@ -28,6 +31,8 @@ def go_back(training: Training, journal: Journal, snapshot: Snapshot, source: st
 class Recovery:
     """Puts right what can be: a diverged loss and memory that ran out.
 
+    There is one for a run, however often its events are pulled: tries that do not help are counted over all of them.
+
     Parameters
     ----------
     training : Training
@@ -39,9 +44,15 @@ class Recovery:
         self._training = training
         self._changes = changes
         self._journal = journal
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin to count anew."""
         self._tries = 0
         self._back_to = -1  # the step last gone back to
         self._trouble_at = -1
+        self._asked_rate = 0.0  # what the learning rate was when the trouble began
+        self._good_rate = 0.0  # ... and at the snapshot before it
 
     def __call__(self) -> list[Entry]:
         """Put the trouble right, and return the journal's new entries.
@@ -49,7 +60,8 @@ class Recovery:
         Raises
         ------
         FloatingPointError
-            If the loss goes wrong again and again, however low the learning rate.
+            If the loss goes wrong again and again, however low the learning rate. The run is then at its last good
+            snapshot, with the learning rate that it had before.
         """
         trouble = self._training.trouble
         assert trouble is not None
@@ -60,21 +72,29 @@ class Recovery:
         training = self._training
         size = training.accumulation.half_of(training.hyperparams["batch_size"])
         event = self._journal.event(training.step, "out_of_memory", trouble.text, SOURCE)
-        self._changes.ask({"micro_batch": size}, SOURCE)
-        return [event, *self._changes.apply()]
+        return [event, *self._changes.make({"micro_batch": size}, SOURCE)]
 
     def _retreat(self, trouble: Trouble) -> list[Entry]:
         training = self._training
+        if trouble.step > self._trouble_at + _CALM:
+            self._forget()
         snapshot = training.snapshots.before(trouble.step)
-        if trouble.step > self._trouble_at:
-            self._tries = 0
-        elif snapshot.step >= self._back_to > 0:  # it did not help: that snapshot was spoilt already
+        if trouble.step <= self._trouble_at and snapshot.step >= self._back_to > 0:  # spoilt already: it did not help
             snapshot = training.snapshots.before(self._back_to - 1)
+        event = self._journal.event(training.step, "diverged", trouble.text, SOURCE)
+        asked_rate, undone = training.hyperparams["lr"], self._undone_by(snapshot)
+        entry = go_back(training, self._journal, snapshot, SOURCE, snapshot.step)
+        good_rate = training.hyperparams["lr"]
+        if not self._tries:
+            self._asked_rate, self._good_rate = asked_rate, good_rate
         self._tries += 1
         self._trouble_at = max(self._trouble_at, trouble.step)
         self._back_to = snapshot.step
-        event = self._journal.event(training.step, "diverged", trouble.text, SOURCE)
-        if self._tries > _TRIES:
+        failed = self._tries > _TRIES
+        rate = self._asked_rate if failed else min(self._good_rate * _CUT**self._tries, good_rate * _CUT)
+        entries = [event, entry, *self._changes.make({"lr": rate, **undone}, SOURCE)]
+        if failed:
+            self._forget()
             raise FloatingPointError(
                 _(
                     "{trouble}, again after {count} retreats with ever lower learning rates. Look for data that are "
@@ -83,6 +103,12 @@ class Recovery:
                     count=_TRIES,
                 )
             )
-        entry = go_back(training, self._journal, snapshot, SOURCE, snapshot.step)
-        self._changes.ask({"lr": training.hyperparams["lr"] * _CUT**self._tries}, SOURCE)
-        return [event, entry, *self._changes.apply()]
+        return entries
+
+    def _undone_by(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Return the changes that going back to a snapshot undoes, but for the learning rate, which is cut."""
+        return {
+            entry.name: entry.new
+            for entry in self._journal.effective()
+            if entry.kind == "change" and entry.name != "lr" and entry.step >= snapshot.step
+        }

@@ -21,7 +21,7 @@ from nbopt.engine.steering import Steering
 from nbopt.engine.step.passes import Forward
 from nbopt.engine.training import Training
 from nbopt.engine.viewer import Viewer
-from nbopt.parts.dropout import has_various_dropout
+from nbopt.parts.dropout import Dropout, has_various_dropout
 from nbopt.parts.metrics import as_metrics
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
@@ -251,6 +251,9 @@ class Run(Steering):
     def _prepare(self) -> Training:
         device = self.device.torch
         train, val = prepare.make_sources(*self.data, self.seed, device)
+        dropout = Dropout(self.model).rates
+        if "dropout" in self.given or len(set(dropout)) < 2:
+            dropout = [self.initial["dropout"]] * len(dropout)
         training = Training(
             self.model.to(device),
             train,
@@ -265,7 +268,8 @@ class Run(Steering):
             keep_dropout="dropout" in self._untouched,
         )
         training.secure()
-        training.snapshots[0].facts["hyperparams"] = self.initial  # before the changes made ahead of the start
+        # Before the changes made ahead of the start.
+        training.snapshots[0].facts.update(hyperparams=self.initial, dropout_rates=dropout)
         self.driver.training = training
         self.inert = find_inert(self.model, self.data[1], self.hyperparams, training)
         for name in sorted(training.acting.unfit.keys() & self.given.keys()):

@@ -38,6 +38,7 @@ from nbopt.parts.metrics import Metric
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.precision import Precision
+from nbopt.parts.preprocessing import RESCALING
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.parts.update import Update
 from nbopt.record.history import History
@@ -102,16 +103,16 @@ class Training:
         self.accumulation = Accumulation()
         self.initialization = Initialization()
         self._initial_seed = derive_seed(seed, INITIALIZATION)
-        guard = Guard()
-        for part in (self.cursor, self.accumulation, self.stopping, self.dropout, self.initialization, guard):
+        self.guard = Guard()
+        for part in (self.cursor, self.accumulation, self.stopping, self.dropout, self.initialization, self.guard):
             hyperparams.bind(part)
         if not keep_dropout:
             self.dropout.on_change("dropout")
-        self.meter = Meter(history, guard)
+        self.meter = Meter(history, self.guard)
         self.step_seed = derive_seed(seed, NOISE)
         self.acting = Acting(hyperparams, self._params, train)
         self.precision = self.acting.part(Precision)
-        self.pass_ = Pass(model, forward, (train, val), self.acting, needs_tensors=bool(metrics))
+        self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, needs_tensors=bool(metrics))
         self.eager = Eager(
             self.pass_,
             self._params,
@@ -135,6 +136,8 @@ class Training:
         self._may_end = True
         scheduled = bool(self.acting.change_rate)
         carried = self.acting.changed(name)
+        if name in self.loss.declared() or name in RESCALING:
+            self.measure_anew()
         if name == "optimizer":
             before = self.optimizer
             self._choose_optimizer()
@@ -146,6 +149,7 @@ class Training:
         elif name == "loss":
             self.hyperparams.unbind(self.loss)
             self._choose_loss()
+            self.measure_anew()
             self.stopping.reset()
             self.best_weights = {}
         elif name == "precision":
@@ -163,6 +167,11 @@ class Training:
         self.hyperparams.bind(self.loss)
         self.acting.include("loss", self.loss)
         self.pass_.use(self.loss)
+
+    def measure_anew(self) -> None:
+        """Let the guard learn at the next batch how large losses are."""
+        self.guard.renew()
+        self.pass_.look_again()
 
     def _choose_optimizer(self, adopt: torch.optim.Optimizer | None = None) -> None:
         spec: Any = self.hyperparams.spec(OPTIMIZER.name)
@@ -309,6 +318,8 @@ class Training:
 
     def secure(self) -> None:
         """Take a snapshot of the state before a change, unless there is one."""
+        if self.meter.waiting:
+            self.flush()
         newest = self.snapshots[-1] if self.snapshots else None
         if newest is None or newest.step != self.step or newest.facts["validation_due"] != self.validation_due:
             self.snapshots.add(capture(self))

@@ -49,6 +49,11 @@ class Dropout(Tunable):
         for (layer, attribute), rate in zip(self._layers, rates, strict=True):
             setattr(layer, attribute, rate)
 
+    @property
+    def varies(self) -> bool:
+        """Whether layers differ in their probability: the value shown stands for none of them."""
+        return len(set(self.rates)) > 1
+
     def on_change(self, name: str) -> None:
         """Give every layer the new probability."""
         for layer, attribute in self._layers:
@@ -57,12 +62,12 @@ class Dropout(Tunable):
 
 def own_dropout(model: nn.Module) -> float | None:
     """Return the largest dropout probability among the model's layers, or None where it has no such layer."""
-    return max((float(getattr(layer, attribute)) for layer, attribute in _layers(model)), default=None)
+    return max(Dropout(model).rates, default=None)
 
 
 def has_various_dropout(model: nn.Module) -> bool:
     """Return whether the model's layers differ in their dropout probability."""
-    return len({float(getattr(layer, attribute)) for layer, attribute in _layers(model)}) > 1
+    return Dropout(model).varies
 
 
 def _layers(model: nn.Module) -> list[tuple[Any, str]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from nbopt.data.tree import tensors
 from nbopt.parts.part import Part
 from nbopt.words import _
 
@@ -96,6 +98,21 @@ class Elementwise(Loss):
         need_tensors(self.name, output, target)
         if output.numel() != target.numel():
             raise mismatch(self.name, output, target, _("it compares them number by number"))
+
+
+def usual_size(loss: Loss, output: Any, target: Any) -> tuple[float, bool]:
+    """Return how large a loss is where nothing was learnt, and whether that is known.
+
+    It is known of nbopt's losses: that of an output of zeros. A function of the user's is not called without need; the
+    mean square of targets that are no whole numbers, and at least 1, stands for its size.
+    """
+    with torch.no_grad():
+        if not loss.draws:
+            zeros = torch.zeros_like(output, dtype=torch.promote_types(output.dtype, torch.float32))
+            return float(loss.measure(zeros, loss.prepare(zeros, target))), True
+        floats = [column for column in tensors(target) if column.is_floating_point()]
+        squares = [float(column.double().square().nanmean()) for column in floats]
+        return max([1.0, *filter(math.isfinite, squares)]), False
 
 
 def need_tensors(name: str, output: Any, target: Any) -> None:

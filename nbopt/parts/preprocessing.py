@@ -124,6 +124,10 @@ class Scaling(Part):
         return self.range_low + (self.range_high - self.range_low) * share
 
 
+RESCALING = frozenset((*Cleaning.declared(), *Scaling.declared()))
+"""The hyperparameters that may bring inputs to another scale."""
+
+
 def grouped(x: Tensor) -> Tensor:
     """Return inputs as (groups, values): what is to be scaled together."""
     if x.ndim == 3:

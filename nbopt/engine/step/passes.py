@@ -13,7 +13,8 @@ from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.engine.acting import Acting
 from nbopt.engine.prepare import check_labels
-from nbopt.parts.loss_base import Loss
+from nbopt.parts.guard import Guard
+from nbopt.parts.loss_base import Loss, usual_size
 from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -34,6 +35,8 @@ class Pass:
         Whose labels are checked with the first batch of a loss.
     acting : Acting
         The parts that may change batches and losses.
+    guard : Guard
+        Is told how large losses are.
     needs_tensors : bool
         Whether outputs and targets have to be tensors, for metrics.
     """
@@ -44,6 +47,7 @@ class Pass:
         forward: Forward | None,
         sources: tuple[AnySource | None, ...],
         acting: Acting,
+        guard: Guard,
         needs_tensors: bool,
     ) -> None:
         self.model = model
@@ -51,6 +55,7 @@ class Pass:
         self.forward = forward or call_on_pair
         self.step = 0
         self._sources = sources
+        self._guard = guard
         self._needs_tensors = needs_tensors
         self._plain = forward is None and all(map(_is_silent, model.modules()))
         self._checked = False
@@ -58,8 +63,12 @@ class Pass:
     def use(self, loss: Loss) -> None:
         """Measure ``loss`` from now on."""
         self.loss = loss
-        self._checked = False
+        self.look_again()
         self.is_silent = self._plain and not loss.draws
+
+    def look_again(self) -> None:
+        """Check the next batch's output and target as if it were the first."""
+        self._checked = False
 
     def __call__(self, batch: Any) -> tuple[Any, Any, Tensor]:
         """Return outputs, targets and loss of a training batch."""
@@ -122,6 +131,7 @@ class Pass:
             raise ValueError(
                 _("metrics need outputs and targets that are tensors; leave metrics out or adapt forward.")
             )
+        self._guard.expect(*usual_size(self.loss, output, target))
         self._checked = True
 
 
