@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from torch import Tensor, nn
 
@@ -44,6 +45,7 @@ class Acting:
         self._weights = weights
         self._inputs = train.columns[0] if isinstance(train, TensorSource) else None
         self._parts: dict[str, Part] = {}
+        self._fitted: WeakSet[Part] = WeakSet()
         self._strategies = {item.name for item in PARTS if not isinstance(item, type)}
         self.unfit: dict[str, str] = {}
         for item in PARTS:
@@ -63,21 +65,27 @@ class Acting:
         self._hyperparams.bind(part)
         if reason := kind.unfit(self._inputs):
             self.unfit.update(dict.fromkeys(kind.declared(), reason))
-        elif self._inputs is not None and defines(kind, "fit"):
-            part.fit(self._inputs)
         return part
+
+    def _fit(self, part: Part) -> None:
+        """Let a part that begins to act learn from the training inputs: where nobody asks for it, it costs nothing."""
+        if defines(type(part), "fit") and part not in self._fitted and self._inputs is not None:
+            part.fit(self._inputs)
+            self._fitted.add(part)
 
     def refresh(self) -> None:
         """Find out anew which parts have an effect."""
         found: dict[str, list[Any]] = {hook: [] for hook in HOOKS}
-        for part in self._parts.values():
+        acts = [part for part in self._parts.values() if part.acts and not part.unfit(self._inputs)]
+        for part in acts:
+            self._fit(part)
             for hook in HOOKS:
-                if defines(type(part), hook) and part.acts and not part.unfit(self._inputs):
+                if defines(type(part), hook):
                     found[hook].append(getattr(part, hook))
         self.change_inputs: list[Callable[[Tensor], Tensor]] = found["change_inputs"]
         self.change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]] = found["change_batch"]
-        acting = [part for name, part in self._parts.items() if name != "loss" and not part.compiles]
-        names = [type(part).__name__ for part in acting if part.acts and not part.unfit(self._inputs)]
+        own = self._parts.get("loss")
+        names = [type(part).__name__ for part in acts if part is not own and not part.compiles]
         self.not_compiled = ", ".join(names)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
         self.change_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_pass"]

@@ -18,7 +18,7 @@ holds the class as it is written here, so hooks keep to plain Python and torch: 
 ======================  ==================================================================================
 hook                    called
 ======================  ==================================================================================
-``fit(x)``              once, with the training inputs, if they are in memory
+``fit(x)``              once, before it first acts, with the training inputs, if they are in memory
 ``change_inputs(x)``    before each forward pass, in validation too
 ``change_batch(x, y)``  before each forward pass of a step; what it draws follows from (seed, step)
 ``change_pass(...)``    around forward pass and loss, in validation too

@@ -5,6 +5,7 @@ import torch
 
 from nbopt.engine.step.obstacles import find_obstacle
 from nbopt.parts.catalogue import PARTS
+from nbopt.parts.preprocessing import Cleaning, Scaling
 
 
 def test_a_run_without_techniques_has_none_acting_and_compiles(make_run):
@@ -49,3 +50,20 @@ def test_a_batch_that_does_not_begin_with_a_tensor_is_told_in_words(make_run):
     run.step(1)
     with pytest.raises(ValueError, match=r"need batches .x, y."):
         run.driver.training.acting.prepare({"x": x}, training=True)
+
+
+def test_a_part_learns_from_the_samples_once_it_acts_and_not_before(make_run, monkeypatch):
+    fitted = []
+    for part in (Cleaning, Scaling):
+        fit = part.fit
+        monkeypatch.setattr(part, "fit", lambda self, x, fit=fit: (fitted.append(type(self)), fit(self, x)))
+    run = make_run(store=None)
+    run.step(2)
+    assert fitted == []
+    run.set(scaling="standardize")
+    run.step(2)
+    run.set(scaling="none")
+    run.step(1)
+    run.set(scaling="range", impute="mean")
+    run.step(1)
+    assert sorted(part.__name__ for part in fitted) == ["Cleaning", "Scaling"]
