@@ -108,6 +108,10 @@ class Run(Steering):
         self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
         self.initial = dict(self.hyperparams)
         self.history = History()
+        measured = ["loss", *self.metrics]
+        self.history.expected = frozenset(
+            measured if val is None else [*measured, *(f"val_{name}" for name in measured)]
+        )
         self.journal = Journal()
         self.id = secrets.token_hex(4)
         self.name = name or f"{type(model).__name__} {self.id[:4]}"

@@ -37,9 +37,15 @@ class History(Mapping[str, Series]):
 
     ``loss`` has one value per step, at the number of that step, counted from 0. What is measured at a validation
     stands at the number of steps completed by then.
+
+    Attributes
+    ----------
+    expected : frozenset of str
+        Names that will be measured: before their first value, ``history[name]`` is a pair of empty arrays.
     """
 
     def __init__(self) -> None:
+        self.expected: frozenset[str] = frozenset()
         self._tracks: dict[str, Track] = {}
 
     def extend(
@@ -114,8 +120,10 @@ class History(Mapping[str, Series]):
 
     def __getitem__(self, name: str) -> Series:
         track = self._tracks.get(name)
+        if track is None and name in self.expected:
+            return np.empty(0, np.int64), np.empty(0)
         if track is None:
-            raise unknown(_("measurement"), name, self.names)
+            raise unknown(_("measurement"), name, [*self.names, *sorted(self.expected - self._tracks.keys())])
         steps, values = track.read()
         return as_array(steps), values
 

@@ -103,6 +103,14 @@ class Journal(Sequence[Entry]):
                 kept = [earlier for earlier in kept if earlier.step < entry.new]
         return kept
 
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with one row per entry and one column per field of `Entry`, times as UTC."""
+        import pandas as pd
+
+        frame = pd.DataFrame(list(self), columns=Entry._fields)
+        frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
+        return frame
+
     def take_over(self, other: Journal, step: int) -> None:
         """Begin with what led another run to ``step``."""
         self._entries = [entry for entry in other.effective() if entry.step < step]

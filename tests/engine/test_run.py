@@ -672,3 +672,11 @@ run.start()
         [sys.executable, "-c", script], cwd=tmp_path, env=path, capture_output=True, text=True, timeout=100
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_series_is_empty_before_its_first_value(make_run, blobs):
+    run = make_run(val=blobs, metrics=["accuracy"], store=None)
+    for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        assert [len(part) for part in run.history[name]] == [0, 0]
+    with pytest.raises(KeyError):
+        make_run(store=None).history["val_loss"]

@@ -118,3 +118,15 @@ def test_to_pandas_has_a_row_per_step_and_a_column_per_name():
 
 def test_to_pandas_of_nothing_is_an_empty_frame():
     assert History().to_pandas().empty
+
+
+def test_what_will_be_measured_is_empty_and_no_error():
+    history = History()
+    history.expected = frozenset({"loss", "val_loss"})
+    steps, values = history["val_loss"]
+    assert (len(steps), len(values), steps.dtype, values.dtype) == (0, 0, np.int64, np.float64)
+    assert "val_loss" not in history and history.names == []
+    with pytest.raises(UnknownName, match="Did you mean 'val_loss'"):
+        history["val_lost"]
+    history.append("val_loss", 10, 0.5)
+    assert history["val_loss"][1].tolist() == [0.5]

@@ -43,3 +43,14 @@ def test_entries_appended_while_somebody_walks_do_not_disturb_the_walk():
         assert steps == list(range(len(steps)))
     writer.join()
     assert len(journal.changes()) == 20_000
+
+
+def test_to_pandas_has_a_row_per_entry():
+    journal = Journal()
+    journal.event(0, "start")
+    journal.change(3, "lr", 0.1, 0.01, "panel")
+    frame = journal.to_pandas()
+    assert list(frame.columns) == ["step", "name", "old", "new", "source", "time", "kind"]
+    assert frame[["step", "name", "new", "source"]].iloc[1].tolist() == [3, "lr", 0.01, "panel"]
+    assert str(frame["time"].dtype).endswith("UTC]")
+    assert list(Journal().to_pandas().columns) == list(frame.columns)
