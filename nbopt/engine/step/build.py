@@ -1,7 +1,7 @@
 """From a chunk to machine code: traced here, compiled ahead of time in a process of its own, and loaded.
 
-Tracing takes a second at most and draws no random numbers. What was compiled stays on the disk, beside what torch's own
-compiler keeps there: the same model on the same machine is loaded at once the next time.
+Tracing takes a second at most and draws no random numbers. What was compiled stays on the disk, see `packages`: the
+same model on the same machine is loaded at once the next time.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import atexit
 import hashlib
 import io
+import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from nbopt.engine.step import products
 from nbopt.engine.step.chunk import CannotCompile, Chunk
+from nbopt.engine.step.packages import find_packages
 from nbopt.words import _
 
 _COMPILER = Path(__file__).with_name("compiler.py")
@@ -61,13 +64,20 @@ class Build:
             raise CannotCompile(_last_words(f"{type(error).__name__}: {error}")) from error
 
     def _load(self, graph: fx.GraphModule, example: list[Tensor]) -> Chunk:
-        path = _place(graph, example)
-        if not path.exists():
-            self._make(graph, example, path)
-        ready: Chunk = torch._inductor.aoti_load_package(str(path)).loader.boxed_run
+        packages, key = find_packages(), _key(graph, example)
+        content = packages.get(key)
+        if content is None:
+            with packages.workplace() as place:
+                content = self._make(graph, example, place / "package.pt2", packages.caches)
+            packages.put(key, content)
+        with tempfile.TemporaryDirectory(prefix="nbopt-") as place:  # what was checked is what is loaded
+            path = Path(place, "package.pt2")
+            path.write_bytes(content)
+            # Not by `aoti_load_package`, which compiles and loads samples in torch's own folder to learn about the CPU.
+            ready: Chunk = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1).boxed_run
         return ready
 
-    def _make(self, graph: fx.GraphModule, example: list[Tensor], path: Path) -> None:
+    def _make(self, graph: fx.GraphModule, example: list[Tensor], path: Path, caches: Path) -> bytes:
         job = io.BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, about its own classes
@@ -76,9 +86,17 @@ class Build:
         header = f"{torch.get_num_threads()} {len(text)} {path}\n".encode()
         # -P: the folder of the program holds modules of ours, whose names are not to hide anybody's.
         command = [sys.executable, "-P", str(_COMPILER)]
-        pipe = subprocess.PIPE
-        # In a session of its own: Ctrl-C in a notebook is not meant for it.
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, start_new_session=True)
+        # torch's compiler loads what lies in its caches: they are within the user's own folder too. In a session of its
+        # own: Ctrl-C in a notebook is not meant for it.
+        places = {"TORCHINDUCTOR_CACHE_DIR": str(caches), "TRITON_CACHE_DIR": str(caches / "triton")}
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | places,
+        )
         self.process = process
         _running.add(process)
         with process:
@@ -93,6 +111,7 @@ class Build:
                 _running.discard(process)
         if not path.exists():
             raise CannotCompile(_last_words(said))
+        return path.read_bytes()
 
     def cancel(self) -> None:
         """Break off, from any thread."""
@@ -116,10 +135,8 @@ def trace(chunk: Chunk, example: list[Tensor], replaced: products.Decompositions
     return make_fx(spread, decomposition_table=replaced, tracing_mode="fake")(*example)
 
 
-def _place(graph: fx.GraphModule, example: list[Tensor]) -> Path:
-    """Return where the package of a graph belongs; the name stands for all that the code depends on."""
-    from torch._inductor.runtime.cache_dir_utils import cache_dir
-
+def _key(graph: fx.GraphModule, example: list[Tensor]) -> str:
+    """Return the name of a graph's package, which stands for all that the code depends on."""
     facts = [
         graph.code,
         *[(tuple(tensor.shape), tensor.stride(), str(tensor.dtype)) for tensor in example],
@@ -131,7 +148,7 @@ def _place(graph: fx.GraphModule, example: list[Tensor]) -> Path:
     digest = hashlib.sha256(repr(facts).encode())
     for name, tensor in sorted(graph.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
-    return Path(cache_dir(), "nbopt", f"{digest.hexdigest()[:32]}.pt2")
+    return digest.hexdigest()
 
 
 def _last_words(text: str) -> str:

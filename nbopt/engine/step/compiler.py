@@ -7,7 +7,6 @@ the number of bytes to come, then the graph with example arguments. When standar
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
@@ -17,8 +16,6 @@ from typing import Any
 
 import torch
 import torch._higher_order_ops.triton_kernel_wrap  # graphs refer to it as they are read
-
-KEPT_PACKAGES = 50  # some 2 MB each
 
 
 def main() -> None:
@@ -39,16 +36,11 @@ def main() -> None:
         _lower_products()
     with torch.no_grad():
         program = torch.export.export(graph, tuple(example), strict=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{os.getpid()}-{path.name}")
         # Rounded to 16 bits wherever the eager step does.
         exact = {"emulate_precision_casts": True}
         torch._inductor.aoti_compile_and_package(program, package_path=str(draft), inductor_configs=exact)
     draft.replace(path)
-    packages = sorted(path.parent.glob("*.pt2"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in packages[KEPT_PACKAGES:]:
-        with contextlib.suppress(OSError):  # another compiler was first
-            file.unlink()
 
 
 def _lower_products() -> None:
