@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from nbopt.engine.run import Run as Run
     from nbopt.engine.state import RunState as RunState
     from nbopt.parts import models as models
-    from nbopt.record.stored import clean as clean
-    from nbopt.record.stored import runs as runs
+    from nbopt.record.cleaning import clean as clean
+    from nbopt.record.listing import runs as runs
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Run": "nbopt.engine.run",
     "RunState": "nbopt.engine.state",
-    "clean": "nbopt.record.stored",
+    "clean": "nbopt.record.cleaning",
     "models": "nbopt.parts.models",
     "open": "nbopt.engine.reopen",
-    "runs": "nbopt.record.stored",
+    "runs": "nbopt.record.listing",
 }
 
 __all__ = [

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 from nbopt.words import _
 
+MOST = 200
+"""Characters of a name that is given."""
+
+_PAGES = 10_000  # characters of a text that tells something
 _LONGEST = 80  # characters of a wrong value that an error repeats
 
 
@@ -33,10 +37,48 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
     return UnknownName(_("unknown {kind} {name}.", kind=kind, name=shorten(name)) + hint + choice)
 
 
+def check_text(what: str, text: object) -> str:
+    """Return ``text`` if it can be stored and shown, as a name; raise InvalidHyperparam otherwise."""
+    if not isinstance(text, str):
+        rule = _("a text")
+    elif not 0 < len(text) <= MOST:
+        rule = _("a text of 1 to {most} characters", most=MOST)
+    elif not _is_unicode(text):
+        rule = _("a text without halves of surrogate pairs")
+    else:
+        return str(text)
+    raise InvalidHyperparam(_("{what} must be {rule}; got {value}.", what=what, rule=rule, value=shorten(text)))
+
+
+def storable(text: str) -> str:
+    """Return a text that anybody may have written as one that can be stored and shown: no longer than some pages."""
+    if len(text) > _PAGES:
+        text = text[: _PAGES // 2] + " … " + text[-_PAGES // 2 :]
+    return text if _is_unicode(text) else text.encode("utf-8", "backslashreplace").decode()
+
+
+def tell_error(error: BaseException) -> str:
+    """Return an error's kind and text; whatever that text is, and if there is none."""
+    try:
+        text = str(error)
+    except Exception:  # the user's own class, whose __str__ fails
+        text = ""
+    kind = type(error).__name__
+    return storable(f"{kind}: {text}" if text else kind)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shorten(value: object) -> str:
     """Write ``value``, whatever it is, for an error that is about it."""
     try:
         text = repr(value)
     except Exception:  # a number of too many digits, an object that cannot be shown
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return storable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")

@@ -16,6 +16,7 @@ from nbopt.engine.puller import Puller
 from nbopt.engine.recovery import Recovery
 from nbopt.engine.state import Event, RunState
 from nbopt.engine.training import Training
+from nbopt.names import check_text
 from nbopt.record.journal import Journal
 from nbopt.words import _
 
@@ -57,6 +58,7 @@ class Driver(Puller):
 
     def ask(self, changes: dict[str, Any], source: str) -> None:
         """Queue changes; where nobody pulls, the run is at rest between two steps, and they are applied here."""
+        check_text("source", source)
         with self.lock:
             self._changes.ask(changes, source)
             due = self.training is not None and self.training.validation_due  # comes first, as in the loop
@@ -66,6 +68,7 @@ class Driver(Puller):
 
     def go(self, credit: float, source: str, progress: ProgressLine | None = None) -> None:
         """Pull ``credit`` steps in a new thread; with a progress line, in this one."""
+        check_text("source", source)
         with self.lock:
             self._credit = credit
             self._goal, self._asked_by = RunState.RUNNING, source
@@ -99,6 +102,7 @@ class Driver(Puller):
 
     def rest(self, goal: RunState, source: str, wait: bool) -> None:
         """Ask the puller to pause or stop."""
+        check_text("source", source)
         with self.lock:
             if goal is RunState.STOPPED and self._thread is None:
                 if self.state in (RunState.CREATED, RunState.PAUSED):

@@ -61,7 +61,7 @@ def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
     count = Int(100, low=1, high=1, ge=10)
     count.name = "steps"
     steps = count.check(steps)
-    twin = past.copy_of(run, _("{name}, learning rates", name=run.name))
+    twin = past.copy_of(run, _("learning rates"))
     twin.recorder = None
     twin.set(source="finder", **_PLAIN, epochs=10**9)
     events = twin.events()

@@ -11,6 +11,7 @@ from nbopt.engine.capture import capture, restore
 from nbopt.engine.prepare import check_in_time
 from nbopt.engine.recovery import go_back
 from nbopt.engine.state import Ending, RunState
+from nbopt.names import MOST, check_text
 from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
@@ -38,8 +39,9 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
     with run.driver.lock:
         target = run.snapshots.find(at, run.step_count)
         check_in_time(changes, run.hyperparams, target)
+        check_text("source", source)
         snapshot = run.snapshots.before(target)
-        twin = _twin(run, name or _("{name}, branch at {step}", name=run.name, step=target))
+        twin = _twin(run, name or _cut(_("{name}, branch at {step}", name=run.name, step=target)))
         twin.journal.take_over(run.journal, target)
         twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
     _begin(twin, run, snapshot)
@@ -53,7 +55,7 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
 def replay(run: Run) -> Run:
     """See `Run.replay`."""
     with run.driver.lock:
-        twin = _twin(run, _("{name}, replay", name=run.name))
+        twin = _twin(run, _cut(_("{name}, replay", name=run.name)))
         twin.changes.plan(run.journal.schedule())
         finished = run.state is RunState.FINISHED
         reason = run.end_reason if finished else _("replayed to step {step}", step=run.step_count)
@@ -83,6 +85,11 @@ def copy_of(run: Run, name: str) -> Run:
         assert twin.driver.training is not None
         restore(twin.driver.training, snapshot)
     return twin
+
+
+def _cut(name: str) -> str:
+    """Return the name of a run of a run of a run, no longer than a name may be."""
+    return name if len(name) <= MOST else f"{name[: MOST // 2 - 1]}…{name[-MOST // 2 :]}"
 
 
 def _twin(run: Run, name: str) -> Run:

@@ -14,6 +14,7 @@ from nbopt.engine.changes import Changes
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Changed, Ending, Event, Finished, Recovered, RunState, Stepped
 from nbopt.engine.training import Training
+from nbopt.names import tell_error
 from nbopt.record.journal import Journal
 from nbopt.words import _
 
@@ -157,7 +158,7 @@ class Puller:
 
     def _fail(self, error: Exception) -> None:
         self.error = error
-        self.become(RunState.FAILED, f"{type(error).__name__}: {error}")
+        self.become(RunState.FAILED, tell_error(error))
 
     def become(self, state: RunState, reason: str = "", source: str = "run") -> None:
         """Enter a state; with a reason, journal it."""

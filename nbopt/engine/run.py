@@ -21,6 +21,7 @@ from nbopt.engine.steering import Steering
 from nbopt.engine.step.passes import Forward
 from nbopt.engine.training import Training
 from nbopt.engine.viewer import Viewer
+from nbopt.names import check_text
 from nbopt.parts.dropout import Dropout, has_various_dropout
 from nbopt.parts.metrics import as_metrics
 from nbopt.record.history import History
@@ -29,6 +30,7 @@ from nbopt.record.recipe import to_yaml
 from nbopt.record.script import to_python
 from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import AUTO, Place, folder_of
+from nbopt.words import _
 
 
 class Run(Steering):
@@ -96,6 +98,8 @@ class Run(Steering):
         prepare.check_val(val)
         self.device = pick_device(device)
         self.metrics = as_metrics(metrics)
+        for metric in self.metrics:
+            check_text(_("the name of a metric"), metric)
         self.data = (train, val)
         self.origin = train  # of a branch too, whose data are cut to size
         self.val_fraction = val if isinstance(val, float) else None
@@ -114,7 +118,7 @@ class Run(Steering):
         )
         self.journal = Journal()
         self.id = secrets.token_hex(4)
-        self.name = name or f"{type(model).__name__} {self.id[:4]}"
+        self.name = f"{type(model).__name__} {self.id[:4]}" if name in (None, "") else check_text("name", name)
         self.created = time.time()
         self.parent: str | None = None  # the run it branched off or repeats
         self.store = None if store is None else folder_of(store)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
+from nbopt.names import storable
+
 
 class Entry(NamedTuple):
     """One line of the journal.
@@ -120,6 +122,9 @@ class Journal(Sequence[Entry]):
         self._entries = list(entries)
 
     def _append(self, entry: Entry) -> Entry:
+        # What anybody may have written, as the text of an exception, has to be stored, sent and shown.
+        new = storable(entry.new) if isinstance(entry.new, str) else entry.new
+        entry = entry._replace(new=new, source=storable(entry.source))
         with self.lock:
             warning = self.sink(entry) if self.sink is not None else None
             self._entries.append(entry)

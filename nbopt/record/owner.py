@@ -7,11 +7,15 @@ import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nbopt.record.checked import is_id
+
 
 class _Lock(NamedTuple):
     descriptor: int
     process: int
 
+
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a lock is a plain file
 
 _held: dict[str, _Lock] = {}
 
@@ -45,14 +49,16 @@ def is_own(token: str | None) -> bool:
 
 
 def is_alive(folder: Path, token: str | None) -> bool:
-    """Whether the process that took the lock still lives."""
-    if token is None:
+    """Whether the process that took the lock still lives; False for what is no token."""
+    if token is None or not is_id(token):
         return False
     if is_own(token):
         return True
     path = folder / "locks" / token
+    if path.parent.is_symlink():
+        return False
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | _AS_IT_IS)
     except FileNotFoundError:
         return False
     except OSError:

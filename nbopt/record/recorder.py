@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from nbopt.names import tell_error
 from nbopt.record import store as stores
 from nbopt.record import writer
 from nbopt.record.history import History
@@ -291,4 +292,4 @@ def _rows(files: Files) -> dict[str, SnapshotFile]:
 
 
 def _text(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return tell_error(error).removeprefix(f"{type(error).__name__}: ")

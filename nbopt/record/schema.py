@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from nbopt.names import shorten
 from nbopt.words import _
 
 FILE = "nbopt.sqlite"
 LOG_BYTES = 2**20  # of the write-ahead log, beyond which it is emptied
 BUSY_SECONDS = 5.0  # how long to wait for another process that is writing
+_LONGEST = 2**26  # bytes of a field
+
+_VERSION_TABLE = "CREATE TABLE schema (version INTEGER NOT NULL)"
 
 # Number n leads from version n to n + 1, an empty file being version 0. Never change one that was released: add one.
 MIGRATIONS: list[tuple[str, ...]] = [
@@ -66,7 +70,7 @@ MIGRATIONS: list[tuple[str, ...]] = [
 
 
 class StoreError(RuntimeError):
-    """A store that this version cannot read."""
+    """A store, or a run in it, that cannot be read: spoilt, or written by a later version."""
 
 
 def connect(folder: Path) -> sqlite3.Connection:
@@ -77,8 +81,9 @@ def connect(folder: Path) -> sqlite3.Connection:
     OSError, sqlite3.Error
         If it cannot be opened and written.
     StoreError
-        If a later version of nbopt wrote it.
+        If a later version of nbopt wrote it, or it is not as nbopt makes it.
     """
+    refuse_links(folder)
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".gitignore").write_text("*\n")
@@ -86,6 +91,7 @@ def connect(folder: Path) -> sqlite3.Connection:
         folder / FILE, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
     )
     try:
+        _guard(connection)
         _use_wal(connection)
         connection.execute("PRAGMA synchronous = NORMAL")  # what is committed outlives the process
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # its fsync is for the writer's thread
@@ -106,18 +112,23 @@ def connect_to_read(folder: Path) -> sqlite3.Connection:
     sqlite3.Error
         If it cannot be opened.
     StoreError
-        If a later version of nbopt wrote it.
+        If a later version of nbopt wrote it, or it is not as nbopt makes it.
     """
+    refuse_links(folder)
     address = (folder / FILE).as_uri()
     # The second way is for a folder that is not to be written to: there, nobody else is writing either.
     for options in ("mode=ro", "mode=ro&immutable=1"):
         connection = sqlite3.connect(f"{address}?{options}", timeout=BUSY_SECONDS, isolation_level=None, uri=True)
         try:
+            _guard(connection)
             version = _version(connection)
         except sqlite3.OperationalError:
             connection.close()
             if "immutable" in options:
                 raise
+        except BaseException:
+            connection.close()
+            raise
         else:
             break
     if version != len(MIGRATIONS):
@@ -128,15 +139,21 @@ def connect_to_read(folder: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All that is executed in the ``with`` block, or none of it."""
-    connection.execute("BEGIN IMMEDIATE")
+    """All that is executed in the ``with`` block, or none of it; wherever an interrupt falls, none stays open."""
+    roll_back(connection)
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        roll_back(connection)
         raise
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that an interrupt left open: it would keep all others from writing."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -153,7 +170,7 @@ def migrate(connection: sqlite3.Connection) -> None:
                 )
             )
         if version == 0:
-            connection.execute("CREATE TABLE schema (version INTEGER NOT NULL)")
+            connection.execute(_VERSION_TABLE)
             connection.execute("INSERT INTO schema VALUES (0)")
         for statements in MIGRATIONS[version:]:
             for statement in statements:
@@ -167,10 +184,53 @@ def checkpoint(folder: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
+def refuse_links(folder: Path) -> None:
+    """Raise StoreError if something in the folder leads out of it: a store follows no links."""
+    names = ("locks", "snapshots", *(f"{FILE}{end}" for end in ("", "-wal", "-shm", "-journal")))
+    if (link := next((folder / name for name in names if (folder / name).is_symlink()), None)) is not None:
+        way = _("keep the whole folder elsewhere: store=, or the environment variable NBOPT_HOME")
+        raise StoreError(_("{link} is a link, and a store follows none; {way}.", link=link, way=way))
+
+
+def _guard(connection: sqlite3.Connection) -> None:
+    """Let the database do nothing but hold rows, whoever made it: no code of its own, fields of bounded size."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+
+
 def _version(connection: sqlite3.Connection) -> int:
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema'").fetchone() is None:
+    """Return the version of the tables, which are exactly those that belong to it; 0 if there are none."""
+    found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    if all(name != "schema" for _kind, name, _sql in found):
         return 0
-    return int(connection.execute("SELECT version FROM schema").fetchone()[0])
+    row = connection.execute("SELECT version FROM schema").fetchone()
+    version = row[0] if row else None
+    if not isinstance(version, int) or version < 0:
+        raise StoreError(_("the store's database is spoilt: it tells no version of its tables."))
+    if version <= len(MIGRATIONS):
+        _check_tables(found, version)
+    return version
+
+
+def _check_tables(found: list[tuple[str, str, str | None]], version: int) -> None:
+    """Raise StoreError for tables that are not those of ``version``, and for views and triggers."""
+    texts = {name: _squeeze(sql) for kind, name, sql in found if kind == "table"}
+    with closing(sqlite3.connect(":memory:")) as model:
+        model.execute(_VERSION_TABLE)
+        for statements in MIGRATIONS[:version]:
+            for statement in statements:
+                model.execute(statement)
+        made = model.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+    odd = [name for name, sql in made if texts.get(name) != _squeeze(sql)]
+    odd += [name for kind, name, _sql in found if kind in ("view", "trigger")]
+    if odd:
+        names = ", ".join(map(shorten, odd))
+        raise StoreError(_("the store's database is not as nbopt makes it: {names}.", names=names))
+
+
+def _squeeze(sql: str | None) -> str:
+    return "".join((sql or "").split())
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

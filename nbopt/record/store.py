@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.record import owner, schema, tensors
+from nbopt.record import checked, owner, schema, tensors
 from nbopt.record.column import Numbers, as_array
 from nbopt.record.journal import Entry
 from nbopt.record.snapshots import Snapshot
@@ -133,6 +133,7 @@ class Store:
 
     def save(self, run: str, kind: str, snapshot: Snapshot, entries: int, sync: bool = True) -> SnapshotFile:
         """Write a snapshot's file; `update` makes it the run's."""
+        schema.refuse_links(self.folder)
         name = f"snapshots/{run}/{kind}-{snapshot.step}-{secrets.token_hex(4)}.safetensors"
         size = tensors.save(snapshot, self.folder / name, sync)
         return SnapshotFile(snapshot.step, entries, name, size)
@@ -171,7 +172,7 @@ class Store:
                 for kind, file in files.items():
                     execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", (run, kind, *file))
         if files is not None:
-            self._sweep(run, {file.file for file in files.values()})
+            sweep(self.folder, run, {file.file for file in files.values()})
 
     def let_go(self, run: str) -> None:
         """Be a run's owner no longer."""
@@ -186,13 +187,6 @@ class Store:
             # What was written meanwhile, too: only a log that is done with to its end begins anew.
             with self.lock:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-    def _sweep(self, run: str, kept: set[str]) -> None:
-        """Remove the snapshot files that no row names any more."""
-        for path in (self.folder / "snapshots" / run).glob("*"):
-            if path.relative_to(self.folder).as_posix() not in kept:
-                with suppress(OSError):  # open in another process, on Windows
-                    path.unlink()
 
     def _writing(self) -> _Writing:
         return _Writing(self.lock, self._connection)
@@ -220,6 +214,19 @@ class _Writing:
             self._transaction.__exit__(*error)
         finally:
             self._lock.release()
+
+
+def sweep(folder: Path, run: str, kept: Container[str] = ()) -> None:
+    """Remove the snapshots of a run but those ``kept``, and nothing else: links are not followed."""
+    place = folder / "snapshots" / run
+    if not checked.is_id(run) or place.is_symlink() or place.parent.is_symlink():
+        return
+    for path in place.glob("*"):
+        if checked.is_snapshot_file(path.name) and path.relative_to(folder).as_posix() not in kept:
+            with suppress(OSError):  # open in another process, on Windows
+                path.unlink()
+    with suppress(OSError):  # something is left in it
+        place.rmdir()
 
 
 def tidy_all() -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbopt.record.schema import StoreError
+from nbopt.words import _
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nbopt.record.snapshots import Snapshot
 
 
@@ -39,7 +46,8 @@ def save(snapshot: Snapshot, path: Path, sync: bool = True) -> int:
     draft = path.with_suffix(".part")
     try:
         tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
-        save_file(tensors, draft, {"nbopt": json.dumps(head)})
+        text = json.dumps(head)
+        save_file(tensors, draft, {"nbopt": text, "checksum": _checksum(text, tensors)})
         if sync:
             with open(draft, "rb+") as file:
                 os.fsync(file.fileno())
@@ -56,18 +64,54 @@ def load(path: Path) -> Snapshot:
 
     Raises
     ------
-    OSError, safetensors.SafetensorError
-        If there is no such file, or it is damaged.
+    OSError
+        If there is no such file.
+    StoreError
+        If it is damaged, or holds what `save` does not write.
     """
-    import torch
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     from nbopt.record.snapshots import Snapshot
 
-    with safe_open(path, framework="pt") as file:
-        head: dict[str, Any] = json.loads(file.metadata()["nbopt"])
-        tensors = {name: file.get_tensor(name) for name in head["names"]}
-    for name, stride in head["strides"].items():
-        flat = tensors[name]
-        tensors[name] = torch.empty_strided(flat.shape, stride, dtype=flat.dtype).copy_(flat)
-    return Snapshot(head["step"], tensors, head["facts"])
+    if path.is_symlink() or not path.is_file():
+        raise FileNotFoundError(_("{path} is not a file.", path=path))
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = file.metadata()
+            head = json.loads(texts["nbopt"])
+            names, strides, step, facts = (head[key] for key in ("names", "strides", "step", "facts"))
+            if sorted(names) != sorted(file.keys()):
+                raise ValueError(_("its tensors are not those it tells of"))
+            tensors = {name: file.get_tensor(name) for name in names}
+        if "checksum" in texts and texts["checksum"] != _checksum(texts["nbopt"], tensors):
+            raise ValueError(_("its checksum is wrong"))
+        for name, stride in strides.items():
+            tensors[name] = _laid_out(tensors[name], stride)
+        if not isinstance(step, int) or isinstance(step, bool) or step < 0 or not isinstance(facts, dict):
+            raise ValueError(_("it tells no step"))
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise StoreError(_("the snapshot {path} is damaged: {error}.", path=path, error=error)) from error
+    return Snapshot(step, tensors, facts)
+
+
+def _laid_out(flat: Tensor, stride: Any) -> Tensor:
+    """Return a tensor of the same values with this stride, which takes no more room."""
+    import torch
+
+    if len(stride) != flat.ndim or not all(type(count) is int and count > 0 for count in stride):
+        raise ValueError(_("its strides are none"))
+    if sum((size - 1) * count for size, count in zip(flat.shape, stride, strict=True)) >= max(1, flat.numel()):
+        raise ValueError(_("its strides are none"))
+    return torch.empty_strided(flat.shape, stride, dtype=flat.dtype).copy_(flat)
+
+
+def _checksum(head: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return a number that changes with any bit of a file."""
+    import torch
+
+    digest = zlib.crc32(head.encode())
+    for tensor in tensors.values():
+        digest = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)}".encode(), digest)
+        if tensor.numel():
+            digest = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), digest)
+    return str(digest)

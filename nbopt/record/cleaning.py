@@ -1,0 +1,72 @@
+"""Deleting old runs from the store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from nbopt.record import checked, owner, schema
+from nbopt.record.listing import StoredRuns, lines, reading
+from nbopt.record.store import AUTO, Place, sweep
+from nbopt.words import _
+
+
+def clean(*, keep: int | None = None, older_than: timedelta | float | None = None, store: Place = AUTO) -> StoredRuns:
+    """Delete old runs from the store, with all that belongs to them; return which.
+
+    Runs that a live process holds stay. Given both limits, a run goes only if it is beyond both. A spoilt run whose
+    age cannot be told counts as the oldest.
+
+    Parameters
+    ----------
+    keep : int, optional
+        How many of the newest runs stay whatever their age.
+    older_than : timedelta or float, optional
+        Age from which runs go; a number counts days.
+
+    Raises
+    ------
+    ValueError
+        If neither is given.
+    nbopt.record.schema.StoreError
+        If the store cannot be read.
+    """
+    if keep is None and older_than is None:
+        raise ValueError(_("say which runs may go: keep=20, older_than=30 (days), or both."))
+    limit = older_than if isinstance(older_than, timedelta) or older_than is None else timedelta(days=older_than)
+    before = datetime.now().astimezone() - (limit or timedelta())
+    with reading(store) as (folder, reader):
+        if reader is None:
+            return StoredRuns()
+        found = lines(folder, reader)
+        old = found[: max(0, len(found) - (keep or 0))]
+        gone = {line.id: token for line, token in old if line.created <= before and not owner.is_alive(folder, token)}
+        deleted = _delete(folder, gone)
+    return StoredRuns(line for line, _token in old if line.id in deleted)
+
+
+def _delete(folder: Path, owners: Mapping[str, str | None]) -> list[str]:
+    """Delete runs, unless somebody else than these owners has opened them meanwhile; return which."""
+    with closing(schema.connect(folder)) as connection:
+        present = {path.name for path in (folder / "snapshots").glob("*")}  # first: a new run's row is there before
+        with schema.transaction(connection):
+            ids = [run for run, token in owners.items() if _is_still(connection, run, token)]
+            for table, column in (("history", "run"), ("journal", "run"), ("snapshots", "run"), ("runs", "id")):
+                connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in ids])
+            known = {row[0] for row in connection.execute("SELECT id FROM runs")}
+        for name in filter(checked.is_id, present - known):
+            sweep(folder, name)
+        try:
+            connection.execute("VACUUM")
+        except sqlite3.OperationalError:
+            pass  # another process is writing: the space is used again later
+    return ids
+
+
+def _is_still(connection: sqlite3.Connection, run: str, token: str | None) -> bool:
+    """Whether the run belongs to who it did; what is no lock's name belongs to nobody."""
+    row = connection.execute("SELECT owner FROM runs WHERE id = ?", (run,)).fetchone()
+    return row is not None and (row[0] if checked.is_id(row[0]) else None) == token
