@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,16 @@ from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
 from nbopt.record import owner
+from nbopt.record.checked import is_switch, spoilt
 from nbopt.record.history import History
+from nbopt.record.journal import ACTIONS, SWITCH, Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import AUTO, Place, store_in
 from nbopt.record.stored import Record, read
 from nbopt.words import _
+
+_AHEAD = 10**6  # steps by which a journal may be ahead of the stored history: it is written twice a second
+_ARGUMENTS = frozenset(signature(Run).parameters)  # no names of hyperparameters
 
 
 def open(  # noqa: A001
@@ -67,6 +74,8 @@ def open(  # noqa: A001
         If the store holds no such run.
     ValueError
         If model, data, loss, optimizer or metrics are not those it was made with; the message names what differs.
+    nbopt.record.schema.StoreError
+        If the run is spoilt, or the store cannot be read.
     RuntimeError
         If the run is open in another process, or running in this one.
     """
@@ -105,17 +114,45 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
         val,
         seed=settings["seed"],
         device=_device(settings["device"]) if device is None else device,
-        name=record.name,
         store=record.folder,
         **own,
-        **{name: settings["initial"][name] for name in settings["given"]},
+        **_given(record),
     )
     if found := differences(_names(settings), _names(describe(run).settings), _("run")):
         raise _unlike(record, found)
-    run.initial = settings["initial"]
+    run.initial = _check(record, run, settings["initial"], _("what it was made with"))
     run.val_fraction = settings["val_fraction"]
-    run.id, run.created, run.parent = record.id, record.created, record.parent
+    run.id, run.name, run.created, run.parent = record.id, record.name, record.created, record.parent
     return run
+
+
+def _given(record: Record) -> dict[str, Any]:
+    """Return the hyperparameters that the run was given; `Run` checks their values."""
+    reserved = {name for name in record.settings["given"] if name in _ARGUMENTS}
+    if reserved:
+        raise spoilt(record.id, _("what it was made with"))
+    return {name: record.settings["initial"][name] for name in record.settings["given"]}
+
+
+def _check(record: Record, run: Run, values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return values of hyperparameters that stood in the store, if they are legal."""
+    try:
+        return run.hyperparams.check(dict(values))
+    except InvalidHyperparam as error:
+        raise spoilt(record.id, f"{what} ({error})") from error
+
+
+def _check_journal(record: Record, run: Run) -> list[Operation]:
+    """Return what a run is to do again, once it was looked at; a change that no run journals is not made."""
+    operations = record.journal.schedule()
+    for operation in operations:
+        what = _("its journal at step {step}", step=operation.step)
+        if operation.name == SWITCH:
+            if not is_switch(operation.value):
+                raise spoilt(record.id, what)
+        elif operation.name not in ACTIONS:
+            _check(record, run, {operation.name: operation.value}, what)
+    return operations
 
 
 def _names(settings: dict[str, Any]) -> dict[str, str | None]:
@@ -134,17 +171,26 @@ def _bring_back(run: Run, record: Record) -> None:
             data = describe_data(training.cursor.source, training.val)
             if found := differences(record.settings["data"], data, _("data")):
                 raise _unlike(record, found)
+    for snapshot in loaded.values():
+        what = _("its snapshot of step {step}", step=snapshot.step)
+        if not isinstance(values := snapshot.facts.get("hyperparams"), dict):
+            raise spoilt(record.id, what)
+        _check(record, run, values, what)
+        if (tier := snapshot.facts.get("tier")) and not is_switch(tier):
+            raise spoilt(record.id, what)
+    operations = _check_journal(record, run)
+    end = _end_of(record)
     store = store_in(record.folder)
     _release_others(run, record)
     if not store.claim(record.id, record.owner):
         raise _held(record)
     run.journal.load(record.journal)
-    run.changes.forget_untouched(operation.name for operation in run.journal.schedule())
+    run.changes.forget_untouched(operation.name for operation in operations)
     assert run.recorder is not None
     files = {kind: (loaded.get(kind), file) for kind, file in record.files.items()}
     run.recorder.take_up(store, record.id, record.stored_history, files)
     if not loaded:
-        run.changes.plan(run.journal.schedule(), journaled=True)
+        run.changes.plan(operations, journaled=True)
         run.changes.apply()
         run.recorder.follow()
         return
@@ -157,9 +203,12 @@ def _bring_back(run: Run, record: Record) -> None:
             training.snapshots.add(snapshot, best=snapshot is loaded.get("best"))
     newest = snapshots[-1]
     run.history.take_over(record.history, newest.step, validated=not newest.facts["validation_due"])
-    restore(training, newest)
-    later = [operation for operation in run.journal.schedule() if operation.step >= newest.step]
-    do_again(run, later, _end_of(record))  # the changes made where it ended included
+    try:
+        restore(training, newest)
+    except Exception as error:  # whatever torch makes of a state that is none
+        raise spoilt(record.id, _("its snapshot of step {step}", step=newest.step)) from error
+    later = [operation for operation in operations if operation.step >= newest.step]
+    do_again(run, later, end)  # the changes made where it ended included
     run.changes.cancel()
     _compare(record.history, run.history)
     finished = record.state == "finished"
@@ -177,6 +226,9 @@ def _end_of(record: Record) -> int:
         end = entry.new if entry.name == "rewind" else max(end, entry.step)
     if "loss" in record.history:
         end = max(end, int(record.history["loss"][0][-1]) + 1)
+    losses = len(record.history["loss"][0]) if "loss" in record.history else 0
+    if end > losses + _AHEAD:  # steps that nobody did are not done again
+        raise spoilt(record.id, _("how many steps it did"))
     return end
 
 

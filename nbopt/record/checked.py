@@ -26,6 +26,7 @@ _ID = re.compile(r"[0-9a-f]{1,32}", re.ASCII)  # of a run, and of the lock of a 
 _SNAPSHOT = re.compile(rf"({'|'.join(KINDS)})-[0-9]{{1,19}}-[0-9a-f]{{8}}\.(safetensors|part)", re.ASCII)
 _NAME = 100_000  # characters of a name or source
 _TEXT = 2**20  # ... of a reason
+_CALL = 64  # steps of a compiled call
 _COUNT = 2**53  # steps, epochs, bytes
 _SECONDS = 2.0**33  # a time after 1970: until the year 2242
 
@@ -88,6 +89,14 @@ def parse(text: object) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError(_("too deeply nested")) from None
+
+
+def is_switch(value: object) -> bool:
+    """Whether ``value`` is what the journal tells of a change in how steps are done."""
+    if not isinstance(value, dict):
+        return False
+    steps, reason = value.get("steps"), value.get("reason")
+    return type(steps) is int and 0 <= steps <= _CALL and isinstance(reason, str)
 
 
 def check_entry(run: str, number: int, row: Sequence[Any]) -> Entry:

@@ -113,5 +113,5 @@ def _checksum(head: str, tensors: Mapping[str, Tensor]) -> str:
     for tensor in tensors.values():
         digest = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)}".encode(), digest)
         if tensor.numel():
-            digest = zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), digest)
+            digest = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, digest)
     return str(digest)
