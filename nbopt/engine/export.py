@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from nbopt.data.sources import StreamSource, as_source
 from nbopt.data.split import class_labels
@@ -90,6 +91,7 @@ def tell(run: Run) -> Story:
         stops_early=acted or early,
         train=train,
         val=val,
+        wrapped=any(isinstance(data, Dataset | DataLoader) for data in (run.origin, run.data[1])),
         share=run.val_fraction,
         stratified=run.val_fraction is not None and _has_classes(run.origin),
         loss=run.given["loss"],

@@ -223,7 +223,7 @@ class Run(Steering):
         Raises
         ------
         ValueError
-            If the run used something that a script cannot hold, as a DataLoader or a class of the user's.
+            If the run used something that a script cannot hold; names it, and says what to do.
         """
         return to_python(export.tell(self))
 

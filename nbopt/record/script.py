@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Subset
 
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
@@ -37,11 +38,12 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 _OWN_NAMES = {
     *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN"),
-    *("derive_seed", "as_tensor", "compute_loss", "measure", "evaluate", "set_dropout", "train", "copy", "itertools"),
+    *("derive_seed", "as_tensor", "move", "fetch", "stream", "as_loader", "columns_of", "MutableMapping"),
+    *("compute_loss", "measure", "evaluate", "set_dropout", "train", "copy", "itertools"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
 }
-_SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional}
+_SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional, "DataLoader": DataLoader, "Subset": Subset}
 
 
 def to_python(story: Story) -> str:
@@ -250,6 +252,7 @@ class _Writer:
     def _noise(self) -> None:
         story, flags = self.story, self.flags
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
+        flags["placed"] = flags["casts"] or not flags["val_tensors"]
         unknown = own or story.forward is not None or may_draw_anywhere(story.model)
         flags["noise"] = (
             unknown
@@ -257,20 +260,25 @@ class _Writer:
             or any(isinstance(module, NOISY) for module in story.model.modules())
         )
         flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYS_NOISY) for module in story.model.modules())
-        flags["seeds"] = any(flags[name] for name in ("noise", "noisy_evaluation", "shuffle", "share", "initializes"))
+        flags["seeds_evaluation"] = flags["noisy_evaluation"] or flags["val_sampled"] or flags["val_stream"]
+        used = ("noise", "seeds_evaluation", "begins", "share", "initializes")
+        flags["seeds"] = any(flags[name] for name in used)
 
     # -- words
 
     def _imports(self) -> str:
         flags, used = self.flags, self.sources.used
         wanted = {
-            "import copy": flags["best"],
+            "import copy": flags["best"] or flags["moves"],
             "import itertools": flags["own_end"],
             "from collections import defaultdict": True,
+            "from collections.abc import MutableMapping": flags["moves"],
             "from collections import deque": flags["metrics"],
             "from functools import partial": flags["partial"],
             "import numpy as np": True,
             "import torch": True,
+            "from torch.utils.data import DataLoader": "DataLoader" in used,
+            "from torch.utils.data import Subset": "Subset" in used,
             "from sklearn.model_selection import train_test_split": flags["share"],
             "from torch import nn": flags["dropout"] or "nn" in used,
             "from torch.nn import functional": "functional." in self.words["loss_body"] or "functional" in used,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch.utils.data import IterableDataset
 
+from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_count
 from nbopt.data.tensor_source import TensorSource
+from nbopt.data.tree import tree_map
 from nbopt.record.script_optimizer import optimizers_of
 from nbopt.record.script_section import Section
 from nbopt.record.source import literal
@@ -15,43 +18,96 @@ _FEW, _MANY = 64, 4096
 
 
 class DataSource(Section):
-    """What a script says of its data.
+    """What a script says of its data: columns in memory, samples of a Dataset, or batches as a loader yields them.
 
     Raises
     ------
     ValueError
-        For data that are not in memory, or a ``forward`` that cannot be written out.
+        For a ``forward`` that cannot be written out.
     """
 
     def write(self) -> None:
         """See `Section`."""
-        story = self.story
-        train = _in_memory("train", story.train)
-        val = None if story.val is None else _in_memory("val", story.val)
-        self._write_columns(train, val)
+        train, val = self.story.train, self.story.val
+        measured = train if val is None else val
+        self._write_kinds(train, measured)
+        self._write_columns([source for source in (train, measured) if isinstance(source, TensorSource)])
+        self._write_preparation(train, measured)
         self._write_batches(train)
-        self._write_evaluation(train if val is None else val)
+        self._write_evaluation(measured)
 
-    def _write_columns(self, train: TensorSource, val: TensorSource | None) -> None:
+    def _write_kinds(self, train: AnySource, measured: AnySource) -> None:
+        flags, sources = self.flags, [train, measured]
+        datasets = [source.dataset for source in sources if isinstance(source, DatasetSource)]
+        for name, kind in (("tensors", TensorSource), ("samples", DatasetSource), ("stream", StreamSource)):
+            flags[f"train_{name}"] = isinstance(train, kind)
+            flags[f"val_{name}"] = isinstance(measured, kind)
+            flags[name] = any(isinstance(source, kind) for source in sources)
+        flags["streams"] = flags.pop("stream")
+        flags["loaders"] = self.story.wrapped or not flags["train_tensors"] or not flags["val_tensors"]
+        flags["loaders_of_tensors"] = flags["loaders"] and flags["tensors"]
+        flags["trees"] = not flags["train_tensors"]
+        flags["getitems"] = all(hasattr(dataset, "__getitems__") for dataset in datasets)
+        flags["sampled"] = isinstance(train, DatasetSource) and train.sampled
+        flags["val_sampled"] = isinstance(measured, DatasetSource) and measured.sampled
+        flags["counts_batches"] = isinstance(train, StreamSource) and train.length is not None
+        flags["moves"] = flags["samples"] or flags["streams"]
+        if flags["moves"]:
+            self.sources.name_for(_("the data"), sample_count)
+        if flags["trees"] and (any(self.story.values_of("micro_batch")) or any(self.story.values_of("channels_last"))):
+            self.sources.name_for(_("the data"), tree_map)
+
+    def _write_columns(self, sources: list[TensorSource]) -> None:
         story = self.story
-        columns = [*train.columns, *(() if val is None else val.columns)]
+        columns = [column for source in sources for column in source.columns]
         own = story.forward is not None
-        single = own and len(train.columns) == 1
+        single = own and bool(sources) and len(sources[0].columns) == 1
         self.flags.update(
             single=single,
-            columns=own and not single,
-            pair=not own,
+            columns=own and not single and not self.flags["loaders"],
+            pair=not own and not self.flags["loaders"],
             bytes=any(column.dtype == torch.uint8 and column.ndim > 1 for column in columns),
             complex=any(column.is_complex() for column in columns),
             share=story.share is not None,
             stratified=story.stratified,
         )
 
-    def _write_batches(self, train: TensorSource) -> None:
+    def _write_preparation(self, train: AnySource, measured: AnySource) -> None:
+        flags, words = self.flags, self.words
+        words["train_columns"] = "columns_of(train)" if flags["loaders"] else "train"
+        flags["wraps_train"] = _is_wrapped(train)
+        flags["wraps"] = flags["wraps_train"] or _is_wrapped(measured)
+        batched = [source for source in (train, measured) if isinstance(source, StreamSource) and _is_wrapped(source)]
+        flags["batched"] = bool(batched)
+        words["stream_size"] = literal(batched[0].loader.batch_size) if batched else ""
+        words["val_as_given"] = "val = as_loader(val)" if _is_wrapped(measured) else ""
+        if flags["val_tensors"]:
+            columns = "columns_of(val)" if flags["loaders"] else "val"
+            each = (
+                f"as_tensor({columns}, device)"
+                if flags["single"]
+                else f"as_tensor(column, device) for column in {columns}"
+            )
+            words["val_as_given"] = f"val = [{each}]"
+        if flags["wraps"]:
+            self.sources.used.add("DataLoader")
+        if flags["share"] and flags["train_samples"]:
+            self.sources.used.update(("DataLoader", "Subset"))
+        flags["prepares_val"] = bool(words["val_as_given"])
+        kinds = {
+            TensorSource: _("arrays or rows of tensors"),
+            DatasetSource: _("a Dataset or DataLoader"),
+            StreamSource: _("a loader of batches"),
+        }
+        words["given_data"] = _(" and ").join(dict.fromkeys(kinds[type(source)] for source in (train, measured)))
+
+    def _write_batches(self, train: AnySource) -> None:
         story, flags, words = self.story, self.flags, self.words
-        flags["shuffle"] = train._shuffle
-        words["dealt"] = "shuffled" if train._shuffle else "data"
-        batches = not all(kind.full_batch for kind in optimizers_of(story))
+        flags["permutes"] = not isinstance(train, StreamSource) and train._shuffle and not train.sampled
+        flags["shuffle"] = flags["permutes"] or flags["sampled"]
+        flags["begins"] = flags["shuffle"] or flags["trees"]
+        words["dealt"] = "shuffled" if flags["shuffle"] else "data"
+        batches = not flags["train_stream"] and not all(kind.full_batch for kind in optimizers_of(story))
         words["batch_size"] = self.use("batch_size") if batches else ""
         flags["parts"] = any(story.values_of("micro_batch"))
         words["micro_batch"] = self.use("micro_batch") if flags["parts"] else ""
@@ -62,21 +118,19 @@ class DataSource(Section):
         if story.share is not None:
             self.constants["VAL_SHARE"] = literal(float(story.share))
 
-    def _write_evaluation(self, measured: TensorSource) -> None:
-        size = max(1, measured.size or 0)
-        at_once = _EVALUATION_BYTES * size // max(1, measured.nbytes())
-        self.constants["EVALUATION_BATCH"] = literal(max(_FEW, min(_MANY, at_once)))
+    def _write_evaluation(self, measured: AnySource) -> None:
+        if isinstance(measured, StreamSource):
+            return
+        if isinstance(measured, DatasetSource):
+            at_once = measured.batch_size or _FEW
+        else:
+            size = max(1, measured.size or 0)
+            at_once = max(_FEW, min(_MANY, _EVALUATION_BYTES * size // max(1, measured.nbytes())))
+        self.constants["EVALUATION_BATCH"] = literal(at_once)
 
 
-def _in_memory(role: str, source: object) -> TensorSource:
-    if isinstance(source, TensorSource):
-        return source
-    rule = _("a script takes samples in memory, as (X, y)")
-    raise ValueError(
-        _(
-            "{role} is read through a Dataset or DataLoader, but {rule}. Give the run arrays, tensors or a "
-            "TensorDataset; to_yaml works for any data.",
-            role=role,
-            rule=rule,
-        )
-    )
+def _is_wrapped(source: AnySource) -> bool:
+    """Whether a script has to make a DataLoader of what is given, where it is none."""
+    if isinstance(source, StreamSource):
+        return isinstance(getattr(source.loader, "dataset", None), IterableDataset)
+    return isinstance(source, DatasetSource)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from nbopt.data.tensor_source import TensorSource
 from nbopt.parts.channels_last import lay_channels_last, lay_out
 from nbopt.parts.precision import FULL, SCALED, cast_to
 from nbopt.parts.second_order import LBFGS
@@ -63,6 +64,8 @@ class FormSource(Section):
         if flags["lays"]:
             words["channels_last"] = self._called("channels_last")
             words["lay_batch"] = "batch = tuple(map(lay_channels_last, batch))"
+            if not isinstance(self.story.train, TensorSource):
+                words["lay_batch"] = "batch = tree_map(lay_channels_last, batch)"
             if flags["relays"]:
                 words["lay_batch"] = f"if {words['channels_last']}:\n    {words['lay_batch']}"
             for function in (lay_channels_last, lay_out):

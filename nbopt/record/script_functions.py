@@ -4,7 +4,8 @@ FUNCTIONS = '''\
 """$title
 
     history = train(model, train=(X, y), val=(X_val, y_val))  #? pair
-    history = train(model, train=data, val=val_data)  #? not pair
+    history = train(model, train=data, val=val_data)  #? not pair not loaders
+    history = train(model, train=loader, val=val_loader)  #? loaders
 
 ``model`` is the model as it was before that run; it is trained in place. Returned are
 the values of every metric, one for each epoch.
@@ -23,10 +24,10 @@ $schedule
 
 #? seeds
 # Streams of random numbers, each with seeds of its own, all drawn from SEED.
-ORDER = 0  #? shuffle
+ORDER = 0  #? begins
 NOISE = 1  #? noise
 SPLIT = 2  #? share
-EVALUATION = 3  #? noisy_evaluation
+EVALUATION = 3  #? seeds_evaluation
 INITIALIZATION = 4  #? initializes
 #?
 
@@ -39,6 +40,70 @@ def derive_seed(stream, index=0):
 
 
 #?
+#? moves
+def move(batch, device):
+    """Return a batch on ``device``: its tensors, and what else can be moved."""
+    if hasattr(batch, "to"):
+        moved = batch.to(device)
+        return batch if moved is None else moved
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(move(item, device) for item in batch))
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(move(item, device) for item in batch)
+    if isinstance(batch, MutableMapping):
+        batch = copy.copy(batch)
+        for key, item in batch.items():
+            batch[key] = move(item, device)
+    return batch
+
+
+#?
+#? wraps
+def as_loader(data):
+    """Return a DataLoader of what may be a Dataset."""
+    return data if isinstance(data, DataLoader) else DataLoader(data)  #? not batched
+    #? batched
+    if isinstance(data, DataLoader):
+        return data
+    return DataLoader(data, batch_size=$stream_size)
+    #?
+
+
+#?
+#? samples
+def fetch(loader, indices, seed, device):
+    """Return samples as a batch; what they draw follows from ``seed``."""
+    torch.manual_seed(seed)
+    samples = [loader.dataset[index] for index in indices]  #? not getitems
+    samples = loader.dataset.__getitems__(indices)  #? getitems
+    return move(loader.collate_fn(samples), device)
+
+
+#?
+#? streams
+def stream(loader, seed, device):
+    """Yield the batches of an epoch; what each draws follows from ``seed``."""
+    torch.manual_seed(seed)
+    batches = iter(loader)
+    while True:
+        seed += 1
+        torch.manual_seed(seed)
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        yield move(batch, device)
+
+
+#?
+#? loaders_of_tensors
+def columns_of(data):
+    """Return the columns of a TensorDataset, of a DataLoader of one, or as given."""
+    return getattr(getattr(data, "dataset", data), "tensors", data)
+
+
+#?
+#? tensors
 def as_tensor(values, device):
     """Return a tensor: float64 becomes float32, whole numbers become int64."""
     if not isinstance(values, torch.Tensor):
@@ -55,6 +120,7 @@ def as_tensor(values, device):
     return values.detach().to(device)
 
 
+#?
 $definitions
 
 
@@ -125,14 +191,35 @@ def measure(results):
 def evaluate(model, data$evaluation_parameters):
     """Return the mean loss of the samples in ``data``."""  #? not metrics
     """Return the mean loss of the samples in ``data``, and each (output, target)."""  #? metrics
-    device = next(model.parameters()).device  #? casts
+    device = next(model.parameters()).device  #? placed
     training = model.training
     model.eval()
     total = 0.0
+    count = 0  #? not val_tensors
     results = []  #? metrics
+    #? val_tensors
     for start in range(0, len(data[0]), EVALUATION_BATCH):
         batch = tuple(column[start : start + EVALUATION_BATCH] for column in data)
         torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
+    #?
+    #? val_samples
+    seed = derive_seed(EVALUATION)  #? val_sampled
+    torch.manual_seed(seed)  #? val_sampled
+    order = list(data.sampler)  #? val_sampled
+    order = list(range(len(data.dataset)))  #? not val_sampled
+    for start in range(0, len(order), EVALUATION_BATCH):
+        indices = order[start : start + EVALUATION_BATCH]
+        batch = fetch(data, indices, seed + start, device)  #? val_sampled
+        batch = fetch(data, indices, start, device)  #? not val_sampled
+        torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
+    #?
+    #? val_stream
+    batches = stream(data, derive_seed(EVALUATION), device)
+    for index, batch in enumerate(batches):  #? noisy_evaluation
+    for batch in batches:  #? not noisy_evaluation
+        torch.manual_seed(derive_seed(EVALUATION) + index)  #? noisy_evaluation
+    #?
+        size = sample_count(batch)  #? not val_tensors
         $change_inputs
         $lay_batch
         #? casts
@@ -144,11 +231,23 @@ def evaluate(model, data$evaluation_parameters):
         output, target = $outputs
         loss = compute_loss(output, target$measure_arguments)
         #?
+        #? val_tensors
         total += loss.item() * len(batch[0])
+        #?
+        #? not val_tensors
+        total += loss.item() * size
+        count += size
+        #?
         results.append((output$widened, target))  #? metrics
     model.train(training)
+    #? val_tensors
     return total / len(data[0])  #? not metrics
     return total / len(data[0]), results  #? metrics
+    #?
+    #? not val_tensors
+    return total / count  #? not metrics
+    return total / count, results  #? metrics
+    #?
 
 
 #? part_updates

@@ -13,6 +13,10 @@ def train(model, train, val=None):
     #? columns
     ``train`` and ``val`` are tuples of arrays or tensors.
     #?
+    #? loaders
+    ``train``, and ``val`` if there is one, are of the kinds that the run had:
+    $given_data.
+    #?
     #? share
     Without ``val``, a part of ``train`` is set aside for it.
     #?
@@ -21,33 +25,40 @@ def train(model, train, val=None):
     #? initializes
     draw_weights(model, $draw, $initial_gain, derive_seed(INITIALIZATION))
     #?
-    data = [as_tensor(column, device) for column in train]  #? not single
-    data = [as_tensor(train, device)]  #? single
+    #? train_tensors
+    data = [as_tensor(column, device) for column in $train_columns]  #? not single
+    data = [as_tensor($train_columns, device)]  #? single
+    #?
+    train = as_loader(train)  #? wraps_train
     #? share
     if val is None:
         rows, val_rows = train_test_split(
-            range(len(data[0])),
+            range(len(data[0])),  #? train_tensors
+            range(len(train.dataset)),  #? train_samples
             test_size=VAL_SHARE,
             random_state=derive_seed(SPLIT) % 2**32,
             stratify=data[-1].cpu().numpy(),  #? stratified
         )
+        #? train_tensors
         val = [column[val_rows] for column in data]
         data = [column[rows] for column in data]
-    #? not single
+        #?
+        #? train_samples
+        dataset, collate = train.dataset, train.collate_fn
+        val = DataLoader(Subset(dataset, val_rows), collate_fn=collate)
+        train = DataLoader(Subset(dataset, rows), collate_fn=collate)
+        #?
     else:
-        val = [as_tensor(column, device) for column in val]
-    #?
-    #? single
-    else:
-        val = [as_tensor(val, device)]
-    #?
+        $val_as_given
     #?
     #? not share
-    if val is not None:
-        val = [as_tensor(column, device) for column in val]  #? not single
-        val = [as_tensor(val, device)]  #? single
+    if val is not None:  #? prepares_val
+        $val_as_given
     #?
-    size = len(data[0])
+    size = len(data[0])  #? train_tensors
+    size = len(train.dataset)  #? train_samples not sampled
+    size = len(train.sampler)  #? sampled
+    length = len(train)  #? counts_batches
     $starting_values
 
     parameters = [p for p in model.parameters() if p.requires_grad]  #? listed
@@ -67,7 +78,11 @@ def train(model, train, val=None):
     best_loss, best_weights = float("inf"), {}  #? best
     waited = 0  # validations since the loss was last better  #? patience
     bar = float("inf")  # the loss when it was  #? min_delta
-    epoch = position = 0
+    epoch = position = 0  #? not train_stream
+    #? train_stream
+    epoch = 0
+    upcoming = None  # the batch that comes next, if the epoch has one
+    #?
 
     #? balances
     scales = [0.0] * $term_count  # log variances of the loss's terms
@@ -172,15 +187,48 @@ def train(model, train, val=None):
         #?
         #?
 
-        #? shuffle
-        if position == 0:  # an epoch begins, in an order of its own
-            generator = torch.Generator().manual_seed(derive_seed(ORDER, epoch))
-            order = torch.randperm(size, generator=generator).to(device)
-            shuffled = [column[order] for column in data]
+        #? begins
+        if position == 0:  # an epoch begins, in an order of its own  #? shuffle
+        if position == 0:  # an epoch begins  #? not shuffle not train_stream
+        if upcoming is None:  # an epoch begins  #? train_stream
+            epoch_seed = derive_seed(ORDER, epoch)  #? train_samples
+            #? permutes
+            generator = torch.Generator().manual_seed(derive_seed(ORDER, epoch))  #? train_tensors
+            generator = torch.Generator().manual_seed(epoch_seed)  #? train_samples
+            order = torch.randperm(size, generator=generator).to(device)  #? train_tensors
+            order = torch.randperm(size, generator=generator).tolist()  #? train_samples
+            shuffled = [column[order] for column in data]  #? train_tensors
+            #?
+            #? sampled
+            torch.manual_seed(epoch_seed)
+            order = list(train.sampler)
+            #?
+            #? train_stream
+            batches = stream(train, derive_seed(ORDER, epoch), device)
+            upcoming = next(batches)
+            used = 0  #? counts_batches
+            #?
         #?
         uncertain = (scales, seen) if $balance == "uncertainty" else ()  #? rebalances
         scaled = $precision == "float16"  #? rescales
-        progress = epoch + position / size  #? rates
+        progress = epoch + position / size  #? rates not train_stream
+        progress = epoch + min(1.0, used / length)  #? counts_batches
+        progress = epoch  #? rates train_stream not counts_batches
+        #? train_samples
+        end = position + $batch_size  #? not full
+        end = size  #? full not mixed
+        #? mixed
+        full = isinstance(optimizer, $full_classes)
+        end = size if full else position + $batch_size
+        #?
+        indices = order[position:end]  #? shuffle
+        indices = list(range(position, min(end, size)))  #? not shuffle
+        batch = fetch(train, indices, epoch_seed + position, device)
+        samples = batch  #? full
+        position += len(indices)
+        #?
+        batch = upcoming  #? train_stream
+        #? train_tensors
         batch = tuple(column[position : position + $batch_size] for column in $dealt)  #? not full
         samples = tuple($dealt)  #? full not mixed
         #? mixed
@@ -190,6 +238,7 @@ def train(model, train, val=None):
         #?
         position += len(batch[0])  #? not full
         position += len(samples[0])  #? full
+        #?
 
         #? not full
         $gradients
@@ -220,8 +269,16 @@ def train(model, train, val=None):
         #?
         losses.append(loss.item())
 
+        #? not train_stream
         if position == size:  # the epoch is complete
             epoch, position = epoch + 1, 0
+        #?
+        #? train_stream
+        upcoming = next(batches, None)
+        used += 1  #? counts_batches
+        if upcoming is None:  # the epoch is complete
+            epoch += 1
+        #?
             history["loss"].append(sum(losses) / len(losses))
             losses.clear()
             #? metrics

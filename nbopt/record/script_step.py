@@ -67,11 +67,19 @@ recent.append((output.detach()$widened, target))
 #? parts
 # The batch goes through the model in parts, whose gradients add up.
 whole, loss = batch, 0.0
-count = len(whole[0])
+count = len(whole[0])  #? not trees
+count = sample_count(whole)  #? trees
 part = $micro_batch or count
 for start in range(0, count, part):
+    #? not trees
     batch = tuple(column[start : start + part] for column in whole)
     share = len(batch[0]) / count
+    #?
+    #? trees
+    stop = min(start + part, count)
+    batch = tree_map(lambda column: column[start:stop], whole)
+    share = (stop - start) / count
+    #?
     #? noise
     seed = derive_seed(NOISE) + step + 1_000_003 * (start // part)
     torch.manual_seed(seed)

@@ -46,6 +46,8 @@ class Story:
         Whether early stopping did something, or may still do.
     train, val : sources
         As the steps see them.
+    wrapped : bool
+        Whether one of them was given as a Dataset or DataLoader.
     share : float or None
         The part of the training data that was cut off for validation.
     stratified : bool
@@ -74,6 +76,7 @@ class Story:
     stops_early: bool
     train: AnySource
     val: AnySource | None
+    wrapped: bool
     share: float | None
     stratified: bool
     loss: Any

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
 
 from nbopt import RunState
 from nbopt.parts.catalogue import PARTS
@@ -521,12 +521,113 @@ def test_other_optimizers_say_what_is_in_the_way(mlp, blobs):
         make(model, blobs, optimizer=groups)[0].to_python()
 
 
-def test_data_out_of_memory_say_what_is_in_the_way(mlp, blobs):
-    class Fetched(TensorDataset):
-        pass
+# -- data that are not in memory
 
-    with pytest.raises(ValueError, match="train is read through a Dataset"):
-        make(mlp(), Fetched(*blobs))[0].to_python()
+
+class Samples(Dataset):
+    """Samples with noise of their own, as augmentations draw it."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index] + 0.1 * torch.randn(4), self.y[index]
+
+
+class Endless(IterableDataset):
+    """Samples that come one by one."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __iter__(self):
+        for x, y in zip(self.x, self.y, strict=True):
+            yield x + 0.1 * torch.randn(4), y
+
+
+def pairs(samples):
+    """Collate samples the other way round."""
+    return {"y": torch.stack([y for _, y in samples]), "x": torch.stack([x for x, _ in samples])}
+
+
+def of_mapping(model, batch):
+    return model(batch["x"]), batch["y"]
+
+
+LOADERS = {
+    "dataset": lambda x, y: Samples(x, y),
+    "shuffled": lambda x, y: DataLoader(Samples(x, y), batch_size=7, shuffle=True),
+    "in_order": lambda x, y: DataLoader(Samples(x, y), batch_size=7),
+    "collated": lambda x, y: DataLoader(Samples(x, y), batch_size=7, shuffle=True, collate_fn=pairs),
+    "subset": lambda x, y: DataLoader(Subset(Samples(x, y), range(0, len(x), 2)), batch_size=7, shuffle=True),
+    "sampler": lambda x, y: DataLoader(Samples(x, y), batch_size=7, sampler=WeightedRandomSampler(y + 1.0, 50)),
+    "batch_sampler": lambda x, y: DataLoader(Samples(x, y), batch_sampler=Halves(len(x))),
+    "iterable": lambda x, y: Endless(x, y),
+    "stream": lambda x, y: DataLoader(Endless(x, y), batch_size=7),
+    "tensors": lambda x, y: DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True),
+    "workers": lambda x, y: DataLoader(Samples(x, y), batch_size=25, shuffle=True, num_workers=1),
+}
+
+
+class Halves:
+    """A batch sampler that is not torch's."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        order = torch.randperm(self.size).tolist()
+        yield order[: self.size // 2]
+        yield order[self.size // 2 :]
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_datasets_and_loaders_are_arguments(name, mlp, blobs):
+    train, val = LOADERS[name](*blobs), LOADERS[name](*blobs)
+    given_settings = {"forward": of_mapping} if name == "collated" else {}
+    given_settings |= {"metrics": "accuracy", "lr": 0.01, "epochs": 3, "schedule": "cosine"}
+    run, initial = make(mlp(dropout=0.1), train, val, **given_settings)
+    schedule = {2: {"lr": 0.02}, 5: {"optimizer": "sgd"}}
+    if run.hyperparams["batch_size"] == 7 and name not in ("stream", "batch_sampler"):
+        schedule[3] = {"batch_size": 11}
+    text, largest = check(follow(run, schedule), initial, LOADERS[name](*blobs), LOADERS[name](*blobs))
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+@pytest.mark.parametrize("kinds", [("shuffled", "stream"), ("stream", "tensors"), ("tensors", "dataset")])
+def test_training_and_validation_data_of_different_kinds(kinds, mlp, blobs):
+    train, val = (LOADERS[kind](*blobs) for kind in kinds)
+    run, initial = make(mlp(dropout=0.1), train, val, epochs=3, lr=0.01)
+    text, largest = check(follow(run, {}), initial, train, val)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+@pytest.mark.parametrize("settings_", [{"val": 0.25}, {"optimizer": "lbfgs"}, {"micro_batch": 3}, {}])
+def test_a_dataset_that_is_cut_or_taken_in_parts_or_as_a_whole(settings_, mlp, blobs):
+    loader = LOADERS["shuffled"](*blobs)
+    run, initial = make(mlp(dropout=0.1), loader, epochs=3, lr=0.1, **settings_)
+    schedule = {2: {"optimizer": "lbfgs"}, 3: {"optimizer": "sgd"}} if not settings_ else {}
+    assert check(follow(run, schedule), initial, loader)[1] == 0.0
+
+
+def test_a_script_of_a_dataset_needs_no_nbopt(mlp, blobs, tmp_path):
+    loader = DataLoader(TensorDataset(*blobs), batch_size=7, shuffle=True, collate_fn=list)
+    run, initial = make(mlp(), loader, forward=of_list, epochs=2)
+    follow(run, {})
+    ((measured, model),) = scripts.execute_elsewhere([(run.to_python(), initial, loader, None)], tmp_path)
+    assert scripts.compare(run, measured, model) == 0.0
+
+
+def of_list(model, batch):
+    return model(torch.stack([x for x, _ in batch])), torch.stack([y for _, y in batch])
 
 
 # -- it holds nothing else
