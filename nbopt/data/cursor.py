@@ -58,6 +58,13 @@ class Cursor(Tunable):
         return self.source.size
 
     @property
+    def usual_size(self) -> int:
+        """Samples in a batch; 1 for a stream that does not tell."""
+        if isinstance(self.source, StreamSource):
+            return getattr(self.source.loader, "batch_size", None) or 1
+        return self.source.size if self.whole and self.source.size else self.batch_size
+
+    @property
     def progress(self) -> float:
         """Epochs completed, the current one counted in part where its length is known."""
         if isinstance(self.source, StreamSource):

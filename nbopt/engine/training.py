@@ -150,8 +150,10 @@ class Training:
             self.hyperparams.unbind(self.loss)
             self._choose_loss()
             self.measure_anew()
-            self.stopping.reset()
-            self.best_weights = {}
+            self._forget_best()
+        elif name == "batch_size" and self.loss.traits.reduction == "sum":  # losses are on another scale now
+            self.measure_anew()
+            self._forget_best()
         elif name == "precision":
             self._choose_step()
         elif name == "channels_last":
@@ -167,6 +169,11 @@ class Training:
         self.hyperparams.bind(self.loss)
         self.acting.include("loss", self.loss)
         self.pass_.use(self.loss)
+
+    def _forget_best(self) -> None:
+        """Let the next validation be the best so far: losses before it are not comparable."""
+        self.stopping.reset()
+        self.best_weights = {}
 
     def measure_anew(self) -> None:
         """Let the guard learn at the next batch how large losses are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nbopt.data.cursor import Cursor
 from nbopt.data.sources import AnySource, StreamSource, sample_count
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.capture import capture
+from nbopt.parts.loss_traits import Traits, count_targets
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -25,20 +28,15 @@ def validate(training: Training) -> Iterator[None]:
     training.flush()
     measured = _measure(training, "", list(training.recent))
     if training.val is not None:
-        losses: list[Tensor] = []
-        counts: list[int] = []
+        mean = ValidationLoss(training.loss.traits)
         results: list[tuple[Any, Any]] = []
         for index, batch in enumerate(_walk(training.val, training.evaluation_seed)):
             output, target, loss = _evaluate(training, batch, index)
-            losses.append(loss)
-            counts.append(sample_count(batch))
+            mean.add(loss, target, batch)
             if training.metrics:
                 results.append((output, target))
             yield
-        if not losses:
-            raise ValueError(_("val yielded no batch."))
-        pairs = zip(torch.stack(losses).tolist(), counts, strict=True)
-        measured["val_loss"] = sum(loss * count for loss, count in pairs) / sum(counts)
+        measured["val_loss"] = mean.value(training.cursor)
         measured.update(_measure(training, "val_", results))
     # All of a validation or, where it raised, nothing: it is then done again.
     for note in training.acting.after_epoch:
@@ -53,6 +51,48 @@ def validate(training: Training) -> Iterator[None]:
         training.validation_due = False
         training.snapshots.add(capture(training), best=True)
     training.validation_due = False
+
+
+class ValidationLoss:
+    """The loss of all validation batches, on the scale of the loss in training.
+
+    A mean is that over all that counts in all batches, see `nbopt.parts.loss_traits.count_targets`. A sum is that of as
+    many samples as a training batch has.
+
+    Parameters
+    ----------
+    traits : Traits
+        What is known of the loss.
+    """
+
+    def __init__(self, traits: Traits) -> None:
+        self._traits = traits
+        self._losses: list[Tensor] = []
+        self._counts: list[Tensor | float] = []
+
+    def add(self, loss: Tensor, target: Any, batch: Any) -> None:
+        """Take in the loss of a batch, a scalar."""
+        count = None if self._traits.reduction == "sum" else count_targets(self._traits, target)
+        self._losses.append(loss)
+        self._counts.append(float(sample_count(batch)) if count is None else count)
+
+    def value(self, cursor: Cursor) -> float:
+        """Return the loss; NaN where nothing counts.
+
+        Raises
+        ------
+        ValueError
+            If there was no batch.
+        """
+        if not self._losses:
+            raise ValueError(_("val yielded no batch."))
+        losses: list[float] = torch.stack(self._losses).tolist()
+        counts = [float(count) for count in self._counts]
+        if not sum(counts):
+            return math.nan
+        if self._traits.reduction == "sum":
+            return sum(losses) / sum(counts) * cursor.usual_size
+        return sum(loss * count for loss, count in zip(losses, counts, strict=True) if count) / sum(counts)
 
 
 def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Tensor]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from nbopt.hyperparams import Float
 from nbopt.parts.loss_base import GROUP, Elementwise, Loss, mismatch, need_tensors
+from nbopt.parts.loss_traits import SCORES, Traits
 from nbopt.words import _
 
 MARGIN = Float(
@@ -40,6 +41,7 @@ class ByClass(Loss):
     task = "classification"
     name: ClassVar[str] = ""
     soft: ClassVar[bool] = False  # whether probabilities may stand for class indices
+    traits = Traits("mean", "numbers", classes_first=True, scale=SCORES)
 
     def check(self, output: Any, target: Any) -> None:
         """Raise ValueError for other shapes, or labels that are no class."""
@@ -81,6 +83,7 @@ class CrossEntropy(ByClass):
 
     name = "cross_entropy"
     soft = True
+    traits = ByClass.traits._replace(counts="labels")
     source = "functional.cross_entropy(output, {target})"
     training_only = ("label_smoothing",)
     label_smoothing = Float(
@@ -157,6 +160,7 @@ class BinaryCrossEntropy(Elementwise):
 
     task = "binary"
     name = "binary_cross_entropy"
+    traits = Elementwise.traits._replace(classes_first=False, scale=SCORES)
     source = "functional.binary_cross_entropy_with_logits(output, {target})"
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.tree import tensors
+from nbopt.parts.loss_traits import UNKNOWN, Traits
 from nbopt.parts.part import Part
 from nbopt.words import _
 
@@ -31,6 +32,8 @@ class Loss(Part):
         Functions of nbopt that ``source`` calls.
     training_only : tuple of str
         Hyperparameters that regularize: they do not act in validation.
+    traits : Traits
+        What is known of it beside its value.
     """
 
     task: ClassVar[str] = "custom"
@@ -38,6 +41,7 @@ class Loss(Part):
     source: ClassVar[str] = ""
     functions: ClassVar[tuple[Callable[..., Any], ...]] = ()
     training_only: ClassVar[tuple[str, ...]] = ()
+    traits: ClassVar[Traits] = UNKNOWN
 
     def __init__(self, weights: Sequence[nn.Parameter] = ()) -> None:
         self.weights = weights
@@ -81,12 +85,12 @@ class Elementwise(Loss):
     """What losses that compare outputs and targets number by number share."""
 
     name: ClassVar[str] = ""
+    traits = Traits("mean", "numbers", elementwise=True)
 
     def prepare(self, output: Tensor, target: Any) -> Any:
         """Return ``target`` in the output's shape and dtype."""
-        # A (n,) target against an (n, 1) output would broadcast to (n, n), silently.
         if target.shape != output.shape:
-            target = target.reshape(output.shape)
+            target = align(self.name, output, target)
         if target.dtype == output.dtype:
             return target
         # Under autocast outputs may have 16 bits, and losses are done in 32: the target is not to be rounded.
@@ -96,8 +100,24 @@ class Elementwise(Loss):
     def check(self, output: Any, target: Any) -> None:
         """Raise ValueError where there is not one number for each."""
         need_tensors(self.name, output, target)
-        if output.numel() != target.numel():
-            raise mismatch(self.name, output, target, _("it compares them number by number"))
+        align(self.name, output, target)
+
+
+def align(name: str, output: Tensor, target: Tensor) -> Tensor:
+    """Return ``target`` in the output's shape; a (n,) target against an (n, 1) output would broadcast to (n, n).
+
+    Raises
+    ------
+    ValueError
+        If their shapes differ by more than axes of length 1 that come or go: the numbers would not stand against those
+        that they belong to.
+    """
+    if target.shape == output.shape:
+        return target
+    sizes = [[size for size in tensor.shape if size != 1] for tensor in (output, target)]
+    if sizes[0] != sizes[1]:
+        raise mismatch(name, output, target, _("it compares them number by number"))
+    return target.reshape(output.shape)
 
 
 def usual_size(loss: Loss, output: Any, target: Any) -> tuple[float, bool]:

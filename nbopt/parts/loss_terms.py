@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nbopt.hyperparams import Choice, Float
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.loss_base import GROUP, Loss
+from nbopt.parts.loss_traits import combine_traits
 from nbopt.words import _
 
 
@@ -186,5 +187,6 @@ def combine(terms: Mapping[str, tuple[float, type[Loss]]]) -> type[Loss]:
         )
         members.update(kind.declared())
     members["draws"] = any(kind.draws for _weight, kind in terms.values())
+    members["traits"] = combine_traits([kind.traits for _weight, kind in terms.values()])
     members["__doc__"] = Terms.__doc__
     return type("Terms", (Terms,), members)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from nbopt.data.noise import Noise
 from nbopt.hyperparams import Hyperparam, Strategy, variant
 from nbopt.names import unknown
 from nbopt.parts.classification_losses import BinaryCrossEntropy, BinaryFocal, BinaryHinge, CrossEntropy, Focal, Hinge
-from nbopt.parts.loss_base import GROUP, Loss, describe
+from nbopt.parts.loss_base import GROUP, Loss, align, describe, need_tensors
+from nbopt.parts.loss_pairs import check_pairs, differ_by_an_axis
 from nbopt.parts.loss_terms import combine, split_terms
+from nbopt.parts.loss_traits import read_traits
 from nbopt.parts.regression_losses import MAE, MSE, Huber
 from nbopt.words import _
 
@@ -44,7 +48,8 @@ def loss_choice(given: object) -> Hyperparam[str]:
     ----------
     given : str, callable or list
         A name of `LOSSES`; ``callable(output, target)`` returning a scalar tensor; or a list of terms, each one of
-        these or a pair (weight, one of these).
+        these or a pair (weight, one of these). Losses of torch that compare number by number get targets in the shape
+        of the outputs, where that only takes axes of length 1.
 
     Raises
     ------
@@ -74,14 +79,28 @@ def _kind(given: Any) -> type[Loss]:
 
 def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
     """Wrap the user's callable; its result is checked on the first batch."""
+    traits = read_traits(function)
+    name = getattr(function, "__name__", type(function).__name__)
 
     def call(self: Loss, output: Tensor, target: Any) -> Any:
         value = function(output, target)
         return value.reshape(()) if value.ndim else value
 
+    def prepare(self: Loss, output: Tensor, target: Any) -> Any:
+        return target if target.shape == output.shape else align(name, output, target)
+
     def check(self: Loss, output: Any, target: Any) -> None:
-        value = function(output, target)
+        if traits.elementwise:
+            need_tensors(name, output, target)
+            target = align(name, output, target)
+        elif differ_by_an_axis(output, target):
+            check_pairs(name, function, output, target)
+        with Noise(output.device if isinstance(output, Tensor) else torch.device("cpu")).seeded(0):
+            value = function(output, target)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ValueError(_("the loss must return one number as a tensor; got {value}.", value=describe(value)))
 
-    return type("CustomLoss", (Loss,), {"__call__": call, "check": check, "draws": True, "functions": (function,)})
+    members = {"__call__": call, "check": check, "draws": True, "functions": (function,), "traits": traits}
+    if traits.elementwise:
+        members["prepare"] = prepare
+    return type("CustomLoss", (Loss,), members)

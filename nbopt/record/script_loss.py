@@ -114,7 +114,8 @@ class LossSource(Section):
             constant = "LOSS" if len(self.constants) == 0 else f"LOSS_{len(self.constants) + 1}"
             self.constants[constant] = names[0]
             names = [constant]
-        return f"{names[0]}(output, {target})"
+        shaped = ".reshape(output.shape)" if kind.traits.elementwise else ""
+        return f"{names[0]}(output, {target}{shaped})"
 
 
 def _terms(kind: type[Loss]) -> dict[str, type[Loss]]:
