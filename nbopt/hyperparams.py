@@ -130,12 +130,15 @@ class Int(Hyperparam[int]):
 
 @dataclass(eq=False)
 class Choice(Hyperparam[str]):
-    """One of several names."""
+    """One of several names; ``refused`` holds those that would be, but for a reason, in words."""
 
     options: tuple[str, ...] = field(default=(), kw_only=True)
+    refused: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def check(self, value: Any) -> str:
         """Return ``value`` if it is an option."""
+        if isinstance(value, str) and value in self.refused:
+            raise InvalidHyperparam(_("{name}: {reason}.", name=self.name, reason=self.refused[value]))
         if not isinstance(value, str) or value not in self.options:
             raise unknown(self.name, value, self.options)
         return value

@@ -106,6 +106,12 @@ class Acting:
         self._parts[name] = part
         self.refresh()
 
+    def train(self, weights: Sequence[nn.Parameter]) -> None:
+        """Act on other weights from now on: some were frozen or unfrozen."""
+        self._weights = weights
+        for part in self._parts.values():
+            part.train(weights)
+
     def changed(self, name: str) -> str:
         """React to a new value of ``name``; return what a strategy swapped in took over, in words."""
         carried = ""

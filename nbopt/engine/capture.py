@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nbopt.engine.moments import pack, unpack, unpack_by_position
 from nbopt.record.snapshots import Snapshot
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 def capture(training: Training) -> Snapshot:
     """Copy all that the run's future depends on."""
     tensors = {f"model.{name}": _copy(tensor) for name, tensor in training.model.state_dict().items()}
-    optimizer: dict[str, Any] = {}
-    for index, state in training.torch_optimizer.state_dict()["state"].items():
-        _put(tensors, optimizer, "optimizer", {f"{index}.{key}": value for key, value in state.items()})
+    tensors.update({f"own.{name}": _copy(tensor) for name, tensor in training.material.tensors().items()})
     parts: dict[str, Any] = {}
     for part, memory in training.acting.state.items():
         _put(tensors, parts, "part", {f"{part}.{key}": value for key, value in memory.items()})
@@ -30,7 +29,8 @@ def capture(training: Training) -> Snapshot:
     stopping = training.stopping
     facts = {
         "hyperparams": dict(training.hyperparams),
-        "optimizer": optimizer,
+        "moments": pack(training, tensors),
+        "resting": list(training.material.resting),
         "cursor": training.cursor.place(),
         "dropout_rates": training.dropout.rates,
         "stopping": [_finite(stopping.best), stopping.best_step, stopping.waited, _finite(stopping.bar)],
@@ -46,18 +46,19 @@ def capture(training: Training) -> Snapshot:
 def restore(training: Training, snapshot: Snapshot) -> None:
     """Put the run's material back to where ``snapshot`` was taken; hyperparameters included."""
     facts = snapshot.facts
+    if "resting" in facts and facts["resting"] != list(training.material.resting):
+        training.tune(facts)
     for name, value in facts["hyperparams"].items():
         if training.hyperparams[name] != value:
             training.hyperparams.assign(name, value)
             training.changed(name)
     training.dropout.rates = facts["dropout_rates"]
     training.model.load_state_dict(_part(snapshot, "model"))
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in {**_get(snapshot, "optimizer"), **facts["optimizer"]}.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    groups = training.torch_optimizer.state_dict()["param_groups"]
-    training.torch_optimizer.load_state_dict({"state": state, "param_groups": groups})
+    training.material.load(_part(snapshot, "own"))
+    if "moments" in facts:
+        unpack(training, facts["moments"], snapshot.tensors)
+    else:
+        unpack_by_position(training, facts["optimizer"], _get(snapshot, "optimizer"))
     training.lay_out()  # from a file, numbers come in the order of their weights but with other strides for sizes of 1
     parts: dict[str, dict[str, Any]] = {}
     device = next(training.model.parameters()).device

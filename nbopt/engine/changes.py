@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbopt.engine.prepare import DEPENDENT, check_planned, check_together
 from nbopt.hyperparams import Hyperparams
-from nbopt.record.journal import ACTIONS, SWITCH, Entry, Journal, Operation
+from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Entry, Journal, Operation
 from nbopt.record.story import by_step
 
 if TYPE_CHECKING:
@@ -147,6 +147,15 @@ class Changes:
         self._do(SWITCH, change, "run", entries)
         return entries
 
+    def tune(self) -> list[Entry]:
+        """Take note of what the user changed in the model itself; return the journal's new entries."""
+        assert self.training is not None
+        entries: list[Entry] = []
+        change, self.training.is_tuned = self.training.find_tuning(), False
+        if change is not None:
+            self._do(TUNING, change, "code", entries)
+        return entries
+
     def _do(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
         if self.training is not None:
             self.training.secure()
@@ -155,6 +164,13 @@ class Changes:
             self.training.tiers.switch(value)
             if entries is not None:
                 entries.append(self._journal.event(self.step, name, value, source))
+            return
+        if name == TUNING:
+            assert self.training is not None
+            carried = self.training.tune(value)
+            if entries is not None:
+                entries.append(self._journal.event(self.step, name, value, source))
+                self._tell(carried, source, entries)
             return
         if name in ACTIONS:
             assert self.training is not None
@@ -173,8 +189,11 @@ class Changes:
             raise
         if entries is not None:
             entries.append(self._journal.change(self.step, name, old, value, source))
-            if carried:
-                entries.append(self._journal.event(self.step, "carried", carried, source))
+            self._tell(carried, source, entries)
+
+    def _tell(self, carried: str, source: str, entries: list[Entry]) -> None:
+        if carried:
+            entries.append(self._journal.event(self.step, "carried", carried, source))
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Put back the hyperparameters of a snapshot."""

@@ -53,6 +53,7 @@ class Driver(Puller):
                 self._changes.training = self.training
                 self.training.tiers.planned = self._changes.steps_to_plan
                 self._recover = Recovery(self.training, self._changes, self._journal)
+            self.training.notice()
             self._events = loop.events(self.training, self._changes, self._recover)
             return self._events
 

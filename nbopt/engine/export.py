@@ -18,7 +18,7 @@ from nbopt.parts.losses import LOSSES
 from nbopt.parts.metrics import METRICS, as_metrics, find_metric
 from nbopt.parts.optimizers import OPTIMIZERS
 from nbopt.record import recipe
-from nbopt.record.journal import ACTIONS, SWITCH
+from nbopt.record.journal import ACTIONS, SWITCH, TUNING
 from nbopt.record.story import Story, by_step, initial_values, operations, until_finished
 from nbopt.words import _
 
@@ -37,7 +37,7 @@ def tell(run: Run) -> Story:
     Raises
     ------
     TypeError, ValueError
-        For data that a run which has not started cannot use.
+        For data that a run which has not started cannot use; where the user changed in a pause which weights train.
     """
     with run.driver.lock:
         training = run.driver.training
@@ -50,10 +50,19 @@ def tell(run: Run) -> Story:
         steps = [
             op
             for op, entry in zip(run.journal.schedule(), effective, strict=True)
-            if id(entry) in told and op.name != SWITCH
+            if id(entry) in told and op.name not in (SWITCH, TUNING)
         ]
         if training is None:
-            steps += [operation for operation in run.changes.planned if operation.name != SWITCH]
+            steps += [operation for operation in run.changes.planned if operation.name not in (SWITCH, TUNING)]
+        tuned = next((entry for entry in entries if entry.name == TUNING), None)
+    if tuned is not None:
+        raise ValueError(
+            _(
+                "in step {step} the model itself was changed by hand ({change}), which no export holds: replay does.",
+                step=tuned.step,
+                change=tuned.new["reason"],
+            )
+        )
     schedule = by_step(steps)
     first = schedule.pop(0, {})
     start.update({name: value for name, value in first.items() if name not in ACTIONS})

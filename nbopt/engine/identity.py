@@ -39,6 +39,7 @@ def describe(run: Run) -> Made:
         "forward": None if run.forward is None else getattr(run.forward, "__name__", type(run.forward).__name__),
         "val_fraction": run.val_fraction,
         "model": describe_model(run.model),
+        "frozen": run.snapshots[0].facts.get("resting", []) if training else find_frozen(run.model),
         "data": describe_data(training.cursor.source, training.val) if training else None,
     }
     return Made(run.id, run.name, run.parent, run.created, settings)
@@ -47,6 +48,21 @@ def describe(run: Run) -> Made:
 def describe_model(model: nn.Module) -> dict[str, Any]:
     """Return shape and dtype of each of the model's weights and buffers."""
     return {name: _shape(tensor) for name, tensor in model.state_dict().items()}
+
+
+def find_frozen(model: nn.Module) -> list[str]:
+    """Return the names of the weights that require no gradient."""
+    return [f"model.{name}" for name, weight in model.named_parameters() if not weight.requires_grad]
+
+
+def compare_frozen(stored: list[str], given: list[str]) -> list[str]:
+    """Say in words which weights are frozen in one of them only."""
+    states = {
+        name: [_("frozen") if name in names else _("trained") for names in (stored, given)]
+        for name in dict.fromkeys([*stored, *given])
+    }
+    then, now = ({name.removeprefix("model."): both[k] for name, both in states.items()} for k in range(2))
+    return differences(then, now, _("model"))
 
 
 def describe_data(train: AnySource, val: AnySource | None) -> dict[str, Any]:

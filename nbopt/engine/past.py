@@ -12,6 +12,7 @@ from nbopt.engine.prepare import check_in_time
 from nbopt.engine.recovery import go_back
 from nbopt.engine.state import Ending, RunState
 from nbopt.names import MOST, check_text
+from nbopt.parts.groups import copy_optimizer
 from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
@@ -29,6 +30,7 @@ def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
         training = driver.training
         assert training is not None
         training.flush()
+        run.changes.tune()
         go_back(training, run.journal, snapshot, source, target)
         _catch_up(run, snapshot, target)
         driver.become(RunState.PAUSED)
@@ -38,6 +40,8 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
     """See `Run.branch`."""
     with run.driver.lock:
         target = run.snapshots.find(at, run.step_count)
+        if target == run.step_count:
+            _check_tuning(run)
         check_in_time(changes, run.hyperparams, target)
         check_text("source", source)
         snapshot = run.snapshots.before(target)
@@ -77,6 +81,7 @@ def copy_of(run: Run, name: str) -> Run:
     if run.state is RunState.RUNNING:
         run.pause()
     with run.driver.lock:
+        _check_tuning(run)
         twin = _twin(run, name)
         training = run.driver.training
         snapshot = None if training is None else capture(training)
@@ -94,13 +99,31 @@ def _cut(name: str) -> str:
 
 def _twin(run: Run, name: str) -> Run:
     """Make a run like this one, on a copy of its model."""
-    model, optimizer = deepcopy((run.model, run.given["optimizer"]))
-    given = {**run.given, "optimizer": optimizer, "store": run.store}
     training = run.driver.training
+    memo: dict[int, Any] = {}
+    model = deepcopy(run.model, memo)
+    optimizer = run.given["optimizer"]
+    if run.own_optimizer is not None:
+        optimizer = training.groups.copy(memo) if training else copy_optimizer(run.own_optimizer, memo)
+    given = {**run.given, "optimizer": optimizer, "store": run.store}
     data = (training.cursor.source, training.val) if training else run.data
     twin = type(run)(model, *data, seed=run.seed, device=run.device.torch, forward=run.forward, name=name, **given)
     twin.parent, twin.val_fraction, twin.origin = run.id, run.val_fraction, run.origin
     return twin
+
+
+def _check_tuning(run: Run) -> None:
+    """Raise RuntimeError where the user changed in this pause what trains: a copy would begin before that."""
+    training = run.driver.training
+    change = None if training is None else training.find_tuning()
+    if change is not None:
+        raise RuntimeError(
+            _(
+                "since the last step, what trains was changed by hand ({change}), and a copy would begin before that "
+                "change: do a step first, run.step(), or make the change in the copy's model.",
+                change=change["reason"],
+            )
+        )
 
 
 def _begin(run: Run, other: Run, snapshot: Snapshot) -> None:

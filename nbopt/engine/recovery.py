@@ -83,7 +83,9 @@ class Recovery:
             snapshot = training.snapshots.before(self._back_to - 1)
         event = self._journal.event(training.step, "diverged", trouble.text, SOURCE)
         asked_rate, undone = training.hyperparams["lr"], self._undone_by(snapshot)
+        by_hand = training.material.place()
         entry = go_back(training, self._journal, snapshot, SOURCE, snapshot.step)
+        training.material.put(by_hand)
         good_rate = training.hyperparams["lr"]
         if not self._tries:
             self._asked_rate, self._good_rate = asked_rate, good_rate
@@ -92,7 +94,7 @@ class Recovery:
         self._back_to = snapshot.step
         failed = self._tries > _TRIES
         rate = self._asked_rate if failed else min(self._good_rate * _CUT**self._tries, good_rate * _CUT)
-        entries = [event, entry, *self._changes.make({"lr": rate, **undone}, SOURCE)]
+        entries = [event, entry, *self._changes.tune(), *self._changes.make({"lr": rate, **undone}, SOURCE)]
         if failed:
             self._forget()
             raise FloatingPointError(

@@ -12,16 +12,17 @@ import torch
 
 from nbopt.engine.capture import restore
 from nbopt.engine.device import pick_device
-from nbopt.engine.identity import describe, describe_data, describe_model, differences
+from nbopt.engine.identity import compare_frozen, describe, describe_data, describe_model, differences, find_frozen
 from nbopt.engine.live import live_runs
+from nbopt.engine.moments import compare_groups
 from nbopt.engine.past import do_again
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
 from nbopt.record import owner
-from nbopt.record.checked import is_switch, spoilt
+from nbopt.record.checked import are_names, is_switch, is_tuning, spoilt
 from nbopt.record.history import History
-from nbopt.record.journal import ACTIONS, SWITCH, Operation
+from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import AUTO, Place, store_in
 from nbopt.record.stored import Record, read
@@ -86,6 +87,9 @@ def open(  # noqa: A001
         raise _held(record)
     if missing := differences(record.settings["model"], describe_model(model), _("model")):
         raise _unlike(record, missing)
+    frozen = [name for name in record.settings.get("frozen", find_frozen(model)) if name.startswith("model.")]
+    if found := compare_frozen(frozen, find_frozen(model)):
+        raise _unlike(record, found)
     run = _make_again(
         record,
         model,
@@ -150,6 +154,9 @@ def _check_journal(record: Record, run: Run) -> list[Operation]:
         if operation.name == SWITCH:
             if not is_switch(operation.value):
                 raise spoilt(record.id, what)
+        elif operation.name == TUNING:
+            if not is_tuning(operation.value):
+                raise spoilt(record.id, what)
         elif operation.name not in ACTIONS:
             _check(record, run, {operation.name: operation.value}, what)
     return operations
@@ -171,11 +178,16 @@ def _bring_back(run: Run, record: Record) -> None:
             data = describe_data(training.cursor.source, training.val)
             if found := differences(record.settings["data"], data, _("data")):
                 raise _unlike(record, found)
+        first = loaded.get("initial")
+        if first is not None and (held := compare_groups(training, first.facts)):
+            raise _unlike(record, [held])
     for snapshot in loaded.values():
         what = _("its snapshot of step {step}", step=snapshot.step)
         if not isinstance(values := snapshot.facts.get("hyperparams"), dict):
             raise spoilt(record.id, what)
         _check(record, run, values, what)
+        if not are_names(snapshot.facts.get("resting", [])):
+            raise spoilt(record.id, what)
         if (tier := snapshot.facts.get("tier")) and not is_switch(tier):
             raise spoilt(record.id, what)
     operations = _check_journal(record, run)

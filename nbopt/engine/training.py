@@ -7,7 +7,7 @@ to go on after an interruption is here, none of it in the generator.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_se
 from nbopt.data.sources import AnySource, sample_count
 from nbopt.engine.acting import Acting, tell_carried
 from nbopt.engine.capture import capture
+from nbopt.engine.material import Material
 from nbopt.engine.meter import Meter
 from nbopt.engine.prepare import check_together
 from nbopt.engine.step.compiled import Compiled
@@ -30,6 +31,7 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.channels_last import ChannelsLast, lay_out
 from nbopt.parts.dropout import Dropout
+from nbopt.parts.groups import Groups
 from nbopt.parts.guard import Guard
 from nbopt.parts.initialization import Initialization
 from nbopt.parts.loss_base import Loss
@@ -61,6 +63,8 @@ class Training:
         Whether an epoch is complete and not yet judged.
     trouble : Trouble or None
         What has to be put right before the next step.
+    material : Material
+    groups : Groups
     """
 
     def __init__(
@@ -91,8 +95,11 @@ class Training:
         self.noise = Noise(device)
         self.evaluation_seed = derive_seed(seed, EVALUATION)
         self.recent = Recent()
-        self._params = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._tuned = self._params if optimizer is None else _params_of(optimizer)
+        self.material = Material(model, {})
+        self.is_tuned = False  # whether the user changed what trains, and it was not journaled yet
+        self._params = list(self.material.parameters.values())
+        self.groups = Groups(self._params, optimizer)
+        self.groups.resting = self._find_resting()
         self._restored_at = -1
         self._may_end = True  # whether anything happened since `end_reason` was asked that could be a reason
         self._snapshot_at = self._look_at = 0.0
@@ -110,7 +117,7 @@ class Training:
             self.dropout.on_change("dropout")
         self.meter = Meter(history, self.guard)
         self.step_seed = derive_seed(seed, NOISE)
-        self.acting = Acting(hyperparams, self._params, train)
+        self.acting = Acting(hyperparams, self._find_trained(), train)
         self.precision = self.acting.part(Precision)
         self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, needs_tensors=bool(metrics))
         self.eager = Eager(
@@ -125,7 +132,7 @@ class Training:
         self.loss: Loss
         self.optimizer: Optimizer
         self._choose_loss()
-        self._choose_optimizer(adopt=optimizer)
+        self._choose_optimizer()
         self.lay_out()
         self.tiers = Tiers(self)
 
@@ -154,6 +161,8 @@ class Training:
         elif name == "batch_size" and self.loss.traits.reduction == "sum":  # losses are on another scale now
             self.measure_anew()
             self._forget_best()
+        elif name == "weight_decay":
+            carried = self.groups.explain(name)
         elif name == "precision":
             self._choose_step()
         elif name == "channels_last":
@@ -180,7 +189,7 @@ class Training:
         self.guard.renew()
         self.pass_.look_again()
 
-    def _choose_optimizer(self, adopt: torch.optim.Optimizer | None = None) -> None:
+    def _choose_optimizer(self) -> None:
         spec: Any = self.hyperparams.spec(OPTIMIZER.name)
         kind = spec.classes[self.hyperparams["optimizer"]]
         if type(getattr(self, "optimizer", None)) is kind:
@@ -189,10 +198,8 @@ class Training:
             rule = _("it takes all samples at once, which batches from a stream do not allow")
             raise ValueError(f"{kind.__name__}: {rule}.")
         optimizer: Optimizer = kind()
-        if type(adopt) is not optimizer.torch_class:  # swapped before the start
-            adopt = None
         self.hyperparams.bind(optimizer)
-        self.torch_optimizer = optimizer.build(self._tuned, adopt)
+        self.torch_optimizer = optimizer.build(self.groups)
         self.optimizer = optimizer
         self.cursor.whole = kind.full_batch
         self._choose_step()
@@ -203,6 +210,35 @@ class Training:
             self._gradients, self._update = scaled.gradients, scaled.update
         else:
             self._gradients, self._update = self.eager.gradients, Update(self.torch_optimizer)
+
+    # -- what trains
+
+    def _find_resting(self) -> set[int]:
+        return {id(self.material.parameters[name]) for name in self.material.resting}
+
+    def _find_trained(self) -> list[nn.Parameter]:
+        """Return the weights that steps move: those that the optimizer holds and that are not frozen."""
+        return [weight for group in self.groups.trained for weight in group]
+
+    def notice(self) -> None:
+        """Look whether the user froze or unfroze weights."""
+        self.is_tuned = self.find_tuning() is not None
+
+    def find_tuning(self) -> dict[str, Any] | None:
+        """Return what the user changed in the model itself since it was last looked at; None if nothing."""
+        return self.material.find_change()
+
+    def tune(self, change: Mapping[str, Any]) -> str:
+        """Train just what ``change`` says from now on; return what that took over, in words."""
+        self.material.apply(change)
+        self.groups.resting = self._find_resting()
+        self.acting.train(self._find_trained())
+        dropped = self.optimizer.follow()
+        assert self.optimizer.torch is not None
+        self.torch_optimizer = self.optimizer.torch
+        self.lay_out()
+        self.tiers.note_change()
+        return tell_carried([], dropped)
 
     def lay_out(self) -> None:
         """Put weights and optimizer state in the order in memory that is asked for."""
@@ -271,6 +307,7 @@ class Training:
             self.flush()
         if now >= self._look_at:  # not with the losses: validations move them too, and would put this off
             self._look_at = now + _LOOK_SECONDS
+            self.notice()
             self.tiers.look()
 
     def _full_step(self, batch: Any, keep: bool) -> Tensor:
@@ -352,7 +389,3 @@ class Training:
             self.secure()
             spent = time.perf_counter() - now
             self._snapshot_at = now + max(_SNAPSHOT_SECONDS, spent / _SNAPSHOT_SHARE)
-
-
-def _params_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -37,6 +37,7 @@ _EVENTS = {
     "diverged": _("divergence: {detail}"),
     "out_of_memory": _("out of memory: {detail}"),
     "store_failed": _("not stored: {detail}"),
+    "tuning": "{detail[reason]}",
     "open": _("opened from the store"),
 }
 _SOURCES = {

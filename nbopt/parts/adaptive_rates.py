@@ -6,10 +6,11 @@ They keep a ``scale`` on the base rate, which one hands to the next when they ar
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbopt.hyperparams import Float, Int
 from nbopt.parts.planned_rates import GROUP, Schedule
@@ -150,6 +151,10 @@ class Hypergradient(Schedule):
     before: list[Tensor] | None = None
     used = 0.0
     slope = 0.0
+
+    def train(self, weights: Sequence[nn.Parameter]) -> None:
+        """Act on ``weights`` from now on; what it remembers is of others."""
+        self.weights, self.before = weights, None
 
     def after_gradients(self) -> None:
         """Find the loss's slope along the last update; note the weights."""

@@ -71,5 +71,6 @@ def lay_out(
             tensor.data = tensor.data.to(memory_format=order)
     for weight, state in optimizer.state.items():
         for key, value in state.items():
-            if weight.ndim == 4 and getattr(value, "shape", None) == weight.shape:
+            shape = getattr(weight, "shape", ())  # some keep more than that of weights
+            if len(shape) == 4 and getattr(value, "shape", None) == shape:
                 state[key] = value.to(memory_format=order)

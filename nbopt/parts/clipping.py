@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -82,9 +80,6 @@ class MaxNorm(Part):
         help=_("Largest length of the vector of weights into one unit; 0: no limit."),
     )
 
-    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
-        self.weights = [weight for weight in weights if weight.ndim > 1]
-
     @property
     def acts(self) -> bool:
         """With any limit."""
@@ -94,4 +89,5 @@ class MaxNorm(Part):
     def after_step(self, loss: Tensor) -> None:
         """Shorten what has grown too long."""
         for weight in self.weights:
-            weight.copy_(torch.renorm(weight, 2, 0, self.max_norm))
+            if weight.ndim > 1:
+                weight.copy_(torch.renorm(weight, 2, 0, self.max_norm))

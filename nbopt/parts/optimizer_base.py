@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Float, Tunable
+from nbopt.parts.groups import Groups, settings_of
 from nbopt.words import _
 
 GROUP = _("Optimizer")
@@ -45,10 +46,6 @@ BETA2 = Float(
     group=GROUP,
     help=_("Decay of the running mean of squared gradients."),
 )
-
-
-# Parameter groups given their own value of these keep their proportion to the largest, which is live.
-SHARED_OUT = ("lr", "weight_decay")
 
 
 Evaluate = Callable[..., Tensor]
@@ -98,35 +95,33 @@ class Optimizer(Tunable):
 
     def __init__(self) -> None:
         self.torch: torch.optim.Optimizer | None = None
+        self._groups = Groups()
         self._held: dict[str, Any] = {}  # what the parameter groups hold
-        self._shares: list[dict[str, float]] = []
+        self._resting: dict[Any, Any] = {}  # the state of weights that do not train now
 
     def settings(self) -> dict[str, Any]:
         """Return the live values as keys of a torch parameter group."""
         return {"lr": self.lr, "weight_decay": self.weight_decay}
 
-    def build(
-        self, params: Sequence[nn.Parameter], adopt: torch.optim.Optimizer | None = None
-    ) -> torch.optim.Optimizer:
-        """Make the torch optimizer over ``params``, or take over ``adopt``, the user's own instance."""
-        if adopt is None:
-            extra: dict[str, Any] = {"fused": True} if self.fused and _can_fuse(params) else {}
+    def build(self, groups: Groups) -> torch.optim.Optimizer:
+        """Make the torch optimizer over ``groups``, or take over the user's own instance if it is one of this class."""
+        self._groups = groups
+        if type(groups.instance) is self.torch_class:
+            self.torch = groups.begin()
+            self._held = settings_of(self.torch)
+        else:
+            extra: dict[str, Any] = {"fused": True} if self.fused and _can_fuse(groups.weights) else {}
             # The other settings follow below: a class of the user's may not take them all as arguments.
-            adopt = self.torch_class(params, lr=self.lr, **extra)  # type: ignore[call-arg]
-        self._held = settings_of(adopt)
-        self._shares = [
-            {key: float(group[key]) / top for key in SHARED_OUT if key in group and (top := self._held[key])}
-            for group in adopt.param_groups
-        ]
-        self.torch = adopt
+            self.torch = groups.make(self.torch_class, self.full_batch, lr=self.lr, **extra)
+            self._held = {} if groups.instance is not None else settings_of(self.torch)
         self.on_change("")
-        return adopt
+        return self.torch
 
     def set_rate(self, rate: float) -> None:
         """Use ``rate`` from now on, in each parameter group by its proportion to the largest."""
         if self.torch is not None:
-            for group, shares in zip(self.torch.param_groups, self._shares, strict=True):
-                group["lr"] = rate * shares.get("lr", 1.0)
+            for index, group in enumerate(self.torch.param_groups):
+                group["lr"] = self._groups.value(index, "lr", rate)
 
     def on_change(self, name: str) -> None:
         """Bring the parameter groups up to date; what did not change stays as each group has it."""
@@ -134,10 +129,50 @@ class Optimizer(Tunable):
             return
         settings = self.settings()
         for key, value in settings.items():
-            if value != self._held[key]:
-                for group, shares in zip(self.torch.param_groups, self._shares, strict=True):
-                    group[key] = value * shares.get(key, 1.0) if key in SHARED_OUT else value
+            if key not in self._held or value != self._held[key]:
+                for index, group in enumerate(self.torch.param_groups):
+                    group[key] = self._groups.value(index, key, value)
         self._held.update(settings)
+
+    # -- what it remembers
+
+    @property
+    def state(self) -> dict[Any, Any]:
+        """What is remembered of each weight, of those too that do not train now."""
+        assert self.torch is not None
+        return {**self.torch.state, **self._resting}
+
+    def remember(self, state: Mapping[Any, Any]) -> None:
+        """Remember ``state``, by weight, for those that train and those that do not; and nothing else."""
+        assert self.torch is not None
+        held = {id(weight) for group in self.torch.param_groups for weight in group["params"]}
+        self._resting = {}
+        for weight, own in state.items():
+            if isinstance(weight, Tensor) and id(weight) not in held:
+                self._resting[weight] = own
+            else:
+                self.torch.state[weight] = own
+
+    def follow(self) -> list[str]:
+        """Step the weights that train now, and no others; return what was dropped for that, in words.
+
+        What is remembered of a weight that rests waits for it. The user's own instance goes on with all the weights it
+        was made with, and skips those that get no gradient.
+        """
+        assert self.torch is not None
+        before, groups = self.state, self._groups.trained
+        if self.torch is self._groups.instance:
+            return []
+        if self.full_batch:  # what they remember is of all weights together
+            self.build(self._groups)
+            return list(self.memory.values()) if before else []
+        if new := [weight for group in groups for weight in group if weight not in before]:
+            before.update(self.torch_class(new, lr=self.lr).state)  # type: ignore[call-arg] # some are made with one
+        for group, weights in zip(self.torch.param_groups, groups, strict=True):
+            group["params"] = weights
+        self.torch.state.clear()
+        self.remember(before)
+        return []
 
     def take_over(self, earlier: Optimizer) -> tuple[list[str], list[str]]:
         """Go on with what ``earlier`` remembers, where it means the same.
@@ -147,15 +182,16 @@ class Optimizer(Tunable):
         kept, dropped : list of str
             In words.
         """
-        if self.torch is None or earlier.torch is None or not earlier.torch.state:
+        if self.torch is None or earlier.torch is None or not earlier.state:
             return [], []
-        if self.memory != earlier.memory:
+        if not self.memory or self.memory != earlier.memory:
             return [], list(earlier.memory.values())
-        for weight, state in earlier.torch.state.items():
-            # Where one of them is fused its step count is on the device.
-            self.torch.state[weight] = {
-                key: value.to(weight.device) if isinstance(value, Tensor) else value for key, value in state.items()
-            }
+        for weight, own in earlier.state.items():
+            for key, value in own.items():
+                # Where one of them is fused its step count is on the device.
+                if isinstance(value, Tensor) and isinstance(weight, Tensor):
+                    own[key] = value.to(weight.device)
+        self.remember(earlier.state)
         return list(self.memory.values()), []
 
     def full_step(self, evaluate: Evaluate) -> Tensor:
@@ -168,15 +204,6 @@ class Optimizer(Tunable):
             with a function, that one gets the loss, with its graph, in the place of ``backward``.
         """
         raise NotImplementedError
-
-
-def settings_of(instance: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the first parameter group's settings, with the largest of all groups where they share it out."""
-    settings = dict(instance.param_groups[0])
-    for key in SHARED_OUT:
-        if key in settings:
-            settings[key] = max(float(group[key]) for group in instance.param_groups)
-    return settings
 
 
 def _can_fuse(params: Sequence[nn.Parameter]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,8 @@ from torch import nn
 
 from nbopt.hyperparams import Flag, Float, Hyperparam, Strategy, variant
 from nbopt.names import InvalidHyperparam, unknown
-from nbopt.parts.optimizer_base import BETA1, BETA2, GROUP, MOMENTUM, Optimizer, settings_of
+from nbopt.parts.groups import Groups, settings_of
+from nbopt.parts.optimizer_base import BETA1, BETA2, GROUP, MOMENTUM, Optimizer
 from nbopt.parts.second_order import LBFGS, Newton
 from nbopt.words import _
 
@@ -151,15 +153,22 @@ def optimizer_choice(given: object) -> tuple[Hyperparam[str], dict[str, Any]]:
         instance = _probe(given)
     else:
         raise unknown(_("optimizer"), given, [*OPTIMIZERS, _("a torch.optim class or instance")])
-    for name, known in OPTIMIZERS.items():
+    classes, refused = dict(OPTIMIZERS), {}
+    if Groups(instance=instance).differ:
+        reason = _("it steps all weights at one rate, and the parameter groups given have different ones")
+        refused = {name: f"{name}: {reason}" for name, kind in OPTIMIZERS.items() if kind.full_batch}
+        classes = {name: kind for name, kind in OPTIMIZERS.items() if name not in refused}
+    for name, known in classes.items():
         if known.torch_class is type(instance):
-            return _declaration(OPTIMIZERS, name), _values_of(instance, known)
+            return _declaration(classes, name, refused), _values_of(instance, known)
     name, choice = type(instance).__name__, _custom(instance)
-    return _declaration({**OPTIMIZERS, name: choice}, name), _values_of(instance, choice)
+    return _declaration({**classes, name: choice}, name, refused), _values_of(instance, choice)
 
 
-def _declaration(classes: dict[str, type[Optimizer]], default: str) -> Hyperparam[str]:
-    return variant(OPTIMIZER, default=default, classes=classes, options=tuple(classes))
+def _declaration(
+    classes: dict[str, type[Optimizer]], default: str, refused: Mapping[str, str] = MappingProxyType({})
+) -> Hyperparam[str]:
+    return variant(OPTIMIZER, default=default, classes=classes, options=tuple(classes), refused=refused)
 
 
 def _custom(instance: torch.optim.Optimizer) -> type[Optimizer]:

@@ -63,6 +63,10 @@ class Part(Tunable):
     def __init__(self, weights: Sequence[nn.Parameter]) -> None:
         self.weights = weights
 
+    def train(self, weights: Sequence[nn.Parameter]) -> None:
+        """Act on ``weights`` from now on: some were frozen or unfrozen."""
+        self.weights = weights
+
     @property
     def acts(self) -> bool:
         """Whether the present values have any effect; asked after each change, not in each step."""

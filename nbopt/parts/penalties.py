@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import nn
 
 from nbopt.hyperparams import Float
 from nbopt.parts.part import Part
@@ -33,9 +30,6 @@ class L1(Part):
 
     compiles = True
 
-    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
-        self.weights = [weight for weight in weights if weight.ndim > 1]
-
     @property
     def acts(self) -> bool:
         """With any strength."""
@@ -44,7 +38,7 @@ class L1(Part):
     @torch.no_grad()
     def after_gradients(self) -> None:
         """Add the penalty to the gradients."""
-        pairs = [(w, w.grad) for w in self.weights if w.grad is not None]
+        pairs = [(w, w.grad) for w in self.weights if w.grad is not None and w.ndim > 1]
         if pairs:
             weights, gradients = zip(*pairs, strict=True)
             torch._foreach_add_(gradients, torch._foreach_sign(weights), alpha=self.l1)

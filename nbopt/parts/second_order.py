@@ -80,6 +80,8 @@ class LBFGS(Optimizer):
             if self.weight_decay:
                 with torch.no_grad():
                     for weight in group["params"]:
+                        if not weight.requires_grad:
+                            continue
                         loss = loss + self.weight_decay / 2 * weight.square().sum()
                         if weight.grad is not None:
                             weight.grad.add_(weight, alpha=self.weight_decay)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 Group = dict[str, Any]
 State = list[list[Tensor]]
-Kernel = Callable[[Group, list[Tensor], State], None]
+Kernel = Callable[[Group, list[Tensor], list[Tensor], State], None]
 
 
 class Update:
@@ -21,6 +21,7 @@ class Update:
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
+        Its weights that require a gradient are updated: make another one where that changes.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
@@ -31,6 +32,7 @@ class Update:
         self._made_from: Any = None  # the state whose tensors the lists hold; loading another one replaces it
         self._momenta: list[bool] = []
         self._lists: list[State] = []
+        self._weights = [[w for w in group["params"] if w.requires_grad] for group in optimizer.param_groups]
 
     def __call__(self) -> None:
         """Update the weights by their gradients."""
@@ -39,8 +41,8 @@ class Update:
             optimizer.step()
             return
         rows: list[list[Any]] = []
-        for group in optimizer.param_groups:
-            row = [parameter.grad for parameter in group["params"]]
+        for weights in self._weights:
+            row = [weight.grad for weight in weights]
             for gradient in row:
                 if gradient is None:
                     optimizer.step()
@@ -51,8 +53,11 @@ class Update:
             optimizer.step()  # it makes the state
             return
         with self._no_grad:
-            for group, gradients, state in zip(optimizer.param_groups, rows, self._lists, strict=True):
-                kernel(group, gradients, state)
+            for group, weights, gradients, state in zip(
+                optimizer.param_groups, self._weights, rows, self._lists, strict=True
+            ):
+                if weights:
+                    kernel(group, weights, gradients, state)
 
     def _gather(self, momenta: list[bool], rows: list[list[Any]]) -> bool:
         """Make the lists; return whether all state is there and the gradients are dense: always, or never."""
@@ -60,12 +65,12 @@ class Update:
         self._made_from, self._lists = None, []
         if any(gradient.is_sparse for row in rows for gradient in row):
             return False
-        for group, momentum in zip(optimizer.param_groups, momenta, strict=True):
+        for weights, momentum in zip(self._weights, momenta, strict=True):
             if isinstance(optimizer, torch.optim.SGD):
                 keys = ["momentum_buffer"] if momentum else []
             else:
                 keys = ["exp_avg", "exp_avg_sq", "step"]
-            states = [optimizer.state.get(parameter, {}) for parameter in group["params"]]
+            states = [optimizer.state.get(weight, {}) for weight in weights]
             if not all(isinstance(state.get(key), Tensor) for state in states for key in keys):
                 return False
             self._lists.append([[state[key] for state in states] for key in keys])
@@ -82,9 +87,8 @@ def _is_usual(group: Group) -> bool:
     return plain and fused and alike and not isinstance(group["lr"], Tensor)
 
 
-def _sgd(group: Group, gradients: list[Tensor], state: State) -> None:
+def _sgd(group: Group, weights: list[Tensor], gradients: list[Tensor], state: State) -> None:
     """Do as `torch.optim.SGD`, whose loop over weights these are, one operation for all of them."""
-    weights = group["params"]
     if group["weight_decay"] != 0:
         gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
     if group["momentum"] != 0:
@@ -98,13 +102,13 @@ def _sgd(group: Group, gradients: list[Tensor], state: State) -> None:
     torch._foreach_add_(weights, gradients, alpha=-group["lr"])
 
 
-def _adam(group: Group, gradients: list[Tensor], state: State) -> None:
+def _adam(group: Group, weights: list[Tensor], gradients: list[Tensor], state: State) -> None:
     """Do as `torch.optim.Adam` with ``fused=True``, and AdamW."""
     means, squares, steps = state
     torch._foreach_add_(steps, 1)
     update = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
     update(
-        group["params"],
+        weights,
         gradients,
         means,
         squares,

@@ -99,6 +99,18 @@ def is_switch(value: object) -> bool:
     return type(steps) is int and 0 <= steps <= _CALL and isinstance(reason, str)
 
 
+def is_tuning(value: object) -> bool:
+    """Whether ``value`` is what the journal tells of a change made to the model by hand."""
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("reason"), str) and are_names(value.get("resting"))
+
+
+def are_names(value: object) -> bool:
+    """Whether ``value`` is a list of texts."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 def check_entry(run: str, number: int, row: Sequence[Any]) -> Entry:
     """Return a row of the journal, which is to have this number, as an entry.
 
@@ -163,6 +175,7 @@ def check_settings(run: str, text: object) -> dict[str, Any]:
             and all(_is_labelled(found[name]) for name in ("loss", "optimizer"))
             and _are_texts([*metrics.values(), found["forward"]])
             and (share is None or (isinstance(share, float) and 0 < share < 1))
+            and are_names(found.get("frozen", []))
             and (data is None or (isinstance(data, dict) and isinstance(data.get("train"), dict)))
         )
     except (ValueError, KeyError, TypeError):

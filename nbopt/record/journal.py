@@ -46,9 +46,12 @@ ACTIONS = ("restore_best", "reopen")
 SWITCH = "switch"
 """The event of a change in how steps are done; part of what a replay repeats, and of no export."""
 
+TUNING = "tuning"
+"""The event of a change made to the model by hand: which of its weights train. Part of what a replay repeats."""
+
 
 class Operation(NamedTuple):
-    """Something to do to a run at a step: a change of a hyperparameter, one of `ACTIONS`, or a `SWITCH`."""
+    """Something to do to a run at a step: a change of a hyperparameter, one of `ACTIONS`, `SWITCH` or `TUNING`."""
 
     step: int
     name: str
@@ -99,7 +102,7 @@ class Journal(Sequence[Entry]):
         """Return the entries behind `schedule`."""
         kept: list[Entry] = []
         for entry in self:
-            if entry.kind == "change" or entry.name in ACTIONS or entry.name == SWITCH:
+            if entry.kind == "change" or entry.name in (*ACTIONS, SWITCH, TUNING):
                 kept.append(entry)
             elif entry.name == "rewind":
                 kept = [earlier for earlier in kept if earlier.step < entry.new]

@@ -8,6 +8,7 @@ from torch import nn
 
 from nbopt.hyperparams import Hyperparams
 from nbopt.names import InvalidHyperparam
+from nbopt.parts.groups import Groups
 from nbopt.parts.optimizers import OPTIMIZERS, optimizer_choice
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -38,7 +39,7 @@ class Tuned:
             self.hyperparams.assign(name, value)
         self.part = spec.classes[spec.default]()
         self.hyperparams.bind(self.part)
-        self.torch = self.part.build(params, adopt)
+        self.torch = self.part.build(Groups(params, adopt))
 
     def set(self, **changes):
         for name, value in self.hyperparams.check(changes).items():

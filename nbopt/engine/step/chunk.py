@@ -52,6 +52,8 @@ class Signature(NamedTuple):
     ----------
     captured : bool
         Whether a GPU's graph is made of it, not machine code.
+    resting : tuple of str
+        The weights that are not trained.
     """
 
     steps: int
@@ -63,6 +65,7 @@ class Signature(NamedTuple):
     precision: str
     channels_last: bool
     captured: bool
+    resting: tuple[str, ...] = ()
 
 
 class Layer(NamedTuple):

@@ -69,7 +69,7 @@ def sign(training: Training, steps: int) -> Signature:
     order = values["precision"], values["channels_last"]
     captured = training.device.type in RECORDERS
     size, outputs = training.cursor.batch_size, bool(training.metrics)
-    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured)
+    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, training.material.resting)
 
 
 def find_attributes(model: nn.Module) -> list[Attribute]:

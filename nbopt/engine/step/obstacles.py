@@ -42,7 +42,7 @@ def find_obstacle(training: Training) -> str:
         _("the optimizer is set up in an unusual way"): bool(hooked)
         or len(optimizer.param_groups) > 1
         or any(group.get(key) for key in odd)
-        or {id(weight) for weight in group["params"]} != {id(weight) for weight in weights},
+        or {id(weight) for weight in group["params"] if weight.requires_grad} != {id(weight) for weight in weights},
         _("not all weights are float32"): any(weight.dtype is not torch.float32 for weight in weights),
     }
     found = next((reason for reason, holds in checks.items() if holds), "")

@@ -112,7 +112,10 @@ class Tiers:
         """Return the change of tier that is due before the next step, for the journal; None if there is none."""
         if self._dirty:
             self._dirty, self._next = False, None
-            if self._compiled is not None and not self._compiled.adapt():
+            compiled = self._compiled
+            if compiled is not None and (
+                compiled.signature != sign(self._training, self.steps) or not compiled.adapt()
+            ):
                 self._compiled = None
             if not self.steps and sign(self._training, 0) != self._signature:
                 self._signature = sign(self._training, 0)
