@@ -2,7 +2,12 @@
 
 An epoch's order is a permutation drawn from (seed, epoch); the cursor is a position in it. So a new batch
 size takes effect at the very next batch, no sample of an epoch is skipped or seen twice, and two integers
-say where a run is.
+say where a run is. What a loader's ``drop_last`` drops is the exception: what is left at the end of an epoch,
+too few samples for a batch of the present size.
+
+With one batch size, batches begin at its multiples. Where it changed within an epoch they do not, and a single
+sample left over would be owed to the change alone: the batch before leaves it a second one, since batch
+normalization cannot train on one sample.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nbopt.data.noise import ORDER, derive_seed
-from nbopt.data.sources import AnySource, StreamSource, sample_count
+from nbopt.data.sources import AnySource, Samples, StreamSource
 from nbopt.hyperparams import Int, Tunable
 from nbopt.words import _
 
@@ -24,7 +29,7 @@ class Cursor(Tunable):
     epoch : int
         Epochs completed.
     position : int
-        Samples of the current epoch already used.
+        Samples of the current epoch already used; batches, of a stream.
     whole : bool
         Whether a batch is all that is left of the epoch, whatever the batch size.
     """
@@ -50,7 +55,6 @@ class Cursor(Tunable):
         self._stop = 0  # where the batch last dealt out ends
         self._stream: Iterator[Any] | None = None
         self._ahead: list[Any] = []
-        self._used = 0  # batches of a stream's current epoch
 
     @property
     def epoch_size(self) -> int | None:
@@ -67,62 +71,109 @@ class Cursor(Tunable):
     @property
     def progress(self) -> float:
         """Epochs completed, the current one counted in part where its length is known."""
-        if isinstance(self.source, StreamSource):
-            length = self.source.length
-            return self.epoch + (min(1.0, self._used / length) if length else 0.0)
-        return self.epoch + (self.position / self.source.size if self.source.size else 0.0)
+        length = self.source.length if isinstance(self.source, StreamSource) else self.source.size
+        return self.epoch + (min(1.0, self.position / length) if length else 0.0)
 
     def peek(self, batches: int = 1) -> Any:
         """Return the next batch, or so many in one. The cursor stays: `advance` moves on once the step is done."""
         if isinstance(self.source, StreamSource):
             return self._peek_stream(self.source)
+        source, size = self.source, self.batch_size
         if not self._begun:
-            self.source.begin(self._order_seed())
-            self._begun = True
-        left = (self.source.size or 0) - self.position
-        self._stop = self.position + (left if self.whole else batches * self.batch_size)
-        return self.source.batch(self.position, self._stop)
+            self._begin(source)
+        self._stop = self.position + batches * size
+        if self.whole:
+            assert source.size is not None
+            self._stop = max(source.size, self.position + 1)
+        elif source.drop_last:
+            if not source.reaches(self._stop):
+                rule = _("drop_last=True leaves no batch of {size}", size=size)
+                raise ValueError(_("train holds {count} samples: {rule}.", count=source.size, rule=rule))
+        elif self.position % size and size > 2 and self._strands(self._stop):
+            self._stop -= 1
+        return source.batch(self.position, self._stop)
 
-    def advance(self, batch: Any) -> bool:
-        """Mark ``batch``, which `peek` returned, as used; return whether the epoch is complete."""
+    def advance(self) -> bool:
+        """Mark the batch that `peek` returned as used; return whether the epoch is complete."""
         if isinstance(self.source, StreamSource):
             self._ahead.pop(0)
-            self._used += 1
-            self.position += sample_count(batch)
+            self.position += 1
             self._fill()
             done = not self._ahead
         else:
-            assert self.source.size is not None
-            self.position = min(self._stop, self.source.size)
-            done = self.position == self.source.size
+            self.position = self._stop
+            done = self._is_complete(self.source)
         if done:
-            self.epoch += 1
-            self.position = self._used = 0
-            self._begun = False
+            self._complete()
         return done
+
+    def fills(self, batches: int) -> bool:
+        """Whether the next so many batches are all of the present size."""
+        if isinstance(self.source, StreamSource) or self.whole:
+            return False
+        stop = self.position + batches * self.batch_size
+        return self._begin(self.source).reaches(stop) and not self._strands(stop)
 
     def ends_within(self, batches: int) -> bool:
         """Whether the epoch may be complete after this many batches of the present size."""
         size = self.source.size
-        return size is None or self.whole or size - self.position <= batches * self.batch_size
+        left = batches + 1 if self.source.drop_last else batches
+        return size is None or self.whole or size - self.position <= left * self.batch_size
+
+    def resize(self) -> bool:
+        """React to a new batch size; return whether that completes the epoch: `drop_last` drops what is left."""
+        source = self.source
+        if isinstance(source, StreamSource) or not self.position or not self._is_complete(self._begin(source)):
+            return False
+        self._complete()
+        return True
+
+    def leave_out(self) -> bool:
+        """Complete the epoch without the single sample that is left, where only a change of batch size left it."""
+        if self.whole or not self._begun or not self._strands(self.position):
+            return False
+        self._complete()
+        return True
 
     def place(self) -> list[int]:
         """Return where the cursor is, for `seek`."""
-        return [self.epoch, self.position, self._used]
+        used = self.position if isinstance(self.source, StreamSource) else 0
+        return [self.epoch, self.position, used]
 
     def seek(self, epoch: int, position: int, used: int) -> None:
-        """Go to a place that `place` returned."""
-        self.epoch, self.position, self._used = epoch, position, used
+        """Go to a place that `place` returned: epochs, samples of an epoch, batches of a stream's epoch."""
+        self.epoch, self.position = epoch, used if isinstance(self.source, StreamSource) else position
         self._begun = False
+
+    def _begin(self, source: Samples) -> Samples:
+        if not self._begun:
+            source.begin(self._order_seed(), self.epoch)
+            self._begun = True
+        return source
+
+    def _is_complete(self, source: Samples) -> bool:
+        return not source.reaches(self.position + (self.batch_size if source.drop_last and not self.whole else 1))
+
+    def _complete(self) -> None:
+        self.epoch += 1
+        self.position = 0
+        self._begun = False
+
+    def _strands(self, stop: int) -> bool:
+        """Whether a single sample is left where batches of one size, from the epoch's beginning, would not leave it."""
+        source = self.source
+        if isinstance(source, StreamSource) or source.drop_last or not self.position % self.batch_size:
+            return False
+        return source.reaches(stop + 1) and not source.reaches(stop + 2)
 
     def _order_seed(self) -> int:
         return derive_seed(self.seed, ORDER, self.epoch)
 
     def _peek_stream(self, source: StreamSource) -> Any:
         if not self._begun:
-            self._stream = source.batches(self._order_seed())
+            self._stream = source.batches(self._order_seed(), self.epoch)
             self._ahead.clear()
-            for _used in range(self._used):
+            for _used in range(self.position):
                 next(self._stream, None)
             self._begun = True
             self._fill()

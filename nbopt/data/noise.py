@@ -47,6 +47,10 @@ class Noise:
         """Return the ``with`` block."""
         return _Seeded(self._generators, seed)
 
+    def continued(self, seed: int) -> _Continued:
+        """Return a ``with`` block that may be entered again: it then draws on from where it was left."""
+        return _Continued(self._generators, seed)
+
 
 class _Seeded:
     def __init__(self, generators: list[torch.Generator], seed: int) -> None:
@@ -63,3 +67,19 @@ class _Seeded:
         for generator, state in zip(self._generators, self._states, strict=True):
             generator.set_state(state)
         _LOCK.release()
+
+
+class _Continued(_Seeded):
+    """Numbers drawn now and then, in one sequence."""
+
+    _left: list[Tensor] | None = None
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        if self._left is not None:
+            for generator, state in zip(self._generators, self._left, strict=True):
+                generator.set_state(state)
+
+    def __exit__(self, *error: object) -> None:
+        self._left = [generator.get_state() for generator in self._generators]
+        super().__exit__(*error)

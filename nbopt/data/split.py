@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 
-from nbopt.data.sources import AnySource, DatasetSource, StreamSource
+from nbopt.data.dataset_source import DatasetSource, Gathered
+from nbopt.data.sources import AnySource, Samples
+from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.words import _
 
@@ -37,12 +40,12 @@ def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
     """
     from sklearn.model_selection import train_test_split
 
-    if isinstance(source, StreamSource) or source.sampled:
+    if isinstance(source, StreamSource) or (isinstance(source, DatasetSource) and source.sampler is not None):
         raise ValueError(
             _("val={fraction} needs train as arrays or a Dataset; give val its own data.", fraction=fraction)
         )
     assert source.size is not None
-    labels = class_labels(source)
+    labels = class_labels(source, fraction)
     try:
         train, val = train_test_split(
             range(source.size), test_size=fraction, random_state=seed % 2**32, stratify=labels
@@ -56,25 +59,64 @@ def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
                 error=error,
             )
         ) from error
-    return _subset(source, torch.tensor(train)), _subset(source, torch.tensor(val))
+    return _subset(source, torch.tensor(train), role="train"), _subset(source, torch.tensor(val), role="val")
 
 
-def class_labels(source: TensorSource | DatasetSource) -> Any:
-    """Return labels to stratify by, or None: whole numbers, each class with at least two samples."""
-    if isinstance(source, DatasetSource) or len(source.columns) < 2:
+def class_labels(source: Samples, fraction: float) -> Any:
+    """Return labels to stratify by when ``fraction`` is cut off, of shape (n,) or (n, k), or None.
+
+    Labels are numbers without fractions, of any type: class indices, one-hot rows, several labels a sample. Each of
+    them has to occur twice at least, and neither part may hold fewer samples than there are different ones. Those of a
+    dataset are looked up where they are in memory; samples are not fetched to find out.
+    """
+    y = _last_column(source) if isinstance(source, TensorSource) else _labels_in_memory(source.dataset)
+    if y is None or y.ndim not in (1, 2) or y.is_complex():
         return None
-    y = source.columns[-1]
-    if y.ndim != 1 or y.is_floating_point() or y.is_complex():
+    if y.is_floating_point() and not bool((y == y.round()).all()):
         return None
-    counts = torch.unique(y, return_counts=True)[1]
-    return y.cpu().numpy() if int(counts.min()) >= 2 and len(counts) * 2 <= len(y) else None
+    counts = torch.unique(y, return_counts=True, dim=0)[1]
+    cut_off = math.ceil(fraction * len(y))
+    enough = len(counts) <= min(cut_off, len(y) - cut_off, len(y) // 2)
+    return y.cpu().numpy() if enough and int(counts.min()) >= 2 else None
 
 
-def _subset(source: TensorSource | DatasetSource, index: Tensor) -> Any:
+def _last_column(source: TensorSource) -> Tensor | None:
+    return source.columns[-1] if len(source.columns) > 1 else None
+
+
+def _labels_in_memory(dataset: Any) -> Tensor | None:
+    """Return the labels of a list of pairs, of rows of tensors, of torchvision's datasets, or of subsets of these."""
+    if isinstance(dataset, Subset):
+        labels = _labels_in_memory(dataset.dataset)
+        return None if labels is None else labels[torch.as_tensor(dataset.indices, dtype=torch.int64)]
+    if isinstance(dataset, list):
+        pairs = all(isinstance(sample, (tuple, list)) and len(sample) == 2 for sample in dataset)
+        found: Any = [sample[1] for sample in dataset] if pairs else None
+    elif isinstance(dataset, (TensorDataset, Gathered)):
+        columns = dataset.tensors if isinstance(dataset, TensorDataset) else dataset.columns
+        found = columns[-1] if len(columns) == 2 and columns[-1].layout == torch.strided else None
+    else:
+        found = getattr(dataset, "targets", None)
+    try:
+        if isinstance(found, list) and found and isinstance(found[0], Tensor):
+            found = torch.stack(found)
+        labels = None if found is None else torch.as_tensor(found)
+    except (TypeError, ValueError, RuntimeError):  # texts, samples of several kinds
+        return None
+    return labels if labels is not None and labels.ndim and len(labels) == len(dataset) else None
+
+
+def _subset(source: Samples, index: Tensor, role: str) -> Samples:
+    """Return some samples: training data in the source's way, validation data in order, and all of them."""
+    part: Samples
+    shuffle = source.shuffle and role == "train"
     if isinstance(source, TensorSource):
-        part = TensorSource(tuple(column[index] for column in source.columns), source._shuffle)
-        part.batch_size = source.batch_size
-        return part
-    subset: Subset[Any] = Subset(source.dataset, index.tolist())
-    workers = source.workers and source.workers.over(subset)
-    return DatasetSource(subset, source._collate, None, source._shuffle, source.batch_size, workers)
+        part = TensorSource(tuple(column[index] for column in source.columns), shuffle, source.collate)
+        part.floats = source.floats
+    else:
+        subset: Subset[Any] = Subset(source.dataset, index.tolist())
+        workers = source.workers and source.workers.over(subset)
+        part = DatasetSource(subset, source.collate, None, shuffle, workers)
+    part.batch_size, part.converted = source.batch_size, source.converted
+    part.drop_last = source.drop_last and role == "train"
+    return part

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ def permutation(size: int, seed: int) -> Tensor:
 class TensorSource:
     """Samples in tensors of equal length.
 
-    Sources of samples share these: ``size``, the number of samples; ``batch_size``, the one its maker gave,
-    or None; ``sampled``, whether its maker's sampler picks the samples; ``begin(seed)``, then
+    Sources of samples share these: ``size``, the number of samples; ``batch_size`` and ``drop_last`` as the loader
+    given has them, or None and False; ``converted``, in words; ``begin(seed, epoch)``, then ``reaches(stop)`` and
     ``batch(start, stop)``; ``nbytes()``; ``to(device)``.
 
     Parameters
@@ -33,53 +34,72 @@ class TensorSource:
     columns : tuple of Tensor
         Each of shape (n, ...).
     shuffle : bool
-        Whether every epoch has an order of its own.
+        Whether every epoch has its own order.
+    collate : callable, optional
+        Makes a batch of a tuple of tensors: ``list``, as torch's loaders do. Without it, a batch is the tuple, or the
+        tensor where there is but one.
 
     Attributes
     ----------
     resident : bool
         Whether the samples are on the device.
+    floats : torch.dtype or None
+        What the first column becomes in each batch: images of bytes, for a model that takes floats.
     """
 
     batch_size: int | None = None
-    sampled = False
+    drop_last = False
+    converted = ""
+    floats: torch.dtype | None = None
 
-    def __init__(self, columns: tuple[Tensor, ...], shuffle: bool = True) -> None:
+    def __init__(
+        self, columns: tuple[Tensor, ...], shuffle: bool = True, collate: Callable[[Any], Any] | None = None
+    ) -> None:
         self.columns = columns
         self.size = len(columns[0])
         self.resident = True
-        self._shuffle = shuffle
+        self.shuffle = shuffle
+        self.collate = collate or (tuple if len(columns) > 1 else itemgetter(0))
         self._order: Tensor | None = None
         self._ahead: Ahead | None = None
-        self._views: list[tuple[Tensor, ...]] = []  # the batches that come next, the next one last
+        self._views: list[Any] = []  # the batches that come next, the next one last
         self._place = (0, 0)  # where the next one begins, and the size that they were cut to
 
-    def begin(self, seed: int) -> None:
+    def begin(self, seed: int, epoch: int | None = None) -> None:
         """Begin an epoch, in an order drawn from ``seed``."""
-        if self._shuffle:
+        if self.shuffle:
             self._order = permutation(self.size, seed).to(self.columns[0].device)
         self._views = []
+
+    def reaches(self, stop: int) -> bool:
+        """Return whether there are so many samples."""
+        return stop <= self.size
 
     def batch(self, start: int, stop: int) -> Any:
         """Return the samples at these positions of the epoch's order, on the device."""
         size = stop - start
         if not self._views or self._place != (start, size):
             parts = [torch.split(column, size) for column in self._stretch(start, size)]
-            self._views = list(zip(*parts, strict=True))[::-1]
-        rows = self._views.pop()
+            self._views = list(map(self.collate, zip(*parts, strict=True)))[::-1]
         self._place = stop, size
-        return rows if len(rows) > 1 else rows[0]
+        return self._views.pop()
 
     def _stretch(self, start: int, size: int) -> Sequence[Tensor]:
         """Return the samples of this batch and some that follow, in the epoch's order."""
         each = size * self.nbytes() // self.size
         rows = size * max(1, min(_BATCHES, _STRETCH_BYTES // max(1, each)))
         here, following = self._index(start, rows), self._index(start + rows, rows)
-        if self._ahead is not None:
-            return self._ahead.take(here, following)
-        if isinstance(here, slice):
-            return [column[here] for column in self.columns]
-        return [column.index_select(0, here) for column in self.columns]  # a fifth of what an index in brackets takes
+        return self._adapt(self._ahead.take(here, following)) if self._ahead is not None else self.rows(here)
+
+    def rows(self, index: Tensor | slice) -> Sequence[Tensor]:
+        """Return a copy of some samples, as batches hold them: the model may change what it is given."""
+        if isinstance(index, slice):
+            return self._adapt([column[index].clone() for column in self.columns])
+        # A fifth of what an index in brackets takes.
+        return self._adapt([column.index_select(0, index) for column in self.columns])
+
+    def _adapt(self, columns: Sequence[Tensor]) -> Sequence[Tensor]:
+        return columns if self.floats is None else [columns[0].to(self.floats), *columns[1:]]
 
     def _index(self, start: int, rows: int) -> Tensor | slice:
         stop = min(start + rows, self.size)

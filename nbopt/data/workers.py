@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nbopt.data.noise import Noise
+from nbopt.data.order import Order
 from nbopt.words import _
 
 
@@ -31,7 +32,7 @@ class _Task(NamedTuple):
 
     ticket: int
     seed: int
-    indices: list[int]
+    indices: list[Any]
 
 
 class _Failure(NamedTuple):
@@ -45,12 +46,14 @@ class _Plan:
 
     def __init__(self) -> None:
         self.ticket = 0
-        self.order: list[int] = []
+        self.order = Order(())
         self.seed = self.start = self.size = 0
 
     def __iter__(self) -> Iterator[_Task]:
-        for start in range(self.start, len(self.order), self.size):
-            yield _Task(self.ticket, self.seed + start, self.order[start : start + self.size])
+        ticket, seed, order, start, size = self.ticket, self.seed, self.order, self.start, self.size
+        while indices := order.take(start, start + size):
+            yield _Task(ticket, seed + start, indices)
+            start += size
 
 
 class _Fetcher(Dataset[Any]):
@@ -121,12 +124,12 @@ class Workers:
         """Return other workers like these, which fetch from ``dataset``."""
         return Workers(dataset, self._given)
 
-    def fetch(self, order: list[int], seed: int, start: int, stop: int) -> Any:
+    def fetch(self, order: Order, seed: int, start: int, stop: int) -> Any:
         """Return a collated batch, and have the ones fetched that would follow.
 
         Parameters
         ----------
-        order : list of int
+        order : Order
             The epoch's sample indices.
         seed : int
             The epoch's; the batch draws from ``seed + start``.
@@ -139,7 +142,6 @@ class Workers:
             What the dataset raised, or RuntimeError where a worker died or its time was up. The next call starts other
             workers: they see what was put right in the dataset, and no queue that was torn when a cell was interrupted.
         """
-        stop = min(stop, len(order))
         try:
             if order is not self._plan.order or self._next != (seed, start, stop):
                 self._aim(order, seed, start, stop - start)
@@ -149,7 +151,7 @@ class Workers:
         except BaseException:
             self.stop()
             raise
-        self._next = (seed, stop, min(2 * stop - start, len(order)))
+        self._next = (seed, stop, 2 * stop - start)
         return batch
 
     def stop(self) -> None:
@@ -159,7 +161,7 @@ class Workers:
         self._stream = iter(())
         self._end()
 
-    def _aim(self, order: list[int], seed: int, start: int, size: int) -> None:
+    def _aim(self, order: Order, seed: int, start: int, size: int) -> None:
         """Have the batches from ``start`` on fetched, and no others."""
         self._ticket += 1
         plan = self._plan

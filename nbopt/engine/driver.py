@@ -87,6 +87,8 @@ class Driver(Puller):
                 if reason := self.training.end_reason():
                     rule = _("the run is complete ({reason}). Set epochs higher to go on.", reason=reason)
                     raise RuntimeError(rule)
+            if self.state is RunState.FAILED:
+                self._changes.act("leave_out", source)
             self.error = None
             self._begun = False
             onward = "start" if self.state is RunState.CREATED else "resume"

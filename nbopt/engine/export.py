@@ -102,7 +102,7 @@ def tell(run: Run) -> Story:
         val=val,
         wrapped=any(isinstance(data, Dataset | DataLoader) for data in (run.origin, run.data[1])),
         share=run.val_fraction,
-        stratified=run.val_fraction is not None and _has_classes(run.origin),
+        stratified=run.val_fraction is not None and _has_classes(run.origin, run.val_fraction),
         loss=run.given["loss"],
         optimizer=run.given["optimizer"],
         adopted=run.own_optimizer if "optimizer" not in first else None,
@@ -112,9 +112,9 @@ def tell(run: Run) -> Story:
     )
 
 
-def _has_classes(train: Any) -> bool:
+def _has_classes(train: Any, fraction: float) -> bool:
     source = as_source(train, "train")
-    return not isinstance(source, StreamSource) and class_labels(source) is not None
+    return not isinstance(source, StreamSource) and class_labels(source, fraction) is not None
 
 
 def from_yaml(

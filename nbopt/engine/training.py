@@ -158,9 +158,11 @@ class Training:
             self._choose_loss()
             self.measure_anew()
             self._forget_best()
-        elif name == "batch_size" and self.loss.traits.reduction == "sum":  # losses are on another scale now
-            self.measure_anew()
-            self._forget_best()
+        elif name == "batch_size":
+            self.validation_due = self.cursor.resize() or self.validation_due
+            if self.loss.traits.reduction == "sum":  # losses are on another scale now
+                self.measure_anew()
+                self._forget_best()
         elif name == "weight_decay":
             carried = self.groups.explain(name)
         elif name == "precision":
@@ -260,14 +262,14 @@ class Training:
         """Do the steps of a compiled call."""
         count = self.tiers.steps
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES + count)
-        x, y = batch = self.cursor.peek(count)
+        x, y = self.cursor.peek(count)
         losses, *outputs = compiled(x, y)
         if keep:
             for output, target in zip(outputs[0], y.chunk(count), strict=True):
                 self.recent.keep(output, target)
         for loss in losses:
             self.meter.take(loss)
-        self._advance(batch, count)
+        self._advance(count)
         return count
 
     def _step(self) -> int:
@@ -295,12 +297,12 @@ class Training:
             note(loss)
 
         self.meter.take(loss)
-        self._advance(batch, 1)
+        self._advance(1)
         return 1
 
-    def _advance(self, batch: Any, count: int) -> None:
+    def _advance(self, count: int) -> None:
         self.step += count
-        if self.cursor.advance(batch):
+        if self.cursor.advance():
             self.validation_due = self._may_end = True
         now = time.perf_counter()
         if now >= self.meter.due:
@@ -346,8 +348,13 @@ class Training:
     def act(self, action: str) -> bool:
         """Do one of `nbopt.record.journal.ACTIONS`; return whether it changed anything.
 
-        ``restore_best`` gives the model the weights of its best validation; ``reopen`` gives patience a fresh start.
+        ``restore_best`` gives the model the weights of its best validation; ``reopen`` gives patience a fresh start;
+        ``leave_out`` completes an epoch without a single sample that a change of batch size left over.
         """
+        if action == "leave_out":
+            left_out = self.cursor.leave_out()
+            self.validation_due = left_out or self.validation_due
+            return left_out
         if action == "reopen":
             due = self.stopping.due
             self.stopping.waited = 0 if due else self.stopping.waited

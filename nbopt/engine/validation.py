@@ -122,11 +122,14 @@ def _walk(source: AnySource, seed: int) -> Iterator[Any]:
         yield from source.batches(seed)
         return
     assert source.size is not None
-    if source.sampled:
-        source.begin(seed)
-    if isinstance(source, TensorSource):
+    source.begin(seed)
+    if source.batch_size is not None:
+        size = source.batch_size
+    elif isinstance(source, TensorSource):
         size = max(64, min(4096, _EVALUATION_BYTES * source.size // max(1, source.nbytes())))
     else:
-        size = source.batch_size or 64
-    for start in range(0, source.size, size):
-        yield source.batch(start, min(start + size, source.size))
+        size = 64
+    start = 0
+    while source.reaches(start + (size if source.drop_last else 1)):
+        yield source.batch(start, start + size)
+        start += size

@@ -33,6 +33,7 @@ _EVENTS = {
     "rewind": _("back to step {detail}"),
     "restore_best": _("weights of step {detail} restored, the best"),
     "reopen": _("patience starts anew"),
+    "leave_out": _("one sample left out of its epoch: the step on it alone failed"),
     "branch": _("branched from run {detail}"),
     "diverged": _("divergence: {detail}"),
     "out_of_memory": _("out of memory: {detail}"),

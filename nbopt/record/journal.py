@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     kind: str
 
 
-ACTIONS = ("restore_best", "reopen")
+ACTIONS = ("restore_best", "reopen", "leave_out")
 """Events that change a run as a hyperparameter does, at the step they are journaled with."""
 
 

@@ -78,7 +78,7 @@ def deal(source, sizes, seed=0, place=(0, 0, 0)):
     for size in sizes:
         cursor.batch_size = size
         batches.append(cursor.peek())
-        cursor.advance(batches[-1])
+        cursor.advance()
     return batches
 
 
@@ -111,7 +111,7 @@ def wait_until(condition):
 def test_a_loader_with_workers_keeps_them(source_of):
     source = source_of(Rows())
     assert isinstance(source, DatasetSource)
-    assert (source.size, source.batch_size, source.sampled) == (N, 4, False)
+    assert (source.size, source.batch_size, source.sampler) == (N, 4, None)
     fetchers = pids(deal(source, [4] * 10))
     assert len(fetchers) == 2 and os.getpid() not in fetchers
 
@@ -221,7 +221,7 @@ def test_a_sampler_and_collate_fn_are_followed(source_of):
 
     sampler = WeightedRandomSampler([0.0] * 30 + [1.0] * 10, 20)
     source = source_of(Rows(), shuffle=False, sampler=sampler, collate_fn=collate)
-    assert source.sampled and source.size == 20
+    assert source.sampler is sampler and source.size == 20
     source.begin(0)
     batch = source.batch(16, 24)
     assert batch["n"] == 4 and batch["x"].min() >= 30
@@ -268,14 +268,14 @@ def test_an_error_of_the_dataset_is_told_and_can_be_put_right(source_of, error, 
         while True:
             batch = cursor.peek()
             seen.append(batch)
-            cursor.advance(batch)
+            cursor.advance()
     assert str(caught.value) == message
     assert "in __getitem__" in caught.value.__notes__[0]
     assert indices(seen) == list(range(12))
     dataset.fails_at = None
     while cursor.epoch == 0:
         seen.append(cursor.peek())
-        cursor.advance(seen[-1])
+        cursor.advance()
     assert indices(seen) == list(range(N))
 
 

@@ -151,9 +151,7 @@ class Tiers:
 
     def _fills(self) -> bool:
         """Whether the samples left in the epoch fill a call."""
-        cursor = self._training.cursor
-        size = cursor.source.size
-        return size is not None and cursor.position + self.steps * cursor.batch_size <= size
+        return self._training.cursor.fills(self.steps)
 
     def ready(self) -> Compiled | None:
         """Return what does the next steps in one call; None where the next one is to be done eagerly.

@@ -1,0 +1,123 @@
+"""Samples fetched one by one and collated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from nbopt.data.noise import Noise
+from nbopt.data.order import Order
+from nbopt.data.stream_source import tell_epoch
+from nbopt.data.tensor_source import permutation
+from nbopt.data.tree import to_device, tree_map
+from nbopt.data.workers import Workers
+
+
+class DatasetSource:
+    """Samples of a map-style dataset: fetched and collated by workers, or in the thread that trains.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    collate : callable, optional
+        Makes a batch of a list of samples; torch's default if there is none.
+    sampler : iterable, optional
+        Picks the samples of each epoch.
+    shuffle : bool
+        Whether every epoch has its own order, where there is no sampler.
+    workers : Workers, optional
+    """
+
+    batch_size: int | None = None
+    drop_last = False
+    converted = ""
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        collate: Callable[[list[Any]], Any] | None = None,
+        sampler: Any = None,
+        shuffle: bool = True,
+        workers: Workers | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.workers = workers
+        self.size: int | None = len(sampler) if sampler is not None else len(dataset)  # type: ignore[arg-type]
+        self.sampler = sampler
+        self.shuffle = shuffle
+        self.collate = collate or default_collate
+        self._device = torch.device("cpu")
+        self._noise = Noise(self._device)
+        self._seed = 0
+        self._order = Order(range(self.size))
+
+    def begin(self, seed: int, epoch: int | None = None) -> None:
+        """Begin an epoch: its order and what its samples draw follow from ``seed``."""
+        assert self.size is not None
+        self._seed = seed
+        tell_epoch(self, epoch)
+        if self.sampler is not None:
+            self._order = Order(self.sampler, self._noise, seed)
+            return
+        self._order = Order(permutation(self.size, seed).tolist() if self.shuffle else range(self.size))
+
+    def reaches(self, stop: int) -> bool:
+        """Return whether the epoch has so many samples."""
+        return self._order.reaches(stop)
+
+    def batch(self, start: int, stop: int) -> Any:
+        """Return the samples at these positions of the epoch's order, on the device."""
+        self._order.forget(start)
+        if self.workers is not None:
+            batch = self.workers.fetch(self._order, self._seed, start, stop)
+            # A copy on the CPU too: memory shared with a worker takes a file descriptor as long as a tensor lives.
+            batch = tree_map(lambda part: part.to(self._device, non_blocking=part.is_pinned(), copy=True), batch)
+            return to_device(batch, self._device)
+        indices = self._order.take(start, stop)
+        with self._noise.seeded(self._seed + start):  # of augmentations
+            if hasattr(self.dataset, "__getitems__"):
+                samples = self.dataset.__getitems__(indices)
+            else:
+                samples = [self.dataset[index] for index in indices]
+            batch = self.collate(samples)
+        return to_device(batch, self._device)
+
+    def nbytes(self) -> int:
+        """Return 0: no more than a batch is on the device."""
+        return 0
+
+    def to(self, device: torch.device) -> None:
+        """Move each batch to ``device``."""
+        self._device = device
+
+
+class Gathered(Dataset[Any]):
+    """Columns that cannot be cut into rows and stacked, as sparse tensors: a batch is gathered at once.
+
+    Parameters
+    ----------
+    columns : tuple of Tensor
+        Each of shape (n, ...).
+    """
+
+    def __init__(self, columns: tuple[Tensor, ...]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> list[Tensor]:
+        index = torch.tensor(indices)
+        return [column.index_select(0, index.to(column.device)) for column in self.columns]
+
+    @staticmethod
+    def collate(columns: list[Tensor]) -> Any:
+        """Return the batch, whose samples are together already."""
+        return tuple(columns) if len(columns) > 1 else columns[0]

@@ -1,0 +1,81 @@
+"""Batches as whoever makes them yields them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from nbopt.data.noise import Noise
+from nbopt.data.tree import to_device
+
+
+class StreamSource:
+    """The batches of a loader that is iterated as it is: order and batch size are its own.
+
+    Parameters
+    ----------
+    loader : iterable
+        A ``DataLoader``, or anything else that yields an epoch's batches each time it is iterated.
+
+    Attributes
+    ----------
+    length : int or None
+        Batches in an epoch, as ``len(loader)`` tells; None where it does not know.
+    """
+
+    size: int | None = None
+    batch_size: int | None = None
+    drop_last = False  # by the loader itself
+    converted = ""
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+        try:
+            self.length: int | None = len(loader)  # type: ignore[arg-type]
+        except (TypeError, NotImplementedError):  # the dataset or the sampler has no length
+            self.length = None
+        self._device = torch.device("cpu")
+        self._noise = Noise(self._device)
+
+    def batches(self, seed: int, epoch: int | None = None) -> Iterator[Any]:
+        """Yield one epoch's batches, on the device; what they draw follows from ``seed``."""
+        tell_epoch(self.loader, epoch)
+        with self._noise.seeded(seed):
+            stream = iter(self.loader)
+        while True:
+            seed += 1
+            with self._noise.seeded(seed):
+                try:
+                    batch = next(stream)
+                except StopIteration:
+                    return
+            yield to_device(batch, self._device)
+
+    def nbytes(self) -> int:
+        """Return 0: no more than a batch is on the device."""
+        return 0
+
+    def to(self, device: torch.device) -> None:
+        """Move each batch to ``device``."""
+        self._device = device
+
+
+def tell_epoch(loader: Any, epoch: int | None) -> None:
+    """Call ``set_epoch`` on all that has it, as training loops do before each epoch.
+
+    Parameters
+    ----------
+    loader : DataLoader or other iterable
+        Its batch sampler, its samplers and its dataset are told too.
+    epoch : int or None
+        None, as in a validation, tells nobody.
+    """
+    if epoch is None:
+        return
+    batches = getattr(loader, "batch_sampler", None)
+    parts = (loader, batches, getattr(batches, "sampler", None), getattr(loader, "sampler", None))
+    for part in {id(part): part for part in (*parts, getattr(loader, "dataset", None))}.values():
+        if callable(tell := getattr(part, "set_epoch", None)):
+            tell(epoch)
