@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, default_collate
 
 from nbopt.data.noise import Noise
 from nbopt.data.order import Order
-from nbopt.data.stream_source import tell_epoch
+from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import permutation
 from nbopt.data.tree import to_device, tree_map
 from nbopt.data.workers import Workers
@@ -59,7 +59,9 @@ class DatasetSource:
         """Begin an epoch: its order and what its samples draw follow from ``seed``."""
         assert self.size is not None
         self._seed = seed
-        tell_epoch(self, epoch)
+        if epoch is not None:
+            for part in hear_epochs(self):
+                part.set_epoch(epoch)
         if self.sampler is not None:
             self._order = Order(self.sampler, self._noise, seed)
             return

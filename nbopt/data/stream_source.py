@@ -40,8 +40,13 @@ class StreamSource:
         self._noise = Noise(self._device)
 
     def batches(self, seed: int, epoch: int | None = None) -> Iterator[Any]:
-        """Yield one epoch's batches, on the device; what they draw follows from ``seed``."""
-        tell_epoch(self.loader, epoch)
+        """Yield the batches of an epoch, on the device; what they draw follows from ``seed``.
+
+        Samplers and datasets that want to be told the epoch are told, in training; a validation has none.
+        """
+        if epoch is not None:
+            for part in hear_epochs(self.loader):
+                part.set_epoch(epoch)
         with self._noise.seeded(seed):
             stream = iter(self.loader)
         while True:
@@ -62,20 +67,13 @@ class StreamSource:
         self._device = device
 
 
-def tell_epoch(loader: Any, epoch: int | None) -> None:
-    """Call ``set_epoch`` on all that has it, as training loops do before each epoch.
+def hear_epochs(loader: Any) -> list[Any]:
+    """Return all of a loader that has a method ``set_epoch``.
 
-    Parameters
-    ----------
-    loader : DataLoader or other iterable
-        Its batch sampler, its samplers and its dataset are told too.
-    epoch : int or None
-        None, as in a validation, tells nobody.
+    Loops call it before each epoch: of loader, samplers and dataset.
     """
-    if epoch is None:
-        return
     batches = getattr(loader, "batch_sampler", None)
-    parts = (loader, batches, getattr(batches, "sampler", None), getattr(loader, "sampler", None))
-    for part in {id(part): part for part in (*parts, getattr(loader, "dataset", None))}.values():
-        if callable(tell := getattr(part, "set_epoch", None)):
-            tell(epoch)
+    parts = [loader, batches, getattr(batches, "sampler", None)]
+    parts += [getattr(loader, "sampler", None), getattr(loader, "dataset", None)]
+    known = {id(part): part for part in parts}
+    return [part for part in known.values() if hasattr(part, "set_epoch")]

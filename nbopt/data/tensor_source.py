@@ -65,6 +65,11 @@ class TensorSource:
         self._views: list[Any] = []  # the batches that come next, the next one last
         self._place = (0, 0)  # where the next one begins, and the size that they were cut to
 
+    @property
+    def bare(self) -> bool:
+        """Whether a batch is a tensor, not several of them."""
+        return isinstance(self.collate, itemgetter)
+
     def begin(self, seed: int, epoch: int | None = None) -> None:
         """Begin an epoch, in an order drawn from ``seed``."""
         if self.shuffle:

@@ -1,93 +1,84 @@
-"""Batches are trees: tensors in tuples, lists, mappings and dataclasses. What acts on each tensor is here."""
+"""Batches are trees: tensors in tuples, lists, mappings and dataclasses. What acts on each tensor is here.
+
+Scripts hold these functions as they are written: therefore lines of 80 characters.
+"""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def is_tensor(tree: Any) -> bool:
-    """Whether a tree is a single tensor."""
-    return isinstance(tree, Tensor)
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return ``tree`` with ``function`` applied to each tensor.
 
-
-def tree_map(function: Callable[[Any], Any], tree: Any, is_leaf: Callable[[Any], bool] = is_tensor) -> Any:
-    """Return ``tree`` with ``function`` applied to each leaf.
-
-    Anything else stays as it is, and what holds no leaf that changed is returned itself. Containers keep their class.
-
-    Parameters
-    ----------
-    function : callable
-    tree : tree
-    is_leaf : callable
-        What ``function`` is applied to: by default each tensor.
+    Anything else stays as it is. Containers keep their class, and those in
+    which nothing changes are returned themselves.
     """
-    if is_leaf(tree):
+    if isinstance(tree, Tensor):
         return function(tree)
+    changed = {}
+    for key, item in items_of(tree):
+        made = tree_map(function, item)
+        if made is not item:
+            changed[key] = made
+    return with_items(tree, changed) if changed else tree
+
+
+def to_device(tree: Any, device: torch.device) -> Any:
+    """Return a batch on ``device``: its tensors, and all else that can move.
+
+    Those are objects with a method ``to``, as graphs and encodings have.
+    """
+    if callable(getattr(tree, "to", None)) and not isinstance(tree, type):
+        moved = tree.to(device)
+        return tree if moved is None else moved  # moved in place
+    changed = {}
+    for key, item in items_of(tree):
+        made = to_device(item, device)
+        if made is not item:
+            changed[key] = made
+    return with_items(tree, changed) if changed else tree
+
+
+def items_of(tree: Any) -> list[tuple[Any, Any]]:
+    """Return the items of a container with their keys; none of what is none."""
     if isinstance(tree, (tuple, list)):
-        items = [tree_map(function, item, is_leaf) for item in tree]
-        if all(new is old for new, old in zip(items, tree, strict=True)):
-            return tree
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+        return list(enumerate(tree))
     if isinstance(tree, Mapping):
-        mapped = {key: tree_map(function, item, is_leaf) for key, item in tree.items()}
-        return _with(tree, {key: item for key, item in mapped.items() if item is not tree[key]})
+        return list(tree.items())
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        fields = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
-        mapped = {name: tree_map(function, item, is_leaf) for name, item in fields.items()}
-        changed = {name: item for name, item in mapped.items() if item is not fields[name]}
-        made = copy(tree) if changed else tree
-        for name, item in changed.items():
-            object.__setattr__(made, name, item)  # also where the class is frozen
+        names = [field.name for field in dataclasses.fields(tree)]
+        return [(name, getattr(tree, name)) for name in names]
+    return []
+
+
+def with_items(tree: Any, changed: Mapping[Any, Any]) -> Any:
+    """Return a container of the same class in which some items are others."""
+    if isinstance(tree, (tuple, list)):
+        items = [changed.get(key, item) for key, item in enumerate(tree)]
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+    if isinstance(tree, MutableMapping):
+        made = copy.copy(tree)
+        for key, item in changed.items():
+            made[key] = item
         return made
-    return tree
+    if isinstance(tree, Mapping):
+        return type(tree)({**tree, **changed})  # type: ignore[call-arg]
+    made = copy.copy(tree)
+    for name, item in changed.items():
+        object.__setattr__(made, name, item)  # also where the class is frozen
+    return made
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
     """Walk the tensors of a batch."""
     if isinstance(tree, Tensor):
         yield tree
-    elif isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from tensors(item)
-    elif isinstance(tree, Mapping):
-        for item in tree.values():
-            yield from tensors(item)
-    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        for field in dataclasses.fields(tree):
-            yield from tensors(getattr(tree, field.name))
-
-
-def to_device(tree: Any, device: torch.device) -> Any:
-    """Return a batch on ``device``: its tensors, and what else has a method ``to``, as graphs and encodings have."""
-
-    def move(leaf: Any) -> Any:
-        moved = leaf.to(device)
-        return leaf if moved is None else moved  # moved in place
-
-    return tree_map(move, tree, _is_movable)
-
-
-def _is_movable(tree: Any) -> bool:
-    return isinstance(tree, Tensor) or (callable(getattr(tree, "to", None)) and not isinstance(tree, type))
-
-
-def _with(tree: Mapping[Any, Any], changed: dict[Any, Any]) -> Any:
-    """Return a mapping of the same class in which some items are others."""
-    if not changed:
-        return tree
-    if isinstance(tree, MutableMapping):
-        made = copy(tree)
-        for key, item in changed.items():
-            made[key] = item
-        return made
-    try:
-        return type(tree)({**tree, **changed})  # type: ignore[call-arg]
-    except TypeError:  # a class that is made in another way
-        return {**tree, **changed}
+    for _key, item in items_of(tree):
+        yield from tensors(item)

@@ -70,7 +70,7 @@ def tell(run: Run) -> Story:
     values = dict(start)
     for changes in schedule.values():
         values.update({name: value for name, value in changes.items() if name not in ACTIONS})
-    acted = any(name in changes for changes in schedule.values() for name in ACTIONS)
+    acted = any(changes.keys() & {"restore_best", "reopen"} for changes in schedule.values())
     own_end, early = training is None, False
     if training is not None and finished:
         complete = run.epoch >= values["epochs"]

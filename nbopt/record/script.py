@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -36,14 +37,17 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 
 # Names that the script gives to things of its own, hyperparameters apart; functions of the user's keep theirs.
 _OWN_NAMES = {
-    *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE"),
+    *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN"),
-    *("derive_seed", "as_tensor", "move", "fetch", "stream", "as_loader", "columns_of", "MutableMapping"),
-    *("compute_loss", "measure", "evaluate", "set_dropout", "train", "copy", "itertools"),
+    *("derive_seed", "as_tensors", "fetch", "stream", "as_loader", "columns_of"),
+    *("compute_loss", "measure", "evaluate", "set_dropout", "train", "itertools"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
 }
-_SHARED = {"np": np, "torch": torch, "nn": nn, "functional": functional, "DataLoader": DataLoader, "Subset": Subset}
+_SHARED = {
+    **{"copy": copy, "np": np, "torch": torch, "nn": nn, "functional": functional},
+    **{"DataLoader": DataLoader, "Subset": Subset},
+}
 
 
 def to_python(story: Story) -> str:
@@ -120,9 +124,11 @@ class _Writer:
         flags["reopens"] = flags["patience"] and bool(actions["reopen"])
         flags["restores_end"] = flags["patience"] or any(step >= end for step in actions["restore_best"])
         flags["best"] = flags["restores"] or flags["restores_end"]
+        written = {"restore_best": flags["restores"], "reopen": flags["reopens"], "leave_out": True}
+        flags["leaves_out"] = bool(actions["leave_out"])
         for step, new in story.schedule.items():
-            for name in ("restore_best", "reopen"):
-                if name in new and flags[{"restore_best": "restores", "reopen": "reopens"}[name]] and step < end:
+            for name, is_written in written.items():
+                if name in new and is_written and step < end:
                     self.values.plan({step: {name: True}})
         if flags["own_end"]:
             self.words["epochs"] = self.values.use("epochs")
@@ -260,7 +266,8 @@ class _Writer:
             or any(isinstance(module, NOISY) for module in story.model.modules())
         )
         flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYS_NOISY) for module in story.model.modules())
-        flags["seeds_evaluation"] = flags["noisy_evaluation"] or flags["val_sampled"] or flags["val_stream"]
+        flags["seeds_order"] = flags["val_samples"] or flags["val_shuffled"]
+        flags["seeds_evaluation"] = flags["noisy_evaluation"] or flags["seeds_order"] or flags["val_stream"]
         used = ("noise", "seeds_evaluation", "begins", "share", "initializes")
         flags["seeds"] = any(flags[name] for name in used)
 
@@ -269,10 +276,9 @@ class _Writer:
     def _imports(self) -> str:
         flags, used = self.flags, self.sources.used
         wanted = {
-            "import copy": flags["best"] or flags["moves"],
+            "import copy": flags["best"] or "copy" in used,
             "import itertools": flags["own_end"],
             "from collections import defaultdict": True,
-            "from collections.abc import MutableMapping": flags["moves"],
             "from collections import deque": flags["metrics"],
             "from functools import partial": flags["partial"],
             "import numpy as np": True,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch.utils.data import IterableDataset
 
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_count
+from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import TensorSource
-from nbopt.data.tree import tree_map
+from nbopt.data.tree import to_device, tree_map
 from nbopt.record.script_optimizer import optimizers_of
 from nbopt.record.script_section import Section
 from nbopt.record.source import literal
@@ -48,47 +48,51 @@ class DataSource(Section):
         flags["loaders_of_tensors"] = flags["loaders"] and flags["tensors"]
         flags["trees"] = not flags["train_tensors"]
         flags["getitems"] = all(hasattr(dataset, "__getitems__") for dataset in datasets)
-        flags["sampled"] = isinstance(train, DatasetSource) and train.sampled
-        flags["val_sampled"] = isinstance(measured, DatasetSource) and measured.sampled
+        flags["sampled"] = isinstance(train, DatasetSource) and train.sampler is not None
+        flags["val_sampled"] = isinstance(measured, DatasetSource) and measured.sampler is not None
         flags["counts_batches"] = isinstance(train, StreamSource) and train.length is not None
         flags["moves"] = flags["samples"] or flags["streams"]
         if flags["moves"]:
             self.sources.name_for(_("the data"), sample_count)
+            self.sources.name_for(_("the data"), to_device)
+        flags["tells_epoch"] = flags["trees"] and bool(
+            hear_epochs(train.loader if isinstance(train, StreamSource) else train)
+        )
+        if flags["tells_epoch"]:
+            self.sources.name_for(_("the data"), hear_epochs)
         if flags["trees"] and (any(self.story.values_of("micro_batch")) or any(self.story.values_of("channels_last"))):
             self.sources.name_for(_("the data"), tree_map)
 
     def _write_columns(self, sources: list[TensorSource]) -> None:
         story = self.story
-        columns = [column for source in sources for column in source.columns]
         own = story.forward is not None
-        single = own and bool(sources) and len(sources[0].columns) == 1
+        single = own and bool(sources) and sources[0].bare
+        if sources:
+            types = [column.dtype for column in sources[0].columns]
+            types[0] = sources[0].floats or types[0]
+            names = ", ".join(map(str, types))
+            self.constants["DTYPES"] = f"({names},)" if len(types) == 1 else f"({names})"
         self.flags.update(
             single=single,
             columns=own and not single and not self.flags["loaders"],
             pair=not own and not self.flags["loaders"],
-            bytes=any(column.dtype == torch.uint8 and column.ndim > 1 for column in columns),
-            complex=any(column.is_complex() for column in columns),
             share=story.share is not None,
             stratified=story.stratified,
         )
 
     def _write_preparation(self, train: AnySource, measured: AnySource) -> None:
         flags, words = self.flags, self.words
-        words["train_columns"] = "columns_of(train)" if flags["loaders"] else "train"
+        columns = "columns_of(train)" if flags["loaders"] else "train"
+        words["train_columns"] = f"({columns},)" if flags["single"] else columns
         flags["wraps_train"] = _is_wrapped(train)
         flags["wraps"] = flags["wraps_train"] or _is_wrapped(measured)
         batched = [source for source in (train, measured) if isinstance(source, StreamSource) and _is_wrapped(source)]
         flags["batched"] = bool(batched)
-        words["stream_size"] = literal(batched[0].loader.batch_size) if batched else ""
+        words["stream_size"] = literal(getattr(batched[0].loader, "batch_size", None)) if batched else ""
         words["val_as_given"] = "val = as_loader(val)" if _is_wrapped(measured) else ""
         if flags["val_tensors"]:
             columns = "columns_of(val)" if flags["loaders"] else "val"
-            each = (
-                f"as_tensor({columns}, device)"
-                if flags["single"]
-                else f"as_tensor(column, device) for column in {columns}"
-            )
-            words["val_as_given"] = f"val = [{each}]"
+            words["val_as_given"] = f"val = as_tensors({f'({columns},)' if flags['single'] else columns}, device)"
         if flags["wraps"]:
             self.sources.used.add("DataLoader")
         if flags["share"] and flags["train_samples"]:
@@ -103,12 +107,16 @@ class DataSource(Section):
 
     def _write_batches(self, train: AnySource) -> None:
         story, flags, words = self.story, self.flags, self.words
-        flags["permutes"] = not isinstance(train, StreamSource) and train._shuffle and not train.sampled
+        flags["permutes"] = not isinstance(train, StreamSource) and train.shuffle and not flags["sampled"]
         flags["shuffle"] = flags["permutes"] or flags["sampled"]
         flags["begins"] = flags["shuffle"] or flags["trees"]
         words["dealt"] = "shuffled" if flags["shuffle"] else "data"
         batches = not flags["train_stream"] and not all(kind.full_batch for kind in optimizers_of(story))
         words["batch_size"] = self.use("batch_size") if batches else ""
+        varies = batches and len(set(story.values_of("batch_size"))) > 1
+        flags["drops"] = batches and train.drop_last
+        flags["drops_varying"] = flags["drops"] and varies
+        flags["leaves_two"] = varies and not flags["drops"]
         flags["parts"] = any(story.values_of("micro_batch"))
         words["micro_batch"] = self.use("micro_batch") if flags["parts"] else ""
         words["outputs"] = "model(batch[0]), batch[1]"
@@ -119,11 +127,14 @@ class DataSource(Section):
             self.constants["VAL_SHARE"] = literal(float(story.share))
 
     def _write_evaluation(self, measured: AnySource) -> None:
+        flags, given = self.flags, self.story.val is not None
+        flags["val_shuffled"] = flags["val_drops"] = False
         if isinstance(measured, StreamSource):
             return
-        if isinstance(measured, DatasetSource):
-            at_once = measured.batch_size or _FEW
-        else:
+        flags["val_shuffled"] = given and measured.shuffle and not flags["val_sampled"]
+        flags["val_drops"] = given and measured.drop_last
+        at_once = measured.batch_size or _FEW
+        if isinstance(measured, TensorSource) and measured.batch_size is None:
             size = max(1, measured.size or 0)
             at_once = max(_FEW, min(_MANY, _EVALUATION_BYTES * size // max(1, measured.nbytes())))
         self.constants["EVALUATION_BATCH"] = literal(at_once)

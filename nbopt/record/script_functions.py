@@ -40,24 +40,6 @@ def derive_seed(stream, index=0):
 
 
 #?
-#? moves
-def move(batch, device):
-    """Return a batch on ``device``: its tensors, and what else can be moved."""
-    if hasattr(batch, "to"):
-        moved = batch.to(device)
-        return batch if moved is None else moved
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(move(item, device) for item in batch))
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(move(item, device) for item in batch)
-    if isinstance(batch, MutableMapping):
-        batch = copy.copy(batch)
-        for key, item in batch.items():
-            batch[key] = move(item, device)
-    return batch
-
-
-#?
 #? wraps
 def as_loader(data):
     """Return a DataLoader of what may be a Dataset."""
@@ -76,7 +58,7 @@ def fetch(loader, indices, seed, device):
     torch.manual_seed(seed)
     samples = [loader.dataset[index] for index in indices]  #? not getitems
     samples = loader.dataset.__getitems__(indices)  #? getitems
-    return move(loader.collate_fn(samples), device)
+    return to_device(loader.collate_fn(samples), device)
 
 
 #?
@@ -92,7 +74,7 @@ def stream(loader, seed, device):
             batch = next(batches)
         except StopIteration:
             return
-        yield move(batch, device)
+        yield to_device(batch, device)
 
 
 #?
@@ -104,20 +86,14 @@ def columns_of(data):
 
 #?
 #? tensors
-def as_tensor(values, device):
-    """Return a tensor: float64 becomes float32, whole numbers become int64."""
-    if not isinstance(values, torch.Tensor):
-        values = torch.from_numpy(np.array(values))
-    #? bytes
-    if values.dtype == torch.uint8 and values.ndim > 1:
-        return values.detach().to(device)
-    #?
-    if values.dtype == torch.float64:
-        values = values.float()
-    elif not values.is_floating_point():  #? not complex
-    elif not values.is_floating_point() and not values.is_complex():  #? complex
-        values = values.long()
-    return values.detach().to(device)
+def as_tensors(columns, device):
+    """Return tensors of arrays or tensors, of the types that the run had."""
+    tensors = []
+    for values, dtype in zip(columns, DTYPES):
+        if not isinstance(values, torch.Tensor):
+            values = torch.from_numpy(np.array(values))
+        tensors.append(values.detach().to(device, dtype))
+    return tensors
 
 
 #?
@@ -197,20 +173,35 @@ def evaluate(model, data$evaluation_parameters):
     total = 0.0
     count = 0  #? not val_tensors
     results = []  #? metrics
+    seed = derive_seed(EVALUATION)  #? seeds_order
     #? val_tensors
+    #? val_shuffled
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(data[0]), generator=generator).to(data[0].device)
+    data = [column[order] for column in data]
+    #?
+    #? val_drops
+    kept = len(data[0]) // EVALUATION_BATCH * EVALUATION_BATCH
+    data = [column[:kept] for column in data]
+    #?
     for start in range(0, len(data[0]), EVALUATION_BATCH):
         batch = tuple(column[start : start + EVALUATION_BATCH] for column in data)
         torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
     #?
     #? val_samples
-    seed = derive_seed(EVALUATION)  #? val_sampled
-    torch.manual_seed(seed)  #? val_sampled
-    order = list(data.sampler)  #? val_sampled
-    order = list(range(len(data.dataset)))  #? not val_sampled
+    #? val_sampled
+    torch.manual_seed(seed)
+    order = list(data.sampler)
+    #?
+    #? val_shuffled
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(data.dataset), generator=generator).tolist()
+    #?
+    order = list(range(len(data.dataset)))  #? not val_sampled not val_shuffled
+    order = order[: len(order) // EVALUATION_BATCH * EVALUATION_BATCH]  #? val_drops
     for start in range(0, len(order), EVALUATION_BATCH):
         indices = order[start : start + EVALUATION_BATCH]
-        batch = fetch(data, indices, seed + start, device)  #? val_sampled
-        batch = fetch(data, indices, start, device)  #? not val_sampled
+        batch = fetch(data, indices, seed + start, device)
         torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
     #?
     #? val_stream

@@ -26,8 +26,7 @@ def train(model, train, val=None):
     draw_weights(model, $draw, $initial_gain, derive_seed(INITIALIZATION))
     #?
     #? train_tensors
-    data = [as_tensor(column, device) for column in $train_columns]  #? not single
-    data = [as_tensor($train_columns, device)]  #? single
+    data = as_tensors($train_columns, device)
     #?
     train = as_loader(train)  #? wraps_train
     #? share
@@ -192,6 +191,10 @@ def train(model, train, val=None):
         if position == 0:  # an epoch begins  #? not shuffle not train_stream
         if upcoming is None:  # an epoch begins  #? train_stream
             epoch_seed = derive_seed(ORDER, epoch)  #? train_samples
+            #? tells_epoch
+            for part in hear_epochs(train):
+                part.set_epoch(epoch)
+            #?
             #? permutes
             generator = torch.Generator().manual_seed(derive_seed(ORDER, epoch))  #? train_tensors
             generator = torch.Generator().manual_seed(epoch_seed)  #? train_samples
@@ -202,6 +205,7 @@ def train(model, train, val=None):
             #? sampled
             torch.manual_seed(epoch_seed)
             order = list(train.sampler)
+            size = len(order)
             #?
             #? train_stream
             batches = stream(train, derive_seed(ORDER, epoch), device)
@@ -214,13 +218,19 @@ def train(model, train, val=None):
         progress = epoch + position / size  #? rates not train_stream
         progress = epoch + min(1.0, used / length)  #? counts_batches
         progress = epoch  #? rates train_stream not counts_batches
-        #? train_samples
+        #? not train_stream
         end = position + $batch_size  #? not full
-        end = size  #? full not mixed
+        end = size  #? full not mixed train_samples
         #? mixed
         full = isinstance(optimizer, $full_classes)
         end = size if full else position + $batch_size
         #?
+        #? leaves_two
+        if size - end == 1 and $batch_size > 2 and position % $batch_size:
+            end -= 1  # no sample is left alone by a change of the batch size
+        #?
+        #?
+        #? train_samples
         indices = order[position:end]  #? shuffle
         indices = list(range(position, min(end, size)))  #? not shuffle
         batch = fetch(train, indices, epoch_seed + position, device)
@@ -229,13 +239,9 @@ def train(model, train, val=None):
         #?
         batch = upcoming  #? train_stream
         #? train_tensors
-        batch = tuple(column[position : position + $batch_size] for column in $dealt)  #? not full
+        batch = tuple(column[position:end] for column in $dealt)  #? not full
         samples = tuple($dealt)  #? full not mixed
-        #? mixed
-        full = isinstance(optimizer, $full_classes)
-        end = size if full else position + $batch_size
-        samples = tuple(column[position:end] for column in $dealt)
-        #?
+        samples = tuple(column[position:end] for column in $dealt)  #? mixed
         position += len(batch[0])  #? not full
         position += len(samples[0])  #? full
         #?
@@ -270,7 +276,13 @@ def train(model, train, val=None):
         losses.append(loss.item())
 
         #? not train_stream
-        if position == size:  # the epoch is complete
+        larger = max($batch_size, SCHEDULE.get(step + 1, {}).get("batch_size", 0))  #? drops_varying
+        if position + larger > size:  # what is left is dropped: the epoch is complete  #? drops_varying
+        if position + $batch_size > size:  # what is left is dropped: the epoch is complete  #? drops not drops_varying
+        #? leaves_out
+        if position == size or "leave_out" in SCHEDULE.get(step + 1, {}):  # the epoch is complete
+        #?
+        if position == size:  # the epoch is complete  #? not drops not leaves_out
             epoch, position = epoch + 1, 0
         #?
         #? train_stream
