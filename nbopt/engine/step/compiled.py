@@ -25,6 +25,8 @@ from nbopt.engine.step.chunk import (
     make_chunk,
     stand_in,
 )
+from nbopt.engine.step.obstacles import find_obstacle
+from nbopt.engine.step.reads import Marks, Reads, is_constant
 from nbopt.parts.formulas import FORMULAS
 from nbopt.words import _
 
@@ -50,12 +52,15 @@ class Ready(NamedTuple):
         Of all that it takes; machine code does not look whether they are right.
     attributes : list of tuple
         The model's settings that went into the code, see `find_attributes`.
+    reads : Reads
+        What else did, from outside the model.
     """
 
     chunk: Chunk
     layers: list[Layer]
     shapes: list[Shape]
     attributes: list[Attribute]
+    reads: Reads
 
 
 Attribute = tuple[str, str, Any]
@@ -73,13 +78,13 @@ def sign(training: Training, steps: int) -> Signature:
 
 
 def find_attributes(model: nn.Module) -> list[Attribute]:
-    """Return numbers, flags and words that a model's modules hold: module, name, value."""
+    """Return numbers, flags, words and the like that a model's modules hold: module, name, value."""
     return [
         (name, key, value)
         for name, module in model.named_modules()
         if type(module) not in (nn.Dropout, Fed)
         for key, value in vars(module).items()
-        if key != "training" and isinstance(value, (bool, int, float, str, type(None)))
+        if key != "training" and is_constant(value)
     ]
 
 
@@ -113,6 +118,7 @@ class Workshop:
         group = training.torch_optimizer.param_groups[0] | _PROPORTIONAL
         self._numbers = [[0.0, *self._formula.numbers(group, 1 + k)] for k in range(steps)]
         self._attributes = find_attributes(training.model)
+        self._reads = training.tiers.reads()
         self.build = Build()
 
     def make(self) -> Ready:
@@ -134,12 +140,15 @@ class Workshop:
             made = self.build.compile(chunk, got)
         with torch.no_grad():
             results = [*chunk(expected)], [*made([*got])]
-        if changed := set(self._attributes).symmetric_difference(find_attributes(self._twin)):
-            raise CannotCompile(_("the model changes {name} as it computes", name=min(changed)[1]))
+        if name := self._reads.find_change():
+            raise CannotCompile(_("{name}, which forward reads, changed while steps were compiled", name=name))
+        if name := _name_changed(self._attributes, find_attributes(self._twin)):
+            raise CannotCompile(_("the model changes {name} as it computes", name=name))
         if not _agree(results[0] + example.flat(), results[1] + got, *_CLOSE[self.signature.precision]):
             raise CannotCompile(_("compiled, the model computes something else"))
         # A graph belongs to the tensors that it was made on: each run captures the chunk on its own.
-        return Ready(chunk if self.signature.captured else made, self._layers, shapes, self._attributes)
+        made = chunk if self.signature.captured else made
+        return Ready(made, self._layers, shapes, self._attributes, self._reads)
 
     def _example(self) -> Arguments:
         twin, steps, device = self._twin, self.signature.steps, self._x.device
@@ -155,6 +164,12 @@ class Workshop:
             [torch.stack([layer.ones] * steps) for layer in self._layers],
             torch.tensor(self._numbers, device=device),
         )
+
+
+def _name_changed(before: list[Attribute], now: list[Attribute]) -> str:
+    """Return the name of a setting that differs; "" if none does."""
+    changed = set(before).symmetric_difference(now)
+    return min(changed, key=lambda attribute: attribute[:2])[1] if changed else ""
 
 
 def _agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
@@ -210,6 +225,7 @@ class Compiled:
         self._own += self._state
         self._held = [tensor.detach() for tensor in self._own]
         self._places = [tensor.data_ptr() for tensor in self._own]
+        self._marks = Marks(training.model)
         if reason := self.find_change():
             raise CannotCompile(reason)
         own = len(self._held)
@@ -232,9 +248,11 @@ class Compiled:
 
     @property
     def fits(self) -> bool:
-        """Whether weights and optimizer state are still the tensors this was made for."""
+        """Whether the model, weights, optimizer state and what the code reads are still what this was made for."""
         return (
-            self._optimizer is self._training.torch_optimizer
+            self._marks.are_same()
+            and not self._ready.reads.find_change()
+            and self._optimizer is self._training.torch_optimizer
             and self._made_from is self._optimizer.state
             and self._places == [tensor.data_ptr() for tensor in self._own]
         )
@@ -243,9 +261,13 @@ class Compiled:
         """Return why the code does not suit the model any more; "" if it does."""
         if list(map(Shape.of, self._held)) != self._ready.shapes[: len(self._held)]:
             return _("the model's tensors have other shapes than those compiled for")
-        if changed := set(self._ready.attributes).symmetric_difference(find_attributes(self._training.model)):
-            return _("{name} of the model changed after compiling", name=min(changed)[1])
-        return ""
+        if name := _name_changed(self._ready.attributes, find_attributes(self._training.model)):
+            return _("{name} of the model changed after compiling", name=name)
+        if name := self._ready.reads.find_change():
+            return _("{name}, which forward reads, changed after compiling", name=name)
+        if not self._training.tiers.reads().is_like(self._ready.reads):
+            return _("the model's Python code changed after compiling")
+        return find_obstacle(self._training)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:

@@ -12,6 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.step.captured import RECORDERS
 from nbopt.engine.step.passes import NOISY, call_on_pair
+from nbopt.engine.step.reads import find_hooks
 from nbopt.parts.formulas import FORMULAS
 from nbopt.words import _
 
@@ -46,13 +47,15 @@ def find_obstacle(training: Training) -> str:
         _("not all weights are float32"): any(weight.dtype is not torch.float32 for weight in weights),
     }
     found = next((reason for reason, holds in checks.items() if holds), "")
-    return found or next(filter(None, map(_obstacle_in, model.modules())), "")
+    if not found and (hooked_on := find_hooks(model)):
+        found = _("hooks on {name}", name=hooked_on)
+    if not found and any(module.training != model.training for module in model.modules()):
+        found = _("a part of the model is in another mode than the rest, training or evaluation")
+    return found or next(filter(None, map(_obstacle_in, model.modules())), "") or training.tiers.reads().obstacle
 
 
 def _obstacle_in(module: nn.Module) -> str:
     name = type(module).__name__
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
-        return _("hooks on {name}", name=name)
     rate = getattr(module, "dropout", 0.0) if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) else 0.0
     if isinstance(module, _DropoutNd) and type(module) is not nn.Dropout:
         rate = module.p

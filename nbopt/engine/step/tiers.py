@@ -18,6 +18,7 @@ from nbopt.engine.step.chunk import CannotCompile, Signature
 from nbopt.engine.step.compiled import Compiled, Ready, Workshop, sign
 from nbopt.engine.step.job import Job
 from nbopt.engine.step.obstacles import find_obstacle
+from nbopt.engine.step.reads import Marks, Reads
 from nbopt.hyperparams import Choice, Tunable
 from nbopt.words import _
 
@@ -88,6 +89,14 @@ class Tiers:
         self._since = (0, 0.0)  # the step and the trained seconds since when the speed is watched
         self._dirty = False
         self._captured = training.device.type in RECORDERS
+        self._reads: Reads
+        self._marks: Marks | None = None  # of the model when its code was read
+
+    def reads(self) -> Reads:
+        """Return what the model's code reads now."""
+        if self._marks is None or not self._marks.are_same() or self._reads.find_change():
+            self._reads, self._marks = Reads(self._training.model), Marks(self._training.model)
+        return self._reads
 
     # -- which tier
 
@@ -189,10 +198,7 @@ class Tiers:
         if training.step < self.held_until or self._next is not None:
             return
         if self.steps:
-            if self._compiled is not None and (reason := self._compiled.find_change()):
-                self._give_up(reason)
-            else:
-                self._judge()
+            self._judge()
             return
         if self._pace.tier == "eager":
             self.reason = _("asked for")

@@ -1,0 +1,390 @@
+"""What a model's Python code reads that is no tensor of the model: machine code would go on with its first values.
+
+Found in the bytecode of ``forward`` and of all that it calls, without running it. What cannot change (a number, a
+function) is watched: it may be bound anew. What can change unseen (a dict, an array, a clock, a generator of random
+numbers), and what the code itself changes, is an obstacle.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import enum
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from itertools import chain
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nbopt.words import _
+
+_CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice, np.generic)
+_TORCH_CONSTANTS = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size)
+_PURE = {
+    *("math", "cmath", "operator", "_operator", "itertools", "functools", "_functools", "collections"),
+    *("collections.abc", "_collections", "typing", "types", "dataclasses", "enum", "numbers", "abc", "contextlib"),
+}
+_BUILTINS = set(
+    "abs all any bool bytes callable chr classmethod complex dict divmod enumerate filter float format frozenset"
+    " getattr hasattr int isinstance issubclass iter len list map max min next object ord pow property range repr"
+    " reversed round set slice sorted staticmethod str sum super tuple type zip Ellipsis NotImplemented".split()
+)
+_OWN_NAMES = frozenset(vars(nn.Module()))
+_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_BEGINNING = ("forward", "__call__", "__getattr__", "__getattribute__")
+_NOT_IN_STEPS = ("__init__", "__new__", "extra_repr", "reset_parameters", "__repr__", "__setstate__", "__getstate__")
+_MISSING = object()
+
+
+class Reads:
+    """What the code of a model's modules reads from outside.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+
+    Attributes
+    ----------
+    obstacle : str
+        What steps that do not run the code would not follow, in words; "" if there is nothing.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.obstacle = ""
+        self._names: list[tuple[object, Mapping[str, Any], str, Any]] = []  # the first is whose names they are
+        self._cells: list[tuple[CellType, str, Any]] = []
+        self._seen: set[object] = set()
+        self._attributes = set(_BEGINNING)
+        self._by_any_name = False  # whether attributes are got by names that are computed
+        self._held: list[tuple[int, str, Any]] = []
+        modules = list(model.modules())
+        own = [(number, module) for number, module in enumerate(modules) if not all(map(_is_torchs, _classes(module)))]
+        for number, module in enumerate(modules):
+            self._look_at_callables(number, module, modules)
+        done: set[str] = set()
+        while names := (self._names_of(own) if self._by_any_name else self._attributes) - done:
+            done |= names
+            for number, module in own:
+                for name in sorted(names):
+                    self._look_up(number, module, name, modules)
+
+    def find_change(self) -> str:
+        """Return the name of something that was bound anew since; "" if nothing was."""
+        for _owner, space, name, value in self._names:
+            if space.get(name, _MISSING) is not value and _differ(space.get(name, _MISSING), value):
+                return name
+        for cell, name, value in self._cells:
+            if _contents(cell) is not value and _differ(_contents(cell), value):
+                return name
+        return ""
+
+    def is_like(self, other: Reads) -> bool:
+        """Whether another model's code reads the same values of the same names."""
+        ours, theirs = self._list(), other._list()
+        pairs = zip(ours, theirs, strict=False)
+        same = all(a is b and name == again and not _differ(one, two) for (a, name, one), (b, again, two) in pairs)
+        return same and len(ours) == len(theirs)
+
+    def _list(self) -> list[tuple[object, str, Any]]:
+        names = [(owner, name, value) for owner, _space, name, value in self._names]
+        held = [(None, f"{number}.{name}", value) for number, name, value in self._held]
+        return [*names, *self._cells, *held]
+
+    # -- modules
+
+    def _names_of(self, own: list[tuple[int, nn.Module]]) -> set[str]:
+        """Return the names of all attributes that steps may get."""
+        names = {name for _number, module in own for name in vars(module)}
+        for kind in {kind for _number, module in own for kind in _classes(module) if not _is_torchs(kind)}:
+            names |= {name for name in vars(kind) if not name.startswith("__") and name not in _NOT_IN_STEPS}
+        return names | self._attributes
+
+    def _look_at_callables(self, number: int, module: nn.Module, modules: list[nn.Module]) -> None:
+        """Look at functions that a module of torch's was given, or that took the place of its own."""
+        if _is_torchs(type(module)):
+            for name, value in vars(module).items():
+                if name not in _OWN_NAMES and callable(value) and not isinstance(value, type):
+                    self._judge_own(number, module, name, modules)
+            if not _is_torchs(type(module).forward):
+                self._judge(type(module).forward, f"{type(module).__name__}.forward")
+        for kind in _classes(module):
+            if not _is_torchs(kind) and any(_is_torchs(base) and base not in _CONTAINERS for base in kind.__mro__[:-2]):
+                self._attributes.update(
+                    name for name, value in vars(kind).items() if inspect.isroutine(value) and name not in _NOT_IN_STEPS
+                )
+
+    def _look_up(self, number: int, module: nn.Module, name: str, modules: list[nn.Module]) -> None:
+        """Look at what ``module.name`` may be."""
+        for kind in _classes(module):
+            if _is_torchs(kind) or name not in vars(kind):
+                continue
+            value, label = vars(kind)[name], f"{kind.__name__}.{name}"
+            self._names.append((kind, vars(kind), name, value))
+            if isinstance(value, property):
+                value = value.fget
+            elif isinstance(value, functools.cached_property):
+                value = value.func
+            elif isinstance(value, (staticmethod, classmethod)):
+                value = value.__func__
+            self._judge(value, label)
+        if name not in _OWN_NAMES and name in vars(module):
+            self._judge_own(number, module, name, modules)
+
+    def _judge_own(self, number: int, module: nn.Module, name: str, modules: list[nn.Module]) -> None:
+        value = vars(module)[name]
+        if isinstance(value, MethodType) and any(value.__self__ is one for one in modules):
+            value = value.__func__  # a copy of the model has a copy of it
+        self._held.append((number, name, value))
+        self._judge(value, _("{name} of {owner}", name=name, owner=type(module).__name__))
+
+    # -- values
+
+    def _judge(self, value: Any, label: str) -> None:
+        """Take note if a value may change unseen, or runs code that may do anything."""
+        if is_constant(value) or _is_torchs(value):
+            return
+        if isinstance(value, (tuple, functools.partial)):
+            for part in value if isinstance(value, tuple) else _parts(value):
+                self._judge(part, label)
+        elif isinstance(value, (FunctionType, BuiltinFunctionType)) and _is_pure(value):
+            return
+        elif isinstance(value, functools._lru_cache_wrapper):
+            self._judge(value.__wrapped__, label)
+        elif isinstance(value, FunctionType):
+            self._scan(value)
+        elif isinstance(value, type):
+            self._scan_class(value)
+        elif isinstance(value, MethodType) and isinstance(value.__self__, type):
+            self._judge(value.__func__, label)
+        elif isinstance(value, np.ufunc) or value is np.prod:
+            return
+        elif callable(value) and not isinstance(value, (nn.Module, MethodType)):
+            kind = _("Python code that machine code would not run")
+            self._refuse(_("forward calls {name}, {kind}", name=label, kind=kind))
+        else:
+            kind = type(value).__name__
+            self._refuse(_("forward reads {name}, a Python object ({kind}) that may change", name=label, kind=kind))
+
+    def _refuse(self, reason: str) -> None:
+        self.obstacle = self.obstacle or reason
+
+    def _scan_class(self, kind: type) -> None:
+        if (
+            kind in self._seen
+            or issubclass(kind, enum.Enum)
+            or kind.__module__ in _PURE
+            or kind.__module__ == "builtins"
+        ):
+            return
+        self._seen.add(kind)
+        if issubclass(
+            kind, nn.Module
+        ):  # one that is made, or asked for: those of the model are looked at by themselves
+            return
+        for base in kind.__mro__:
+            if base.__module__ not in _PURE and base.__module__ != "builtins" and not _is_torchs(base):
+                for value in vars(base).values():
+                    function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+                    if isinstance(function, property):
+                        function = function.fget
+                    if isinstance(function, FunctionType) and not _is_pure(function):
+                        keeps = function.__name__ in ("__init__", "__post_init__", "__new__")
+                        self._scan(function, may_set=keeps or issubclass(kind, torch.autograd.Function))
+
+    # -- code
+
+    def _scan(self, function: FunctionType, may_set: bool = False) -> None:
+        """Look at what a function reads, sets and calls."""
+        if function in self._seen:
+            return
+        self._seen.add(function)
+        code = function.__code__
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._judge(value, _("a default argument of {name}", name=function.__qualname__))
+        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        self._scan_code(code, function, cells, may_set)
+
+    def _scan_code(self, code: CodeType, function: FunctionType, cells: dict[str, CellType], may_set: bool) -> None:
+        instructions = list(dis.get_instructions(code))
+        for place, instruction in enumerate(instructions):
+            operation, name = instruction.opname, instruction.argval
+            if operation in ("LOAD_GLOBAL", "LOAD_NAME"):
+                self._read_global(name, function, instructions[place + 1 :])
+            elif operation in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+                self._refuse(_("forward sets {name}, a global of Python", name=name))
+            elif operation in ("STORE_ATTR", "DELETE_ATTR") and not may_set:
+                self._refuse(_("forward sets {name}, an attribute that Python code reads", name=name))
+            elif "DEREF" in operation and name in cells and name != "__class__":
+                if operation.startswith(("STORE", "DELETE")):
+                    self._refuse(_("forward sets {name}, a variable of its closure", name=name))
+                else:
+                    self._read_cell(name, cells[name])
+            elif operation == "IMPORT_NAME" and name.partition(".")[0] not in {"torch", *_PURE}:
+                self._refuse(_("forward imports {name}, Python code from outside the model", name=name))
+            elif operation in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+                self._by_any_name = self._by_any_name or name in ("__dict__", "attrgetter", "methodcaller")
+                self._attributes.add(name)
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                inner = {name: cells[name] for name in constant.co_freevars if name in cells}
+                self._scan_code(constant, function, inner, may_set)
+
+    def _read_cell(self, name: str, cell: CellType) -> None:
+        value = _contents(cell)
+        self._cells.append((cell, name, value))
+        if value is not _MISSING:
+            self._judge(value, _("{name} of a closure", name=name))
+
+    def _read_global(self, name: str, function: FunctionType, following: list[dis.Instruction]) -> None:
+        space: Mapping[str, Any] = function.__globals__
+        value = space.get(name, _MISSING)
+        self._names.append((space, space, name, value))
+        self._by_any_name = self._by_any_name or name in ("getattr", "hasattr")
+        if value is _MISSING:
+            found = getattr(builtins, name, None)
+            raised = isinstance(found, type) and issubclass(found, BaseException)
+            if found is not None and name not in _BUILTINS and not raised:
+                self._refuse(_("forward calls {name}, Python code that machine code would not run", name=name))
+            return
+        label = name
+        for instruction in following:
+            if not isinstance(value, ModuleType) or instruction.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+                break
+            if _is_torchs(value):
+                return
+            label, space = f"{label}.{instruction.argval}", vars(value)
+            value = getattr(value, instruction.argval, _MISSING)
+            self._names.append((space, space, instruction.argval, space.get(instruction.argval, _MISSING)))
+            if value is _MISSING:
+                return
+        self._judge(value, _("{name}, a global", name=label) if label == name else label)
+
+
+def _classes(module: nn.Module) -> list[type]:
+    return [kind for kind in type(module).__mro__ if issubclass(kind, nn.Module)]
+
+
+def is_constant(value: Any) -> bool:
+    """Whether a value can only be exchanged, not changed."""
+    if isinstance(value, (tuple, frozenset)):
+        return all(map(is_constant, value))
+    if isinstance(value, enum.Enum):
+        return is_constant(value.value)
+    return isinstance(value, (*_CONSTANTS, *_TORCH_CONSTANTS))
+
+
+def _is_torchs(value: Any) -> bool:
+    """Whether a module, class or function is torch's."""
+    if isinstance(value, ModuleType):
+        home = value.__name__
+    elif isinstance(value, BuiltinFunctionType):
+        home = str(value.__module__)
+    elif isinstance(value, FunctionType):
+        home = str(value.__globals__.get("__name__"))
+    elif isinstance(value, (type, MethodDescriptorType)):
+        home = (value if isinstance(value, type) else value.__objclass__).__module__
+    else:
+        home = type(value).__module__ if callable(value) and not isinstance(value, (nn.Module, torch.Tensor)) else ""
+    return home == "torch" or home.startswith("torch.")
+
+
+def _parts(value: functools.partial[Any]) -> list[Any]:
+    return [value.func, *value.args, *chain.from_iterable(sorted(value.keywords.items()))]
+
+
+def _is_pure(function: FunctionType | BuiltinFunctionType) -> bool:
+    """Whether a function is of a library that keeps nothing, or of a named tuple."""
+    home = str(function.__module__)
+    return home in _PURE or home.startswith("namedtuple_")
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing yet
+        return _MISSING
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values are not the same; only constants may be equal without being one object."""
+    if one is other:
+        return False
+    if isinstance(one, functools.partial) and isinstance(other, functools.partial):
+        ours, theirs = _parts(one), _parts(other)
+        return len(ours) != len(theirs) or any(map(_differ, ours, theirs))
+    return not (is_constant(one) and type(one) is type(other) and repr(one) == repr(other))
+
+
+class Marks:
+    """Tells at every call, at the cost of a glance, whether a model is made up of the very same objects still.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        spaces: list[Mapping[Any, Any]] = list(_GLOBAL_HOOKS)
+        self._own: list[dict[str, Any]] = []
+        self._get: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
+        for module in model.modules():
+            spaces += [module._parameters, module._buffers, module._modules]
+            spaces += [module._forward_hooks, module._forward_pre_hooks]
+            spaces += [module._backward_hooks, module._backward_pre_hooks]
+            own = vars(module)
+            sliders = {"p"} if type(module) is nn.Dropout else set()
+            self._own.append(own)
+            self._get.append(operator.itemgetter("training", "training", *(own.keys() - _OWN_NAMES - sliders)))
+        self._empty = [space for space in spaces if not space]  # as hooks are where steps are compiled
+        self._filled = [space for space in spaces if space]
+        self._weights = list(model.parameters())
+        self._counts = list(map(len, self._own))
+        self._found = self._look()
+
+    def _look(self) -> list[Any]:
+        found: list[Any] = []
+        for get, own in zip(self._get, self._own, strict=True):
+            found += get(own)
+        for space in self._filled:
+            found += space.values()
+        for weight in self._weights:
+            found += (weight.requires_grad, weight._backward_hooks, weight._post_accumulate_grad_hooks)
+        return found
+
+    def are_same(self) -> bool:
+        """Whether nothing was exchanged, added or taken away."""
+        if any(self._empty) or list(map(len, self._own)) != self._counts:
+            return False
+        try:
+            found = self._look()
+        except KeyError:  # an attribute is gone
+            return False
+        return len(found) == len(self._found) and all(map(operator.is_, found, self._found))
+
+
+_GLOBAL_HOOKS: tuple[Mapping[Any, Any], ...] = (
+    torch.nn.modules.module._global_forward_hooks,
+    torch.nn.modules.module._global_forward_pre_hooks,
+    torch.nn.modules.module._global_backward_hooks,
+    torch.nn.modules.module._global_backward_pre_hooks,
+)
+
+
+def find_hooks(model: nn.Module) -> str:
+    """Return on what there are hooks, which compiled steps do not call; "" if there are none."""
+    if any(_GLOBAL_HOOKS):
+        return _("all modules")
+    for module in model.modules():
+        own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        if any(own):
+            return type(module).__name__
+    for name, weight in model.named_parameters():
+        if weight._backward_hooks or weight._post_accumulate_grad_hooks:
+            return name
+    return ""
