@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +39,7 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 # Names that the script gives to things of its own, hyperparameters apart; functions of the user's keep theirs.
 _OWN_NAMES = {
     *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES"),
-    *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN"),
+    *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN", "FORWARD"),
     *("derive_seed", "as_tensors", "fetch", "stream", "as_loader", "columns_of"),
     *("compute_loss", "measure", "evaluate", "set_dropout", "train", "itertools"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
@@ -103,6 +104,7 @@ class _Writer:
                 [*self.sources.definitions, *self.parts.definitions, *tables, *filter(None, [self.optimizers])]
             ),
             schedule=self.values.table,
+            **self._arguments(),
             starting_values=self.values.starting,
             updates=self.values.updates,
         )
@@ -204,6 +206,8 @@ class _Writer:
         lines = ["x = batch[0]", inputs, "batch = (x, *batch[1:])"]
         words["change_inputs"] = "\n".join(lines) if inputs else ""
         used = [name for name, kinds in parts.names.items() if defines(kinds[0], "change_inputs")]
+        if "forward" in self.sources.arguments:
+            words["measure_parameters"] += ", forward"
         words["evaluation_parameters"] = words["measure_parameters"] + "".join(f", {name}" for name in used)
         words["evaluation_arguments"] = words["measure_parameters"] + "".join(f", {name}" for name in used)
         flags["mixes"] = parts.has("change_loss")
@@ -236,7 +240,7 @@ class _Writer:
         for name, metric in self.story.metrics.items():
             known = next((key for key in _WRITTEN if METRICS[key] is metric), None)
             try:
-                table[name] = known or self.sources.name_of(metric)
+                table[name] = known or self.sources.name_of(metric, name if name.isidentifier() else "metric")
             except ValueError as error:
                 self.notes.append(f"\n# The metric {_plain(name)} is left out: {_plain(str(error))}")
         for name in _WRITTEN:
@@ -290,6 +294,21 @@ class _Writer:
             "from torch.nn import functional": "functional." in self.words["loss_body"] or "functional" in used,
         }
         return sort_imports([line for line, needed in wanted.items() if needed] + self.sources.imports)
+
+    def _arguments(self) -> dict[str, str]:
+        """Return what a script says of what it cannot hold."""
+        given = self.sources.arguments
+        told = [
+            _("``{name}`` is what the run was given: {reason}", name=name, reason=_plain(reason))
+            for name, reason in given.items()
+        ]
+        losses = [name for name in given if name.startswith("loss")]
+        return {
+            "arguments": "".join(f", {name}" for name in ("*", *given)) if given else "",
+            "called_with": "".join(f", {name}={name}" for name in given),
+            "told_arguments": "\n".join(line for text in told for line in textwrap.wrap(text, 80)),
+            "take_arguments": "\n".join(f"{name.replace('loss', 'loss_function', 1)} = {name}" for name in losses),
+        }
 
     def _ending(self) -> str:
         story = self.story

@@ -121,7 +121,7 @@ class DataSource(Section):
         words["micro_batch"] = self.use("micro_batch") if flags["parts"] else ""
         words["outputs"] = "model(batch[0]), batch[1]"
         if story.forward is not None:
-            name = self.sources.name_for(_("forward"), story.forward)
+            name = self.sources.name_for(_("forward"), story.forward, "forward")
             words["outputs"] = f"{name}(model, batch[0])" if flags["single"] else f"{name}(model, batch)"
         if story.share is not None:
             self.constants["VAL_SHARE"] = literal(float(story.share))

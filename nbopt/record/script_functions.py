@@ -3,9 +3,9 @@
 FUNCTIONS = '''\
 """$title
 
-    history = train(model, train=(X, y), val=(X_val, y_val))  #? pair
-    history = train(model, train=data, val=val_data)  #? not pair not loaders
-    history = train(model, train=loader, val=val_loader)  #? loaders
+    history = train(model, train=(X, y), val=(X_val, y_val)$called_with)  #? pair
+    history = train(model, train=data, val=val_data$called_with)  #? not pair not loaders
+    history = train(model, train=loader, val=val_loader$called_with)  #? loaders
 
 ``model`` is the model as it was before that run; it is trained in place. Returned are
 the values of every metric, one for each epoch.

@@ -1,7 +1,7 @@
 """The second part of a script: the loop. `nbopt.record.template` tells what the marks mean."""
 
 LOOP = '''\
-def train(model, train, val=None):
+def train(model, train, val=None$arguments):
     """Train ``model``; return the values of every metric, one for each epoch.
 
     #? pair
@@ -20,8 +20,10 @@ def train(model, train, val=None):
     #? share
     Without ``val``, a part of ``train`` is set aside for it.
     #?
+    $told_arguments
     """
     device = next(model.parameters()).device
+    $take_arguments
     #? initializes
     draw_weights(model, $draw, $initial_gain, derive_seed(INITIALIZATION))
     #?

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from nbopt.parts.loss_base import Elementwise, Loss
 from nbopt.parts.loss_terms import Terms, balance_terms, move_scales
 from nbopt.parts.losses import LOSS
@@ -57,18 +55,27 @@ class LossSource(Section):
                 parameters.append(name)
                 training.append(used)
                 measuring.append("0.0" if regularizes else used)
+        body = self._write_body(kinds, called)
+        for name in self._arguments:
+            for listed in (parameters, training, measuring):
+                listed.append(name)
         passed = [item for item in measuring if item != "0.0"]
         self.words["loss_parameters"] = _listed(parameters) + ", scales=None, seen=None" * balances
         self.words["loss_arguments"] = _listed(training) + self._write_balance(kinds, called)
         self.words["measure_arguments"] = _listed(measuring)
         self.words["measure_parameters"] = _listed(passed)
         self.flags["elementwise"] = all(issubclass(kind, Elementwise) for kind in kinds.values())
+        self.words["loss_body"] = "\n".join(body)
+
+    def _write_body(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> list[str]:
+        self._arguments: list[str] = []
         body = []
         for name, kind in list(kinds.items())[:-1]:
             body += [f"if loss_name == {literal(name)}:", f"    return {self._written(kind, called)}"]
         last = list(kinds.values())[-1]
-        body += self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
-        self.words["loss_body"] = "\n".join(body)
+        return body + (
+            self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
+        )
 
     def _write_balance(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> str:
         """Write how terms are balanced, if they are; return the arguments that the loss gets for it."""
@@ -107,15 +114,17 @@ class LossSource(Section):
         return self.story.values_of(name) if name in self.story.start else []
 
     def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
-        names = [self.sources.name_for(_("the loss"), function) for function in kind.functions]
         if kind.source:
+            for function in kind.functions:
+                self.sources.name_for(_("the loss"), function)
             return kind.written({**called, "target": target})
-        if isinstance(kind.functions[0], nn.Module):
-            constant = "LOSS" if len(self.constants) == 0 else f"LOSS_{len(self.constants) + 1}"
-            self.constants[constant] = names[0]
-            names = [constant]
+        argument = "loss" if "loss" not in self.sources.arguments else f"loss_{len(self._arguments) + 1}"
+        name = self.sources.name_for(_("the loss"), kind.functions[0], argument)
+        if name == argument:
+            name = name.replace("loss", "loss_function", 1)
+            self._arguments.append(name)
         shaped = ".reshape(output.shape)" if kind.traits.elementwise else ""
-        return f"{names[0]}(output, {target}{shaped})"
+        return f"{name}(output, {target}{shaped})"
 
 
 def _terms(kind: type[Loss]) -> dict[str, type[Loss]]:

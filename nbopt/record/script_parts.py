@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import textwrap
@@ -198,7 +197,5 @@ def _method_text(kind: type[Part], function: Any, sources: Sources) -> str:
     text = textwrap.dedent(inspect.getsource(function)).rstrip()
     if "super()" in text:
         raise ValueError(_("{name} is written in a way that a script cannot hold.", name=kind.__name__))
-    tree = ast.parse(text).body[0]
-    assert isinstance(tree, ast.FunctionDef)
-    sources.include_used(kind.__name__, tree, function.__globals__)
+    sources.include_used(text, function.__globals__, kind.__name__)
     return textwrap.indent(text, "    ")

@@ -1,38 +1,31 @@
-"""The source of what a user gave a run: functions written out, what torch offers named."""
+"""The source of what a user gave a run: functions and classes written out, what packages offer imported."""
 
 from __future__ import annotations
 
+import argparse
 import ast
 import builtins
-import inspect
-import json
+import functools
+import keyword
 import math
+import re
 import sys
-import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
+from nbopt.record.source_text import bindings_of, names_read, renamed, text_of
+from nbopt.record.source_values import array_text, settings_of, tensor_text, written
+from nbopt.record.source_values import literal as literal
 from nbopt.words import _
 
-
-def literal(value: Any) -> str:
-    """Return ``value`` as Python source: a number, flag, text, None, or tuples, lists and dicts of them."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (tuple, list)):
-        inner = ", ".join(map(literal, value))
-        if isinstance(value, list):
-            return f"[{inner}]"
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    if isinstance(value, str):
-        return json.dumps(value)
-    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return repr(value)
-    raise ValueError(_("{value!r} cannot be written as source.", value=value))
+_HOMES = (torch, functional, math, np)  # of functions that do not say where they are from
 
 
 def sort_imports(lines: Iterable[str]) -> str:
@@ -61,8 +54,8 @@ class Sources:
     ----------
     reserved : set of str
         Names that the script defines itself.
-    shared : dict of str to module
-        Modules that the script knows how to import.
+    shared : dict of str to object
+        What the script knows how to import.
 
     Attributes
     ----------
@@ -74,6 +67,8 @@ class Sources:
         Functions and classes, and the constants they use.
     called : set of str
         Names that the script's own functions call.
+    arguments : dict of str to str
+        What a script cannot hold and takes as an argument, each with the reason.
     """
 
     def __init__(self, reserved: set[str], shared: Mapping[str, object]) -> None:
@@ -81,39 +76,50 @@ class Sources:
         self.imports: list[str] = []
         self.definitions: list[str] = []
         self.called: set[str] = set()
+        self.arguments: dict[str, str] = {}
         self._reserved = reserved
         self._shared = shared
         self._known: dict[str, object] = {}
 
-    def name_of(self, item: Callable[..., Any]) -> str:
-        """Return an expression for ``item``: a plain function, one of torch's, or a loss module of torch's.
+    def name_of(self, item: Any, name: str = "") -> str:
+        """Return an expression for ``item``: the name of a function or class, or a call that makes an object.
+
+        Parameters
+        ----------
+        item : object
+        name : str
+            For a function that has none.
 
         Raises
         ------
         ValueError
-            If it is none of these, or uses something that cannot be written out.
+            If it uses something that cannot be written out.
         """
         before = (self.used.copy(), self.imports[:], self.definitions[:], dict(self._known))
         try:
-            if isinstance(item, nn.Module):
-                self.used.add("nn")
-                return _construction(item)
-            name = getattr(item, "__name__", type(item).__name__)
-            self._include(name, item)
-            return name
+            return self._value(item, name)
         except ValueError:
             self.used, self.imports, self.definitions, self._known = before
             raise
 
-    def name_for(self, role: str, item: Callable[..., Any]) -> str:
-        """Return the same for what the script cannot do without; an error names its ``role``."""
+    def name_for(self, role: str, item: Any, argument: str = "") -> str:
+        """Return the same for what the script cannot do without.
+
+        What cannot be written out becomes an ``argument`` of the script's ``train``; without one, an error names its
+        ``role``.
+        """
         try:
-            name = self.name_of(item)
+            name = self.name_of(item, f"own_{argument}")
         except ValueError as error:
-            rule = _("a script holds plain functions that use nothing but modules, numbers and other plain functions")
-            raise ValueError(
-                _("{role} cannot be exported: {error} {rule}.", role=role, error=error, rule=rule)
-            ) from error
+            if not argument:
+                raise ValueError(_("{role} cannot be exported: {error}", role=role, error=error)) from error
+            self.arguments[argument] = str(error)
+            return argument
+        if not name.isidentifier() and argument:
+            constant = argument.upper()  # reserved
+            self.definitions.append(f"{constant} = {name}")
+            self._known[constant] = name
+            name = constant
         self.called.add(name)
         return name
 
@@ -122,28 +128,67 @@ class Sources:
         functions = [item for item in compile(script, "script", "exec").co_consts if isinstance(item, CodeType)]
         for function in functions:
             for name in sorted(self.called & {*function.co_varnames, *function.co_cellvars}):
-                raise _taken(name)
+                raise ValueError(_("the script already has a {name!r}: rename yours.", name=name))
 
-    def _include(self, name: str, item: Any) -> None:
-        """Make ``name`` stand for ``item`` in the script."""
-        if name in self._known and self._known[name] is item:
-            return
+    def include_used(self, text: str, known: Mapping[str, Any], who: str) -> dict[str, str]:
+        """Make all that a statement uses stand in the script; return the names that are others there.
+
+        Parameters
+        ----------
+        text : str
+        known : mapping
+            What names mean where it was written.
+        who : str
+            Whose statement it is, for errors.
+
+        Raises
+        ------
+        ValueError
+            If something cannot be written out.
+        """
+        others = {}
+        for name in names_read(text):
+            if name in known:
+                try:
+                    found = self._include(name, known[name])
+                except ValueError as error:
+                    raise ValueError(_("{who} uses {name}: {error}", who=who, name=name, error=error)) from error
+                if found != name:
+                    others[name] = found
+            elif not hasattr(builtins, name):
+                raise ValueError(_("{who} uses {name}, which is not there.", who=who, name=name))
+        return others
+
+    def _include(self, name: str, item: Any) -> str:
+        """Make a name stand for ``item`` in the script: ``name``, if nothing else is called so; return it."""
+        for known, other in self._known.items():
+            if other is item and (known == name or re.fullmatch(rf"own_{re.escape(name)}(_\d+)?", known)):
+                return known
         if self._shared.get(name) is item:
             self.used.add(name)
-            return
-        if name in self._known or name in self._reserved or name in self._shared:
-            raise _taken(name)
+            return name
+        name = self._free(name)
         if isinstance(item, ModuleType):
-            self._import(f"import {item.__name__}" + (f" as {name}" if name != item.__name__ else ""), name, item)
-        elif _is_public(item):
+            parent, _dot, last = item.__name__.rpartition(".")
+            line = f"from {parent} import {last}" if parent and last == name else f"import {item.__name__}"
+            self._import(line + (f" as {name}" if name not in (item.__name__, last) else ""), name, item)
+        elif (home := _home(item)) is not None:
             own = item.__name__
-            line = f"from {item.__module__} import {own}" + (f" as {name}" if name != own else "")
+            line = f"from {home} import {own}" + (f" as {name}" if name != own else "")
             self._import(line, name, item)
         elif isinstance(item, (FunctionType, type)):
             self._define(name, item)
         else:
-            self.definitions.append(f"{name} = {literal(item)}")
+            text = self._value(item, name)
+            self.definitions.append(f"{name} = {text}")
             self._known[name] = item
+        return name
+
+    def _free(self, name: str) -> str:
+        """Return a name that nothing in the script has: ``name`` if possible."""
+        taken = {*self._known, *self._reserved, *self._shared}
+        names = [name, f"own_{name}", *(f"own_{name}_{k}" for k in range(2, 99))]
+        return next(item for item in names if item not in taken)
 
     def _import(self, line: str, name: str, item: object) -> None:
         if line.split(" ")[1].partition(".")[0] == "nbopt":
@@ -152,90 +197,79 @@ class Sources:
         self._known[name] = item
 
     def _define(self, name: str, item: FunctionType | type) -> None:
-        text, tree = _parse(item)
-        if tree.name != name:
-            raise ValueError(_("{name} is another name of {other}.", name=name, other=tree.name))
-        if getattr(item, "__closure__", None) or hasattr(item, "__wrapped__"):
-            raise ValueError(_("{name} uses values of the function it was made in.", name=name))
-        self._known[name] = item
-        self.include_used(name, tree, vars(sys.modules[item.__module__]))
-        self.definitions.append(text)
-
-    def include_used(self, name: str, tree: ast.FunctionDef | ast.ClassDef, known: Mapping[str, Any]) -> None:
-        """Make all that the function ``tree`` of ``name`` uses stand in the script.
-
-        Parameters
-        ----------
-        known : mapping
-            What names mean where the function was written.
-
-        Raises
-        ------
-        ValueError
-            If something cannot be written out.
-        """
-        for used in _names_used(tree):
-            if used in known:
-                self._include(used, known[used])
-            elif not hasattr(builtins, used):
-                raise ValueError(_("{name} uses {used}, which is not there.", name=name, used=used))
-
-
-def _taken(name: str) -> ValueError:
-    return ValueError(_("the script already has a {name!r}: rename yours.", name=name))
-
-
-def _is_public(item: object) -> bool:
-    """Whether ``item`` is a class or function that Python's library or an installed package offers under its name."""
-    name, module = getattr(item, "__name__", None), getattr(item, "__module__", None)
-    if not isinstance(name, str) or not isinstance(module, str):
-        return False
-    top = module.partition(".")[0]
-    known = top in sys.stdlib_module_names or top in ("torch", "numpy", "sklearn", "scipy")
-    return known and top != "__main__" and getattr(sys.modules.get(module), name, None) is item
-
-
-def _parse(item: FunctionType | type) -> tuple[str, ast.FunctionDef | ast.ClassDef]:
-    tree: ast.stmt | None = None
-    with suppress(OSError, TypeError, SyntaxError):  # no source, or not that of a statement
-        text = textwrap.dedent(inspect.getsource(item)).strip()
+        text = text_of(item, name)
+        made = getattr(item, "__name__", name)
         tree = ast.parse(text).body[0]
-    if not isinstance(tree, (ast.FunctionDef, ast.ClassDef)):
-        raise ValueError(_("{name} is not written as a plain function or class.", name=item.__name__))
-    return text, tree
+        assert isinstance(tree, (ast.FunctionDef, ast.ClassDef))
+        self._known[name] = item
+        others = self.include_used(text, bindings_of(item), made)
+        if tree.name != name:
+            others[tree.name] = name
+        self.definitions.append(renamed(text, others))
+
+    def _value(self, value: Any, name: str = "") -> str:
+        """Return a value as source; what it is made of stands in the script before."""
+        return written(value, functools.partial(self._other, name=name))
+
+    def _other(self, value: Any, name: str = "") -> str:
+        if type(value) is float:
+            return f'float("{value}")'
+        if isinstance(value, torch.device):
+            return f'torch.device("{value}")'
+        if isinstance(value, torch.dtype):
+            return str(value)
+        if type(value) is Tensor:
+            return tensor_text(value)
+        if isinstance(value, (np.ndarray, np.generic)):
+            self.used.add("np")
+            return array_text(value)
+        if isinstance(value, (range, slice, torch.Size)):
+            return repr(value)
+        if isinstance(value, MethodType):
+            return f"{self._value(value.__self__)}.{value.__name__}"
+        if isinstance(value, functools.partial):
+            settings = {f"{key}=": item for key, item in value.keywords.items()}
+            return self._call(self._include("partial", functools.partial), {"": value.func}, value.args, settings)
+        if isinstance(value, (ModuleType, FunctionType, type)) or _home(value) is not None:
+            own = getattr(value, "__name__", "")
+            return self._include(own if own.isidentifier() else name or "function", value)
+        if isinstance(value, (argparse.Namespace, SimpleNamespace)):
+            settings = {f"{key}=": item for key, item in vars(value).items()}
+            return self._call(self._include(type(value).__name__, type(value)), {}, (), settings)
+        if hasattr(value, "__dict__"):
+            return self._construction(value)
+        raise ValueError(_("{kind} is not written as source.", kind=type(value).__name__))
+
+    def _construction(self, item: Any) -> str:
+        """Return the call that makes an object like ``item``."""
+        kind = type(item)
+        if kind.__module__.partition(".")[0] == "nbopt":
+            raise ValueError(_("{name} is a part of nbopt.", name=kind.__name__))
+        settings = {f"{key}=": value for key, value in settings_of(item).items()}
+        if getattr(nn, kind.__name__, None) is kind:
+            self.used.add("nn")
+            return self._call(f"nn.{kind.__name__}", {}, (), settings)
+        return self._call(self._include(kind.__name__, kind), {}, (), settings)
+
+    def _call(self, function: str, first: Mapping[str, Any], others: Iterable[Any], settings: Mapping[str, Any]) -> str:
+        given = [*first.values(), *others]
+        texts = [self._value(item) for item in given] + [key + self._value(item) for key, item in settings.items()]
+        return f"{function}({', '.join(texts)})"
 
 
-def _names_used(tree: ast.FunctionDef | ast.ClassDef) -> list[str]:
-    """Return the names that a function reads but does not make itself."""
-    made = {tree.name}
-    used: dict[str, None] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            if isinstance(node.ctx, ast.Load):
-                used[node.id] = None
-            else:
-                made.add(node.id)
-        elif isinstance(node, ast.arg):
-            made.add(node.arg)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            made.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            made.add(node.name)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            made.add(node.name)
-    return [name for name in used if name not in made]
-
-
-def _construction(module: nn.Module) -> str:
-    """Return the call that makes a loss module of torch's."""
-    kind = type(module)
-    if kind.__module__ != "torch.nn.modules.loss":
-        raise ValueError(_("{name} is a module of your own.", name=kind.__name__))
-    given = []
-    for name, parameter in list(inspect.signature(kind).parameters.items()):
-        if name in ("size_average", "reduce"):  # deprecated, and folded into reduction
-            continue
-        value = getattr(module, name, parameter.default)
-        if value != parameter.default:
-            given.append(f"{name}={literal(value)}")
-    return f"nn.{kind.__name__}({', '.join(given)})"
+def _home(item: Any) -> str | None:
+    """Return the module of Python's library or of an installed package that offers ``item`` under its name."""
+    name = getattr(item, "__name__", None)
+    if not isinstance(name, str) or not callable(item) or keyword.iskeyword(name):
+        return None
+    for home in _HOMES:
+        if getattr(home, name, None) is item:
+            return home.__name__
+    module = getattr(item, "__module__", None)
+    found = sys.modules.get(module) if isinstance(module, str) else None
+    if found is None or module is None or getattr(found, name, None) is not item:
+        return None
+    top = module.partition(".")[0]
+    installed = {"site-packages", "dist-packages"} & set(PurePath(getattr(found, "__file__", None) or "").parts)
+    known = top in sys.stdlib_module_names or installed
+    return module if known and top not in ("__main__", "nbopt") else None

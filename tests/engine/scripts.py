@@ -27,7 +27,7 @@ def follow(run, schedule):
     return run
 
 
-def execute(text, model, train, val=None):
+def execute(text, model, train, val=None, **given):
     """Return what the script's train returns, with nbopt out of reach."""
     namespace = {}
     hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "nbopt"}
@@ -35,7 +35,7 @@ def execute(text, model, train, val=None):
     try:
         exec(compile(text, "script.py", "exec"), namespace)
         with torch.random.fork_rng():
-            return namespace["train"](model, train, val)
+            return namespace["train"](model, train, val, **given)
     finally:
         sys.modules.update(hidden)
 

@@ -492,20 +492,43 @@ def test_losses_of_torchs(loss, mlp, blobs):
     assert is_tidy(text)
 
 
-def test_a_loss_that_cannot_be_written_out_says_so(mlp, blobs):
-    weight = torch.ones(3)
-    run, _ = make(mlp(), blobs, loss=lambda output, target: functional.cross_entropy(output, target, weight))
-    with pytest.raises(ValueError, match=r"the loss cannot be exported: .* a script holds plain functions"):
-        run.to_python()
+def test_what_cannot_be_written_out_is_an_argument(mlp, blobs):
+    teacher = mlp(seed=3)
+
+    def distilled(output, target):
+        return functional.cross_entropy(output, target) + (output - teacher(blobs[0][: len(output)])).square().mean()
+
+    def with_teacher(model, batch):
+        return model(batch[0]) + teacher(batch[0]), batch[1]
+
+    run, initial = make(mlp(), blobs, blobs, loss=[distilled, "cross_entropy"], forward=with_teacher, epochs=2)
+    text = follow(run, {}).to_python()
+    assert "``loss`` is what the run was given: distilled uses teacher: Sequential has" in text
+    assert is_tidy(text)
+    given = {"loss": distilled, "forward": with_teacher}
+    assert scripts.compare(run, scripts.execute(text, initial, blobs, blobs, **given), initial) == 0.0
+
+
+def test_values_that_functions_were_made_with_are_written_out(mlp, blobs):
+    weight, limit, kind = torch.tensor([1.0, 2.0, 0.5]), 0.5, torch.float64
+
+    def sure(output, target):
+        return (output.to(kind).softmax(1).amax(1) > limit).float().mean()
+
+    loss = lambda output, target: functional.cross_entropy(output, target, weight)  # noqa: E731
+    metrics = {"sure": sure, "highest": lambda output, target: output.amax()}
+    run, initial = make(mlp(), blobs, blobs, loss=loss, metrics=metrics, epochs=2)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert largest == 0.0
+    assert "limit = 0.5" in text
+    assert is_tidy(text)
 
 
 def test_a_metric_that_cannot_be_written_out_is_left_out(mlp, blobs):
-    limit = 0.5
-    metrics = {"sure": lambda output, target: (output.softmax(1).amax(1) > limit).float().mean()}
-    run, initial = make(mlp(), blobs, blobs, metrics=metrics, epochs=2)
-    follow(run, {})
-    text = run.to_python()
-    assert "# The metric sure is left out" in text
+    model = mlp()
+    run, initial = make(mlp(), blobs, blobs, metrics={"far": lambda output, target: model(blobs[0]).mean()}, epochs=2)
+    text = follow(run, {}).to_python()
+    assert "# The metric far is left out" in text
     assert scripts.execute(text, initial, blobs, blobs)["val_loss"] == run.history["val_loss"][1].tolist()
 
 
