@@ -31,6 +31,7 @@ def capture(training: Training) -> Snapshot:
         "hyperparams": dict(training.hyperparams),
         "moments": pack(training, tensors),
         "resting": list(training.material.resting),
+        "evaluated": list(training.material.evaluated),
         "cursor": training.cursor.place(),
         "dropout_rates": training.dropout.rates,
         "stopping": [_finite(stopping.best), stopping.best_step, stopping.waited, _finite(stopping.bar)],
@@ -46,7 +47,8 @@ def capture(training: Training) -> Snapshot:
 def restore(training: Training, snapshot: Snapshot) -> None:
     """Put the run's material back to where ``snapshot`` was taken; hyperparameters included."""
     facts = snapshot.facts
-    if "resting" in facts and facts["resting"] != list(training.material.resting):
+    known = {"resting": list(training.material.resting), "evaluated": list(training.material.evaluated)}
+    if "resting" in facts and {name: facts[name] for name in known} != known | training.material.place():
         training.tune(facts)
     for name, value in facts["hyperparams"].items():
         if training.hyperparams[name] != value:

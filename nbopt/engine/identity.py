@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nbopt.data.sources import AnySource, StreamSource
 from nbopt.data.tensor_source import TensorSource
+from nbopt.engine.material import find_tensors
 from nbopt.record.store import Made
 from nbopt.words import _
 
@@ -39,6 +40,7 @@ def describe(run: Run) -> Made:
         "forward": None if run.forward is None else getattr(run.forward, "__name__", type(run.forward).__name__),
         "val_fraction": run.val_fraction,
         "model": describe_model(run.model),
+        "loss_tensors": {name: _shape(tensor) for name, tensor in find_tensors(run.model, run.loss_modules).items()},
         "frozen": run.snapshots[0].facts.get("resting", []) if training else find_frozen(run.model),
         "data": describe_data(training.cursor.source, training.val) if training else None,
     }

@@ -40,6 +40,8 @@ def events(training: Training, changes: Changes, recover: Callable[[], list[Entr
             yield Validated(training.step)
         elif changes.due():
             yield Changed(changes.apply())
+        elif training.noticed:
+            yield Changed(changes.tell())
         elif training.is_tuned:
             yield Changed(changes.tune())
         elif reason := training.end_reason():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class Material:
         Their names by the id of each.
     resting : tuple of str
         The weights that are known to require no gradient.
+    evaluated : tuple of str
+        The modules that are known to be in evaluation mode in training, as batch normalization kept frozen is.
+    mode : bool
+        Whether the model itself is in training mode in training; some of its modules may not be.
     """
 
     def __init__(self, model: nn.Module, others: Mapping[str, nn.Module]) -> None:
@@ -41,30 +46,50 @@ class Material:
                 if id(parameter) not in self.names:
                     self.names[id(parameter)] = f"{prefix}.{name}"
                     self.parameters[f"{prefix}.{name}"] = parameter
-        self.resting = self._find_resting()
+        self._modules: dict[str, nn.Module] = {}
+        for prefix, module in {"model": model, **others}.items():
+            self._modules.update({f"{prefix}.{name}".rstrip("."): part for name, part in module.named_modules()})
+        if not any(module.training for module in model.modules()):
+            model.train()  # models come from a hub like this, and loops begin with it
+        self._learn()
+
+    def settle(self) -> None:
+        """Take everything for given that was changed since this was made, before the first step."""
+        self._put_back_after_look()
+        self._learn()
+
+    def _learn(self) -> None:
+        self.resting, self.evaluated = self._find_resting(), self._find_evaluated()
+        self.mode = self.model.training
 
     # -- what trains
 
     def find_change(self) -> dict[str, Any] | None:
         """Return what the user changed since this last looked, as the journal holds it; None if nothing."""
-        resting = self._find_resting()
-        if resting == self.resting:
+        self._put_back_after_look()
+        resting, evaluated = self._find_resting(), self._find_evaluated()
+        if (resting, evaluated) == (self.resting, self.evaluated):
             return None
         words = []
         if woken := [name for name in self.resting if name not in resting]:
             words.append(_("trains from here on: {names}", names=_list(woken)))
         if put_down := [name for name in resting if name not in self.resting]:
             words.append(_("rests from here on: {names}", names=_list(put_down)))
-        return {"resting": list(resting), "reason": "; ".join(words)}
+        if stopped := [name for name in evaluated if name not in self.evaluated]:
+            words.append(_("in evaluation mode from here on: {names}", names=_list(_topmost(stopped))))
+        if begun := [name for name in self.evaluated if name not in evaluated]:
+            words.append(_("in training mode from here on: {names}", names=_list(_topmost(begun))))
+        return {"resting": list(resting), "evaluated": list(evaluated), "reason": "; ".join(words)}
 
     def place(self) -> dict[str, Any]:
         """Return what the user may change, as it is now."""
-        return {"resting": list(self._find_resting())}
+        self._put_back_after_look()
+        return {"resting": list(self._find_resting()), "evaluated": list(self._find_evaluated())}
 
     def apply(self, change: Mapping[str, Any]) -> None:
         """Make a change that `find_change` found, or a snapshot holds, and know of it."""
         self.put(change)
-        self.resting = self._find_resting()
+        self._learn()
 
     def put(self, change: Mapping[str, Any]) -> None:
         """Do to the modules what the user would do by hand."""
@@ -73,27 +98,69 @@ class Material:
             if parameter.requires_grad is (name in resting):
                 parameter.requires_grad_(name not in resting)
                 parameter.grad = None
+        if "evaluated" in change:
+            self._set_modes(change["evaluated"])
 
     def _find_resting(self) -> tuple[str, ...]:
         return tuple(name for name, parameter in self.parameters.items() if not parameter.requires_grad)
+
+    # -- modes
+
+    def put_back(self) -> None:
+        """Put all modules into the modes that they have in training."""
+        self._set_modes(self.evaluated)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Have all modules in evaluation mode meanwhile."""
+        for module in (self.model, *self.others.values()):
+            module.eval()
+        try:
+            yield
+        finally:
+            self.put_back()
+
+    def _set_modes(self, evaluated: Iterable[str]) -> None:
+        still = set(evaluated)
+        for name, module in self._modules.items():  # parents come first, and take their children along
+            if module.training is (name in still):
+                module.train(name not in still)  # what a module of the user's does there is done
+
+    def _find_evaluated(self) -> tuple[str, ...]:
+        return tuple(name for name, module in self._modules.items() if not module.training)
+
+    def _put_back_after_look(self) -> None:
+        """Undo what a look at the model did, as ``model.eval()`` in another cell; single modules stay as they are."""
+        if self.model.training is not self.mode:
+            self.put_back()
 
     # -- what the loss keeps
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights and buffers of the loss that are not the model's too, by name."""
-        seen = {id(tensor) for tensor in self.model.state_dict(keep_vars=True).values()}
-        return {
-            f"{prefix}.{name}": tensor
-            for prefix, module in self.others.items()
-            for name, tensor in module.state_dict(keep_vars=True).items()
-            if isinstance(tensor, Tensor) and id(tensor) not in seen
-        }
+        return find_tensors(self.model, self.others)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `tensors` returned."""
         for prefix, module in self.others.items():
             own = {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
             module.load_state_dict(own, strict=False)
+
+
+def find_tensors(model: nn.Module, others: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Return weights and buffers of other modules that are not the model's too, by name."""
+    seen = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()} if others else set()
+    return {
+        f"{prefix}.{name}": tensor
+        for prefix, module in others.items()
+        for name, tensor in module.state_dict(keep_vars=True).items()
+        if isinstance(tensor, Tensor) and id(tensor) not in seen
+    }
+
+
+def _topmost(names: list[str]) -> list[str]:
+    """Leave out modules whose parent is there too."""
+    return [name for name in names if name.rpartition(".")[0] not in names]
 
 
 def _list(names: Iterable[str]) -> str:

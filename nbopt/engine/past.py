@@ -13,6 +13,7 @@ from nbopt.engine.recovery import go_back
 from nbopt.engine.state import Ending, RunState
 from nbopt.names import MOST, check_text
 from nbopt.parts.groups import copy_optimizer
+from nbopt.parts.losses import copy_loss
 from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
@@ -105,7 +106,7 @@ def _twin(run: Run, name: str) -> Run:
     optimizer = run.given["optimizer"]
     if run.own_optimizer is not None:
         optimizer = training.groups.copy(memo) if training else copy_optimizer(run.own_optimizer, memo)
-    given = {**run.given, "optimizer": optimizer, "store": run.store}
+    given = {**run.given, "loss": copy_loss(run.given["loss"], memo), "optimizer": optimizer, "store": run.store}
     data = (training.cursor.source, training.val) if training else run.data
     twin = type(run)(model, *data, seed=run.seed, device=run.device.torch, forward=run.forward, name=name, **given)
     twin.parent, twin.val_fraction, twin.origin = run.id, run.val_fraction, run.origin

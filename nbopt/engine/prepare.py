@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import numbers
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ def check_model(model: object) -> nn.Module:
     TypeError
         If it is no torch module.
     ValueError
-        If it has no parameter to train.
+        If it has lazy layers.
     """
     if isinstance(model, type) and issubclass(model, nn.Module):
         raise TypeError(_("model is the class {name}, not an instance: write {name}().", name=model.__name__))
@@ -44,18 +45,45 @@ def check_model(model: object) -> nn.Module:
         raise TypeError(_("model must be a torch.nn.Module; got {kind}.", kind=type(model).__name__))
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise ValueError(_("the model has lazy layers that saw no data yet: call it once on a batch first."))
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ValueError(_("the model has no parameter that requires a gradient: there is nothing to train."))
     return model
 
 
-def check_optimizer(optimizer: object, model: nn.Module) -> torch.optim.Optimizer | None:
-    """Return the user's own optimizer instance, if it is one; raise ValueError if it trains another model."""
+def check_optimizer(
+    optimizer: object, model: nn.Module, modules: Mapping[str, nn.Module]
+) -> torch.optim.Optimizer | None:
+    """Return the user's own optimizer instance, if it is one; warn if it leaves out weights of the loss.
+
+    Parameters
+    ----------
+    optimizer : object
+        As given to a run.
+    model : torch.nn.Module
+    modules : mapping of str to torch.nn.Module
+        Those of the loss.
+
+    Raises
+    ------
+    ValueError
+        If it trains another model, or if nothing requires a gradient.
+    """
+    own = {id(weight): name for name, weight in model.named_parameters()}
+    of_loss = {id(w): name for module in modules.values() for name, w in module.named_parameters() if id(w) not in own}
+    if not any(weight.requires_grad for module in (model, *modules.values()) for weight in module.parameters()):
+        raise ValueError(_("the model has no parameter that requires a gradient: there is nothing to train."))
     if not isinstance(optimizer, torch.optim.Optimizer):
         return None
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    if not held <= {id(parameter) for parameter in model.parameters()}:
+    if not held <= own.keys() | of_loss.keys():
         raise ValueError(_("the optimizer given holds parameters that are not this model's."))
+    if left_out := [of_loss[weight] for weight in of_loss.keys() - held]:
+        warnings.warn(
+            _(
+                "the loss has parameters that the optimizer given does not hold ({names}), so that nothing trains "
+                "them: hand it loss.parameters() too.",
+                names=", ".join(sorted(left_out)),
+            ),
+            stacklevel=3,
+        )
     return optimizer
 
 

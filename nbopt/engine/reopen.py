@@ -122,7 +122,10 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
         **own,
         **_given(record),
     )
-    if found := differences(_names(settings), _names(describe(run).settings), _("run")):
+    now = describe(run).settings
+    found = differences(_names(settings), _names(now), _("run"))
+    found += differences(settings.get("loss_tensors", now["loss_tensors"]), now["loss_tensors"], _("loss"))
+    if found:
         raise _unlike(record, found)
     run.initial = _check(record, run, settings["initial"], _("what it was made with"))
     run.val_fraction = settings["val_fraction"]
@@ -186,7 +189,7 @@ def _bring_back(run: Run, record: Record) -> None:
         if not isinstance(values := snapshot.facts.get("hyperparams"), dict):
             raise spoilt(record.id, what)
         _check(record, run, values, what)
-        if not are_names(snapshot.facts.get("resting", [])):
+        if not all(are_names(snapshot.facts.get(name, [])) for name in ("resting", "evaluated")):
             raise spoilt(record.id, what)
         if (tier := snapshot.facts.get("tier")) and not is_switch(tier):
             raise spoilt(record.id, what)

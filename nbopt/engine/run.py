@@ -16,6 +16,7 @@ from nbopt.engine.declared import declare, find_inert
 from nbopt.engine.device import pick_device
 from nbopt.engine.driver import Driver
 from nbopt.engine.finder import Sweep, find_lr
+from nbopt.engine.material import Material
 from nbopt.engine.recording import make_recorder
 from nbopt.engine.steering import Steering
 from nbopt.engine.step.passes import Forward
@@ -23,6 +24,7 @@ from nbopt.engine.training import Training
 from nbopt.engine.viewer import Viewer
 from nbopt.names import check_text
 from nbopt.parts.dropout import Dropout, has_various_dropout
+from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import as_metrics
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
@@ -46,7 +48,8 @@ class Run(Steering):
         A float in (0, 1) is a share of ``train``: seeded, stratified for class labels.
     loss : str, callable or list
         A name of ``nbopt.parts.losses.LOSSES``; ``callable(output, target)`` returning a scalar tensor; or a list of
-        terms, each one of these or a pair (weight, one of these).
+        terms, each one of these or a pair (weight, one of these). The weights of a module are trained too: a named
+        optimizer gets them after the model's, one of yours has to hold them.
     forward : callable, optional
         ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
     optimizer : str, torch.optim class or instance
@@ -104,10 +107,13 @@ class Run(Steering):
         self.origin = train  # of a branch too, whose data are cut to size
         self.val_fraction = val if isinstance(val, float) else None
         self.forward = forward
-        self.own_optimizer = prepare.check_optimizer(optimizer, model)
         self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
 
         self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams)
+        kind: Any = self.hyperparams.spec(LOSS.name)
+        self.loss_modules: dict[str, torch.nn.Module] = kind.classes[self.hyperparams["loss"]].modules
+        self.material = Material(model, self.loss_modules)
+        self.own_optimizer = prepare.check_optimizer(optimizer, model, self.loss_modules)
         # Values shown that stand for several of the model's own: setting one to what is shown still acts.
         self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
         self.initial = dict(self.hyperparams)
@@ -258,17 +264,19 @@ class Run(Steering):
 
     def _prepare(self) -> Training:
         device = self.device.torch
+        for module in (self.model, *self.loss_modules.values()):
+            module.to(device)
         train, val = prepare.make_sources(*self.data, self.seed, device)
         dropout = Dropout(self.model).rates
         if "dropout" in self.given or len(set(dropout)) < 2:
             dropout = [self.initial["dropout"]] * len(dropout)
         training = Training(
-            self.model.to(device),
             train,
             val,
             self.hyperparams,
             self.history,
             self.metrics,
+            self.material,
             self.forward,
             self.own_optimizer,
             self.seed,

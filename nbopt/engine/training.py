@@ -48,6 +48,7 @@ from nbopt.record.snapshots import Snapshots
 from nbopt.words import _
 
 _LOOK_SECONDS = 0.1  # between two thoughts about the tier
+_WARY_STEPS = 1000  # while another thread may be in the middle of model.eval(), which goes module by module
 _SNAPSHOT_SECONDS = 1.0  # between two snapshots taken on the way
 _SNAPSHOT_SHARE = 0.02  # ... of which taking one may take this part
 
@@ -69,19 +70,19 @@ class Training:
 
     def __init__(
         self,
-        model: nn.Module,
         train: AnySource,
         val: AnySource | None,
         hyperparams: Hyperparams,
         history: History,
         metrics: dict[str, Metric],
+        material: Material,
         forward: Forward | None,
         optimizer: torch.optim.Optimizer | None,
         seed: int,
         device: torch.device,
         keep_dropout: bool,
     ) -> None:
-        self.model = model
+        self.model = model = material.model
         self.val = val
         self.hyperparams = hyperparams
         self.history = history
@@ -95,7 +96,10 @@ class Training:
         self.noise = Noise(device)
         self.evaluation_seed = derive_seed(seed, EVALUATION)
         self.recent = Recent()
-        self.material = Material(model, {})
+        self.material = material
+        material.settle()
+        self.noticed: list[tuple[str, str]] = []  # events that the journal does not tell yet
+        self._wary = 0
         self.is_tuned = False  # whether the user changed what trains, and it was not journaled yet
         self._params = list(self.material.parameters.values())
         self.groups = Groups(self._params, optimizer)
@@ -253,8 +257,11 @@ class Training:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
         if not self.step:
             self.initialization.draw(self.model, self._initial_seed)
-        if not self.model.training:
-            self.model.train()
+        if self.model.training is not self.material.mode:
+            self._wary = _WARY_STEPS
+        if self._wary:
+            self._wary -= 1
+            self.material.put_back()
         compiled = self.tiers.ready() if self.tiers.steps else None
         return self._step() if compiled is None else self._call(compiled)
 
@@ -287,6 +294,8 @@ class Training:
             self.loss.discard()
             self.trouble = Trouble(step, str(error), memory=True)
             return 0
+        if self.model.training is not self.material.mode:
+            self._tell_of_look(step)
         if not full:
             for act in acting.after_gradients:
                 act()
@@ -299,6 +308,14 @@ class Training:
         self.meter.take(loss)
         self._advance(1)
         return 1
+
+    def _tell_of_look(self, step: int) -> None:
+        text = _(
+            "the model's mode was changed in the middle of step {step}: that step may have been done in evaluation "
+            "mode, which a replay does not repeat. It is put back; run.predict looks without changing anything.",
+            step=step,
+        )
+        self.noticed.append(("mode", text))
 
     def _advance(self, count: int) -> None:
         self.step += count

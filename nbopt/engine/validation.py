@@ -96,16 +96,11 @@ class ValidationLoss:
 
 
 def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Tensor]:
-    model, training.pass_.step = training.model, training.step
-    mode = model.training
-    model.eval()
-    try:
-        silent = training.pass_.is_silent  # dropout draws nothing here
-        noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
-        with torch.no_grad(), noise:
-            return training.pass_.measure(batch)
-    finally:
-        model.train(mode)
+    training.pass_.step = training.step
+    silent = training.pass_.is_silent  # dropout draws nothing here
+    noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
+    with training.material.evaluating(), torch.no_grad(), noise:
+        return training.pass_.measure(batch)
 
 
 def _measure(training: Training, prefix: str, results: list[tuple[Tensor, Any]]) -> dict[str, float]:

@@ -34,6 +34,8 @@ class Loss(Part):
         Hyperparameters that regularize: they do not act in validation.
     traits : Traits
         What is known of it beside its value.
+    modules : mapping of str to torch.nn.Module
+        Those it is made of, by a name that begins with ``loss``: they may have weights, which are trained.
     """
 
     task: ClassVar[str] = "custom"
@@ -42,6 +44,7 @@ class Loss(Part):
     functions: ClassVar[tuple[Callable[..., Any], ...]] = ()
     training_only: ClassVar[tuple[str, ...]] = ()
     traits: ClassVar[Traits] = UNKNOWN
+    modules: ClassVar[Mapping[str, nn.Module]] = {}
 
     def __init__(self, weights: Sequence[nn.Parameter] = ()) -> None:
         self.weights = weights

@@ -186,6 +186,9 @@ def combine(terms: Mapping[str, tuple[float, type[Loss]]]) -> type[Loss]:
             help=_("How much this term counts in the sum."),
         )
         members.update(kind.declared())
+    members["modules"] = {
+        f"loss.{name}": module for name, (_weight, kind) in terms.items() for module in kind.modules.values()
+    }
     members["draws"] = any(kind.draws for _weight, kind in terms.values())
     members["traits"] = combine_traits([kind.traits for _weight, kind in terms.values()])
     members["__doc__"] = Terms.__doc__

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbopt.data.noise import Noise
 from nbopt.hyperparams import Hyperparam, Strategy, variant
-from nbopt.names import unknown
+from nbopt.names import InvalidHyperparam, unknown
 from nbopt.parts.classification_losses import BinaryCrossEntropy, BinaryFocal, BinaryHinge, CrossEntropy, Focal, Hinge
 from nbopt.parts.loss_base import GROUP, Loss, align, describe, need_tensors
 from nbopt.parts.loss_pairs import check_pairs, differ_by_an_axis
@@ -79,7 +81,11 @@ def _kind(given: Any) -> type[Loss]:
 
 def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
     """Wrap the user's callable; its result is checked on the first batch."""
+    if isinstance(function, type):
+        name = function.__name__
+        raise InvalidHyperparam(_("loss is the class {name}, not an instance: write {name}().", name=name))
     traits = read_traits(function)
+    module = _module_in(function)
     name = getattr(function, "__name__", type(function).__name__)
 
     def call(self: Loss, output: Tensor, target: Any) -> Any:
@@ -95,12 +101,38 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
             target = align(name, output, target)
         elif differ_by_an_axis(output, target):
             check_pairs(name, function, output, target)
-        with Noise(output.device if isinstance(output, Tensor) else torch.device("cpu")).seeded(0):
+        device = output.device if isinstance(output, Tensor) else torch.device("cpu")
+        with Noise(device).seeded(0), _unchanged(module):
             value = function(output, target)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ValueError(_("the loss must return one number as a tensor; got {value}.", value=describe(value)))
 
     members = {"__call__": call, "check": check, "draws": True, "functions": (function,), "traits": traits}
+    members["modules"] = {} if module is None else {"loss": module}
     if traits.elementwise:
         members["prepare"] = prepare
     return type("CustomLoss", (Loss,), members)
+
+
+def _module_in(function: Any) -> nn.Module | None:
+    """Return the module that a loss is, or whose method it is."""
+    owner = getattr(function, "func", function)  # of a partial
+    owner = getattr(owner, "__self__", owner)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+@contextmanager
+def _unchanged(module: nn.Module | None) -> Iterator[None]:
+    """Put a module's buffers back afterwards: it was called once more than the user's loop would."""
+    before = [] if module is None else [(buffer, buffer.clone()) for buffer in module.buffers()]
+    yield
+    with torch.no_grad():
+        for buffer, copy in before:
+            buffer.copy_(copy)
+
+
+def copy_loss(given: Any, memo: dict[int, Any]) -> Any:
+    """Return a loss as it is given to a run, with copies of its modules; ``memo`` holds the copies made so far."""
+    if isinstance(given, (list, tuple)):
+        return type(given)(copy_loss(item, memo) for item in given)
+    return given if _module_in(given) is None else deepcopy(given, memo)

@@ -103,7 +103,7 @@ def is_tuning(value: object) -> bool:
     """Whether ``value`` is what the journal tells of a change made to the model by hand."""
     if not isinstance(value, dict):
         return False
-    return isinstance(value.get("reason"), str) and are_names(value.get("resting"))
+    return isinstance(value.get("reason"), str) and all(map(are_names, (value.get("resting"), value.get("evaluated"))))
 
 
 def are_names(value: object) -> bool:
@@ -176,6 +176,7 @@ def check_settings(run: str, text: object) -> dict[str, Any]:
             and _are_texts([*metrics.values(), found["forward"]])
             and (share is None or (isinstance(share, float) and 0 < share < 1))
             and are_names(found.get("frozen", []))
+            and isinstance(found.get("loss_tensors", {}), dict)
             and (data is None or (isinstance(data, dict) and isinstance(data.get("train"), dict)))
         )
     except (ValueError, KeyError, TypeError):

@@ -54,6 +54,8 @@ class Signature(NamedTuple):
         Whether a GPU's graph is made of it, not machine code.
     resting : tuple of str
         The weights that are not trained.
+    evaluated : tuple of str
+        The modules that are in evaluation mode.
     """
 
     steps: int
@@ -66,6 +68,7 @@ class Signature(NamedTuple):
     channels_last: bool
     captured: bool
     resting: tuple[str, ...] = ()
+    evaluated: tuple[str, ...] = ()
 
 
 class Layer(NamedTuple):
@@ -131,9 +134,12 @@ class Arguments(NamedTuple):
 
 
 def stand_in(model: nn.Module) -> tuple[nn.Module, list[str]]:
-    """Return a copy of ``model`` whose dropout layers take their masks from outside, and their names."""
-    twin = deepcopy(model).train()
-    names = [name for name, module in twin.named_modules() if type(module) is nn.Dropout]
+    """Return a copy of ``model`` whose dropout layers take their masks from outside, and their names.
+
+    Those in evaluation mode leave nothing out.
+    """
+    twin = deepcopy(model)
+    names = [name for name, module in twin.named_modules() if type(module) is nn.Dropout and module.training]
     for name in names:
         parent, _dot, own = name.rpartition(".")
         setattr(twin.get_submodule(parent), own, Fed())

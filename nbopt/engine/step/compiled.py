@@ -74,7 +74,8 @@ def sign(training: Training, steps: int) -> Signature:
     order = values["precision"], values["channels_last"]
     captured = training.device.type in RECORDERS
     size, outputs = training.cursor.batch_size, bool(training.metrics)
-    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, training.material.resting)
+    tuning = training.material.resting, training.material.evaluated
+    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, *tuning)
 
 
 def find_attributes(model: nn.Module) -> list[Attribute]:
@@ -106,6 +107,7 @@ class Workshop:
 
     def __init__(self, training: Training, steps: int) -> None:
         self.signature = sign(training, steps)
+        training.material.put_back()
         self._twin, names = stand_in(training.model)
         self._loss = copy(training.loss)
         self._formula = FORMULAS[self.signature.optimizer]

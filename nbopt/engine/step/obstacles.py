@@ -49,8 +49,6 @@ def find_obstacle(training: Training) -> str:
     found = next((reason for reason, holds in checks.items() if holds), "")
     if not found and (hooked_on := find_hooks(model)):
         found = _("hooks on {name}", name=hooked_on)
-    if not found and any(module.training != model.training for module in model.modules()):
-        found = _("a part of the model is in another mode than the rest, training or evaluation")
     return found or next(filter(None, map(_obstacle_in, model.modules())), "") or training.tiers.reads().obstacle
 
 
