@@ -14,6 +14,7 @@ from nbopt.engine import prepare
 from nbopt.engine.state import Ending, RunState
 from nbopt.hyperparams import Choice, Int
 from nbopt.names import InvalidHyperparam, unknown
+from nbopt.parts.groups import Groups
 from nbopt.parts.losses import LOSSES
 from nbopt.parts.metrics import METRICS, as_metrics, find_metric
 from nbopt.parts.optimizers import OPTIMIZERS
@@ -106,6 +107,7 @@ def tell(run: Run) -> Story:
         loss=run.given["loss"],
         optimizer=run.given["optimizer"],
         adopted=run.own_optimizer if "optimizer" not in first else None,
+        groups=(Groups(instance=run.own_optimizer) if training is None else training.groups).given,
         experienced=bool(snapshots) and any(name.startswith("optimizer.") for name in snapshots[0].tensors),
         metrics=run.metrics,
         forward=run.forward,

@@ -60,6 +60,11 @@ class Groups:
         return [weight for group in self._params for weight in group]
 
     @property
+    def given(self) -> list[tuple[list[nn.Parameter], dict[str, Any]]]:
+        """The weights of each group, and its settings as they were given."""
+        return list(zip(self._params, self._given, strict=True))
+
+    @property
     def trained(self) -> list[list[nn.Parameter]]:
         """The weights that train now, group by group."""
         return [[weight for weight in group if id(weight) not in self.resting] for group in self._params]

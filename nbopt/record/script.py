@@ -40,7 +40,7 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 _OWN_NAMES = {
     *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN", "FORWARD"),
-    *("derive_seed", "as_tensors", "fetch", "stream", "as_loader", "columns_of"),
+    *("derive_seed", "as_tensors", "fetch", "stream", "as_loader", "columns_of", "share"),
     *("compute_loss", "measure", "evaluate", "set_dropout", "train", "itertools"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),

@@ -241,6 +241,15 @@ def evaluate(model, data$evaluation_parameters):
     #?
 
 
+#? shares
+def share(value, name, given, largest):
+    """Return a value in a parameter group: rates keep their proportions."""
+    if value == largest.get(name):
+        return given[name]
+    return value * (given[name] / largest[name]) if largest.get(name) else value
+
+
+#?
 #? part_updates
 def update(part, changes):
     """Give a part the new values that concern it."""

@@ -63,7 +63,13 @@ def train(model, train, val=None$arguments):
     $starting_values
 
     parameters = [p for p in model.parameters() if p.requires_grad]  #? listed
+    $groups
     $optimizer
+    #? shares
+    given = [dict(group) for group in optimizer.param_groups]
+    rates = [key for key in ("lr", "weight_decay") if key in given[0]]
+    largest = {key: max(group[key] for group in given) for key in rates}
+    #?
     lay_out(model, optimizer, $channels_last)  #? lays
     model.to(memory_format=torch.contiguous_format)  #? contiguous
     scaler = torch.amp.GradScaler(device.type)  #? scales
@@ -157,8 +163,15 @@ def train(model, train, val=None$arguments):
             #?
         #?
         #? optimizer_changes
+        #? not shares
         for group in optimizer.param_groups:
             group.update({name: new for name, new in changes.items() if name in group})
+        #?
+        #? shares
+        for group, settings in zip(optimizer.param_groups, given):
+            for name in group.keys() & changes.keys():
+                group[name] = share(changes[name], name, settings, largest)
+        #?
         #?
         #? trims
         if "history_size" in changes:  # the oldest are forgotten

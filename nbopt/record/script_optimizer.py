@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
+from nbopt.parts.groups import SHARED_OUT
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.second_order import LBFGS, Newton
 from nbopt.record.script_parts import PartsSource
 from nbopt.record.script_section import Section
 from nbopt.record.source import Sources, literal
+from nbopt.record.source_values import alike
 from nbopt.record.story import Story
+from nbopt.record.template import WIDTH
 from nbopt.words import _
 
 
@@ -56,19 +61,51 @@ class OptimizerSource(Section):
         story = self.story
         kind = self._kind(story.start["optimizer"])
         settings = _settings(kind, story.start)
-        self._check_adopted()
         extras = self._extras(kind)
         given = {**_unusual(kind, settings), **extras}
+        taken = inspect.signature(kind.torch_class).parameters
+        late = {name: given.pop(name) for name in list(given) if name not in taken}
+        groups = self._groups(kind, given)
         frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
         self.flags["listed"] = listed = frozen or bool(self._parts.names)
         self.words["parameters"] = "parameters" if listed else "model.parameters()"
-        arguments = [self.words["parameters"]]
+        self.words["groups"] = groups
+        arguments = ["groups" if groups else self.words["parameters"]]
         for name, value in given.items():
             self.constants[name.upper()] = literal(value)
             arguments.append(f"{name}={name.upper()}")
         if "fused" not in extras and self._fuses(kind) and story.adopted is None:
             arguments.append("fused=True")
         self.words["optimizer"] = f"optimizer = {self._named(kind)}({', '.join(arguments)})"
+        if late and not groups:
+            self.words["optimizer"] += f"\nfor group in optimizer.param_groups:\n    group.update({literal(late)})"
+
+    def _groups(self, kind: type[Optimizer], given: dict[str, Any]) -> str:
+        """Return the lines that make the parameter groups; "" if one group of all weights is all there is."""
+        story = self.story
+        self.flags["shares"] = False
+        if story.adopted is None:
+            return ""
+        if story.experienced:
+            raise ValueError(_("the optimizer given had taken steps before the run, which a script cannot repeat."))
+        made = kind.torch_class([nn.Parameter(torch.zeros(2, 2))], **given).param_groups[0]
+        others = [
+            {key: value for key, value in settings.items() if key not in made or not alike(made[key], value)}
+            for _weights, settings in story.groups
+        ]
+        held = [id(weight) for weights, _settings in story.groups for weight in weights]
+        if not any(others) and held == [id(weight) for weight in story.model.parameters() if weight.requires_grad]:
+            return ""
+        self.flags["shares"] = any(key in other for other in others for key in SHARED_OUT)
+        rows = []
+        for (weights, _settings), other in zip(story.groups, others, strict=True):
+            items = [f'"params": {choose(story.model, weights)}']
+            items += [f"{literal(key)}: {literal(value)}" for key, value in other.items()]
+            row = f"    {{{', '.join(items)}}},"
+            fits = len(row) + 4 <= WIDTH and "\n" not in row
+            rows += [row] if fits else ["    {", *(f"        {item}," for item in items), "    },"]
+        named = ["named = dict(model.named_parameters())"] if any("named" in row for row in rows) else []
+        return "\n".join([*named, "groups = [", *rows, "]"])
 
     def _write_changes(self) -> None:
         story, flags = self.story, self.flags
@@ -76,6 +113,7 @@ class OptimizerSource(Section):
         kind = self._kind(values["optimizer"])
         settings = _settings(kind, values)
         swapped: dict[str, str] = {}
+        swapped_at: list[int] = []
         carries = False
         flags["optimizer_changes"] = flags["late_momentum"] = flags["trims"] = False
         for step, new in story.schedule.items():
@@ -86,6 +124,7 @@ class OptimizerSource(Section):
                 kind = self._kind(values["optimizer"])
                 changed = {"optimizer": values["optimizer"], **_unusual(kind, after)}
                 swapped[values["optimizer"]] = self._maker(kind)
+                swapped_at.append(step)
             else:
                 changed = {name: value for name, value in after.items() if value != settings[name]}
                 late = kind.torch_class is torch.optim.RMSprop and "momentum" in changed
@@ -94,6 +133,9 @@ class OptimizerSource(Section):
             self.changes[step] = changed
             flags["optimizer_changes"] = flags["optimizer_changes"] or bool(changed)
             settings = after
+        if swapped and len(story.groups) > 1:
+            rule = _("the optimizer given has parameter groups, and a script does not hand them on to another one")
+            raise ValueError(_("{rule}, as in step {step}.", rule=rule, step=next(iter(swapped_at))))
         flags["swap"], flags["carries"] = bool(swapped), carries
         flags["partial"] = any("partial" in maker for maker in swapped.values())
         if swapped:
@@ -125,28 +167,7 @@ class OptimizerSource(Section):
         name = kind.torch_class.__name__
         if getattr(torch.optim, name, None) is kind.torch_class:
             return f"torch.optim.{name}"
-        if kind is Newton:
-            return self.sources.name_for(_("the optimizer"), kind.torch_class)
-        raise ValueError(
-            _(
-                "the optimizer {name} is a class of your own, which a script cannot hold: to_yaml keeps the "
-                "changes, and takes the class again.",
-                name=name,
-            )
-        )
-
-    def _check_adopted(self) -> None:
-        adopted = self.story.adopted
-        if adopted is None:
-            return
-        held = [id(parameter) for group in adopted.param_groups for parameter in group["params"]]
-        trained = [id(parameter) for parameter in self.story.model.parameters() if parameter.requires_grad]
-        if len(adopted.param_groups) > 1 or held != trained:
-            raise ValueError(
-                _("the optimizer given has parameter groups or an order of its own, which a script does not hold.")
-            )
-        if self.story.experienced:
-            raise ValueError(_("the optimizer given had taken steps before the run, which a script cannot repeat."))
+        return self.sources.name_for(_("the optimizer"), kind.torch_class)
 
     def _extras(self, kind: type[Optimizer]) -> dict[str, Any]:
         """Return what the user's own instance was given beyond the hyperparameters."""
@@ -167,6 +188,53 @@ class OptimizerSource(Section):
     def _maker(self, kind: type[Optimizer]) -> str:
         name = self._named(kind)
         return f"partial({name}, fused=True)" if self._fuses(kind) else name
+
+
+def choose(model: nn.Module, weights: list[nn.Parameter]) -> str:
+    """Return an expression for some weights of a model: a rule, if there is one that picks just them in this order.
+
+    Raises
+    ------
+    ValueError
+        If one is not the model's.
+    """
+    named = list(model.named_parameters())
+    wanted = list(map(id, weights))
+    for child, module in model.named_children():
+        if list(map(id, module.parameters())) == wanted:
+            place = f"model.{child}" if child.isidentifier() else f"model.get_submodule({literal(child)})"
+            return f"{place}.parameters()"
+    for trained in ("", " and p.requires_grad"):
+        for rule, holds in _rules(model).items():
+            found = [id(p) for name, p in named if holds(name, p) and (p.requires_grad or not trained)]
+            if found == wanted:
+                where = f" if {rule}{trained}" if rule else trained.replace(" and", " if")
+                source = "n, p in named.items()" if "n." in rule else "p in model.parameters()"
+                return f"[p for {source}{where}]"
+    names = {id(p): name for name, p in named}
+    if not all(id(weight) in names for weight in weights):
+        raise ValueError(_("the optimizer given holds weights that are not the model's."))
+    return "[\n" + "".join(f"            named[{literal(names[id(weight)])}],\n" for weight in weights) + "        ]"
+
+
+def _rules(model: nn.Module) -> dict[str, Callable[[str, nn.Parameter], bool]]:
+    """Return rules that people pick weights by, as source and as functions."""
+    rules: dict[str, Callable[[str, nn.Parameter], bool]] = {
+        "": lambda name, p: True,
+        "p.ndim >= 2": lambda name, p: p.ndim >= 2,
+        "p.ndim < 2": lambda name, p: p.ndim < 2,
+        'n.endswith("bias")': lambda name, p: name.endswith("bias"),
+        'not n.endswith("bias")': lambda name, p: not name.endswith("bias"),
+    }
+    for child, _module in model.named_children():
+        start = f"{child}."
+        rules[f"n.startswith({literal(start)})"] = partial(_begins, start, True)
+        rules[f"not n.startswith({literal(start)})"] = partial(_begins, start, False)
+    return rules
+
+
+def _begins(start: str, wanted: bool, name: str, _parameter: nn.Parameter) -> bool:
+    return name.startswith(start) is wanted
 
 
 def optimizers_of(story: Story) -> list[type[Optimizer]]:

@@ -129,8 +129,10 @@ _SET_RATE = """\
 #? rates
 rate = $lr
 $change_rate
-for group in optimizer.param_groups:
-    group["lr"] = rate
+for group in optimizer.param_groups:  #? not shares
+    group["lr"] = rate  #? not shares
+for group, settings in zip(optimizer.param_groups, given):  #? shares
+    group["lr"] = share(rate, "lr", settings, largest)  #? shares
 #?
 """
 

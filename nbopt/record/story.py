@@ -56,6 +56,8 @@ class Story:
         As given.
     adopted : torch.optim.Optimizer or None
         The user's own instance, if the run began with it.
+    groups : list of (list of Parameter, dict)
+        The weights of each of its parameter groups, and the settings as they were given.
     experienced : bool
         Whether that instance had taken steps before.
     metrics : dict of str to callable
@@ -82,6 +84,7 @@ class Story:
     loss: Any
     optimizer: Any
     adopted: torch.optim.Optimizer | None
+    groups: list[tuple[list[nn.Parameter], dict[str, Any]]]
     experienced: bool
     metrics: dict[str, Callable[..., Any]]
     forward: Callable[..., Any] | None
