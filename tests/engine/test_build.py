@@ -41,6 +41,57 @@ def as_it_is(made):
     return made
 
 
+class Counting(nn.Linear):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) / self.calls
+
+
+class Branching(nn.Linear):
+    def forward(self, x):
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Counted(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * len(x[x > 0].tolist())
+
+
+class ByNumpy(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * float(x.detach().numpy().sum())
+
+
+class ByType(nn.Linear):
+    """Looks at its weights in a way that tells the functions traced from modules."""
+
+    def forward(self, x):
+        return super().forward(x) * (1 + isinstance(self.weight, nn.Parameter))
+
+
+class Largest(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * x.max().item()
+
+
+class Half(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            scale = self.a(x)
+        return self.b(x) * scale + self.a(x).detach() + self.a(x) * 0.1
+
+
+class Holding(nn.Linear):
+    def forward(self, x):
+        return super().forward(x * self.scale)
+
+
 @pytest.mark.parametrize(
     ("model", "shape"),
     [
@@ -48,6 +99,8 @@ def as_it_is(made):
         (Attentive, (40, 1)),
         (cnn, (1, 28, 28)),
         (lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)), (4,)),
+        (lambda: Largest(4, 3), (4,)),
+        (lambda: Half(), (4,)),
     ],
 )
 def test_a_traced_chunk_computes_what_the_model_does(workshop, model, shape):
@@ -81,24 +134,6 @@ def test_tracing_draws_nothing_and_leaves_other_threads_noise_alone(workshop):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-class Counting(nn.Linear):
-    calls = 0
-
-    def forward(self, x):
-        self.calls += 1
-        return super().forward(x) / self.calls
-
-
-class Branching(nn.Linear):
-    def forward(self, x):
-        return super().forward(x if x.sum() > 0 else -x)
-
-
-class Holding(nn.Linear):
-    def forward(self, x):
-        return super().forward(x * self.scale)
-
-
 def holding():
     model = Holding(4, 3)
     model.scale = torch.ones(4)  # neither parameter nor buffer
@@ -109,7 +144,10 @@ def holding():
     ("model", "reason"),
     [
         (lambda: Counting(4, 3), "changes calls"),
-        (lambda: Branching(4, 3), "(?i)data.dependent"),
+        (lambda: Branching(4, 3), "decides by the numbers.*(?i:data.dependent)"),
+        (lambda: Counted(4, 3), "cannot be traced"),
+        (lambda: ByNumpy(4, 3), "cannot be traced"),
+        (lambda: ByType(4, 3), "computes something else"),
         (holding, "FakeTensor"),
     ],
 )

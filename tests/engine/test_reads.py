@@ -122,6 +122,59 @@ def closing_over(value):
     return lambda self, x: self.layer(x) * value
 
 
+class Config:
+    scale = 1.0
+
+    def factor(self):
+        return self.scale
+
+
+class CarelessConfig:
+    scales = [1.0]  # noqa: RUF012
+
+
+class Mixin:
+    def mix(self, x):
+        return x * STATE["now"]
+
+
+class Mixed(Mixin, Model):
+    def forward(self, x):
+        return self.mix(self.layer(x))
+
+
+class OtherModel(Model):
+    def careless(self, x):
+        return x * STATE["now"]
+
+
+class Grown(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * self.scale()
+
+    def scale(self):
+        return NUMBER
+
+
+class Overridden(nn.MultiheadAttention):
+    def merge_masks(self, *given):
+        return STATE["now"]
+
+
+def tagged(x):
+    return x * tagged.scale
+
+
+tagged.scale = 1.0
+
+
+def carelessly_tagged(x):
+    return x * carelessly_tagged.scale[0]
+
+
+carelessly_tagged.scale = [1.0]
+
+
 def count_up(self, x):
     global COUNT
     COUNT += 1
@@ -197,12 +250,16 @@ OBSTACLES = {
     "partial": (lambda self, x: self.act(self.layer(x)), {"act": functools.partial(torch.mul, other=TENSOR)}, "act of"),
     "partial of a function": (lambda self, x: self.act(x), {"act": functools.partial(inner_helper)}, "STATE, a global"),
     "tuple of lists": (lambda self, x: self.layer(x) * self.a[0][0], {"a": ([1.0],)}, "a of Cooled"),
-    "getattr": (lambda self, x: getattr(self, "act")(x), {"act": inner_helper}, "STATE, a global"),  # noqa: B009
+    "getattr": (lambda self, x: getattr(self, "act")(x), {"act": inner_helper}, "."),  # noqa: B009
     "vars": (lambda self, x: self.layer(x) * vars(self)["a"], {"a": 1.0}, "calls vars"),
     "property": (lambda self, x: self.layer(x) * self.spoilt, {}, "STATE, a global"),
     "method": (lambda self, x: self.careless_method(self.layer(x)), {}, r"random\.random"),
     "class attribute": (lambda self, x: self.layer(x) * self.table["a"], {}, "Cooled.table|Model.table"),
     "own autograd": (lambda self, x: Careless.apply(self.layer(x)), {}, "STATE, a global"),
+    "class": (lambda self, x: self.layer(x) * CarelessConfig.scales[0], {}, "CarelessConfig.scales"),
+    "method of another class": (lambda self, x: OtherModel.careless(self, x), {}, "STATE, a global"),
+    "attribute of a function": (lambda self, x: carelessly_tagged(self.layer(x)), {}, "carelessly_tagged.scale"),
+    "attribute of a layer": (lambda self, x: self.layer(x) * self.layer.scales[0], {}, "scales of Linear"),
     "nested comprehension": (lambda self, x: next(x * STATE[key] for key in ("now",)), {}, "STATE, a global"),
 }  # fmt: skip
 
@@ -210,7 +267,9 @@ OBSTACLES = {
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_what_may_change_unseen_is_an_obstacle_in_words(name):
     forward, attributes, reason = OBSTACLES[name]
-    obstacle = Reads(nn.Sequential(model_of(forward, **attributes), nn.ReLU())).obstacle
+    model = model_of(forward, **attributes)
+    model.layer.scales = [1.0]
+    obstacle = Reads(nn.Sequential(model, nn.ReLU())).obstacle
     assert obstacle.startswith("forward ")
     assert re.search(reason, obstacle)
 
@@ -233,6 +292,10 @@ FINE = {
     "assert and raise": (lambda self, x: self.layer(x) if x.ndim == 2 else functional.relu(ValueError), {}),
     "loops": (lambda self, x: sum(layer(x) for layer in [self.layer, self.other]), {}),
     "writes to tensors": (lambda self, x: self.layer(x).index_fill_(1, torch.tensor([0]), 0.0), {}),
+    "class of settings": (lambda self, x: self.layer(x) * Config.scale * Config().factor(), {}),
+    "attribute of a function": (lambda self, x: tagged(self.layer(x)), {}),
+    "parameters": (lambda self, x: self.layer(x).to(next(self.parameters()).device), {}),
+    "class made": (lambda self, x: self.layer(x) if isinstance(self.layer, Grown) else self.other(x), {}),
     "unused dict": (Model.forward, {"notes": {"a": 1}}),
     "cuts": (lambda self, x: self.layer(x)[..., : self.size], {"size": 3}),
 }  # fmt: skip
@@ -255,6 +318,11 @@ def test_a_forward_put_in_the_place_of_another_is_looked_at(model):
     assert "before of a closure" in Reads(model).obstacle
 
 
+@pytest.mark.parametrize("model", [Mixed(), Overridden(4, 2)], ids=["mixin", "method of torch's overridden"])
+def test_methods_from_anywhere_in_a_class_are_looked_at(model):
+    assert "STATE, a global" in Reads(nn.Sequential(model)).obstacle
+
+
 def test_torch_s_own_modules_are_known():
     layers = [
         nn.Linear(4, 4),
@@ -275,7 +343,7 @@ def test_torch_s_own_modules_are_known():
 
 def watched(forward, **attributes):
     model = model_of(forward, **attributes)
-    return model, Reads(model), Marks(model)
+    return model, Reads(model), Marks(model, torch.optim.SGD(model.parameters(), 0.1))
 
 
 def rebind(monkeypatch, model):
@@ -306,6 +374,18 @@ def class_constant(monkeypatch, model):
     monkeypatch.setattr(Model, "const", 4.0)
 
 
+def class_setting(monkeypatch, model):
+    monkeypatch.setattr(Config, "scale", 4.0)
+
+
+def tag(monkeypatch, model):
+    monkeypatch.setattr(tagged, "scale", 4.0)
+
+
+def reload(monkeypatch, model):
+    monkeypatch.setattr(helper, "__code__", inner_helper.__code__)
+
+
 def closure(monkeypatch, model):
     cell = type(model).forward.__closure__[0]
     monkeypatch.setattr(cell, "cell_contents", 5.0)
@@ -324,6 +404,9 @@ def closure(monkeypatch, model):
         (lambda self, x: self.method(x), patch_method),
         (lambda self, x: self.layer(x) * self.const, class_constant),
         (closing_over(2.0), closure),
+        (lambda self, x: self.layer(x) * Config.scale, class_setting),
+        (lambda self, x: tagged(self.layer(x)), tag),
+        (lambda self, x: helper(self.layer(x)), reload),
     ],
 )
 def test_what_is_bound_anew_is_noticed(monkeypatch, forward, change):
@@ -381,7 +464,7 @@ def exchangeable():
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_what_is_exchanged_in_the_model_is_noticed(name):
     model = exchangeable()
-    marks = Marks(model)
+    marks = Marks(model, torch.optim.SGD(model.parameters(), 0.1))
     model(torch.ones(5, 4)).sum().backward()
     model.eval().train()
     model.drop.p = 0.1  # a slider
@@ -390,9 +473,27 @@ def test_what_is_exchanged_in_the_model_is_noticed(name):
     assert not marks.are_same()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda optimizer: optimizer.register_step_post_hook(lambda *given: None),
+        lambda optimizer: optimizer.register_step_pre_hook(lambda *given: None),
+        lambda optimizer: optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]}),
+    ],
+)
+def test_what_is_added_to_the_optimizer_is_noticed(change):
+    model = exchangeable()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    marks = Marks(model, optimizer)
+    optimizer.param_groups[0]["lr"] = 0.2  # a slider
+    assert marks.are_same()
+    change(optimizer)
+    assert not marks.are_same()
+
+
 def test_hooks_for_all_modules_are_noticed():
     model = exchangeable()
-    marks = Marks(model)
+    marks = Marks(model, torch.optim.SGD(model.parameters(), 0.1))
     handle = nn.modules.module.register_module_forward_hook(lambda *given: None)
     try:
         assert not marks.are_same()

@@ -125,14 +125,19 @@ def trace(chunk: Chunk, example: list[Tensor], replaced: products.Decompositions
 
     Raises
     ------
-    Exception
-        Whatever torch raises for a model whose operations depend on the values of tensors.
+    CannotCompile
+        If the operations depend on the values of tensors, or on tensors that are not the model's.
     """
 
     def spread(*flat: Tensor) -> Any:
         return chunk(list(flat))
 
-    return make_fx(spread, decomposition_table=replaced, tracing_mode="fake")(*example)
+    try:
+        return make_fx(spread, decomposition_table=replaced, tracing_mode="fake")(*example)
+    except Exception as error:  # whatever torch, or the model, raises
+        told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        rule = _("Python code that decides by the numbers in tensors, for one, is not followed")
+        raise CannotCompile(_("the model cannot be traced ({rule}): {error}", rule=rule, error=told)) from error
 
 
 def _key(graph: fx.GraphModule, example: list[Tensor]) -> str:

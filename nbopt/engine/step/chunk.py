@@ -180,6 +180,43 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise, sign
     return layers
 
 
+def do_plainly(
+    twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], signature: Signature, given: Arguments
+) -> list[Tensor]:
+    """Do what a chunk does as anyone would write it, one step after the other, by the model's own weights.
+
+    Chunks are compared with this: that tracing a model and differentiating it as a function changes nothing is not
+    taken for granted.
+    """
+    model = deepcopy(twin)
+    weights = [weight for _name, weight in find_trained(model)]
+    masked = [model.get_submodule(layer.name) for layer in layers]
+    states = [given.state[k * len(weights) : (k + 1) * len(weights)] for k in range(len(formula.keys))]
+    batch, losses, results = len(given.x) // signature.steps, [], []
+    for k in range(signature.steps):
+        inputs, target = given.x[k * batch : (k + 1) * batch], given.y[k * batch : (k + 1) * batch]
+        for module, mask in zip(masked, given.masks, strict=True):
+            module.mask = mask[k]
+        with torch.enable_grad(), cast_to(signature.precision, inputs.device, cached=False):
+            output = model(lay_channels_last(inputs) if signature.channels_last else inputs)
+            value = widen(loss(output, loss.prepare(output, target)))
+        gradients = torch.autograd.grad(value, weights, materialize_grads=True)
+        _l1, *row = given.numbers[k].unbind()
+        for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+            after, own = formula.rule(weight.detach(), gradient, [state[index] for state in states], row)
+            for place, changed in zip(
+                [weight.detach(), *[state[index] for state in states]], [after, *own], strict=True
+            ):
+                place.copy_(changed)
+        losses.append(value.detach())
+        results.append(widen(output).detach())
+    masks = {f"{layer.name}.mask" for layer in layers}
+    now = [*weights, *[buffer for name, buffer in model.named_buffers() if name not in masks]]
+    for before, after in zip([*given.weights, *given.buffers], now, strict=True):
+        before.copy_(after)
+    return [torch.stack(losses), torch.stack(results)] if signature.outputs else [torch.stack(losses)]
+
+
 def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], signature: Signature) -> Chunk:
     """Return the function that is to be compiled.
 

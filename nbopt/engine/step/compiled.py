@@ -20,6 +20,7 @@ from nbopt.engine.step.chunk import (
     Fed,
     Layer,
     Signature,
+    do_plainly,
     find_layers,
     find_trained,
     make_chunk,
@@ -133,7 +134,7 @@ class Workshop:
         """
         chunk = make_chunk(self._twin, self._loss, self._formula, self._layers, self.signature)
         example, other = self._example(), self._example()
-        expected, got = example.flat(), other.flat()
+        got = other.flat()
         shapes = list(map(Shape.of, got))
         made: Chunk
         if self.signature.captured:
@@ -141,12 +142,15 @@ class Workshop:
         else:
             made = self.build.compile(chunk, got)
         with torch.no_grad():
-            results = [*chunk(expected)], [*made([*got])]
+            results = (
+                do_plainly(self._twin, self._loss, self._formula, self._layers, self.signature, example),
+                made([*got]),
+            )
         if name := self._reads.find_change():
             raise CannotCompile(_("{name}, which forward reads, changed while steps were compiled", name=name))
         if name := _name_changed(self._attributes, find_attributes(self._twin)):
             raise CannotCompile(_("the model changes {name} as it computes", name=name))
-        if not _agree(results[0] + example.flat(), results[1] + got, *_CLOSE[self.signature.precision]):
+        if not _agree([*results[0], *example.flat()], [*results[1], *got], *_CLOSE[self.signature.precision]):
             raise CannotCompile(_("compiled, the model computes something else"))
         # A graph belongs to the tensors that it was made on: each run captures the chunk on its own.
         made = chunk if self.signature.captured else made
@@ -227,7 +231,7 @@ class Compiled:
         self._own += self._state
         self._held = [tensor.detach() for tensor in self._own]
         self._places = [tensor.data_ptr() for tensor in self._own]
-        self._marks = Marks(training.model)
+        self._marks = Marks(training.model, self._optimizer)
         if reason := self.find_change():
             raise CannotCompile(reason)
         own = len(self._held)

@@ -15,7 +15,15 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping
 from itertools import chain
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -62,17 +70,22 @@ class Reads:
         self._seen: set[object] = set()
         self._attributes = set(_BEGINNING)
         self._by_any_name = False  # whether attributes are got by names that are computed
+        self._functions: list[tuple[FunctionType, CodeType, tuple[Any, ...] | None]] = []
         self._held: list[tuple[int, str, Any]] = []
         modules = list(model.modules())
-        own = [(number, module) for number, module in enumerate(modules) if not all(map(_is_torchs, _classes(module)))]
+        own = [module for module in modules if any(map(_is_users, type(module).__mro__))]
         for number, module in enumerate(modules):
             self._look_at_callables(number, module, modules)
         done: set[str] = set()
         while names := (self._names_of(own) if self._by_any_name else self._attributes) - done:
             done |= names
-            for number, module in own:
+            for module in own:
                 for name in sorted(names):
-                    self._look_up(number, module, name, modules)
+                    self._look_up(module, name)
+            for number, module in enumerate(modules):
+                for name in sorted(names & vars(module).keys() - _OWN_NAMES):
+                    if name in self._attributes or not _is_torchs(type(module)):
+                        self._judge_own(number, module, name, modules)
 
     def find_change(self) -> str:
         """Return the name of something that was bound anew since; "" if nothing was."""
@@ -82,6 +95,9 @@ class Reads:
         for cell, name, value in self._cells:
             if _contents(cell) is not value and _differ(_contents(cell), value):
                 return name
+        for function, code, defaults in self._functions:  # as an editor's reload exchanges them
+            if function.__code__ is not code or function.__defaults__ is not defaults:
+                return function.__qualname__
         return ""
 
     def is_like(self, other: Reads) -> bool:
@@ -94,14 +110,15 @@ class Reads:
     def _list(self) -> list[tuple[object, str, Any]]:
         names = [(owner, name, value) for owner, _space, name, value in self._names]
         held = [(None, f"{number}.{name}", value) for number, name, value in self._held]
-        return [*names, *self._cells, *held]
+        codes = [(function, "", code) for function, code, _defaults in self._functions]
+        return [*names, *self._cells, *held, *codes]
 
     # -- modules
 
-    def _names_of(self, own: list[tuple[int, nn.Module]]) -> set[str]:
+    def _names_of(self, own: list[nn.Module]) -> set[str]:
         """Return the names of all attributes that steps may get."""
-        names = {name for _number, module in own for name in vars(module)}
-        for kind in {kind for _number, module in own for kind in _classes(module) if not _is_torchs(kind)}:
+        names = {name for module in own for name in vars(module)}
+        for kind in {kind for module in own for kind in type(module).__mro__ if _is_users(kind)}:
             names |= {name for name in vars(kind) if not name.startswith("__") and name not in _NOT_IN_STEPS}
         return names | self._attributes
 
@@ -113,28 +130,17 @@ class Reads:
                     self._judge_own(number, module, name, modules)
             if not _is_torchs(type(module).forward):
                 self._judge(type(module).forward, f"{type(module).__name__}.forward")
-        for kind in _classes(module):
-            if not _is_torchs(kind) and any(_is_torchs(base) and base not in _CONTAINERS for base in kind.__mro__[:-2]):
+        for kind in filter(_is_users, type(module).__mro__):
+            if any(_is_torchs(base) and base not in _CONTAINERS for base in kind.__mro__):
                 self._attributes.update(
                     name for name, value in vars(kind).items() if inspect.isroutine(value) and name not in _NOT_IN_STEPS
                 )
 
-    def _look_up(self, number: int, module: nn.Module, name: str, modules: list[nn.Module]) -> None:
-        """Look at what ``module.name`` may be."""
-        for kind in _classes(module):
-            if _is_torchs(kind) or name not in vars(kind):
-                continue
-            value, label = vars(kind)[name], f"{kind.__name__}.{name}"
-            self._names.append((kind, vars(kind), name, value))
-            if isinstance(value, property):
-                value = value.fget
-            elif isinstance(value, functools.cached_property):
-                value = value.func
-            elif isinstance(value, (staticmethod, classmethod)):
-                value = value.__func__
-            self._judge(value, label)
-        if name not in _OWN_NAMES and name in vars(module):
-            self._judge_own(number, module, name, modules)
+    def _look_up(self, module: nn.Module, name: str) -> None:
+        """Look at what ``module.name`` may be by the module's class."""
+        for kind in filter(_is_users, type(module).__mro__):
+            if name in vars(kind):
+                self._judge_member(kind, name)
 
     def _judge_own(self, number: int, module: nn.Module, name: str, modules: list[nn.Module]) -> None:
         value = vars(module)[name]
@@ -175,27 +181,31 @@ class Reads:
         self.obstacle = self.obstacle or reason
 
     def _scan_class(self, kind: type) -> None:
-        if (
-            kind in self._seen
-            or issubclass(kind, enum.Enum)
-            or kind.__module__ in _PURE
-            or kind.__module__ == "builtins"
-        ):
+        """Look at all that a class holds, which may be asked of it, or of what is made of it."""
+        if kind in self._seen or issubclass(kind, enum.Enum):
             return
         self._seen.add(kind)
-        if issubclass(
-            kind, nn.Module
-        ):  # one that is made, or asked for: those of the model are looked at by themselves
-            return
-        for base in kind.__mro__:
-            if base.__module__ not in _PURE and base.__module__ != "builtins" and not _is_torchs(base):
-                for value in vars(base).values():
-                    function = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-                    if isinstance(function, property):
-                        function = function.fget
-                    if isinstance(function, FunctionType) and not _is_pure(function):
-                        keeps = function.__name__ in ("__init__", "__post_init__", "__new__")
-                        self._scan(function, may_set=keeps or issubclass(kind, torch.autograd.Function))
+        is_module, differentiates = issubclass(kind, nn.Module), issubclass(kind, torch.autograd.Function)
+        for base in filter(_is_users, kind.__mro__):
+            for name, value in vars(base).items():
+                if name.startswith("_") and "_fields" in vars(base):  # of a named tuple
+                    continue
+                special = name.startswith("__")
+                if special and (is_module or not isinstance(_function_of(value), FunctionType)):
+                    continue
+                if not is_module or name not in _NOT_IN_STEPS:
+                    makes = name in ("__init__", "__post_init__", "__new__")
+                    self._judge_member(base, name, may_set=makes or differentiates)
+
+    def _judge_member(self, kind: type, name: str, may_set: bool = False) -> None:
+        """Look at what stands in a class under a name."""
+        value = vars(kind)[name]
+        self._names.append((kind, vars(kind), name, value))
+        function = _function_of(value)
+        if isinstance(function, FunctionType) and not _is_pure(function) and not _is_torchs(function):
+            self._scan(function, may_set)
+        elif not (inspect.isdatadescriptor(value) and not _is_users(type(value))):  # slots and the like
+            self._judge(function, f"{kind.__name__}.{name}")
 
     # -- code
 
@@ -205,6 +215,10 @@ class Reads:
             return
         self._seen.add(function)
         code = function.__code__
+        self._functions.append((function, code, function.__defaults__))
+        for name, value in vars(function).items():
+            self._names.append((function, vars(function), name, value))
+            self._judge(value, f"{function.__qualname__}.{name}")
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._judge(value, _("a default argument of {name}", name=function.__qualname__))
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
@@ -266,8 +280,9 @@ class Reads:
         self._judge(value, _("{name}, a global", name=label) if label == name else label)
 
 
-def _classes(module: nn.Module) -> list[type]:
-    return [kind for kind in type(module).__mro__ if issubclass(kind, nn.Module)]
+def _is_users(kind: type) -> bool:
+    """Whether a class is neither torch's nor of a library that keeps nothing."""
+    return not _is_torchs(kind) and kind.__module__ != "builtins" and kind.__module__ not in _PURE
 
 
 def is_constant(value: Any) -> bool:
@@ -296,6 +311,15 @@ def _is_torchs(value: Any) -> bool:
 
 def _parts(value: functools.partial[Any]) -> list[Any]:
     return [value.func, *value.args, *chain.from_iterable(sorted(value.keywords.items()))]
+
+
+def _function_of(value: Any) -> Any:
+    """Return the function that a method, a property or the like is made of."""
+    if isinstance(value, property):
+        return value.fget
+    if isinstance(value, functools.cached_property):
+        return value.func
+    return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
 
 
 def _is_pure(function: FunctionType | BuiltinFunctionType) -> bool:
@@ -327,10 +351,13 @@ class Marks:
     Parameters
     ----------
     model : torch.nn.Module
+    optimizer : torch.optim.Optimizer
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        spaces: list[Mapping[Any, Any]] = list(_GLOBAL_HOOKS)
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        spaces: list[Mapping[Any, Any]] = [*_GLOBAL_HOOKS]
+        spaces += [optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks]
+        self._groups = optimizer.param_groups
         self._own: list[dict[str, Any]] = []
         self._get: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
         for module in model.modules():
@@ -348,7 +375,7 @@ class Marks:
         self._found = self._look()
 
     def _look(self) -> list[Any]:
-        found: list[Any] = []
+        found: list[Any] = [self._groups[-1]]
         for get, own in zip(self._get, self._own, strict=True):
             found += get(own)
         for space in self._filled:

@@ -95,7 +95,8 @@ class Tiers:
     def reads(self) -> Reads:
         """Return what the model's code reads now."""
         if self._marks is None or not self._marks.are_same() or self._reads.find_change():
-            self._reads, self._marks = Reads(self._training.model), Marks(self._training.model)
+            training = self._training
+            self._reads, self._marks = Reads(training.model), Marks(training.model, training.torch_optimizer)
         return self._reads
 
     # -- which tier
