@@ -7,12 +7,14 @@ given                                   becomes
 ======================================  =========================================================
 float32, float64                        the model's own type: float64 for a model in double
                                         precision, else float32
-float16, bfloat16, complex, bool        the same
+float16, bfloat16, complex              the same
+bool                                    the same; int64 as labels of a loss that takes class
+                                        indices, floats where it is X and the model needs them
 uint8 of more than one dimension        the same; floats in each batch where the model needs them
 other whole numbers                     int64; floats where they are X and the model needs floats
 ======================================  =========================================================
 
-Whether a model needs floats is found out in `nbopt.engine.prepare`.
+Whether a model needs floats is found out in `nbopt.engine.types`.
 """
 
 from __future__ import annotations
@@ -95,6 +97,9 @@ def _to_array(item: Any, role: str) -> Any:
     """Return a numpy array of numbers, a copy: later changes of the user's must not reach the run."""
     import numpy as np
 
+    if hasattr(item, "toarray"):
+        rule = _("turn it into an array (X.toarray()) or a sparse tensor of torch's")
+        raise TypeError(_("{role} holds a sparse {kind}: {rule}.", role=role, kind=type(item).__name__, rule=rule))
     if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
         item = np.ma.filled(item.astype(float), np.nan)
     try:

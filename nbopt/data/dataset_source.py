@@ -107,7 +107,8 @@ class Gathered(Dataset[Any]):
     """
 
     def __init__(self, columns: tuple[Tensor, ...]) -> None:
-        self.columns = columns
+        self._layouts = [column.layout for column in columns]
+        self.columns = tuple(map(_as_gatherable, columns))
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -117,9 +118,17 @@ class Gathered(Dataset[Any]):
 
     def __getitems__(self, indices: list[int]) -> list[Tensor]:
         index = torch.tensor(indices)
-        return [column.index_select(0, index.to(column.device)) for column in self.columns]
+        rows = [column.index_select(0, index.to(column.device)) for column in self.columns]
+        pairs = zip(rows, self._layouts, strict=True)
+        return [part if part.layout == layout else part.to_sparse(layout=layout) for part, layout in pairs]
 
     @staticmethod
     def collate(columns: list[Tensor]) -> Any:
         """Return the batch, whose samples are together already."""
         return tuple(columns) if len(columns) > 1 else columns[0]
+
+
+def _as_gatherable(column: Tensor) -> Tensor:
+    """Return a column in the only sparse layout that rows can be gathered from."""
+    suits = column.layout in (torch.strided, torch.sparse_coo)
+    return column if suits else column.to_sparse(layout=torch.sparse_coo)

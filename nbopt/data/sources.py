@@ -100,6 +100,9 @@ def as_source(data: Any, role: str, floats: torch.dtype = torch.float32, batch_s
         source = _from_columns((data,), role, floats, shuffle)
     elif _is_loader(data):
         source = StreamSource(data)
+    elif hasattr(data, "__next__"):
+        rule = _("it can be gone through only once: give a Dataset, a DataLoader, or what makes the iterator")
+        raise TypeError(_("{role} is a {kind}, {rule}.", role=role, kind=type(data).__name__, rule=rule))
     else:
         raise TypeError(
             _(
@@ -123,10 +126,12 @@ def makes_batches(data: Any) -> bool:
 
 def _from_columns(items: tuple[Any, ...], role: str, floats: torch.dtype, shuffle: bool) -> AnySource:
     columns, converted = as_columns(items, role, floats)
+    source: TensorSource | DatasetSource
     if any(column.layout != torch.strided or column.is_nested for column in columns):
-        source: AnySource = DatasetSource(Gathered(columns), Gathered.collate, shuffle=shuffle)
+        source = DatasetSource(Gathered(columns), Gathered.collate, shuffle=shuffle)
     else:
         source = TensorSource(columns, shuffle)
+        source.adaptable = True
     source.converted = converted
     return source
 

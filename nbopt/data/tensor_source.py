@@ -43,6 +43,8 @@ class TensorSource:
     ----------
     resident : bool
         Whether the samples are on the device.
+    adaptable : bool
+        Whether the samples were given as arrays, not as a dataset, so that their type is the run's affair.
     floats : torch.dtype or None
         What the first column becomes in each batch: images of bytes, for a model that takes floats.
     """
@@ -50,6 +52,7 @@ class TensorSource:
     batch_size: int | None = None
     drop_last = False
     converted = ""
+    adaptable = False
     floats: torch.dtype | None = None
 
     def __init__(

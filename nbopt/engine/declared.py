@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nbopt.data.cursor import Cursor
-from nbopt.data.sources import StreamSource
+from nbopt.data.sources import StreamSource, makes_batches
 from nbopt.engine.prepare import check_together
 from nbopt.engine.step.tiers import Pace
 from nbopt.engine.training import Training
@@ -56,9 +56,9 @@ def declare(
     if (dropout := own_dropout(model)) is not None:
         own["dropout"] = dropout
     own["channels_last"] = is_channels_last(model)
-    batch_size = getattr(train, "batch_size", None)  # a DataLoader's
-    if isinstance(batch_size, int):
-        own["batch_size"] = batch_size
+    for loader in (getattr(train, "batch_sampler", None), train):  # a DataLoader's
+        if type(size := getattr(loader, "batch_size", None)) is int and size > 0:
+            own["batch_size"] = size
     if given.keys() & {"patience", "min_delta"}:
         own["early_stopping"] = True
     for name, value in hyperparams.check({**own, **given}).items():
@@ -67,7 +67,9 @@ def declare(
     return hyperparams
 
 
-def find_inert(model: torch.nn.Module, val: Any, hyperparams: Hyperparams, training: Training | None) -> dict[str, str]:
+def find_inert(
+    model: torch.nn.Module, train: Any, val: Any, hyperparams: Hyperparams, training: Training | None
+) -> dict[str, str]:
     """Return the hyperparameters that cannot act in a run, each with the reason; some show once there is a training."""
     found = {}
     if own_dropout(model) is None:
@@ -80,8 +82,10 @@ def find_inert(model: torch.nn.Module, val: Any, hyperparams: Hyperparams, train
     if val is None:
         reason = _("without val there is no validation loss to judge by")
         found.update(dict.fromkeys(EarlyStopping.declared(), reason))
-    if training is not None and isinstance(training.cursor.source, StreamSource):
-        found["batch_size"] = _("the DataLoader makes its own batches")
+    if makes_batches(train):
+        found["batch_size"] = _("the loader makes its own batches")
+    elif training is not None and isinstance(training.cursor.source, StreamSource):
+        found["batch_size"] = _("a stream keeps the batch size that it began with")
     if training is not None:
         found.update(training.acting.unfit)
     return found

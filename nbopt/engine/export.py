@@ -84,7 +84,7 @@ def tell(run: Run) -> Story:
     if training is not None:
         train, val = training.cursor.source, training.val
     else:
-        train, val = prepare.make_sources(*run.data, run.seed, torch.device("cpu"))
+        train, val = run.make_sources(torch.device("cpu"))
     snapshots = run.snapshots
     return Story(
         name=run.name,

@@ -76,6 +76,13 @@ class Facts:
         return tiers.reason
 
     @property
+    def converted(self) -> str:
+        """What types of numbers the data were converted from and to, in words; "" before the start, or if none were."""
+        training = self.driver.training
+        sources = (training.cursor.source, training.val) if training else ()
+        return "; ".join(dict.fromkeys(source.converted for source in sources if source and source.converted))
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds to the last epoch's end at the mean speed so far; None before it is known."""
         seconds, progress = self.history.last("_time"), self.progress

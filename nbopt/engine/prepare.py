@@ -16,6 +16,7 @@ from nbopt.data.sources import AnySource, StreamSource, as_source
 from nbopt.data.split import split
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.device import fits
+from nbopt.engine.types import adapt, float_type
 from nbopt.hyperparams import Hyperparams
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.initialization import Initialization
@@ -87,11 +88,15 @@ def check_optimizer(
     return optimizer
 
 
-def check_val(val: object) -> None:
-    """Raise ValueError for a ``val`` that is a number but no fraction."""
-    if isinstance(val, (int, float)) and (isinstance(val, bool) or not 0 < val < 1):
+def check_val(val: Any) -> Any:
+    """Return ``val``, a fraction as a float; raise ValueError for a number that is no fraction."""
+    if not isinstance(val, numbers.Real):
+        return val
+    share = float(val)
+    if isinstance(val, bool) or not 0 < share < 1:
         rule = _("val must be data, None or a fraction of train between 0 and 1")
         raise ValueError(_("{rule}; got {value!r}.", rule=rule, value=val))
+    return share
 
 
 def check_seed(seed: object) -> int:
@@ -137,20 +142,48 @@ def check_planned(hyperparams: Hyperparams, changes: Mapping[str, Any], schedule
             raise InvalidHyperparam(_("schedule, step {step}: {error}", step=step, error=error)) from error
 
 
-def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple[AnySource, AnySource | None]:
+def make_sources(
+    train: Any,
+    val: Any,
+    seed: int,
+    device: torch.device,
+    model: nn.Module | None = None,
+    loss: object = None,
+    forward: object = None,
+    batch_size: int = 64,
+) -> tuple[AnySource, AnySource | None]:
     """Turn ``train`` and ``val`` into sources, their tensors on ``device`` if they fit there.
+
+    Parameters
+    ----------
+    train, val
+        As given to a run.
+    seed : int
+        Decides what is cut off for ``val``.
+    device : torch.device
+    model : torch.nn.Module, optional
+        Decides with ``loss`` what type arrays become.
+    forward : callable, optional
+        The user's own: it takes whole numbers as they are given.
+    batch_size : int
+        Of an ``IterableDataset`` given without a loader.
 
     Raises
     ------
     TypeError, ValueError
         If one is no data, empty, or shaped unlike the other.
     """
-    train_source: AnySource = as_source(train, "train")
+    floats = torch.float32 if model is None else float_type(model)
+    train_source: AnySource = as_source(train, "train", floats, batch_size)
     val_source: AnySource | None = None
+    if model is not None and forward is None:
+        adapt(train_source, model, loss)
     if isinstance(val, float):
         train_source, val_source = split(train_source, val, derive_seed(seed, SPLIT))
     elif val is not None:
-        val_source = as_source(val, "val")
+        val_source = as_source(val, "val", floats, batch_size)
+        if model is not None and forward is None:
+            adapt(val_source, model, loss)
         _check_alike(train_source, val_source)
     for source in (train_source, val_source):
         if isinstance(source, TensorSource) and not fits(source.nbytes(), device):
@@ -161,16 +194,20 @@ def make_sources(train: Any, val: Any, seed: int, device: torch.device) -> tuple
 
 
 def _check_alike(train: AnySource, val: AnySource) -> None:
-    if isinstance(val, StreamSource) and next(val.batches(0), None) is None:
-        raise ValueError(_("val is empty: it yields no batch."))
+    # Looked into only where the loader does not know its length: to make a batch may cost something.
+    if isinstance(val, StreamSource):
+        empty = next(val.batches(0), None) is None if val.length is None else val.length == 0
+        if empty:
+            raise ValueError(_("val is empty: it yields no batch."))
     if not isinstance(train, TensorSource) or not isinstance(val, TensorSource):
         return
     shapes = [[tuple(column.shape[1:]) for column in source.columns] for source in (train, val)]
     if shapes[0] != shapes[1]:
         given = [", ".join(str(tuple(column.shape)) for column in source.columns) for source in (train, val)]
-        raise ValueError(
-            _("train {train} and val {val} hold samples of different shapes.", train=given[0], val=given[1])
-        )
+        said = _("train {train} and val {val} hold samples of different shapes.", train=given[0], val=given[1])
+        if len(train.columns) == 1 and train.size == val.size:
+            said += " " + _("Inputs and labels are given together: nbopt.Run(model, (X, y)).")
+        raise ValueError(said)
 
 
 def check_labels(source: AnySource | None, output: torch.Tensor, loss: Loss) -> None:

@@ -93,6 +93,8 @@ class Puller:
                             self._settle(event)
                             break
         except Exception as error:
+            if progress is None:
+                _explain_thread(error)
             with self.lock:
                 with suppress(Exception):  # the first error is the one to tell
                     training.flush()
@@ -184,3 +186,14 @@ class Puller:
             self.lock.notify_all()
         for wake in list(self.watchers):
             wake()
+
+
+def _explain_thread(error: Exception) -> None:
+    """Say in an error that speaks of threads in which one it was raised: the user made none."""
+    if "thread" in str(error).lower():
+        error.add_note(
+            _(
+                "nbopt: a run that is started trains in a thread of its own. run.fit() trains in the caller's thread; "
+                "or open what belongs to one thread, as a database connection, where the samples are fetched."
+            )
+        )

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from nbopt.data.sources import AnySource
 from nbopt.engine import export, live, past, prepare
 from nbopt.engine.changes import Changes
 from nbopt.engine.declared import declare, find_inert
@@ -42,10 +43,14 @@ class Run(Steering):
     ----------
     model : torch.nn.Module
         Trained in place, moved to the device.
-    train : tuple of arrays or tensors, Dataset or DataLoader
-        ``(X, y)``, each of shape (n, ...). float64 becomes float32, integers become int64.
+    train : tuple of arrays or tensors, Dataset, list of samples, DataLoader or iterable of batches
+        ``(X, y)``, each of shape (n, ...). Arrays, data frames and tensors given so become floats of the model's own
+        type (float32 or float64) and int64; X of whole numbers becomes floats where the model needs them; booleans,
+        half precision and images of bytes stay. `converted` tells what became what. What a Dataset or DataLoader holds
+        is used as it is. ``batch_size`` is live unless the loader makes its own batches, see ``inert``.
     val : same kinds, float or None
-        A float in (0, 1) is a share of ``train``: seeded, stratified for class labels.
+        A float in (0, 1) is a share of ``train``: seeded, stratified for class labels in memory. A loader's own batches
+        are kept.
     loss : str, callable or list
         A name of ``nbopt.parts.losses.LOSSES``; ``callable(output, target)`` returning a scalar tensor; or a list of
         terms, each one of these or a pair (weight, one of these). The weights of a module are trained too: a named
@@ -98,7 +103,7 @@ class Run(Steering):
     ) -> None:
         self.model = prepare.check_model(model)
         self.seed = prepare.check_seed(seed)
-        prepare.check_val(val)
+        val = prepare.check_val(val)
         self.device = pick_device(device)
         self.metrics = as_metrics(metrics)
         for metric in self.metrics:
@@ -130,7 +135,7 @@ class Run(Steering):
         self.store = None if store is None else folder_of(store)
         self.changes = Changes(self.hyperparams, self.journal, self._untouched)
         self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
-        self.inert = find_inert(model, val, self.hyperparams, None)
+        self.inert = find_inert(model, *self.data, self.hyperparams, None)
         for inert in sorted(self.inert.keys() & hyperparams.keys()):
             warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=2)
         self.recorder = None if self.store is None else make_recorder(self, self.store)
@@ -262,11 +267,16 @@ class Run(Steering):
 
     # -- behind it
 
+    def make_sources(self, device: torch.device) -> tuple[AnySource, AnySource | None]:
+        """Return sources of the data given, for `Training`."""
+        loss, size = self.given["loss"], self.hyperparams["batch_size"]
+        return prepare.make_sources(*self.data, self.seed, device, self.model, loss, self.forward, size)
+
     def _prepare(self) -> Training:
         device = self.device.torch
         for module in (self.model, *self.loss_modules.values()):
             module.to(device)
-        train, val = prepare.make_sources(*self.data, self.seed, device)
+        train, val = self.make_sources(device)
         dropout = Dropout(self.model).rates
         if "dropout" in self.given or len(set(dropout)) < 2:
             dropout = [self.initial["dropout"]] * len(dropout)
@@ -287,7 +297,7 @@ class Run(Steering):
         # Before the changes made ahead of the start.
         training.snapshots[0].facts.update(hyperparams=self.initial, dropout_rates=dropout)
         self.driver.training = training
-        self.inert = find_inert(self.model, self.data[1], self.hyperparams, training)
+        self.inert = find_inert(self.model, *self.data, self.hyperparams, training)
         for name in sorted(training.acting.unfit.keys() & self.given.keys()):
             warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
         return training

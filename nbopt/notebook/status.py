@@ -130,7 +130,7 @@ def device_line(run: Run) -> str:
     """Return where the run trains and why, as HTML."""
     device = run.device
     memory = memory_in_use(device.torch)
-    parts = [describe(device.torch), device.reason, run.tier]
+    parts = [describe(device.torch), device.reason, *filter(None, [run.converted]), run.tier]
     if memory is not None:
         parts.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))
     return f'<span class="nbopt-device">{html.escape(" · ".join(parts))}</span>'

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, SubsetRandomSampler, TensorDataset
 
 from nbopt.data.sources import DatasetSource, as_source
 from nbopt.data.split import split
@@ -46,6 +46,70 @@ def test_another_seed_is_another_split():
 def test_a_class_with_a_single_sample_does_not_stand_in_the_way():
     train, val = split(labelled([30, 1]), 0.2, 0)
     assert train.size + val.size == 31
+
+
+class Targets(Dataset):
+    """As torchvision's: the labels stand in ``targets``; to fetch a sample to find one out is wrong."""
+
+    def __init__(self, x, targets):
+        self.x, self.targets = x, targets
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        raise AssertionError
+
+
+def forms():
+    """1,000 samples, of which 12 are of a rare class, in the forms that labels have."""
+    x, y = torch.randn(1000, 4), torch.zeros(1000, dtype=torch.int64)
+    y[:12] = 1
+    return {
+        "whole": (x, y),
+        "floats": (x, y.float()),
+        "booleans": (x, y.bool()),
+        "a column": (x, y[:, None]),
+        "one-hot": (x, torch.nn.functional.one_hot(y, 2).float()),
+        "several labels": (x, torch.stack([y, 1 - y, torch.zeros_like(y)], 1)),
+        "sparse inputs": (x.to_sparse(), y),
+        "rows of tensors": TensorDataset(x, y),
+        "list of pairs": list(zip(x, y, strict=True)),
+        "pairs with numbers": list(zip(x, y.tolist(), strict=True)),
+        "pairs in a loader": DataLoader(list(zip(x, y, strict=True)), batch_size=64),
+        "subset": Subset(TensorDataset(x, y), range(1000)),
+        "targets": Targets(x, y.tolist()),
+    }, y
+
+
+@pytest.mark.parametrize("form", forms()[0])
+def test_a_rare_class_is_in_both_parts_whatever_form_labels_have(form):
+    given, y = forms()
+    data = given[form]
+    for seed in range(4):
+        train, val = split(as_source(data, "train"), 0.1, seed)
+        assert (train.size, val.size) == (900, 100)
+        if form == "targets":
+            counts = [int(y[part.dataset.indices].sum()) for part in (train, val)]
+        else:
+            column = -1 if form == "one-hot" else 0
+            labels = [part.batch(0, part.size)[1].reshape(part.size, -1)[:, column] for part in (train, val)]
+            counts = [int(part.sum()) for part in labels]
+        assert counts == [11, 1]
+
+
+def test_more_classes_than_a_part_has_samples_are_split_at_random():
+    y = torch.arange(30).repeat_interleave(2)
+    train, val = split(as_source((torch.zeros(60, 1), y), "train"), 0.1, 0)
+    assert (train.size, val.size) == (54, 6)
+
+
+def test_what_is_cut_off_a_loader_is_evaluated_whole_and_in_order():
+    data = TensorDataset(torch.arange(40)[:, None].float(), torch.zeros(40))
+    loader = DataLoader(data, batch_size=7, shuffle=True, drop_last=True)
+    train, val = split(as_source(loader, "train"), 0.25, 0)
+    assert (train.drop_last, train.shuffle, train.batch_size) == (True, True, 7)
+    assert (val.drop_last, val.shuffle, val.batch_size) == (False, False, 7)
 
 
 @pytest.mark.parametrize("y", [torch.randn(40), torch.arange(40), torch.randn(40, 2)], ids=["floats", "ids", "columns"])

@@ -1,5 +1,8 @@
 """Every error is told where the user is, and leaves a run that can go on."""
 
+import sqlite3
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -163,6 +166,44 @@ def test_data_that_do_not_fit_are_told_in_the_user_s_own_cell(make_run, mlp, blo
     assert run.journal[-1].name == "failed" and MESSAGES[case] in run.journal[-1].new
     with pytest.raises(type(run.error)):
         run.wait(0)
+
+
+class Connected(Dataset):
+    """Reads from a database that belongs to the thread it was opened in."""
+
+    def __init__(self):
+        self.database = sqlite3.connect(":memory:")
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        (x,) = self.database.execute("select ?", (float(index),)).fetchone()
+        return torch.full((4,), x), index % 3
+
+
+def test_what_belongs_to_a_thread_is_told_with_the_way_out(make_run):
+    assert make_run(train=Connected(), epochs=1).fit().state is RunState.FINISHED
+    with pytest.raises(sqlite3.ProgrammingError) as caught:
+        make_run(train=Connected()).start()
+    assert "run.fit() trains in the caller's thread" in caught.value.__notes__[-1]
+
+
+@pytest.mark.parametrize("fraction", [np.float32(0.25), np.float64(0.25)])
+def test_a_fraction_of_numpy_is_a_fraction(make_run, blobs, fraction):
+    run = make_run(val=fraction)
+    run.step()
+    assert run.driver.training.val.size == 15
+
+
+def test_inputs_and_labels_given_one_by_one_are_told_so(blobs, make_run):
+    with pytest.raises(ValueError, match=r"different shapes. Inputs and labels are given together: .*\(X, y\)"):
+        make_run(train=blobs[0], val=blobs[1]).step()
+
+
+def test_an_iterator_is_told_to_be_gone_through_once(blobs, make_run):
+    with pytest.raises(TypeError, match="train is a generator, it can be gone through only once: give a Dataset"):
+        make_run(train=(pair for pair in zip(*blobs, strict=True))).step()
 
 
 def test_the_shapes_of_the_batch_stand_below_an_error_of_the_model(make_run, blobs):

@@ -425,3 +425,61 @@ def test_a_validation_that_shuffles_does_so_in_the_same_way_each_time(make_run, 
     make_run(train=(X, Y), val=DataLoader(dataset, batch_size=40, shuffle=True), forward=forward, epochs=2).fit()
     assert seen[:2] == seen[2:]
     assert sorted(seen[0] + seen[1]) == sorted(X.tolist()) and seen[0] + seen[1] != X.tolist()
+
+
+# -- the batch size of a stream
+
+
+def sizes_of(run):
+    seen = []
+    run.forward = watched(lambda batch: len(batch[0]), seen)
+    run.fit()
+    return seen
+
+
+@pytest.mark.parametrize("size", [None, 16, 100])
+def test_a_stream_without_a_loader_comes_in_batches_of_the_size_asked_for(make_run, recwarn, size):
+    settings = {} if size is None else {"batch_size": size}
+    run = make_run(nn.Linear(4, 1), train=Counted(), val=Counted(), loss="mse", epochs=1, **settings)
+    sizes = sizes_of(run)
+    assert sizes == [len(x) for x, _y in DataLoader(Counted(), batch_size=size or 64)]
+    assert run.hyperparams["batch_size"] == (size or 64)
+    assert "batch_size" in run.inert
+    assert not [warning for warning in recwarn if "batch" in str(warning.message)]
+    branch = run.branch(at=2)
+    assert not [warning for warning in recwarn if "batch" in str(warning.message)]
+    assert branch.hyperparams["batch_size"] == (size or 64)
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        lambda: DataLoader(Counted(), batch_size=16),
+        lambda: DataLoader(TensorDataset(X, Y), batch_sampler=[[0, 1], [2]]),
+        lambda: type("Own", (), {"__iter__": lambda _: iter([(X, Y)])})(),
+    ],
+    ids=["stream", "batch sampler", "own loader"],
+)
+def test_a_batch_size_given_to_a_loader_that_makes_its_own_batches_is_warned_of(make_run, loader):
+    with pytest.warns(UserWarning, match="batch_size: the loader makes its own batches"):
+        run = make_run(train=loader(), batch_size=5)
+    assert "batch_size" in run.inert
+
+
+def test_a_batch_size_given_to_a_loader_that_is_understood_is_live(make_run, recwarn):
+    run = make_run(train=DataLoader(TensorDataset(X, Y), batch_size=16), batch_size=20, epochs=1)
+    assert sizes_of(run) == [20, 20, 20, 5]
+    assert "batch_size" not in run.inert and not list(recwarn)
+
+
+@pytest.mark.parametrize(
+    ("loader", "size"),
+    [
+        (lambda: DataLoader(Counted(), batch_size=16), 16),
+        (lambda: DataLoader(Rows(), batch_sampler=BatchSampler(SequentialSampler(Rows()), 12, False)), 12),
+        (lambda: DataLoader(Rows(), batch_sampler=[[0], [1]]), 64),
+    ],
+    ids=["stream", "batch sampler", "list"],
+)
+def test_the_batch_size_shown_is_the_loader_s_where_it_is_known(make_run, loader, size):
+    assert make_run(train=loader()).hyperparams["batch_size"] == size

@@ -115,7 +115,7 @@ class Workshop:
         source = training.cursor.source
         assert isinstance(source, TensorSource)
         rows = torch.arange(steps * self.signature.batch_size, device=training.device) % len(source.columns[0])
-        self._x, self._y = (column.index_select(0, rows) for column in source.columns)
+        self._x, self._y = source.rows(rows)
         batch = self._x[: self.signature.batch_size]
         self._layers = find_layers(self._twin, names, batch, training.noise, self.signature)
         group = training.torch_optimizer.param_groups[0] | _PROPORTIONAL

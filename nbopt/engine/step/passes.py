@@ -13,6 +13,7 @@ from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.engine.acting import Acting
 from nbopt.engine.prepare import check_labels
+from nbopt.engine.types import explain_types
 from nbopt.parts.guard import Guard
 from nbopt.parts.loss_base import Loss, usual_size
 from nbopt.words import _
@@ -109,6 +110,8 @@ class Pass:
             shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors(batch))
             note = _("nbopt: raised in step {step}, on a batch of shape {shapes}", step=self.step, shapes=shapes)
             error.add_note(note)
+            if explained := explain_types(error, batch, self.model):
+                error.add_note(explained)
             raise
         if not self._checked:
             self._check(output, target)
