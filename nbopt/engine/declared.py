@@ -83,7 +83,7 @@ def find_inert(
         reason = _("without val there is no validation loss to judge by")
         found.update(dict.fromkeys(EarlyStopping.declared(), reason))
     if makes_batches(train):
-        found["batch_size"] = _("the loader makes its own batches")
+        found["batch_size"] = _("the DataLoader makes its own batches")
     elif training is not None and isinstance(training.cursor.source, StreamSource):
         found["batch_size"] = _("a stream keeps the batch size that it began with")
     if training is not None:

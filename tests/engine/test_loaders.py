@@ -461,7 +461,7 @@ def test_a_stream_without_a_loader_comes_in_batches_of_the_size_asked_for(make_r
     ids=["stream", "batch sampler", "own loader"],
 )
 def test_a_batch_size_given_to_a_loader_that_makes_its_own_batches_is_warned_of(make_run, loader):
-    with pytest.warns(UserWarning, match="batch_size: the loader makes its own batches"):
+    with pytest.warns(UserWarning, match="batch_size: the DataLoader makes its own batches"):
         run = make_run(train=loader(), batch_size=5)
     assert "batch_size" in run.inert
 
