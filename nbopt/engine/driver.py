@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any
 
@@ -40,6 +41,7 @@ class Driver(Puller):
         self._prepare = prepare
         self._events: Generator[Event, None, None] | None = None  # the loop last made
         self._recover: Recovery  # made with the training
+        self._told: set[str] = set()
 
     # -- asking
 
@@ -52,10 +54,19 @@ class Driver(Puller):
                 self.training = self._prepare()
                 self._changes.training = self.training
                 self.training.tiers.planned = self._changes.steps_to_plan
+                self.training.pass_.tell = self._tell
                 self._recover = Recovery(self.training, self._changes, self._journal)
             self.training.notice()
             self._events = loop.events(self.training, self._changes, self._recover)
             return self._events
+
+    def _tell(self, text: str) -> None:
+        """Say once what the user should know: as a warning, and in the journal."""
+        if text not in self._told:
+            self._told.add(text)
+            self._journal.event(self._changes.step, "note", text)
+            with suppress(Warning):  # where they are errors: a word ends no run
+                warnings.warn(text, stacklevel=2)
 
     def ask(self, changes: dict[str, Any], source: str) -> None:
         """Queue changes; where nobody pulls, the run is at rest between two steps, and they are applied here."""

@@ -15,7 +15,9 @@ from nbopt.engine.state import Ending, RunState
 from nbopt.hyperparams import Choice, Int
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.parts.groups import Groups
+from nbopt.parts.loss_traits import read_traits
 from nbopt.parts.losses import LOSSES
+from nbopt.parts.metric_reading import Reading
 from nbopt.parts.metrics import METRICS, as_metrics, find_metric
 from nbopt.parts.optimizers import OPTIMIZERS
 from nbopt.record import recipe
@@ -110,6 +112,7 @@ def tell(run: Run) -> Story:
         groups=(Groups(instance=run.own_optimizer) if training is None else training.groups).given,
         experienced=bool(snapshots) and any(name.startswith("optimizer.") for name in snapshots[0].tensors),
         metrics=run.metrics,
+        unread=(training.measuring.reading if training else Reading(read_traits(run.given["loss"]))).unusual,
         forward=run.forward,
     )
 

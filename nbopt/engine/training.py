@@ -36,6 +36,7 @@ from nbopt.parts.guard import Guard
 from nbopt.parts.initialization import Initialization
 from nbopt.parts.loss_base import Loss
 from nbopt.parts.losses import LOSS
+from nbopt.parts.measuring import Measuring
 from nbopt.parts.metrics import Metric
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
@@ -123,7 +124,8 @@ class Training:
         self.step_seed = derive_seed(seed, NOISE)
         self.acting = Acting(hyperparams, self._find_trained(), train)
         self.precision = self.acting.part(Precision)
-        self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, needs_tensors=bool(metrics))
+        self.measuring = Measuring(metrics)
+        self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, self.measuring)
         self.eager = Eager(
             self.pass_,
             self._params,

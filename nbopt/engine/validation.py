@@ -26,18 +26,16 @@ _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go
 def validate(training: Training) -> Iterator[None]:
     """Measure loss and metrics on the validation data, yielding after each part of it."""
     training.flush()
-    measured = _measure(training, "", list(training.recent))
+    measured = _measure_recent(training)
     if training.val is not None:
-        mean = ValidationLoss(training.loss.traits)
-        results: list[tuple[Any, Any]] = []
+        mean, metrics = ValidationLoss(training.loss.traits), training.measuring.start("val_")
         for index, batch in enumerate(_walk(training.val, training.evaluation_seed)):
             output, target, loss = _evaluate(training, batch, index)
             mean.add(loss, target, batch)
-            if training.metrics:
-                results.append((output, target))
+            metrics.add(output, target)
             yield
         measured["val_loss"] = mean.value(training.cursor)
-        measured.update(_measure(training, "val_", results))
+        measured.update(metrics.values(training.pass_.tell))
     # All of a validation or, where it raised, nothing: it is then done again.
     for note in training.acting.after_epoch:
         note(measured.get("val_loss"))
@@ -99,17 +97,25 @@ def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Ten
     training.pass_.step = training.step
     silent = training.pass_.is_silent  # dropout draws nothing here
     noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
-    with training.material.evaluating(), torch.no_grad(), noise:
-        return training.pass_.measure(batch)
+    try:
+        with training.material.evaluating(), torch.set_grad_enabled(training.pass_.needs_graph), noise:
+            output, target, loss = training.pass_.measure(batch)
+        return output, target, loss.detach()
+    except RuntimeError as error:
+        if training.pass_.needs_graph or "does not require grad" not in str(error):
+            raise
+    training.pass_.needs_graph = True  # torch.autograd.grad in the user's forward or loss
+    return _evaluate(training, batch, index)
 
 
-def _measure(training: Training, prefix: str, results: list[tuple[Tensor, Any]]) -> dict[str, float]:
-    if not results or not training.metrics:
+def _measure_recent(training: Training) -> dict[str, float]:
+    """Return the metrics of the last training batches."""
+    if not training.recent:
         return {}
-    with torch.no_grad():
-        output = torch.cat([output.to(training.device) for output, _target in results])
-        target = torch.cat([target.to(training.device) for _output, target in results])
-        return {prefix + name: float(metric(output, target)) for name, metric in training.metrics.items()}
+    metrics = training.measuring.start("")
+    for output, target in training.recent:
+        metrics.add(output.to(training.device), target.to(training.device))
+    return metrics.values(training.pass_.tell)
 
 
 def _walk(source: AnySource, seed: int) -> Iterator[Any]:

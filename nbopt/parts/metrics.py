@@ -15,68 +15,133 @@ from nbopt.words import _
 Metric = Callable[[Tensor, Tensor], Any]
 
 
-def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Share of samples whose highest score is their class's; for one score a sample, whose sign is right."""
+def count_right(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many labels are guessed right, and how many there are."""
     if output.ndim > 1 and output.shape[1] > 1:
+        if target.shape == output.shape and not target.is_floating_point():
+            right = (output > 0) == (target == 1)
+            return right[target != -100].sum(), (target != -100).sum()
         labels = target.argmax(1) if target.shape == output.shape else target
-        return (output.argmax(1) == labels).float().mean()
-    return ((output > 0).flatten() == (target > 0.5).flatten()).float().mean()
+        right = output.argmax(1) == labels
+        return right[labels != -100].sum(), (labels != -100).sum()
+    right = (output > 0).flatten() == (target > 0.5).flatten()
+    kept = target.flatten() != -100
+    return right[kept].sum(), kept.sum()
+
+
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """Share of labels that are guessed right: by the highest score, or by the sign of the only one."""
+    return share(*count_right(output, target))
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """Return a part of a whole."""
+    return part / whole
+
+
+def sum_squares(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    """Return samples, and the sums over them of y, y^2 and (y - f)^2, for each number of a sample."""
+    f, y = _columns(output, target)
+    count = torch.full_like(y[0], len(y))
+    return count, y.sum(0), (y**2).sum(0), ((y - f) ** 2).sum(0)
+
+
+def r2_of(count: Tensor, total: Tensor, squares: Tensor, missed: Tensor) -> Tensor:
+    """Return the coefficient of determination; of constant targets, 1 where they are met and 0 where not."""
+    spread = squares - total**2 / count
+    constant = spread <= 1e-13 * squares  # but for rounding
+    return torch.where(constant, (missed == 0).double(), 1 - missed / spread).mean()
 
 
 def r2(output: Tensor, target: Tensor) -> Tensor:
-    """Coefficient of determination: 1 - sum (y - f)^2 / sum (y - mean y)^2."""
+    """Coefficient of determination: 1 - sum (y - f)^2 / sum (y - mean y)^2; the mean over the numbers of a sample."""
+    return r2_of(*sum_squares(output, target))
+
+
+def sum_errors(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of absolute errors, and how many there are."""
     f, y = _columns(output, target)
-    return 1 - ((y - f) ** 2).sum() / ((y - y.mean(0)) ** 2).sum()
+    return (y - f).abs().sum(), torch.tensor(y.numel())
 
 
 def mae(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error."""
+    return share(*sum_errors(output, target))
+
+
+def sum_squared_errors(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of squared errors, and how many there are."""
     f, y = _columns(output, target)
-    return (y - f).abs().mean()
+    return ((y - f) ** 2).sum(), torch.tensor(y.numel())
+
+
+def root_of_share(part: Tensor, whole: Tensor) -> Tensor:
+    """Return the root of a part of a whole."""
+    return (part / whole).sqrt()
 
 
 def rmse(output: Tensor, target: Tensor) -> Tensor:
     """Root of the mean squared error."""
-    f, y = _columns(output, target)
-    return ((y - f) ** 2).mean().sqrt()
+    return root_of_share(*sum_squared_errors(output, target))
 
 
-def count_hits(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return, for each class, right, predicted and actual samples.
+def count_hits(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    """Return right, predicted and actual samples of each class, and whether it counts.
 
-    Of two classes, only the second one; of several, those that are predicted or actual.
+    Of two classes, only the second one counts; of more, those that are predicted or
+    actual; of several labels a sample, (n, labels) integers, all of them.
     """
     several = output.ndim > 1 and output.shape[1] > 1
+    if several and target.shape == output.shape and not target.is_floating_point():
+        guess, actual = (output > 0) & (target != -100), target == 1
+        hits = (guess & actual).sum(0)
+        return hits, guess.sum(0), actual.sum(0), torch.ones_like(hits)
     guess = output.argmax(1).flatten() if several else (output > 0).long().flatten()
     if several and target.shape == output.shape:
         target = target.argmax(1)
     labels = target.long().flatten()
+    guess, labels = guess[labels != -100], labels[labels != -100]
     classes = output.shape[1] if several else 2
-    hits = torch.bincount(labels[guess == labels], minlength=classes).float()
-    predicted = torch.bincount(guess, minlength=classes).float()
-    actual = torch.bincount(labels, minlength=classes).float()
-    kept = predicted + actual > 0
+    hits = torch.bincount(labels[guess == labels], minlength=classes)
+    predicted = torch.bincount(guess, minlength=classes)
+    actual = torch.bincount(labels, minlength=classes)
+    counts = predicted + actual
     if classes == 2:
-        kept = torch.arange(2, device=labels.device) == 1
-    return hits[kept], predicted[kept], actual[kept]
+        counts = torch.tensor([0, 1], device=labels.device)
+    return hits, predicted, actual, counts
+
+
+def precision_of(*sums: Tensor) -> Tensor:
+    """Return the mean precision of the classes that count."""
+    hits, predicted, _actual, counts = sums
+    return (hits / predicted.clamp(min=1))[counts > 0].mean()
 
 
 def precision(output: Tensor, target: Tensor) -> Tensor:
     """Share of those predicted to be of a class that are; the mean over classes."""
-    hits, predicted, _actual = count_hits(output, target)
-    return (hits / predicted.clamp(min=1)).mean()
+    return precision_of(*count_hits(output, target))
+
+
+def recall_of(*sums: Tensor) -> Tensor:
+    """Return the mean recall of the classes that count."""
+    hits, _predicted, actual, counts = sums
+    return (hits / actual.clamp(min=1))[counts > 0].mean()
 
 
 def recall(output: Tensor, target: Tensor) -> Tensor:
     """Share of a class that is predicted to be of it; the mean over classes."""
-    hits, _predicted, actual = count_hits(output, target)
-    return (hits / actual.clamp(min=1)).mean()
+    return recall_of(*count_hits(output, target))
+
+
+def f1_of(*sums: Tensor) -> Tensor:
+    """Return the mean F1 of the classes that count."""
+    hits, predicted, actual, counts = sums
+    return (2 * hits / (predicted + actual).clamp(min=1))[counts > 0].mean()
 
 
 def f1(output: Tensor, target: Tensor) -> Tensor:
     """Harmonic mean of precision and recall of a class; the mean over classes."""
-    hits, predicted, actual = count_hits(output, target)
-    return (2 * hits / (predicted + actual).clamp(min=1)).mean()
+    return f1_of(*count_hits(output, target))
 
 
 def rank_area(scores: Tensor, positive: Tensor) -> Tensor:
@@ -92,15 +157,21 @@ def rank_area(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def roc_auc(output: Tensor, target: Tensor) -> Tensor:
-    """Area under the ROC curve; of several classes, the mean of one against all."""
+    """Area under the ROC curve; the mean over labels, or over classes against all."""
     if output.ndim == 1 or output.shape[1] == 1:
-        return rank_area(output.flatten().double(), target.flatten() > 0.5)
+        kept = target.flatten() != -100
+        return rank_area(output.flatten()[kept].double(), target.flatten()[kept] > 0.5)
+    if target.shape == output.shape and not target.is_floating_point():
+        pairs = [(output[:, k].double(), target[:, k]) for k in range(output.shape[1])]
+        areas = [rank_area(scores[y != -100], y[y != -100] == 1) for scores, y in pairs]
+        return torch.stack(areas).mean()
     if target.shape == output.shape:
         target = target.argmax(1)
-    chances = output.double().softmax(1)
+    output, target = output[target != -100], target[target != -100]
     if output.shape[1] == 2:
         scores = output[:, 1].double() - output[:, 0].double()
         return rank_area(scores, target == 1)
+    chances = output.double().softmax(1)
     areas = [rank_area(chances[:, k], target == k) for k in range(output.shape[1])]
     return torch.stack(areas).mean()
 
@@ -115,6 +186,21 @@ METRICS: dict[str, Metric] = {
     "mae": mae,
     "rmse": rmse,
 }
+
+
+NUMBERS = frozenset((r2, mae, rmse))
+"""Those of numbers; the others are of classes."""
+
+SUMS: dict[Metric, tuple[Callable[[Tensor, Tensor], tuple[Tensor, ...]], Callable[..., Tensor]]] = {
+    accuracy: (count_right, share),
+    precision: (count_hits, precision_of),
+    recall: (count_hits, recall_of),
+    f1: (count_hits, f1_of),
+    r2: (sum_squares, r2_of),
+    mae: (sum_errors, share),
+    rmse: (sum_squared_errors, root_of_share),
+}
+"""Those that are worked out from sums over batches: what is summed, and what is made of the sums."""
 
 
 def find_metric(item: Any) -> Metric | None:

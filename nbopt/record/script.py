@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
-from nbopt.parts.metrics import METRICS
+from nbopt.parts.metrics import METRICS, NUMBERS
 from nbopt.parts.part import defines
 from nbopt.record.journal import ACTIONS
 from nbopt.record.script_data import DataSource
@@ -240,6 +240,8 @@ class _Writer:
         for name, metric in self.story.metrics.items():
             known = next((key for key in _WRITTEN if METRICS[key] is metric), None)
             try:
+                if self.story.unread and any(metric is item for item in METRICS.values()) and metric not in NUMBERS:
+                    raise ValueError(self.story.unread)
                 table[name] = known or self.sources.name_of(metric, name if name.isidentifier() else "metric")
             except ValueError as error:
                 self.notes.append(f"\n# The metric {_plain(name)} is left out: {_plain(str(error))}")

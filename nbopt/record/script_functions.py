@@ -112,7 +112,7 @@ def accuracy(output, target):
     """Share of samples with the highest score, or the sign of the score, right."""
     if output.ndim > 1 and output.shape[1] > 1:
         labels = target.argmax(1) if target.shape == output.shape else target
-        return (output.argmax(1) == labels).float().mean()
+        return (output.argmax(1) == labels)[labels != -100].float().mean()
     return ((output > 0).flatten() == (target > 0.5).flatten()).float().mean()
 
 
@@ -127,10 +127,11 @@ def as_columns(output, target):
 #?
 #? r2
 def r2(output, target):
-    """Coefficient of determination."""
+    """Coefficient of determination, the mean over the numbers of a sample."""
     output, target = as_columns(output, target)
-    spread = (target - target.mean(0)) ** 2
-    return 1 - ((target - output) ** 2).sum() / spread.sum()
+    missed = ((target - output) ** 2).sum(0)
+    spread = ((target - target.mean(0)) ** 2).sum(0)
+    return torch.where(spread > 0, 1 - missed / spread, (missed == 0).double()).mean()
 
 
 #?
@@ -147,6 +148,20 @@ def rmse(output, target):
     """Root of the mean squared error."""
     output, target = as_columns(output, target)
     return ((target - output) ** 2).mean().sqrt()
+
+
+#?
+#? counts_labels
+def count_labels(target):
+    """Return how many labels count in the loss."""
+    if target.is_floating_point():
+        return len(target)
+    counts = target != $ignored
+    return int(counts.sum())  #? not class_weights
+    #? class_weights
+    weights = torch.tensor($class_weights, device=target.device)
+    return float((weights[torch.where(counts, target, 0)].double() * counts).sum())
+    #?
 
 
 #?
@@ -171,7 +186,7 @@ def evaluate(model, data$evaluation_parameters):
     training = model.training
     model.eval()
     total = 0.0
-    count = 0  #? not val_tensors
+    count = 0
     results = []  #? metrics
     seed = derive_seed(EVALUATION)  #? seeds_order
     #? val_tensors
@@ -210,7 +225,8 @@ def evaluate(model, data$evaluation_parameters):
     for batch in batches:  #? not noisy_evaluation
         torch.manual_seed(derive_seed(EVALUATION) + index)  #? noisy_evaluation
     #?
-        size = sample_count(batch)  #? not val_tensors
+        size = len(batch[0])  #? val_tensors not counts
+        size = sample_count(batch)  #? not val_tensors not counts
         $change_inputs
         $lay_batch
         #? casts
@@ -222,23 +238,20 @@ def evaluate(model, data$evaluation_parameters):
         output, target = $outputs
         loss = compute_loss(output, target$measure_arguments)
         #?
-        #? val_tensors
-        total += loss.item() * len(batch[0])
+        #? counts
+        size = $counted
+        if size:
+            total += loss.item() * size
+            count += size
         #?
-        #? not val_tensors
+        #? not counts
         total += loss.item() * size
         count += size
         #?
         results.append((output$widened, target))  #? metrics
     model.train(training)
-    #? val_tensors
-    return total / len(data[0])  #? not metrics
-    return total / len(data[0]), results  #? metrics
-    #?
-    #? not val_tensors
     return total / count  #? not metrics
     return total / count, results  #? metrics
-    #?
 
 
 #? shares

@@ -7,6 +7,7 @@ from typing import Any
 
 from nbopt.parts.loss_base import Elementwise, Loss
 from nbopt.parts.loss_terms import Terms, balance_terms, move_scales
+from nbopt.parts.loss_traits import Traits
 from nbopt.parts.losses import LOSS
 from nbopt.record.script_forms import casts
 from nbopt.record.script_section import Section
@@ -69,6 +70,7 @@ class LossSource(Section):
 
     def _write_body(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> list[str]:
         self._arguments: list[str] = []
+        self._count(next(iter(kinds.values())).traits)
         body = []
         for name, kind in list(kinds.items())[:-1]:
             body += [f"if loss_name == {literal(name)}:", f"    return {self._written(kind, called)}"]
@@ -76,6 +78,19 @@ class LossSource(Section):
         return body + (
             self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
         )
+
+    def _count(self, traits: Traits) -> None:
+        """Write what a batch of validation weighs."""
+        validates = self.story.val is not None
+        if validates and traits.reduction == "sum":
+            rule = _("a validation loss that is a sum, on the scale of training, is not written out")
+            raise ValueError(_("the loss cannot be exported: {rule}.", rule=rule))
+        self.flags["class_weights"] = traits.weight is not None
+        self.words["class_weights"] = "" if traits.weight is None else literal(traits.weight.tolist())
+        self.flags["counts_labels"] = validates and traits.counts == "labels"
+        self.flags["counts"] = self.flags["counts_labels"] or (validates and traits.counts == "numbers")
+        self.words["counted"] = "count_labels(target)" if traits.counts == "labels" else "output.numel()"
+        self.words["ignored"] = literal(traits.ignored)
 
     def _write_balance(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> str:
         """Write how terms are balanced, if they are; return the arguments that the loss gets for it."""

@@ -61,6 +61,8 @@ class Story:
     experienced : bool
         Whether that instance had taken steps before.
     metrics : dict of str to callable
+    unread : str
+        Why the script's metrics of classes cannot read these outputs, in words; "" if they can.
     forward : callable or None
     """
 
@@ -87,6 +89,7 @@ class Story:
     groups: list[tuple[list[nn.Parameter], dict[str, Any]]]
     experienced: bool
     metrics: dict[str, Callable[..., Any]]
+    unread: str
     forward: Callable[..., Any] | None
 
     def values_of(self, name: str) -> list[Any]:

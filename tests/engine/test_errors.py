@@ -149,7 +149,7 @@ MESSAGES = {
     "regression": "do not match: it compares them number by number",
     "binary": "labels must be 0 to 1",
     "custom loss": "the loss must return one number as a tensor",
-    "metrics of records": "metrics need outputs and targets that are tensors",
+    "metrics of records": "metric mae: it needs tensors, and the output is dict",
 }
 
 
@@ -291,20 +291,17 @@ def test_changes_asked_for_while_the_model_raises_are_not_lost(make_run, blobs):
     assert not run.pending
 
 
-def test_a_metric_that_raises_leaves_no_half_validation(make_run, blobs):
+def test_a_metric_that_raises_is_not_a_number_and_said_in_words_once(make_run, blobs):
     def moody(output, target):
-        calls.append(1)
-        if len(calls) == 2:
-            raise ArithmeticError
-        return 1.0
+        raise ArithmeticError("not today")
 
-    calls = []
-    run = make_run(val=blobs, metrics=moody, epochs=1)
-    with pytest.raises(ArithmeticError):
+    run = make_run(val=blobs, metrics={"moody": moody, "mean": lambda output, target: output.mean()}, epochs=3)
+    with pytest.warns(UserWarning, match="metric val_moody is not a number: ArithmeticError: not today .moody, "):
         run.fit()
-    assert "val_loss" not in run.history
-    run.fit()
-    assert all(len(run.history[name][1]) == 1 for name in run.history)
+    assert np.isnan(run.history["val_moody"][1]).all() and len(run.history["val_moody"][1]) == 3
+    assert np.isfinite(run.history["val_mean"][1]).all()
+    told = [entry.new for entry in run.journal if entry.name == "note"]
+    assert [text.split(" is ")[0] for text in told] == ["metric moody", "metric val_moody"]
 
 
 def test_a_stream_that_raised_goes_on_where_it_was(make_run, blobs):

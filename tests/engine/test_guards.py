@@ -204,10 +204,6 @@ def faulty(place, fault, model, data):
         fault()
         return nn.functional.cross_entropy(output, target)
 
-    def metric(output, target):
-        fault()
-        return float((output.argmax(1) == target).float().mean())
-
     def forward(model, batch):
         fault()
         return model(batch[0]), batch[1]
@@ -216,7 +212,6 @@ def faulty(place, fault, model, data):
         "model": {"model": Layer(model, fault), "train": data},
         "loss": {"model": model, "train": data, "loss": loss},
         "data": {"model": model, "train": Samples(data, fault)},
-        "metric": {"model": model, "train": data, "metrics": {"hits": metric}},
         "forward": {"model": model, "train": data, "forward": forward},
     }[place]
 
@@ -229,8 +224,6 @@ def faulty(place, fault, model, data):
         ("loss", 8),
         ("data", 75),
         ("data", 121),
-        ("metric", 2),
-        ("metric", 3),
         ("forward", 7),
     ],
 )

@@ -174,10 +174,10 @@ def test_the_shelf_keeps_first_best_and_newest_and_thins_out_the_far_past(make_r
 
 
 def test_a_run_cannot_go_back_in_the_middle_of_its_own_step(make_run):
-    def metric(output, target):
+    def loss(output, target):
         run.rewind(0)
 
-    run = make_run(metrics=[metric])
+    run = make_run(loss=loss)
     with pytest.raises(RuntimeError, match="middle of its own step"):
         run.fit()
 

@@ -14,20 +14,24 @@ from nbopt.data.noise import Noise
 from nbopt.engine.step.passes import Pass
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
+from nbopt.parts.metric_reading import tensor_of
 
 RECENT_BATCHES = 16  # training metrics are of an epoch's last batches
 _RECENT_NUMBERS = 100_000  # ... unless outputs are larger than this; snapshots hold them too
 _PART_SEEDS = 1_000_003  # keeps the noise of a batch's parts apart from that of the next steps
 
 
-class Recent(deque[tuple[Tensor, Any]]):
-    """Outputs and targets of the last batches."""
+class Recent(deque[tuple[Tensor, Tensor]]):
+    """Outputs and targets of the last batches, as far as they are tensors."""
 
     def __init__(self) -> None:
         super().__init__(maxlen=RECENT_BATCHES)
 
-    def keep(self, output: Tensor, target: Any) -> None:
+    def keep(self, output: Any, target: Any) -> None:
         """Keep those of one more batch."""
+        output = tensor_of(output)
+        if output is None or not isinstance(target, Tensor):
+            return
         if output.numel() > _RECENT_NUMBERS:
             self.clear()
         self.append((output.detach(), target))

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from nbopt.data.noise import Noise
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.engine.acting import Acting
@@ -16,6 +18,9 @@ from nbopt.engine.prepare import check_labels
 from nbopt.engine.types import explain_types
 from nbopt.parts.guard import Guard
 from nbopt.parts.loss_base import Loss, usual_size
+from nbopt.parts.loss_traits import SCORES
+from nbopt.parts.measuring import Measuring
+from nbopt.parts.metric_reading import ends_in_probabilities
 from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -38,8 +43,15 @@ class Pass:
         The parts that may change batches and losses.
     guard : Guard
         Is told how large losses are.
-    needs_tensors : bool
-        Whether outputs and targets have to be tensors, for metrics.
+    measuring : Measuring
+        The metrics, which outputs and targets have to suit.
+
+    Attributes
+    ----------
+    needs_graph : bool
+        Whether the loss is made of gradients, so that validation needs a graph too.
+    tell : callable
+        Is told in words what the user should know.
     """
 
     def __init__(
@@ -49,7 +61,7 @@ class Pass:
         sources: tuple[AnySource | None, ...],
         acting: Acting,
         guard: Guard,
-        needs_tensors: bool,
+        measuring: Measuring,
     ) -> None:
         self.model = model
         self.acting = acting
@@ -57,13 +69,17 @@ class Pass:
         self.step = 0
         self._sources = sources
         self._guard = guard
-        self._needs_tensors = needs_tensors
+        self._measuring = measuring
+        self.needs_graph = False
+        self.tell: Callable[[str], None] = lambda text: None
         self._plain = forward is None and all(map(_is_silent, model.modules()))
         self._checked = False
 
     def use(self, loss: Loss) -> None:
         """Measure ``loss`` from now on."""
         self.loss = loss
+        self._measuring.begin_anew(loss.traits)
+        self._learnt = False
         self.look_again()
         self.is_silent = self._plain and not loss.draws
 
@@ -114,7 +130,7 @@ class Pass:
                 error.add_note(explained)
             raise
         if not self._checked:
-            self._check(output, target)
+            self._check(output, target, batch)
         return output, target
 
     def _lose(self, output: Any, target: Any) -> Tensor:
@@ -125,17 +141,36 @@ class Pass:
             loss.check(output, target)  # says it in the user's words, where it can
             raise
 
-    def _check(self, output: Any, target: Any) -> None:
+    def _check(self, output: Any, target: Any, batch: Any) -> None:
         """Look once, on the first batch of a loss, whether outputs and targets suit it."""
         self.loss.check(output, target)
         for source in self._sources:
             check_labels(source, output, self.loss)
-        if self._needs_tensors and not (isinstance(output, Tensor) and isinstance(target, Tensor)):
-            raise ValueError(
-                _("metrics need outputs and targets that are tensors; leave metrics out or adapt forward.")
-            )
+        if not self._learnt:
+            self._learn(output, target, batch)
         self._guard.expect(*usual_size(self.loss, output, target))
         self._checked = True
+
+    def _learn(self, output: Any, target: Any, batch: Any) -> None:
+        """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
+        with Noise(_device_of(batch)).seeded(0):  # what is drawn here is not missing elsewhere
+            if isinstance(output, Tensor) and not torch.is_grad_enabled():
+                with torch.enable_grad():
+                    output, target = self.forward(self.model, batch)
+            self._measuring.check(output, target, lambda scores, labels: self._lose(scores, labels))
+        traits = self.loss.traits
+        if traits.scale == SCORES and traits.classes_first is not None and ends_in_probabilities(output):
+            self.tell(
+                _(
+                    "the model ends in a sigmoid or softmax, and the loss applies one again: it wants raw scores. "
+                    "Leave the model's last layer out, or give the loss of probabilities (nn.BCELoss, nn.NLLLoss)."
+                )
+            )
+        self._learnt = True
+
+
+def _device_of(batch: Any) -> torch.device:
+    return next((tensor.device for tensor in tensors(batch)), torch.device("cpu"))
 
 
 def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
