@@ -147,12 +147,6 @@ class Changes:
         self._do(SWITCH, change, "run", entries)
         return entries
 
-    def tell(self) -> list[Entry]:
-        """Journal what the training noticed; return the journal's new entries."""
-        assert self.training is not None
-        noticed, self.training.noticed = self.training.noticed, []
-        return [self._journal.event(self.step, name, detail) for name, detail in noticed]
-
     def tune(self) -> list[Entry]:
         """Take note of what the user changed in the model itself; return the journal's new entries."""
         assert self.training is not None

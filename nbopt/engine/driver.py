@@ -6,9 +6,10 @@ import math
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from inspect import GEN_RUNNING, getgeneratorstate
-from typing import Any
+from typing import Any, TypeVar
 
 from nbopt.engine import loop
 from nbopt.engine.changes import Changes
@@ -20,6 +21,10 @@ from nbopt.engine.training import Training
 from nbopt.names import check_text
 from nbopt.record.journal import Journal
 from nbopt.words import _
+
+T = TypeVar("T")
+
+_VISIT_SECONDS = 0.1  # between two looks whether a run that is waited for came to rest
 
 
 class Driver(Puller):
@@ -67,6 +72,29 @@ class Driver(Puller):
             self._journal.event(self._changes.step, "note", text)
             with suppress(Warning):  # where they are errors: a word ends no run
                 warnings.warn(text, stacklevel=2)
+
+    def prepare(self) -> Training:
+        """Return the run's material; make it, if there is none yet."""
+        with self.lock:
+            if self.training is None:
+                self.events()
+            assert self.training is not None
+            return self.training
+
+    def between_steps(self, act: Callable[[], T]) -> T:
+        """Return what ``act`` returns, called between two steps: by the thread that trains, or here if none does."""
+        visit: Future[T] = Future()
+        training = self.prepare()
+        with self.lock:
+            if self._is_busy() and not self.is_own_thread:
+                visit.add_done_callback(lambda _visit: self.announce())
+                training.visits.append((act, visit))
+                while not self.lock.wait_for(visit.done, _VISIT_SECONDS):
+                    if not self._is_busy() and (act, visit) in training.visits:  # it came to rest first
+                        training.visits.remove((act, visit))
+                        return act()
+                return visit.result()
+            return act()
 
     def ask(self, changes: dict[str, Any], source: str) -> None:
         """Queue changes; where nobody pulls, the run is at rest between two steps, and they are applied here."""
@@ -186,6 +214,16 @@ class Driver(Puller):
     def has_ended(self) -> bool:
         """Whether nothing trains until someone resumes."""
         return self.state.is_ended and self._thread is None
+
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether the caller is called by the run itself, as a metric of the user's is."""
+        return self._thread is threading.current_thread()
+
+    @property
+    def credit(self) -> float:
+        """How many steps are still to be done of those asked for; infinite if there is no end to them."""
+        return self._credit
 
     @property
     def is_pulling(self) -> bool:

@@ -32,7 +32,10 @@ def events(training: Training, changes: Changes, recover: Callable[[], list[Entr
         Puts right what `Training.trouble` tells of, and returns the journal entries.
     """
     while True:
-        if training.trouble:
+        if training.visits:
+            training.receive()
+            yield Changed([])
+        elif training.trouble:
             yield Recovered(recover())
         elif training.validation_due:
             for _part in validate(training):
@@ -40,8 +43,6 @@ def events(training: Training, changes: Changes, recover: Callable[[], list[Entr
             yield Validated(training.step)
         elif changes.due():
             yield Changed(changes.apply())
-        elif training.noticed:
-            yield Changed(changes.tell())
         elif training.is_tuned:
             yield Changed(changes.tune())
         elif reason := training.end_reason():

@@ -99,7 +99,7 @@ class Material:
                 parameter.requires_grad_(name not in resting)
                 parameter.grad = None
         if "evaluated" in change:
-            self._set_modes(change["evaluated"])
+            self.set_modes(change["evaluated"])
 
     def _find_resting(self) -> tuple[str, ...]:
         return tuple(name for name, parameter in self.parameters.items() if not parameter.requires_grad)
@@ -108,19 +108,25 @@ class Material:
 
     def put_back(self) -> None:
         """Put all modules into the modes that they have in training."""
-        self._set_modes(self.evaluated)
+        self.set_modes(self.evaluated)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Have all modules in evaluation mode meanwhile."""
+        still = self.find_modes()
         for module in (self.model, *self.others.values()):
             module.eval()
         try:
             yield
         finally:
-            self.put_back()
+            self.set_modes(still)
 
-    def _set_modes(self, evaluated: Iterable[str]) -> None:
+    def find_modes(self) -> tuple[str, ...]:
+        """Return the modules in evaluation mode, a look at the whole model apart."""
+        return self.evaluated if self.model.training is not self.mode else self._find_evaluated()
+
+    def set_modes(self, evaluated: Iterable[str]) -> None:
+        """Put these modules into evaluation mode, all others into training mode."""
         still = set(evaluated)
         for name, module in self._modules.items():  # parents come first, and take their children along
             if module.training is (name in still):

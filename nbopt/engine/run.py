@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 
 from nbopt.data.sources import AnySource
-from nbopt.engine import export, live, past, prepare
+from nbopt.engine import export, live, past, predicting, prepare
 from nbopt.engine.changes import Changes
 from nbopt.engine.declared import declare, find_inert
 from nbopt.engine.device import pick_device
@@ -222,6 +224,62 @@ class Run(Steering):
         On the CPU, with the same number of threads, it ends with the same weights, bit for bit.
         """
         return past.replay(self)
+
+    # -- looking at it
+
+    def predict(self, x: Any) -> Any:
+        """Return the model's outputs on ``x``, on the CPU, without disturbing the training in any way.
+
+        The model computes in evaluation mode, without gradients, on the run's device, batch by batch and with the same
+        weights for all of them. A run that trains does this between two steps and then trains on; one at rest does it
+        at once.
+
+        Parameters
+        ----------
+        x : array, Tensor, Dataset or DataLoader
+            Inputs, (n, ...); or what ``train`` may be, whose targets do not count. Batches go through ``forward``
+            where the run has one of yours.
+
+        Returns
+        -------
+        Tensor
+            (n, ...), in the order of the samples, of a loader that shuffles too; where the model returns several, a
+            container like its own; where batches differ in their shape, a list of them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data of another kind; whatever the model raises on these.
+
+        Examples
+        --------
+        >>> run.start()
+        >>> run.predict(X[:8]).argmax(1)  # doctest: +SKIP
+        tensor([1, 0, 2, 2, 1, 0, 1, 2])
+        """
+        return predicting.predict(self, x)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Have the run rest in a ``with`` block; afterwards it goes on as if there had been none.
+
+        A run that trains is paused after its step and resumed after the block. Modes that modules had in training and
+        the random numbers of torch, numpy and Python are put back, whatever was done within.
+
+        Raises
+        ------
+        RuntimeError
+            In the run's own thread, as in a metric of yours.
+
+        Examples
+        --------
+        >>> with run.at_rest():
+        ...     run.model.eval()
+        ...     with torch.no_grad():
+        ...         scores = run.model(X)
+        """
+        with predicting.at_rest(self):
+            yield
 
     # -- taking it away
 

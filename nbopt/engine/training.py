@@ -7,7 +7,9 @@ to go on after an interruption is here, none of it in the generator.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import torch
@@ -99,7 +101,7 @@ class Training:
         self.recent = Recent()
         self.material = material
         material.settle()
-        self.noticed: list[tuple[str, str]] = []  # events that the journal does not tell yet
+        self.visits: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # what others want done between two steps
         self._wary = 0
         self.is_tuned = False  # whether the user changed what trains, and it was not journaled yet
         self._params = list(self.material.parameters.values())
@@ -228,6 +230,14 @@ class Training:
         """Return the weights that steps move: those that the optimizer holds and that are not frozen."""
         return [weight for group in self.groups.trained for weight in group]
 
+    def receive(self) -> None:
+        """Do what was asked for to be done between two steps; it changes nothing of the training."""
+        act, visit = self.visits.popleft()
+        try:
+            visit.set_result(act())
+        except BaseException as error:  # whatever the user's model raises: it is for who asked
+            visit.set_exception(error)
+
     def notice(self) -> None:
         """Look whether the user froze or unfroze weights."""
         self.is_tuned = self.find_tuning() is not None
@@ -317,7 +327,7 @@ class Training:
             "mode, which a replay does not repeat. It is put back; run.predict looks without changing anything.",
             step=step,
         )
-        self.noticed.append(("mode", text))
+        self.pass_.tell(text)
 
     def _advance(self, count: int) -> None:
         self.step += count

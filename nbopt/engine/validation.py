@@ -29,7 +29,7 @@ def validate(training: Training) -> Iterator[None]:
     measured = _measure_recent(training)
     if training.val is not None:
         mean, metrics = ValidationLoss(training.loss.traits), training.measuring.start("val_")
-        for index, batch in enumerate(_walk(training.val, training.evaluation_seed)):
+        for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
             output, target, loss = _evaluate(training, batch, index)
             mean.add(loss, target, batch)
             metrics.add(output, target)
@@ -118,7 +118,8 @@ def _measure_recent(training: Training) -> dict[str, float]:
     return metrics.values(training.pass_.tell)
 
 
-def _walk(source: AnySource, seed: int) -> Iterator[Any]:
+def walk(source: AnySource, seed: int) -> Iterator[Any]:
+    """Yield all samples of a source in batches: its own, or as large as is fast."""
     if isinstance(source, StreamSource):
         yield from source.batches(seed)
         return

@@ -98,6 +98,20 @@ class Pass:
         """Return outputs, targets and loss of a batch that is not trained on."""
         return self._within(self._measure, self.acting.prepare(batch, training=False))
 
+    def predict(self, batch: Any) -> Any:
+        """Return outputs of a batch that may have no targets: inputs alone, or what `measure` takes."""
+
+        def pass_on(batch: Any) -> tuple[Any, Any, Tensor]:
+            if isinstance(batch, Tensor):
+                output = self.model(batch)
+            elif self.forward is call_on_pair:
+                output = self.model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            else:
+                output, _target = self.forward(self.model, batch)
+            return output, None, torch.zeros(())
+
+        return self._within(pass_on, self.acting.prepare(batch, training=False))[0]
+
     def _within(self, do: Do, batch: Any) -> tuple[Any, Any, Tensor]:
         """Do a pass within what the parts put around it."""
         for change in self.acting.change_pass:
