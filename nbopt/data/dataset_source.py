@@ -80,7 +80,7 @@ class DatasetSource:
             batch = tree_map(lambda part: part.to(self._device, non_blocking=part.is_pinned(), copy=True), batch)
             return to_device(batch, self._device)
         indices = self._order.take(start, stop)
-        with self._noise.seeded(self._seed + start):  # of augmentations
+        with self._noise.lock, self._noise.seeded(self._seed + start):  # of augmentations
             if hasattr(self.dataset, "__getitems__"):
                 samples = self.dataset.__getitems__(indices)
             else:

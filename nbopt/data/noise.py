@@ -30,7 +30,14 @@ class Noise:
     ----------
     device : torch.device
         Its generator is seeded beside the CPU's.
+
+    Attributes
+    ----------
+    lock : threading.RLock
+        Held while a run draws.
     """
+
+    lock = _LOCK
 
     def __init__(self, device: torch.device) -> None:
         self._generators = [torch.default_generator]
@@ -44,7 +51,10 @@ class Noise:
         return [generator.get_state() for generator in self._generators]
 
     def seeded(self, seed: int) -> _Seeded:
-        """Return the ``with`` block."""
+        """Return the ``with`` block, to be entered with `lock` held.
+
+        That takes a ``with`` too: only a lock's own can be interrupted anywhere, and is given back.
+        """
         return _Seeded(self._generators, seed)
 
     def continued(self, seed: int) -> _Continued:
@@ -58,7 +68,6 @@ class _Seeded:
         self._seed = seed
 
     def __enter__(self) -> None:
-        _LOCK.acquire()
         self._states = [generator.get_state() for generator in self._generators]
         for generator in self._generators:
             generator.manual_seed(self._seed)
@@ -66,7 +75,6 @@ class _Seeded:
     def __exit__(self, *_error: object) -> None:
         for generator, state in zip(self._generators, self._states, strict=True):
             generator.set_state(state)
-        _LOCK.release()
 
 
 class _Continued(_Seeded):

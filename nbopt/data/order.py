@@ -61,10 +61,10 @@ class Order:
         try:
             if self._draws is None:
                 self._seeded = nullcontext() if self._noise is None else self._noise.continued(self._seed)
-                with self._seeded:
+                with Noise.lock, self._seeded:
                     self._draws = iter(self._indices)
                     deque(islice(self._draws, self._first + len(self._held)), maxlen=0)
-            with self._seeded:
+            with Noise.lock, self._seeded:
                 return keep(islice(self._draws, min(count, sys.maxsize)))
         except BaseException:
             self._draws = None

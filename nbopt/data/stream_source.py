@@ -47,11 +47,11 @@ class StreamSource:
         if epoch is not None:
             for part in hear_epochs(self.loader):
                 part.set_epoch(epoch)
-        with self._noise.seeded(seed):
+        with self._noise.lock, self._noise.seeded(seed):
             stream = iter(self.loader)
         while True:
             seed += 1
-            with self._noise.seeded(seed):
+            with self._noise.lock, self._noise.seeded(seed):
                 try:
                     batch = next(stream)
                 except StopIteration:

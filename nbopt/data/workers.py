@@ -172,7 +172,7 @@ class Workers:
             self._end = end = weakref.finalize(self, _end, self._loader, self._ticket)
             end.atexit = False
             # Forked while another run draws, a worker would find torch's generator locked for ever.
-            with self._noise.seeded(seed):
+            with self._noise.lock, self._noise.seeded(seed):
                 self._stream = iter(self._loader)
         else:
             self._stream = iter(self._loader)

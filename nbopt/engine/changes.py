@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nbopt.engine.prepare import DEPENDENT, check_planned, check_together
@@ -79,7 +80,13 @@ class Changes:
 
     def plan(self, operations: Iterable[Operation], journaled: bool = False) -> None:
         """Plan operations, in order of their steps; those ``journaled`` already are not journaled again."""
-        self._planned.extend((operation, journaled) for operation in operations)
+        planned = [(operation, journaled) for operation in operations]
+        # What is done again comes before what is planned for the same step or a later one.
+        self._planned = deque(sorted([*planned, *self._planned], key=lambda pair: pair[0].step))
+
+    def forget_journaled(self) -> None:
+        """Drop what was to be done again."""
+        self._planned = deque(pair for pair in self._planned if not pair[1])
 
     @property
     def planned(self) -> list[Operation]:
@@ -107,17 +114,31 @@ class Changes:
                 return entries
         while self._planned and self._planned[0][0].step <= self.step:
             operation, journaled = self._planned[0]
-            try:
+            with self._taken_off(self._planned):
                 self._do(operation.name, operation.value, operation.source, None if journaled else entries)
-            finally:
-                self._planned.popleft()
         while self._asked:
             changes, source = self._asked[0]
-            try:
+            with self._taken_off(self._asked):
                 entries += self.make(changes, source)
-            finally:
-                self._asked.popleft()  # only now: until then it is waiting
         return entries
+
+    @contextmanager
+    def _taken_off(self, queue: deque[Any]) -> Iterator[None]:
+        """Take the first off a queue once it is done or refused, and not before: until then it is waiting.
+
+        One that is interrupted goes on waiting, unless all of it is in the journal.
+        """
+        first, before = queue[0], len(self._journal)
+        done = False
+        try:
+            yield
+            done = True
+        except Exception:
+            done = True
+            raise
+        finally:
+            if (done or (queue is self._planned and len(self._journal) > before)) and queue and queue[0] is first:
+                queue.popleft()
 
     def make(self, changes: Mapping[str, Any], source: str) -> list[Entry]:
         """Make checked changes now, ahead of those that wait; return the journal's new entries."""
@@ -157,8 +178,20 @@ class Changes:
         return entries
 
     def _do(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
-        if self.training is not None:
-            self.training.secure()
+        training = self.training
+        if training is None:
+            self._assign(name, value, source, entries)
+            return
+        training.secure()
+        before, training.half_done = training.half_done, True
+        try:
+            self._act(name, value, source, entries)
+        except Exception:  # refused: it was not taken
+            training.half_done = before
+            raise
+        training.half_done = before
+
+    def _act(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
         if name == SWITCH:
             assert self.training is not None
             self.training.tiers.switch(value)
@@ -177,18 +210,21 @@ class Changes:
             if self.training.act(name) and entries is not None:
                 entries.append(self._journal.event(self.step, name, self.training.stopping.best_step, source))
             return
-        old = self._hyperparams[name]
-        self._hyperparams.assign(name, value)
-        self._untouched.discard(name)
-        carried = ""
+        self._assign(name, value, source, entries)
+
+    def _assign(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
+        old, journaled = self._hyperparams[name], len(self._journal)
         try:
-            if self.training is not None:
-                carried = self.training.changed(name)
-        except Exception:  # whatever torch or the user's own optimizer makes of the value: it was not taken
-            self._hyperparams.assign(name, old)
+            self._hyperparams.assign(name, value)
+            carried = self.training.changed(name) if self.training is not None else ""
+            if entries is not None:
+                entries.append(self._journal.change(self.step, name, old, value, source))
+        except BaseException:  # whatever torch or the user's own optimizer makes of the value: it was not taken
+            if len(self._journal) == journaled:
+                self._hyperparams.assign(name, old)
             raise
+        self._untouched.discard(name)
         if entries is not None:
-            entries.append(self._journal.change(self.step, name, old, value, source))
             self._tell(carried, source, entries)
 
     def _tell(self, carried: str, source: str, entries: list[Entry]) -> None:

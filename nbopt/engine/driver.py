@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from inspect import GEN_RUNNING, getgeneratorstate
+from types import FrameType
 from typing import Any, TypeVar
 
 from nbopt.engine import loop
+from nbopt.engine.capture import restore
 from nbopt.engine.changes import Changes
+from nbopt.engine.interrupts import Deferred
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.puller import Puller
 from nbopt.engine.recovery import Recovery
 from nbopt.engine.state import Event, RunState
-from nbopt.engine.training import Training
+from nbopt.engine.training import Bound, Training
 from nbopt.names import check_text
-from nbopt.record.journal import Journal
+from nbopt.record.journal import Journal, Operation
 from nbopt.words import _
 
 T = TypeVar("T")
@@ -45,7 +49,7 @@ class Driver(Puller):
         self._name = name
         self._prepare = prepare
         self._events: Generator[Event, None, None] | None = None  # the loop last made
-        self._recover: Recovery  # made with the training
+        self._recover: Recovery | None = None  # made with the training
         self._told: set[str] = set()
 
     # -- asking
@@ -53,17 +57,77 @@ class Driver(Puller):
     def events(self) -> Generator[Event, None, None]:
         """Return the loop's events, for whoever pulls them."""
         with self.lock:
+            self.put_right()
             if self._thread is not None:
                 raise RuntimeError(_("the run trains in a thread of its own: pause it before pulling its events."))
-            if self.training is None:
-                self.training = self._prepare()
-                self._changes.training = self.training
-                self.training.tiers.planned = self._changes.steps_to_plan
-                self.training.pass_.tell = self._tell
-                self._recover = Recovery(self.training, self._changes, self._journal)
-            self.training.notice()
-            self._events = loop.events(self.training, self._changes, self._recover)
-            return self._events
+            if self.training is None or self._recover is None:
+                self.training = training = self._prepare()
+                training.tiers.planned = self._changes.steps_to_plan
+                training.pass_.tell = self._tell
+                self._changes.training = training
+                self._recover = Recovery(training, self._changes, self._journal)  # last: now all of it is there
+            return self._make_events()
+
+    def _make_events(self) -> Generator[Event, None, None]:
+        assert self.training is not None and self._recover is not None
+        self.training.notice()
+        self._events = loop.events(self.training, self._changes, self._recover)
+        return self._events
+
+    def do_again(self, operations: Iterable[Operation], target: int) -> None:
+        """Do the steps up to ``target`` again, if the run does not end before, with changes journaled already."""
+        training = self.training
+        assert training is not None
+        self._changes.plan(operations, journaled=True)
+        events = self._make_events()
+        training.tiers.held_until = target
+        training.tiers.room = lambda: target - training.step
+        try:
+            while training.step < target or training.validation_due or self._changes.due():
+                if next(events, None) is None:
+                    break
+        finally:
+            training.tiers.room = lambda: math.inf
+        training.flush()
+
+    def put_right(self) -> None:
+        """Bring a run that an interrupt left half-way to where its journal says it is; else do nothing.
+
+        Whoever asks something of a run at rest calls this first: an exception may fall between any two instructions,
+        and another one while this puts right what the first left.
+        """
+        with self.lock:
+            if self._thread is not None and self._is_gone(self._thread):
+                self._thread = None
+            if self._is_busy():
+                return
+            if self.training is not None and self._recover is not None and self.training.is_half_way:
+                self._go_on_half_way(self.training)
+            if self.state is RunState.RUNNING:  # nobody pulls any more
+                if self.training is not None:
+                    self.training.flush()
+                    if not self.training.validation_due:
+                        self._changes.apply()
+                self._journal.event(self._changes.step, "pause", source=self._asked_by)
+                self.become(RunState.PAUSED)
+
+    def _go_on_half_way(self, training: Training) -> None:
+        """Put the run back to a snapshot, and lead it by its journal to where it was, or was going."""
+        bound = training.bound or Bound(training.step, len(self._journal))
+        rewinds = [entry.new for entry in self._journal[bound.entries :] if entry.name == "rewind"]
+        target = rewinds[-1] if rewinds else bound.step
+        training.bound = Bound(target, len(self._journal))  # if this is interrupted, too
+        snapshot = training.snapshots.before(min(target, training.history.measured))
+        restore(training, snapshot)
+        training.half_done = False
+        training.history.go_back(snapshot.step, validated=not snapshot.facts["validation_due"])
+        training.snapshots.forget_after(target)
+        self._changes.forget_journaled()
+        held = training.tiers.held_until
+        self.do_again((op for op in self._journal.schedule() if op.step >= snapshot.step), target)
+        training.tiers.held_until = max(held, target)
+        training.bound = None
+        self._journal.event(target, "redone", snapshot.step)
 
     def _tell(self, text: str) -> None:
         """Say once what the user should know: as a warning, and in the journal."""
@@ -89,7 +153,7 @@ class Driver(Puller):
             if self._is_busy() and not self.is_own_thread:
                 visit.add_done_callback(lambda _visit: self.announce())
                 training.visits.append((act, visit))
-                while not self.lock.wait_for(visit.done, _VISIT_SECONDS):
+                while not self._moved.wait_for(visit.done, _VISIT_SECONDS):
                     if not self._is_busy() and (act, visit) in training.visits:  # it came to rest first
                         training.visits.remove((act, visit))
                         return act()
@@ -100,6 +164,7 @@ class Driver(Puller):
         """Queue changes; where nobody pulls, the run is at rest between two steps, and they are applied here."""
         check_text("source", source)
         with self.lock:
+            self.put_right()
             self._changes.ask(changes, source)
             due = self.training is not None and self.training.validation_due  # comes first, as in the loop
             if not self._is_busy() and not due:
@@ -109,12 +174,24 @@ class Driver(Puller):
     def go(self, credit: float, source: str, progress: ProgressLine | None = None) -> None:
         """Pull ``credit`` steps in a new thread; with a progress line, in this one."""
         check_text("source", source)
+        try:
+            events = self._set_out(credit, source, progress is None)
+            if events is not None and progress is not None:
+                with Deferred(self._ask_for_pause):
+                    self._pull(events, progress)
+        except BaseException:
+            self.put_right()
+            raise
+
+    def _set_out(self, credit: float, source: str, threaded: bool) -> Iterator[Event] | None:
+        """Begin to pull, in a new thread or this one; return the events, None if somebody pulls them already."""
         with self.lock:
+            self.put_right()
             self._credit = credit
             self._goal, self._asked_by = RunState.RUNNING, source
             if self._thread is not None:
                 self.announce()  # whoever waits for it to rest need not any more
-                return
+                return None
             try:
                 events = self.events()
             except Exception as error:
@@ -134,18 +211,23 @@ class Driver(Puller):
             event = onward if credit == math.inf else "step"
             self._journal.event(self._changes.step, event, source=source)
             self.become(RunState.RUNNING)
-            if progress is None:
+            thread = threading.current_thread()
+            if threaded:
                 thread = threading.Thread(target=self._pull, args=(events,), name=f"nbopt {self._name}", daemon=True)
-                self._thread = thread
+            self._thread = thread
+            if threaded:
                 thread.start()
-                return
-            self._thread = threading.current_thread()
-        self._pull(events, progress)
+            return events
+
+    def _ask_for_pause(self) -> None:
+        if self._goal is not RunState.STOPPED:  # without the lock: a signal's handler waits for nobody
+            self._goal, self._asked_by = RunState.PAUSED, "code"
 
     def rest(self, goal: RunState, source: str, wait: bool) -> None:
         """Ask the puller to pause or stop."""
         check_text("source", source)
         with self.lock:
+            self.put_right()
             if goal is RunState.STOPPED and self._thread is None:
                 if self.state in (RunState.CREATED, RunState.PAUSED):
                     self.become(RunState.STOPPED, _("stopped by hand"), source)
@@ -156,22 +238,21 @@ class Driver(Puller):
         if wait:  # or until someone lets it go on
             self.wait(lambda: self._thread is None or self._goal is RunState.RUNNING)
 
-    @contextmanager
-    def at_rest(self, source: str) -> Iterator[None]:
-        """Pause, and keep others from going on within.
+    def at_rest(self, source: str, work: Callable[[], None]) -> None:
+        """Pause, and do ``work`` while others are kept from going on.
 
         Raises
         ------
         RuntimeError
             In the run's own thread, as in a metric of the user's.
         """
-        if self._thread is threading.current_thread():
+        if self._thread is threading.current_thread() and not self._is_gone(self._thread):
             raise RuntimeError(_("a run cannot go back in the middle of its own step."))
         while True:
             self.rest(RunState.PAUSED, source, wait=True)
             with self.lock:
                 if self._thread is None:  # nobody resumed it meanwhile
-                    yield
+                    work()
                     return
 
     def release_workers(self) -> None:
@@ -183,6 +264,15 @@ class Driver(Puller):
     def _is_busy(self) -> bool:
         """Whether some thread pulls events: one of its own, or now that of a caller."""
         return self._thread is not None or (self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING)
+
+    def _is_gone(self, thread: threading.Thread) -> bool:
+        """Whether an interrupt has taken a thread out of its pulling without a word."""
+        if thread is not threading.current_thread():
+            return not thread.is_alive()
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame.f_code is not Puller._pull.__code__:
+            frame = frame.f_back
+        return frame is None
 
     def halt(self, timeout: float) -> None:
         """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""
@@ -197,9 +287,10 @@ class Driver(Puller):
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> None:
         """Block until ``done``; raise the exception that ended the run, if one did."""
+        self.put_right()
         if self._thread is not threading.current_thread():  # a metric or model of the user's that asks for a pause
             with self.lock:
-                self.lock.wait_for(done, timeout)
+                self._moved.wait_for(done, timeout)
         if self.state is RunState.FAILED and self.error is not None:
             raise self.error
 

@@ -43,6 +43,7 @@ def tell(run: Run) -> Story:
         For data that a run which has not started cannot use; where the user changed in a pause which weights train.
     """
     with run.driver.lock:
+        run.driver.put_right()
         training = run.driver.training
         done = run.step_count
         finished = run.state is RunState.FINISHED

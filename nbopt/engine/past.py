@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from nbopt.engine.state import Ending, RunState
 from nbopt.names import MOST, check_text
 from nbopt.parts.groups import copy_optimizer
 from nbopt.parts.losses import copy_loss
-from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
 
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
 def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
     """See `Run.rewind`."""
     driver = run.driver
-    with driver.at_rest(source):
+
+    def go() -> None:
         target = run.snapshots.find(to, run.step_count)
         snapshot = run.snapshots.before(target)
         training = driver.training
@@ -34,12 +33,20 @@ def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
         run.changes.tune()
         go_back(training, run.journal, snapshot, source, target)
         _catch_up(run, snapshot, target)
+        training.bound = None
         driver.become(RunState.PAUSED)
+
+    try:
+        driver.at_rest(source, go)
+    except BaseException:
+        driver.put_right()
+        raise
 
 
 def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mapping[str, Any], source: str) -> Run:
     """See `Run.branch`."""
     with run.driver.lock:
+        run.driver.put_right()
         target = run.snapshots.find(at, run.step_count)
         if target == run.step_count:
             _check_tuning(run)
@@ -60,6 +67,7 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
 def replay(run: Run) -> Run:
     """See `Run.replay`."""
     with run.driver.lock:
+        run.driver.put_right()
         twin = _twin(run, _cut(_("{name}, replay", name=run.name)))
         twin.changes.plan(run.journal.schedule())
         finished = run.state is RunState.FINISHED
@@ -82,6 +90,7 @@ def copy_of(run: Run, name: str) -> Run:
     if run.state is RunState.RUNNING:
         run.pause()
     with run.driver.lock:
+        run.driver.put_right()
         _check_tuning(run)
         twin = _twin(run, name)
         training = run.driver.training
@@ -143,20 +152,5 @@ def _begin(run: Run, other: Run, snapshot: Snapshot) -> None:
 def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:
     """Do the steps from ``snapshot`` to ``target`` again, with the changes journaled in between."""
     between = [operation for operation in run.journal.schedule() if snapshot.step <= operation.step < target]
-    do_again(run, between, target)
+    run.driver.do_again(between, target)
     assert run.step_count >= target  # the run has been there
-
-
-def do_again(run: Run, operations: Iterable[Operation], target: int) -> None:
-    """Do the steps up to ``target`` again, if the run does not end before, with changes that are journaled already."""
-    training = run.driver.training
-    assert training is not None
-    run.changes.plan(operations, journaled=True)
-    events = run.driver.events()
-    training.tiers.held_until = target
-    training.tiers.room = lambda: target - training.step
-    while training.step < target or training.validation_due or run.changes.due():
-        if next(events, None) is None:
-            break
-    training.tiers.room = lambda: math.inf
-    training.flush()

@@ -40,7 +40,7 @@ class Puller:
         Where a replay is to end.
     watchers : list of callable
         Who is called whenever state or journal changed.
-    lock : threading.Condition
+    lock : threading.RLock
         Guards state and the hand-over between threads; never taken in a step.
     """
 
@@ -51,7 +51,8 @@ class Puller:
         self.training: Training | None = None
         self.until = Ending(math.inf, RunState.STOPPED, "")
         self.watchers: list[Callable[[], None]] = []
-        self.lock = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
+        self._moved = threading.Condition(self.lock)
         self._changes = changes
         self._journal = journal
         self._thread: threading.Thread | None = None  # who pulls; None while nobody does
@@ -65,12 +66,12 @@ class Puller:
         """Pull events until the run is to rest."""
         training = self.training
         assert training is not None
-        # A thread takes its share of cores at the first sign only: without this, oneDNN adds up in another order here
-        # than where the same steps are done again, in the thread of whoever rewinds.
-        torch.set_num_threads(torch.get_num_threads())
-        training.meter.tick(running=True)
-        training.tiers.room = self._room
         try:
+            # A thread takes its share of cores at the first sign only: without this, oneDNN adds up in another order
+            # here than where the same steps are done again, in the thread of whoever rewinds.
+            torch.set_num_threads(torch.get_num_threads())
+            training.meter.tick(running=True)
+            training.tiers.room = self._room
             for event in events:
                 kind = type(event)
                 if isinstance(event, Stepped):
@@ -104,12 +105,16 @@ class Puller:
         except BaseException:  # Ctrl-C in fit
             with self.lock:
                 if self._thread is threading.current_thread():
-                    self._goal = RunState.PAUSED
-                    self._settle(None)
+                    self._leave()
+                    self.put_right()
             raise
         finally:
             if progress is not None:
                 progress.close()
+
+    def put_right(self) -> None:
+        """Put right what an interrupt left half-way."""
+        raise NotImplementedError
 
     def _room(self) -> float:
         """Return how many steps may be done before this looks at what happened."""
@@ -183,7 +188,7 @@ class Puller:
     def announce(self) -> None:
         """Wake who waits or watches."""
         with self.lock:
-            self.lock.notify_all()
+            self._moved.notify_all()
         for wake in list(self.watchers):
             wake()
 

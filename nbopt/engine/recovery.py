@@ -6,7 +6,7 @@ from typing import Any
 
 from nbopt.engine.capture import restore
 from nbopt.engine.changes import Changes
-from nbopt.engine.training import Training
+from nbopt.engine.training import Bound, Training
 from nbopt.engine.trouble import Trouble
 from nbopt.record.journal import Entry, Journal
 from nbopt.record.snapshots import Snapshot
@@ -21,6 +21,7 @@ SOURCE = "guard"
 def go_back(training: Training, journal: Journal, snapshot: Snapshot, source: str, target: int) -> Entry:
     """Put the run back to ``snapshot``, on the way to ``target``, and journal it."""
     step = training.step
+    training.bound = Bound(step, len(journal))  # until it has arrived
     restore(training, snapshot)
     training.history.go_back(snapshot.step, validated=not snapshot.facts["validation_due"])
     training.snapshots.forget_after(snapshot.step)
@@ -94,6 +95,7 @@ class Recovery:
         self._back_to = snapshot.step
         failed = self._tries > _TRIES
         rate = self._asked_rate if failed else min(self._good_rate * _CUT**self._tries, good_rate * _CUT)
+        training.bound = None
         entries = [event, entry, *self._changes.tune(), *self._changes.make({"lr": rate, **undone}, SOURCE)]
         if failed:
             self._forget()

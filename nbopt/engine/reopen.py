@@ -15,7 +15,6 @@ from nbopt.engine.device import pick_device
 from nbopt.engine.identity import compare_frozen, describe, describe_data, describe_model, differences, find_frozen
 from nbopt.engine.live import live_runs
 from nbopt.engine.moments import compare_groups
-from nbopt.engine.past import do_again
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
@@ -223,7 +222,7 @@ def _bring_back(run: Run, record: Record) -> None:
     except Exception as error:  # whatever torch makes of a state that is none
         raise spoilt(record.id, _("its snapshot of step {step}", step=newest.step)) from error
     later = [operation for operation in operations if operation.step >= newest.step]
-    do_again(run, later, end)  # the changes made where it ended included
+    run.driver.do_again(later, end)  # the changes made where it ended included
     run.changes.cancel()
     _compare(record.history, run.history)
     finished = record.state == "finished"

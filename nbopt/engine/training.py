@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,20 @@ _SNAPSHOT_SECONDS = 1.0  # between two snapshots taken on the way
 _SNAPSHOT_SHARE = 0.02  # ... of which taking one may take this part
 
 
+class Bound(NamedTuple):
+    """Where a run is going back to, while it does: to ``step``, or where a rewind journaled since says.
+
+    Attributes
+    ----------
+    step : int
+    entries : int
+        Entries of the journal when it set out.
+    """
+
+    step: int
+    entries: int
+
+
 class Training:
     """Model, data and parts of one run, ready to step.
 
@@ -69,6 +83,10 @@ class Training:
         What has to be put right before the next step.
     material : Material
     groups : Groups
+    half_done : bool
+        Whether something is under way: what an interrupt leaves so, `nbopt.engine.again` does again.
+    bound : Bound or None
+        Where the run is going back to.
     """
 
     def __init__(
@@ -92,6 +110,8 @@ class Training:
         self.step = 0
         self.validation_due = False
         self.trouble: Trouble | None = None
+        self.half_done = False
+        self.bound: Bound | None = None
         self.best_weights: dict[str, Tensor] = {}
         self.snapshots = Snapshots()
         self.metrics = metrics
@@ -143,6 +163,11 @@ class Training:
         self._choose_optimizer()
         self.lay_out()
         self.tiers = Tiers(self)
+
+    @property
+    def is_half_way(self) -> bool:
+        """Whether an interrupt left a step, a change or a way back unfinished; asked where nobody pulls."""
+        return self.half_done or self.bound is not None
 
     # -- changes
 
@@ -267,6 +292,7 @@ class Training:
 
     def train_step(self) -> int:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
+        self.half_done = True
         if not self.step:
             self.initialization.draw(self.model, self._initial_seed)
         if self.model.training is not self.material.mode:
@@ -293,18 +319,22 @@ class Training:
 
     def _step(self) -> int:
         """Do one step, one operation after the other."""
-        batch = self.cursor.peek()
+        batch: Any = None
         step = self.step
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
         full, acting = self.optimizer.full_batch, self.acting
         try:
+            batch = self.cursor.peek()
             loss = self._full_step(batch, keep) if full else self._gradients(batch, step, keep)
         except Exception as error:
-            smaller = self.accumulation.half_of(sample_count(batch))
+            # Nothing has been updated yet; buffers may have been.
+            self.half_done = batch is not None and (full or next(self.model.buffers(), None) is not None)
+            smaller = None if batch is None else self.accumulation.half_of(sample_count(batch))
             if not is_out_of_memory(error) or smaller is None:
                 raise
             self.loss.discard()
             self.trouble = Trouble(step, str(error), memory=True)
+            self.half_done = False
             return 0
         if self.model.training is not self.material.mode:
             self._tell_of_look(step)
@@ -333,6 +363,7 @@ class Training:
         self.step += count
         if self.cursor.advance():
             self.validation_due = self._may_end = True
+        self.half_done = False
         now = time.perf_counter()
         if now >= self.meter.due:
             self.flush()
@@ -397,7 +428,9 @@ class Training:
     # -- snapshots
 
     def secure(self) -> None:
-        """Take a snapshot of the state before a change, unless there is one."""
+        """Take a snapshot of the state before a change, unless there is one, or the state is half of one."""
+        if self.half_done:
+            return
         if self.meter.waiting:
             self.flush()
         newest = self.snapshots[-1] if self.snapshots else None
@@ -415,11 +448,13 @@ class Training:
     def flush(self) -> None:
         """Move the losses measured since the last flush to the history; look at them, and take a snapshot if due."""
         news = self.meter.waiting
+        before, self.half_done = self.half_done, True
         wrong = self.meter.flush(self.step, self.cursor.progress)
         if wrong is not None:
             step, loss = wrong
             text = _("loss {loss:g} in step {step}", loss=loss, step=step)
             self.trouble = Trouble(step, text, memory=False)
+        self.half_done = before
         now = time.perf_counter()
         if news and self.trouble is None and now >= self._snapshot_at:
             self.secure()

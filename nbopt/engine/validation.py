@@ -37,6 +37,7 @@ def validate(training: Training) -> Iterator[None]:
         measured["val_loss"] = mean.value(training.cursor)
         measured.update(metrics.values(training.pass_.tell))
     # All of a validation or, where it raised, nothing: it is then done again.
+    training.half_done = True
     for note in training.acting.after_epoch:
         note(measured.get("val_loss"))
     training.recent.clear()
@@ -48,7 +49,7 @@ def validate(training: Training) -> Iterator[None]:
         training.best_weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
         training.validation_due = False
         training.snapshots.add(capture(training), best=True)
-    training.validation_due = False
+    training.validation_due = training.half_done = False
 
 
 class ValidationLoss:
@@ -98,7 +99,12 @@ def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Ten
     silent = training.pass_.is_silent  # dropout draws nothing here
     noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
     try:
-        with training.material.evaluating(), torch.set_grad_enabled(training.pass_.needs_graph), noise:
+        with (
+            training.material.evaluating(),
+            torch.set_grad_enabled(training.pass_.needs_graph),
+            training.noise.lock,
+            noise,
+        ):
             output, target, loss = training.pass_.measure(batch)
         return output, target, loss.detach()
     except RuntimeError as error:

@@ -40,6 +40,8 @@ _EVENTS = {
     "store_failed": _("not stored: {detail}"),
     "tuning": "{detail[reason]}",
     "open": _("opened from the store"),
+    "redone": _("interrupted half-way: done again from step {detail}"),
+    "stored": _("stored again, with all that happened meanwhile"),
 }
 _SOURCES = {
     "panel": _("panel"),

@@ -36,7 +36,7 @@ def check_pairs(name: str, loss: Callable[[Any, Any], Any], output: Tensor, targ
     values = []
     for each in (target, turned, target.reshape(output.shape), turned.reshape(output.shape)):
         try:
-            with noise.seeded(0), warnings.catch_warnings():
+            with noise.lock, noise.seeded(0), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's, of just that
                 value = loss(output, each)
         except Exception:  # it takes one of the two shapes only

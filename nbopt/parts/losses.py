@@ -101,8 +101,8 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
             target = align(name, output, target)
         elif differ_by_an_axis(output, target):
             check_pairs(name, function, output, target)
-        device = output.device if isinstance(output, Tensor) else torch.device("cpu")
-        with Noise(device).seeded(0), _unchanged(module):
+        noise = Noise(output.device if isinstance(output, Tensor) else torch.device("cpu"))
+        with noise.lock, noise.seeded(0), _unchanged(module):
             value = function(output, target)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ValueError(_("the loss must return one number as a tensor; got {value}.", value=describe(value)))

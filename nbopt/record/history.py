@@ -78,6 +78,13 @@ class History(Mapping[str, Series]):
         length = 0 if track is None else len(track.values)
         return float(track.values.view(length)[-1]) if track and length else None
 
+    @property
+    def measured(self) -> int:
+        """How many steps' losses are known."""
+        track = self._tracks.get("loss")
+        steps = None if track is None else track.read()[0]
+        return int(steps[-1]) + 1 if steps is not None and len(steps) else 0
+
     def buckets(self, name: str, start: int, stop: int, size: int) -> Buckets:
         """Summarise the values number ``start`` to ``stop`` of ``name`` in stretches of ``size``, a power of two."""
         track = self._tracks[name]

@@ -7,10 +7,11 @@ trains. Whatever fails, the run goes on: its journal tells once, and the store i
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +78,9 @@ class Recorder:
         self._store: Store | None = None
         self._id = ""
         self._failed = self._follows = False
+        self._stored = 0  # entries of the journal that are stored for certain
+        self._unsure = False  # whether more of them may be: an interrupt came in between
+        self._waits = False  # whether entries are left to the writer, while another process holds the store
         self._mirror = Mirror(History())
         self._files: Files = {}
         self._snapshot_at = 0.0
@@ -103,6 +107,7 @@ class Recorder:
         self._store, self._id = store, run
         self._mirror = Mirror(history)
         self._files = files
+        self._stored = len(self.journal)
 
     def follow(self) -> None:
         """Bring the rows up to date from now on."""
@@ -123,7 +128,14 @@ class Recorder:
     # -- the journal, at once
 
     def _record(self, entry: Entry) -> str | None:
-        """Store an entry that the journal is about to show."""
+        """Store an entry that the journal is about to show.
+
+        Nobody waits for another process that holds the store: the journal tells that it is not stored, and the writer
+        stores it later.
+        """
+        if self._waits:
+            writer.wake()
+            return None
         if self._off or self._failed or self._process != os.getpid():
             return None
 
@@ -135,7 +147,7 @@ class Recorder:
                 # First, so that there is a state to go on from: the newest one stored may be of the future given up.
                 with self._turn:
                     self._write_snapshots(self._store)
-            self._store.add_entries(self._id, len(self.journal), [entry])
+            self._add_entries(self._store, [entry])
 
         try:
             return self._try_to(write)
@@ -150,8 +162,9 @@ class Recorder:
                 return
             store = stores.store_in(self.folder)
             store.begin(made)
-            store.add_entries(made.id, 0, list(self.journal))
-            self._store, self._id = store, made.id
+            self._id = made.id
+            self._add_entries(store, [])
+            self._store = store
             self.follow()
         if "initial" in self._files:
             return
@@ -167,11 +180,26 @@ class Recorder:
             settings = made.settings if made else None
             self._store.update(self._id, self._progress, files=_rows(self._files), settings=settings)
 
+    def _add_entries(self, store: Store, more: list[Entry]) -> None:
+        """Have the stored journal end as this one does, with ``more`` behind."""
+        first = min(self._stored, len(self.journal))
+        self._unsure = True
+        store.add_entries(self._id, first, [*self.journal[first:], *more])
+        self._stored = len(self.journal) + len(more)
+        self._unsure = False
+
     def _try_to(self, write: Callable[[], None]) -> str | None:
         """Write; return the warning for the journal, if that failed for the first time."""
         try:
             write()
         except Exception as error:  # whatever it is: a store must not stop a run
+            if _is_busy(error) and self._store is not None:
+                self._waits = True
+                if self._warned:
+                    return None
+                self._warned = True
+                rule = _("another process holds the store; what happens meanwhile is stored once it lets go")
+                return _("not stored yet: {rule}.", rule=rule)
             self._failed = True
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             writer.add(self)
@@ -195,6 +223,7 @@ class Recorder:
 
         def write() -> None:
             nonlocal news
+            self._catch_up()
             with self._turn:
                 if self._store is not None:
                     news = self._write_rows(self._store) | self._write_snapshots(self._store)
@@ -202,6 +231,23 @@ class Recorder:
         if (warning := self._try_to(write)) is not None:
             self.journal.event(self._progress.step, "store_failed", warning)
         return news
+
+    def _catch_up(self) -> None:
+        """Store entries that were left to this, and forget those that the journal has not."""
+        store = self._store
+        if store is None or not (self._waits or self._unsure or self._stored != len(self.journal)):
+            return
+        # Without the journal's lock while another process holds the store: nobody else stores entries meanwhile.
+        with nullcontext() if self._waits else self.journal.lock:
+            first = min(self._stored, len(self.journal))
+            entries = self.journal[first:]
+            store.add_entries(self._id, first, entries)
+        with self.journal.lock:
+            self._stored, self._unsure = first + len(entries), False
+            if self._stored != len(self.journal) or not self._waits:
+                return
+            self._waits = self._warned = False
+        self.journal.event(self._progress.step, "stored")
 
     @property
     def is_over(self) -> bool:
@@ -262,7 +308,7 @@ class Recorder:
         """Write the files of the snapshots that are to be kept and are not stored; return all of them."""
         wanted = {"initial": snapshots[0], "best": snapshots.best, "latest": snapshots[-1]}
         files: Files = {}
-        measured = self._measured()
+        measured = self._history.measured  # a snapshot may be some moments ahead of the losses
         for kind, snapshot in wanted.items():
             if snapshot is None:
                 continue
@@ -280,15 +326,15 @@ class Recorder:
                 self._snapshot_at = now + (now - began) / _SHARE
         return files
 
-    def _measured(self) -> int:
-        """Return up to which step the losses are known: a snapshot may be some moments ahead of them."""
-        track = self._history.tracks.get("loss")
-        steps = None if track is None else track.read()[0]
-        return int(steps[-1]) + 1 if steps is not None and len(steps) else 0
-
 
 def _rows(files: Files) -> dict[str, SnapshotFile]:
     return {kind: file for kind, (_snapshot, file) in files.items()}
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether another process holds the database."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _text(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -138,12 +138,12 @@ def connect_to_read(folder: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[Callable[..., sqlite3.Cursor]]:
     """All that is executed in the ``with`` block, or none of it; wherever an interrupt falls, none stays open."""
     roll_back(connection)
     try:
         connection.execute("BEGIN IMMEDIATE")
-        yield
+        yield connection.execute
         connection.execute("COMMIT")
     except BaseException:
         roll_back(connection)

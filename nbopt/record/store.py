@@ -27,6 +27,7 @@ from nbopt.record.column import Numbers, as_array
 from nbopt.record.journal import Entry
 from nbopt.record.snapshots import Snapshot
 
+_BUSY_MILLISECONDS = 400  # how long a change waits for another process that is writing
 CHUNK = 2048  # measurements in one row
 AUTO = "auto"
 
@@ -89,6 +90,7 @@ class Store:
         self.folder = folder
         self.lock = threading.RLock()
         self._connection = schema.connect(folder)
+        self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")  # somebody may wait for it
         self._token = owner.hold(folder)
         self.close = weakref.finalize(self, _close, folder, self._connection, self._token, self.lock)
         self.close.atexit = False  # the writer closes it, after its last words
@@ -103,7 +105,7 @@ class Store:
         run, name, parent, created, settings = made
         version = getattr(sys.modules.get("nbopt"), "__version__", "")
         row = (run, name, parent, created, version, _to_json(settings), self._token)
-        with self._writing() as execute:
+        with self.lock, schema.transaction(self._connection) as execute:
             execute(
                 """INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, 'created', '', 0, 0, NULL, 0)
                 ON CONFLICT (id) DO UPDATE SET settings = excluded.settings, owner = excluded.owner""",
@@ -114,20 +116,21 @@ class Store:
         """Make this process a run's owner, unless another was faster; return whether it is."""
         # What was this process's own, its writer may have let go of meanwhile, and nothing is written after that.
         owners = (previous, None if previous == self._token else previous)
-        with self._writing() as execute:
+        with self.lock, schema.transaction(self._connection) as execute:
             statement = "UPDATE runs SET owner = ? WHERE id = ? AND (owner IS ? OR owner IS ?)"
             return bool(execute(statement, (self._token, run, *owners)).rowcount == 1)
 
     def add_entries(self, run: str, first: int, entries: Sequence[Entry]) -> None:
-        """Append to a run's journal, its entries numbered from ``first``; they outlive the process on return."""
+        """Have a run's journal end with these entries, numbered from ``first``; they outlive the process on return."""
         rows = [
             (run, first + k, e.step, e.name, _to_json(e.old), _to_json(e.new), e.source, e.time, e.kind)
             for k, e in enumerate(entries)
         ]
         state = next((state for e in reversed(entries) if (state := state_after(e))), None)
-        with self._writing() as execute:
+        with self.lock, schema.transaction(self._connection) as execute:
+            execute("DELETE FROM journal WHERE run = ? AND number >= ?", (run, first))
             for row in rows:
-                execute("INSERT OR REPLACE INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             if state is not None:
                 execute("UPDATE runs SET state = ?, reason = ? WHERE id = ?", (*state, run))
 
@@ -159,7 +162,7 @@ class Store:
             All snapshots that the run is to have from now on, by kind.
         """
         chunks = _chunks(run, columns or {}, starts or {})
-        with self._writing() as execute:
+        with self.lock, schema.transaction(self._connection) as execute:
             execute("UPDATE runs SET step = ?, epoch = ?, best = ?, entries = ? WHERE id = ?", (*progress, run))
             if settings is not None:
                 execute("UPDATE runs SET settings = ? WHERE id = ?", (_to_json(settings), run))
@@ -176,44 +179,22 @@ class Store:
 
     def let_go(self, run: str) -> None:
         """Be a run's owner no longer."""
-        with self._writing() as execute:
+        with self.lock, schema.transaction(self._connection) as execute:
             execute("UPDATE runs SET owner = NULL WHERE id = ? AND owner = ?", (run, self._token))
 
     def tidy(self) -> None:
-        """Empty the write-ahead log, once it is large."""
+        """End what an interrupt left open, and empty the write-ahead log, once it is large."""
+        if self.lock.acquire(blocking=False):
+            try:
+                schema.roll_back(self._connection)
+            finally:
+                self.lock.release()
         log = self.folder / f"{schema.FILE}-wal"
         if log.exists() and log.stat().st_size > schema.LOG_BYTES:
             schema.checkpoint(self.folder)
             # What was written meanwhile, too: only a log that is done with to its end begins anew.
             with self.lock:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-    def _writing(self) -> _Writing:
-        return _Writing(self.lock, self._connection)
-
-
-class _Writing:
-    """A transaction of this process: its threads take turns here, other processes in sqlite."""
-
-    def __init__(self, lock: threading.RLock, connection: sqlite3.Connection) -> None:
-        self._lock = lock
-        self._connection = connection
-        self._transaction = schema.transaction(connection)
-
-    def __enter__(self) -> Any:
-        self._lock.acquire()
-        try:
-            self._transaction.__enter__()
-        except BaseException:
-            self._lock.release()
-            raise
-        return self._connection.execute
-
-    def __exit__(self, *error: Any) -> None:
-        try:
-            self._transaction.__exit__(*error)
-        finally:
-            self._lock.release()
 
 
 def sweep(folder: Path, run: str, kept: Container[str] = ()) -> None:

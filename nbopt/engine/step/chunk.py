@@ -169,7 +169,7 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise, sign
     trial = deepcopy(twin)  # batch statistics would change
     for hook in hooks:
         hook.remove()
-    with torch.no_grad(), noise.seeded(0), cast_to(signature.precision, x.device):
+    with torch.no_grad(), noise.lock, noise.seeded(0), cast_to(signature.precision, x.device):
         before = noise.states()
         trial(lay_channels_last(x) if signature.channels_last else x)
         drawn = not all(map(torch.equal, before, noise.states()))

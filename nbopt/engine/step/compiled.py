@@ -294,7 +294,7 @@ class Compiled:
             return self._blank
         masks, training = [blank.clone() for blank in self._blank], self._training
         for k in range(self._steps):
-            with training.noise.seeded(training.step_seed + training.step + k):
+            with training.noise.lock, training.noise.seeded(training.step_seed + training.step + k):
                 for mask, rate, (_module, layer) in zip(masks, rates, self._layers, strict=True):
                     if rate:
                         mask[k] = layer.draw(rate)

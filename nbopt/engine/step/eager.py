@@ -106,7 +106,7 @@ class Eager:
         if self._pass.is_silent and not self._pass.acting.change_batch and not self._dropout.acts:
             output, target, loss = self._pass(batch)
         else:
-            with self._noise.seeded(self._seed + noise):
+            with self._noise.lock, self._noise.seeded(self._seed + noise):
                 output, target, loss = self._pass(batch)
         if share != 1.0:
             loss = loss * share
