@@ -123,10 +123,11 @@ class Cursor(Tunable):
     def resize(self) -> bool:
         """React to a new batch size; return whether that completes the epoch: `drop_last` drops what is left."""
         source = self.source
-        if isinstance(source, StreamSource) or not self.position or not self._is_complete(self._begin(source)):
+        if isinstance(source, StreamSource) or not source.drop_last or not self.position:
             return False
-        self._complete()
-        return True
+        if done := self._is_complete(self._begin(source)):
+            self._complete()
+        return done
 
     def leave_out(self) -> bool:
         """Complete the epoch without the single sample that is left, where only a change of batch size left it."""

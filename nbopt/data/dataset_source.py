@@ -46,8 +46,8 @@ class DatasetSource:
     ) -> None:
         self.dataset = dataset
         self.workers = workers
-        self.size: int | None = len(sampler) if sampler is not None else len(dataset)  # type: ignore[arg-type]
         self.sampler = sampler
+        self.size: int | None = self._count()
         self.shuffle = shuffle
         self.collate = collate or default_collate
         self._device = torch.device("cpu")
@@ -55,13 +55,18 @@ class DatasetSource:
         self._seed = 0
         self._order = Order(range(self.size))
 
+    def _count(self) -> int:
+        return len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
+
     def begin(self, seed: int, epoch: int | None = None) -> None:
-        """Begin an epoch: its order and what its samples draw follow from ``seed``."""
-        assert self.size is not None
+        """Begin an epoch: its order and what its samples draw follow from ``seed``; a dataset may have grown."""
         self._seed = seed
         if epoch is not None:
             for part in hear_epochs(self):
                 part.set_epoch(epoch)
+        if self.workers is not None:
+            self.workers.refresh()
+        self.size = self._count()
         if self.sampler is not None:
             self._order = Order(self.sampler, self._noise, seed)
             return

@@ -113,6 +113,7 @@ class Workers:
         self._plan = _Plan()
         self._ticket = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._loader: DataLoader[Any] | None = None
+        self._began: list[dict[str, Any]] = []  # what the dataset was when the processes began
         self._end: Callable[[], object] = lambda: None
         self._stream: Iterator[Any] = iter(())
         self._next = (-1, -1, -1)  # seed, start and stop of the batch that the stream yields next
@@ -154,6 +155,16 @@ class Workers:
         self._next = (seed, stop, 2 * stop - start)
         return batch
 
+    def refresh(self) -> None:
+        """Begin an epoch: end the processes if the dataset is not what it was when they began.
+
+        A loader starts its workers anew for each epoch, unless told otherwise: they see what was changed meanwhile.
+        Here, the numbers, texts and flags among the dataset's attributes are compared; of other objects, whether they
+        are the same ones.
+        """
+        if self._loader is not None and not self._given.persistent_workers and _settings(self._dataset) != self._began:
+            self.stop()
+
     def stop(self) -> None:
         """End the processes; another `fetch` starts others."""
         self._loader = None
@@ -168,6 +179,7 @@ class Workers:
         plan.ticket, plan.order, plan.seed, plan.start, plan.size = int(self._ticket), order, seed, start, size
         if self._loader is None:
             self._loader = self._make_loader()
+            self._began = _settings(self._dataset)
             # Collected in one cycle with its queues, torch's loader cannot send its workers word any more.
             self._end = end = weakref.finalize(self, _end, self._loader, self._ticket)
             end.atexit = False
@@ -209,6 +221,17 @@ def _end(loader: DataLoader[Any], ticket: Tensor) -> None:
     ticket += 1  # so what they are doing ends with the sample they are at
     if loader._iterator is not None:
         loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def _settings(dataset: Any) -> list[dict[str, Any]]:
+    """Return the attributes of a dataset, and of those that it takes samples from."""
+    found = []
+    while dataset is not None:
+        own = getattr(dataset, "__dict__", {})
+        plain = (bool, int, float, str, type(None))
+        found.append({name: value if isinstance(value, plain) else id(value) for name, value in own.items()})
+        dataset = own.get("dataset")
+    return found
 
 
 def _as_is(batch: Any) -> Any:

@@ -165,6 +165,17 @@ def test_a_single_sample_is_left_out_only_where_the_present_size_would_not_leave
     assert (cursor.epoch, cursor.position) == ((1, 0) if left_out else (0, 32))
 
 
+def test_a_dataset_that_grew_is_seen_whole_in_the_next_epoch():
+    rows = Rows(4)
+    cursor = cursor_over(DataLoader(rows), batch_size=4)
+    seen = [indices(cursor.peek())]
+    rows.size = 6
+    cursor.advance()
+    seen.append(indices(cursor.peek()))
+    assert [sorted(epoch) for epoch in seen] == [[0, 1, 2, 3], [0, 1, 2, 3]]
+    assert not cursor.advance() and cursor.progress == 1 + 4 / 6
+
+
 # -- drop_last
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, get_worker_info
 
 from nbopt.data import noise
 from nbopt.data.cursor import Cursor
@@ -154,6 +154,32 @@ def test_the_workers_stay_whatever_the_cursor_does(source_of):
     assert pids(deal(source, [3] * 5, place=(0, 11, 0))) == first  # a rewind
     source.begin(5)
     assert pids([source.batch(0, 4), source.batch(4, 8), source.batch(0, 4), source.batch(4, 8)]) == first
+
+
+class Harder(Rows):
+    """Its samples depend on settings that the training changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.level = 0
+
+    def __getitem__(self, index):
+        return torch.tensor([float(self.level)]), os.getpid()
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("wrap", [lambda dataset: dataset, lambda dataset: Subset(dataset, range(N))])
+def test_workers_see_in_the_next_epoch_what_was_changed_in_the_dataset(source_of, wrap, persistent):
+    dataset = Harder()
+    source = source_of(wrap(dataset), persistent_workers=persistent)
+    cursor = Cursor(source, 0)
+    cursor.batch_size = 20
+    seen = []
+    for _batch in range(6):
+        seen.append(int(cursor.peek()[0][0]))
+        dataset.level += 1  # seen from the next epoch on
+        cursor.advance()
+    assert seen == ([0] * 6 if persistent else [0, 0, 2, 2, 4, 4])
 
 
 @pytest.mark.parametrize("draw", DRAWS)

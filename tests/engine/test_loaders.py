@@ -427,6 +427,33 @@ def test_a_validation_that_shuffles_does_so_in_the_same_way_each_time(make_run, 
     assert sorted(seen[0] + seen[1]) == sorted(X.tolist()) and seen[0] + seen[1] != X.tolist()
 
 
+# -- scripts
+
+
+VAL = {
+    "drop_last": {"batch_size": 16, "drop_last": True},
+    "shuffled": {"batch_size": 40, "shuffle": True},
+    "both": {"batch_size": 16, "drop_last": True, "shuffle": True},
+}
+
+
+@pytest.mark.parametrize("val", VAL)
+@pytest.mark.parametrize("sizes", [{}, {2: 32}, {3: 8}, {1: 60, 2: 7}], ids=str)
+@pytest.mark.parametrize("dataset", [TensorDataset(X, Y), Rows()], ids=["tensors", "dataset"])
+def test_a_script_deals_out_the_batches_of_such_loaders(make_run, mlp, dataset, sizes, val):
+    train = DataLoader(dataset, batch_size=16, drop_last=True, shuffle=True)
+    val = DataLoader(dataset, **VAL[val])
+    run = make_run(mlp(), train=train, val=val, epochs=3)
+    for step, size in sizes.items():
+        run.step(step - run.step_count)
+        run.set(batch_size=size)
+    run.fit()
+    namespace = {}
+    exec(run.to_python(), namespace)
+    history = namespace["train"](mlp(), train, val)
+    assert history["val_loss"] == pytest.approx(run.history["val_loss"][1].tolist(), rel=1e-6)
+
+
 # -- the batch size of a stream
 
 
