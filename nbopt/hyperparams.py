@@ -215,6 +215,14 @@ class Hyperparams(Mapping[str, Any]):
             raise unknown(_("hyperparameter"), name, self._specs)
         return self._values[name]
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Refuse: values are read here, and changed by `Run.set`."""
+        if name not in self._values:
+            raise unknown(_("hyperparameter"), name, self._specs)
+        raise InvalidHyperparam(
+            _("values are read here, not changed: write run.set({name}={value}).", name=name, value=shorten(value))
+        )
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 

@@ -12,7 +12,9 @@ from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Event, RunState
 from nbopt.hyperparams import Int
 from nbopt.record.recorder import Recorder
+from nbopt.words import _
 
+_FIXED = frozenset(("model", "seed", "device", "hyperparams", "history", "journal"))
 _FIRST_STEP_SECONDS = 2.0  # how long `start` waits for the first step, to raise what it raises in the user's own cell
 
 
@@ -20,6 +22,22 @@ class Steering(Facts):
     """The part of a `Run` that is asked to do things."""
 
     recorder: Recorder | None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what looks like a change and would be none.
+
+        Raises
+        ------
+        AttributeError
+            For a hyperparameter, which `set` changes, and for what a run is made of.
+        """
+        known = vars(self)
+        if name in known.get("hyperparams", ()):
+            way = _("run.set({name}={value!r})", name=name, value=value)
+            raise AttributeError(_("{name} is a hyperparameter: write {way}.", name=name, way=way))
+        if name in _FIXED and name in known:
+            raise AttributeError(_("a run keeps the {name} that it was made with: make another Run.", name=name))
+        super().__setattr__(name, value)
 
     def set(self, *, source: str = "code", **changes: Any) -> None:
         """Ask for new values; they act from the next step on. Returns when queued; callable from any thread.

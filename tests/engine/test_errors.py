@@ -352,3 +352,31 @@ def test_an_error_while_a_pause_is_waited_for_is_raised_there(make_run, mlp):
         while True:
             run.start()
             run.pause()
+
+
+# -- what looks like a change
+
+
+def test_a_hyperparameter_set_as_an_attribute_says_how_it_is_set(make_run):
+    run = make_run()
+    with pytest.raises(AttributeError, match=r"lr is a hyperparameter: write run\.set\(lr=0\.1\)"):
+        run.lr = 0.1
+    with pytest.raises(AttributeError, match=r"run\.set\(optimizer='sgd'\)"):
+        run.optimizer = "sgd"
+    assert run.hyperparams["lr"] == 1e-3
+
+
+def test_what_a_run_is_made_of_is_not_exchanged(make_run):
+    run = make_run()
+    model = run.model
+    with pytest.raises(AttributeError, match="a run keeps the model that it was made with"):
+        run.model = nn.Linear(4, 3)
+    assert run.model is model
+
+
+def test_an_item_of_the_hyperparameters_says_how_it_is_set(make_run):
+    run = make_run()
+    with pytest.raises(InvalidHyperparam, match=r"write run\.set\(lr=0\.1\)"):
+        run.hyperparams["lr"] = 0.1
+    with pytest.raises(InvalidHyperparam, match="unknown hyperparameter 'learning_rate'"):
+        run.hyperparams["learning_rate"] = 0.1
