@@ -104,14 +104,11 @@ class Changes:
     def apply(self) -> list[Entry]:
         """Apply all that is due. Return the journal's new entries.
 
-        A loss that went wrong before is found first: it is not to be taken for what the changes lead to. They then wait
-        until it is put right.
+        Losses measured before are looked at first: what went wrong then is not what the changes lead to.
         """
         entries: list[Entry] = []
         if self.training is not None:
             self.training.flush()
-            if self.training.trouble:
-                return entries
         while self._planned and self._planned[0][0].step <= self.step:
             operation, journaled = self._planned[0]
             with self._taken_off(self._planned):

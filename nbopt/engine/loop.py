@@ -42,7 +42,9 @@ def events(training: Training, changes: Changes, recover: Callable[[], list[Entr
                 yield Evaluating(training.step)
             yield Validated(training.step)
         elif changes.due():
-            yield Changed(changes.apply())
+            training.flush()
+            if not training.trouble:  # which is put right first
+                yield Changed(changes.apply())
         elif training.is_tuned:
             yield Changed(changes.tune())
         elif reason := training.end_reason():

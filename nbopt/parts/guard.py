@@ -58,8 +58,10 @@ class Guard(Tunable):
             return
         if not (math.isfinite(floor) and floor > 0):
             floor, known = 1.0, False
-        carried = self._usual is not None and known and self._known
-        self._usual = self._usual * floor / self._floor if carried and self._usual is not None else None
+        if self._usual is not None and known and self._known:
+            self._usual = min(self._usual * (floor / self._floor), sys.float_info.max)
+        else:
+            self._usual = None
         self._floor, self._known, self.waits = floor, known, False
 
     def find_trouble(self, losses: Sequence[float]) -> int | None:

@@ -220,6 +220,39 @@ def test_a_rate_is_not_cut_without_end_where_each_retreat_gets_a_little_further(
     assert run.hyperparams["lr"] == 0.01
 
 
+def test_a_change_asked_for_while_a_divergence_waits_to_be_put_right_acts_at_once_and_stays(make_run, numbers):
+    run = make_run(line(), numbers, loss="mse", batch_size=32, epochs=100, lr=1e-3)
+    run.step(5)
+    run.set(lr=1e6)
+    events = run.events()
+    while run.driver.training.trouble is None:
+        next(events)
+        run.driver.training.flush()
+    run.set(epochs=77, weight_decay=0.1)
+    assert kept(run, "epochs", "weight_decay") == {"epochs": 77, "weight_decay": 0.1}
+    next(events)
+    assert kept(run, "epochs", "weight_decay", "lr") == {"epochs": 77, "weight_decay": 0.1, "lr": 5e-4}
+
+
+def test_a_run_that_failed_takes_changes_and_goes_on(make_run, blobs):
+    broken = [True]
+
+    def loss(output, target):
+        if broken[0]:
+            raise OSError("no more")
+        return functional.cross_entropy(output, target)
+
+    run = make_run(loss=loss, batch_size=20, epochs=3)
+    with pytest.raises(OSError, match="no more"):
+        run.step(1)
+    run.set(lr=0.5, batch_size=30, epochs=2)
+    broken[0] = False
+    run.resume()
+    assert run.wait(SECONDS) is RunState.FINISHED
+    assert kept(run, "lr", "batch_size") == {"lr": 0.5, "batch_size": 30}
+    assert run.step_count == 4
+
+
 # -- dropout given ahead of the start
 
 

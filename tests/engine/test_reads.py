@@ -243,7 +243,7 @@ OBSTACLES = {
     "list attribute": (lambda self, x: self.layer(x) / self.sizes[0], {"sizes": [1]}, "sizes of Cooled"),
     "array attribute": (lambda self, x: self.layer(x) / float(self.a[0]), {"a": np.ones(2)}, "a of Cooled"),
     "tensor attribute": (lambda self, x: self.layer(x) / self.a, {"a": torch.ones(3)}, "a of Cooled"),
-    "object attribute": (lambda self, x: self.layer(x) / self.a.scale, {"a": SETTINGS}, "a of Cooled"),
+    "object attribute": (lambda self, x: x / self.a.now[0], {"a": SimpleNamespace(now=[1])}, "a of Cooled.now"),
     "generator attribute": (lambda self, x: x * torch.rand(1, generator=self.g), {"g": torch.Generator()}, "g of"),
     "function attribute": (lambda self, x: self.act(self.layer(x)), {"act": inner_helper}, "STATE, a global"),
     "lambda attribute": (lambda self, x: self.act(x), {"act": lambda x: x * STATE["now"]}, "STATE, a global"),
@@ -295,6 +295,8 @@ FINE = {
     "class of settings": (lambda self, x: self.layer(x) * Config.scale * Config().factor(), {}),
     "attribute of a function": (lambda self, x: tagged(self.layer(x)), {}),
     "parameters": (lambda self, x: self.layer(x).to(next(self.parameters()).device), {}),
+    "configuration": (lambda self, x: self.layer(x) * self.cfg.scale, {"cfg": SETTINGS}),
+    "configuration of a class": (lambda self, x: self.layer(x) * self.cfg.factor(), {"cfg": Config()}),
     "class made": (lambda self, x: self.layer(x) if isinstance(self.layer, Grown) else self.other(x), {}),
     "unused dict": (Model.forward, {"notes": {"a": 1}}),
     "cuts": (lambda self, x: self.layer(x)[..., : self.size], {"size": 3}),
@@ -412,11 +414,10 @@ def closure(monkeypatch, model):
 def test_what_is_bound_anew_is_noticed(monkeypatch, forward, change):
     model, reads, _marks = watched(forward)
     assert reads.obstacle == reads.find_change() == ""
-    assert Reads(model).is_like(reads)
-    assert Reads(copy.deepcopy(model)).is_like(reads)
+    assert Reads(model).find_difference(reads) == Reads(copy.deepcopy(model)).find_difference(reads) == ""
     change(monkeypatch, model)
     assert reads.find_change()
-    assert not Reads(model).is_like(reads)
+    assert Reads(model).find_difference(reads)
     monkeypatch.undo()
     assert reads.find_change() == ""
 
@@ -504,6 +505,32 @@ def test_hooks_for_all_modules_are_noticed():
     assert find_hooks(model) == ""
 
 
+@pytest.mark.parametrize("cfg", [SimpleNamespace(scale=1.0), Config()], ids=["namespace", "class"])
+def test_the_fields_of_a_configuration_are_watched_in_each_copy_of_a_model(cfg):
+    model, reads, _marks = watched(lambda self, x: self.layer(x) * self.cfg.scale, cfg=cfg)
+    branch = copy.deepcopy(model)
+    of_branch = Reads(branch)
+    assert reads.find_difference(of_branch) == ""
+    branch.cfg.scale = 2.0
+    assert (reads.find_change(), of_branch.find_change()) == ("", "scale")
+    assert reads.find_difference(Reads(branch)) == "scale"
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, Model], ids=["torch's", "own"])
+def test_a_class_whose_forward_is_exchanged_is_noticed_though_it_inherits_it(monkeypatch, kind):
+    model = nn.Sequential(type("Heir", (kind,), {})(*[4, 3][: 2 if kind is nn.Linear else 0]))
+    reads = Reads(model)
+    monkeypatch.setattr(type(model[0]), "forward", lambda self, x: x, raising=False)
+    assert reads.find_change() == "forward"
+    monkeypatch.undo()
+    assert reads.find_change() == ""
+    plain = nn.Sequential(nn.ReLU())
+    reads = Reads(plain)
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * STATE["now"])
+    assert reads.find_change() == "forward"
+    assert "STATE" in Reads(plain).obstacle
+
+
 # -- in a run
 
 
@@ -529,6 +556,10 @@ CHANGES = {
     ),
     "hook": (Model.forward, lambda model, patch: model.register_forward_hook(lambda module, given, out: out * 50)),
     "buffer": (lambda self, x: self.layer(x) * self.buf, lambda model, patch: setattr(model, "buf", torch.tensor(50.))),
+    "configuration": (
+        lambda self, x: self.layer(x) * self.cfg.scale,
+        lambda model, patch: setattr(model.cfg, "scale", 50.0),
+    ),
     "weight": (Model.forward, lambda model, patch: model.layer.weight.data.mul_(50)),
     "tied": (lambda self, x: self.layer(x), lambda model, patch: setattr(model.layer, "weight", model.other.weight)),
 }  # fmt: skip
@@ -539,7 +570,7 @@ def test_no_loss_is_that_of_a_function_the_model_does_not_compute_any_more(
     make_tiered, compiled, monkeypatch, blobs, name
 ):
     forward, change = CHANGES[name]
-    model = model_of(forward, size=1.0, act=torch.tanh)
+    model = model_of(forward, size=1.0, act=torch.tanh, cfg=SimpleNamespace(scale=1.0))
     model.register_buffer("buf", torch.tensor(1.0))
     for weight in model.other.parameters():
         weight.requires_grad_(False)

@@ -257,7 +257,7 @@ class Compiled:
         """Whether the model, weights, optimizer state and what the code reads are still what this was made for."""
         return (
             self._marks.are_same()
-            and not self._ready.reads.find_change()
+            and not self._reads.find_change()
             and self._optimizer is self._training.torch_optimizer
             and self._made_from is self._optimizer.state
             and self._places == [tensor.data_ptr() for tensor in self._own]
@@ -269,10 +269,9 @@ class Compiled:
             return _("the model's tensors have other shapes than those compiled for")
         if name := _name_changed(self._ready.attributes, find_attributes(self._training.model)):
             return _("{name} of the model changed after compiling", name=name)
-        if name := self._ready.reads.find_change():
+        self._reads = self._training.tiers.reads()  # a copy of the model holds objects of its own
+        if name := self._ready.reads.find_difference(self._reads):
             return _("{name}, which forward reads, changed after compiling", name=name)
-        if not self._training.tiers.reads().is_like(self._ready.reads):
-            return _("the model's Python code changed after compiling")
         return find_obstacle(self._training)
 
     @torch.no_grad()

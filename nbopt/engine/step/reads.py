@@ -23,6 +23,7 @@ from types import (
     MethodDescriptorType,
     MethodType,
     ModuleType,
+    SimpleNamespace,
 )
 from typing import Any
 
@@ -47,6 +48,7 @@ _OWN_NAMES = frozenset(vars(nn.Module()))
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _BEGINNING = ("forward", "__call__", "__getattr__", "__getattribute__")
 _NOT_IN_STEPS = ("__init__", "__new__", "extra_repr", "reset_parameters", "__repr__", "__setstate__", "__getstate__")
+_SHOWN = ("__repr__", "__str__")
 _MISSING = object()
 
 
@@ -100,16 +102,18 @@ class Reads:
                 return function.__qualname__
         return ""
 
-    def is_like(self, other: Reads) -> bool:
-        """Whether another model's code reads the same values of the same names."""
+    def find_difference(self, other: Reads) -> str:
+        """Return the name of what another model's code reads otherwise, or as another value; "" if there is nothing."""
         ours, theirs = self._list(), other._list()
-        pairs = zip(ours, theirs, strict=False)
-        same = all(a is b and name == again and not _differ(one, two) for (a, name, one), (b, again, two) in pairs)
-        return same and len(ours) == len(theirs)
+        for (owner, name, value), (owner_there, name_there, value_there) in zip(ours, theirs, strict=False):
+            same_owner = owner is owner_there or (isinstance(owner, str) and owner == owner_there)
+            if not same_owner or name != name_there or _differ(value, value_there):
+                return name or _("the code")
+        return "" if len(ours) == len(theirs) else _("the code")
 
     def _list(self) -> list[tuple[object, str, Any]]:
         names = [(owner, name, value) for owner, _space, name, value in self._names]
-        held = [(None, f"{number}.{name}", value) for number, name, value in self._held]
+        held = [(str(number), name, value) for number, name, value in self._held]
         codes = [(function, "", code) for function, code, _defaults in self._functions]
         return [*names, *self._cells, *held, *codes]
 
@@ -124,16 +128,20 @@ class Reads:
 
     def _look_at_callables(self, number: int, module: nn.Module, modules: list[nn.Module]) -> None:
         """Look at functions that a module of torch's was given, or that took the place of its own."""
-        if _is_torchs(type(module)):
+        kind = type(module)
+        if _is_torchs(kind):
+            if kind not in self._seen:
+                self._seen.add(kind)
+                self._watch(kind, vars(kind), "forward", vars(kind).get("forward", _MISSING))
             for name, value in vars(module).items():
                 if name not in _OWN_NAMES and callable(value) and not isinstance(value, type):
                     self._judge_own(number, module, name, modules)
-            if not _is_torchs(type(module).forward):
-                self._judge(type(module).forward, f"{type(module).__name__}.forward")
-        for kind in filter(_is_users, type(module).__mro__):
-            if any(_is_torchs(base) and base not in _CONTAINERS for base in kind.__mro__):
+            if not _is_torchs(kind.forward):
+                self._judge(kind.forward, f"{kind.__name__}.forward")
+        for base in filter(_is_users, kind.__mro__):
+            if any(_is_torchs(further) and further not in _CONTAINERS for further in base.__mro__):
                 self._attributes.update(
-                    name for name, value in vars(kind).items() if inspect.isroutine(value) and name not in _NOT_IN_STEPS
+                    name for name, value in vars(base).items() if inspect.isroutine(value) and name not in _NOT_IN_STEPS
                 )
 
     def _look_up(self, module: nn.Module, name: str) -> None:
@@ -141,15 +149,39 @@ class Reads:
         for kind in filter(_is_users, type(module).__mro__):
             if name in vars(kind):
                 self._judge_member(kind, name)
+            else:
+                self._watch(kind, vars(kind), name, _MISSING)
 
     def _judge_own(self, number: int, module: nn.Module, name: str, modules: list[nn.Module]) -> None:
         value = vars(module)[name]
         if isinstance(value, MethodType) and any(value.__self__ is one for one in modules):
             value = value.__func__  # a copy of the model has a copy of it
-        self._held.append((number, name, value))
-        self._judge(value, _("{name} of {owner}", name=name, owner=type(module).__name__))
+        self._held.append((number, name, type(value) if _is_record(value) else value))
+        label = _("{name} of {owner}", name=name, owner=type(module).__name__)
+        if _is_record(value):
+            self._look_into(value, f"{number}.{name}", label)
+        else:
+            self._judge(value, label)
+
+    def _look_into(self, record: Any, place: str, label: str) -> None:
+        """Watch the fields of an object that a module holds, as a configuration; a copy of the model has another."""
+        fields = vars(record)
+        by_class = chain.from_iterable(map(vars, filter(_is_users, type(record).__mro__)))
+        for name in sorted({*fields, *(name for name in by_class if not name.startswith("__"))}):
+            self._watch(place, fields, name, fields.get(name, _MISSING))
+            if name in fields:
+                self._judge(fields[name], f"{label}.{name}")
+        if _is_users(type(record)):
+            self._scan_class(type(record))
 
     # -- values
+
+    def _watch(self, owner: object, space: Mapping[str, Any], name: str, value: Any) -> None:
+        """Take note of what a name means."""
+        key = owner if isinstance(owner, str) else id(owner), name
+        if key not in self._seen:
+            self._seen.add(key)
+            self._names.append((owner, space, name, value))
 
     def _judge(self, value: Any, label: str) -> None:
         """Take note if a value may change unseen, or runs code that may do anything."""
@@ -193,14 +225,14 @@ class Reads:
                 special = name.startswith("__")
                 if special and (is_module or not isinstance(_function_of(value), FunctionType)):
                     continue
-                if not is_module or name not in _NOT_IN_STEPS:
+                if name not in (_NOT_IN_STEPS if is_module else _SHOWN):
                     makes = name in ("__init__", "__post_init__", "__new__")
                     self._judge_member(base, name, may_set=makes or differentiates)
 
     def _judge_member(self, kind: type, name: str, may_set: bool = False) -> None:
         """Look at what stands in a class under a name."""
         value = vars(kind)[name]
-        self._names.append((kind, vars(kind), name, value))
+        self._watch(kind, vars(kind), name, value)
         function = _function_of(value)
         if isinstance(function, FunctionType) and not _is_pure(function) and not _is_torchs(function):
             self._scan(function, may_set)
@@ -217,7 +249,7 @@ class Reads:
         code = function.__code__
         self._functions.append((function, code, function.__defaults__))
         for name, value in vars(function).items():
-            self._names.append((function, vars(function), name, value))
+            self._watch(function, vars(function), name, value)
             self._judge(value, f"{function.__qualname__}.{name}")
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._judge(value, _("a default argument of {name}", name=function.__qualname__))
@@ -258,7 +290,7 @@ class Reads:
     def _read_global(self, name: str, function: FunctionType, following: list[dis.Instruction]) -> None:
         space: Mapping[str, Any] = function.__globals__
         value = space.get(name, _MISSING)
-        self._names.append((space, space, name, value))
+        self._watch(space, space, name, value)
         self._by_any_name = self._by_any_name or name in ("getattr", "hasattr")
         if value is _MISSING:
             found = getattr(builtins, name, None)
@@ -274,7 +306,7 @@ class Reads:
                 return
             label, space = f"{label}.{instruction.argval}", vars(value)
             value = getattr(value, instruction.argval, _MISSING)
-            self._names.append((space, space, instruction.argval, space.get(instruction.argval, _MISSING)))
+            self._watch(space, space, instruction.argval, space.get(instruction.argval, _MISSING))
             if value is _MISSING:
                 return
         self._judge(value, _("{name}, a global", name=label) if label == name else label)
@@ -311,6 +343,16 @@ def _is_torchs(value: Any) -> bool:
 
 def _parts(value: functools.partial[Any]) -> list[Any]:
     return [value.func, *value.args, *chain.from_iterable(sorted(value.keywords.items()))]
+
+
+def _is_record(value: Any) -> bool:
+    """Whether an object is no more than its fields."""
+    if type(value) is SimpleNamespace:
+        return True
+    plain = _is_users(type(value)) and not callable(value) and hasattr(value, "__dict__")
+    odd = ("__getattr__", "__getattribute__", "__slots__")
+    classes = [kind for kind in type(value).__mro__ if kind is not object]
+    return plain and all(_is_users(kind) and vars(kind).keys().isdisjoint(odd) for kind in classes)
 
 
 def _function_of(value: Any) -> Any:
