@@ -115,6 +115,8 @@ def tell(run: Run) -> Story:
         metrics=run.metrics,
         unread=(training.measuring.reading if training else Reading(read_traits(run.given["loss"]))).unusual,
         forward=run.forward,
+        needs_graph=training is not None and training.pass_.needs_graph,
+        evaluated=training is not None and any(name.startswith("model.") for name in training.material.evaluated),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import textwrap
 from dataclasses import replace
 
@@ -45,6 +46,17 @@ _OWN_NAMES = {
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
 }
+_PLACES = (r"^\s*([\w, ]+?) \+?= ", r"for ([\w, ]+) in", r"def \w+\(([^)$]*)", r"(\w+)=")
+_TEXTS = (FUNCTIONS, LOOP, *FRAGMENTS.values())
+_VARIABLES = {
+    name.strip()
+    for text in _TEXTS
+    for place in _PLACES
+    for names in re.findall(place, text, re.MULTILINE)
+    for name in names.split(",")
+}
+"""Names of variables in the script's functions."""
+
 _SHARED = {
     **{"copy": copy, "np": np, "torch": torch, "nn": nn, "functional": functional},
     **{"DataLoader": DataLoader, "Subset": Subset},
@@ -76,7 +88,7 @@ class _Writer:
         self.notes: list[str] = []
         self.values = ScriptValues(story)
         constants = {name.upper() for name in story.hyperparams}
-        self.sources = Sources(_OWN_NAMES | constants, _SHARED)
+        self.sources = Sources(_OWN_NAMES | constants, _SHARED, _VARIABLES)
 
     def write(self) -> str:
         """Fill in one part of the template after the other."""
@@ -265,6 +277,8 @@ class _Writer:
         story, flags = self.story, self.flags
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         flags["placed"] = flags["casts"] or not flags["val_tensors"]
+        flags["sizes"] = not flags["val_tensors"] and not flags["counts"] and not flags["sums"]
+        flags["graph"], flags["modes"] = story.needs_graph, story.evaluated
         unknown = own or story.forward is not None or may_draw_anywhere(story.model)
         flags["noise"] = (
             unknown

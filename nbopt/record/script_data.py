@@ -113,6 +113,11 @@ class DataSource(Section):
         words["dealt"] = "shuffled" if flags["shuffle"] else "data"
         batches = not flags["train_stream"] and not all(kind.full_batch for kind in optimizers_of(story))
         words["batch_size"] = self.use("batch_size") if batches else ""
+        words["usual_size"] = words["batch_size"] or "size"
+        if batches and any(kind.full_batch for kind in optimizers_of(story)):
+            words["usual_size"] = f"size if full else {words['batch_size']}"
+        if isinstance(train, StreamSource):
+            words["usual_size"] = literal(getattr(train.loader, "batch_size", None) or 1)
         varies = batches and len(set(story.values_of("batch_size"))) > 1
         flags["drops"] = batches and train.drop_last
         flags["drops_varying"] = flags["drops"] and varies

@@ -151,6 +151,15 @@ def rmse(output, target):
 
 
 #?
+#? sizes
+def size_of(target, batch):
+    """Return how many targets a batch has; samples, where targets are no tensor."""
+    if isinstance(target, torch.Tensor) and target.ndim:
+        return len(target)
+    return sample_count(batch)
+
+
+#?
 #? counts_labels
 def count_labels(target):
     """Return how many labels count in the loss."""
@@ -178,12 +187,13 @@ def measure(results):
 
 
 #?
-@torch.no_grad()
+@torch.no_grad()  #? not graph
 def evaluate(model, data$evaluation_parameters):
     """Return the mean loss of the samples in ``data``."""  #? not metrics
     """Return the mean loss of the samples in ``data``, and each (output, target)."""  #? metrics
     device = next(model.parameters()).device  #? placed
-    training = model.training
+    training = model.training  #? not modes
+    modes = [(module, module.training) for module in model.modules()]  #? modes
     model.eval()
     total = 0.0
     count = 0
@@ -226,7 +236,6 @@ def evaluate(model, data$evaluation_parameters):
         torch.manual_seed(derive_seed(EVALUATION) + index)  #? noisy_evaluation
     #?
         size = len(batch[0])  #? val_tensors not counts
-        size = sample_count(batch)  #? not val_tensors not counts
         $change_inputs
         $lay_batch
         #? casts
@@ -245,11 +254,19 @@ def evaluate(model, data$evaluation_parameters):
             count += size
         #?
         #? not counts
-        total += loss.item() * size
+        size = size_of(target, batch)  #? not val_tensors not sums
+        size = sample_count(batch)  #? not val_tensors sums
+        total += loss.item()  #? sums
+        total += loss.item() * size  #? not sums
         count += size
         #?
-        results.append((output$widened, target))  #? metrics
-    model.train(training)
+        results.append((output$widened, target))  #? metrics not graph
+        results.append((output.detach()$widened, target))  #? metrics graph
+    model.train(training)  #? not modes
+    #? modes
+    for module, training in modes:
+        module.training = training
+    #?
     return total / count  #? not metrics
     return total / count, results  #? metrics
 

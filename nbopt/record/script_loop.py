@@ -62,9 +62,12 @@ def train(model, train, val=None$arguments):
     length = len(train)  #? counts_batches
     $starting_values
 
-    parameters = [p for p in model.parameters() if p.requires_grad]  #? listed
+    parameters = [p for p in model.parameters() if p.requires_grad]  #? listed not regroups
     $groups
     $optimizer
+    #? regroups
+    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    #?
     #? shares
     given = [dict(group) for group in optimizer.param_groups]
     rates = [key for key in ("lr", "weight_decay") if key in given[0]]
@@ -76,8 +79,8 @@ def train(model, train, val=None$arguments):
     $make_parts
     $fit_parts
     set_dropout(model, DROPOUT)  #? starting_dropout
-    if not model.training:
-        model.train()
+    if not model.training:  #? not modes
+        model.train()  #? not modes
 
     history = defaultdict(list)
     losses = []

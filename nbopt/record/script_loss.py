@@ -82,14 +82,12 @@ class LossSource(Section):
     def _count(self, traits: Traits) -> None:
         """Write what a batch of validation weighs."""
         validates = self.story.val is not None
-        if validates and traits.reduction == "sum":
-            rule = _("a validation loss that is a sum, on the scale of training, is not written out")
-            raise ValueError(_("the loss cannot be exported: {rule}.", rule=rule))
+        self.flags["sums"] = sums = validates and traits.reduction == "sum"
         self.flags["class_weights"] = traits.weight is not None
         self.words["class_weights"] = "" if traits.weight is None else literal(traits.weight.tolist())
-        self.flags["counts_labels"] = validates and traits.counts == "labels"
-        self.flags["counts"] = self.flags["counts_labels"] or (validates and traits.counts == "numbers")
-        self.words["counted"] = "count_labels(target)" if traits.counts == "labels" else "output.numel()"
+        self.flags["counts_labels"] = validates and traits.counts == "labels" and not sums
+        self.flags["counts"] = self.flags["counts_labels"] or (validates and traits.counts == "numbers" and not sums)
+        self.words["counted"] = "count_labels(target)" if traits.counts == "labels" else "target.numel()"
         self.words["ignored"] = literal(traits.ignored)
 
     def _write_balance(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> str:

@@ -70,6 +70,7 @@ class OptimizerSource(Section):
         self.flags["listed"] = listed = frozen or bool(self._parts.names)
         self.words["parameters"] = "parameters" if listed else "model.parameters()"
         self.words["groups"] = groups
+        self.flags["regroups"] = bool(groups) and bool(self._parts.names)
         arguments = ["groups" if groups else self.words["parameters"]]
         for name, value in given.items():
             self.constants[name.upper()] = literal(value)

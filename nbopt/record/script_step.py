@@ -5,6 +5,7 @@ val_loss = evaluate(model, val$evaluation_arguments)  #? not metrics
 #? metrics
 val_loss, results = evaluate(model, val$evaluation_arguments)
 #?
+val_loss *= $usual_size  # as much as a batch  #? sums
 history["val_loss"].append(val_loss)
 #? metrics
 for name, value in measure(results).items():

@@ -10,7 +10,7 @@ import keyword
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
@@ -56,6 +56,8 @@ class Sources:
         Names that the script defines itself.
     shared : dict of str to object
         What the script knows how to import.
+    hidden : set of str
+        Variables of the script's functions, which nothing that they call may be called.
 
     Attributes
     ----------
@@ -71,7 +73,7 @@ class Sources:
         What a script cannot hold and takes as an argument, each with the reason.
     """
 
-    def __init__(self, reserved: set[str], shared: Mapping[str, object]) -> None:
+    def __init__(self, reserved: set[str], shared: Mapping[str, object], hidden: Set[str] = frozenset()) -> None:
         self.used: set[str] = set()
         self.imports: list[str] = []
         self.definitions: list[str] = []
@@ -79,9 +81,10 @@ class Sources:
         self.arguments: dict[str, str] = {}
         self._reserved = reserved
         self._shared = shared
+        self._hidden = hidden
         self._known: dict[str, object] = {}
 
-    def name_of(self, item: Any, name: str = "") -> str:
+    def name_of(self, item: Any, name: str = "", called: bool = False) -> str:
         """Return an expression for ``item``: the name of a function or class, or a call that makes an object.
 
         Parameters
@@ -89,6 +92,8 @@ class Sources:
         item : object
         name : str
             For a function that has none.
+        called : bool
+            Whether the script's own functions call it.
 
         Raises
         ------
@@ -96,7 +101,10 @@ class Sources:
             If it uses something that cannot be written out.
         """
         before = (self.used.copy(), self.imports[:], self.definitions[:], dict(self._known))
+        own = getattr(item, "__name__", "")
         try:
+            if called and own in self._hidden and self._shared.get(own) is not item:
+                return self._include(f"own_{own}", item)
             return self._value(item, name)
         except ValueError:
             self.used, self.imports, self.definitions, self._known = before
@@ -109,7 +117,7 @@ class Sources:
         ``role``.
         """
         try:
-            name = self.name_of(item, f"own_{argument}")
+            name = self.name_of(item, f"own_{argument}", called=True)
         except ValueError as error:
             if not argument:
                 raise ValueError(_("{role} cannot be exported: {error}", role=role, error=error)) from error

@@ -64,6 +64,10 @@ class Story:
     unread : str
         Why the script's metrics of classes cannot read these outputs, in words; "" if they can.
     forward : callable or None
+    needs_graph : bool
+        Whether validation needs gradients, of what forward or loss differentiate.
+    evaluated : bool
+        Whether modules of the model stay in evaluation mode.
     """
 
     name: str
@@ -91,6 +95,8 @@ class Story:
     metrics: dict[str, Callable[..., Any]]
     unread: str
     forward: Callable[..., Any] | None
+    needs_graph: bool
+    evaluated: bool
 
     def values_of(self, name: str) -> list[Any]:
         """Return all values that ``name`` had, the first one first."""

@@ -469,13 +469,23 @@ def test_functions_of_the_users_are_written_out(mlp, blobs):
 
 
 def step(model, batch):
-    """Return outputs and targets, under a name that the script has for something else."""
+    """Return outputs and targets, under a name of the script."""
     return model(batch[0]), batch[1]
 
 
-def test_a_name_that_the_script_hides_is_told(mlp, blobs):
-    with pytest.raises(ValueError, match="the script already has a 'step': rename yours"):
-        make(mlp(), blobs, forward=step)[0].to_python()
+def loss(output, target):
+    """Be a loss under a name of the script."""
+    if output.ndim == 1:
+        return loss(output[None], target)
+    return functional.cross_entropy(output, target)
+
+
+def test_what_has_a_name_that_the_script_hides_gets_another_one(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, loss=loss, forward=step, epochs=2)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert "def own_step(model, batch)" in text
+    assert largest == 0.0
+    assert is_tidy(text)
 
 
 def test_samples_in_a_single_array(mlp, blobs):
@@ -898,9 +908,48 @@ def test_labels_that_do_not_count_do_not_count_in_a_script(loss, mlp, blobs):
     assert is_tidy(text)
 
 
-def test_a_script_says_that_it_holds_no_validation_of_a_sum(mlp, blobs):
-    run, _initial = make(mlp(), blobs, blobs, loss=nn.CrossEntropyLoss(reduction="sum"), epochs=1)
-    with pytest.raises(ValueError, match="cannot be exported: a validation loss that is a sum"):
-        run.to_python()
-    run, _initial = make(mlp(), blobs, loss=nn.CrossEntropyLoss(reduction="sum"), epochs=1)
-    assert "reduction" in run.to_python()
+@pytest.mark.parametrize("kind", ["arrays", "shuffled", "stream"])
+def test_a_validation_of_a_loss_that_is_a_sum(kind, mlp, blobs):
+    data = blobs if kind == "arrays" else LOADERS[kind](*blobs)
+    run, initial = make(mlp(), data, data, loss=nn.CrossEntropyLoss(reduction="sum"), epochs=3, lr=0.01)
+    schedule = {2: {"optimizer": "lbfgs", "batch_size": 8}} if kind == "arrays" else {}
+    text, largest = check(follow(run, schedule), initial, data, data)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_validation_of_what_has_more_targets_than_samples(mlp, blobs):
+    """A loss of which nothing is known is a mean over the rows of the target."""
+    loader = DataLoader(TensorDataset(*blobs), batch_size=25, collate_fn=list)
+
+    def twice(model, batch):
+        output, target = of_list(model, batch)
+        return output.repeat(len(batch) // 10, 1), target.repeat(len(batch) // 10)
+
+    run, initial = make(mlp(), loader, loader, loss=loss, forward=twice, epochs=2)
+    assert check(follow(run, {}), initial, loader, loader)[1] == 0.0
+
+
+def by_input_gradients(model, batch):
+    x = batch[0].clone().requires_grad_(True)
+    output = model(x)
+    slopes = torch.autograd.grad(output.sum(), x, create_graph=True)[0]
+    return output + slopes[:, :3], batch[1]
+
+
+def test_validation_that_needs_gradients(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, forward=by_input_gradients, metrics="accuracy", epochs=2)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_batch_normalization_that_stays_in_evaluation_mode():
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3))
+    model[1].eval()
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(30, 4, generator=generator), torch.arange(30) % 3
+    run, initial = make(model, data, data, epochs=3, batch_size=10)
+    text, largest = check(follow(run, {}), initial, data, data)
+    assert largest == 0.0
+    assert is_tidy(text)
