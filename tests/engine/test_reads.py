@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional
 
 from nbopt.engine.state import Stepped
-from nbopt.engine.step.reads import Marks, Reads, find_hooks
+from nbopt.engine.step.marks import Marks, find_hooks
+from nbopt.engine.step.reads import Reads
 from tests.engine.tiered import STEPS, only_compiled, pull, switches
 
 NUMBER = 1.0

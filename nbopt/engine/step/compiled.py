@@ -26,8 +26,10 @@ from nbopt.engine.step.chunk import (
     make_chunk,
     stand_in,
 )
+from nbopt.engine.step.marks import Marks
 from nbopt.engine.step.obstacles import find_obstacle
-from nbopt.engine.step.reads import Marks, Reads, is_constant
+from nbopt.engine.step.reads import Reads
+from nbopt.engine.step.values import is_constant
 from nbopt.parts.formulas import FORMULAS
 from nbopt.words import _
 

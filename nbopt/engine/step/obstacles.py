@@ -11,8 +11,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.step.captured import RECORDERS
+from nbopt.engine.step.marks import find_hooks
 from nbopt.engine.step.passes import NOISY, call_on_pair
-from nbopt.engine.step.reads import find_hooks
 from nbopt.parts.formulas import FORMULAS
 from nbopt.words import _
 

@@ -12,18 +12,15 @@ import dis
 import enum
 import functools
 import inspect
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from types import (
     BuiltinFunctionType,
     CellType,
     CodeType,
     FunctionType,
-    MethodDescriptorType,
     MethodType,
     ModuleType,
-    SimpleNamespace,
 )
 from typing import Any
 
@@ -31,14 +28,21 @@ import numpy as np
 import torch
 from torch import nn
 
+from nbopt.engine.step.values import (
+    MISSING,
+    PURE,
+    contents,
+    differ,
+    function_of,
+    is_constant,
+    is_pure,
+    is_record,
+    is_torchs,
+    is_users,
+    parts_of,
+)
 from nbopt.words import _
 
-_CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice, np.generic)
-_TORCH_CONSTANTS = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size)
-_PURE = {
-    *("math", "cmath", "operator", "_operator", "itertools", "functools", "_functools", "collections"),
-    *("collections.abc", "_collections", "typing", "types", "dataclasses", "enum", "numbers", "abc", "contextlib"),
-}
 _BUILTINS = set(
     "abs all any bool bytes callable chr classmethod complex dict divmod enumerate filter float format frozenset"
     " getattr hasattr int isinstance issubclass iter len list map max min next object ord pow property range repr"
@@ -49,7 +53,6 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _BEGINNING = ("forward", "__call__", "__getattr__", "__getattribute__")
 _NOT_IN_STEPS = ("__init__", "__new__", "extra_repr", "reset_parameters", "__repr__", "__setstate__", "__getstate__")
 _SHOWN = ("__repr__", "__str__")
-_MISSING = object()
 
 
 class Reads:
@@ -75,7 +78,7 @@ class Reads:
         self._functions: list[tuple[FunctionType, CodeType, tuple[Any, ...] | None]] = []
         self._held: list[tuple[int, str, Any]] = []
         modules = list(model.modules())
-        own = [module for module in modules if any(map(_is_users, type(module).__mro__))]
+        own = [module for module in modules if any(map(is_users, type(module).__mro__))]
         for number, module in enumerate(modules):
             self._look_at_callables(number, module, modules)
         done: set[str] = set()
@@ -86,16 +89,16 @@ class Reads:
                     self._look_up(module, name)
             for number, module in enumerate(modules):
                 for name in sorted(names & vars(module).keys() - _OWN_NAMES):
-                    if name in self._attributes or not _is_torchs(type(module)):
+                    if name in self._attributes or not is_torchs(type(module)):
                         self._judge_own(number, module, name, modules)
 
     def find_change(self) -> str:
         """Return the name of something that was bound anew since; "" if nothing was."""
         for _owner, space, name, value in self._names:
-            if space.get(name, _MISSING) is not value and _differ(space.get(name, _MISSING), value):
+            if space.get(name, MISSING) is not value and differ(space.get(name, MISSING), value):
                 return name
         for cell, name, value in self._cells:
-            if _contents(cell) is not value and _differ(_contents(cell), value):
+            if contents(cell) is not value and differ(contents(cell), value):
                 return name
         for function, code, defaults in self._functions:  # as an editor's reload exchanges them
             if function.__code__ is not code or function.__defaults__ is not defaults:
@@ -107,7 +110,7 @@ class Reads:
         ours, theirs = self._list(), other._list()
         for (owner, name, value), (owner_there, name_there, value_there) in zip(ours, theirs, strict=False):
             same_owner = owner is owner_there or (isinstance(owner, str) and owner == owner_there)
-            if not same_owner or name != name_there or _differ(value, value_there):
+            if not same_owner or name != name_there or differ(value, value_there):
                 return name or _("the code")
         return "" if len(ours) == len(theirs) else _("the code")
 
@@ -122,43 +125,43 @@ class Reads:
     def _names_of(self, own: list[nn.Module]) -> set[str]:
         """Return the names of all attributes that steps may get."""
         names = {name for module in own for name in vars(module)}
-        for kind in {kind for module in own for kind in type(module).__mro__ if _is_users(kind)}:
+        for kind in {kind for module in own for kind in type(module).__mro__ if is_users(kind)}:
             names |= {name for name in vars(kind) if not name.startswith("__") and name not in _NOT_IN_STEPS}
         return names | self._attributes
 
     def _look_at_callables(self, number: int, module: nn.Module, modules: list[nn.Module]) -> None:
         """Look at functions that a module of torch's was given, or that took the place of its own."""
         kind = type(module)
-        if _is_torchs(kind):
+        if is_torchs(kind):
             if kind not in self._seen:
                 self._seen.add(kind)
-                self._watch(kind, vars(kind), "forward", vars(kind).get("forward", _MISSING))
+                self._watch(kind, vars(kind), "forward", vars(kind).get("forward", MISSING))
             for name, value in vars(module).items():
                 if name not in _OWN_NAMES and callable(value) and not isinstance(value, type):
                     self._judge_own(number, module, name, modules)
-            if not _is_torchs(kind.forward):
+            if not is_torchs(kind.forward):
                 self._judge(kind.forward, f"{kind.__name__}.forward")
-        for base in filter(_is_users, kind.__mro__):
-            if any(_is_torchs(further) and further not in _CONTAINERS for further in base.__mro__):
+        for base in filter(is_users, kind.__mro__):
+            if any(is_torchs(further) and further not in _CONTAINERS for further in base.__mro__):
                 self._attributes.update(
                     name for name, value in vars(base).items() if inspect.isroutine(value) and name not in _NOT_IN_STEPS
                 )
 
     def _look_up(self, module: nn.Module, name: str) -> None:
         """Look at what ``module.name`` may be by the module's class."""
-        for kind in filter(_is_users, type(module).__mro__):
+        for kind in filter(is_users, type(module).__mro__):
             if name in vars(kind):
                 self._judge_member(kind, name)
             else:
-                self._watch(kind, vars(kind), name, _MISSING)
+                self._watch(kind, vars(kind), name, MISSING)
 
     def _judge_own(self, number: int, module: nn.Module, name: str, modules: list[nn.Module]) -> None:
         value = vars(module)[name]
         if isinstance(value, MethodType) and any(value.__self__ is one for one in modules):
             value = value.__func__  # a copy of the model has a copy of it
-        self._held.append((number, name, type(value) if _is_record(value) else value))
+        self._held.append((number, name, type(value) if is_record(value) else value))
         label = _("{name} of {owner}", name=name, owner=type(module).__name__)
-        if _is_record(value):
+        if is_record(value):
             self._look_into(value, f"{number}.{name}", label)
         else:
             self._judge(value, label)
@@ -166,12 +169,12 @@ class Reads:
     def _look_into(self, record: Any, place: str, label: str) -> None:
         """Watch the fields of an object that a module holds, as a configuration; a copy of the model has another."""
         fields = vars(record)
-        by_class = chain.from_iterable(map(vars, filter(_is_users, type(record).__mro__)))
+        by_class = chain.from_iterable(map(vars, filter(is_users, type(record).__mro__)))
         for name in sorted({*fields, *(name for name in by_class if not name.startswith("__"))}):
-            self._watch(place, fields, name, fields.get(name, _MISSING))
+            self._watch(place, fields, name, fields.get(name, MISSING))
             if name in fields:
                 self._judge(fields[name], f"{label}.{name}")
-        if _is_users(type(record)):
+        if is_users(type(record)):
             self._scan_class(type(record))
 
     # -- values
@@ -185,12 +188,12 @@ class Reads:
 
     def _judge(self, value: Any, label: str) -> None:
         """Take note if a value may change unseen, or runs code that may do anything."""
-        if is_constant(value) or _is_torchs(value):
+        if is_constant(value) or is_torchs(value):
             return
         if isinstance(value, (tuple, functools.partial)):
-            for part in value if isinstance(value, tuple) else _parts(value):
+            for part in value if isinstance(value, tuple) else parts_of(value):
                 self._judge(part, label)
-        elif isinstance(value, (FunctionType, BuiltinFunctionType)) and _is_pure(value):
+        elif isinstance(value, (FunctionType, BuiltinFunctionType)) and is_pure(value):
             return
         elif isinstance(value, functools._lru_cache_wrapper):
             self._judge(value.__wrapped__, label)
@@ -218,12 +221,12 @@ class Reads:
             return
         self._seen.add(kind)
         is_module, differentiates = issubclass(kind, nn.Module), issubclass(kind, torch.autograd.Function)
-        for base in filter(_is_users, kind.__mro__):
+        for base in filter(is_users, kind.__mro__):
             for name, value in vars(base).items():
                 if name.startswith("_") and "_fields" in vars(base):  # of a named tuple
                     continue
                 special = name.startswith("__")
-                if special and (is_module or not isinstance(_function_of(value), FunctionType)):
+                if special and (is_module or not isinstance(function_of(value), FunctionType)):
                     continue
                 if name not in (_NOT_IN_STEPS if is_module else _SHOWN):
                     makes = name in ("__init__", "__post_init__", "__new__")
@@ -233,10 +236,10 @@ class Reads:
         """Look at what stands in a class under a name."""
         value = vars(kind)[name]
         self._watch(kind, vars(kind), name, value)
-        function = _function_of(value)
-        if isinstance(function, FunctionType) and not _is_pure(function) and not _is_torchs(function):
+        function = function_of(value)
+        if isinstance(function, FunctionType) and not is_pure(function) and not is_torchs(function):
             self._scan(function, may_set)
-        elif not (inspect.isdatadescriptor(value) and not _is_users(type(value))):  # slots and the like
+        elif not (inspect.isdatadescriptor(value) and not is_users(type(value))):  # slots and the like
             self._judge(function, f"{kind.__name__}.{name}")
 
     # -- code
@@ -271,7 +274,7 @@ class Reads:
                     self._refuse(_("forward sets {name}, a variable of its closure", name=name))
                 else:
                     self._read_cell(name, cells[name])
-            elif operation == "IMPORT_NAME" and name.partition(".")[0] not in {"torch", *_PURE}:
+            elif operation == "IMPORT_NAME" and name.partition(".")[0] not in {"torch", *PURE}:
                 self._refuse(_("forward imports {name}, Python code from outside the model", name=name))
             elif operation in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
                 self._by_any_name = self._by_any_name or name in ("__dict__", "attrgetter", "methodcaller")
@@ -282,17 +285,17 @@ class Reads:
                 self._scan_code(constant, function, inner, may_set)
 
     def _read_cell(self, name: str, cell: CellType) -> None:
-        value = _contents(cell)
+        value = contents(cell)
         self._cells.append((cell, name, value))
-        if value is not _MISSING:
+        if value is not MISSING:
             self._judge(value, _("{name} of a closure", name=name))
 
     def _read_global(self, name: str, function: FunctionType, following: list[dis.Instruction]) -> None:
         space: Mapping[str, Any] = function.__globals__
-        value = space.get(name, _MISSING)
+        value = space.get(name, MISSING)
         self._watch(space, space, name, value)
         self._by_any_name = self._by_any_name or name in ("getattr", "hasattr")
-        if value is _MISSING:
+        if value is MISSING:
             found = getattr(builtins, name, None)
             raised = isinstance(found, type) and issubclass(found, BaseException)
             if found is not None and name not in _BUILTINS and not raised:
@@ -302,158 +305,11 @@ class Reads:
         for instruction in following:
             if not isinstance(value, ModuleType) or instruction.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
                 break
-            if _is_torchs(value):
+            if is_torchs(value):
                 return
             label, space = f"{label}.{instruction.argval}", vars(value)
-            value = getattr(value, instruction.argval, _MISSING)
-            self._watch(space, space, instruction.argval, space.get(instruction.argval, _MISSING))
-            if value is _MISSING:
+            value = getattr(value, instruction.argval, MISSING)
+            self._watch(space, space, instruction.argval, space.get(instruction.argval, MISSING))
+            if value is MISSING:
                 return
         self._judge(value, _("{name}, a global", name=label) if label == name else label)
-
-
-def _is_users(kind: type) -> bool:
-    """Whether a class is neither torch's nor of a library that keeps nothing."""
-    return not _is_torchs(kind) and kind.__module__ != "builtins" and kind.__module__ not in _PURE
-
-
-def is_constant(value: Any) -> bool:
-    """Whether a value can only be exchanged, not changed."""
-    if isinstance(value, (tuple, frozenset)):
-        return all(map(is_constant, value))
-    if isinstance(value, enum.Enum):
-        return is_constant(value.value)
-    return isinstance(value, (*_CONSTANTS, *_TORCH_CONSTANTS))
-
-
-def _is_torchs(value: Any) -> bool:
-    """Whether a module, class or function is torch's."""
-    if isinstance(value, ModuleType):
-        home = value.__name__
-    elif isinstance(value, BuiltinFunctionType):
-        home = str(value.__module__)
-    elif isinstance(value, FunctionType):
-        home = str(value.__globals__.get("__name__"))
-    elif isinstance(value, (type, MethodDescriptorType)):
-        home = (value if isinstance(value, type) else value.__objclass__).__module__
-    else:
-        home = type(value).__module__ if callable(value) and not isinstance(value, (nn.Module, torch.Tensor)) else ""
-    return home == "torch" or home.startswith("torch.")
-
-
-def _parts(value: functools.partial[Any]) -> list[Any]:
-    return [value.func, *value.args, *chain.from_iterable(sorted(value.keywords.items()))]
-
-
-def _is_record(value: Any) -> bool:
-    """Whether an object is no more than its fields."""
-    if type(value) is SimpleNamespace:
-        return True
-    plain = _is_users(type(value)) and not callable(value) and hasattr(value, "__dict__")
-    odd = ("__getattr__", "__getattribute__", "__slots__")
-    classes = [kind for kind in type(value).__mro__ if kind is not object]
-    return plain and all(_is_users(kind) and vars(kind).keys().isdisjoint(odd) for kind in classes)
-
-
-def _function_of(value: Any) -> Any:
-    """Return the function that a method, a property or the like is made of."""
-    if isinstance(value, property):
-        return value.fget
-    if isinstance(value, functools.cached_property):
-        return value.func
-    return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-
-
-def _is_pure(function: FunctionType | BuiltinFunctionType) -> bool:
-    """Whether a function is of a library that keeps nothing, or of a named tuple."""
-    home = str(function.__module__)
-    return home in _PURE or home.startswith("namedtuple_")
-
-
-def _contents(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing yet
-        return _MISSING
-
-
-def _differ(one: Any, other: Any) -> bool:
-    """Whether two values are not the same; only constants may be equal without being one object."""
-    if one is other:
-        return False
-    if isinstance(one, functools.partial) and isinstance(other, functools.partial):
-        ours, theirs = _parts(one), _parts(other)
-        return len(ours) != len(theirs) or any(map(_differ, ours, theirs))
-    return not (is_constant(one) and type(one) is type(other) and repr(one) == repr(other))
-
-
-class Marks:
-    """Tells at every call, at the cost of a glance, whether a model is made up of the very same objects still.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-    optimizer : torch.optim.Optimizer
-    """
-
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        spaces: list[Mapping[Any, Any]] = [*_GLOBAL_HOOKS]
-        spaces += [optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks]
-        self._groups = optimizer.param_groups
-        self._own: list[dict[str, Any]] = []
-        self._get: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
-        for module in model.modules():
-            spaces += [module._parameters, module._buffers, module._modules]
-            spaces += [module._forward_hooks, module._forward_pre_hooks]
-            spaces += [module._backward_hooks, module._backward_pre_hooks]
-            own = vars(module)
-            sliders = {"p"} if type(module) is nn.Dropout else set()
-            self._own.append(own)
-            self._get.append(operator.itemgetter("training", "training", *(own.keys() - _OWN_NAMES - sliders)))
-        self._empty = [space for space in spaces if not space]  # as hooks are where steps are compiled
-        self._filled = [space for space in spaces if space]
-        self._weights = list(model.parameters())
-        self._counts = list(map(len, self._own))
-        self._found = self._look()
-
-    def _look(self) -> list[Any]:
-        found: list[Any] = [self._groups[-1]]
-        for get, own in zip(self._get, self._own, strict=True):
-            found += get(own)
-        for space in self._filled:
-            found += space.values()
-        for weight in self._weights:
-            found += (weight.requires_grad, weight._backward_hooks, weight._post_accumulate_grad_hooks)
-        return found
-
-    def are_same(self) -> bool:
-        """Whether nothing was exchanged, added or taken away."""
-        if any(self._empty) or list(map(len, self._own)) != self._counts:
-            return False
-        try:
-            found = self._look()
-        except KeyError:  # an attribute is gone
-            return False
-        return len(found) == len(self._found) and all(map(operator.is_, found, self._found))
-
-
-_GLOBAL_HOOKS: tuple[Mapping[Any, Any], ...] = (
-    torch.nn.modules.module._global_forward_hooks,
-    torch.nn.modules.module._global_forward_pre_hooks,
-    torch.nn.modules.module._global_backward_hooks,
-    torch.nn.modules.module._global_backward_pre_hooks,
-)
-
-
-def find_hooks(model: nn.Module) -> str:
-    """Return on what there are hooks, which compiled steps do not call; "" if there are none."""
-    if any(_GLOBAL_HOOKS):
-        return _("all modules")
-    for module in model.modules():
-        own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-        if any(own):
-            return type(module).__name__
-    for name, weight in model.named_parameters():
-        if weight._backward_hooks or weight._post_accumulate_grad_hooks:
-            return name
-    return ""

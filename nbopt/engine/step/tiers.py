@@ -17,8 +17,9 @@ from nbopt.engine.step.captured import RECORDERS
 from nbopt.engine.step.chunk import CannotCompile, Signature
 from nbopt.engine.step.compiled import Compiled, Ready, Workshop, sign
 from nbopt.engine.step.job import Job
+from nbopt.engine.step.marks import Marks
 from nbopt.engine.step.obstacles import find_obstacle
-from nbopt.engine.step.reads import Marks, Reads
+from nbopt.engine.step.reads import Reads
 from nbopt.hyperparams import Choice, Tunable
 from nbopt.words import _
 

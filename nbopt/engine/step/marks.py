@@ -1,0 +1,86 @@
+"""Whether a model and its optimizer are still made up of the objects they were made up of when steps were compiled."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbopt.words import _
+
+_OWN_NAMES = frozenset(vars(nn.Module()))
+
+
+class Marks:
+    """Tells at every call, at the cost of a glance, whether a model is made up of the very same objects still.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    optimizer : torch.optim.Optimizer
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        spaces: list[Mapping[Any, Any]] = [*_GLOBAL_HOOKS]
+        spaces += [optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks]
+        self._groups = optimizer.param_groups
+        self._own: list[dict[str, Any]] = []
+        self._get: list[Callable[[dict[str, Any]], tuple[Any, ...]]] = []
+        for module in model.modules():
+            spaces += [module._parameters, module._buffers, module._modules]
+            spaces += [module._forward_hooks, module._forward_pre_hooks]
+            spaces += [module._backward_hooks, module._backward_pre_hooks]
+            own = vars(module)
+            sliders = {"p"} if type(module) is nn.Dropout else set()
+            self._own.append(own)
+            self._get.append(operator.itemgetter("training", "training", *(own.keys() - _OWN_NAMES - sliders)))
+        self._empty = [space for space in spaces if not space]  # as hooks are where steps are compiled
+        self._filled = [space for space in spaces if space]
+        self._weights = list(model.parameters())
+        self._counts = list(map(len, self._own))
+        self._found = self._look()
+
+    def _look(self) -> list[Any]:
+        found: list[Any] = [self._groups[-1]]
+        for get, own in zip(self._get, self._own, strict=True):
+            found += get(own)
+        for space in self._filled:
+            found += space.values()
+        for weight in self._weights:
+            found += (weight.requires_grad, weight._backward_hooks, weight._post_accumulate_grad_hooks)
+        return found
+
+    def are_same(self) -> bool:
+        """Whether nothing was exchanged, added or taken away."""
+        if any(self._empty) or list(map(len, self._own)) != self._counts:
+            return False
+        try:
+            found = self._look()
+        except KeyError:  # an attribute is gone
+            return False
+        return len(found) == len(self._found) and all(map(operator.is_, found, self._found))
+
+
+_GLOBAL_HOOKS: tuple[Mapping[Any, Any], ...] = (
+    torch.nn.modules.module._global_forward_hooks,
+    torch.nn.modules.module._global_forward_pre_hooks,
+    torch.nn.modules.module._global_backward_hooks,
+    torch.nn.modules.module._global_backward_pre_hooks,
+)
+
+
+def find_hooks(model: nn.Module) -> str:
+    """Return on what there are hooks, which compiled steps do not call; "" if there are none."""
+    if any(_GLOBAL_HOOKS):
+        return _("all modules")
+    for module in model.modules():
+        own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        if any(own):
+            return type(module).__name__
+    for name, weight in model.named_parameters():
+        if weight._backward_hooks or weight._post_accumulate_grad_hooks:
+            return name
+    return ""
