@@ -109,6 +109,7 @@ def tell(run: Run) -> Story:
         stratified=run.val_fraction is not None and _has_classes(run.origin, run.val_fraction),
         loss=run.given["loss"],
         optimizer=run.given["optimizer"],
+        learns=any(name.startswith("loss") for name in run.material.parameters if name not in run.material.resting),
         adopted=run.own_optimizer if "optimizer" not in first else None,
         groups=(Groups(instance=run.own_optimizer) if training is None else training.groups).given,
         experienced=bool(snapshots) and any(name.startswith("optimizer.") for name in snapshots[0].tensors),

@@ -36,8 +36,8 @@ def predict(run: Run, data: Any) -> Any:
         source.to(training.device)
 
     def outputs() -> list[Any]:
-        noise = training.noise.seeded(training.evaluation_seed)
-        with training.material.evaluating(), torch.no_grad(), noise:
+        noise = training.noise
+        with training.material.evaluating(), torch.no_grad(), noise.lock, noise.seeded(training.evaluation_seed):
             return [_on_cpu(training.pass_.predict(batch)) for batch in walk(source, 0)]
 
     try:

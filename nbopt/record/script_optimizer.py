@@ -53,9 +53,15 @@ class OptimizerSource(Section):
 
     def write(self) -> None:
         """See `Section`."""
+        self._check_tuning()
         self._write_making()
         self._write_changes()
         self._write_full_steps()
+
+    def _check_tuning(self) -> None:
+        """Raise ValueError for what a run trains and a script would not."""
+        if self.story.learns:
+            raise ValueError(_("the loss has weights that are trained, which a script does not do: to_yaml does."))
 
     def _write_making(self) -> None:
         story = self.story
@@ -172,9 +178,10 @@ class OptimizerSource(Section):
 
     def _extras(self, kind: type[Optimizer]) -> dict[str, Any]:
         """Return what the user's own instance was given beyond the hyperparameters."""
-        if self.story.adopted is None:
-            return {}
-        group = self.story.adopted.param_groups[0]
+        return {} if self.story.adopted is None else self._extras_of(self.story.adopted, kind)
+
+    def _extras_of(self, instance: torch.optim.Optimizer, kind: type[Optimizer]) -> dict[str, Any]:
+        group = instance.param_groups[0]
         parameters = inspect.signature(kind.torch_class).parameters
         known = _settings(kind, self.story.start)
         found = {}
@@ -187,8 +194,12 @@ class OptimizerSource(Section):
         return kind.fused and all(p.is_floating_point() for p in self.story.model.parameters() if p.requires_grad)
 
     def _maker(self, kind: type[Optimizer]) -> str:
-        name = self._named(kind)
-        return f"partial({name}, fused=True)" if self._fuses(kind) else name
+        name, given = self._named(kind), self.story.optimizer
+        settings: dict[str, Any] = {"fused": True} if self._fuses(kind) else {}
+        if type(given) is kind.torch_class:  # swapped in again, it is as it was given
+            settings = self._extras_of(given, kind)
+        words = "".join(f", {key}={literal(value)}" for key, value in settings.items())
+        return f"partial({name}{words})" if words else name
 
 
 def choose(model: nn.Module, weights: list[nn.Parameter]) -> str:

@@ -54,6 +54,8 @@ class Story:
         Whether it was cut off class by class.
     loss, optimizer : object
         As given.
+    learns : bool
+        Whether the loss has weights that are trained.
     adopted : torch.optim.Optimizer or None
         The user's own instance, if the run began with it.
     groups : list of (list of Parameter, dict)
@@ -89,6 +91,7 @@ class Story:
     stratified: bool
     loss: Any
     optimizer: Any
+    learns: bool
     adopted: torch.optim.Optimizer | None
     groups: list[tuple[list[nn.Parameter], dict[str, Any]]]
     experienced: bool

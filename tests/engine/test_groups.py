@@ -237,3 +237,16 @@ def test_sparse_gradients_train_as_in_a_plain_loop(make_run):
     run.step(8)
     step(right, torch.optim.SGD(right.parameters(), lr=0.1), WORDS, 0, 8)
     assert same(model, right)
+
+
+def test_a_script_swaps_an_instance_in_again_as_it_was_given(make_run, mlp, blobs):
+    model, initial = mlp(), mlp()
+    given = torch.optim.AdamW(model.parameters(), lr=0.05, eps=1e-3, fused=True)
+    run = make_run(model, blobs, optimizer=given, batch_size=20, epochs=4)
+    for name in ("adamw", "sgd", "adamw"):
+        run.set(optimizer=name)
+        run.step(4)
+    space = {}
+    exec(run.to_python(), space)
+    space["train"](initial, blobs)
+    assert same(model, initial)

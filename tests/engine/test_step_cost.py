@@ -101,6 +101,7 @@ def test_noise_is_seeded_where_some_may_be_drawn(make_run, mlp, monkeypatch, kin
     if kind == "hooked":
         model.register_forward_pre_hook(lambda *_args: None)
     run = make_run(model, batch_size=20, **settings)
+    run.step(1)  # the first batch is looked at from all sides
     seeds = count_seeds(monkeypatch)
     run.step(6)
     assert bool(seeds) == draws

@@ -291,9 +291,7 @@ def test_layers_frozen_while_it_trains_rest_soon(make_run, blobs):
     run = make_run(net(), blobs, optimizer="adam", epochs=10**6, store=None)
     run.start()
     freeze(run.model, [0])
-    seen = run.driver.lock
-    with seen:
-        seen.wait_for(lambda: any(entry.name == "tuning" for entry in run.journal), 10)
+    run.driver.wait(lambda: any(entry.name == "tuning" for entry in run.journal), 10)
     run.pause()
     assert [entry.new["resting"] for entry in run.journal if entry.name == "tuning"] == [
         ["model.0.weight", "model.0.bias"]
@@ -310,3 +308,10 @@ def test_a_retreat_does_not_undo_what_was_frozen_by_hand(make_run, blobs):
     names = [entry.name for entry in run.journal]
     assert "diverged" in names and names.count("tuning") > 1
     assert [weight.requires_grad for weight in model.parameters()] == [False, False, True, True, True, True]
+
+
+def test_a_script_says_that_it_would_not_train_a_loss(make_run, blobs):
+    loss = nn.CrossEntropyLoss()
+    loss.scale = nn.Parameter(torch.ones(()))
+    with pytest.raises(ValueError, match="the loss has weights that are trained"):
+        make_run(net(), blobs, loss=loss, epochs=1).fit().to_python()
