@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from torch.utils.data import IterableDataset
+from typing import Any
 
+import torch
+from torch.utils.data import IterableDataset, Subset
+
+from nbopt.data.dataset_source import Gathered
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_count
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import TensorSource
@@ -88,6 +92,14 @@ class DataSource(Section):
         flags["wraps"] = flags["wraps_train"] or _is_wrapped(measured)
         batched = [source for source in (train, measured) if isinstance(source, StreamSource) and _is_wrapped(source)]
         flags["batched"] = bool(batched)
+        flags["gathered"] = any(_is_gathered(source) for source in (train, measured))
+        flags["plain"] = not flags["batched"] and not flags["gathered"]
+        if flags["gathered"]:
+            if converted := train.converted or measured.converted:
+                rule = _("a script takes sparse tensors in the types that the model needs")
+                raise ValueError(_("train cannot be exported: {told}; {rule}.", told=converted, rule=rule))
+            self.sources.name_for(_("the data"), Gathered)
+        words["labels"] = self._labels(train) if flags["stratified"] and flags["train_samples"] else ""
         words["stream_size"] = literal(getattr(batched[0].loader, "batch_size", None)) if batched else ""
         words["val_as_given"] = "val = as_loader(val)" if _is_wrapped(measured) else ""
         if flags["val_tensors"]:
@@ -104,6 +116,19 @@ class DataSource(Section):
             StreamSource: _("a loader of batches"),
         }
         words["given_data"] = _(" and ").join(dict.fromkeys(kinds[type(source)] for source in (train, measured)))
+
+    def _labels(self, train: AnySource) -> str:
+        """Return an expression for the labels by which a dataset was cut, which are in memory."""
+        dataset: Any = train.dataset if isinstance(train, DatasetSource) else None
+        dataset = dataset.dataset if isinstance(dataset, Subset) else dataset
+        if isinstance(dataset, list):
+            labels = "[sample[-1] for sample in train.dataset]"
+            stacked = isinstance(dataset[0][-1], torch.Tensor)
+            return f"torch.stack({labels}).numpy()" if stacked else f"torch.tensor({labels}).numpy()"
+        if hasattr(dataset, "targets"):
+            return "torch.as_tensor(train.dataset.targets).numpy()"
+        rule = _("it was cut by labels that a script does not look up")
+        raise ValueError(_("train cannot be exported: {rule}; give val its own data.", rule=rule))
 
     def _write_batches(self, train: AnySource) -> None:
         story, flags, words = self.story, self.flags, self.words
@@ -143,6 +168,12 @@ class DataSource(Section):
             size = max(1, measured.size or 0)
             at_once = max(_FEW, min(_MANY, _EVALUATION_BYTES * size // max(1, measured.nbytes())))
         self.constants["EVALUATION_BATCH"] = literal(at_once)
+
+
+def _is_gathered(source: AnySource) -> bool:
+    """Whether the run made a dataset of columns that cannot be cut into rows, as sparse tensors."""
+    dataset = source.dataset if isinstance(source, DatasetSource) else None
+    return isinstance(dataset.dataset if isinstance(dataset, Subset) else dataset, Gathered)
 
 
 def _is_wrapped(source: AnySource) -> bool:

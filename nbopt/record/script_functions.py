@@ -43,7 +43,12 @@ def derive_seed(stream, index=0):
 #? wraps
 def as_loader(data):
     """Return a DataLoader of what may be a Dataset."""
-    return data if isinstance(data, DataLoader) else DataLoader(data)  #? not batched
+    return data if isinstance(data, DataLoader) else DataLoader(data)  #? plain
+    #? gathered
+    if isinstance(data, DataLoader):
+        return data
+    return DataLoader(Gathered(data), collate_fn=Gathered.collate)
+    #?
     #? batched
     if isinstance(data, DataLoader):
         return data

@@ -38,7 +38,8 @@ def train(model, train, val=None$arguments):
             range(len(train.dataset)),  #? train_samples
             test_size=VAL_SHARE,
             random_state=derive_seed(SPLIT) % 2**32,
-            stratify=data[-1].cpu().numpy(),  #? stratified
+            stratify=data[-1].cpu().numpy(),  #? stratified train_tensors
+            stratify=$labels,  #? stratified train_samples
         )
         #? train_tensors
         val = [column[val_rows] for column in data]

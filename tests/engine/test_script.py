@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from nbopt import RunState
 from nbopt.parts.catalogue import PARTS
@@ -712,6 +720,45 @@ def test_a_dataset_that_is_cut_or_taken_in_parts_or_as_a_whole(settings_, mlp, b
     run, initial = make(mlp(dropout=0.1), loader, epochs=3, lr=0.1, **settings_)
     schedule = {2: {"optimizer": "lbfgs"}, 3: {"optimizer": "sgd"}} if not settings_ else {}
     assert check(follow(run, schedule), initial, loader)[1] == 0.0
+
+
+class Labelled(Samples):
+    """Samples whose labels are in memory."""
+
+    @property
+    def targets(self):
+        return self.y.tolist()
+
+
+class OfSparse(nn.Linear):
+    def forward(self, x):
+        return torch.sparse.mm(x, self.weight.t()) + self.bias
+
+
+OTHERS = {
+    "a list, cut by class": lambda x, y: (list(zip(x, y.tolist(), strict=True)), 0.25),
+    "a list of tensors, cut by class": lambda x, y: (list(zip(x, y, strict=True)), 0.25),
+    "targets, cut by class": lambda x, y: (DataLoader(Labelled(x, y), batch_size=8, shuffle=True), 0.25),
+    "sparse": lambda x, y: ((x.to_sparse(), y), (x.to_sparse(), y)),
+    "batches in a list": lambda x, y: (DataLoader([(x[:9], y[:9]), (x[9:], y[9:])], batch_size=None), None),
+    "batches of indices": lambda x, y: (DataLoader(Samples(x, y), batch_sampler=[[1, 2], [0, 3, 4]]), None),
+    "dropped": lambda x, y: (
+        DataLoader(ConcatDataset([Samples(x, y)] * 2), batch_size=9, shuffle=True, drop_last=True),
+        DataLoader(Subset(Samples(x, y), range(20)), batch_size=7, drop_last=True, shuffle=True),
+    ),
+    "a dataset and arrays": lambda x, y: (Samples(x, y), (x, y)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_data(name, mlp, blobs):
+    train, val = OTHERS[name](*blobs)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = OfSparse(4, 3) if name == "sparse" else mlp(dropout=0.1)
+    run, initial = make(model, train, val, lr=0.01, epochs=2, l1=0.01)
+    follow(run, {})
+    assert check(run, initial, train, None if isinstance(val, float) else val)[1] == 0.0
 
 
 def test_a_script_of_a_dataset_needs_no_nbopt(mlp, blobs, tmp_path):
