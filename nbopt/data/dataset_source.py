@@ -93,6 +93,12 @@ class DatasetSource:
             batch = self.collate(samples)
         return to_device(batch, self._device)
 
+    def first(self) -> Any:
+        """Return a batch of the first sample alone, fetched in this thread: to see what batches are."""
+        with self._noise.lock, self._noise.seeded(self._seed):
+            sample = self.dataset[next(iter(range(1) if self.sampler is None else self.sampler))]
+            return self.collate([sample])
+
     def nbytes(self) -> int:
         """Return 0: no more than a batch is on the device."""
         return 0

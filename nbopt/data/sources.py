@@ -140,11 +140,8 @@ def _from_loader(loader: DataLoader[Any]) -> AnySource:
     if not _is_understood(loader):
         return StreamSource(loader)
     dataset, sampler = loader.dataset, loader.sampler
-    count: int = len(dataset)  # type: ignore[arg-type]
-    shuffle = type(sampler) is RandomSampler
-    plain = type(sampler) is SequentialSampler or (
-        isinstance(sampler, RandomSampler) and shuffle and not sampler.replacement and len(sampler) == count
-    )
+    shuffle = isinstance(sampler, RandomSampler) and _is_permutation(sampler)
+    plain = shuffle or type(sampler) is SequentialSampler
     source: TensorSource | DatasetSource
     if plain and _is_plain(dataset) and loader.collate_fn is default_collate:
         source = TensorSource(dataset.tensors, shuffle, list)  # type: ignore[attr-defined]
@@ -153,6 +150,12 @@ def _from_loader(loader: DataLoader[Any]) -> AnySource:
         source = DatasetSource(dataset, loader.collate_fn, None if plain else sampler, shuffle, workers)
     source.batch_size, source.drop_last = loader.batch_size, loader.drop_last
     return source
+
+
+def _is_permutation(sampler: RandomSampler) -> bool:
+    """Whether a sampler draws each sample once."""
+    once = not sampler.replacement and len(sampler) == len(sampler.data_source)
+    return type(sampler) is RandomSampler and once
 
 
 def _is_understood(loader: DataLoader[Any]) -> bool:

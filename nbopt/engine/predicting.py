@@ -16,6 +16,7 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import items_of, tree_map, with_items
 from nbopt.engine.device import fits
 from nbopt.engine.state import RunState
+from nbopt.engine.types import adapt
 from nbopt.engine.validation import walk
 from nbopt.words import _
 
@@ -28,6 +29,8 @@ def predict(run: Run, data: Any) -> Any:
     training = run.driver.prepare()
     floats = next((w.dtype for w in training.material.parameters.values() if w.is_floating_point()), torch.float32)
     source = as_source(data, "val", floats)
+    if run.forward is None:
+        adapt(source, run.model, run.given["loss"])
     if not isinstance(source, StreamSource):
         source.shuffle = source.drop_last = False
     if isinstance(source, TensorSource) and not fits(source.nbytes(), training.device):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nbopt.data.noise import SPLIT, derive_seed
-from nbopt.data.sources import AnySource, StreamSource, as_source
+from nbopt.data.sources import AnySource, DatasetSource, StreamSource, as_source
 from nbopt.data.split import split
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.device import fits
@@ -184,6 +184,7 @@ def make_sources(
         val_source = as_source(val, "val", floats, batch_size)
         if model is not None and forward is None:
             adapt(val_source, model, loss)
+        _check_val_batches(val_source, forward)
         _check_alike(train_source, val_source)
     for source in (train_source, val_source):
         if isinstance(source, TensorSource) and not fits(source.nbytes(), device):
@@ -193,12 +194,32 @@ def make_sources(
     return train_source, val_source
 
 
-def _check_alike(train: AnySource, val: AnySource) -> None:
-    # Looked into only where the loader does not know its length: to make a batch may cost something.
+def check_pair(batch: Any) -> None:
+    """Raise ValueError if a batch is no (x, y), as the usual forward pass takes it."""
+    parts = isinstance(batch, (tuple, list))
+    if not parts or len(batch) != 2:
+        kind = _("{count} parts", count=len(batch)) if parts else type(batch).__name__
+        rule = _("give forward=callable(model, batch) -> (output, target)")
+        raise ValueError(_("a batch holds {kind}, not (x, y): {rule}.", kind=kind, rule=rule))
+
+
+def _check_val_batches(val: AnySource, forward: object) -> None:
+    """Look before the first step what the first validation would find, where that costs no more than a sample."""
+    batch: Any = None
     if isinstance(val, StreamSource):
-        empty = next(val.batches(0), None) is None if val.length is None else val.length == 0
-        if empty:
+        batch = next(val.batches(0), None) if val.length is None else None
+        if val.length == 0 or (val.length is None and batch is None):
             raise ValueError(_("val is empty: it yields no batch."))
+    elif isinstance(val, DatasetSource) and forward is None:
+        batch = val.first()
+    if batch is not None and forward is None:
+        try:
+            check_pair(batch)
+        except ValueError as error:
+            raise ValueError(_("val: {error}", error=error)) from error
+
+
+def _check_alike(train: AnySource, val: AnySource) -> None:
     if not isinstance(train, TensorSource) or not isinstance(val, TensorSource):
         return
     shapes = [[tuple(column.shape[1:]) for column in source.columns] for source in (train, val)]

@@ -361,7 +361,12 @@ class Training:
 
     def _advance(self, count: int) -> None:
         self.step += count
-        if self.cursor.advance():
+        try:
+            done = self.cursor.advance()
+        except Exception:  # the next batch could not be had: this step is done
+            self.half_done = False
+            raise
+        if done:
             self.validation_due = self._may_end = True
         self.half_done = False
         now = time.perf_counter()

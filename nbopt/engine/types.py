@@ -68,7 +68,7 @@ def _needs_floats(model: nn.Module, x: Tensor, floats: torch.dtype) -> bool:
 
     def takes(sample: Tensor) -> bool:
         try:
-            with torch.no_grad(), Noise(device).seeded(0):
+            with torch.no_grad(), Noise.lock, Noise(device).seeded(0):
                 twin(sample)
         except Exception:  # whatever the user's model raises
             return False

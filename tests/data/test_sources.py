@@ -344,3 +344,26 @@ def test_batches_arrive_on_the_device(data):
     source.to(torch.device("meta"))
     batch = next(source.batches(0)) if isinstance(source, StreamSource) else epoch(source)[0]
     assert {tensor.device.type for tensor in batch} == {"meta"}
+
+
+def test_a_sampler_is_enough_where_the_dataset_has_no_length():
+    class Unsized(Dataset):
+        def __getitem__(self, index):
+            return torch.tensor([float(index)]), index
+
+    source = as_source(DataLoader(Unsized(), sampler=[4, 7, 2]), "train")
+    assert first_column(epoch(source)) == [4, 7, 2]
+
+
+@pytest.mark.parametrize("count", [4, 25])
+def test_a_random_sampler_of_another_number_of_samples_is_followed(count):
+    source = as_source(DataLoader(Rows(), sampler=RandomSampler(Rows(), num_samples=count)), "train")
+    order = first_column(epoch(source))
+    assert len(order) == count and len(set(order)) == min(count, N)
+
+
+def test_tensors_that_get_gradients_are_collated_as_in_a_loader():
+    x = torch.ones(N, 2, requires_grad=True)
+    batch = epoch(as_source(DataLoader(TensorDataset(x, torch.arange(N)), batch_size=4), "train"))[0]
+    batch[0].sum().backward()
+    assert int((x.grad[:, 0] == 1).sum()) == 4

@@ -196,6 +196,21 @@ def test_a_fraction_of_numpy_is_a_fraction(make_run, blobs, fraction):
     assert run.driver.training.val.size == 15
 
 
+@pytest.mark.parametrize("form", ["list", "loader", "stream"])
+def test_batches_of_another_kind_in_val_are_told_before_the_first_step(make_run, blobs, form):
+    samples = [{"x": x, "y": y} for x, y in zip(*blobs, strict=True)]
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(samples)
+
+    val = {"list": samples, "loader": DataLoader(samples, batch_size=8), "stream": DataLoader(Stream())}[form]
+    run = make_run(val=val)
+    with pytest.raises(ValueError, match=r"val: a batch holds dict, not \(x, y\): give forward="):
+        run.step()
+    assert run.step_count == 0
+
+
 def test_inputs_and_labels_given_one_by_one_are_told_so(blobs, make_run):
     with pytest.raises(ValueError, match=r"different shapes. Inputs and labels are given together: .*\(X, y\)"):
         make_run(train=blobs[0], val=blobs[1]).step()

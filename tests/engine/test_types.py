@@ -152,3 +152,9 @@ def test_the_device_line_tells_what_was_converted(make_run):
     run = make_run(nn.Linear(4, 3), train=(X / 9, Y))
     run.step()
     assert " · float64 data became float32 · " in status.device_line(run)
+
+
+def test_predictions_are_of_what_the_training_made_of_the_data(make_run):
+    run = make_run(nn.Linear(4, 3), train=(X, Y), epochs=1).fit()
+    expected = run.model(torch.from_numpy(X).float()).detach()
+    assert torch.equal(run.predict(X), expected)

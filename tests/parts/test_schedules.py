@@ -131,7 +131,7 @@ def test_hypergradient_descent_is_the_paper_s_for_sgd():
         cursor = order.driver.training.cursor
         for _step in range(STEPS):
             batch = cursor.peek()
-            cursor.advance(batch)
+            cursor.advance()
             gradient = torch.autograd.grad(nn.functional.mse_loss(model(batch[0]), batch[1]), model.parameters())
             flat = torch.cat([item.flatten() for item in gradient])
             if before is not None:  # equation 5

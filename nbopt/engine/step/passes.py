@@ -14,7 +14,7 @@ from nbopt.data.noise import Noise
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.engine.acting import Acting
-from nbopt.engine.prepare import check_labels
+from nbopt.engine.prepare import check_labels, check_pair
 from nbopt.engine.types import explain_types
 from nbopt.parts.guard import Guard
 from nbopt.parts.loss_base import Loss, usual_size
@@ -189,11 +189,7 @@ def _device_of(batch: Any) -> torch.device:
 
 def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     """Do the usual forward pass, of a batch (x, y)."""
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        parts = isinstance(batch, (tuple, list))
-        kind = _("{count} parts", count=len(batch)) if parts else type(batch).__name__
-        rule = _("give forward=callable(model, batch) -> (output, target)")
-        raise ValueError(_("a batch holds {kind}, not (x, y): {rule}.", kind=kind, rule=rule))
+    check_pair(batch)
     return model(batch[0]), batch[1]
 
 
