@@ -72,7 +72,7 @@ def test_it_can_be_nested():
 
 def test_two_threads_do_not_draw_from_each_other_s_seed():
     def draw(seed):
-        with Noise(CPU).seeded(seed):
+        with Noise.lock, Noise(CPU).seeded(seed):
             return torch.cat([torch.rand(50) for _ in range(20)])
 
     alone = {seed: draw(seed) for seed in (1, 2)}
