@@ -131,10 +131,13 @@ class Cursor(Tunable):
 
     def leave_out(self) -> bool:
         """Complete the epoch without the single sample that is left, where only a change of batch size left it."""
-        if self.whole or not self._begun or not self._strands(self.position):
+        source = self.source
+        if isinstance(source, StreamSource) or self.whole or not self.position % self.batch_size:
             return False
-        self._complete()
-        return True
+        self._begin(source)
+        if left_out := self._strands(self.position):
+            self._complete()
+        return left_out
 
     def place(self) -> list[int]:
         """Return where the cursor is, for `seek`."""

@@ -160,7 +160,7 @@ def test_a_single_sample_is_left_out_only_where_the_present_size_would_not_leave
     step(cursor)
     step(cursor)
     cursor.batch_size = size
-    cursor.peek()
+    cursor.seek(*cursor.place())
     assert cursor.leave_out() == left_out
     assert (cursor.epoch, cursor.position) == ((1, 0) if left_out else (0, 32))
 
