@@ -150,6 +150,7 @@ class Driver(Puller):
         visit: Future[T] = Future()
         training = self.prepare()
         with self.lock:
+            self.put_right()
             if self._is_busy() and not self.is_own_thread:
                 visit.add_done_callback(lambda _visit: self.announce())
                 training.visits.append((act, visit))

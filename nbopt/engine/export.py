@@ -178,7 +178,7 @@ def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: A
 
 
 def _loss(name: Any) -> Any:
-    if name not in LOSSES:
+    if not isinstance(name, str) or name not in LOSSES:
         raise unknown(_("loss"), name, [*LOSSES, _("your own, given as loss=...")])
     return name
 
@@ -187,7 +187,7 @@ def _optimizer(name: Any) -> Any:
     known = getattr(torch.optim, name, None) if isinstance(name, str) else None
     if isinstance(known, type) and issubclass(known, torch.optim.Optimizer):
         return known
-    if name not in OPTIMIZERS:
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise unknown(_("optimizer"), name, [*OPTIMIZERS, _("your own, given as optimizer=...")])
     return name
 

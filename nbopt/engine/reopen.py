@@ -20,7 +20,7 @@ from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
 from nbopt.record import owner
 from nbopt.record.checked import are_names, is_switch, is_tuning, spoilt
-from nbopt.record.history import History
+from nbopt.record.history import MOST, History
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import AUTO, Place, store_in
@@ -241,7 +241,7 @@ def _end_of(record: Record) -> int:
     if "loss" in record.history:
         end = max(end, int(record.history["loss"][0][-1]) + 1)
     losses = len(record.history["loss"][0]) if "loss" in record.history else 0
-    if end > losses + _AHEAD:  # steps that nobody did are not done again
+    if losses < MOST // 4 and end > losses + _AHEAD:  # steps that nobody did are not done again
         raise spoilt(record.id, _("how many steps it did"))
     return end
 
@@ -250,16 +250,16 @@ def _compare(before: History, now: History) -> None:
     """Warn if a step done again did not give what it gave the first time."""
     if "loss" not in before or "loss" not in now:
         return
-    old, new = before["loss"][1], now["loss"][1]
-    length = min(len(old), len(new))
-    differ = np.flatnonzero(old[:length].view(np.int64) != new[:length].view(np.int64))
+    common, first, second = np.intersect1d(before["loss"][0], now["loss"][0], True, return_indices=True)
+    old, new = before["loss"][1][first], now["loss"][1][second]
+    differ = np.flatnonzero(old.view(np.int64) != new.view(np.int64))
     if len(differ):
         at = int(differ[0])
         warnings.warn(
             _(
                 "the run was brought back, but not bit for bit: the loss of step {step} was {old!r}, now {new!r}. "
                 "Another machine, library version or number of threads can do this; so can data that changed.",
-                step=at,
+                step=int(common[at]),
                 old=float(old[at]),
                 new=float(new[at]),
             ),

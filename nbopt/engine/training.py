@@ -455,6 +455,11 @@ class Training:
         news = self.meter.waiting
         before, self.half_done = self.half_done, True
         wrong = self.meter.flush(self.step, self.cursor.progress)
+        if self.history.is_thinned:
+            self.pass_.tell(
+                _("so many steps are done that the history keeps, of the older losses, the extremes alone.")
+            )
+            self.history.is_thinned = False
         if wrong is not None:
             step, loss = wrong
             text = _("loss {loss:g} in step {step}", loss=loss, step=step)

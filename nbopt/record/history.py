@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.names import unknown
-from nbopt.record.column import Column, Numbers, Steps, as_array
+from nbopt.record.column import Column, Numbers, Steps, as_array, pick
 from nbopt.record.pyramid import Buckets, Pyramid
 from nbopt.words import _
 
+MOST = 2**22
+"""Values of a series that are kept, some tens of megabytes; of the older ones, every eight give way to two."""
+
+_BLOCK = 8
 _EACH_STEP = ("loss", "lr", "_time")
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -36,16 +40,19 @@ class History(Mapping[str, Series]):
     """Measurements by name: ``history["val_loss"]`` is ``(steps, values)``.
 
     ``loss`` has one value per step, at the number of that step, counted from 0. What is measured at a validation
-    stands at the number of steps completed by then.
+    stands at the number of steps completed by then. Of a series of more than `MOST` values, older ones are thinned.
 
     Attributes
     ----------
     expected : frozenset of str
         Names that will be measured: before their first value, ``history[name]`` is a pair of empty arrays.
+    is_thinned : bool
+        Whether values have been left out.
     """
 
     def __init__(self) -> None:
         self.expected: frozenset[str] = frozenset()
+        self.is_thinned = False
         self._tracks: dict[str, Track] = {}
 
     def extend(
@@ -53,9 +60,16 @@ class History(Mapping[str, Series]):
     ) -> None:
         """Append measurements of ``name`` at ``steps``."""
         track = self._tracks.get(name) or Track(Steps(), Column(np.float64), Pyramid())
+        full = len(track.values) + len(values) > MOST and len(track.values) >= 2 * _BLOCK
+        if full:
+            track = _thin(track)
         track.steps.extend(steps)
         track.values.extend(values)
-        self._tracks[name] = track  # last: a new name is seen with its values
+        if full:  # another mapping: what was measured is not what it was
+            self.is_thinned = True
+            self._tracks = {**self._tracks, name: track}
+        else:
+            self._tracks[name] = track  # last: a new name is seen with its values
 
     def append(self, name: str, step: int, value: float) -> None:
         """Append one measurement."""
@@ -145,3 +159,18 @@ class History(Mapping[str, Series]):
 
     def __repr__(self) -> str:
         return "History({})".format(", ".join(f"{name}: {len(self[name][1])}" for name in self.names))
+
+
+def _thin(track: Track) -> Track:
+    """Return a track of less than half the values: of each block of older ones, the lowest and the highest."""
+    steps, values = track.read()
+    count = len(values) * 3 // 4 // _BLOCK
+    blocks = values[: count * _BLOCK].reshape(count, _BLOCK)
+    pair = np.sort(np.stack([blocks.argmin(1), blocks.argmax(1)], axis=1), axis=1)
+    pair[pair[:, 0] == pair[:, 1]] = 0, _BLOCK // 2  # all are alike, or no numbers
+    older = (pair + _BLOCK * np.arange(count)[:, None]).reshape(-1)
+    kept = np.concatenate([older, np.arange(count * _BLOCK, len(values))])
+    thinned = Track(Steps(), Column(np.float64), Pyramid())
+    thinned.steps.extend(pick(steps, kept))
+    thinned.values.extend(values[kept])
+    return thinned

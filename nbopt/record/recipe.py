@@ -61,7 +61,7 @@ def to_yaml(story: Story) -> str:
         settings["forward"] = getattr(story.forward, "__name__", type(story.forward).__name__)
     if story.share is not None:
         settings["val"] = float(story.share)
-    if story.steps is not None:
+    if story.steps:  # one that did none is as one that has not started
         settings["steps"] = story.steps
     lines = [_HEADER.rstrip()]
     for name in own_callables(story):
@@ -94,6 +94,8 @@ def read(text_or_path: str | Path) -> Recipe:
     ------
     ValueError
         If it is not a recipe: says where and why.
+    OSError
+        If there is no such file.
     """
     text = str(text_or_path)
     if isinstance(text_or_path, Path) or ("\n" not in text and text.endswith((".yaml", ".yml"))):
@@ -103,6 +105,8 @@ def read(text_or_path: str | Path) -> Recipe:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(_("the recipe is not YAML: {error}", error=error)) from error
+    except RecursionError:
+        raise ValueError(_("the recipe is nested too deeply, or holds itself.")) from None
     content = _mapping(_("the recipe"), content)
     for key in content:
         if key not in _KEYS:
@@ -222,8 +226,10 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
         return
     seen = set()
     for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise ValueError(_("line {line}: a name or a number is expected before the colon.", line=line))
         if key.value in seen:
-            line = key.start_mark.line + 1
             raise ValueError(_("line {line}: {key} stands there a second time.", line=line, key=key.value))
         seen.add(key.value)
         _refuse_repeated_keys(value)

@@ -1,9 +1,9 @@
 """Kill training processes at random moments, and count what is lost.
 
 ``python tests/benchmarks/kills.py [TRIES] [--kernels]``. Victims are forks of a process that has torch loaded or, far
-slower, real Jupyter kernels with the run's panel open. After each kill the store is copied, and the copy's run goes on
-to where an unbroken run is compared with it, bit for bit. The next victim takes up the killed run itself, four times in
-a row.
+slower, real Jupyter kernels with the run's panel open; their kinds take turns (`victim.KINDS`). After each kill the
+store is copied, and the copy's run goes on to where an unbroken run is compared with it, bit for bit. The next victim
+takes up the killed run itself, four times in a row.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import shutil
 import signal
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ import torch
 from IPython.display import display
 from tests.engine.victim import be_victim
 torch.set_num_threads(1)
-be_victim({store!r}, {seed!r}, {run!r}, os.open({told!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), display)
+be_victim({store!r}, {seed!r}, {run!r}, {kind!r}, os.open({told!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), display)
 """
 
 
@@ -45,12 +46,21 @@ class Kernels:
     def __exit__(self, *_error: object) -> None:
         pass
 
-    def kill_one(self, store: Path, seed: int, run: str = "", seconds: float = 1.0) -> victim.Outcome:
+    def kill_one(
+        self, store: Path, seed: int, run: str = "", seconds: float = 1.0, kind: str = "plain"
+    ) -> victim.Outcome:
         """Start a kernel that trains, and kill it up to ``seconds`` after it began to."""
         told = Path(f"{store}-told-{seed}")
         manager, client = start_new_kernel()
         try:
-            cell = {"root": str(ROOT), "store": str(store), "seed": str(seed), "run": run, "told": str(told)}
+            cell = {
+                "root": str(ROOT),
+                "store": str(store),
+                "seed": str(seed),
+                "run": run,
+                "kind": kind,
+                "told": str(told),
+            }
             client.execute(CELL.format(**cell))
             until = time.monotonic() + 120
             while not told.exists() or not told.read_text():
@@ -67,23 +77,34 @@ class Kernels:
         return victim.Outcome(run, [Entry(*json.loads(line)) for line in entries])
 
 
-def main(tries: int, kernels: bool) -> None:
+def main(tries: int, kernels: bool, seconds: float) -> None:
     torch.set_num_threads(1)
+    victim.compile_at_once()
     told = lost = bitwise = opened = 0
     run = ""
-    with tempfile.TemporaryDirectory() as folder, Kernels() if kernels else victim.Nursery() as nursery:
+    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder, victim.Nursery() as others:
+        nursery = stack.enter_context(Kernels() if kernels else victim.Nursery())
         for index in range(tries):
             store = Path(folder) / f"store{index // CHAIN}"
-            outcome = nursery.kill_one(store, seed=index, run=run if index % CHAIN else "", seconds=1.5)
+            kind = victim.KINDS[index // CHAIN % len(victim.KINDS)]
+            beside = None
+            if kind == "two processes" and not kernels:  # another one trains in the same store
+                beside = others.start(store, index, kind="plain")
+            outcome = nursery.kill_one(store, index, run if index % CHAIN else "", seconds, kind)
+            if beside is not None:
+                also = victim.Outcome(beside[0], others.kill(beside[1]))
+                told += len(also.told)
+                lost += victim.lost_entries(store, also)
             run = outcome.run
             told += len(outcome.told)
             lost += victim.lost_entries(store, outcome)
             copy = Path(folder) / f"copy{index}"
             shutil.copytree(store, copy)
-            opened += len(nbopt.runs(copy)) == 1
-            bitwise += victim.ends_as_unbroken(copy, run)
+            opened += run in [line.id for line in nbopt.runs(copy)]
+            bitwise += victim.ends_as_unbroken(copy, run, kind)
             print(
-                f"tried {index + 1}, opened {opened}, ended as unbroken {bitwise}; entries told {told}, lost {lost}",
+                f"tried {index + 1} ({kind}), opened {opened}, ended as unbroken {bitwise}; "
+                f"entries told {told}, lost {lost}",
                 flush=True,
             )
 
@@ -92,4 +113,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("tries", type=int, nargs="?", default=100)
     parser.add_argument("--kernels", action="store_true")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long a victim lives at most")
     main(**vars(parser.parse_args()))

@@ -225,3 +225,58 @@ def test_any_recipe_repeats_its_run(blobs, schedule, start, stop):
     else:
         ended(run)
     assert_same(run, ended(remake(run.to_yaml(), model(), blobs, blobs)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "? {a: 1}\n: 2\n",
+        "? [a]\n: 2\n",
+        "hyperparameters:\n  ? {a: 1}\n  : 2\n",
+        "schedule:\n  3:\n    ? [lr]\n    : 2\n",
+        "schedule:\n  ? [3]\n  : {lr: 1}\n",
+        "loss: [mse]\n",
+        "loss: {a: b}\n",
+        "optimizer: [adam]\n",
+        "optimizer: {a: b}\n",
+        "metrics: [[accuracy]]\n",
+        "metrics: {a: [b]}\n",
+        "metrics: 5\n",
+        "seed: [1]\n",
+        "seed: -1\n",
+        "steps: 0\n",
+        "steps: [1]\n",
+        "steps: 1e999\n",
+        "val: [0.5]\n",
+        "forward: [x]\n",
+        "hyperparameters: {lr: [1]}\n",
+        "hyperparameters: {schedule: [cosine]}\n",
+        "hyperparameters: {[lr]: 1}\n",
+        "hyperparameters: {5: 1}\n",
+        "schedule: {3: {optimizer: [adam]}}\n",
+        "schedule: {3: {lr: {a: 1}}}\n",
+        "schedule: {3: {5: 1}}\n",
+        "schedule: {.nan: {lr: 1}}\n",
+        "&a {hyperparameters: *a}\n",
+        "[" * 5000,
+        "seed: 2001-99-99\n",
+        "seed: !!python/object:os.system {}\n",
+        "a: \x00\n",
+        "\ud800: 1\n",
+    ],
+)
+def test_whatever_is_no_recipe_is_refused_in_words(mlp, blobs, text):
+    with pytest.raises(ValueError, match=r".{10,}"):
+        Run.from_yaml(text, mlp(), blobs, store=None)
+
+
+def test_the_recipe_of_a_run_stopped_at_its_beginning_can_be_followed(make_run, mlp, blobs):
+    run = make_run(epochs=2, store=None)
+    run.events()
+    run.stop()
+    text = run.to_yaml()
+    assert "steps:" not in text
+    again = Run.from_yaml(text, mlp(), blobs, store=None)
+    again.start()
+    again.wait(30)
+    assert again.state.value == "finished" and again.epoch == 2

@@ -19,8 +19,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import nbopt
+from nbopt.engine import training
+from nbopt.engine.step import tiers
 from nbopt.record.journal import Entry
 from nbopt.record.stored import read
 
@@ -33,7 +36,24 @@ OPTIONS = {
     "optimizer": ["adam", "sgd", "adamw"],
     "l1": [0.0, 1e-4],
     "precision": ["float32", "bfloat16", "float16"],
+    "schedule": ["constant", "cosine", "plateau"],
 }
+
+
+KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two processes")
+"""What victims do beside being steered. Each is validated at each epoch's end."""
+
+
+def compile_at_once():
+    """Take chunks for compiled as they are: a compiler takes longer than a victim lives."""
+    from nbopt.engine.step.build import Build
+    from nbopt.engine.step.job import Job
+
+    Build.compile = lambda self, chunk, example: chunk
+    Job.start = Job.run
+    training._LOOK_SECONDS = -1.0
+    tiers._WATCHED_SECONDS = 0.0
+    tiers._fitting = lambda speed: 2
 
 
 def material():
@@ -47,8 +67,27 @@ def material():
     return model, (x[:300], y[:300]), (x[300:], y[300:])
 
 
-def new_run(store):
-    return nbopt.Run(*material(), metrics=["accuracy"], epochs=10**6, batch_size=16, store=store)
+def settings_of(kind):
+    """Return what a run of this kind is made with, beside its model."""
+    _model, train, val = material()
+    settings = {"metrics": ["accuracy"], "epochs": 10**6, "batch_size": 16}
+    if kind == "early stopping":
+        settings |= {"early_stopping": True, "patience": 1000, "schedule": "plateau"}
+    if kind == "compiled":
+        settings |= {"tier": "compiled"}
+    if kind == "workers":
+        train = DataLoader(TensorDataset(*train), batch_size=16, shuffle=True, num_workers=1)
+        del settings["batch_size"]
+    return (train, val), settings
+
+
+def new_run(store, kind="plain"):
+    data, settings = settings_of(kind)
+    return nbopt.Run(material()[0], *data, **settings, store=store)
+
+
+def open_run(store, run, kind="plain"):
+    return nbopt.open(run, material()[0], *settings_of(kind)[0], store=store)
 
 
 def weights(run):
@@ -80,10 +119,10 @@ class Nursery:
         with self._process:  # closes what it reads, which ends it
             pass
 
-    def start(self, store: Path, seed: int, run: str = "") -> tuple[str, int]:
+    def start(self, store: Path, seed: int, run: str = "", kind: str = "plain") -> tuple[str, int]:
         """Start a victim; return its run and its process once it trains."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        print(store, seed, run, file=self._process.stdin, flush=True)
+        print(store, seed, run or "-", kind, file=self._process.stdin, flush=True)
         run, process = self._process.stdout.readline().split()
         return run, int(process)
 
@@ -97,9 +136,9 @@ class Nursery:
             told.append(Entry(*json.loads(line)))
         return told
 
-    def kill_one(self, store: Path, seed: int, run: str = "", seconds: float = 1.0) -> Outcome:
+    def kill_one(self, store: Path, seed: int, run: str = "", seconds: float = 1.0, kind: str = "plain") -> Outcome:
         """Start a victim, and kill it up to ``seconds`` after it began to train."""
-        run, process = self.start(store, seed, run)
+        run, process = self.start(store, seed, run, kind)
         time.sleep(random.Random(seed).uniform(0, seconds))
         return Outcome(run, self.kill(process))
 
@@ -110,21 +149,33 @@ def lost_entries(store: Path, outcome: Outcome) -> int:
     return sum(entry not in stored for entry in outcome.told)
 
 
-def ends_as_unbroken(store: Path, run: str) -> bool:
+def ends_as_unbroken(store: Path, run: str, kind: str = "plain") -> bool:
     """Go on with a run that was killed, and compare it with one that does the same without a break."""
-    resumed = nbopt.open(run, *material(), store=store)
+    resumed = open_run(store, run, kind)
     resumed.step(STEPS_MORE)
-    unbroken = new_run(None)
+    unbroken = new_run(None, kind)
+    unbroken.events()
+    unbroken.driver.training.tiers.held_until = resumed.step_count
     unbroken.changes.plan(resumed.journal.schedule())
     unbroken.step(resumed.step_count)
     losses = [run.history["loss"][1].tolist() for run in (resumed, unbroken)]
     return torch.equal(weights(resumed), weights(unbroken)) and losses[0] == losses[1]
 
 
-def be_victim(store: str, seed: str, run_id: str = "", out: int = 1, show: Callable[[Any], Any] | None = None) -> None:
+def be_victim(
+    store: str,
+    seed: str,
+    run_id: str = "",
+    kind: str = "plain",
+    out: int = 1,
+    show: Callable[[Any], Any] | None = None,
+) -> None:
     """Train and steer a run for ever, telling ``out`` of each entry of its journal."""
     chance = random.Random(seed)
-    run = nbopt.open(run_id, *material(), store=store) if run_id else new_run(store)
+    run = open_run(store, run_id, kind) if run_id else new_run(store, kind)
+    if kind == "two runs":
+        other = new_run(store)
+        other.start()
     if show is not None:
         show(run)
     run.start()
@@ -145,10 +196,12 @@ def be_victim(store: str, seed: str, run_id: str = "", out: int = 1, show: Calla
 
 def main() -> None:
     torch.set_num_threads(1)
+    compile_at_once()
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             try:
-                be_victim(*line.split())
+                store, seed, run, kind = line.rstrip("\n").split(" ", 3)
+                be_victim(store, seed, "" if run == "-" else run, kind)
             finally:
                 os._exit(1)  # victims do not end by themselves
         _process, status = os.waitpid(child, 0)

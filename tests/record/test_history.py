@@ -130,3 +130,33 @@ def test_what_will_be_measured_is_empty_and_no_error():
         history["val_lost"]
     history.append("val_loss", 10, 0.5)
     assert history["val_loss"][1].tolist() == [0.5]
+
+
+def test_a_long_series_is_thinned_and_keeps_its_extremes_its_newest_values_and_its_order(monkeypatch):
+    monkeypatch.setattr("nbopt.record.history.MOST", 1000)
+    values = np.random.default_rng(0).normal(size=20_000)
+    values[[3, 7_001]] = 50.0, -50.0
+    values[500:600] = np.nan
+    history = History()
+    for start in range(0, 20_000, 37):
+        before, reader = history.tracks, history.tracks.get("loss")
+        seen = None if reader is None else reader.read()[1].copy()
+        part = values[start : start + 37]
+        history.extend("loss", range(start, start + len(part)), part)
+        if history.tracks is not before and seen is not None:  # whoever was reading goes on with what was there
+            np.testing.assert_array_equal(reader.read()[1], seen)
+    steps, kept = history["loss"]
+    assert history.is_thinned and len(kept) <= 1000
+    assert (np.diff(steps) > 0).all() and steps[-1] == 19_999 == history.measured - 1
+    np.testing.assert_array_equal(kept, values[steps])  # measured values at their own steps
+    np.testing.assert_array_equal(steps[-200:], np.arange(19_800, 20_000))
+    assert {50.0, -50.0} <= set(kept.tolist())
+    assert history.copy_to(10_000, validated=True)["loss"][0][-1] < 10_000
+
+
+def test_a_series_of_one_block_is_left_alone(monkeypatch):
+    monkeypatch.setattr("nbopt.record.history.MOST", 4)
+    history = History()
+    for step in range(10):
+        history.append("loss", step, 0.0)
+    assert len(history["loss"][1]) == 10

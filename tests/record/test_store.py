@@ -537,3 +537,56 @@ def test_one_store_object_per_folder(tmp_path):
     store = store_in(tmp_path)
     assert store_in(tmp_path) is store
     assert store.claim("nobody", None) is False
+
+
+def test_a_thinned_history_is_stored_as_it_is_and_told_once(make_run, monkeypatch):
+    monkeypatch.setattr("nbopt.record.history.MOST", 300)
+    run = make_run()
+    run.step(700)
+    writer.flush()
+    run.step(700)
+    record = read(run.id, run.store)
+    assert same_history(record.history, run.history) and len(run.history["loss"][1]) <= 300
+    assert next(entry.new for entry in run.journal if entry.name == "note").endswith("the extremes alone.")
+    assert [entry.name for entry in run.journal].count("note") == 1
+
+
+def test_a_store_that_another_process_holds_delays_no_change_and_gets_it_later(make_run):
+    run = make_run()
+    run.step(3)
+    writer.flush()
+    with closing(sqlite3.connect(run.store / schema.FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        for rate in (0.1, 0.2, 0.3):
+            run.set(lr=rate)
+        run.step(5)
+        assert time.monotonic() - began < 4
+        told = [entry.new for entry in run.journal if entry.name == "store_failed"]
+        assert len(told) == 1 and "another process holds the store" in told[0]
+        other.execute("ROLLBACK")
+    wait_for(lambda: events_of(run.journal)[-1] == "stored")
+    writer.flush()
+    record = read(run.id, run.store)
+    assert list(record.journal) == list(run.journal) and record.hyperparams["lr"] == 0.3
+    assert same_history(record.history, run.history)
+    run.set(lr=0.4)
+    assert len(read(run.id, run.store).journal) == len(run.journal)
+
+
+def test_an_entry_that_an_interrupt_kept_from_the_journal_is_forgotten(make_run):
+    run = make_run()
+    run.step(3)
+    sink = run.journal.sink
+
+    def interrupted(entry):
+        sink(entry)
+        raise KeyboardInterrupt
+
+    run.journal.sink = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.set(lr=0.5)
+    run.journal.sink = sink
+    writer.flush()
+    record = read(run.id, run.store)
+    assert list(record.journal) == list(run.journal) and run.hyperparams["lr"] == record.hyperparams["lr"] == 1e-3

@@ -167,7 +167,7 @@ class Pass:
 
     def _learn(self, output: Any, target: Any, batch: Any) -> None:
         """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
-        with Noise(_device_of(batch)).seeded(0):  # what is drawn here is not missing elsewhere
+        with Noise.lock, Noise(_device_of(batch)).seeded(0):  # what is drawn here is not missing elsewhere
             if isinstance(output, Tensor) and not torch.is_grad_enabled():
                 with torch.enable_grad():
                     output, target = self.forward(self.model, batch)
