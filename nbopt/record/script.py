@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import re
 import textwrap
-from dataclasses import replace
+from collections.abc import MutableMapping
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 
+from nbopt.data.sources import sample_count
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
 from nbopt.parts.metrics import METRICS, NUMBERS
@@ -41,7 +43,7 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 _OWN_NAMES = {
     *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN", "FORWARD"),
-    *("derive_seed", "as_tensors", "fetch", "stream", "as_loader", "columns_of", "share"),
+    *("derive_seed", "as_tensors", "fetch", "stream", "as_loader", "columns_of", "share", "size_of", "to_device"),
     *("compute_loss", "measure", "evaluate", "set_dropout", "train", "itertools"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
@@ -58,7 +60,8 @@ _VARIABLES = {
 """Names of variables in the script's functions."""
 
 _SHARED = {
-    **{"copy": copy, "np": np, "torch": torch, "nn": nn, "functional": functional},
+    **{"copy": copy, "dataclasses": dataclasses, "MutableMapping": MutableMapping},
+    **{"np": np, "torch": torch, "nn": nn, "functional": functional},
     **{"DataLoader": DataLoader, "Subset": Subset},
 }
 
@@ -76,7 +79,7 @@ def to_python(story: Story) -> str:
             step: changes if step < story.steps else {name: True for name in changes if name == "restore_best"}
             for step, changes in story.schedule.items()
         }
-        story = replace(story, schedule=kept)
+        story = dataclasses.replace(story, schedule=kept)
     return _Writer(story).write()
 
 
@@ -278,6 +281,8 @@ class _Writer:
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         flags["placed"] = flags["casts"] or not flags["val_tensors"]
         flags["sizes"] = not flags["val_tensors"] and not flags["counts"] and not flags["sums"]
+        if not flags["val_tensors"] and not flags["counts"]:
+            self.sources.name_for(_("the data"), sample_count)
         flags["graph"], flags["modes"] = story.needs_graph, story.evaluated
         unknown = own or story.forward is not None or may_draw_anywhere(story.model)
         flags["noise"] = (
@@ -296,10 +301,12 @@ class _Writer:
     def _imports(self) -> str:
         flags, used = self.flags, self.sources.used
         wanted = {
-            "import copy": flags["best"] or "copy" in used,
+            "import copy": flags["best"] or flags["moves"] or "copy" in used,
+            "import dataclasses": flags["moves"] or "dataclasses" in used,
             "import itertools": flags["own_end"],
             "from collections import defaultdict": True,
             "from collections import deque": flags["metrics"],
+            "from collections.abc import MutableMapping": flags["moves"] or "MutableMapping" in used,
             "from functools import partial": flags["partial"],
             "import numpy as np": True,
             "import torch": True,

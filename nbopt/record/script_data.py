@@ -11,7 +11,7 @@ from nbopt.data.dataset_source import Gathered
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_count
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import TensorSource
-from nbopt.data.tree import to_device, tree_map
+from nbopt.data.tree import tree_map
 from nbopt.record.script_optimizer import optimizers_of
 from nbopt.record.script_section import Section
 from nbopt.record.source import literal
@@ -56,9 +56,6 @@ class DataSource(Section):
         flags["val_sampled"] = isinstance(measured, DatasetSource) and measured.sampler is not None
         flags["counts_batches"] = isinstance(train, StreamSource) and train.length is not None
         flags["moves"] = flags["samples"] or flags["streams"]
-        if flags["moves"]:
-            self.sources.name_for(_("the data"), sample_count)
-            self.sources.name_for(_("the data"), to_device)
         flags["tells_epoch"] = flags["trees"] and bool(
             hear_epochs(train.loader if isinstance(train, StreamSource) else train)
         )
@@ -66,6 +63,7 @@ class DataSource(Section):
             self.sources.name_for(_("the data"), hear_epochs)
         if flags["trees"] and (any(self.story.values_of("micro_batch")) or any(self.story.values_of("channels_last"))):
             self.sources.name_for(_("the data"), tree_map)
+            self.sources.name_for(_("the data"), sample_count)
 
     def _write_columns(self, sources: list[TensorSource]) -> None:
         story = self.story

@@ -57,6 +57,27 @@ def as_loader(data):
 
 
 #?
+#? moves
+def to_device(batch, device):
+    """Return a batch on ``device``: its tensors, and what else has a method ``to``."""
+    if hasattr(batch, "to"):
+        moved = batch.to(device)
+        return batch if moved is None else moved
+    if isinstance(batch, (tuple, list)):
+        items = [to_device(item, device) for item in batch]
+        return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)
+    if isinstance(batch, MutableMapping):
+        batch = copy.copy(batch)
+        for key, item in batch.items():
+            batch[key] = to_device(item, device)
+    elif dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        batch = copy.copy(batch)
+        for name, item in vars(batch).items():
+            object.__setattr__(batch, name, to_device(item, device))
+    return batch
+
+
+#?
 #? samples
 def fetch(loader, indices, seed, device):
     """Return samples as a batch; what they draw follows from ``seed``."""

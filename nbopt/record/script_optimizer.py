@@ -140,6 +140,8 @@ class OptimizerSource(Section):
             self.changes[step] = changed
             flags["optimizer_changes"] = flags["optimizer_changes"] or bool(changed)
             settings = after
+        live = any(key in changed for changed in self.changes.values() for key in SHARED_OUT)
+        flags["shares"] = flags["shares"] and (live or self._parts.has("change_rate"))
         if swapped and len(story.groups) > 1:
             rule = _("the optimizer given has parameter groups, and a script does not hand them on to another one")
             raise ValueError(_("{rule}, as in step {step}.", rule=rule, step=next(iter(swapped_at))))
