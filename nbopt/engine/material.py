@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import getclosurevars
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
@@ -151,6 +153,24 @@ class Material:
         for prefix, module in self.others.items():
             own = {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
             module.load_state_dict(own, strict=False)
+
+
+def find_strangers(functions: Iterable[Any], material: Material) -> list[tuple[str, nn.Parameter]]:
+    """Return weights of modules that functions of the user's read from around them and that nothing trains.
+
+    Each with the name of its module; those that have a gradient already are in use elsewhere.
+    """
+    found, waiting = [], [function for function in functions if isinstance(function, FunctionType)]
+    for function in waiting:  # which grows by those that they call
+        read = getclosurevars(function)
+        for name, value in {**read.globals, **read.nonlocals}.items():
+            near = isinstance(value, FunctionType) and value.__module__ == function.__module__
+            if near and value not in waiting:
+                waiting.append(value)
+            for weight in value.parameters() if isinstance(value, nn.Module) else ():
+                if id(weight) not in material.names and weight.requires_grad and weight.grad is None:
+                    found.append((name, weight))
+    return found
 
 
 def find_tensors(model: nn.Module, others: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_se
 from nbopt.data.sources import AnySource, sample_count
 from nbopt.engine.acting import Acting, tell_carried
 from nbopt.engine.capture import capture
-from nbopt.engine.material import Material
+from nbopt.engine.material import Material, find_strangers
 from nbopt.engine.meter import Meter
 from nbopt.engine.prepare import check_together
 from nbopt.engine.step.compiled import Compiled
@@ -162,6 +162,7 @@ class Training:
         self._choose_loss()
         self._choose_optimizer()
         self.lay_out()
+        self._strangers = find_strangers([*self.loss.functions, self.pass_.forward], material)
         self.tiers = Tiers(self)
 
     @property
@@ -338,6 +339,8 @@ class Training:
             return 0
         if self.model.training is not self.material.mode:
             self._tell_of_look(step)
+        if self._strangers:
+            self._tell_of_strangers()
         if not full:
             for act in acting.after_gradients:
                 act()
@@ -350,6 +353,18 @@ class Training:
         self.meter.take(loss)
         self._advance(1)
         return 1
+
+    def _tell_of_strangers(self) -> None:
+        """Say once, after the first gradients, which modules get some and are not trained."""
+        for name in dict.fromkeys(name for name, weight in self._strangers if weight.grad is not None):
+            self.pass_.tell(
+                _(
+                    "{name}, which loss or forward use, has weights that get gradients, and nothing trains them: give "
+                    "it as loss={name}, or as a part of the model.",
+                    name=name,
+                )
+            )
+        self._strangers = []
 
     def _tell_of_look(self, step: int) -> None:
         text = _(

@@ -204,3 +204,24 @@ def test_weights_of_classes_stay_buffers_of_the_loss(make_run, blobs):
 def test_the_class_of_a_loss_is_refused_in_words(make_run, given):
     with pytest.raises(InvalidHyperparam, match=r"is the class \w+, not an instance: write \w+\(\)"):
         make_run(loss=given)
+
+
+@pytest.mark.parametrize("where", ["loss", "forward"])
+def test_weights_that_a_function_reads_and_nothing_trains_are_told_of(make_run, blobs, where):
+    centers, teacher = Centers(), linear()
+
+    def loss(output, target):
+        with torch.no_grad():
+            teacher(torch.ones(1, 4))
+        return centers(output, target)
+
+    def forward(model, batch):
+        return loss(model(batch[0]), batch[1]), batch[1]
+
+    given = {"loss": loss} if where == "loss" else {"loss": lambda output, target: output, "forward": forward}
+    run = make_run(linear(), blobs, epochs=99, **given)
+    with pytest.warns(UserWarning, match="centers, which loss or forward use, has weights that get gradients"):
+        run.step(2)
+    told = [entry.new for entry in run.journal if entry.name == "note"]
+    assert len([text for text in told if "centers" in text]) == 1
+    assert not any("teacher" in text for text in told)
