@@ -40,6 +40,7 @@ def capture(training: Training) -> Snapshot:
         "seconds": training.meter.seconds,
         "tier": training.tiers.place,
         "guard": training.guard.state,
+        "split": training.eager.split.state,
     }
     return Snapshot(training.step, tensors, facts)
 
@@ -77,6 +78,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     training.validation_due = facts["validation_due"]
     training.forget_unmeasured(facts["seconds"])
     training.guard.state = facts.get("guard", {})
+    training.eager.split.state = facts.get("split", {})
     if training.guard.waits:
         training.pass_.look_again()
     training.tiers.restore(facts.get("tier", {}))

@@ -71,9 +71,8 @@ class Recovery:
 
     def _split(self, trouble: Trouble) -> list[Entry]:
         training = self._training
-        size = training.accumulation.half_of(training.hyperparams["batch_size"])
         event = self._journal.event(training.step, "out_of_memory", trouble.text, SOURCE)
-        return [event, *self._changes.make({"micro_batch": size}, SOURCE)]
+        return [event, *self._changes.make({"micro_batch": trouble.smaller}, SOURCE)]
 
     def _retreat(self, trouble: Trouble) -> list[Entry]:
         training = self._training

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from nbopt.data.cursor import Cursor
 from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_seed
-from nbopt.data.sources import AnySource, sample_count
+from nbopt.data.sources import AnySource
 from nbopt.engine.acting import Acting, tell_carried
 from nbopt.engine.capture import capture
 from nbopt.engine.material import Material, find_strangers
 from nbopt.engine.meter import Meter
 from nbopt.engine.prepare import check_together
+from nbopt.engine.step.buffers import Buffers
 from nbopt.engine.step.compiled import Compiled
 from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
 from nbopt.engine.step.passes import Forward, Pass
@@ -30,7 +31,7 @@ from nbopt.engine.step.scaled import Scaled
 from nbopt.engine.step.tiers import Tiers
 from nbopt.engine.trouble import Trouble, is_out_of_memory
 from nbopt.hyperparams import Hyperparams
-from nbopt.parts.accumulation import Accumulation
+from nbopt.parts.accumulation import Accumulation, count_samples, find_samples
 from nbopt.parts.channels_last import ChannelsLast, lay_out
 from nbopt.parts.dropout import Dropout
 from nbopt.parts.groups import Groups
@@ -120,6 +121,8 @@ class Training:
         self.evaluation_seed = derive_seed(seed, EVALUATION)
         self.recent = Recent()
         self.material = material
+        self.buffers = Buffers([model, *material.others.values()])
+        self.most_evaluated = 0  # samples that a validation may evaluate at once; 0: as many as its batches have
         material.settle()
         self.visits: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # what others want done between two steps
         self._wary = 0
@@ -190,6 +193,7 @@ class Training:
         elif name == "loss":
             self.hyperparams.unbind(self.loss)
             self._choose_loss()
+            self.eager.split.renew()
             self.measure_anew()
             self._forget_best()
         elif name == "batch_size":
@@ -199,6 +203,8 @@ class Training:
                 self._forget_best()
         elif name == "weight_decay":
             carried = self.groups.explain(name)
+        elif name == "micro_batch":
+            self.eager.split.renew()
         elif name == "precision":
             self._choose_step()
         elif name == "channels_last":
@@ -324,17 +330,21 @@ class Training:
         step = self.step
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
         full, acting = self.optimizer.full_batch, self.acting
+        if self.buffers.moving:
+            self.buffers.keep()
         try:
             batch = self.cursor.peek()
             loss = self._full_step(batch, keep) if full else self._gradients(batch, step, keep)
         except Exception as error:
             # Nothing has been updated yet; buffers may have been.
             self.half_done = batch is not None and (full or next(self.model.buffers(), None) is not None)
-            smaller = None if batch is None else self.accumulation.half_of(sample_count(batch))
-            if not is_out_of_memory(error) or smaller is None:
+            leaf = find_samples(batch) if is_out_of_memory(error) and batch is not None else None
+            smaller = None if leaf is None else self.accumulation.half_of(count_samples(batch, leaf))
+            if smaller is None:
                 raise
             self.loss.discard()
-            self.trouble = Trouble(step, str(error), memory=True)
+            self.buffers.put_back()
+            self.trouble = Trouble(step, str(error), memory=True, smaller=smaller)
             self.half_done = False
             return 0
         if self.model.training is not self.material.mode:
@@ -389,12 +399,13 @@ class Training:
             self.flush()
         if now >= self._look_at:  # not with the losses: validations move them too, and would put this off
             self._look_at = now + _LOOK_SECONDS
+            self.buffers.look()
             self.notice()
             self.tiers.look()
 
     def _full_step(self, batch: Any, keep: bool) -> Tensor:
         def evaluate(differentiate: Callable[[Tensor], Any] | None = None) -> Tensor:
-            loss = self.eager.gradients(batch, self.step, keep, differentiate)
+            loss = self.eager.gradients(batch, self.step, keep, differentiate, graph=differentiate is not None)
             for act in self.acting.after_gradients:
                 act()
             return loss

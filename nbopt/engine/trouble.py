@@ -18,11 +18,14 @@ class Trouble(NamedTuple):
         What happened.
     memory : bool
         Whether memory ran out; otherwise the loss went wrong.
+    smaller : int
+        Where memory ran out, of how many samples parts may be that are smaller.
     """
 
     step: int
     text: str
     memory: bool
+    smaller: int = 0
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -14,6 +14,8 @@ from nbopt.data.cursor import Cursor
 from nbopt.data.sources import AnySource, StreamSource, sample_count
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.capture import capture
+from nbopt.engine.trouble import is_out_of_memory
+from nbopt.parts.accumulation import count_samples, cut, find_samples
 from nbopt.parts.loss_traits import Traits, count_targets
 from nbopt.words import _
 
@@ -30,9 +32,9 @@ def validate(training: Training) -> Iterator[None]:
     if training.val is not None:
         mean, metrics = ValidationLoss(training.loss.traits), training.measuring.start("val_")
         for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
-            output, target, loss = _evaluate(training, batch, index)
-            mean.add(loss, target, batch)
-            metrics.add(output, target)
+            for output, target, loss, part in _evaluate_within_memory(training, batch, index):
+                mean.add(loss, target, part)
+                metrics.add(output, target)
             yield
         measured["val_loss"] = mean.value(training.cursor)
         measured.update(metrics.values(training.pass_.tell))
@@ -92,6 +94,32 @@ class ValidationLoss:
         if self._traits.reduction == "sum":
             return sum(losses) / sum(counts) * cursor.usual_size
         return sum(loss * count for loss, count in zip(losses, counts, strict=True) if count) / sum(counts)
+
+
+def _parts(training: Training, batch: Any) -> list[Any]:
+    """Return a batch in parts that are known to fit into memory."""
+    size = training.most_evaluated
+    leaf = find_samples(batch) if size else None
+    if leaf is None or (count := count_samples(batch, leaf)) <= size:
+        return [batch]
+    return [cut(batch, count, start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _evaluate_within_memory(training: Training, batch: Any, index: int) -> list[tuple[Any, Any, Tensor, Any]]:
+    """Return outputs, targets and loss of a batch, and the batch itself; in parts, where memory runs out."""
+    parts = _parts(training, batch)
+    if len(parts) > 1:
+        return [result for part in parts for result in _evaluate_within_memory(training, part, index)]
+    try:
+        return [(*_evaluate(training, batch, index), batch)]
+    except Exception as error:
+        leaf = find_samples(batch) if is_out_of_memory(error) else None
+        if leaf is None or (count := count_samples(batch, leaf)) < 2:
+            raise
+        training.most_evaluated = count // 2
+        text = _("memory ran out in validation, which does {size} samples at once from here on", size=count // 2)
+        training.pass_.tell(f"{text}: {error}")
+    return _evaluate_within_memory(training, batch, index)
 
 
 def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Tensor]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from typing import Any
 
-from nbopt.data.sources import sample_count
-from nbopt.data.tree import tree_map
+from torch import Tensor
+
+from nbopt.data.tree import tensors, tree_map
 from nbopt.hyperparams import Int, Tunable
 from nbopt.words import _
 
 
 class Accumulation(Tunable):
-    """Splits batches; gradients of the parts add up to the batch's own.
+    """Splits batches; gradients of the parts add up to the batch's own, see `nbopt.engine.step.split`.
 
-    Exactly so for models that treat samples one by one; batch normalization sees the parts as its batches.
+    Batch normalization sees the parts as its batches.
     """
 
     micro_batch = Int(
@@ -29,18 +30,35 @@ class Accumulation(Tunable):
         help=_("Samples sent through the model at once, when a batch is too large for the memory; 0: all of them."),
     )
 
-    def parts(self, batch: Any) -> Iterator[tuple[Any, float]]:
-        """Yield the parts of ``batch``, each with its share of the samples."""
-        count = sample_count(batch)
-        size = self.micro_batch or count
-        if size >= count:
-            yield batch, 1.0
-            return
-        for start in range(0, count, size):
-            stop = min(start + size, count)
-            yield tree_map(lambda tensor, a=start, b=stop: tensor[a:b], batch), (stop - start) / count  # type: ignore[misc]
-
     def half_of(self, count: int) -> int | None:
         """Return a smaller micro-batch for a batch of ``count`` samples; None if there is none."""
         size = min(self.micro_batch or count, count)
         return size // 2 if size > 1 else None
+
+
+def find_samples(batch: Any, target: Any = None) -> int | None:
+    """Return which of a batch's tensors has one row for each sample; None if that cannot be told.
+
+    That is the target or, if that is not known or no part of the batch, a tensor that is as long; at last, one as long
+    as most of the others.
+    """
+    columns = list(tensors(batch))
+    lengths = [len(column) if column.ndim else 0 for column in columns]
+    if isinstance(target, Tensor) and target.ndim:
+        same = [k for k, column in enumerate(columns) if column is target]
+        alike = [k for k, length in enumerate(lengths) if length == len(target)]
+        return next(iter([*same, *alike]), None)
+    if isinstance(batch, (tuple, list)) and len(batch) == 2 and isinstance(batch[1], Tensor) and batch[1].ndim:
+        return len(columns) - 1
+    found = Counter(length for length in lengths if length)
+    return lengths.index(found.most_common(1)[0][0]) if found else None
+
+
+def count_samples(batch: Any, leaf: int) -> int:
+    """Return how many samples a batch has, by the tensor that `find_samples` found."""
+    return len(list(tensors(batch))[leaf])
+
+
+def cut(batch: Any, count: int, start: int, stop: int) -> Any:
+    """Return some samples of a batch of ``count``: tensors of another length are not of samples, and stay whole."""
+    return tree_map(lambda column: column[start:stop] if column.ndim and len(column) == count else column, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbopt.data.tensor_source import TensorSource
 from nbopt.parts.loss_base import Elementwise, Loss
 from nbopt.parts.loss_terms import Terms, balance_terms, move_scales
 from nbopt.parts.loss_traits import Traits
@@ -83,6 +84,14 @@ class LossSource(Section):
         """Write what a batch of validation weighs."""
         validates = self.story.val is not None
         self.flags["sums"] = sums = validates and traits.reduction == "sum"
+        train = self.story.train
+        labels = train.columns[1] if isinstance(train, TensorSource) and len(train.columns) == 2 else None
+        left_out = labels is not None and traits.counts == "labels" and bool((labels == traits.ignored).any())
+        if any(self.story.values_of("micro_batch")) and (
+            left_out or traits.reduction == "sum" or traits.weight is not None
+        ):
+            rule = _("parts of a batch are written out for a mean over samples that all count: set micro_batch=0")
+            raise ValueError(_("the loss cannot be exported: {rule}.", rule=rule))
         self.flags["class_weights"] = traits.weight is not None
         self.words["class_weights"] = "" if traits.weight is None else literal(traits.weight.tolist())
         self.flags["counts_labels"] = validates and traits.counts == "labels" and not sums

@@ -1000,3 +1000,14 @@ def test_batch_normalization_that_stays_in_evaluation_mode():
     text, largest = check(follow(run, {}), initial, data, data)
     assert largest == 0.0
     assert is_tidy(text)
+
+
+@pytest.mark.parametrize(
+    ("loss", "ignored"), [("cross_entropy", True), (nn.CrossEntropyLoss(weight=torch.ones(3)), False)], ids=str
+)
+def test_a_script_says_that_its_parts_count_samples(loss, ignored, mlp, blobs):
+    x, y = blobs
+    y = torch.where(torch.arange(len(y)) % 4 == 0, -100, y) if ignored else y
+    run, _initial = make(mlp(), (x, y), loss=loss, micro_batch=8, epochs=1)
+    with pytest.raises(ValueError, match="cannot be exported: parts of a batch are written out for a mean"):
+        run.to_python()

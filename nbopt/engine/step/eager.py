@@ -12,6 +12,7 @@ from torch.autograd.graph import _engine_run_backward
 
 from nbopt.data.noise import Noise
 from nbopt.engine.step.passes import Pass
+from nbopt.engine.step.split import Split
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
 from nbopt.parts.metric_reading import tensor_of
@@ -70,10 +71,16 @@ class Eager:
         self._dropout = dropout
         self._accumulation = accumulation
         self._recent = recent
+        self.split = Split(pass_, accumulation, params, noise)
         self._one: Tensor | None = None
 
     def gradients(
-        self, batch: Any, step: int, keep: bool, differentiate: Callable[[Tensor], Any] | None = None
+        self,
+        batch: Any,
+        step: int,
+        keep: bool,
+        differentiate: Callable[[Tensor], Any] | None = None,
+        graph: bool = False,
     ) -> Tensor:
         """Compute the gradients of a batch's loss, and return that loss; in parts, if the batch is to be split.
 
@@ -86,34 +93,60 @@ class Eager:
             Whether its outputs count for the training metrics.
         differentiate : callable, optional
             Gets the loss, with its graph, in the place of ``backward``.
+        graph : bool
+            Whether it keeps the graphs of gradients, which cannot be changed any more once all parts are done.
         """
         backward = differentiate or self._backward
         for parameter in self._params:
             parameter.grad = None
         self._pass.step = step
         if not self._accumulation.micro_batch:
-            return self._part(batch, step, keep, backward)
-        total: Tensor | None = None
-        for index, (part, share) in enumerate(self._accumulation.parts(batch)):
-            loss = self._part(part, step + _PART_SEEDS * index, keep, backward, share)
-            total = loss if total is None else total + loss
-        assert total is not None
-        return total
+            output, target, loss = self._do(batch, step)
+            backward(loss)
+            if keep:
+                self._recent.keep(output, target)
+            return loss.detach()
+        return self._in_parts(batch, step, keep, backward, graph)
 
-    def _part(
-        self, batch: Any, noise: int, keep: bool, backward: Callable[[Tensor], Any], share: float = 1.0
-    ) -> Tensor:
-        if self._pass.is_silent and not self._pass.acting.change_batch and not self._dropout.acts:
-            output, target, loss = self._pass(batch)
-        else:
-            with self._noise.lock, self._noise.seeded(self._seed + noise):
-                output, target, loss = self._pass(batch)
-        if share != 1.0:
-            loss = loss * share
-        backward(loss)
+    def _in_parts(self, batch: Any, step: int, keep: bool, backward: Callable[[Tensor], Any], graph: bool) -> Tensor:
+        """Do the same part by part."""
+        parts, results, losses = self.split.parts(batch), [], []
+        counted: Any = 0  # targets that count, of all
+        of = 0
+        for index, (part, share) in enumerate(parts):
+            output, target, loss = self._do(part, step + _PART_SEEDS * index)
+            if len(parts) > 1 and (found := self.split.count(target)) is not None:
+                count, size = found
+                counted, of = counted + count, of + size
+                # The mean over no target at all is no number, nor would no share of it be.
+                loss = torch.where(count > 0, loss * (count / size * share).to(loss.dtype), 0.0)
+            elif share != 1.0:
+                loss = loss * share
+            if not graph:
+                backward(loss)
+            losses.append(loss if graph else loss.detach())
+            results.append((output, target))
+        if of:  # what the parts are shares of; 1 where all targets count
+            whole = (counted / of).to(losses[0].dtype)
+            losses = [loss / whole for loss in losses]
+            if not graph:
+                torch._foreach_div_([weight.grad for weight in self._params if weight.grad is not None], whole)
+        if graph:
+            for loss in losses:
+                backward(loss)
         if keep:
-            self._recent.keep(output, target)
-        return loss.detach()
+            for output, target in results:
+                self._recent.keep(output, target)
+        total = losses[0]
+        for loss in losses[1:]:
+            total = total + loss
+        return total.detach()
+
+    def _do(self, batch: Any, noise: int) -> tuple[Any, Any, Tensor]:
+        if self._pass.is_silent and not self._pass.acting.change_batch and not self._dropout.acts:
+            return self._pass(batch)
+        with self._noise.lock, self._noise.seeded(self._seed + noise):
+            return self._pass(batch)
 
     def _backward(self, loss: Tensor) -> None:
         """Do as ``loss.backward()``, whose checks and whose new tensor of 1 cost 10 microseconds."""

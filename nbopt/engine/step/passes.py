@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -112,6 +113,19 @@ class Pass:
 
         return self._within(pass_on, self.acting.prepare(batch, training=False))[0]
 
+    def plain(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return outputs, targets and loss of a training batch to which nothing random is done."""
+        return self._within(self._plainly, self.acting.prepare(batch, training=False))
+
+    def _plainly(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        output, target = self._outputs(batch)
+        return output, target, self._lose(output, target)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether something stands around the pass, as mixed precision does."""
+        return bool(self.acting.change_pass)
+
     def _within(self, do: Do, batch: Any) -> tuple[Any, Any, Tensor]:
         """Do a pass within what the parts put around it."""
         for change in self.acting.change_pass:
@@ -167,7 +181,8 @@ class Pass:
 
     def _learn(self, output: Any, target: Any, batch: Any) -> None:
         """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
-        with Noise.lock, Noise(_device_of(batch)).seeded(0):  # what is drawn here is not missing elsewhere
+        # What is drawn here is not missing elsewhere.
+        with Noise.lock, nullcontext() if self.is_silent else Noise(_device_of(batch)).seeded(0):
             if isinstance(output, Tensor) and not torch.is_grad_enabled():
                 with torch.enable_grad():
                     output, target = self.forward(self.model, batch)

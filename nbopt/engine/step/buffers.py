@@ -1,0 +1,68 @@
+"""Buffers that steps change, as batch normalization's means: put back where a step breaks off in the middle."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+
+class Buffers:
+    """Keeps the buffers that change as they were before the step.
+
+    Which of them change is found by watching: at first all of them are kept. One that begins to change later is kept
+    from the next look on. Those of normalization layers are always kept: torch's kernels change them unseen.
+
+    Parameters
+    ----------
+    modules : list of torch.nn.Module
+
+    Attributes
+    ----------
+    moving : list of Tensor
+        Those that change.
+    """
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self._modules = modules
+        self._versions: dict[int, int] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        """Keep all buffers, until the next look."""
+        self._take([buffer for module in self._modules for buffer in module.buffers()])
+
+    def look(self) -> None:
+        """Find out which buffers changed since this last looked."""
+        if not self._versions and not self.moving:
+            return
+        buffers = [buffer for module in self._modules for buffer in module.buffers()]
+        always = {id(buffer) for module in self._modules for part in module.modules() for buffer in _means(part)}
+        moving = [b for b in buffers if id(b) in always or self._versions.get(id(b)) != b._version]
+        if list(map(id, moving)) != list(map(id, self.moving)):
+            self._take(moving)
+        self._versions = {id(buffer): buffer._version for buffer in buffers}
+
+    def _take(self, moving: list[Tensor]) -> None:
+        self.moving = moving
+        self._versions = self._versions or {id(buffer): buffer._version for buffer in moving}
+        groups: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in moving:
+            groups.setdefault(buffer.dtype, []).append(buffer)
+        self._groups = [(group, [buffer.clone() for buffer in group]) for group in groups.values()]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Keep what changes, before a step."""
+        for group, kept in self._groups:
+            torch._foreach_copy_(kept, group)
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Undo what a step did."""
+        for group, kept in self._groups:
+            torch._foreach_copy_(group, kept)
+
+
+def _means(module: nn.Module) -> list[Tensor]:
+    return list(module.buffers(recurse=False)) if isinstance(module, _NormBase) else []

@@ -1,0 +1,285 @@
+"""Batches in parts: each step is held against the same step on the whole batch, done by a plain loop."""
+
+import copy
+import dataclasses
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from nbopt import Run
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(32, 5, generator=GENERATOR)
+Y = torch.arange(32) % 3
+RARE = torch.where((torch.arange(32) < 20) & (torch.arange(32) % 8 != 0), -100, Y)
+GONE = torch.where(torch.arange(32) < 8, -100, Y)  # nothing counts in the first part
+WEIGHT = torch.tensor([1.0, 0.5, 20.0])
+
+
+def net(*layers):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 3), *layers)
+
+
+def step(micro_batch, loss, y, model=None, **settings):
+    """Return the weights after one step, and the loss shown."""
+    model = model or net()
+    options = {"optimizer": "sgd", "lr": 0.1, "micro_batch": micro_batch, "batch_size": 32, "store": None, **settings}
+    run = Run(model, options.pop("train", (X, y)), loss=loss, **options)
+    run.step(1)
+    run.driver.training.flush()
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()]), run.history.last("loss"), run
+
+
+def by_hand(loss, y, model=None):
+    model = model or net()
+    value = loss(model(X), y)
+    value.backward()
+    return torch.cat([(w - 0.1 * w.grad).detach().flatten() for w in model.parameters()]), value.item()
+
+
+def own_mean(output, target):
+    return functional.cross_entropy(output, target)
+
+
+def own_mean_of_all(output, target):
+    return functional.cross_entropy(output, target, reduction="none").mean()
+
+
+def own_sum(output, target):
+    return functional.cross_entropy(output, target, reduction="sum")
+
+
+LOSSES = [
+    functional.cross_entropy,
+    partial(functional.cross_entropy, weight=WEIGHT, label_smoothing=0.1),
+    nn.CrossEntropyLoss(reduction="sum"),
+    nn.CrossEntropyLoss(weight=WEIGHT),
+    nn.CrossEntropyLoss(weight=WEIGHT, reduction="sum"),
+    own_mean,
+    own_mean_of_all,
+    own_sum,
+]
+
+
+@pytest.mark.parametrize("y", [Y, RARE, GONE], ids=["all", "few", "none of a part"])
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("micro_batch", [8, 5])
+def test_parts_learn_what_the_whole_batch_learns(loss, y, micro_batch):
+    weights, value = by_hand(loss, y)
+    ours, shown, _run = step(micro_batch, loss, y)
+    assert torch.allclose(ours, weights, atol=1e-6)
+    assert shown == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs"])
+def test_so_do_steps_that_take_all_samples(optimizer):
+    ours, theirs = (step(micro, "cross_entropy", RARE, optimizer=optimizer, lr=1.0)[0] for micro in (8, 0))
+    assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_with_nothing_left_out_the_loss_is_not_changed_by_a_bit():
+    first, second = (step(8, loss, Y) for loss in ("cross_entropy", own_mean_of_all))
+    assert first[1] == second[1]
+
+
+# -- what is cut
+
+
+@dataclasses.dataclass
+class Graphs:
+    x: torch.Tensor
+    y: torch.Tensor
+    edges: torch.Tensor
+
+
+def collate_mapping(items):
+    return {"edges": torch.ones(2, 7), **dict(zip("xy", map(torch.stack, zip(*items, strict=True)), strict=True))}
+
+
+def collate_object(items):
+    return Graphs(*map(torch.stack, zip(*items, strict=True)), torch.ones(2, 7))
+
+
+@pytest.mark.parametrize("collate", [collate_mapping, collate_object])
+def test_only_what_is_as_long_as_the_target_is_cut(collate):
+    fed = []
+
+    def forward(model, batch):
+        x, y, edges = (batch[name] if isinstance(batch, dict) else getattr(batch, name) for name in ("x", "y", "edges"))
+        fed.append((len(x), len(y), len(edges)))
+        return model(x), y
+
+    loader = DataLoader(TensorDataset(X, Y), batch_size=32, collate_fn=collate)
+    ours, _shown, _run = step(8, "cross_entropy", Y, train=loader, forward=forward)
+    assert torch.allclose(ours, by_hand(functional.cross_entropy, Y)[0], atol=1e-6)
+    assert fed[-4:] == [(8, 8, 2)] * 4
+    assert fed[:-4] == [(32, 32, 2)] + [(8, 8, 2)] * 4  # whole and in parts, once, to compare
+
+
+def test_it_is_compared_once():
+    fed = []
+    model = net()
+    model.register_forward_hook(lambda _model, args, _output: fed.append(len(args[0])))
+    _weights, _shown, run = step(8, "cross_entropy", Y, model)
+    run.step(2)
+    assert fed == [32] + [8] * 4 * 4
+    run.set(micro_batch=16)
+    run.step(1)
+    assert fed[17:] == [32] + [16] * 4
+
+
+def pairs(output, target):
+    """Return a loss that compares all samples of a batch with each other."""
+    near = output @ output.T
+    return functional.cross_entropy(near - 9 * torch.eye(len(near)), torch.arange(len(near)).roll(1))
+
+
+def first_axis_is_time(model, batch):
+    return model(batch[0]).mean(0), batch[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": pairs},
+        {"loss": "cross_entropy", "forward": lambda m, b: (m(b[0] - b[0].mean(0)), b[1])},
+        {"loss": "cross_entropy", "forward": lambda m, b: (m(b[0]), torch.cat([b[1], b[1][:3]])[3:])},
+    ],
+    ids=["pairs", "mean over the batch", "targets of others"],
+)
+def test_samples_that_are_not_independent_are_refused_before_the_step(settings):
+    model = net()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=r"micro_batch: .*not independent.*Set micro_batch=0\."):
+        step(8, y=Y, model=model, **settings)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+class Sequences(Dataset):
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, index):
+        return X[index], Y[index]
+
+
+def test_batches_whose_first_dimension_is_time_are_refused():
+    def collate(items):
+        x, y = (torch.stack(column) for column in zip(*items, strict=True))
+        return x.expand(4, *x.shape).clone(), y
+
+    loader = DataLoader(Sequences(), batch_size=32, collate_fn=collate)
+    with pytest.raises(ValueError, match="micro_batch: a part alone fails"):
+        step(8, "cross_entropy", Y, train=loader, forward=first_axis_is_time)
+
+
+def test_layers_that_draw_are_quiet_while_it_is_compared_and_others_are_told_of():
+    with_layer = step(8, "cross_entropy", Y, net(nn.Dropout(0.5)))[2]
+    assert not [entry for entry in with_layer.journal if entry.name == "note"]
+
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return functional.dropout(x, 0.5, self.training)
+
+    with pytest.warns(UserWarning, match="micro_batch: the gradient of the parts differs .* draws noise"):
+        step(8, "cross_entropy", Y, net(Noisy()))
+
+
+def test_batch_normalization_is_told_of_and_left_as_it_was():
+    model = net(nn.BatchNorm1d(3))
+    with pytest.warns(UserWarning, match="batch normalization sees each part as its batch, of 8 samples"):
+        step(8, "cross_entropy", Y, model)
+    assert int(model[1].num_batches_tracked) == 4
+
+
+@pytest.mark.parametrize("loss", [own_mean, own_sum])
+def test_what_was_found_survives_a_rewind_and_a_replay(loss):
+    model = net()
+    run = Run(model, (X, RARE), loss=loss, batch_size=16, micro_batch=4, lr=0.01, epochs=9, store=None)
+    run.step(9)
+    weights = model[0].weight.detach().clone()
+    run.rewind(3)
+    run.step(6)
+    assert torch.equal(model[0].weight, weights)
+    twin = run.replay()
+    twin.wait(60)
+    assert torch.equal(twin.model[0].weight, weights)
+
+
+# -- memory
+
+
+class Hungry(nn.Module):
+    """Raises what a GPU's allocator raises for more samples than fit."""
+
+    def __init__(self, fits, modes=(True, False)):
+        super().__init__()
+        self.fits, self.modes = fits, modes
+
+    def forward(self, x):
+        if self.training in self.modes and len(x) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return x
+
+
+class Counter(nn.Module):
+    """Counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.calls += 1
+        return x
+
+
+def test_a_step_that_ran_out_of_memory_leaves_no_trace_in_buffers():
+    def make():
+        hungry = Hungry(10**9)
+        layers = nn.BatchNorm1d(3), Counter(), hungry
+        run = Run(net(*layers), (X, Y), batch_size=16, lr=0.01, epochs=30, store=None)
+        run.step(5)
+        return run, hungry
+
+    run, hungry = make()
+    hungry.fits = 10
+    run.step(9)
+    assert [(entry.step, entry.new) for entry in run.journal if entry.name == "micro_batch"] == [(5, 8)]
+    twin, _hungry = make()
+    twin.set(micro_batch=8)
+    twin.step(9)
+    hungry.fits = 10**9
+    again = run.replay()
+    again.wait(60)
+    for other in (twin, again):
+        for name, tensor in run.model.state_dict().items():
+            assert torch.equal(other.model.state_dict()[name], tensor), name
+
+
+def test_a_validation_that_runs_out_of_memory_goes_on_in_parts():
+    runs = [
+        Run(net(Hungry(fits, (False,))), (X, RARE), (X, RARE), metrics=["accuracy"], epochs=2, lr=0.01, store=None)
+        for fits in (10**9, 5)
+    ]
+    for run in runs:
+        run.fit()
+    whole, parts = runs
+    for name in ("val_loss", "val_accuracy"):
+        assert parts.history[name][1].tolist() == pytest.approx(whole.history[name][1].tolist(), rel=1e-6)
+    told = [entry.new for entry in parts.journal if entry.name == "note"]
+    assert [text.partition(" samples")[0].rpartition(" ")[2] for text in told] == ["16", "8", "4"]
+
+
+def test_a_single_sample_that_does_not_fit_is_an_error():
+    run = Run(net(Hungry(0, (False,))), (X, Y), (X, Y), epochs=1, store=None)
+    with pytest.raises(torch.OutOfMemoryError):
+        run.fit()
