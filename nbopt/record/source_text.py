@@ -27,13 +27,28 @@ def text_of(item: FunctionType | type, name: str) -> str:
         return _lambda_text(item, name)
     tree: ast.stmt | None = None
     with suppress(OSError, TypeError, SyntaxError):  # no source, or not that of a statement
-        text = textwrap.dedent(inspect.getsource(item)).strip()
+        source = _class_text(item) if isinstance(item, type) else inspect.getsource(item)
+        text = textwrap.dedent(source).strip()
         tree = ast.parse(text).body[0]
     if not isinstance(tree, (ast.FunctionDef, ast.ClassDef)):
         raise ValueError(_("{name} is not written as a plain function or class.", name=item.__name__))
     if hasattr(item, "__wrapped__") and not tree.decorator_list:
         raise ValueError(_("{name} is wrapped by another function.", name=item.__name__))
     return text
+
+
+def _class_text(kind: type) -> str:
+    """Return the source of a class; that of a notebook's is found by its methods, as its module has no file."""
+    for method in _methods(kind):
+        lines = inspect.findsource(method)[0]
+        line = method.__code__.co_firstlineno
+        for node in ast.walk(ast.parse("".join(lines))):
+            if not isinstance(node, ast.ClassDef) or node.name != kind.__name__:
+                continue
+            if node.lineno <= line <= (node.end_lineno or 0):
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                return "".join(lines[first - 1 : node.end_lineno])
+    return inspect.getsource(kind)
 
 
 def _lambda_text(item: Any, name: str) -> str:

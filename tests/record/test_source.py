@@ -2,8 +2,11 @@
 
 import argparse
 import functools
+import linecache
 import math
 import os.path
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -221,3 +224,39 @@ def test_what_cannot_be_written_out_leaves_nothing_behind():
             sources.name_of(item)
     assert print_like is not None
     assert sources.imports == sources.definitions == []
+
+
+CELL = """
+import torch
+
+scale = 0.5
+
+class Settings:
+    power = 2
+
+    def __init__(self, shift=0.0):
+        self.shift = shift
+
+    def apply(self, values):
+        return values ** self.power + self.shift
+
+settings = Settings(shift=2.0)
+plus = lambda values: values + scale
+
+def loss(output, target):
+    return (settings.apply(output) - plus(target)).mean()
+"""
+
+
+def test_what_a_notebook_defined_is_written(monkeypatch):
+    """Its module has no file; the source of a cell is where tracebacks look for it."""
+    cell = types.ModuleType("a_notebook")
+    monkeypatch.setitem(sys.modules, "a_notebook", cell)
+    monkeypatch.setitem(linecache.cache, "<cell 1>", (len(CELL), None, CELL.splitlines(keepends=True), "<cell 1>"))
+    exec(compile(CELL, "<cell 1>", "exec"), vars(cell))
+    sources = Sources(set(), {})
+    assert sources.name_of(cell.loss) == "loss"
+    namespace = {}
+    exec("\n\n".join(sources.definitions), namespace)
+    output, target = torch.rand(3), torch.rand(3)
+    assert torch.equal(namespace["loss"](output, target), cell.loss(output, target))
