@@ -510,3 +510,22 @@ def test_a_batch_size_given_to_a_loader_that_is_understood_is_live(make_run, rec
 )
 def test_the_batch_size_shown_is_the_loader_s_where_it_is_known(make_run, loader, size):
     assert make_run(train=loader()).hyperparams["batch_size"] == size
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_compiled_steps_take_the_batches_that_eager_steps_take(compiled, make_tiered, mlp, weights, drop_last):
+    def make(tier):
+        loader = DataLoader(TensorDataset(X, Y), batch_size=4, shuffle=True, drop_last=drop_last)
+        return make_tiered(mlp(), train=loader, val=loader, epochs=4, tier=tier)
+
+    run, sizes = make("compiled"), iter([7, 4, 9, 4])
+    for index, _event in enumerate(run.events()):
+        if index % 11 == 10:
+            run.set(batch_size=next(sizes, 4))
+    eager = make("eager")
+    eager.changes.plan(operation for operation in run.journal.schedule() if operation.name == "batch_size")
+    for _event in eager.events():
+        pass
+    assert compiled and run.epoch == eager.epoch == 4
+    assert run.step_count == eager.step_count
+    assert torch.allclose(weights(run), weights(eager), atol=1e-5)
