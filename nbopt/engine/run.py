@@ -56,13 +56,17 @@ class Run(Steering):
     loss : str, callable or list
         A name of ``nbopt.parts.losses.LOSSES``; ``callable(output, target)`` returning a scalar tensor; or a list of
         terms, each one of these or a pair (weight, one of these). The weights of a module are trained too: a named
-        optimizer gets them after the model's, one of yours has to hold them.
+        optimizer gets them after the model's, one of yours has to hold them. Validation shows the mean over all that
+        the loss counts, and of a loss that sums, the sum of as many samples as a training batch has; of a function of
+        your own, the mean over batches, which weigh as many targets as they have.
     forward : callable, optional
         ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
     optimizer : str, torch.optim class or instance
     metrics : list of str or callable, optional
-        Names of ``nbopt.parts.metrics.METRICS``, names of scikit-learn's scorers, ``callable(output, target)``, or
-        objects with ``update``, ``compute`` and ``reset``.
+        Names of ``nbopt.parts.metrics.METRICS``, names of scikit-learn's scorers, functions of ``sklearn.metrics``,
+        ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``. What outputs are,
+        probabilities or scores, and which labels do not count, is read from the loss and the end of the model. A
+        metric that raises is NaN, and the journal says why.
     seed : int
         Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
     device : str or torch.device

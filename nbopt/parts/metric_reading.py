@@ -12,9 +12,10 @@ from nbopt.parts.loss_base import describe
 from nbopt.parts.loss_traits import IGNORED, PROBABILITIES, UNKNOWN, Traits
 from nbopt.words import _
 
-_PROBABILITY_ENDS = ("SigmoidBackward0", "SoftmaxBackward0")
-_RESHAPING = ("Squeeze", "Unsqueeze", "View", "UnsafeView", "Reshape", "Select", "Slice", "Permute", "Transpose")
-_PASSING = (*_RESHAPING, "T", "Clone", "Clamp", "ToCopy", "Alias", "Flatten", "Unbind", "Split", "Index")
+_PROBABILITY_ENDS = ("Sigmoid", "Softmax", "Hardsigmoid")
+_RESHAPING = ("Squeeze", "Unsqueeze", "View", "UnsafeView", "ReshapeAlias", "Select", "Slice", "Permute", "Transpose")
+_PICKING = ("T", "Unbind", "Split", "Index", "Cat", "Stack", "Expand")
+_PASSING = (*_RESHAPING, *_PICKING, "Clone", "ToCopy", "Alias", "Clamp", "ClampMin", "ClampMax")
 
 
 class Reading:
@@ -56,16 +57,18 @@ class Reading:
         lose : callable, optional
             ``lose(output, target)``, the loss: asked where shapes alone leave it open which dimension has the classes.
         """
-        if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+        lose = lose if isinstance(output, Tensor) else None
+        output = tensor_of(output)
+        if output is None or not isinstance(target, Tensor):
             return
         self.gives_probabilities |= ends_in_probabilities(output)
         first, last = _fits(output, target, 1), _fits(output, target, -1)
         self._classes_last = last and not first
         if first and last and output.ndim > 2 and self._traits.classes_first is None:
             self._classes_last = lose is None or _sums_to_zero(lose, output, target) is not False
-        if target.is_floating_point() and target.shape == output.shape and target.ndim > 1:
+        if target.shape == output.shape and target.ndim > 1 and target.shape[1] > 1:
             sums = target.sum(1)
-            shares = bool((target >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+            shares = bool((target >= 0).all()) and torch.allclose(sums.double(), sums.new_ones(()).double(), atol=1e-3)
             self._one_hot = shares if self._traits.classes_first is None else self._traits.classes_first
         self._several = target.shape == output.shape and target[0].numel() > 1 and not self._one_hot
 
@@ -87,6 +90,8 @@ class Reading:
         axis = -1 if self._classes_last else 1
         if self._one_hot and target.shape == output.shape:
             target = target.argmax(axis)
+        elif 1 < output.ndim == target.ndim and target.shape[axis] == 1 < output.shape[axis]:
+            target = target.squeeze(axis)  # labels in a column
         if output.ndim > 1 and output.shape[axis] > 1 and _fits(output, target, axis):
             scores, labels = output.movedim(axis, -1).flatten(0, -2), target.flatten().long()
             kept = (labels != self._traits.ignored) & (labels != IGNORED)
@@ -156,13 +161,18 @@ def ends_in_probabilities(output: Any) -> bool:
     """Whether the last thing that a model did is a sigmoid or a softmax, as the graph of its output tells."""
     node = output.grad_fn if isinstance(output, Tensor) else None
     while node is not None:
-        name = type(node).__name__
-        if name in _PROBABILITY_ENDS:
+        name = _operation(node)
+        before = node.next_functions[0][0] if node.next_functions else None
+        if name in _PROBABILITY_ENDS or (name == "Exp" and _operation(before) == "LogSoftmax"):
             return True
-        if name.partition("Backward")[0].rstrip("0123456789") not in _PASSING:
+        if name not in _PASSING:
             return False
-        node = node.next_functions[0][0] if node.next_functions else None
+        node = before
     return False
+
+
+def _operation(node: Any) -> str:
+    return type(node).__name__.partition("Backward")[0].strip("_")
 
 
 def _fits(output: Tensor, target: Tensor, axis: int) -> bool:

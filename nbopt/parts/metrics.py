@@ -220,8 +220,11 @@ def as_metrics(given: object) -> dict[str, Metric]:
     Parameters
     ----------
     given : None, str, callable, list of these, or mapping from name to callable
-        A name stands for one of `METRICS` or a scorer of scikit-learn's. A callable takes (output, target) of all
-        validation samples and returns one number. An object with update, compute and reset is asked by these.
+        A name stands for one of `METRICS` or a scorer of scikit-learn's. Functions of `sklearn.metrics` get the truth
+        first, and labels, probabilities or numbers as they want. Any other callable takes (output, target) of all
+        validation samples, as the model and the data give them, and returns one number; where they are no tensors or
+        differ in shape from batch to batch, it takes batches, which count by their labels. An object with update,
+        compute and reset gets batches.
 
     Raises
     ------

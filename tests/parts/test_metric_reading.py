@@ -147,6 +147,9 @@ def test_probabilities_of_classes_are_not_made_probabilities_twice():
         (lambda x: x.sigmoid(), True),
         (lambda x: x.softmax(1).squeeze(0), True),
         (lambda x: x.sigmoid().clamp(1e-6, 1 - 1e-6).view(-1)[1:], True),
+        (lambda x: torch.cat([x.sigmoid(), x.sigmoid()]).reshape(-1, 2).float(), True),
+        (lambda x: x.log_softmax(1).exp(), True),
+        (lambda x: x.exp(), False),
         (lambda x: x.log_softmax(1), False),
         (lambda x: x.sigmoid() * 5, False),
         (lambda x: x.relu(), False),
@@ -171,6 +174,36 @@ def test_logits_of_a_mapping_are_read():
     plain = Reading().classes(Output.logits, labels)
     for output in (Output(), {"loss": torch.zeros(()), "logits": Output.logits}):
         assert all(torch.equal(a, b) for a, b in zip(Reading().classes(output, labels), plain, strict=True))
+
+
+@pytest.mark.parametrize("places", [3, 5])
+def test_logits_with_classes_in_the_last_dimension_are_read(places):
+    labels = torch.randint(0, 3, (6, places), generator=GENERATOR)
+    logits = torch.randn(6, places, 3, generator=GENERATOR)
+    found, _told = measure("accuracy", Whole(logits=logits), labels, lambda o, t: o["loss"])
+    assert found["accuracy"] == pytest.approx(float((logits.argmax(-1) == labels).float().mean()))
+
+
+class Whole(dict):
+    """A mapping of batches that are cut as tensors are."""
+
+    def __getitem__(self, key):
+        return Whole({name: item[key] for name, item in self.items()}) if isinstance(key, slice) else self.get(key)
+
+
+@pytest.mark.parametrize("shape", [(12, 3), (4, 3, 1, 3)])
+def test_labels_in_a_column_are_labels(shape):
+    scores = torch.randn(shape, generator=GENERATOR)
+    labels = scores.argmax(1, keepdim=True).where(torch.rand(shape[0], *[1] * (len(shape) - 1)) > 0.3, 0)
+    expected = float((scores.argmax(1, keepdim=True) == labels).float().mean())
+    assert measure("accuracy", scores, labels)[0]["accuracy"] == pytest.approx(expected)
+
+
+def test_integers_of_which_one_a_row_is_1_are_classes():
+    scores, classes = torch.randn(60, 3, generator=GENERATOR), torch.arange(60) % 3
+    hit = float((scores.argmax(1) == classes).float().mean())
+    found, _told = measure("accuracy", scores, functional.one_hot(classes, 3))
+    assert found["accuracy"] == pytest.approx(hit)
 
 
 # -- numbers, functions

@@ -21,7 +21,7 @@ from nbopt.parts.guard import Guard
 from nbopt.parts.loss_base import Loss, usual_size
 from nbopt.parts.loss_traits import SCORES
 from nbopt.parts.measuring import Measuring
-from nbopt.parts.metric_reading import ends_in_probabilities
+from nbopt.parts.metric_reading import ends_in_probabilities, tensor_of
 from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -183,12 +183,12 @@ class Pass:
         """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
         # What is drawn here is not missing elsewhere.
         with Noise.lock, nullcontext() if self.is_silent else Noise(_device_of(batch)).seeded(0):
-            if isinstance(output, Tensor) and not torch.is_grad_enabled():
+            if tensor_of(output) is not None and not torch.is_grad_enabled():
                 with torch.enable_grad():
                     output, target = self.forward(self.model, batch)
             self._measuring.check(output, target, lambda scores, labels: self._lose(scores, labels))
         traits = self.loss.traits
-        if traits.scale == SCORES and traits.classes_first is not None and ends_in_probabilities(output):
+        if traits.scale == SCORES and traits.classes_first is not None and ends_in_probabilities(tensor_of(output)):
             self.tell(
                 _(
                     "the model ends in a sigmoid or softmax, and the loss applies one again: it wants raw scores. "
