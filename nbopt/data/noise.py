@@ -53,7 +53,7 @@ class Noise:
     def seeded(self, seed: int) -> _Seeded:
         """Return the ``with`` block, to be entered with `lock` held.
 
-        That takes a ``with`` too: only a lock's own can be interrupted anywhere, and is given back.
+        An interrupt may fall into Python's own ``__enter__`` and ``__exit__``; a lock's, of C, is given back anyway.
         """
         return _Seeded(self._generators, seed)
 

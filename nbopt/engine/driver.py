@@ -184,6 +184,13 @@ class Driver(Puller):
             self.put_right()
             raise
 
+    def _events_or_failure(self) -> Generator[Event, None, None]:
+        try:
+            return self.events()
+        except Exception as error:
+            self._fail(error)
+            raise
+
     def _set_out(self, credit: float, source: str, threaded: bool) -> Iterator[Event] | None:
         """Begin to pull, in a new thread or this one; return the events, None if somebody pulls them already."""
         with self.lock:
@@ -193,11 +200,7 @@ class Driver(Puller):
             if self._thread is not None:
                 self.announce()  # whoever waits for it to rest need not any more
                 return None
-            try:
-                events = self.events()
-            except Exception as error:
-                self._fail(error)
-                raise
+            events = self._events_or_failure()
             assert self.training is not None
             if self.state is RunState.FINISHED:
                 self._changes.act("reopen", source)
