@@ -44,6 +44,7 @@ class Buffers:
         self._versions = {id(buffer): buffer._version for buffer in buffers}
 
     def _take(self, moving: list[Tensor]) -> None:
+        moving = [buffer for buffer in moving if not buffer.requires_grad]
         self.moving = moving
         self._versions = self._versions or {id(buffer): buffer._version for buffer in moving}
         groups: dict[torch.dtype, list[Tensor]] = {}
@@ -51,13 +52,11 @@ class Buffers:
             groups.setdefault(buffer.dtype, []).append(buffer)
         self._groups = [(group, [buffer.clone() for buffer in group]) for group in groups.values()]
 
-    @torch.no_grad()
     def keep(self) -> None:
         """Keep what changes, before a step."""
         for group, kept in self._groups:
             torch._foreach_copy_(kept, group)
 
-    @torch.no_grad()
     def put_back(self) -> None:
         """Undo what a step did."""
         for group, kept in self._groups:
