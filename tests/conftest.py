@@ -1,5 +1,6 @@
 """What tests of several layers share."""
 
+import functools
 import os
 import shutil
 import sys
@@ -22,6 +23,22 @@ def pytest_configure(config):
     os.environ["NBOPT_HOME"] = tempfile.mkdtemp(prefix="nbopt-runs-")
     if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(processes))))
+
+
+def pytest_make_parametrize_id(val):
+    """Name a loss in a test's name as people write it."""
+    if isinstance(val, functools.partial):
+        return f"partial({val.func.__name__})"
+    if type(val).__module__.startswith("torch.nn.modules."):
+        return type(val).__name__
+    return None
+
+
+def pytest_collection_modifyitems(items):
+    """Refuse names of tests that hold an address: the processes that share the tests would not agree on them."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: give this parameter an id that is the same in each process.")
 
 
 def pytest_unconfigure(config):

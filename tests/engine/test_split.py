@@ -69,7 +69,7 @@ LOSSES = [
 
 
 @pytest.mark.parametrize("y", [Y, RARE, GONE], ids=["all", "few", "none of a part"])
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("micro_batch", [8, 5])
 def test_parts_learn_what_the_whole_batch_learns(loss, y, micro_batch):
     weights, value = by_hand(loss, y)

@@ -36,7 +36,6 @@ def trained(loss, y, output=3, **settings):
         (nn.CrossEntropyLoss(weight=WEIGHT, ignore_index=0), Y),
         (nn.CrossEntropyLoss(weight=WEIGHT), RARE),
     ],
-    ids=str,
 )
 def test_targets_that_do_not_count_do_not_count_in_validation(loss, y):
     run, output = trained(loss, y, batch_size=50)

@@ -30,7 +30,7 @@ MEANS = [
 ]
 
 
-@pytest.mark.parametrize("loss", MEANS, ids=str)
+@pytest.mark.parametrize("loss", MEANS)
 @given(cut=st.integers(1, 11))
 @settings(max_examples=12, deadline=None)
 def test_parts_weighed_by_what_counts_give_the_mean_of_the_whole(loss, cut):
@@ -102,7 +102,7 @@ def made(loss):
     return spec.classes[spec.default]()
 
 
-@pytest.mark.parametrize("loss", [nn.MSELoss(), functional.mse_loss, nn.HuberLoss(), [(1.0, nn.L1Loss())]], ids=str)
+@pytest.mark.parametrize("loss", [nn.MSELoss(), functional.mse_loss, nn.HuberLoss(), [(1.0, nn.L1Loss())]])
 @pytest.mark.parametrize("shapes", [((12, 1), (12,)), ((12,), (12, 1)), ((1, 12, 1), (12,))])
 def test_losses_of_torch_compare_number_by_number(loss, shapes):
     output, target = NUMBERS.reshape(shapes[0]), NUMBERS.flip(0).reshape(shapes[1])
@@ -112,7 +112,7 @@ def test_losses_of_torch_compare_number_by_number(loss, shapes):
     assert float(found(output, found.prepare(output, target))) == float(kind(NUMBERS, NUMBERS.flip(0)))
 
 
-@pytest.mark.parametrize("loss", ["mse", "binary_cross_entropy", nn.MSELoss(), functional.smooth_l1_loss], ids=str)
+@pytest.mark.parametrize("loss", ["mse", "binary_cross_entropy", nn.MSELoss(), functional.smooth_l1_loss])
 @pytest.mark.parametrize("target", [(4, 5, 3), (4, 15), (15, 4), (4, 3), (4, 1, 5)])
 def test_another_layout_is_refused_with_both_shapes(loss, target):
     with pytest.raises(ValueError, match=r"outputs \(4, 3, 5\) float32 and targets \(\d.*\) float32 do not match"):
