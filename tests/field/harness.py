@@ -1,0 +1,218 @@
+"""Public training codes, trained by their author's loop and by a run, and what the two must have in common.
+
+A code makes model, loaders and optimizer (`make`), has the author's loop (`loop`), and hands the same things to a run
+(`run`). Everything is made anew for each of them, from the same seeds.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import RandomSampler
+
+from nbopt import Run
+from nbopt.data.noise import NOISE, ORDER, Noise, derive_seed
+from nbopt.data.sources import makes_batches
+
+SEED = 0  # of the run
+
+
+class Code:
+    """One training code.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+    train : loader
+        What the author's loop iterates.
+    val : loader or None
+    steps : int or None
+        Where the loop ends, if not after some epochs.
+    """
+
+    model: torch.nn.Module
+    train: Any
+    val: Any = None
+    steps: int | None = None
+
+    def make(self) -> None:
+        """Make what the author makes before the loop."""
+        raise NotImplementedError
+
+    def loop(self) -> Iterator[torch.Tensor]:
+        """Train as the author does; yield the loss of each step."""
+        raise NotImplementedError
+
+    def run(self) -> Run:
+        """Return a run of the same things."""
+        raise NotImplementedError
+
+    def given(self, **settings: Any) -> Run:
+        """Return a run on the CPU that leaves nothing behind."""
+        return Run(self.model, self.train, self.val, seed=SEED, device="cpu", store=None, **settings)
+
+
+class SeededAlike:
+    """A loader that draws what a run draws, epoch by epoch and step by step, so that a plain loop can be compared.
+
+    A run draws the order of an epoch from (seed, epoch) and the noise of a step from (seed, step); a plain loop goes on
+    drawing from the process's generators. The loader is the author's, and so are its batches: only the generators are
+    seeded, before each batch and for the step that is done with it.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        self._epoch = self._step = 0
+        self._noise = Noise(torch.device("cpu"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        seed = derive_seed(SEED, ORDER, self._epoch)
+        self._epoch += 1
+        sampler = getattr(self.loader, "sampler", None)
+        size = 1
+        if makes_batches(self.loader):
+            first = seed + 1
+        else:
+            first, size = seed, self.loader.batch_size
+            if isinstance(sampler, RandomSampler) and not sampler.replacement:
+                sampler.generator = torch.Generator().manual_seed(seed)
+        with self._noise.seeded(seed):
+            batches = iter(self.loader)
+        while True:
+            with self._noise.seeded(first):
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+            first += size
+            with self._noise.seeded(derive_seed(SEED, NOISE) + self._step):
+                self._step += 1
+                yield batch
+
+
+class Plain(NamedTuple):
+    """What the author's loop did: losses, and the weights after each step."""
+
+    losses: list[float]
+    weights: list[dict[str, torch.Tensor]]
+    val_losses: list[float]
+
+
+def made(kind: type[Code]) -> Code:
+    """Return a code with everything made, always the same."""
+    code = kind()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        code.make()
+    return code
+
+
+@cache
+def plain(kind: type[Code]) -> Plain:
+    """Train by the author's loop."""
+    code = made(kind)
+    code.train = SeededAlike(code.train)
+    code.val_losses = []
+    losses, weights = [], [state(code.model)]
+    for loss in code.loop():
+        losses.append(loss.item())
+        weights.append(state(code.model))
+    return Plain(losses, weights, code.val_losses)
+
+
+@cache
+def trained(kind: type[Code]) -> Run:
+    """Train by a run."""
+    return finish(made(kind).run(), kind)
+
+
+def finish(run: Run, kind: type[Code]) -> Run:
+    """Train to the end of the code."""
+    events = run.events()
+    if kind.steps is None:
+        for _event in events:
+            pass
+    else:
+        run.step(kind.steps - run.step_count)
+    return run
+
+
+def state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of all weights and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def same(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> bool:
+    """Whether a model has just these weights, to the bit."""
+    now = model.state_dict()
+    return now.keys() == weights.keys() and all(torch.equal(now[name], weights[name]) for name in now)
+
+
+# -- what is asked of a code
+
+
+def does_as_the_loop(kind: type[Code]) -> bool:
+    """Whether a run's losses and weights are the loop's, to the bit."""
+    loop, run = plain(kind), trained(kind)
+    losses = run.history["loss"][1].tolist()
+    return losses == loop.losses and same(run.model, loop.weights[-1])
+
+
+def past_is_exact(kind: type[Code]) -> dict[str, bool]:
+    """Return what of a run's past leads to the weights that the loop had there."""
+    weights, run = plain(kind).weights, finish(made(kind).run(), kind)
+    at = len(weights) * 2 // 3
+    found = {}
+    branch = run.branch(at)
+    found["branch"] = same(branch.model, weights[at])
+    found["end of the branch"] = same(finish(branch, kind).model, weights[-1])
+    found["parent"] = same(run.model, weights[-1])
+    replay = run.replay()
+    replay.wait(60)
+    found["replay"] = same(replay.model, weights[-1])
+    run.rewind(at)
+    found["rewind"] = same(run.model, weights[at])
+    found["end after the rewind"] = same(finish(run, kind).model, weights[-1])
+    return found
+
+
+def script_ends_alike(kind: type[Code]) -> bool:
+    """Whether the run's script, executed without nbopt, ends with the run's loss and weights, to the bit."""
+    run, code = trained(kind), made(kind)
+    with without_nbopt(), torch.random.fork_rng():
+        names: dict[str, Any] = {}
+        exec(compile(run.to_python(), "script.py", "exec"), names)
+        measured = names["train"](code.model, code.train, code.val)
+    loss = run.history["loss"]
+    if run.epoch:  # the script tells the means of epochs
+        steps = len(loss[1]) // run.epoch
+        assert measured["loss"][-1] == sum(loss[1].tolist()[-steps:]) / steps
+    for name in measured.keys() - {"loss"}:
+        assert measured[name][-1] == run.history.last(name), name
+    return same(code.model, state(run.model))
+
+
+@contextmanager
+def without_nbopt() -> Iterator[None]:
+    """Put nbopt out of reach of what is imported within."""
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "nbopt"}
+    sys.modules["nbopt"] = None
+    try:
+        yield
+    finally:
+        sys.modules.update(hidden)
