@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
-from nbopt.names import InvalidHyperparam, shorten, unknown
+from nbopt.names import SYNONYMS, InvalidHyperparam, shorten, unknown
 from nbopt.words import _
 
 T = TypeVar("T")
@@ -212,13 +212,13 @@ class Hyperparams(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs)
+            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
         return self._values[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Refuse: values are read here, and changed by `Run.set`."""
         if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs)
+            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
         raise InvalidHyperparam(
             _("values are read here, not changed: write run.set({name}={value}).", name=name, value=shorten(value))
         )
@@ -239,7 +239,7 @@ class Hyperparams(Mapping[str, Any]):
     def spec(self, name: str) -> Hyperparam[Any]:
         """Return the declaration of ``name``."""
         if name not in self._specs:
-            raise unknown(_("hyperparameter"), name, self._specs)
+            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
         return self._specs[name]
 
     @property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from nbopt.words import _
 
@@ -11,6 +12,8 @@ MOST = 200
 """Characters of a name that is given."""
 
 _PAGES = 10_000  # characters of a text that tells something
+_LISTED = 24  # names that an error about a wrong one lists
+_CLOSEST = 3  # ... of more than that
 _LONGEST = 80  # characters of a wrong value that an error repeats
 
 
@@ -27,13 +30,32 @@ class UnknownName(InvalidHyperparam, KeyError):
     __str__ = Exception.__str__  # KeyError would quote the whole message
 
 
-def unknown(kind: str, name: object, allowed: Iterable[str]) -> UnknownName:
-    """Build the error for ``name``, which is none of ``allowed``; says which one was probably meant."""
+def unknown(
+    kind: str, name: object, allowed: Iterable[str], synonyms: Mapping[str, str] = MappingProxyType({})
+) -> UnknownName:
+    """Build the error for ``name``, which is none of ``allowed``; says which one was probably meant.
+
+    Parameters
+    ----------
+    kind : str
+        What the name was to stand for.
+    name : object
+    allowed : iterable of str
+        Listed if they are few, otherwise the three that are most like ``name``.
+    synonyms : mapping of str to str
+        Names that others use for the same thing, and what it is called here.
+    """
     names = list(allowed)
-    text = name if isinstance(name, str) else shorten(name)
-    close = difflib.get_close_matches(text[:_LONGEST].lower(), names, n=1, cutoff=0.5)
-    hint = _(" Did you mean {name!r}?", name=close[0]) if close else ""
-    choice = _(" Allowed: {names}.", names=", ".join(names)) if names else _(" There is none yet.")
+    text = (name if isinstance(name, str) else shorten(name))[:_LONGEST].lower()
+    meant = synonyms.get(text) or next(iter(difflib.get_close_matches(text, names, n=1, cutoff=0.5)), "")
+    hint = _(" Did you mean {name!r}?", name=meant) if meant else ""
+    if not names:
+        choice = _(" There is none yet.")
+    elif len(names) <= _LISTED:
+        choice = _(" Allowed: {names}.", names=", ".join(names))
+    else:
+        close = difflib.get_close_matches(text, names, n=_CLOSEST, cutoff=0.0)
+        choice = _(" The closest of {count}: {names}.", count=len(names), names=", ".join(close))
     return UnknownName(_("unknown {kind} {name}.", kind=kind, name=shorten(name)) + hint + choice)
 
 
@@ -82,3 +104,34 @@ def shorten(value: object) -> str:
     except Exception:  # a number of too many digits, an object that cannot be shown
         text = f"<{type(value).__name__}>"
     return storable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+
+
+_ELSEWHERE = {
+    "lr": "learning_rate learningrate base_lr init_lr learning_rate_init eta",
+    "epochs": "n_epochs num_epochs max_epochs nb_epochs nb_epoch n_epoch epoch num_train_epochs",
+    "batch_size": "batch bs batchsize train_batch_size minibatch_size per_device_train_batch_size",
+    "loss": "criterion loss_fn loss_function loss_func objective",
+    "optimizer": "optim opt solver optimiser",
+    "schedule": "lr_scheduler scheduler lr_schedule sched lr_scheduler_type learning_rate_scheduler",
+    "step_epochs": "step_size",
+    "weight_decay": "wd l2 l2_penalty weightdecay",
+    "beta1": "betas beta_1",
+    "beta2": "beta_2",
+    "warmup": "warmup_epochs warm_up",
+    "clip_norm": "max_grad_norm gradient_clip_val grad_clip clip_grad clip_grad_norm clipnorm",
+    "clip_value": "clipvalue clip_grad_value",
+    "micro_batch": "accumulate_grad_batches gradient_accumulation_steps accumulation_steps iter_size",
+    "precision": "amp fp16 bf16 mixed_precision autocast dtype",
+    "dropout": "drop drop_rate dropout_rate p_dropout",
+    "early_stopping": "early_stop earlystopping stop_early callbacks",
+    "patience": "early_stopping_patience n_iter_no_change",
+    "min_delta": "tol early_stopping_threshold",
+    "seed": "random_state random_seed manual_seed",
+    "val": "validation_data val_data valid validation eval_dataset val_loader val_dataloader validation_split",
+    "metrics": "metric scoring scorer",
+    "tier": "compile jit",
+    "channels_last": "memory_format",
+}
+
+SYNONYMS = {other: name for name, others in _ELSEWHERE.items() for other in others.split()}
+"""What other libraries call a hyperparameter or an argument of `Run`, and what it is called here."""

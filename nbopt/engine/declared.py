@@ -19,6 +19,7 @@ from nbopt.parts.dropout import Dropout, own_dropout
 from nbopt.parts.guard import Guard
 from nbopt.parts.initialization import Initialization
 from nbopt.parts.losses import loss_choice
+from nbopt.parts.made_optimizers import check_settings
 from nbopt.parts.optimizers import optimizer_choice
 from nbopt.parts.precision import precision_choice
 from nbopt.parts.stopping import EarlyStopping
@@ -59,6 +60,8 @@ def declare(
     for loader in (getattr(train, "batch_sampler", None), train):  # a DataLoader's
         if type(size := getattr(loader, "batch_size", None)) is int and size > 0:
             own["batch_size"] = size
+    own_kind: Any = choice
+    check_settings(own_kind.classes[choice.default], optimizer, given, hyperparams)
     if given.keys() & {"patience", "min_delta"}:
         own["early_stopping"] = True
     for name, value in hyperparams.check({**own, **given}).items():

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from nbopt.data.sources import StreamSource, as_source
 from nbopt.data.split import class_labels
 from nbopt.engine import prepare
+from nbopt.engine.moments import remembers
 from nbopt.engine.state import Ending, RunState
 from nbopt.hyperparams import Choice, Int
 from nbopt.names import InvalidHyperparam, unknown
@@ -112,7 +113,7 @@ def tell(run: Run) -> Story:
         learns=any(name.startswith("loss") for name in run.material.parameters if name not in run.material.resting),
         adopted=run.own_optimizer if "optimizer" not in first else None,
         groups=(Groups(instance=run.own_optimizer) if training is None else training.groups).given,
-        experienced=bool(snapshots) and any(name.startswith("optimizer.") for name in snapshots[0].tensors),
+        experienced=bool(snapshots) and remembers(snapshots[0]),
         metrics=run.metrics,
         unread=(training.measuring.reading if training else Reading(read_traits(run.given["loss"]))).unusual,
         forward=run.forward,

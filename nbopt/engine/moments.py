@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nbopt.parts.groups import MEANS
+from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ def compare_groups(training: Training, facts: Mapping[str, Any]) -> str:
         before=_count(before),
         held=_count(held),
     )
+
+
+def remembers(snapshot: Snapshot) -> bool:
+    """Return whether the optimizer remembered anything when a snapshot was taken."""
+    if "moments" in snapshot.facts:
+        return bool(snapshot.facts["moments"]["state"])
+    return any(name.startswith("optimizer.") for name in snapshot.tensors)
 
 
 def unpack(training: Training, packed: Packed, tensors: Mapping[str, Tensor]) -> None:

@@ -19,6 +19,7 @@ from nbopt.engine.declared import declare, find_inert
 from nbopt.engine.device import pick_device
 from nbopt.engine.driver import Driver
 from nbopt.engine.finder import Sweep, find_lr
+from nbopt.engine.making import make_training
 from nbopt.engine.material import Material
 from nbopt.engine.recording import make_recorder
 from nbopt.engine.steering import Steering
@@ -26,8 +27,9 @@ from nbopt.engine.step.passes import Forward
 from nbopt.engine.training import Training
 from nbopt.engine.viewer import Viewer
 from nbopt.names import check_text
-from nbopt.parts.dropout import Dropout, has_various_dropout
-from nbopt.parts.losses import LOSS
+from nbopt.parts.dropout import has_various_dropout
+from nbopt.parts.losses import LOSS, find_weights
+from nbopt.parts.made_optimizers import make_optimizer
 from nbopt.parts.metrics import as_metrics
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
@@ -61,7 +63,8 @@ class Run(Steering):
         your own, the mean over batches, which weigh as many targets as they have.
     forward : callable, optional
         ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
-    optimizer : str, torch.optim class or instance
+    optimizer : str, torch.optim class or instance, or callable
+        A callable makes one of the weights: ``functools.partial(torch.optim.Adam, eps=1e-5)``.
     metrics : list of str or callable, optional
         Names of ``nbopt.parts.metrics.METRICS``, names of scikit-learn's scorers, functions of ``sklearn.metrics``,
         ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``. What outputs are,
@@ -118,6 +121,7 @@ class Run(Steering):
         self.origin = train  # of a branch too, whose data are cut to size
         self.val_fraction = val if isinstance(val, float) else None
         self.forward = forward
+        optimizer = make_optimizer(optimizer, find_weights(model, loss))
         self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
 
         self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams)
@@ -335,31 +339,4 @@ class Run(Steering):
         return prepare.make_sources(*self.data, self.seed, device, self.model, loss, self.forward, size)
 
     def _prepare(self) -> Training:
-        device = self.device.torch
-        for module in (self.model, *self.loss_modules.values()):
-            module.to(device)
-        train, val = self.make_sources(device)
-        dropout = Dropout(self.model).rates
-        if "dropout" in self.given or len(set(dropout)) < 2:
-            dropout = [self.initial["dropout"]] * len(dropout)
-        training = Training(
-            train,
-            val,
-            self.hyperparams,
-            self.history,
-            self.metrics,
-            self.material,
-            self.forward,
-            self.own_optimizer,
-            self.seed,
-            device,
-            keep_dropout="dropout" in self._untouched,
-        )
-        training.secure()
-        # Before the changes made ahead of the start.
-        training.snapshots[0].facts.update(hyperparams=self.initial, dropout_rates=dropout)
-        self.driver.training = training
-        self.inert = find_inert(self.model, *self.data, self.hyperparams, training)
-        for name in sorted(training.acting.unfit.keys() & self.given.keys()):
-            warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
-        return training
+        return make_training(self, keep_dropout="dropout" in self._untouched)

@@ -201,8 +201,8 @@ class Training:
             if self.loss.traits.reduction == "sum":  # losses are on another scale now
                 self.measure_anew()
                 self._forget_best()
-        elif name == "weight_decay":
-            carried = self.groups.explain(name)
+        elif name in ("lr", "weight_decay"):
+            carried = self.optimizer.explain(name)
         elif name == "micro_batch":
             self.eager.split.renew()
         elif name == "precision":

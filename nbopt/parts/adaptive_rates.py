@@ -52,7 +52,8 @@ class _Watching(Schedule):
 class OnPlateau(_Watching):
     """A cut when the loss has not improved for some epochs (He et al. 2016, section 3.4), as ReduceLROnPlateau.
 
-    The threshold is torch's 1e-4. It goes by the validation loss or, without validation, the mean of the epoch's steps.
+    The threshold is torch's, 1e-4 of the loss; of its size, where it is negative. It goes by the validation loss or,
+    without validation, the mean of the epoch's steps.
     """
 
     plateau_patience = Int(
@@ -82,7 +83,8 @@ class OnPlateau(_Watching):
         """Cut the rate if patience is at its end."""
         mean = self.end_epoch()
         loss = mean if val_loss is None else val_loss
-        if self.lowest is None or loss < self.lowest * (1 - 1e-4):
+        lowest = self.lowest
+        if lowest is None or loss < lowest * (1 - math.copysign(1e-4, lowest)):
             self.lowest, self.waited = loss, 0
         else:
             self.waited += 1

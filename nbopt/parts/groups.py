@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nbopt.words import _
 
@@ -136,12 +136,26 @@ class Groups:
 
 
 def settings_of(instance: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the first parameter group's settings, with the largest of all groups where they share it out."""
+    """Return the first parameter group's settings, with the largest of all groups where they share it out.
+
+    What is None in one of them is left out: the optimizer finds its own.
+    """
     settings = _settings(instance.param_groups[0])
     for key in SHARED_OUT:
-        if key in settings:
-            settings[key] = max(float(group[key]) for group in instance.param_groups)
+        settings.pop(key, None)
+        values = [float(group[key]) for group in instance.param_groups if group.get(key) is not None]
+        if len(values) == len(instance.param_groups):
+            settings[key] = max(values)
     return settings
+
+
+def put(group: dict[str, Any], key: str, value: Any) -> None:
+    """Give a parameter group a setting; one that is a tensor stays one, as torch's schedulers do it."""
+    held = group.get(key)
+    if isinstance(held, Tensor):
+        held.fill_(value)
+    else:
+        group[key] = value
 
 
 def copy_optimizer(instance: torch.optim.Optimizer, memo: dict[int, Any]) -> torch.optim.Optimizer:

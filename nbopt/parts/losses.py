@@ -71,6 +71,13 @@ def loss_choice(given: object) -> Hyperparam[str]:
     return variant(LOSS, default=name, classes={name: kind}, options=(name,))
 
 
+def find_weights(model: nn.Module, given: object) -> list[nn.Parameter]:
+    """Return the weights that a run may train: those of the model, then those of the loss it is given."""
+    choice: Any = loss_choice(given)
+    modules = [model, *choice.classes[choice.default].modules.values()]
+    return [weight for module in modules for weight in module.parameters()]
+
+
 def _kind(given: Any) -> type[Loss]:
     if isinstance(given, str) and given in LOSSES:
         return LOSSES[given]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Float, Tunable
-from nbopt.parts.groups import Groups, settings_of
+from nbopt.parts.groups import Groups, put, settings_of
 from nbopt.words import _
 
 GROUP = _("Optimizer")
@@ -59,6 +59,8 @@ class Optimizer(Tunable):
     torch_class : type
     fused : bool
         Whether torch has a fused form of it.
+    rated : bool
+        Whether it has a learning rate; one made without, ``lr=None``, finds its own in each step.
     full_batch : bool
         Whether it evaluates the loss several times a step, and so steps on all samples at once.
     memory : mapping
@@ -90,6 +92,7 @@ class Optimizer(Tunable):
 
     torch_class: ClassVar[type[torch.optim.Optimizer]]
     fused: ClassVar[bool] = False
+    rated: ClassVar[bool] = True
     full_batch: ClassVar[bool] = False
     memory: ClassVar[Mapping[str, str]] = {}
 
@@ -110,18 +113,20 @@ class Optimizer(Tunable):
             self.torch = groups.begin()
             self._held = settings_of(self.torch)
         else:
-            extra: dict[str, Any] = {"fused": True} if self.fused and _can_fuse(groups.weights) else {}
+            extra: dict[str, Any] = {"lr": self.lr} if self.rated else {}
+            if self.fused and _can_fuse(groups.weights):
+                extra["fused"] = True
             # The other settings follow below: a class of the user's may not take them all as arguments.
-            self.torch = groups.make(self.torch_class, self.full_batch, lr=self.lr, **extra)
+            self.torch = groups.make(self.torch_class, self.full_batch, **extra)
             self._held = {} if groups.instance is not None else settings_of(self.torch)
         self.on_change("")
         return self.torch
 
     def set_rate(self, rate: float) -> None:
         """Use ``rate`` from now on, in each parameter group by its proportion to the largest."""
-        if self.torch is not None:
+        if self.torch is not None and self.rated:
             for index, group in enumerate(self.torch.param_groups):
-                group["lr"] = self._groups.value(index, "lr", rate)
+                put(group, "lr", self._groups.value(index, "lr", rate))
 
     def on_change(self, name: str) -> None:
         """Bring the parameter groups up to date; what did not change stays as each group has it."""
@@ -131,8 +136,14 @@ class Optimizer(Tunable):
         for key, value in settings.items():
             if key not in self._held or value != self._held[key]:
                 for index, group in enumerate(self.torch.param_groups):
-                    group[key] = self._groups.value(index, key, value)
+                    put(group, key, self._groups.value(index, key, value))
         self._held.update(settings)
+
+    def explain(self, name: str) -> str:
+        """Say in words what a new value of ``name`` does that is not plain; "" if it is."""
+        if name == "lr" and not self.rated:
+            return _("no effect: {kind} finds its own learning rate", kind=type(self).__name__)
+        return self._groups.explain(name)
 
     # -- what it remembers
 
@@ -167,7 +178,8 @@ class Optimizer(Tunable):
             self.build(self._groups)
             return list(self.memory.values()) if before else []
         if new := [weight for group in groups for weight in group if weight not in before]:
-            before.update(self.torch_class(new, lr=self.lr).state)  # type: ignore[call-arg] # some are made with one
+            rate: dict[str, Any] = {"lr": self.lr} if self.rated else {}
+            before.update(self.torch_class(new, **rate).state)  # some are made with one
         for group, weights in zip(self.torch.param_groups, groups, strict=True):
             group["params"] = weights
         self.torch.state.clear()

@@ -183,21 +183,34 @@ def _custom(instance: torch.optim.Optimizer) -> type[Optimizer]:
             )
         )
     shared = {"momentum": MOMENTUM} if isinstance(instance.defaults.get("momentum"), (int, float)) else {}
-    decays = "weight_decay" in instance.defaults
+    held = settings_of(instance)
+    has = [name for name in ("lr", "weight_decay", *shared) if name in held]
 
     def settings(self: Any) -> dict[str, Any]:
-        keys = {"lr": self.lr, **{name: getattr(self, name) for name in shared}}
-        return {**keys, "weight_decay": self.weight_decay} if decays else keys
+        return {name: getattr(self, name) for name in has}
 
+    base = Optimizer if "lr" in has else _Unrated
     members = {**shared, "torch_class": torch_class, "settings": settings}
-    return type(torch_class.__name__, (Optimizer,), members)
+    return type(torch_class.__name__, (base,), members)
+
+
+class _Unrated(Optimizer):
+    """An optimizer made without a learning rate, which finds its own."""
+
+    rated = False
+
+    @classmethod
+    def declared(cls) -> dict[str, Hyperparam[Any]]:
+        """Return the declarations, but for that of the learning rate."""
+        return {name: spec for name, spec in super().declared().items() if name != "lr"}
 
 
 def _probe(torch_class: type[torch.optim.Optimizer]) -> torch.optim.Optimizer:
     """Make one over a dummy weight, to read its defaults (a matrix: some accept nothing less)."""
     weight = nn.Parameter(torch.zeros(2, 2))
     try:
-        if inspect.signature(torch_class).parameters["lr"].default is inspect.Parameter.empty:
+        rate = inspect.signature(torch_class).parameters.get("lr")
+        if rate is not None and rate.default is inspect.Parameter.empty:
             return torch_class([weight], lr=Optimizer.lr.default)  # type: ignore[call-arg]
         return torch_class([weight])  # type: ignore[call-arg]
     except Exception as error:
@@ -207,7 +220,7 @@ def _probe(torch_class: type[torch.optim.Optimizer]) -> torch.optim.Optimizer:
 def _values_of(instance: torch.optim.Optimizer, choice: type[Optimizer]) -> dict[str, Any]:
     settings = settings_of(instance)
     if "betas" in settings:
-        settings["beta1"], settings["beta2"] = settings["betas"]
+        settings["beta1"], settings["beta2"] = map(float, settings["betas"][:2])
     if "line_search_fn" in settings:
         settings["line_search"] = settings["line_search_fn"] is not None
     return {name: settings[name] for name in choice.declared() if name in settings}

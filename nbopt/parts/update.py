@@ -84,7 +84,7 @@ def _is_usual(group: Group) -> bool:
     plain = not any(group.get(key) for key in ("maximize", "dampening", "amsgrad", "differentiable", "capturable"))
     fused = bool(group.get("fused")) == ("betas" in group)
     alike = all(weight.device.type == "cpu" and weight.dtype == weights[0].dtype for weight in weights)
-    return plain and fused and alike and not isinstance(group["lr"], Tensor)
+    return plain and fused and alike and not isinstance(group.get("lr"), Tensor)
 
 
 def _sgd(group: Group, weights: list[Tensor], gradients: list[Tensor], state: State) -> None:

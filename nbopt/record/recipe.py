@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from nbopt.hyperparams import Hyperparams, Strategy
-from nbopt.names import InvalidHyperparam, unknown
+from nbopt.names import SYNONYMS, InvalidHyperparam, unknown
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import METRICS
@@ -141,7 +141,7 @@ def check_values(where: str, values: Mapping[str, Any], hyperparams: Hyperparams
                 checked[name] = True
                 continue
             if name not in hyperparams:
-                raise unknown(_("hyperparameter"), name, [*hyperparams, *ACTIONS])
+                raise unknown(_("hyperparameter"), name, [*hyperparams, *ACTIONS], SYNONYMS)
             spec = hyperparams.spec(name)
             checked[name] = spec.check(_number(value))
         except InvalidHyperparam as error:

@@ -1,6 +1,7 @@
 """Every error is told where the user is, and leaves a run that can go on."""
 
 import sqlite3
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +18,11 @@ from nbopt.names import InvalidHyperparam, UnknownName
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"learning_rate": 0.1}, UnknownName, "unknown hyperparameter 'learning_rate'"),
+        ({"learning_rate": 0.1}, UnknownName, r"unknown hyperparameter 'learning_rate'\. Did you mean 'lr'\?"),
+        ({"eps": 1e-4}, InvalidHyperparam, r"optimizer=functools\.partial\(torch\.optim\.Adam, eps=0\.0001\)"),
+        ({"optimizer": "sgd", "dampening": 0.1}, InvalidHyperparam, r"partial\(torch\.optim\.SGD, dampening=0\.1\)"),
+        ({"optimizer": lambda weights: 3}, InvalidHyperparam, "it returned 3, no torch optimizer"),
+        ({"optimizer": partial(torch.optim.Adam, epsilon=1)}, InvalidHyperparam, "it raised TypeError.*epsilon"),
         ({"bach_size": 3}, UnknownName, "Did you mean 'batch_size'"),
         ({"delta": 3}, UnknownName, "unknown hyperparameter 'delta'"),
         ({"lr": -1}, InvalidHyperparam, "lr must be a finite number at least 0; got -1"),

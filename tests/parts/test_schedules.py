@@ -120,6 +120,33 @@ def test_the_bold_driver_goes_by_the_epochs_before():
     assert {round(b / a, 3) for a, b in itertools.pairwise(ours[1:])} == {1.2, 0.4}
 
 
+@pytest.mark.parametrize("level", [3.0, 0.0, -3.0])
+def test_a_plateau_is_one_at_any_level(level):
+    part = SCHEDULES["plateau"](())
+    part.plateau_patience = 1
+    for _epoch in range(7):
+        part.after_epoch(level)
+    assert part.scale == 0.5**3
+
+
+@pytest.mark.parametrize(("factor", "cuts"), [(1 - 1e-5, 3), (1 - 1e-3, 0)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_loss_has_to_fall_by_a_share_of_its_size(sign, factor, cuts):
+    part = SCHEDULES["plateau"](())
+    part.plateau_patience = 1
+    for epoch in range(7):
+        part.after_epoch(sign * factor ** (sign * epoch))
+    assert part.scale == 0.5**cuts
+
+
+def test_the_bold_driver_is_faster_while_a_negative_loss_falls():
+    part = SCHEDULES["bold_driver"](())
+    for loss in (-1.0, -2.0, -3.0, -2.5):
+        part.after_step(torch.tensor(loss))
+        part.after_epoch(None)
+    assert part.scale == pytest.approx(1.05 * 1.05 * 0.5)
+
+
 def test_hypergradient_descent_is_the_paper_s_for_sgd():
     ours = rates(make(schedule="hypergradient", hyper_rate=0.001))
     torch.manual_seed(0)

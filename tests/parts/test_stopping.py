@@ -87,3 +87,10 @@ def test_a_reset_forgets_the_best_and_what_was_waited():
     part.reset()
     assert (part.best, part.best_step, part.left, part.due) == (math.inf, None, 2, False)
     assert part.observe(100, 5)
+
+
+def test_patience_counts_alike_where_losses_are_negative():
+    falling = [-100 - 2 * count for count in range(8)]
+    assert stops_at(falling, patience=2, min_delta=1.0) is None
+    assert stops_at([-100 - 0.1 * count for count in range(8)], patience=2, min_delta=1.0) == 3
+    assert stops_at([-100 + count for count in range(8)], patience=3) == 4

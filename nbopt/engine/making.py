@@ -1,0 +1,57 @@
+"""The material of a run, made at its first event from what the run was given."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from nbopt.engine.declared import find_inert
+from nbopt.engine.training import Training
+from nbopt.parts.dropout import Dropout
+
+if TYPE_CHECKING:
+    from nbopt.engine.run import Run
+
+
+def make_training(run: Run, keep_dropout: bool) -> Training:
+    """Return what a run trains with, at its beginning.
+
+    Parameters
+    ----------
+    run : Run
+    keep_dropout : bool
+        Whether each layer keeps the rate that the model brought.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data that the run cannot use.
+    """
+    device = run.device.torch
+    for module in (run.model, *run.loss_modules.values()):
+        module.to(device)
+    train, val = run.make_sources(device)
+    dropout = Dropout(run.model).rates
+    if "dropout" in run.given or len(set(dropout)) < 2:
+        dropout = [run.initial["dropout"]] * len(dropout)
+    training = Training(
+        train,
+        val,
+        run.hyperparams,
+        run.history,
+        run.metrics,
+        run.material,
+        run.forward,
+        run.own_optimizer,
+        run.seed,
+        device,
+        keep_dropout,
+    )
+    training.secure()
+    # Before the changes made ahead of the start.
+    training.snapshots[0].facts.update(hyperparams=run.initial, dropout_rates=dropout)
+    run.driver.training = training
+    run.inert = find_inert(run.model, *run.data, run.hyperparams, training)
+    for name in sorted(training.acting.unfit.keys() & run.given.keys()):
+        warnings.warn(f"{name}: {run.inert[name]}", stacklevel=3)
+    return training
