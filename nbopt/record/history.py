@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nbopt.names import unknown
 from nbopt.record.column import Column, Numbers, Steps, as_array, pick
-from nbopt.record.pyramid import Buckets, Pyramid
+from nbopt.record.pyramid import Pyramid
 from nbopt.words import _
 
 MOST = 2**22
@@ -98,11 +98,6 @@ class History(Mapping[str, Series]):
         track = self._tracks.get("loss")
         steps = None if track is None else track.read()[0]
         return int(steps[-1]) + 1 if steps is not None and len(steps) else 0
-
-    def buckets(self, name: str, start: int, stop: int, size: int) -> Buckets:
-        """Summarise the values number ``start`` to ``stop`` of ``name`` in stretches of ``size``, a power of two."""
-        track = self._tracks[name]
-        return track.pyramid.buckets(track.values.view(len(track.values)), start, stop, size)
 
     def copy_to(self, step: int, validated: bool) -> History:
         """Return what was measured by the time ``step`` steps were done.

@@ -75,7 +75,7 @@ def curve(
         stop = min(stop, bisect_right(steps, math.ceil(high)) + 1)
     size = _power_of_two((stop - start) / _BUCKETS)
     start -= start % size  # so that panning does not regroup
-    buckets = history.buckets(name, start, stop, size)
+    buckets = track.pyramid.buckets(values, start, stop, size)  # not of what a rewind has put in its place
     middle = np.minimum(start + size // 2 + size * np.arange(len(buckets.mean)), len(steps) - 1)
     at = pick(steps, middle)
     x = to_axis(history, at, axis)

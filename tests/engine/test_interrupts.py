@@ -19,6 +19,14 @@ from nbopt.record.store import store_in
 from tests.engine import interrupts
 
 
+@pytest.fixture(autouse=True)
+def python_hears_ctrl_c():
+    """Have Python's own handler: a shell that starts the tests in the background has them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def quiet_fit(run):
     with contextlib.redirect_stderr(io.StringIO()):
         run.fit()

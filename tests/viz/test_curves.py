@@ -211,6 +211,25 @@ def test_a_curve_may_be_read_while_another_thread_appends(restless_threads):
     assert (whole.y.min(), whole.y.max()) == (values.min(), values.max())
 
 
+def test_a_curve_may_be_read_while_another_thread_rewinds(restless_threads):
+    values = np.random.default_rng(4).normal(size=3_000)
+    history, done = History(), threading.Event()
+
+    def rewind():
+        for _time in range(300):
+            history.extend("loss", range(len(values)), values)
+            history.go_back(0, validated=False)
+        done.set()
+
+    thread = threading.Thread(target=rewind)
+    thread.start()
+    lengths = set()
+    while not done.is_set():
+        lengths.add(len(curve(history, "loss", smoothing=0.6).x) > 0)
+    thread.join()
+    assert lengths == {True, False}
+
+
 def test_the_whole_span_holds_all_that_was_measured_in_any_unit():
     history = history_of(np.ones(101))
     history.extend("val_loss", [50, 120], [1.0, 2.0])
