@@ -124,7 +124,7 @@ def check_together(hyperparams: Hyperparams, changes: Mapping[str, Any]) -> None
     """Raise InvalidHyperparam if values, with ``changes`` made to them, do not go together."""
     values = {**hyperparams, **changes}
     spec: Any = hyperparams.spec(OPTIMIZER.name)
-    if values["precision"] == SCALED and spec.classes[values[OPTIMIZER.name]].full_batch:
+    if values["precision"] == SCALED and spec.classes[values[OPTIMIZER.name]].repeats:
         name = values[OPTIMIZER.name]
         rule = _("it scales the loss by torch's GradScaler, which knows no steps that evaluate it several times")
         way = _("use float32 or bfloat16, or another optimizer")

@@ -329,7 +329,7 @@ class Training:
         batch: Any = None
         step = self.step
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
-        full, acting = self.optimizer.full_batch, self.acting
+        full, acting = self.optimizer.repeats, self.acting
         if self.buffers.moving:
             self.buffers.keep()
         try:

@@ -61,8 +61,10 @@ class Optimizer(Tunable):
         Whether torch has a fused form of it.
     rated : bool
         Whether it has a learning rate; one made without, ``lr=None``, finds its own in each step.
+    repeats : bool
+        Whether it evaluates the loss several times a step; then it knows no parameter groups either.
     full_batch : bool
-        Whether it evaluates the loss several times a step, and so steps on all samples at once.
+        Whether it steps on all samples at once; only one that ``repeats`` does.
     memory : mapping
         What it remembers of each weight: key in torch's state, and its meaning in words. An optimizer that remembers
         just the same takes it over at a swap.
@@ -93,6 +95,7 @@ class Optimizer(Tunable):
     torch_class: ClassVar[type[torch.optim.Optimizer]]
     fused: ClassVar[bool] = False
     rated: ClassVar[bool] = True
+    repeats: ClassVar[bool] = False
     full_batch: ClassVar[bool] = False
     memory: ClassVar[Mapping[str, str]] = {}
 
@@ -117,7 +120,7 @@ class Optimizer(Tunable):
             if self.fused and _can_fuse(groups.weights):
                 extra["fused"] = True
             # The other settings follow below: a class of the user's may not take them all as arguments.
-            self.torch = groups.make(self.torch_class, self.full_batch, **extra)
+            self.torch = groups.make(self.torch_class, self.repeats, **extra)
             self._held = {} if groups.instance is not None else settings_of(self.torch)
         self.on_change("")
         return self.torch
@@ -174,7 +177,7 @@ class Optimizer(Tunable):
         before, groups = self.state, self._groups.trained
         if self.torch is self._groups.instance:
             return []
-        if self.full_batch:  # what they remember is of all weights together
+        if self.repeats:  # what they remember is of all weights together
             self.build(self._groups)
             return list(self.memory.values()) if before else []
         if new := [weight for group in groups for weight in group if weight not in before]:
@@ -207,13 +210,13 @@ class Optimizer(Tunable):
         return list(self.memory.values()), []
 
     def full_step(self, evaluate: Evaluate) -> Tensor:
-        """Do a step of an optimizer with ``full_batch``; return the loss before it.
+        """Do a step of an optimizer that ``repeats``; return the loss before it.
 
         Parameters
         ----------
         evaluate : callable
-            Evaluates loss and gradients of all samples where the weights are now, always with the same noise. Called
-            with a function, that one gets the loss, with its graph, in the place of ``backward``.
+            Evaluates loss and gradients of the step's samples where the weights are now, always with the same noise.
+            Called with a function, that one gets the loss, with its graph, in the place of ``backward``.
         """
         raise NotImplementedError
 

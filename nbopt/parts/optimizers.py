@@ -18,7 +18,7 @@ from nbopt.hyperparams import Flag, Float, Hyperparam, Strategy, variant
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.parts.groups import Groups, settings_of
 from nbopt.parts.optimizer_base import BETA1, BETA2, GROUP, MOMENTUM, Optimizer
-from nbopt.parts.second_order import LBFGS, Newton
+from nbopt.parts.second_order import LBFGS, BatchLBFGS, Newton
 from nbopt.words import _
 
 
@@ -156,8 +156,11 @@ def optimizer_choice(given: object) -> tuple[Hyperparam[str], dict[str, Any]]:
     classes, refused = dict(OPTIMIZERS), {}
     if Groups(instance=instance).differ:
         reason = _("it steps all weights at one rate, and the parameter groups given have different ones")
-        refused = {name: f"{name}: {reason}" for name, kind in OPTIMIZERS.items() if kind.full_batch}
+        refused = {name: f"{name}: {reason}" for name, kind in OPTIMIZERS.items() if kind.repeats}
         classes = {name: kind for name, kind in OPTIMIZERS.items() if name not in refused}
+    if type(instance) is torch.optim.LBFGS:
+        group = instance.param_groups[0]
+        classes["lbfgs"] = _own_lbfgs(group["max_eval"], group["max_iter"])
     for name, known in classes.items():
         if known.torch_class is type(instance):
             return _declaration(classes, name, refused), _values_of(instance, known)
@@ -169,6 +172,10 @@ def _declaration(
     classes: dict[str, type[Optimizer]], default: str, refused: Mapping[str, str] = MappingProxyType({})
 ) -> Hyperparam[str]:
     return variant(OPTIMIZER, default=default, classes=classes, options=tuple(classes), refused=refused)
+
+
+def _own_lbfgs(*evaluations: int) -> type[Optimizer]:
+    return type(BatchLBFGS.__name__, (BatchLBFGS,), {"evaluations": evaluations, "__doc__": BatchLBFGS.__doc__})
 
 
 def _custom(instance: torch.optim.Optimizer) -> type[Optimizer]:

@@ -46,7 +46,10 @@ class LBFGS(Optimizer):
         help=_("Find a step length that meets the strong Wolfe conditions; the learning rate is where it begins."),
     )
     torch_class = torch.optim.LBFGS
+    repeats = True
     full_batch = True
+    evaluations: ClassVar[tuple[int, int]] = (25, 1)
+    """How many evaluations of the loss a step may do, for how many iterations."""
     memory: ClassVar[dict[str, str]] = {"old_dirs": _("curvature pairs of L-BFGS")}
 
     def settings(self) -> dict[str, Any]:
@@ -54,7 +57,7 @@ class LBFGS(Optimizer):
         return {
             "lr": self.lr,
             "max_iter": self.max_iter,
-            "max_eval": 25 * self.max_iter,
+            "max_eval": self.evaluations[0] * self.max_iter // self.evaluations[1],
             "history_size": self.history_size,
             "line_search_fn": "strong_wolfe" if self.line_search else None,
         }
@@ -93,6 +96,12 @@ class LBFGS(Optimizer):
         for state in self.torch.state.values():
             state.pop("al", None)  # torch's scratch space, as large as the memory was
         return loss
+
+
+class BatchLBFGS(LBFGS):
+    """The user's own L-BFGS: on each batch, as in a plain loop that hands it a closure."""
+
+    full_batch = False
 
 
 # Scripts hold the next three as they are written here, so in lines of 88 characters.
@@ -240,6 +249,7 @@ class Newton(Optimizer):
         help=_("Directions along which Newton's step is solved, each for two passes over all samples."),
     )
     torch_class = NewtonCG
+    repeats = True
     full_batch = True
 
     def settings(self) -> dict[str, Any]:

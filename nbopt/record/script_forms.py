@@ -59,7 +59,7 @@ class FormSource(Section):
         flags["lays"] = images and any(self.story.values_of("channels_last"))
         flags["contiguous"] = images and not flags["lays"]  # a run lays out what it is given, whatever order it is in
         flags["relays"] = flags["lays"] and any("channels_last" in new for new in self.story.schedule.values())
-        flags["strings"] = flags["lays"] and LBFGS in optimizers_of(self.story)
+        flags["strings"] = flags["lays"] and any(issubclass(kind, LBFGS) for kind in optimizers_of(self.story))
         words["channels_last"] = words["lay_batch"] = ""
         if flags["lays"]:
             words["channels_last"] = self._called("channels_last")

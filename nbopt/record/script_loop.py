@@ -237,13 +237,11 @@ def train(model, train, val=None$arguments):
         progress = epoch + position / size  #? rates not train_stream
         progress = epoch + min(1.0, used / length)  #? counts_batches
         progress = epoch  #? rates train_stream not counts_batches
+        full = isinstance(optimizer, $full_classes)  #? mixed
         #? not train_stream
-        end = position + $batch_size  #? not full
-        end = size  #? full not mixed train_samples
-        #? mixed
-        full = isinstance(optimizer, $full_classes)
-        end = size if full else position + $batch_size
-        #?
+        end = position + $batch_size  #? not whole
+        end = size  #? whole not mixed train_samples
+        end = size if full else position + $batch_size  #? mixed whole
         #? leaves_two
         if size - end == 1 and $batch_size > 2 and position % $batch_size:
             end -= 1  # no sample is left alone by a change of the batch size
@@ -253,14 +251,15 @@ def train(model, train, val=None$arguments):
         indices = order[position:end]  #? shuffle
         indices = list(range(position, min(end, size)))  #? not shuffle
         batch = fetch(train, indices, epoch_seed + position, device)
-        samples = batch  #? full
         position += len(indices)
         #?
         batch = upcoming  #? train_stream
+        samples = batch  #? full not train_tensors
         #? train_tensors
         batch = tuple(column[position:end] for column in $dealt)  #? not full
-        samples = tuple($dealt)  #? full not mixed
-        samples = tuple(column[position:end] for column in $dealt)  #? mixed
+        samples = tuple($dealt)  #? whole not mixed
+        samples = tuple(column[position:end] for column in $dealt)  #? full not whole
+        samples = tuple(column[position:end] for column in $dealt)  #? mixed whole
         position += len(batch[0])  #? not full
         position += len(samples[0])  #? full
         #?

@@ -152,16 +152,21 @@ class OptimizerSource(Section):
             self.choices = f"OPTIMIZERS = {{\n{rows}}}"
 
     def _write_full_steps(self) -> None:
-        """Write steps on all samples at once, which evaluate the loss several times."""
+        """Write steps that evaluate the loss several times, on a batch or on all samples at once."""
         story, flags, words = self.story, self.flags, self.words
         kinds = optimizers_of(story)
-        full = [self._named(kind) for kind in kinds if kind.full_batch]
+        full = [self._named(kind) for kind in kinds if kind.repeats]
+        lbfgs = [kind for kind in kinds if issubclass(kind, LBFGS)]
         flags["full"] = bool(full)
-        flags["mixed"] = bool(full) and not all(kind.full_batch for kind in kinds)
+        flags["whole"] = any(kind.full_batch for kind in kinds)
+        if flags["whole"] and not all(kind.full_batch for kind in kinds if kind.repeats):
+            rule = _("one evaluates the loss of a batch several times, the other that of all samples")
+            raise ValueError(_("a script holds not both {names}: {rule}.", names=" + ".join(full), rule=rule))
+        flags["mixed"] = bool(full) and not all(kind.repeats for kind in kinds)
         flags["newton"] = Newton in kinds
-        flags["decays"] = LBFGS in kinds and any(story.values_of("weight_decay"))
-        flags["only_lbfgs"] = kinds == [LBFGS]
-        flags["still"] = LBFGS in kinds and (self._parts.has("change_rate") or 0.0 in story.values_of("lr"))
+        flags["decays"] = bool(lbfgs) and any(story.values_of("weight_decay"))
+        flags["only_lbfgs"] = kinds == lbfgs
+        flags["still"] = bool(lbfgs) and (self._parts.has("change_rate") or 0.0 in story.values_of("lr"))
         words["full_classes"] = full[0] if len(full) == 1 else f"({', '.join(full)})"
         words["weight_decay"] = self.use("weight_decay") if flags["decays"] else ""
         words["closure_arguments"] = "differentiate=torch.Tensor.backward" * flags["newton"]

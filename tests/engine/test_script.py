@@ -605,6 +605,26 @@ def test_parameter_groups_are_written_out(name, schedule, mlp, blobs):
     assert is_tidy(text)
 
 
+@pytest.mark.parametrize("name", ["tensors", "dataset", "stream"])
+@pytest.mark.parametrize(
+    "schedule", [{}, {3: {"optimizer": "adam"}, 9: {"optimizer": "lbfgs", "max_iter": 4}, 12: {"weight_decay": 0.1}}]
+)
+def test_an_lbfgs_of_the_users_steps_on_each_batch_in_a_script_too(name, schedule, mlp, blobs):
+    model, train = mlp(), LOADERS[name](*blobs)
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3, max_eval=5)
+    run, initial = make(model, train, blobs, optimizer=optimizer, epochs=3)
+    text, largest = check(follow(run, schedule), initial, train, blobs)
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def test_a_script_does_not_mix_steps_on_batches_and_on_all_samples(mlp, blobs):
+    model = mlp()
+    run, _ = make(model, blobs, optimizer=torch.optim.LBFGS(model.parameters(), lr=0.1), epochs=3)
+    with pytest.raises(ValueError, match=r"not both .*LBFGS"):
+        follow(run, {2: {"optimizer": "newton"}}).to_python()
+
+
 def test_an_optimizer_class_of_the_users_is_written_out(mlp, blobs):
     run, initial = make(mlp(), blobs, blobs, optimizer=Slow, lr=0.05, epochs=3, batch_size=20)
     text, largest = check(follow(run, {2: {"lr": 0.01}, 4: {"optimizer": "adam"}}), initial, blobs, blobs)

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from nbopt import Run
 from nbopt.parts.second_order import solve
@@ -49,6 +49,67 @@ def test_lbfgs_is_torch_s(search, net, data):
         plain.step(closure)
         for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)  # it sums the samples in another order
+
+
+OWN = {
+    "evaluations": {"lr": 0.5, "max_iter": 3, "max_eval": 5},
+    "search": {"lr": 0.5, "line_search_fn": "strong_wolfe"},
+    "tolerance": {"lr": 0.1, "max_iter": 10, "history_size": 3, "tolerance_grad": 1e-2},
+}
+
+
+class InTurn(IterableDataset):
+    def __init__(self, data):
+        self.data = data
+
+    def __iter__(self):
+        yield from zip(*self.data, strict=True)
+
+
+@pytest.mark.parametrize("kind", [TensorDataset, InTurn])
+@pytest.mark.parametrize("settings", OWN)
+def test_an_lbfgs_of_the_users_steps_on_each_batch_as_in_a_plain_loop(settings, kind, net, data):
+    twin = copy.deepcopy(net)
+    samples = TensorDataset(*data) if kind is TensorDataset else InTurn(data)
+    loader = DataLoader(samples, batch_size=10)
+    run = Run(
+        net,
+        loader,
+        loss="mse",
+        store=None,
+        recover=False,
+        optimizer=torch.optim.LBFGS(net.parameters(), **OWN[settings]),
+        epochs=4,
+    ).fit()
+    plain = torch.optim.LBFGS(twin.parameters(), **OWN[settings])
+    for _epoch in range(4):
+        for x, y in loader:
+
+            def closure(x=x, y=y):
+                plain.zero_grad()
+                loss = nn.functional.mse_loss(twin(x), y)
+                loss.backward()
+                return loss
+
+            plain.step(closure)
+    assert run.step_count == 12
+    again = run.replay()
+    again.wait()
+    for model in (net, again.model):
+        assert all(map(torch.equal, model.parameters(), twin.parameters()))
+
+
+def test_evaluations_of_the_users_lbfgs_follow_its_iterations(net, data):
+    own = torch.optim.LBFGS(net.parameters(), max_iter=4, max_eval=6)
+    run = make(net, data, optimizer=own)
+    run.set(max_iter=8)
+    run.step(1)
+    assert (own.param_groups[0]["max_iter"], own.param_groups[0]["max_eval"]) == (8, 12)
+    run.set(optimizer="adam")
+    run.set(optimizer="lbfgs", max_iter=4)
+    run.step(1)
+    assert run.optimizer is own
+    assert own.param_groups[0]["max_eval"] == 6
 
 
 def test_a_full_step_is_an_epoch(net, data):
