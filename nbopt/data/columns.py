@@ -10,7 +10,8 @@ float32, float64                        the model's own type: float64 for a mode
 float16, bfloat16, complex              the same
 bool                                    the same; int64 as labels of a loss that takes class
                                         indices, floats where it is X and the model needs them
-uint8 of more than one dimension        the same; floats in each batch where the model needs them
+uint8 of more than one dimension        the same; floats or int64 in each batch where the model
+                                        needs them
 other whole numbers                     int64; floats where they are X and the model needs floats
 ======================================  =========================================================
 

@@ -112,7 +112,7 @@ def _subset(source: Samples, index: Tensor, role: str) -> Samples:
     shuffle = source.shuffle and role == "train"
     if isinstance(source, TensorSource):
         part = TensorSource(tuple(column[index] for column in source.columns), shuffle, source.collate)
-        part.floats, part.adaptable = source.floats, source.adaptable
+        part.needed, part.adaptable = source.needed, source.adaptable
     else:
         subset: Subset[Any] = Subset(source.dataset, index.tolist())
         workers = source.workers and source.workers.over(subset)

@@ -45,15 +45,15 @@ class TensorSource:
         Whether the samples are on the device.
     adaptable : bool
         Whether the samples were given as arrays, not as a dataset, so that their type is the run's affair.
-    floats : torch.dtype or None
-        What the first column becomes in each batch: images of bytes, for a model that takes floats.
+    needed : torch.dtype or None
+        What the first column becomes in each batch: bytes, for a model that takes floats or whole numbers.
     """
 
     batch_size: int | None = None
     drop_last = False
     converted = ""
     adaptable = False
-    floats: torch.dtype | None = None
+    needed: torch.dtype | None = None
 
     def __init__(
         self, columns: tuple[Tensor, ...], shuffle: bool = True, collate: Callable[[Any], Any] | None = None
@@ -107,7 +107,7 @@ class TensorSource:
         return self._adapt([column.index_select(0, index) for column in self.columns])
 
     def _adapt(self, columns: Sequence[Tensor]) -> Sequence[Tensor]:
-        return columns if self.floats is None else [columns[0].to(self.floats), *columns[1:]]
+        return columns if self.needed is None else [columns[0].to(self.needed), *columns[1:]]
 
     def _index(self, start: int, rows: int) -> Tensor | slice:
         stop = min(start + rows, self.size)

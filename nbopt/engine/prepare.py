@@ -232,8 +232,11 @@ def _check_alike(train: AnySource, val: AnySource) -> None:
 
 
 def check_labels(source: AnySource | None, output: torch.Tensor, loss: Loss) -> None:
-    """Check all labels of a source, given one batch's output; raise ValueError, naming their range."""
-    if not isinstance(source, TensorSource) or len(source.columns) != 2:
+    """Check all labels of a source, given one batch's output; raise ValueError, naming their range.
+
+    Of a loss that nothing is known of, what labels it takes is not known either.
+    """
+    if not isinstance(source, TensorSource) or len(source.columns) != 2 or not loss.traits.reduction:
         return
     labels = source.columns[1]
     scores = isinstance(output, torch.Tensor) and output.ndim in (1, 2)

@@ -41,6 +41,7 @@ class ByClass(Loss):
     task = "classification"
     name: ClassVar[str] = ""
     soft: ClassVar[bool] = False  # whether probabilities may stand for class indices
+    ignores: ClassVar[bool] = True  # whether labels of -100 do not count
     traits = Traits("mean", "numbers", classes_first=True, scale=SCORES)
 
     def check(self, output: Any, target: Any) -> None:
@@ -56,10 +57,13 @@ class ByClass(Loss):
                 rule += _(", or one probability per class") if self.soft else ""
                 raise mismatch(self.name, output, target, rule)
             return
+        if target.dtype not in (torch.int64, torch.uint8):  # all that torch takes
+            rule = _("it needs class indices as whole numbers of 64 bits: y.long()")
+            raise mismatch(self.name, output, target, rule)
         if target.shape != (output.shape[0], *output.shape[2:]):
             rule = _("it needs one class index per sample, shape (samples,)")
             raise mismatch(self.name, output, target, rule)
-        valid = target[target != -100]  # torch's ignore_index
+        valid = target[target != -100] if self.ignores else target  # torch's ignore_index
         if valid.numel() and (int(valid.min()) < 0 or int(valid.max()) >= classes):
             raise ValueError(
                 _(
@@ -119,15 +123,20 @@ class CrossEntropy(ByClass):
 
 
 def focal_loss(output: Tensor, target: Tensor, gamma: float) -> Tensor:
-    """Return the mean of (1 - p) ** gamma * -log p, p that of the right class."""
+    """Return the mean of (1 - p) ** gamma * -log p, p that of the right class.
+
+    Labels of -100 do not count.
+    """
     entropy = functional.cross_entropy(output, target, reduction="none")
-    return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean()
+    focal = (1 - torch.exp(-entropy)) ** gamma * entropy
+    return focal.sum() / (target != -100).sum()
 
 
 class Focal(ByClass):
     """Focal loss (Lin et al. 2017, eq. 4): cross-entropy in which well-classified samples count less."""
 
     name = "focal"
+    traits = ByClass.traits._replace(counts="labels")
     source = "focal_loss(output, {target}, {gamma})"
     functions = (focal_loss,)
     gamma = GAMMA
@@ -141,6 +150,7 @@ class Hinge(ByClass):
     """Hinge loss of several classes (Weston and Watkins 1999): each score too near the right one counts."""
 
     name = "hinge"
+    ignores = False
     source = "functional.multi_margin_loss(output, {target}, margin={margin})"
     margin = MARGIN
 

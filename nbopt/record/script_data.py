@@ -71,7 +71,7 @@ class DataSource(Section):
         single = own and bool(sources) and sources[0].bare
         if sources:
             types = [column.dtype for column in sources[0].columns]
-            types[0] = sources[0].floats or types[0]
+            types[0] = sources[0].needed or types[0]
             names = ", ".join(map(str, types))
             self.constants["DTYPES"] = f"({names},)" if len(types) == 1 else f"({names})"
         self.flags.update(

@@ -216,6 +216,33 @@ def test_batches_of_another_kind_in_val_are_told_before_the_first_step(make_run,
     assert run.step_count == 0
 
 
+@pytest.mark.parametrize(
+    ("outputs", "loss", "forward"),
+    [
+        (4, "mse", lambda model, batch: (model(batch[0]), batch[0])),
+        (4, nn.MSELoss(), lambda model, batch: (model(batch[0]), batch[0])),
+        (2, "cross_entropy", lambda model, batch: (model(batch[0]), (batch[1] > 0).long())),
+        (1, "binary_cross_entropy", lambda model, batch: (model(batch[0]), (batch[1] > 0).float())),
+        (3, lambda o, t: nn.functional.cross_entropy(o, t[0]), lambda model, batch: (model(batch[0]), (batch[1],))),
+    ],
+    ids=["autoencoder", "module", "fewer classes", "one class", "tuple"],
+)
+def test_labels_that_forward_makes_into_targets_are_not_checked_as_targets(make_run, blobs, outputs, loss, forward):
+    run = make_run(nn.Linear(4, outputs), val=blobs, loss=loss, forward=forward, epochs=1).fit()
+    assert run.state is RunState.FINISHED
+
+
+def test_a_loss_of_one_s_own_is_not_asked_about_samples_that_are_no_batch(make_run):
+    x = torch.randn(64, 4)
+
+    def gap(output, target):
+        assert len(output) == len(target) == 16
+        return (output.reshape(8, 2, 2)[:, 0] - output.reshape(8, 2, 2)[:, 1]).square().mean()
+
+    run = make_run(nn.Linear(4, 2), train=(x, torch.arange(64) % 3), loss=gap, batch_size=16, epochs=1).fit()
+    assert run.step_count == 4
+
+
 def test_inputs_and_labels_given_one_by_one_are_told_so(blobs, make_run):
     with pytest.raises(ValueError, match=r"different shapes. Inputs and labels are given together: .*\(X, y\)"):
         make_run(train=blobs[0], val=blobs[1]).step()

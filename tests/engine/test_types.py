@@ -101,7 +101,11 @@ def test_bytes_that_the_model_turns_itself_are_given_to_it(make_run):
     assert run.converted == ""
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "focal", "hinge"])
+@pytest.mark.parametrize(
+    "loss",
+    ["cross_entropy", "focal", "hinge", nn.CrossEntropyLoss(), functional.cross_entropy],
+    ids=["cross_entropy", "focal", "hinge", "module", "function"],
+)
 def test_labels_that_are_booleans_are_classes_of_losses_that_take_indices(make_run, weights, loss):
     model = nn.Linear(4, 2)
     expected = make_run(copy.deepcopy(model), train=(X / 9, Y % 2), loss=loss, epochs=2).fit()
@@ -144,7 +148,53 @@ def test_types_of_a_loader_that_the_model_does_not_take_are_told_in_words(make_r
         make_run(nn.Linear(4, 3), train=DataLoader(data, batch_size=16)).start()
     note = caught.value.__notes__[1]
     assert str(dtype).removeprefix("torch.") in note and "the model's weights are float32" in note
-    assert "x.float()" in note and "model.double()" in note
+    model_way = {torch.float64: "model.double()", torch.float16: "model.to(torch.float16)"}.get(dtype, "(x.float()).")
+    assert "x.float()" in note and model_way in note
+
+
+def test_floats_for_a_model_of_half_precision_are_told_in_its_words(make_run):
+    with pytest.raises(RuntimeError) as caught:
+        make_run(nn.Linear(4, 3).bfloat16(), train=(X / 9, Y)).start()
+    assert "(x.to(torch.bfloat16)) or the model (model.float())" in caught.value.__notes__[1]
+
+
+class Tokens(nn.Module):
+    """Takes whole numbers that torch's embedding takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.layer = nn.Embedding(9, 4), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.layer(self.table(x).flatten(1))
+
+
+@pytest.mark.parametrize("val", [None, 0.25, (X.astype(np.uint8), Y)], ids=["none", "share", "own"])
+def test_bytes_become_whole_numbers_for_an_embedding_batch_by_batch(make_run, weights, val):
+    model = Tokens()
+    expected = make_run(copy.deepcopy(model), train=(X, Y), val=0.25 if val == 0.25 else None, epochs=2).fit()
+    run = make_run(model, train=(X.astype(np.uint8), Y), val=val, epochs=2).fit()
+    assert torch.equal(weights(run), weights(expected))
+    assert run.converted == "uint8 data became int64 batch by batch"
+    assert run.driver.training.cursor.source.columns[0].dtype is torch.uint8
+
+
+def test_numbers_that_an_embedding_does_not_take_are_told_so(make_run):
+    with pytest.raises(RuntimeError) as caught:
+        make_run(Tokens(), train=(X / 1.0, Y)).start()
+    assert "an embedding takes whole numbers of 32 or 64 bits: convert the samples (x.long())" in str(
+        caught.value.__notes__
+    )
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.BCEWithLogitsLoss(), functional.binary_cross_entropy_with_logits], ids=["module", "function"]
+)
+@pytest.mark.parametrize("dtype", [bool, np.int64])
+def test_labels_of_a_type_that_torch_s_loss_does_not_take_are_told_in_words(make_run, loss, dtype):
+    with pytest.raises(RuntimeError) as caught:
+        make_run(nn.Linear(4, 1), train=(X / 9, (Y > 0).astype(dtype)), loss=loss).start()
+    assert "all others floats (y.float())" in str(caught.value.__notes__)
 
 
 def test_the_device_line_tells_what_was_converted(make_run):

@@ -85,6 +85,8 @@ def test_delta_of_the_huber_loss_is_live():
             r"outputs \(6, 4\) float32 and targets \(6, 1\) int64 do not match",
         ),
         ("cross_entropy", SCORES, CLASSES.float(), "it needs class indices as integers"),
+        ("cross_entropy", SCORES, CLASSES.int(), r"class indices as whole numbers of 64 bits: y.long\(\)"),
+        ("hinge", SCORES, torch.tensor([0, -100, 1, 2, 2, 0]), "labels from -100 to 2"),
         ("cross_entropy", NUMBERS, CLASSES, r"one score per class: outputs \(samples, classes\)"),
         ("cross_entropy", (SCORES, SCORES), CLASSES, "the model's output is tuple. Give forward="),
         ("cross_entropy", SCORES, [0, 1], "the target is list"),
@@ -96,6 +98,13 @@ def test_delta_of_the_huber_loss_is_live():
 def test_a_mismatch_is_told_with_what_was_given(name, output, target, message):
     with pytest.raises(ValueError, match=message):
         made(name)[0].check(output, target)
+
+
+def test_the_focal_loss_is_the_mean_over_labels_that_count():
+    loss, _hyperparams = made("focal")
+    some = torch.tensor([0, -100, 1, 2, -100, 0])
+    torch.testing.assert_close(measured(loss, SCORES, some), measured(loss, SCORES[some >= 0], some[some >= 0]))
+    assert loss.traits.counts == "labels"
 
 
 def test_a_loss_can_be_swapped_for_those_of_its_task():

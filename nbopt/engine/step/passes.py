@@ -16,7 +16,7 @@ from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.engine.acting import Acting
 from nbopt.engine.prepare import check_labels, check_pair
-from nbopt.engine.types import explain_types
+from nbopt.engine.types import explain_target, explain_types
 from nbopt.parts.guard import Guard
 from nbopt.parts.loss_base import Loss, usual_size
 from nbopt.parts.loss_traits import SCORES
@@ -165,14 +165,19 @@ class Pass:
         loss = self.loss
         try:
             return loss(output, loss.prepare(output, target))
-        except Exception:  # the user's loss may raise anything
+        except Exception as error:  # the user's loss may raise anything
             loss.check(output, target)  # says it in the user's words, where it can
+            _explain(error, output, target)
             raise
 
     def _check(self, output: Any, target: Any, batch: Any) -> None:
         """Look once, on the first batch of a loss, whether outputs and targets suit it."""
-        self.loss.check(output, target)
-        for source in self._sources:
+        try:
+            self.loss.check(output, target)
+        except RuntimeError as error:
+            _explain(error, output, target)
+            raise
+        for source in self._sources if self.forward is call_on_pair else ():  # else targets are what forward makes
             check_labels(source, output, self.loss)
         if not self._learnt:
             self._learn(output, target, batch)
@@ -196,6 +201,11 @@ class Pass:
                 )
             )
         self._learnt = True
+
+
+def _explain(error: Exception, output: Any, target: Any) -> None:
+    if explained := explain_target(error, output, target):
+        error.add_note(explained)
 
 
 def _device_of(batch: Any) -> torch.device:
