@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nbopt.engine.moments import pack, unpack, unpack_by_position
+from nbopt.engine.outside import extra_state, keep, put_back
 from nbopt.record.snapshots import Snapshot
 
 if TYPE_CHECKING:
@@ -17,13 +19,14 @@ if TYPE_CHECKING:
 
 def capture(training: Training) -> Snapshot:
     """Copy all that the run's future depends on."""
-    tensors = {f"model.{name}": _copy(tensor) for name, tensor in training.model.state_dict().items()}
+    state = training.model.state_dict()
+    tensors = {f"model.{name}": _copy(value) for name, value in state.items() if isinstance(value, Tensor)}
     tensors.update({f"own.{name}": _copy(tensor) for name, tensor in training.material.tensors().items()})
     parts: dict[str, Any] = {}
     for part, memory in training.acting.state.items():
         _put(tensors, parts, "part", {f"{part}.{key}": value for key, value in memory.items()})
     # The best weights change rarely: their tensors are shared, not copied.
-    tensors.update({f"best.{name}": tensor for name, tensor in training.best_weights.items()})
+    tensors.update({f"best.{name}": t for name, t in training.best_weights.items() if isinstance(t, Tensor)})
     for index, (output, target) in enumerate(training.recent):
         tensors[f"recent.{index}.output"], tensors[f"recent.{index}.target"] = _copy(output), _copy(target)
     stopping = training.stopping
@@ -41,6 +44,7 @@ def capture(training: Training) -> Snapshot:
         "tier": training.tiers.place,
         "guard": training.guard.state,
         "split": training.eager.split.state,
+        "kept": keep(training, state, tensors),
     }
     return Snapshot(training.step, tensors, facts)
 
@@ -55,9 +59,8 @@ def restore(training: Training, snapshot: Snapshot) -> None:
         if training.hyperparams[name] != value:
             training.hyperparams.assign(name, value)
             training.changed(name)
+    best = restore_material(training, snapshot)
     training.dropout.rates = facts["dropout_rates"]
-    training.model.load_state_dict(_part(snapshot, "model"))
-    training.material.load(_part(snapshot, "own"))
     if "moments" in facts:
         unpack(training, facts["moments"], snapshot.tensors)
     else:
@@ -69,11 +72,11 @@ def restore(training: Training, snapshot: Snapshot) -> None:
         part, key = name.split(".", 1)
         parts.setdefault(part, {})[key] = value
     training.acting.state = parts
-    training.best_weights = _part(snapshot, "best")
+    training.best_weights = _part(snapshot, "best") | best
     training.step = snapshot.step
     training.cursor.seek(*facts["cursor"])
-    best, training.stopping.best_step, training.stopping.waited, bar = facts["stopping"]
-    training.stopping.best = math.inf if best is None else best
+    lowest, training.stopping.best_step, training.stopping.waited, bar = facts["stopping"]
+    training.stopping.best = math.inf if lowest is None else lowest
     training.stopping.bar = math.inf if bar is None else bar
     training.validation_due = facts["validation_due"]
     training.forget_unmeasured(facts["seconds"])
@@ -85,6 +88,26 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     recent = _part(snapshot, "recent")
     for index in range(len(recent) // 2):
         training.recent.append((recent[f"{index}.output"], recent[f"{index}.target"]))
+
+
+def restore_material(training: Training, snapshot: Snapshot) -> dict[str, Any]:
+    """Put model and loss back, and what they keep; return what the best weights hold that is no tensor."""
+    kept = snapshot.facts.get("kept")  # earlier versions had none
+    extra = {} if kept is None else extra_state(training, kept, snapshot.tensors)
+    if kept is not None:  # which modules there are, and the shapes of their buffers
+        put_back(training, kept, snapshot.tensors)
+    training.model.load_state_dict(_part(snapshot, "model") | extra.get("model", {}))
+    training.material.load(_part(snapshot, "own"), extra)
+    if kept is not None:  # what modules made of their extra state
+        put_back(training, kept, snapshot.tensors)
+    best: dict[str, Any] = extra.get("best", {})
+    return best
+
+
+def copy_state(model: nn.Module) -> dict[str, Any]:
+    """Return a copy of a model's ``state_dict``, on the CPU."""
+    state = model.state_dict()
+    return {name: _copy(value) if isinstance(value, Tensor) else deepcopy(value) for name, value in state.items()}
 
 
 def _part(snapshot: Snapshot, kind: str) -> dict[str, Tensor]:

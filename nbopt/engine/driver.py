@@ -63,7 +63,7 @@ class Driver(Puller):
             if self.training is None or self._recover is None:
                 self.training = training = self._prepare()
                 training.tiers.planned = self._changes.steps_to_plan
-                training.pass_.tell = self._tell
+                training.pass_.tell = self.tell
                 self._changes.training = training
                 self._recover = Recovery(training, self._changes, self._journal)  # last: now all of it is there
             return self._make_events()
@@ -129,7 +129,7 @@ class Driver(Puller):
         training.bound = None
         self._journal.event(target, "redone", snapshot.step)
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
         """Say once what the user should know: as a warning, and in the journal."""
         if text not in self._told:
             self._told.add(text)

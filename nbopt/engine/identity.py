@@ -49,7 +49,7 @@ def describe(run: Run) -> Made:
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
     """Return shape and dtype of each of the model's weights and buffers."""
-    return {name: _shape(tensor) for name, tensor in model.state_dict().items()}
+    return {name: _shape(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 def find_frozen(model: nn.Module) -> list[str]:

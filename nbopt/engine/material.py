@@ -148,11 +148,11 @@ class Material:
         """Return weights and buffers of the loss that are not the model's too, by name."""
         return find_tensors(self.model, self.others)
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what `tensors` returned."""
+    def load(self, tensors: Mapping[str, Tensor], extra: Mapping[str, Any]) -> None:
+        """Put back what `tensors` returned; ``extra`` is what ``get_extra_state`` gave, by module."""
         for prefix, module in self.others.items():
             own = {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
-            module.load_state_dict(own, strict=False)
+            module.load_state_dict(own | extra.get(prefix, {}), strict=False)
 
 
 def find_strangers(functions: Iterable[Any], material: Material) -> list[tuple[str, nn.Parameter]]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from nbopt.engine.capture import capture, restore
+from nbopt.engine.copying import Copies
+from nbopt.engine.outside import go_to_structure
 from nbopt.engine.prepare import check_in_time
 from nbopt.engine.recovery import go_back
 from nbopt.engine.state import Ending, RunState
 from nbopt.names import MOST, check_text
 from nbopt.parts.groups import copy_optimizer
-from nbopt.parts.losses import copy_loss
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
 
@@ -110,15 +110,23 @@ def _cut(name: str) -> str:
 def _twin(run: Run, name: str) -> Run:
     """Make a run like this one, on a copy of its model."""
     training = run.driver.training
-    memo: dict[int, Any] = {}
-    model = deepcopy(run.model, memo)
+    own = {"model": run.model, "loss": run.given["loss"], "forward": run.forward}
+    columns = () if training is None else getattr(training.cursor.source, "columns", ())
+    copies = Copies({**own, "optimizer": run.own_optimizer}, columns)
+    made = {key: copies.of(key) for key in own}
     optimizer = run.given["optimizer"]
     if run.own_optimizer is not None:
-        optimizer = training.groups.copy(memo) if training else copy_optimizer(run.own_optimizer, memo)
-    given = {**run.given, "loss": copy_loss(run.given["loss"], memo), "optimizer": optimizer, "store": run.store}
+        begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)
+        optimizer = copies.of("optimizer", begin)
+    given = {**run.given, "loss": made["loss"], "optimizer": optimizer, "store": run.store}
+    if training is not None:  # without what steps added to it
+        go_to_structure(made["model"], training.keeper, run.snapshots[0])
     data = (training.cursor.source, training.val) if training else run.data
-    twin = type(run)(model, *data, seed=run.seed, device=run.device.torch, forward=run.forward, name=name, **given)
+    forward = made["forward"]
+    twin = type(run)(made["model"], *data, seed=run.seed, device=run.device.torch, forward=forward, name=name, **given)
     twin.parent, twin.val_fraction, twin.origin = run.id, run.val_fraction, run.origin
+    if copies.shared:
+        twin.driver.tell(_("shared with the run it was copied from: {names}.", names=", ".join(copies.shared)))
     return twin
 
 
@@ -146,6 +154,7 @@ def _begin(run: Run, other: Run, snapshot: Snapshot) -> None:
         run.driver.training.snapshots.add(snapshot)
     assert other.driver.training is not None
     run.driver.training.tiers.library = other.driver.training.tiers.library
+    run.driver.training.keeper.know(other.driver.training.keeper)
     restore(run.driver.training, snapshot)
 
 

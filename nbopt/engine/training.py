@@ -46,6 +46,7 @@ from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.precision import Precision
 from nbopt.parts.preprocessing import RESCALING
 from nbopt.parts.stopping import EarlyStopping
+from nbopt.parts.taking import Keeper
 from nbopt.parts.update import Update
 from nbopt.record.history import History
 from nbopt.record.snapshots import Snapshots
@@ -113,7 +114,8 @@ class Training:
         self.trouble: Trouble | None = None
         self.half_done = False
         self.bound: Bound | None = None
-        self.best_weights: dict[str, Tensor] = {}
+        self.best_weights: dict[str, Any] = {}  # a state_dict
+        self.keeper = Keeper()
         self.snapshots = Snapshots()
         self.metrics = metrics
         self.device = device

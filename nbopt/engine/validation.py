@@ -13,7 +13,7 @@ from torch import Tensor
 from nbopt.data.cursor import Cursor
 from nbopt.data.sources import AnySource, StreamSource, sample_count
 from nbopt.data.tensor_source import TensorSource
-from nbopt.engine.capture import capture
+from nbopt.engine.capture import capture, copy_state
 from nbopt.engine.trouble import is_out_of_memory
 from nbopt.parts.accumulation import count_samples, cut, find_samples
 from nbopt.parts.loss_traits import Traits, count_targets
@@ -47,8 +47,7 @@ def validate(training: Training) -> Iterator[None]:
     for name, value in measured.items():
         training.history.append(name, training.step, value)
     if training.val is not None and training.stopping.observe(measured["val_loss"], training.step):
-        state = training.model.state_dict()
-        training.best_weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+        training.best_weights = copy_state(training.model)
         training.validation_due = False
         training.snapshots.add(capture(training), best=True)
     training.validation_due = training.half_done = False

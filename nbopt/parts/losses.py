@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -136,10 +135,3 @@ def _unchanged(module: nn.Module | None) -> Iterator[None]:
     with torch.no_grad():
         for buffer, copy in before:
             buffer.copy_(copy)
-
-
-def copy_loss(given: Any, memo: dict[int, Any]) -> Any:
-    """Return a loss as it is given to a run, with copies of its modules; ``memo`` holds the copies made so far."""
-    if isinstance(given, (list, tuple)):
-        return type(given)(copy_loss(item, memo) for item in given)
-    return given if _module_in(given) is None else deepcopy(given, memo)
