@@ -2,6 +2,7 @@
 # make test    everything continuous integration checks (PYTEST_ARGS=, PROCESSES=)
 # make lint    style and types only
 # make bench   measure speed, against other libraries too (BENCH_ARGS=)
+# make field   train public codes, of other libraries too, by their own loops and by runs (PYTEST_ARGS=)
 # make gpu     tests and speed on a GPU, with a python3 that has torch for it, and without Jupyter
 # make clean   remove what these made
 #
@@ -17,6 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 
 VENV := .venv
+FIELD := $(VENV)/field
 STAMPS := $(VENV)/stamps
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt
@@ -32,7 +34,7 @@ export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
 export npm_config_cache := $(CURDIR)/$(VENV)/npm
 
-.PHONY: demo test lint bench gpu browser clean
+.PHONY: demo test lint bench field gpu browser clean
 .DELETE_ON_ERROR:
 
 NO_SCREEN := $(if $(filter Linux,$(shell uname)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser))
@@ -59,12 +61,26 @@ lint: $(STAMPS)/test $(NODE_MODULES)
 bench: $(STAMPS)/bench browser
 	$(PY) -m tests.benchmarks $(BENCH_ARGS)
 
+field: $(FIELD)/stamp
+	$(FIELD)/bin/python -m pytest $(PYTEST_ARGS) tests/field
+	$(FIELD)/bin/python -m tests.field
+
 gpu:
 	@PYTHONPATH="$(CURDIR)" python3 -m tests.gpu
 
 # The stamp's name is the extra: everything it needs is installed.
 $(STAMPS)/lab $(STAMPS)/test $(STAMPS)/bench: $(EXTENSION)
 	SKIP_JUPYTER_BUILDER=1 $(PIP_INSTALL) --no-build-isolation --editable '.[$(@F)]'
+	touch $@
+
+# An environment of its own: other libraries fail where torchvision was built for another torch, as it may be.
+FIELD_REQUIRES = import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*project["dependencies"], *project["optional-dependencies"]["field"])
+
+$(FIELD)/stamp: pyproject.toml constraints.txt | $(STAMPS)
+	test -x $(FIELD)/bin/pip || $(PYTHON) -m venv $(FIELD)
+	$(FIELD)/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt \
+		$$($(FIELD)/bin/python -c '$(FIELD_REQUIRES)')
 	touch $@
 
 # The extension is built for production and type-checked; node and jlpm come with the build requirements.

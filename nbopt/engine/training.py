@@ -261,8 +261,9 @@ class Training:
         return {id(self.material.parameters[name]) for name in self.material.resting}
 
     def _find_trained(self) -> list[nn.Parameter]:
-        """Return the weights that steps move: those that the optimizer holds and that are not frozen."""
-        return [weight for group in self.groups.trained for weight in group]
+        """Return the weights that steps move, in the model's order: those of the optimizer that are not frozen."""
+        held = {id(weight) for group in self.groups.trained for weight in group}
+        return [weight for weight in self._params if id(weight) in held]
 
     def receive(self) -> None:
         """Do what was asked for to be done between two steps; it changes nothing of the training."""

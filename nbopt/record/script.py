@@ -43,7 +43,18 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 _OWN_NAMES = {
     *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN", "FORWARD"),
-    *("derive_seed", "as_tensors", "fetch", "stream", "as_loader", "columns_of", "share", "size_of", "to_device"),
+    *(
+        "derive_seed",
+        "as_tensors",
+        "fetch",
+        "draw_indices",
+        "stream",
+        "as_loader",
+        "columns_of",
+        "share",
+        "size_of",
+        "to_device",
+    ),
     *("compute_loss", "measure", "evaluate", "set_dropout", "train", "itertools"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
@@ -303,7 +314,7 @@ class _Writer:
         wanted = {
             "import copy": flags["best"] or flags["moves"] or "copy" in used,
             "import dataclasses": flags["moves"] or "dataclasses" in used,
-            "import itertools": flags["own_end"],
+            "import itertools": flags["own_end"] or flags["sampled"],
             "from collections import defaultdict": True,
             "from collections import deque": flags["metrics"],
             "from collections.abc import MutableMapping": flags["moves"] or "MutableMapping" in used,

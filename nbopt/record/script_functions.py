@@ -88,6 +88,23 @@ def fetch(loader, indices, seed, device):
 
 
 #?
+#? sampled
+def draw_indices(sampler, seed):
+    """Yield an epoch's indices, drawn from ``seed`` as they are needed."""
+    torch.manual_seed(seed)
+    indices = iter(sampler)
+    state = torch.get_rng_state()
+    while True:
+        torch.set_rng_state(state)
+        try:
+            index = next(indices)
+        except StopIteration:
+            return
+        state = torch.get_rng_state()
+        yield index
+
+
+#?
 #? streams
 def stream(loader, seed, device):
     """Yield the batches of an epoch; what each draws follows from ``seed``."""

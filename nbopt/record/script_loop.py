@@ -67,7 +67,8 @@ def train(model, train, val=None$arguments):
     $groups
     $optimizer
     #? regroups
-    parameters = [p for g in optimizer.param_groups for p in g["params"]]
+    held = {p for g in optimizer.param_groups for p in g["params"]}
+    parameters = [p for p in model.parameters() if p in held]
     #?
     #? shares
     given = [dict(group) for group in optimizer.param_groups]
@@ -222,9 +223,8 @@ def train(model, train, val=None$arguments):
             shuffled = [column[order] for column in data]  #? train_tensors
             #?
             #? sampled
-            torch.manual_seed(epoch_seed)
-            order = list(train.sampler)
-            size = len(order)
+            draws, order = draw_indices(train.sampler, epoch_seed), []
+            size = len(train.sampler)
             #?
             #? train_stream
             batches = stream(train, derive_seed(ORDER, epoch), device)
@@ -243,12 +243,19 @@ def train(model, train, val=None$arguments):
         end = size  #? whole not mixed train_samples
         end = size if full else position + $batch_size  #? mixed whole
         #? leaves_two
-        if size - end == 1 and $batch_size > 2 and position % $batch_size:
+        order += itertools.islice(draws, max(0, end - position + 2 - len(order)))  #? sampled
+        left = position + len(order) - end  #? sampled
+        if left == 1 and $batch_size > 2 and position % $batch_size:  #? sampled
+        if size - end == 1 and $batch_size > 2 and position % $batch_size:  #? not sampled
             end -= 1  # no sample is left alone by a change of the batch size
         #?
         #?
         #? train_samples
-        indices = order[position:end]  #? shuffle
+        #? sampled
+        order += itertools.islice(draws, max(0, end - position - len(order)))
+        indices, order = order[: end - position], order[end - position :]
+        #?
+        indices = order[position:end]  #? permutes
         indices = list(range(position, min(end, size)))  #? not shuffle
         batch = fetch(train, indices, epoch_seed + position, device)
         position += len(indices)
@@ -295,12 +302,20 @@ def train(model, train, val=None$arguments):
 
         #? not train_stream
         larger = max($batch_size, SCHEDULE.get(step + 1, {}).get("batch_size", 0))  #? drops_varying
+        #? sampled
+        ahead = larger  #? drops_varying
+        ahead = $batch_size  #? drops not drops_varying
+        ahead = 1  #? not drops
+        order += itertools.islice(draws, max(0, ahead - len(order)))
+        if len(order) < ahead:  # too few are left for a batch: the epoch is complete  #? not leaves_out
+        if len(order) < ahead or "leave_out" in SCHEDULE.get(step + 1, {}):  # the epoch is complete  #? leaves_out
+        #?
+        #? not sampled
         if position + larger > size:  # what is left is dropped: the epoch is complete  #? drops_varying
         if position + $batch_size > size:  # what is left is dropped: the epoch is complete  #? drops not drops_varying
-        #? leaves_out
-        if position == size or "leave_out" in SCHEDULE.get(step + 1, {}):  # the epoch is complete
-        #?
+        if position == size or "leave_out" in SCHEDULE.get(step + 1, {}):  # the epoch is complete  #? leaves_out
         if position == size:  # the epoch is complete  #? not drops not leaves_out
+        #?
             epoch, position = epoch + 1, 0
         #?
         #? train_stream

@@ -39,6 +39,31 @@ def step(model, optimizer, data, first, last):
         optimizer.step()
 
 
+def test_gradients_of_groups_are_clipped_in_the_models_order(make_run, blobs):
+    """The length of a gradient is a sum, and sums depend on their order: a plain loop clips model.parameters()."""
+
+    def make():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 33), nn.LayerNorm(33), nn.Tanh(), nn.Linear(33, 17), nn.Linear(17, 3))
+
+    model, right = make(), make()
+    optimizer = torch.optim.AdamW(group(right, weight_decay=0.1), lr=0.05)
+    for number in range(12):
+        x, y = (column[number % 6 * BATCH :][:BATCH] for column in blobs)
+        optimizer.zero_grad()
+        functional.cross_entropy(right(x), y).backward()
+        nn.utils.clip_grad_norm_(right.parameters(), 0.1)
+        optimizer.step()
+    initial = copy.deepcopy(model)
+    given = torch.optim.AdamW(group(model, weight_decay=0.1), lr=0.05)
+    run = make_run(model, in_order(blobs), optimizer=given, clip_norm=0.1, epochs=2).fit()
+    assert same(model, right)
+    names = {}
+    exec(run.to_python(), names)
+    names["train"](initial, in_order(blobs))
+    assert same(initial, right)
+
+
 def test_groups_survive_a_swap_and_come_back(make_run, mlp, blobs):
     model, right = mlp(), mlp()
     given = torch.optim.AdamW(group(model, weight_decay=0.1), lr=0.05, betas=(0.8, 0.95), eps=1e-3, fused=True)

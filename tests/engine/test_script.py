@@ -19,6 +19,7 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     IterableDataset,
+    RandomSampler,
     Subset,
     TensorDataset,
     WeightedRandomSampler,
@@ -688,6 +689,9 @@ LOADERS = {
     "collated": lambda x, y: DataLoader(Samples(x, y), batch_size=7, shuffle=True, collate_fn=pairs),
     "subset": lambda x, y: DataLoader(Subset(Samples(x, y), range(0, len(x), 2)), batch_size=7, shuffle=True),
     "sampler": lambda x, y: DataLoader(Samples(x, y), batch_size=7, sampler=WeightedRandomSampler(y + 1.0, 50)),
+    "sampler, dropped": lambda x, y: DataLoader(
+        Samples(x, y), batch_size=7, sampler=WeightedRandomSampler(y + 1.0, 50), drop_last=True
+    ),
     "batch_sampler": lambda x, y: DataLoader(Samples(x, y), batch_sampler=Halves(len(x))),
     "iterable": lambda x, y: Endless(x, y),
     "stream": lambda x, y: DataLoader(Endless(x, y), batch_size=7),
@@ -740,6 +744,24 @@ def test_a_dataset_that_is_cut_or_taken_in_parts_or_as_a_whole(settings_, mlp, b
     run, initial = make(mlp(dropout=0.1), loader, epochs=3, lr=0.1, **settings_)
     schedule = {2: {"optimizer": "lbfgs"}, 3: {"optimizer": "sgd"}} if not settings_ else {}
     assert check(follow(run, schedule), initial, loader)[1] == 0.0
+
+
+@pytest.mark.parametrize("settings_", [{"optimizer": "lbfgs"}, {"micro_batch": 3}, {}])
+def test_samples_of_a_sampler_are_drawn_as_in_the_run(settings_, mlp, blobs):
+    loader = LOADERS["sampler"](*blobs)
+    run, initial = make(mlp(dropout=0.1), loader, epochs=3, lr=0.1, schedule="cosine", **settings_)
+    schedule = {2: {"optimizer": "lbfgs"}, 3: {"optimizer": "sgd"}, 5: {"batch_size": 17}} if not settings_ else {}
+    assert check(follow(run, schedule), initial, loader)[1] == 0.0
+
+
+def test_a_sampler_of_ten_billion_draws_is_not_drawn_beforehand(mlp, blobs):
+    data = Samples(*blobs)
+    loader = DataLoader(data, batch_size=8, sampler=RandomSampler(data, replacement=True, num_samples=10**10))
+    run, initial = make(mlp(dropout=0.1), loader, lr=0.1)
+    run.step(9)
+    scripts.execute(run.to_python(), initial, loader)
+    for ours, theirs in zip(run.model.parameters(), initial.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 class Labelled(Samples):

@@ -87,8 +87,12 @@ class SeededAlike:
             first = seed + 1
         else:
             first, size = seed, self.loader.batch_size
-            if isinstance(sampler, RandomSampler) and not sampler.replacement:
+            if isinstance(sampler, RandomSampler):  # apart from what the samples draw
                 sampler.generator = torch.Generator().manual_seed(seed)
+                if sampler.replacement:  # it seeds a generator of its own
+                    sampler.generator.manual_seed(
+                        int(torch.empty((), dtype=torch.int64).random_(generator=sampler.generator))
+                    )
         with self._noise.seeded(seed):
             batches = iter(self.loader)
         while True:

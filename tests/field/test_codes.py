@@ -1,19 +1,22 @@
-"""Codes as their authors write them: a run does what their loops do."""
+"""Codes as their authors write them: a run does what their loops do.
+
+Those of libraries that are not installed are skipped; ``make field`` installs them.
+"""
 
 import pytest
 
-from tests.field import digits, harness, images, series
+from tests.field import harness
+from tests.field.codes import LIBRARIES, PLAIN, of_library
 
-CODES = [
-    *(digits.Mnist, digits.MnistRnn, digits.VaeCode, digits.SuperResolution),
-    *(series.TimeSequence, series.Regression, series.TcnAdding, series.Pinn),
-    *(images.UNetCode, images.SimClr, images.ViTCode, images.Detection),
-]
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-pytestmark = [
-    pytest.mark.usefixtures("one_torch_thread"),
-    pytest.mark.parametrize("code", CODES, ids=[code.__name__ for code in CODES]),
-]
+
+@pytest.fixture(params=[*PLAIN, *LIBRARIES], ids=lambda code: getattr(code, "__name__", code))
+def code(request):
+    if request.param in PLAIN:
+        return request.param
+    pytest.importorskip(f"tests.field.libraries.{LIBRARIES[request.param]}")
+    return of_library(request.param)
 
 
 def test_a_run_does_what_the_authors_loop_does(code):
