@@ -104,7 +104,7 @@ def _to_array(item: Any, role: str) -> Any:
     if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
         item = np.ma.filled(item.astype(float), np.nan)
     try:
-        array = _frame_to_array(item) if hasattr(item, "iloc") else np.asarray(item)
+        array = _frame_to_array(item, role) if hasattr(item, "iloc") else np.asarray(item)
     except ValueError as error:
         if not isinstance(item, list):
             raise
@@ -112,29 +112,34 @@ def _to_array(item: Any, role: str) -> Any:
         raise ValueError(_("{role} cannot become a tensor, {rule}.", role=role, rule=rule)) from error
     array = _unwrap(array) if array.dtype == object else array
     if array.dtype.kind in _NO_NUMBERS:
-        raise TypeError(
-            _(
-                "{role} holds {kind}, which a network cannot take: turn it into numbers first "
-                "(scikit-learn's OrdinalEncoder or LabelEncoder do).",
-                role=role,
-                kind=array.dtype,
-            )
-        )
+        raise _no_numbers(role, str(array.dtype))
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no longer floats
         return array.astype(np.float64)
     return np.array(array, dtype=array.dtype.newbyteorder("="))
 
 
-def _frame_to_array(frame: Any) -> Any:
+def _frame_to_array(frame: Any, role: str) -> Any:
     """Return an array of a pandas frame, series or index whose columns may be of several types, or have gaps."""
     import numpy as np
 
-    array = frame.to_numpy()
-    if array.dtype != object:
-        return array
+    try:
+        array = frame.to_numpy()
+        if array.dtype != object:
+            return array
+    except TypeError:  # numbers beside times have no type in common
+        pass
     if frame.ndim == 1:
         return _series_to_array(frame)
-    return np.column_stack([_series_to_array(frame.iloc[:, k]) for k in range(frame.shape[1])])
+    columns = [_series_to_array(frame.iloc[:, k]) for k in range(frame.shape[1])]
+    for name, dtype, column in zip(frame.columns, frame.dtypes, columns, strict=True):
+        if column.dtype.kind in _NO_NUMBERS:
+            raise _no_numbers(role, _("{kind} in column {name!r}", kind=dtype, name=name))
+    return np.column_stack(columns)
+
+
+def _no_numbers(role: str, kind: str) -> TypeError:
+    way = _("turn it into numbers first (scikit-learn's OrdinalEncoder or LabelEncoder do)")
+    return TypeError(_("{role} holds {kind}, which a network cannot take: {way}.", role=role, kind=kind, way=way))
 
 
 def _series_to_array(series: Any) -> Any:

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -81,6 +82,7 @@ def as_source(data: Any, role: str, floats: torch.dtype = torch.float32, batch_s
         If it is empty or its parts differ in length.
     """
     shuffle = role == "train"
+    _check_clear(data, role)
     if isinstance(data, AnySource):
         source = copy(data)  # another run's: the samples are shared, the order and the workers are not
         if isinstance(source, DatasetSource):
@@ -104,13 +106,7 @@ def as_source(data: Any, role: str, floats: torch.dtype = torch.float32, batch_s
         rule = _("it can be gone through only once: give a Dataset, a DataLoader, or what makes the iterator")
         raise TypeError(_("{role} is a {kind}, {rule}.", role=role, kind=type(data).__name__, rule=rule))
     else:
-        raise TypeError(
-            _(
-                "{role} must be (X, y) as arrays or tensors, a torch Dataset or a DataLoader; got {kind}.",
-                role=role,
-                kind=type(data).__name__,
-            )
-        )
+        raise TypeError(_("{wanted}; got {kind}.", wanted=_wanted(role), kind=type(data).__name__))
     if source.size == 0:
         raise ValueError(_("{role} is empty: it holds no sample.", role=role))
     if source.size is not None and source.drop_last and source.size < (source.batch_size or 1):
@@ -191,6 +187,38 @@ def _is_dataset(data: Any) -> bool:
     if is_array(data) or isinstance(data, (str, bytes, tuple, Mapping, torch.nn.Module, type)):
         return False
     return isinstance(data, Sequence) or (hasattr(data, "__getitem__") and hasattr(data, "__len__"))
+
+
+def _may_be_a_batch(item: Any) -> bool:
+    """Whether an item of a list is columns of the same length: a batch, or else a sample that is a sequence."""
+    parts = list(item.values()) if isinstance(item, Mapping) else item
+    if not isinstance(parts, (tuple, list)) or len(parts) < 2:
+        return False
+    if not all(isinstance(part, (Tensor, np.ndarray)) and part.ndim for part in parts) or parts[0].ndim < 2:
+        return False
+    return len({len(part) for part in parts}) == 1 and len({part.shape for part in parts}) > 1
+
+
+def _check_clear(data: Any, role: str) -> None:
+    """Raise TypeError for what may be meant in two ways, or is given by name."""
+    items = data if isinstance(data, (tuple, list)) else [data]
+    if items and data is items and _may_be_a_batch(items[0]):
+        item = items[0]
+        parts = item.values() if isinstance(item, Mapping) else item
+        shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+        given = _("{role} is a {kind}", role=role, kind=type(data).__name__)
+        told = _("the first item, of shapes {shapes}, may be a batch or a sample", shapes=shapes)
+        batches, samples = "DataLoader(data, batch_size=None)", "DataLoader(data, batch_size=64, shuffle=True)"
+        way = _("give batches as {batches}, samples as {samples}", batches=batches, samples=samples)
+        raise TypeError(_("{given}, and {told}: {way}.", given=given, told=told, way=way))
+    names = [type(item).__name__ for item in items if isinstance(item, Mapping) and not isinstance(item, Dataset)]
+    if names and not (isinstance(data, list) and len(names) == len(data)):  # samples
+        rule = _("columns by name are a StackDataset(**columns) of torch.utils.data, in a DataLoader, and forward=")
+        raise TypeError(_("{wanted}; got a {kind}: {rule} takes them.", wanted=_wanted(role), kind=names[0], rule=rule))
+
+
+def _wanted(role: str) -> str:
+    return _("{role} must be (X, y) as arrays or tensors, a torch Dataset or a DataLoader", role=role)
 
 
 def _is_loader(data: Any) -> bool:

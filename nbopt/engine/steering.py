@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ class Steering(Facts):
     """The part of a `Run` that is asked to do things."""
 
     recorder: Recorder | None
+    inert: dict[str, str]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what looks like a change and would be none.
@@ -42,6 +44,8 @@ class Steering(Facts):
     def set(self, *, source: str = "code", **changes: Any) -> None:
         """Ask for new values; they act from the next step on. Returns when queued; callable from any thread.
 
+        Warns of those that cannot act in this run, see `inert`.
+
         Parameters
         ----------
         source : str
@@ -58,6 +62,8 @@ class Steering(Facts):
         begun = 1 if self.state is RunState.RUNNING else 0  # its first step may be done before the change is
         check_in_time(checked, self.hyperparams, max(begun, self.step_count))
         self.driver.ask(checked, source)
+        for name in sorted(self.inert.keys() & checked.keys()):
+            warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
 
     def start(self, *, wait: bool = True, source: str = "code") -> None:
         """Train in a thread of its own, from where the run is. Does nothing if it is running.

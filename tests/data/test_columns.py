@@ -109,10 +109,32 @@ def test_numbers_longer_than_torch_has_are_shortened():
         ([[1, 2], [3]], ValueError, "train cannot become a tensor, its rows differ in length: pad them"),
         (pd.Series(["a", "b"]).astype("category"), TypeError, "turn it into numbers first"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": ["1", "2"]}), TypeError, "turn it into numbers first"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": ["1", "2"]}), TypeError, "train holds .* in column 'b', which"),
+        (
+            pd.DataFrame({"a": [1.0, 2.0], "sex": pd.Categorical(["f", "m"])}),
+            TypeError,
+            "train holds category in column 'sex', which a network cannot take",
+        ),
+        (
+            pd.DataFrame({"a": [1.0, 2.0], "day": pd.date_range("2020", periods=2)}),
+            TypeError,
+            r"train holds datetime64\[.*\] in column 'day', which",
+        ),
+        (pd.DataFrame({"a": [True, False], "t": pd.to_timedelta([1, 2], "s")}), TypeError, "in column 't', which"),
         (np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]), TypeError, "turn it into numbers first"),
         (np.array([1, 2], dtype="timedelta64[s]"), TypeError, "turn it into numbers first"),
     ],
-    ids=["ragged", "category of texts", "texts of digits", "records", "times"],
+    ids=[
+        "ragged",
+        "category of texts",
+        "texts of digits",
+        "column of texts",
+        "column of categories",
+        "column of dates",
+        "column of times",
+        "records",
+        "times",
+    ],
 )
 def test_what_holds_no_numbers_is_told_in_words(item, error, message):
     with pytest.raises(error, match=message):

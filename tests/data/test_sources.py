@@ -11,6 +11,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    StackDataset,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
@@ -367,3 +368,43 @@ def test_tensors_that_get_gradients_are_collated_as_in_a_loader():
     batch = epoch(as_source(DataLoader(TensorDataset(x, torch.arange(N)), batch_size=4), "train"))[0]
     batch[0].sum().backward()
     assert int((x.grad[:, 0] == 1).sum()) == 4
+
+
+PARTS = torch.zeros(4, 2), torch.zeros(4)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [PARTS, PARTS],
+        (PARTS, PARTS),
+        [list(PARTS), [torch.zeros(3, 2), torch.zeros(3)]],
+        [{"x": PARTS[0], "y": PARTS[1]}],
+        [tuple(part.numpy() for part in PARTS)],
+        list(DataLoader(TensorDataset(torch.zeros(10, 2), torch.zeros(10)), batch_size=4)),
+    ],
+    ids=["list", "tuple", "uneven", "mappings", "numpy", "of a loader"],
+)
+def test_lists_whose_items_may_be_batches_or_samples_are_refused_with_the_way_to_give_either(data):
+    with pytest.raises(TypeError, match=r"may be a batch or a sample: .*batch_size=None\), samples as DataLoader"):
+        as_source(data, "train")
+
+
+def test_batches_in_a_list_are_dealt_as_they_are_by_the_way_told():
+    data = [PARTS, (torch.ones(3, 2), torch.ones(3))]
+    batches = list(as_source(DataLoader(data, batch_size=None), "train").batches(0))
+    assert [len(batch[0]) for batch in batches] == [4, 3]
+
+
+@pytest.mark.parametrize(
+    "data", [{"x": X, "y": Y}, ({"a": X, "b": X}, Y), [{"a": X}, Y]], ids=["mapping", "inputs", "list"]
+)
+def test_columns_by_name_are_refused_with_the_way_to_give_them(data):
+    with pytest.raises(TypeError, match=r"got a dict: columns by name are a StackDataset\(\*\*columns\)"):
+        as_source(data, "train")
+
+
+def test_columns_by_name_are_dealt_by_the_way_told():
+    data = StackDataset(**{"x": TENSORS[0], "y": TENSORS[1]})
+    batch = epoch(as_source(DataLoader(data, batch_size=4), "val"))[0]
+    assert torch.equal(batch["x"], TENSORS[0][:4]) and torch.equal(batch["y"], TENSORS[1][:4])

@@ -493,6 +493,24 @@ def test_a_batch_size_given_to_a_loader_that_makes_its_own_batches_is_warned_of(
     assert "batch_size" in run.inert
 
 
+def test_a_value_set_that_cannot_act_is_warned_of(make_run, recwarn):
+    run = make_run(nn.Linear(4, 1), train=DataLoader(Counted(), batch_size=16), loss="mse")
+    for ready in (False, True):
+        if ready:
+            run.step(1)
+        with pytest.warns(UserWarning, match="batch_size: the DataLoader makes its own batches"):
+            run.set(batch_size=5, lr=0.2)
+    run.set(lr=0.1)
+    assert not list(recwarn)
+
+
+def test_the_batch_size_of_a_stream_given_without_a_loader_is_warned_of_once_it_began(make_run):
+    run = make_run(nn.Linear(4, 1), train=Counted(), batch_size=5, loss="mse")
+    run.step(1)
+    with pytest.warns(UserWarning, match="batch_size: a stream keeps the batch size that it began with"):
+        run.set(batch_size=10)
+
+
 def test_a_batch_size_given_to_a_loader_that_is_understood_is_live(make_run, recwarn):
     run = make_run(train=DataLoader(TensorDataset(X, Y), batch_size=16), batch_size=20, epochs=1)
     assert sizes_of(run) == [20, 20, 20, 5]
