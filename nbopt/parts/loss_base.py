@@ -54,7 +54,11 @@ class Loss(Part):
         return target
 
     def check(self, output: Any, target: Any) -> None:
-        """Raise ValueError, naming both shapes, where the loss cannot work on these."""
+        """Raise ValueError, naming both shapes, where the loss cannot work on these; it is not worked out."""
+
+    def explain(self, output: Any, target: Any) -> None:
+        """Raise ValueError where the loss failed on these, in the user's words, if it knows why."""
+        self.check(output, target)
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:
         """Return the loss, a scalar; ``target`` comes from `prepare`."""

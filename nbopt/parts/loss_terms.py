@@ -79,6 +79,11 @@ class Terms(Loss):
         for term in self._informed():
             term.check(output, target)
 
+    def explain(self, output: Any, target: Any) -> None:
+        """Raise ValueError where one of the terms failed on these."""
+        for term in self._informed():
+            term.explain(output, target)
+
     def after_step(self, loss: Tensor) -> None:
         """Move the uncertainties down their gradient, by the terms of this step."""
         if not self._seen:

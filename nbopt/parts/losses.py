@@ -86,7 +86,7 @@ def _kind(given: Any) -> type[Loss]:
 
 
 def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
-    """Wrap the user's callable; its result is checked on the first batch."""
+    """Wrap the user's callable, which is called no more often than in a loop of his own, unless it fails."""
     if isinstance(function, type):
         name = function.__name__
         raise InvalidHyperparam(_("loss is the class {name}, not an instance: write {name}().", name=name))
@@ -107,13 +107,23 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
             target = align(name, output, target)
         elif differ_by_an_axis(output, target):
             check_pairs(name, function, output, target)
+
+    def explain(self: Loss, output: Any, target: Any) -> None:
+        check(self, output, target)
         noise = Noise(output.device if isinstance(output, Tensor) else torch.device("cpu"))
         with noise.lock, noise.seeded(0), _unchanged(module):
-            value = function(output, target)
+            value = function(output, self.prepare(output, target))
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ValueError(_("the loss must return one number as a tensor; got {value}.", value=describe(value)))
 
-    members = {"__call__": call, "check": check, "draws": True, "functions": (function,), "traits": traits}
+    members = {
+        "__call__": call,
+        "check": check,
+        "explain": explain,
+        "draws": True,
+        "functions": (function,),
+        "traits": traits,
+    }
     members["modules"] = {} if module is None else {"loss": module}
     if traits.elementwise:
         members["prepare"] = prepare

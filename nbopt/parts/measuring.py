@@ -13,7 +13,7 @@ from torch import Tensor
 from nbopt.parts.loss_traits import IGNORED, UNKNOWN, Traits
 from nbopt.parts.metric_reading import Reading
 from nbopt.parts.metrics import METRICS, NUMBERS, SUMS, Metric
-from nbopt.parts.scorers import ScoreFunction, Scorer, Streaming
+from nbopt.parts.scorers import ScoreFunction, Scorer, Streaming, as_number
 from nbopt.words import _
 
 Tell = Callable[[str], None]
@@ -39,6 +39,7 @@ class Measuring:
     def begin_anew(self, traits: Traits) -> None:
         """Read outputs for a loss of these traits from now on."""
         self.reading = Reading(traits)
+        self._of_classes = False
         self._traits = traits
 
     def check(self, output: Any, target: Any, lose: Callable[[Any, Any], Tensor]) -> None:
@@ -49,7 +50,8 @@ class Measuring:
         ValueError
             If a metric cannot read them.
         """
-        self.reading.learn(output, target, lose)
+        asks = any(map(_is_read, self._metrics.values()))  # else the loss is not called without need
+        self.reading.learn(output, target, lose if asks else None)
         for name, metric in self._metrics.items():
             try:
                 self._read(metric, output, target)
@@ -58,16 +60,21 @@ class Measuring:
 
     def _read(self, metric: Metric, output: Any, target: Any) -> tuple[Any, Any]:
         """Return what a metric takes."""
-        named = any(metric is known for known in METRICS.values())
-        numbers = metric in NUMBERS if named else None
+        if not _is_read(metric):
+            return output, target
+        numbers: bool | None = metric in NUMBERS
         if isinstance(metric, (Scorer, ScoreFunction)):
             numbers = metric.of_numbers
             if numbers is None:
                 numbers = isinstance(target, Tensor) and target.is_floating_point()
                 numbers = numbers and self._traits.classes_first is None
-        elif not named:
-            return output, target
+        self._of_classes |= not numbers
         return self.reading.numbers(output, target) if numbers else self.reading.classes(output, target)
+
+    @property
+    def doubt(self) -> str:
+        """Why metrics may take outputs for what they are not, in words; "" if they do not."""
+        return self.reading.doubt if self._of_classes else ""
 
     def start(self, prefix: str) -> Measurement:
         """Begin to measure; names get ``prefix``."""
@@ -80,6 +87,11 @@ class Measuring:
         if isinstance(metric, Streaming):
             return Streamed(metric)
         return Summed(metric, read) if any(metric is known for known in SUMS) else Joined(metric, read)
+
+
+def _is_read(metric: Metric) -> bool:
+    """Whether a metric takes outputs and targets as `Reading` reads them, not as they are."""
+    return isinstance(metric, (Scorer, ScoreFunction)) or any(metric is known for known in METRICS.values())
 
 
 class Measurement:
@@ -185,7 +197,7 @@ class Joined(Meter):
         """See `Meter`."""
         output, target = self._read(output, target)
         if not isinstance(output, Tensor) or not isinstance(target, Tensor) or not output.ndim or not target.ndim:
-            self._parts.append((float(self._metric(output, target)), _count(target)))
+            self._parts.append((as_number(self._metric(output, target)), _count(target)))
             return
         self._device = output.device
         self._kept.append((output.cpu(), target.cpu()))
@@ -196,11 +208,11 @@ class Joined(Meter):
         shapes = {(output.shape[1:], target.shape[1:]) for output, target in kept}
         if len(shapes) == 1 and not self._parts:
             output, target = (torch.cat(column).to(self._device) for column in zip(*kept, strict=True))
-            return float(self._metric(output, target))
+            return as_number(self._metric(output, target))
         for output, target in kept:
             if count := _count(target):
                 value = self._metric(output.to(self._device), target.to(self._device))
-                self._parts.append((float(value), count))
+                self._parts.append((as_number(value), count))
         total = sum(count for _value, count in self._parts)
         return sum(value * count for value, count in self._parts) / total if total else math.nan
 

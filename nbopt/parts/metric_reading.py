@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nbopt.parts.loss_base import describe
+from nbopt.parts.loss_probes import Lose, ignored_label, sums_to_zero
 from nbopt.parts.loss_traits import IGNORED, PROBABILITIES, UNKNOWN, Traits
 from nbopt.words import _
 
 _PROBABILITY_ENDS = ("Sigmoid", "Softmax", "Hardsigmoid")
+_ENOUGH = 8  # outputs, of which not all lie between 0 and 1 by chance
 _RESHAPING = ("Squeeze", "Unsqueeze", "View", "UnsafeView", "ReshapeAlias", "Select", "Slice", "Permute", "Transpose")
 _PICKING = ("T", "Unbind", "Split", "Index", "Cat", "Stack", "Expand")
 _PASSING = (*_RESHAPING, *_PICKING, "Clone", "ToCopy", "Alias", "Clamp", "ClampMin", "ClampMax")
@@ -27,11 +29,16 @@ class Reading:
     ----------
     gives_probabilities : bool
         Whether outputs are probabilities; otherwise they are scores, above 0 for a yes.
+    doubt : str
+        Why that may be wrong, in words; "" where nothing speaks against it.
     """
 
     def __init__(self, traits: Traits = UNKNOWN) -> None:
         self._traits = traits
         self.gives_probabilities = traits.scale == PROBABILITIES
+        self.doubt = ""
+        self._ignored = traits.ignored
+        self._outside = False
         self._classes_last = False
         self._one_hot = False
         self._several = False
@@ -43,11 +50,12 @@ class Reading:
             _("the outputs are probabilities"): self.gives_probabilities,
             _("their last dimension has the classes"): self._classes_last,
             _("each sample has several labels"): self._several,
-            _("labels {label} do not count", label=self._traits.ignored): self._traits.ignored != IGNORED,
+            _("labels {label} do not count", label=self._ignored): self._ignored != IGNORED,
+            _("labels that are no class do not count"): self._outside,
         }
         return next((words for words, holds in unusual.items() if holds), "")
 
-    def learn(self, output: Any, target: Any, lose: Callable[[Tensor, Any], Tensor] | None = None) -> None:
+    def learn(self, output: Any, target: Any, lose: Lose | None = None) -> None:
         """Find out how this model's outputs are to be read.
 
         Parameters
@@ -55,7 +63,8 @@ class Reading:
         output, target
             Of the first batch; the output with its graph, whose end tells probabilities from scores.
         lose : callable, optional
-            ``lose(output, target)``, the loss: asked where shapes alone leave it open which dimension has the classes.
+            ``lose(output, target)``, the loss: asked where shapes alone leave it open which dimension has the classes,
+            and where it is not known which labels do not count.
         """
         lose = lose if isinstance(output, Tensor) else None
         output = tensor_of(output)
@@ -65,12 +74,36 @@ class Reading:
         first, last = _fits(output, target, 1), _fits(output, target, -1)
         self._classes_last = last and not first
         if first and last and output.ndim > 2 and self._traits.classes_first is None:
-            self._classes_last = lose is None or _sums_to_zero(lose, output, target) is not False
+            self._classes_last = lose is None or sums_to_zero(lose, output, target) is not False
         if target.shape == output.shape and target.ndim > 1 and target.shape[1] > 1:
             sums = target.sum(1)
             shares = bool((target >= 0).all()) and torch.allclose(sums.double(), sums.new_ones(()).double(), atol=1e-3)
             self._one_hot = shares if self._traits.classes_first is None else self._traits.classes_first
         self._several = target.shape == output.shape and target[0].numel() > 1 and not self._one_hot
+        axis = -1 if self._classes_last else 1
+        if _fits(output, target, axis) and output.shape[axis] > 1:
+            self._learn_of_classes(output.detach(), target, axis, lose)
+        elif not self.gives_probabilities and not self._one_hot and not self._traits.scale:
+            self._doubt(output.detach())
+
+    def _learn_of_classes(self, output: Tensor, target: Tensor, axis: int, lose: Lose | None) -> None:
+        """Find out what only a loss of which nothing is known leaves open."""
+        if not self._traits.scale and output.is_floating_point():
+            sums = output.double().sum(axis)
+            self.gives_probabilities |= bool((output >= 0).all()) and bool(((sums - 1).abs() < 1e-4).all())
+        if self._traits.reduction or target.is_floating_point():
+            return
+        if lose is not None and (found := ignored_label(lose, output, target, axis)) is not None:
+            self._ignored = found
+        counted = target[(target != IGNORED) & (target != self._ignored)]
+        self._outside = bool(((counted < 0) | (counted >= output.shape[axis])).any())
+
+    def _doubt(self, output: Tensor) -> None:
+        within = output.numel() >= _ENOUGH and bool(((output > 0) & (output < 1)).all())
+        if within and bool((output != output.flatten()[0]).any()):
+            rule = _("metrics of classes take outputs for scores, above 0 for a yes, and these all lie between 0 and 1")
+            way = _("end the model in torch.sigmoid, take a loss of probabilities (nn.BCELoss), or give a function")
+            self.doubt = _("{rule}: where they are probabilities, {way}.", rule=rule, way=way)
 
     def classes(self, output: Any, target: Any) -> tuple[Tensor, Tensor]:
         """Return scores and labels, without the samples whose labels do not count.
@@ -94,7 +127,7 @@ class Reading:
             target = target.squeeze(axis)  # labels in a column
         if output.ndim > 1 and output.shape[axis] > 1 and _fits(output, target, axis):
             scores, labels = output.movedim(axis, -1).flatten(0, -2), target.flatten().long()
-            kept = (labels != self._traits.ignored) & (labels != IGNORED)
+            kept = (labels != self._ignored) & (labels >= 0) & (labels < scores.shape[1])
             scores, labels = scores[kept], labels[kept]
             return (scores.double().log() if self.gives_probabilities else scores), labels
         scores, labels = output, self._marked(target)
@@ -129,7 +162,7 @@ class Reading:
         """Return labels as 0, 1 and `IGNORED`."""
         if target.is_floating_point():
             return torch.where(target == IGNORED, IGNORED, (target > 0.5).long())
-        given = self._traits.ignored
+        given = self._ignored
         return torch.where((target == IGNORED) | (target == given), IGNORED, target.long())
 
     def _tensors(self, output: Any, target: Any) -> tuple[Tensor, Tensor]:
@@ -187,18 +220,3 @@ def _fits(output: Tensor, target: Tensor, axis: int) -> bool:
 def _differ_by_axes_of_one(output: Tensor, target: Tensor) -> bool:
     sizes = [[size for size in tensor.shape if size != 1] for tensor in (output, target)]
     return sizes[0] == sizes[1]
-
-
-def _sums_to_zero(lose: Callable[[Tensor, Any], Tensor], output: Tensor, target: Tensor) -> bool | None:
-    """Whether a loss has its classes in the last dimension, told by its gradient; None if that does not tell.
-
-    Where one adds the same to the scores of all classes, a loss that compares classes stays the same: along them, and
-    only along them, its gradient sums to zero.
-    """
-    with torch.enable_grad():
-        scores = output.detach().clone().requires_grad_()
-        (slope,) = torch.autograd.grad(lose(scores, target), scores, allow_unused=True)
-    if slope is None:
-        return None
-    first, last = (float(slope.double().sum(axis).abs().max()) for axis in (1, -1))
-    return None if max(first, last) < 10 * min(first, last) else last < first

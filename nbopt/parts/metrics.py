@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -203,13 +204,18 @@ SUMS: dict[Metric, tuple[Callable[[Tensor, Tensor], tuple[Tensor, ...]], Callabl
 """Those that are worked out from sums over batches: what is summed, and what is made of the sums."""
 
 
+def is_streaming(item: Any) -> bool:
+    """Whether ``item`` takes in batches itself."""
+    return all(callable(getattr(item, part, None)) for part in ("update", "compute", "reset"))
+
+
 def find_metric(item: Any) -> Metric | None:
     """Return the metric that ``item``, a name, a scorer or an object, stands for; None if it is none of these."""
     if isinstance(item, str) and item in METRICS:
         return METRICS[item]
     if (scorer := find_scorer(item)) is not None:
         return scorer
-    if all(callable(getattr(item, part, None)) for part in ("update", "compute", "reset")):
+    if is_streaming(item):
         return Streaming(item)
     return item if callable(item) else None
 
@@ -224,7 +230,7 @@ def as_metrics(given: object) -> dict[str, Metric]:
         first, and labels, probabilities or numbers as they want. Any other callable takes (output, target) of all
         validation samples, as the model and the data give them, and returns one number; where they are no tensors or
         differ in shape from batch to batch, it takes batches, which count by their labels. An object with update,
-        compute and reset gets batches.
+        compute and reset gets batches; a collection of these is taken apart.
 
     Raises
     ------
@@ -233,11 +239,11 @@ def as_metrics(given: object) -> dict[str, Metric]:
     """
     if given is None:
         return {}
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and not is_streaming(given):
         pairs = list(given.items())
     else:
         items = given if isinstance(given, (list, tuple)) else [given]
-        pairs = [(_name_of(item), item) for item in items]
+        pairs = [pair for item in items for pair in _named(item)]
     found: dict[str, Metric] = {}
     for name, item in pairs:
         metric = find_metric(item)
@@ -250,7 +256,16 @@ def as_metrics(given: object) -> dict[str, Metric]:
     return found
 
 
+def _named(item: Any) -> list[tuple[str, Any]]:
+    """Return a metric with its name; of a collection, as torchmetrics has them, each one."""
+    if is_streaming(item) and callable(getattr(item, "items", None)):
+        return [(str(name), each) for name, each in item.items()]
+    return [(_name_of(item), item)]
+
+
 def _name_of(item: object) -> str:
+    while isinstance(item, partial):
+        item = item.func
     return item if isinstance(item, str) else getattr(item, "__name__", type(item).__name__)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nbopt.parts.loss_base import describe
+from nbopt.words import _
+
 _CHANCES = frozenset(("log_loss", "d2_log_loss_score", "d2_brier_score"))  # that call probabilities y_pred
 
 
@@ -150,7 +153,7 @@ class Streaming:
     def value(self) -> float:
         """Return what it makes of the batches so far, and forget them."""
         try:
-            return float(self.metric.compute())
+            return as_number(self.metric.compute())
         finally:
             self.metric.reset()
 
@@ -159,6 +162,14 @@ class Streaming:
         self.metric.reset()
         self.update(output, target)
         return self.value()
+
+
+def as_number(value: Any) -> float:
+    """Return what a metric returned; raise TypeError if that is not one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(_("it must return one number; got {value}", value=describe(value))) from error
 
 
 def find_scorer(item: Any) -> Scorer | ScoreFunction | None:

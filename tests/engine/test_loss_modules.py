@@ -200,6 +200,34 @@ def test_weights_of_classes_stay_buffers_of_the_loss(make_run, blobs):
     run.replay().wait()
 
 
+def rising():
+    """Return a loss that counts its calls, and what it counted."""
+    seen = []
+
+    def loss(output, target):
+        seen.append(len(output))
+        return nn.functional.cross_entropy(output, target) * min(1.0, len(seen) / 4)
+
+    return loss, seen
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_loss_is_called_as_often_as_a_plain_loop_calls_it(make_run, blobs, listed):
+    loss, seen = rising()
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    by_hand, (other, _seen) = copy.deepcopy(model), rising()
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    loader = DataLoader(TensorDataset(*blobs), batch_size=20)
+    for x, y in loader:
+        optimizer.zero_grad()
+        other(by_hand(x), y).backward()
+        optimizer.step()
+    make_run(model, loader, loss=[loss] if listed else loss, optimizer="sgd", lr=0.1, epochs=1).fit()
+    assert seen == [20, 20, 20]
+    assert torch.equal(model.weight, by_hand.weight)
+
+
 @pytest.mark.parametrize("given", [nn.CrossEntropyLoss, [nn.MSELoss]])
 def test_the_class_of_a_loss_is_refused_in_words(make_run, given):
     with pytest.raises(InvalidHyperparam, match=r"is the class \w+, not an instance: write \w+\(\)"):

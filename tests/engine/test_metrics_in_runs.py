@@ -107,6 +107,42 @@ def test_a_branch_reads_outputs_as_its_parent_does():
     assert twin.history.last("val_accuracy") == pytest.approx(by_hand)
 
 
+def test_probabilities_worked_out_by_hand_are_told_of():
+    class ByHand(nn.Linear):
+        def forward(self, x):
+            return 1 / (1 + torch.exp(-super().forward(x)))
+
+    def loss(output, target):
+        return -(target * output.log() + (1 - target) * (1 - output).log()).mean()
+
+    with pytest.warns(UserWarning, match="these all lie between 0 and 1: where they are probabilities"):
+        Run(ByHand(4, 1), (X, Y), (X, Y), loss, metrics="accuracy", epochs=1, store=None).fit()
+
+
+def test_labels_that_a_loss_leaves_out_are_left_out_in_training_validation_and_script():
+    labels = CLASSES.clone()
+    labels[::4] = 255
+
+    def loss(output, target):
+        return functional.cross_entropy(output, target, ignore_index=255)
+
+    torch.manual_seed(0)
+    run = Run(nn.Linear(4, 3), (X, labels), (X, labels), loss, metrics="accuracy", epochs=3, store=None).fit()
+    kept = labels != 255
+    by_hand = float((run.model(X).argmax(1) == labels)[kept].float().mean())
+    assert run.history.last("val_accuracy") == pytest.approx(by_hand)
+    assert "# The metric accuracy is left out: labels 255 do not count" in run.to_python()
+
+
+def test_what_returns_no_number_is_told_so():
+    def matrix(output, target):
+        return output.T @ output
+
+    run = Run(nn.Linear(4, 3), (X, CLASSES), (X, CLASSES), metrics=[matrix], epochs=1, store=None)
+    with pytest.warns(UserWarning, match=r"metric val_matrix is not a number: .* one number; got \(3, 3\) float32"):
+        run.fit()
+
+
 def test_a_script_leaves_out_what_it_would_read_otherwise():
     run = Run(binary(nn.Sigmoid()), (X, Y), (X, Y), nn.BCELoss(), metrics=["accuracy", "mae"], epochs=1, store=None)
     for text in (run.to_python(), run.fit().to_python()):

@@ -135,7 +135,7 @@ def test_a_module_is_a_callable():
 def test_a_callable_that_returns_anything_else_is_told_so(result):
     spec = loss_choice(lambda output, target: result)
     with pytest.raises(ValueError, match="the loss must return one number as a tensor; got"):
-        spec.classes[spec.default]().check(SCORES, CLASSES)
+        spec.classes[spec.default]().explain(SCORES, CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,67 @@ def test_the_dimension_of_the_classes_is_that_of_the_loss(places, loss):
     assert found["f1"] == pytest.approx(theirs.f1_score(labels[kept], guess[kept], average="macro"))
 
 
+@pytest.mark.parametrize("ignored", [0, 255, -1])
+@pytest.mark.parametrize("last", [False, True], ids=["classes first", "classes last"])
+def test_labels_that_a_loss_of_one_s_own_leaves_out_are_found(ignored, last):
+    labels = torch.randint(0, 3, (40, 5), generator=GENERATOR)
+    labels[torch.rand(40, 5, generator=GENERATOR) < 0.3] = ignored
+    scores = torch.randn(40, 5, 3, generator=GENERATOR)
+    kept = labels != ignored
+
+    def lose(output, target):
+        if last:
+            return functional.cross_entropy(output.flatten(0, 1), target.flatten(), ignore_index=ignored)
+        each = functional.cross_entropy(output, target.clamp(0, 2), reduction="none")
+        return each[target != ignored].mean()
+
+    output = scores if last else scores.movedim(-1, 1).contiguous()
+    found, _told = measure(["accuracy", "f1"], output, labels, lose, (7,), lose)
+    guess = scores.argmax(-1)
+    assert found["accuracy"] == pytest.approx(float((guess == labels)[kept].float().mean()))
+    assert found["f1"] == pytest.approx(theirs.f1_score(labels[kept], guess[kept], average="macro"))
+
+
+def test_no_label_is_left_out_because_a_margin_is_kept():
+    scores = 9 * functional.one_hot(torch.arange(60) % 3, 3).float()
+    labels = torch.arange(60) % 3
+    labels[1::6] = 2
+
+    def lose(output, target):
+        return functional.multi_margin_loss(output, target)
+
+    assert measure("accuracy", scores, labels, lose, lose=lose)[0]["accuracy"] == pytest.approx(50 / 60)
+
+
+def test_labels_that_are_no_class_do_not_count():
+    scores, labels = torch.randn(60, 3, generator=GENERATOR), torch.arange(60) % 3
+    labels[::4], labels[1::4] = 255, -1
+    kept = torch.arange(60) % 4 > 1
+    found, _told = measure(NAMES[:2], scores, labels, lambda o, t: o.mean())
+    assert found["accuracy"] == pytest.approx(float((scores.argmax(1) == labels)[kept].float().mean()))
+    assert found["precision"] == pytest.approx(
+        theirs.precision_score(labels[kept], scores.argmax(1)[kept], average="macro")
+    )
+
+
+def test_rows_that_sum_to_1_are_probabilities_also_where_the_graph_does_not_tell():
+    chances, labels = torch.randn(60, 3, generator=GENERATOR).softmax(1), torch.arange(60) % 3
+    found, _told = measure("neg_log_loss", chances, labels, lambda o, t: o.mean())
+    assert found["neg_log_loss"] == pytest.approx(-theirs.log_loss(labels, chances.double()))
+
+
+@pytest.mark.parametrize(
+    ("output", "doubted"),
+    [(torch.linspace(0.1, 0.9, 20), True), (torch.linspace(-0.1, 0.9, 20), False), (torch.full((20,), 0.5), False)],
+    ids=["probabilities", "scores", "no output yet"],
+)
+def test_outputs_that_may_be_probabilities_are_told_of_where_metrics_take_them_for_scores(output, doubted):
+    for names, told in ((["accuracy"], doubted), (["mae"], False)):
+        metrics = Measuring(as_metrics(names))
+        metrics.check(output, (output > 0.3).float(), None)
+        assert ("where they are probabilities" in metrics.doubt) is told
+
+
 @pytest.mark.parametrize("shape", [(40,), (40, 1), (10, 1, 2, 2)])
 @pytest.mark.parametrize("end", ["scores", "sigmoid", "bce"])
 def test_probabilities_of_yes_are_counted_above_a_half(shape, end):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from sklearn import metrics as reference
@@ -55,6 +57,19 @@ def test_metrics_have_names():
     assert as_metrics("mae") == {"mae": METRICS["mae"]}
     assert list(as_metrics(["accuracy", gap, own])) == ["accuracy", "gap", "Gap"]
     assert as_metrics({"first": gap, "second": "mae"}) == {"first": gap, "second": METRICS["mae"]}
+
+
+def test_a_partial_has_the_name_of_its_function():
+    macro = partial(reference.f1_score, average="macro")
+    assert list(as_metrics([macro, partial(reference.fbeta_score, beta=2.0)])) == ["f1_score", "fbeta_score"]
+
+
+def test_a_collection_of_torchmetrics_is_taken_apart():
+    torchmetrics = pytest.importorskip("torchmetrics")
+    kinds = torchmetrics.classification
+    both = torchmetrics.MetricCollection([kinds.MulticlassAccuracy(3), kinds.MulticlassF1Score(3)])
+    assert list(as_metrics(both)) == ["MulticlassAccuracy", "MulticlassF1Score"]
+    assert list(as_metrics(["mae", both])) == ["mae", "MulticlassAccuracy", "MulticlassF1Score"]
 
 
 @pytest.mark.parametrize(

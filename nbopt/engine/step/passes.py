@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -143,8 +143,8 @@ class Pass:
         output, target = self._outputs(batch)
         try:
             return output, target, self.loss.measure(output, self.loss.prepare(output, target))
-        except Exception:  # the user's loss may raise anything
-            self.loss.check(output, target)
+        except Exception as error:  # the user's loss may raise anything
+            _explain(error, self.loss, output, target)
             raise
 
     def _outputs(self, batch: Any) -> tuple[Any, Any]:
@@ -166,17 +166,12 @@ class Pass:
         try:
             return loss(output, loss.prepare(output, target))
         except Exception as error:  # the user's loss may raise anything
-            loss.check(output, target)  # says it in the user's words, where it can
-            _explain(error, output, target)
+            _explain(error, loss, output, target)
             raise
 
     def _check(self, output: Any, target: Any, batch: Any) -> None:
         """Look once, on the first batch of a loss, whether outputs and targets suit it."""
-        try:
-            self.loss.check(output, target)
-        except RuntimeError as error:
-            _explain(error, output, target)
-            raise
+        self.loss.check(output, target)
         for source in self._sources if self.forward is call_on_pair else ():  # else targets are what forward makes
             check_labels(source, output, self.loss)
         if not self._learnt:
@@ -192,6 +187,8 @@ class Pass:
                 with torch.enable_grad():
                     output, target = self.forward(self.model, batch)
             self._measuring.check(output, target, lambda scores, labels: self._lose(scores, labels))
+        if doubt := self._measuring.doubt:
+            self.tell(doubt)
         traits = self.loss.traits
         if traits.scale == SCORES and traits.classes_first is not None and ends_in_probabilities(tensor_of(output)):
             self.tell(
@@ -203,7 +200,10 @@ class Pass:
         self._learnt = True
 
 
-def _explain(error: Exception, output: Any, target: Any) -> None:
+def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
+    """Say in the user's words why a loss failed: by another error, where the loss knows, or a note to this one."""
+    with suppress(RuntimeError, TypeError):  # the same again
+        loss.explain(output, target)
     if explained := explain_target(error, output, target):
         error.add_note(explained)
 
