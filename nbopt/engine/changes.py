@@ -119,6 +119,17 @@ class Changes:
                 entries += self.make(changes, source)
         return entries
 
+    def apply_at_rest(self) -> None:
+        """Apply what is due while nobody pulls; none of it was made by hand, as other changes in a rest may be."""
+        hands = None if self.training is None else self.training.hands
+        if hands is not None:
+            hands.look()
+        try:
+            self.apply()
+        finally:
+            if hands is not None:
+                hands.leave()
+
     @contextmanager
     def _taken_off(self, queue: deque[Any]) -> Iterator[None]:
         """Take the first off a queue once it is done or refused, and not before: until then it is waiting.

@@ -70,7 +70,7 @@ class Driver(Puller):
 
     def _make_events(self) -> Generator[Event, None, None]:
         assert self.training is not None and self._recover is not None
-        self.training.notice()
+        self.training.go_on()
         self._events = loop.events(self.training, self._changes, self._recover)
         return self._events
 
@@ -88,7 +88,7 @@ class Driver(Puller):
                     break
         finally:
             training.tiers.room = lambda: math.inf
-        training.flush()
+        training.hands.leave()
 
     def put_right(self) -> None:
         """Bring a run that an interrupt left half-way to where its journal says it is; else do nothing.
@@ -169,7 +169,7 @@ class Driver(Puller):
             self._changes.ask(changes, source)
             due = self.training is not None and self.training.validation_due  # comes first, as in the loop
             if not self._is_busy() and not due:
-                self._changes.apply()
+                self._changes.apply_at_rest()
             self.announce()
 
     def go(self, credit: float, source: str, progress: ProgressLine | None = None) -> None:

@@ -63,9 +63,10 @@ def tell(run: Run) -> Story:
     if tuned is not None:
         raise ValueError(
             _(
-                "in step {step} the model itself was changed by hand ({change}), which no export holds: replay does.",
+                "in step {step} the model itself was changed by hand ({change}), which no export holds{rest}.",
                 step=tuned.step,
                 change=tuned.new["reason"],
+                rest="" if tuned.new.get("touched") else _(": replay does"),
             )
         )
     schedule = by_step(steps)

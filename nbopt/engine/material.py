@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import getclosurevars
 from types import FunctionType
@@ -41,16 +41,9 @@ class Material:
     def __init__(self, model: nn.Module, others: Mapping[str, nn.Module]) -> None:
         self.model = model
         self.others = dict(others)
-        self.parameters: dict[str, nn.Parameter] = {}
-        self.names: dict[int, str] = {}
-        for prefix, module in {"model": model, **others}.items():
-            for name, parameter in module.named_parameters():
-                if id(parameter) not in self.names:
-                    self.names[id(parameter)] = f"{prefix}.{name}"
-                    self.parameters[f"{prefix}.{name}"] = parameter
-        self._modules: dict[str, nn.Module] = {}
-        for prefix, module in {"model": model, **others}.items():
-            self._modules.update({f"{prefix}.{name}".rstrip("."): part for name, part in module.named_modules()})
+        self.parameters = self.find_parameters()
+        self.names = {id(parameter): name for name, parameter in self.parameters.items()}
+        self._modules = self._find_modules()
         if not any(module.training for module in model.modules()):
             model.train()  # models come from a hub like this, and loops begin with it
         self._learn()
@@ -64,23 +57,76 @@ class Material:
         self.resting, self.evaluated = self._find_resting(), self._find_evaluated()
         self.mode = self.model.training
 
+    # -- what there is
+
+    def find_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the weights that there are now, each once, by the first of its names."""
+        found: dict[int, tuple[str, nn.Parameter]] = {}
+        for prefix, module in {"model": self.model, **self.others}.items():
+            for name, parameter in module.named_parameters():
+                found.setdefault(id(parameter), (f"{prefix}.{name}", parameter))
+        return dict(found.values())
+
+    def _find_modules(self) -> dict[str, nn.Module]:
+        found: dict[str, nn.Module] = {}
+        for prefix, module in {"model": self.model, **self.others}.items():
+            found.update({f"{prefix}.{name}".rstrip("."): part for name, part in module.named_modules()})
+        return found
+
+    def check(self, before: Mapping[str, nn.Parameter] | None = None) -> None:
+        """See that the weights are still there; modules without any may be exchanged.
+
+        Parameters
+        ----------
+        before : mapping of str to Parameter, optional
+            Those that there were: now there have to be no others. By default those that the run began with, to which
+            steps may have added some, as a layer that the first one makes.
+
+        Raises
+        ------
+        ValueError
+            If weights were exchanged, added or taken away.
+        """
+        now, known = self.find_parameters(), self.parameters if before is None else before
+        new = [n for n, weight in now.items() if weight is not known.get(n) and (n in known or before is not None)]
+        gone = [name for name in known if name not in now]
+        if new or gone:
+            what = [_("new: {names}", names=list_names(new))] if new else []
+            what += [_("gone: {names}", names=list_names(gone))] if gone else []
+            raise ValueError(
+                _(
+                    "the model has other weights than this run began with ({what}): a run trains those that it knows, "
+                    "and goes back to them. Put them back, and load other numbers into them (layer.load_state_dict, "
+                    "layer.reset_parameters); or begin a new run with the model as it is, nbopt.Run(model, ...).",
+                    what="; ".join(what),
+                )
+            )
+        self._modules = self._find_modules()
+
     # -- what trains
 
     def find_change(self) -> dict[str, Any] | None:
-        """Return what the user changed since this last looked, as the journal holds it; None if nothing."""
+        """Return what the user changed since this last looked, as the journal holds it; None if nothing.
+
+        Raises
+        ------
+        ValueError
+            See `check`.
+        """
+        self.check()
         self._put_back_after_look()
         resting, evaluated = self._find_resting(), self._find_evaluated()
         if (resting, evaluated) == (self.resting, self.evaluated):
             return None
         words = []
         if woken := [name for name in self.resting if name not in resting]:
-            words.append(_("trains from here on: {names}", names=_list(woken)))
+            words.append(_("trains from here on: {names}", names=list_names(woken)))
         if put_down := [name for name in resting if name not in self.resting]:
-            words.append(_("rests from here on: {names}", names=_list(put_down)))
+            words.append(_("rests from here on: {names}", names=list_names(put_down)))
         if stopped := [name for name in evaluated if name not in self.evaluated]:
-            words.append(_("in evaluation mode from here on: {names}", names=_list(_topmost(stopped))))
+            words.append(_("in evaluation mode from here on: {names}", names=list_names(_topmost(stopped))))
         if begun := [name for name in self.evaluated if name not in evaluated]:
-            words.append(_("in training mode from here on: {names}", names=_list(_topmost(begun))))
+            words.append(_("in training mode from here on: {names}", names=list_names(_topmost(begun))))
         return {"resting": list(resting), "evaluated": list(evaluated), "reason": "; ".join(words)}
 
     def place(self) -> dict[str, Any]:
@@ -173,6 +219,29 @@ def find_strangers(functions: Iterable[Any], material: Material) -> list[tuple[s
     return found
 
 
+def tell_of_look(step: int, tell: Callable[[str], None]) -> None:
+    """Say that the model's mode was changed while ``step`` was done."""
+    tell(
+        _(
+            "the model's mode was changed in the middle of step {step}: that step may have been done in evaluation "
+            "mode, which a replay does not repeat. It is put back; run.predict looks without changing anything.",
+            step=step,
+        )
+    )
+
+
+def tell_of_strangers(strangers: Iterable[tuple[str, nn.Parameter]], tell: Callable[[str], None]) -> None:
+    """Say, after the first gradients, which of what `find_strangers` found get some."""
+    for name in dict.fromkeys(name for name, weight in strangers if weight.grad is not None):
+        tell(
+            _(
+                "{name}, which loss or forward use, has weights that get gradients, and nothing trains them: give "
+                "it as loss={name}, or as a part of the model.",
+                name=name,
+            )
+        )
+
+
 def find_tensors(model: nn.Module, others: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Return weights and buffers of other modules that are not the model's too, by name."""
     seen = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()} if others else set()
@@ -189,7 +258,8 @@ def _topmost(names: list[str]) -> list[str]:
     return [name for name in names if name.rpartition(".")[0] not in names]
 
 
-def _list(names: Iterable[str]) -> str:
+def list_names(names: Iterable[str]) -> str:
+    """Return names of weights or modules for a text: a few, and how many more there are."""
     shown = [name.removeprefix("model.") for name in names]
     more = len(shown) - _NAMED
     rest = [_("and {count} more", count=more)] if more > 0 else []

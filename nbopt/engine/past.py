@@ -29,6 +29,7 @@ def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
         snapshot = run.snapshots.before(target)
         training = driver.training
         assert training is not None
+        training.hands.check()
         training.flush()
         run.changes.tune()
         go_back(training, run.journal, snapshot, source, target)
@@ -110,6 +111,8 @@ def _cut(name: str) -> str:
 def _twin(run: Run, name: str) -> Run:
     """Make a run like this one, on a copy of its model."""
     training = run.driver.training
+    if training is not None:
+        training.hands.check()
     own = {"model": run.model, "loss": run.given["loss"], "forward": run.forward}
     columns = () if training is None else getattr(training.cursor.source, "columns", ())
     copies = Copies({**own, "optimizer": run.own_optimizer}, columns)
@@ -133,11 +136,14 @@ def _twin(run: Run, name: str) -> Run:
 def _check_tuning(run: Run) -> None:
     """Raise RuntimeError where the user changed in this pause what trains: a copy would begin before that."""
     training = run.driver.training
+    if training is not None:
+        training.hands.look()
+        training.hands.leave()
     change = None if training is None else training.find_tuning()
     if change is not None:
         raise RuntimeError(
             _(
-                "since the last step, what trains was changed by hand ({change}), and a copy would begin before that "
+                "since the last step, the model was changed by hand ({change}), and a copy would begin before that "
                 "change: do a step first, run.step(), or make the change in the copy's model.",
                 change=change["reason"],
             )

@@ -159,6 +159,7 @@ class Puller:
         """Pull no more."""
         assert self.training is not None
         self.training.meter.tick(running=False)
+        self.training.hands.leave()
         self.training.tiers.room = lambda: math.inf
         self._thread = None
         self.announce()

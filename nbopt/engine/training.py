@@ -20,7 +20,8 @@ from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_se
 from nbopt.data.sources import AnySource
 from nbopt.engine.acting import Acting, tell_carried
 from nbopt.engine.capture import capture
-from nbopt.engine.material import Material, find_strangers
+from nbopt.engine.hands import Hands
+from nbopt.engine.material import Material, find_strangers, tell_of_look, tell_of_strangers
 from nbopt.engine.meter import Meter
 from nbopt.engine.prepare import check_together
 from nbopt.engine.step.buffers import Buffers
@@ -169,6 +170,7 @@ class Training:
         self.lay_out()
         self._strangers = find_strangers([*self.loss.functions, self.pass_.forward], material)
         self.tiers = Tiers(self)
+        self.hands = Hands(self)
 
     @property
     def is_half_way(self) -> bool:
@@ -273,22 +275,37 @@ class Training:
         except BaseException as error:  # whatever the user's model raises: it is for who asked
             visit.set_exception(error)
 
+    def go_on(self) -> None:
+        """Look, after a rest, what the user changed by hand."""
+        if self.hands.look():
+            self._choose_step()  # whose lists hold settings of the optimizer and tensors of its state
+            self.tiers.note_change()
+        self.notice()
+
     def notice(self) -> None:
         """Look whether the user froze or unfroze weights."""
         self.is_tuned = self.find_tuning() is not None
 
     def find_tuning(self) -> dict[str, Any] | None:
-        """Return what the user changed in the model itself since it was last looked at; None if nothing."""
-        return self.material.find_change()
+        """Return what the user changed in model and optimizer since they were last looked at; None if nothing."""
+        change, touched = self.material.find_change(), self.hands.found
+        if touched:
+            change = change or {**self.material.place(), "reason": ""}
+            change.update(reason="; ".join(filter(None, [change["reason"], touched])), touched=True)
+        return change
 
     def tune(self, change: Mapping[str, Any]) -> str:
         """Train just what ``change`` says from now on; return what that took over, in words."""
+        if change.get("touched"):
+            self.hands.take()
+        resting, dropped = self.groups.resting, list[str]()
         self.material.apply(change)
         self.groups.resting = self._find_resting()
-        self.acting.train(self._find_trained())
-        dropped = self.optimizer.follow()
-        assert self.optimizer.torch is not None
-        self.torch_optimizer = self.optimizer.torch
+        if self.groups.resting != resting:
+            self.acting.train(self._find_trained())
+            dropped = self.optimizer.follow()
+            assert self.optimizer.torch is not None
+            self.torch_optimizer = self.optimizer.torch
         self.lay_out()
         self.tiers.note_change()
         return tell_carried([], dropped)
@@ -351,9 +368,10 @@ class Training:
             self.half_done = False
             return 0
         if self.model.training is not self.material.mode:
-            self._tell_of_look(step)
+            tell_of_look(step, self.pass_.tell)
         if self._strangers:
-            self._tell_of_strangers()
+            tell_of_strangers(self._strangers, self.pass_.tell)
+            self._strangers = []
         if not full:
             for act in acting.after_gradients:
                 act()
@@ -366,26 +384,6 @@ class Training:
         self.meter.take(loss)
         self._advance(1)
         return 1
-
-    def _tell_of_strangers(self) -> None:
-        """Say once, after the first gradients, which modules get some and are not trained."""
-        for name in dict.fromkeys(name for name, weight in self._strangers if weight.grad is not None):
-            self.pass_.tell(
-                _(
-                    "{name}, which loss or forward use, has weights that get gradients, and nothing trains them: give "
-                    "it as loss={name}, or as a part of the model.",
-                    name=name,
-                )
-            )
-        self._strangers = []
-
-    def _tell_of_look(self, step: int) -> None:
-        text = _(
-            "the model's mode was changed in the middle of step {step}: that step may have been done in evaluation "
-            "mode, which a replay does not repeat. It is put back; run.predict looks without changing anything.",
-            step=step,
-        )
-        self.pass_.tell(text)
 
     def _advance(self, count: int) -> None:
         self.step += count
@@ -474,6 +472,7 @@ class Training:
     def forget_unmeasured(self, seconds: float) -> None:
         """Drop what was not measured yet, and set the run's clock: the run is somewhere else now."""
         self._may_end = True
+        self.hands.forget()
         self.meter.forget(seconds)
         self.recent.clear()
         self.trouble = None

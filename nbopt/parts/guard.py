@@ -43,6 +43,11 @@ class Guard(Tunable):
         self.waits = True
         self._block = []
 
+    def forget(self) -> None:
+        """Take the next loss for usual, whatever losses were before: the weights are others."""
+        self.renew()
+        self._usual = None
+
     def expect(self, floor: float, known: bool) -> None:
         """Take note of the size to expect, at the first batch after `renew`.
 
@@ -111,8 +116,7 @@ class Guard(Tunable):
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
         if not state:  # of a run stored by an earlier version
-            self.renew()
-            self._usual = None
+            self.forget()
             return
         self._usual, self._floor, self._known = state["usual"], state["floor"], state["known"]
         self.waits, self._block = state["waits"], list(state["block"])

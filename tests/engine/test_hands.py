@@ -1,0 +1,232 @@
+"""What the user's hand changes in a pause: it acts as in a plain loop and is told of, or it is refused in words."""
+
+import copy
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils import prune
+from torch.utils.data import DataLoader, TensorDataset
+
+BATCH = 10
+
+
+def net():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.0), nn.Linear(8, 3))
+
+
+def in_order(data):
+    return DataLoader(TensorDataset(*data), batch_size=BATCH)
+
+
+def by_hand(make, data, change, at, steps):
+    """Train in a plain loop; ``change`` gets model and optimizer ahead of step number ``at``."""
+    model = net()
+    optimizer = make(model)
+    x, y = data
+    for step in range(steps):
+        if step == at:
+            change(model, optimizer)
+        start = step * BATCH % len(x)
+        optimizer.zero_grad()
+        functional.cross_entropy(model(x[start : start + BATCH]), y[start : start + BATCH]).backward()
+        optimizer.step()
+    return model
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def reasons(run):
+    return [entry.new["reason"] for entry in run.journal if entry.name == "tuning"]
+
+
+def set_group(**settings):
+    return lambda model, optimizer: optimizer.param_groups[0].update(settings)
+
+
+@torch.no_grad()
+def scale(model, optimizer):
+    model[3].weight.mul_(-1)
+
+
+def load(model, optimizer):
+    model[3].load_state_dict(nn.Linear(8, 3).state_dict())
+    nn.init.constant_(model[3].weight, 0.1)
+    nn.init.zeros_(model[3].bias)
+
+
+TOLD = {
+    "in place": (scale, r"3\.weight"),
+    "data": (lambda model, optimizer: model[0].bias.data.fill_(0.5), r"0\.bias"),
+    "another tensor": (lambda model, optimizer: setattr(model[0].bias, "data", torch.ones(8)), r"0\.bias"),
+    "loaded": (load, r"3\.weight, 3\.bias"),
+    "rate": (set_group(lr=0.01), "optimizer, changed by hand: lr"),
+    "decay": (set_group(weight_decay=0.1), "weight_decay"),
+    "maximize": (set_group(maximize=True), "maximize"),
+    "dampening": (set_group(dampening=0.5), "dampening"),
+}
+
+MADE = {
+    "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+    "adam": lambda model: torch.optim.Adam(model.parameters(), lr=0.1, fused=True),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_changed_by_hand_in_a_pause_acts_as_in_a_plain_loop_and_is_told(make_run, blobs, kind, name):
+    change, words = TOLD[name]
+    if kind == "adam" and name == "dampening":
+        pytest.skip("Adam has none")
+    right = by_hand(MADE[kind], blobs, change, 3, 8)
+    model = net()
+    run = make_run(model, in_order(blobs), optimizer=MADE[kind](model), epochs=99)
+    run.step(3)
+    assert reasons(run) == []
+    change(model, run.optimizer)
+    run.step(5)
+    assert same(model, right)
+    (reason,) = reasons(run)
+    assert "by hand" in reason
+    assert re.search(words, reason)
+    run.rewind(5)
+    run.step(3)
+    assert same(model, right)
+    twin = run.branch(4)
+    twin.step(4)
+    assert same(twin.model, right)
+    with pytest.raises(ValueError, match="in step 3 the model itself was changed by hand"):
+        run.to_python()
+
+
+def test_what_an_optimizer_remembers_may_be_cleared_by_hand(make_run, blobs):
+    right = by_hand(MADE["sgd"], blobs, lambda model, optimizer: optimizer.state.clear(), 3, 8)
+    model = net()
+    run = make_run(model, in_order(blobs), optimizer=MADE["sgd"](model), epochs=99)
+    run.step(3)
+    run.optimizer.state.clear()
+    run.step(5)
+    assert same(model, right)
+
+
+def test_changes_asked_for_validations_and_looks_are_not_the_hand_s(make_run, blobs):
+    run = make_run(net(), blobs, val=blobs, optimizer="adam", epochs=9, batch_size=30, dropout=0.1)
+    for change in ({"lr": 0.1}, {"dropout": 0.3}, {"optimizer": "sgd", "momentum": 0.5}, {"batch_size": 20}):
+        run.step(2)
+        run.set(**change)
+    run.rewind(3)
+    run.model.eval()
+    with torch.no_grad():
+        run.model(blobs[0])
+    run.predict(blobs[0])
+    run.fit()
+    twin = run.branch(2)
+    twin.step(3)
+    assert reasons(run) == reasons(twin) == []
+
+
+def test_a_rate_set_by_hand_beside_a_schedule_is_told_that_it_does_not_last(make_run, blobs):
+    run = make_run(net(), blobs, optimizer="sgd", schedule="cosine", epochs=99)
+    run.step(2)
+    run.optimizer.param_groups[0]["lr"] = 1.0
+    run.step(1)
+    assert "the schedule goes on" in reasons(run)[0]
+
+
+def test_a_change_by_hand_ahead_of_another_one_is_told_too(make_run, blobs):
+    run = make_run(net(), blobs, epochs=99)
+    run.step(2)
+    scale(run.model, None)
+    run.set(lr=0.01)
+    for copy_it in (lambda: run.branch(2), run.find_lr):
+        with pytest.raises(RuntimeError, match=r"put in by hand: 3\.weight"):
+            copy_it()
+    run.step(1)
+    assert "3.weight" in reasons(run)[0]
+
+
+def test_the_guard_does_not_undo_weights_put_in_by_hand(make_run, blobs):
+    def enlarge(model, optimizer):
+        with torch.no_grad():
+            model[3].weight.mul_(-1e5)
+
+    right = by_hand(MADE["sgd"], blobs, enlarge, 20, 30)
+    model = net()
+    run = make_run(model, in_order(blobs), optimizer=MADE["sgd"](model), epochs=99)
+    run.step(20)
+    enlarge(model, None)
+    run.step(10)
+    assert [entry for entry in run.journal if entry.source == "guard"] == []
+    assert same(model, right)
+
+
+class Head(nn.Linear):
+    def __init__(self):
+        super().__init__(8, 3)
+
+
+EXCHANGED = {
+    "head": (lambda model: setattr(model, "3", Head()), r"new: 3\.weight, 3\.bias"),
+    "weight": (lambda model: setattr(model[0], "bias", nn.Parameter(torch.zeros(8))), r"new: 0\.bias"),
+    "layer of weights more": (lambda model: model.append(nn.Linear(3, 3)), r"new: 4\.weight, 4\.bias"),
+    "layer less": (lambda model: model.__delitem__(3), r"gone: 3\.weight, 3\.bias"),
+    "pruned": (lambda model: prune.l1_unstructured(model[0], "weight", amount=0.5), r"new: 0\.weight_orig; gone: 0\.w"),
+}
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+@pytest.mark.parametrize("given", ["sgd", "instance"])
+def test_weights_exchanged_in_a_pause_are_refused_and_once_put_back_the_run_goes_on(make_run, blobs, given, name):
+    change, words = EXCHANGED[name]
+    model = net()
+    optimizer = "sgd" if given == "sgd" else torch.optim.Adam(model.parameters())
+    run = make_run(model, blobs, optimizer=optimizer, epochs=99)
+    run.step(3)
+    modules, biases = dict(model._modules), dict(model[0]._parameters)
+    hooks = dict(model[0]._forward_pre_hooks)
+    change(model)
+    for go_on in (run.resume, lambda: run.rewind(1), lambda: run.branch(1), run.replay, run.find_lr):
+        with pytest.raises(ValueError, match=words):
+            go_on()
+    model._modules, model[0]._parameters = modules, biases
+    model[0]._forward_pre_hooks.clear()
+    model[0]._forward_pre_hooks.update(hooks)
+    model[0]._buffers.clear()
+    vars(model[0]).pop("weight", None)
+    run.step(1)
+    assert run.step_count == 4
+    twin = run.replay()
+    twin.wait()
+    assert same(twin.model, model)
+
+
+def test_weights_exchanged_while_it_trains_end_the_run_in_words(make_run, blobs):
+    run = make_run(net(), blobs, optimizer="sgd", epochs=10**6, store=None)
+    run.start()
+    run.model[3] = nn.Linear(8, 3)
+    with pytest.raises(ValueError, match="other weights than this run began with"):
+        run.wait(20)
+
+
+def test_modules_without_weights_may_be_exchanged_and_have_their_modes(make_run, blobs):
+    model = net()
+    run = make_run(model, blobs, val=blobs, optimizer="sgd", epochs=99)
+    run.step(1)
+    model[2] = nn.Dropout(0.5)
+    run.step(4)  # with a validation
+    assert model[2].training
+
+
+def test_a_copy_of_a_model_is_not_the_model_that_was_changed(make_run, blobs):
+    run = make_run(net(), blobs, optimizer="sgd", epochs=99)
+    run.step(2)
+    other = copy.deepcopy(run.model)
+    scale(other, None)
+    run.step(1)
+    assert reasons(run) == []
