@@ -3,9 +3,14 @@
 import torch
 
 from tests.field import harness
-from tests.field.codes import LIBRARIES, PLAIN, of_library
+from tests.field.codes import LIBRARIES, PLAIN, WAITING, of_library
 
-COLUMNS = ("code", "losses and weights of its own loop", "rewind, branch, replay", "script ends with the same loss")
+COLUMNS = (
+    "code",
+    "losses and weights of its own loop",
+    "rewind, branch, replay, open",
+    "script ends with the same loss",
+)
 
 
 def main():
@@ -21,6 +26,9 @@ def main():
             row = [code, f"needs {error.name}", "", ""]
         print("|".join(["", *row, ""]), flush=True)
         rows.append(row)
+    for name, reason in WAITING.items():
+        rows.append([name, reason, "", ""])
+        print("|".join(["", *rows[-1], ""]))
     held = [sum(row[column] in ("the same", "exact") for row in rows) for column in range(1, len(COLUMNS))]
     print("|".join(["", f"of {len(rows)}", *map(str, held), ""]))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import RandomSampler
 
+import nbopt
 from nbopt import Run
 from nbopt.data.noise import NOISE, ORDER, Noise, derive_seed
 from nbopt.data.sources import makes_batches
@@ -35,12 +37,18 @@ class Code:
     val : loader or None
     steps : int or None
         Where the loop ends, if not after some epochs.
+    folder : path or None
+        Of the store that keeps the run.
+    opens : str or None
+        The id of a run in it that is opened again, in the place of a new one.
     """
 
     model: torch.nn.Module
     train: Any
     val: Any = None
     steps: int | None = None
+    folder: str | None = None
+    opens: str | None = None
 
     def make(self) -> None:
         """Make what the author makes before the loop."""
@@ -55,8 +63,11 @@ class Code:
         raise NotImplementedError
 
     def given(self, **settings: Any) -> Run:
-        """Return a run on the CPU that leaves nothing behind."""
-        return Run(self.model, self.train, self.val, seed=SEED, device="cpu", store=None, **settings)
+        """Return a run on the CPU with these settings."""
+        if self.opens is None:
+            return Run(self.model, self.train, self.val, seed=SEED, device="cpu", store=self.folder, **settings)
+        own = {name: settings[name] for name in ("loss", "forward", "optimizer", "metrics") if name in settings}
+        return nbopt.open(self.opens, self.model, self.train, self.val, store=self.folder, **own)
 
 
 class SeededAlike:
@@ -115,9 +126,10 @@ class Plain(NamedTuple):
     val_losses: list[float]
 
 
-def made(kind: type[Code]) -> Code:
+def made(kind: type[Code], folder: str | None = None, opens: str | None = None) -> Code:
     """Return a code with everything made, always the same."""
     code = kind()
+    code.folder, code.opens = folder, opens
     with torch.random.fork_rng():
         torch.manual_seed(0)
         random.seed(0)
@@ -192,6 +204,14 @@ def past_is_exact(kind: type[Code]) -> dict[str, bool]:
     run.rewind(at)
     found["rewind"] = same(run.model, weights[at])
     found["end after the rewind"] = same(finish(run, kind).model, weights[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        left = made(kind, folder).run()
+        left.step(at)
+        left.stop()
+        run = made(kind, folder, left.id).run()
+        found["open"] = same(run.model, weights[at])
+        found["end after open"] = same(finish(run, kind).model, weights[-1])
+        run.recorder.close()
     return found
 
 
