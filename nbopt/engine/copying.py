@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -47,18 +48,20 @@ class Copies:
 
     def __init__(self, roots: Mapping[str, Any], data: Sequence[Tensor] = ()) -> None:
         self.shared: list[str] = []
+        self._views: list[tuple[Tensor, Tensor]] = []
         self._memo: dict[int, Any] = {}
         self._roots = roots
         storages = {tensor.untyped_storage().data_ptr() for tensor in data}
         self._own = {id(v): v for _place, v in reach(roots, functions=False) if _is_content(v)}
+        weights = [value for value in self._own.values() if isinstance(value, nn.Parameter)]
+        self._weights = {weight.untyped_storage().data_ptr(): weight for weight in weights if weight.numel()}
         everything = list(reach(roots))
         for place, value in everything:
             self._seed(place, value, storages)
-        for _place, value in everything:
-            if isinstance(value, FunctionType):
-                self._function(value)
-            elif isinstance(value, BuiltinFunctionType) and id(value.__self__) in self._own:
-                self._memo[id(value)] = getattr(self._copy(value.__self__), value.__name__)
+        # First all that deepcopy would take as it is, then what these need: copies of that hold the others.
+        self._begun = [(value, self._begin(value)) for _place, value in everything if self._is_loose(value)]
+        self._methods = [value for _place, value in everything if isinstance(value, BuiltinFunctionType)]
+        self._seeds = dict(self._memo)
 
     def of(self, name: str, how: Callable[[Any, dict[int, Any]], Any] = deepcopy) -> Any:
         """Return the copy of a root, made by ``how(original, memo)``.
@@ -69,10 +72,9 @@ class Copies:
             If it holds what cannot be copied; names it.
         """
         original = self._roots[name]
-        if id(original) in self._memo:
-            return self._memo[id(original)]
         try:
-            return how(original, self._memo)
+            self._tie()
+            return self._memo[id(original)] if id(original) in self._memo else how(original, self._memo)
         except Exception as error:  # whatever an object of the user's raises
             place, culprit = self._blame(name, original)
             rule = _("keep it outside of the model, or give its class __deepcopy__")
@@ -101,51 +103,67 @@ class Copies:
         elif isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta:
             if value.untyped_storage().data_ptr() in storages and not value.requires_grad:
                 memo[id(value)] = value
+            elif (weight := self._weights.get(value.untyped_storage().data_ptr())) is not None:
+                if weight is not value:
+                    self._views.append((value, weight))
             elif not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
+        elif isinstance(value, torch.jit.ScriptModule):
+            memo[id(value)] = made = _copy_scripted(value)
+            named = zip((*value.parameters(), *value.buffers()), (*made.parameters(), *made.buffers()), strict=True)
+            memo.update({id(one): other for one, other in named})
 
     # -- functions
 
-    def _function(self, value: FunctionType) -> FunctionType:
-        """Return a function tied to the copies if ``value`` is tied to the originals, else the same."""
-        if id(value) in self._memo:
-            found: FunctionType = self._memo[id(value)]
-            return found
-        cells = value.__closure__ or ()
-        content = [*_contents(cells), *_defaults(value), *vars(value).values()]
-        if str(value.__module__).startswith("torch.") or not any(map(self._is_tied, content)):
-            return value
-        fresh = tuple(self._cell(cell) for cell in cells)
-        made = FunctionType(value.__code__, value.__globals__, value.__name__, None, fresh)
-        self._memo[id(value)] = made  # first: what is in its cells may hold it
+    def _is_loose(self, value: Any) -> bool:
+        """Whether ``value`` is a function that leads to the originals."""
+        return (
+            isinstance(value, FunctionType)
+            and not str(value.__module__).startswith("torch.")
+            and any(id(found) in self._own for _place, found in reach({"": value}))
+        )
+
+    def _tie(self) -> None:
+        """Give functions what they need."""
+        begun, self._begun, methods, self._methods = self._begun, [], self._methods, []
+        for view, weight in self._views:  # as a weight laid flat, through which it may get its gradient
+            base = deepcopy(weight, self._memo)
+            offset = view.storage_offset() - weight.storage_offset() + base.storage_offset()
+            base = base if view.requires_grad else base.detach()
+            self._memo[id(view)] = base.as_strided(view.shape, view.stride(), offset)
+        for method in methods:
+            if id(method.__self__) in self._own:
+                self._memo[id(method)] = getattr(deepcopy(method.__self__, self._memo), method.__name__)
+        for value, made in begun:
+            self._fill(value, made)
+
+    def _begin(self, value: FunctionType) -> FunctionType:
+        """Enter a function like ``value`` that lacks its surroundings."""
+        cells = tuple(self._memo.setdefault(id(cell), CellType()) for cell in value.__closure__ or ())
+        made = FunctionType(value.__code__, value.__globals__, value.__name__, None, cells)
         made.__qualname__, made.__module__, made.__doc__ = value.__qualname__, value.__module__, value.__doc__
-        for cell, new in zip(cells, fresh, strict=True):
-            if new is not cell and not _contents((new,)):
-                new.cell_contents = self._copy(cell.cell_contents)
+        self._memo[id(value)] = made
+        return made
+
+    def _fill(self, value: FunctionType, made: FunctionType) -> None:
+        for cell, new in zip(value.__closure__ or (), made.__closure__ or (), strict=True):
+            if not _contents((new,)):
+                for content in _contents((cell,)):
+                    new.cell_contents = self._copy(content)
         made.__defaults__ = self._copy(value.__defaults__)
         made.__kwdefaults__ = self._copy(value.__kwdefaults__)
         vars(made).update({name: self._copy(own) for name, own in vars(value).items()})
-        return made
-
-    def _cell(self, cell: CellType) -> CellType:
-        """Return an empty cell for one that leads to the originals: the same for all functions that share it."""
-        if id(cell) not in self._memo:
-            content = _contents((cell,))
-            self._memo[id(cell)] = CellType() if content and self._is_tied(content[0]) else cell
-        found: CellType = self._memo[id(cell)]
-        return found
-
-    def _is_tied(self, value: Any) -> bool:
-        return any(id(found) in self._own for _place, found in reach({"": value}))
 
     def _copy(self, value: Any) -> Any:
-        return self._function(value) if isinstance(value, FunctionType) else deepcopy(value, self._memo)
+        """Return a copy of what leads to the originals; all else around a function is used by both."""
+        tied = any(id(found) in self._own for _place, found in reach({"": value}))
+        return deepcopy(value, self._memo) if tied else value
 
     def _blame(self, place: str, value: Any) -> tuple[str, Any]:
         """Return the innermost part of ``value`` that cannot be copied."""
         for name, part in parts_of(value):
             try:
-                deepcopy(part, dict(self._memo))
+                deepcopy(part, dict(self._seeds))
             except Exception:  # whatever an object of the user's raises
                 return self._blame(f"{place}{name}", part)
         return place, value
@@ -186,6 +204,19 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
     if inside or (holds_attributes(value) and not is_constant(value)):
         return [(f".{name}", part) for name, part in attributes_of(value).items()]
     return []
+
+
+def _copy_scripted(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Return a copy of a scripted module; deepcopy makes one whose weights are no leaves."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(module, file)
+        file.seek(0)
+        made: torch.jit.ScriptModule = torch.jit.load(file)  # type: ignore[no-untyped-call]
+    for one, other in zip(module.parameters(), made.parameters(), strict=True):
+        other.requires_grad_(one.requires_grad)
+    return made
 
 
 def _is_content(value: Any) -> bool:

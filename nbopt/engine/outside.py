@@ -111,6 +111,25 @@ def roots_of(training: Training) -> dict[str, Any]:
     return roots
 
 
+def compare(
+    one: Packed, other: Packed, before: Mapping[str, Tensor], after: Mapping[str, Tensor], place: str = ""
+) -> list[str]:
+    """Return where two things that `keep` took down one after the other differ."""
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        named = [isinstance(a, list) and len(a) > 1 and isinstance(a[0], str) for a in one]
+        names = [f"{place}.{a[0]}" if is_named else place for a, is_named in zip(one, named, strict=True)]
+        pairs = zip(one, other, names, strict=True)
+        return list(dict.fromkeys(found for a, b, name in pairs for found in compare(a, b, before, after, name)))
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        if (name := one.get("tensor", one.get("array"))) is not None:
+            return [] if before.get(name) is after.get(name) else [place]
+        parts = [(key if not place and isinstance(one[key], dict) else place, key) for key in one]
+        return list(
+            dict.fromkeys(found for name, key in parts for found in compare(one[key], other[key], before, after, name))
+        )
+    return [] if one == other else [place]
+
+
 def functions_of(loss: Any) -> list[Any]:
     """Return the callables of the user's that a loss is made of."""
     return [*loss.functions, *(f for term in getattr(loss, "terms", {}).values() for f in functions_of(term))]

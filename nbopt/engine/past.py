@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nbopt.engine.capture import capture, restore
+from nbopt.engine.capture import capture, restore, restore_material
 from nbopt.engine.copying import Copies
 from nbopt.engine.outside import go_to_structure
 from nbopt.engine.prepare import check_in_time
 from nbopt.engine.recovery import go_back
 from nbopt.engine.state import Ending, RunState
+from nbopt.engine.ties import check_ties
 from nbopt.names import MOST, check_text
 from nbopt.parts.groups import copy_optimizer
 from nbopt.record.snapshots import Snapshot
@@ -100,6 +101,7 @@ def copy_of(run: Run, name: str) -> Run:
         twin.driver.events()
         assert twin.driver.training is not None
         restore(twin.driver.training, snapshot)
+        _check_ties(twin, run, snapshot)
     return twin
 
 
@@ -162,6 +164,18 @@ def _begin(run: Run, other: Run, snapshot: Snapshot) -> None:
     run.driver.training.tiers.library = other.driver.training.tiers.library
     run.driver.training.keeper.know(other.driver.training.keeper)
     restore(run.driver.training, snapshot)
+    _check_ties(run, other, snapshot)
+
+
+def _check_ties(twin: Run, run: Run, snapshot: Snapshot) -> None:
+    """Raise `Tied` where a copy's steps would use what belongs to the original."""
+    with run.driver.lock:
+        assert twin.driver.training is not None and run.driver.training is not None
+        check_ties(twin.driver.training, run.driver.training, at_rest=not run.driver.is_pulling)
+    restore_material(twin.driver.training, snapshot)
+    twin.driver.training.guard.state = snapshot.facts.get("guard", {})
+    if twin.driver.training.guard.waits:
+        twin.driver.training.pass_.look_again()
 
 
 def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:

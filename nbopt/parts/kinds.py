@@ -74,6 +74,9 @@ _CONSTANTS = (
     Sampler,
 )
 _LIBRARIES = frozenset(("torch", "numpy", "functorch", *sys.stdlib_module_names)) - {"__main__"}
+STANDARD = frozenset(vars(nn.Module())) | {"_compiled_call_impl"}
+"""What torch itself keeps in the attributes of each module."""
+
 _WORD = tuple.__itemsize__
 _HOLDERS = ("torch.nn", "torch.optim", "types", "argparse", "collections")  # ... but objects of these hold the user's
 
@@ -112,6 +115,13 @@ def attributes_of(value: object) -> dict[str, Any]:
     return {**found, **getattr(value, "__dict__", {})}
 
 
+def own_attributes(module: nn.Module) -> dict[str, Any]:
+    """Return a module's attributes but for what torch keeps in them."""
+    if type(module).__module__.startswith("torch._dynamo"):  # a compiled one's
+        return {}
+    return {name: value for name, value in vars(module).items() if name not in STANDARD}
+
+
 def set_attribute(value: object, name: str, to: Any) -> None:
     """Give an object an attribute, past what its class does where one is set."""
     if name not in getattr(value, "__dict__", ()) and any(name in _slots(part) for part in type(value).__mro__):
@@ -146,7 +156,3 @@ def _slots(kind: type) -> tuple[str, ...]:
     slots = kind.__dict__.get("__slots__", ())
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
-
-
-STANDARD = frozenset(vars(nn.Module())) | {"_compiled_call_impl"}
-"""What torch itself keeps in the attributes of each module."""

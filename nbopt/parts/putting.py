@@ -17,7 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nbopt.parts.kinds import CONTAINERS, STANDARD, attributes_of, describe_kind, is_constant, set_attribute
+from nbopt.parts.kinds import (
+    CONTAINERS,
+    STANDARD,
+    attributes_of,
+    describe_kind,
+    is_constant,
+    own_attributes,
+    set_attribute,
+)
 from nbopt.parts.taking import Keeper, Packed, is_same
 
 _HARMLESS = re.compile(r"[\w -]{0,1000}")
@@ -96,6 +104,8 @@ class Putting:
     def _of(self, packed: Mapping[str, Packed], live: Any, place: str) -> Any:
         if "tensor" in packed:
             return self._tensor(packed, live)
+        if "view" in packed:
+            return self._view(packed, live, place)
         if "array" in packed:
             flat = self._tensors[packed["array"]].numpy().tobytes()
             array = np.frombuffer(flat, _dtype(packed["dtype"])).reshape(packed["shape"]).copy()
@@ -149,6 +159,16 @@ class Putting:
         if isinstance(live, nn.Parameter):
             return nn.Parameter(made, grad)
         return made.requires_grad_(grad)
+
+    def _view(self, packed: Mapping[str, Packed], live: Any, place: str) -> Any:
+        base = self.value(packed["view"], None, place)
+        if not isinstance(base, Tensor):
+            return self._lose(live, place)
+        size, stride, offset = packed["size"], packed["stride"], packed["offset"] + base.storage_offset()
+        if isinstance(live, Tensor) and live.untyped_storage().data_ptr() == base.untyped_storage().data_ptr():
+            if (list(live.shape), list(live.stride()), live.storage_offset()) == (size, stride, offset):
+                return live
+        return (base if packed.get("grad") else base.detach()).as_strided(size, stride, offset)
 
     # -- containers
 
@@ -239,8 +259,9 @@ class Putting:
             nn.Module.__init__(live)
         if "id" in packed:
             self._made[packed["id"]] = live
-        own = {name: value for name, value in vars(live).items() if name not in STANDARD}
-        self._attributes([pair for pair in packed["module"] if pair[0] not in STANDARD], live, own, place)
+        self._attributes(
+            [pair for pair in packed["module"] if pair[0] not in STANDARD], live, own_attributes(live), place
+        )
         trains = {name: trains for name, _value, trains in packed["weights"]}
         self._named([pair[:2] for pair in packed["weights"]], live._parameters, place, trains)
         self._named(packed["buffers"], live._buffers, place)

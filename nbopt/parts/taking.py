@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from nbopt.parts.kinds import (
     CONTAINERS,
-    STANDARD,
     attributes_of,
     describe_kind,
     holds_attributes,
     is_constant,
+    own_attributes,
     say_kind,
 )
 from nbopt.words import _
@@ -127,6 +127,7 @@ class Taking:
         self._held = frozenset(held)
         self._seen: dict[int, dict[str, Packed]] = {}
         self._parts: dict[int, str] = {}
+        self._storages: dict[int, tuple[Tensor, dict[str, Packed]]] = {}
         self._alive: list[Any] = []  # so that no id is given twice
         self._ids = count()
         self._depth = 0
@@ -138,6 +139,7 @@ class Taking:
                 for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                     if tensor is not None and f"{prefix}.{name}" in self._held:
                         self._parts.setdefault(id(tensor), f"{prefix}.{name}")
+                        self._storages.setdefault(_storage(tensor), (tensor, {"part": f"{prefix}.{name}"}))
         return {root: self.value(value, root) for root, value in roots.items()}
 
     def value(self, value: Any, place: str) -> Packed:
@@ -232,9 +234,23 @@ class Taking:
         limit = _LARGE if value.is_leaf else _ACTIVATION
         if value.nbytes > limit and not isinstance(value, nn.Parameter):
             return self._leave(place, _("a tensor of {size} MB", size=value.nbytes // 10**6))
+        other, known = self._storages.get(_storage(value), (None, {}))
+        if other is not None and _covers(other, value):
+            held = known if "part" in known else {"ref": known.setdefault("id", next(self._ids))}
+            return _view(held, other, value)
         node = {"tensor": self._keep(value.detach(), place), "device": value.device.type != "cpu"}
         if value.is_leaf and value.requires_grad:
             node["grad"] = True
+        if other is None:
+            self._storages[_storage(value)] = value, self._seen[id(value)]
+        elif "part" not in known and _covers(value, other):  # a part of it came first, and is to be one again
+            node["id"] = next(self._ids)
+            earlier = {key: known[key] for key in ("id",) if key in known}
+            known.clear()
+            known.update({**_view(node, value, other), **earlier})
+            self._seen[id(value)] = node
+            self._storages[_storage(value)] = value, node
+            return {"ref": node["id"]}
         return node
 
     def _array(self, value: Any, place: str) -> dict[str, Packed]:
@@ -261,9 +277,8 @@ class Taking:
     def _module(self, value: nn.Module, place: str) -> dict[str, Packed]:
         if isinstance(value, torch.jit.ScriptModule):
             return self._leave(place, value)
-        own = vars(value)
         return {
-            "module": [[k, self.value(v, f"{place}.{k}")] for k, v in own.items() if k not in STANDARD],
+            "module": [[k, self.value(v, f"{place}.{k}")] for k, v in own_attributes(value).items()],
             "weights": [[name, *rest, _trains(value, name)] for name, *rest in self._named(value._parameters, place)],
             "buffers": self._named(value._buffers, place),
             "children": self._named(value._modules, place),
@@ -279,6 +294,27 @@ def is_same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)))
+
+
+def _storage(tensor: Tensor) -> int:
+    """Return what tells the memory of one tensor from that of others; a number of its own where it has none."""
+    place = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided and not tensor.is_meta else 0
+    return place or -id(tensor)
+
+
+def _covers(base: Tensor, view: Tensor) -> bool:
+    """Whether all that is in ``view``, of the same memory, is in ``base``."""
+    begin = view.storage_offset() - base.storage_offset()
+    end = begin + sum((size - 1) * step for size, step in zip(view.shape, view.stride(), strict=True))
+    alike = base.dtype == view.dtype and base.is_contiguous() and view.numel() > 0
+    return alike and begin >= 0 and end < base.numel()
+
+
+def _view(held: Packed, base: Tensor, view: Tensor) -> dict[str, Packed]:
+    """Return how ``view`` is come by."""
+    offset = view.storage_offset() - base.storage_offset()
+    node = {"view": held, "size": list(view.shape), "stride": list(view.stride()), "offset": offset}
+    return node | {"grad": True} if view.requires_grad else node
 
 
 def _trains(module: nn.Module, name: str) -> bool:

@@ -198,6 +198,21 @@ class Teacher(Base):
         return 1 + self.queue.mean()
 
 
+class Views(Base):
+    """Tensors that share their memory: of a bank, and of a weight, which one of them gives gradients."""
+
+    def start(self):
+        self.slot, self.bank = None, torch.zeros(3, 4)
+        self.first = self.bank[0]
+        self.flat, self.raw = self.layer.weight.view(-1), self.layer.weight.data[1]
+
+    def scale(self, x):
+        self.first += x.detach().mean(0)
+        self.slot = self.bank[1]
+        self.slot += self.first / 2
+        return 1 + self.bank.mean(0) + self.raw + self.flat.sum() / 10
+
+
 class Lazy(Base):
     """A layer that the first step makes."""
 
@@ -281,6 +296,10 @@ class Locked(Base):
         return 1 + self.calls / 10
 
 
+def scripted():
+    return torch.jit.script(norm_of_old(lambda layer: None)())
+
+
 def norm_of_old(make):
     def build():
         model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
@@ -308,6 +327,7 @@ MODELS = {
         StatefulByName,
         Objects,
         Teacher,
+        Views,
         Lazy,
         Extra,
         Switching,
@@ -317,6 +337,7 @@ MODELS = {
     )
 }
 MODELS |= {
+    "scripted": scripted,
     "weight_norm": norm_of_old(nn.utils.weight_norm),
     "spectral_norm": norm_of_old(nn.utils.spectral_norm),
     "parametrized weight_norm": norm_of_old(parametrizations.weight_norm),
@@ -334,7 +355,7 @@ def weights():
     return copied
 
 
-OLD = pytest.mark.filterwarnings("ignore:.*weight_norm.*")
+OLD = pytest.mark.filterwarnings("ignore:.*(weight_norm|torch.jit.script).*")
 # what a run opened in another process cannot be given: a class or function that only steps bring in
 NOT_REOPENED = {"StatefulByName", "Lazy", "Switching"}
 
