@@ -63,7 +63,8 @@ def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
     steps = count.check(steps)
     twin = past.copy_of(run, _("learning rates"))
     twin.recorder = None
-    twin.set(source="finder", **_PLAIN, epochs=10**9)
+    plain = {name: value for name, value in _PLAIN.items() if name not in twin.inert}
+    twin.set(source="finder", **plain, epochs=10**9)
     events = twin.events()
     rates, losses, smoothed = [], [], []
     mean = 0.0
