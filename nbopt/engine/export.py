@@ -120,6 +120,7 @@ def tell(run: Run) -> Story:
         forward=run.forward,
         needs_graph=training is not None and training.pass_.needs_graph,
         evaluated=training is not None and any(name.startswith("model.") for name in training.material.evaluated),
+        split={} if training is None else training.eager.split.state,
     )
 
 

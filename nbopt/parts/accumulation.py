@@ -11,6 +11,9 @@ from nbopt.data.tree import tensors, tree_map
 from nbopt.hyperparams import Int, Tunable
 from nbopt.words import _
 
+LABELS, SAMPLES, SUM = "labels", "samples", "sum"
+"""What a part counts: as the labels in it that count, as its samples, or fully, because the loss is a sum."""
+
 
 class Accumulation(Tunable):
     """Splits batches; gradients of the parts add up to the batch's own, see `nbopt.engine.step.split`.
@@ -54,11 +57,25 @@ def find_samples(batch: Any, target: Any = None) -> int | None:
     return lengths.index(found.most_common(1)[0][0]) if found else None
 
 
+# Scripts hold these two as they are written here, so in lines of 80 characters.
+
+
 def count_samples(batch: Any, leaf: int) -> int:
-    """Return how many samples a batch has, by the tensor that `find_samples` found."""
+    """Return how many samples a batch has.
+
+    It is told by the tensor that `find_samples` found.
+    """
     return len(list(tensors(batch))[leaf])
 
 
 def cut(batch: Any, count: int, start: int, stop: int) -> Any:
-    """Return some samples of a batch of ``count``: tensors of another length are not of samples, and stay whole."""
-    return tree_map(lambda column: column[start:stop] if column.ndim and len(column) == count else column, batch)
+    """Return some samples of a batch of ``count``.
+
+    Tensors of another length are not of samples, and stay whole.
+    """
+
+    def piece(column: Tensor) -> Tensor:
+        of_samples = column.ndim and len(column) == count
+        return column[start:stop] if of_samples else column
+
+    return tree_map(piece, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_co
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import tree_map
+from nbopt.parts.accumulation import count_samples, cut
 from nbopt.record.script_optimizer import optimizers_of
 from nbopt.record.script_section import Section
 from nbopt.record.source import literal
@@ -61,9 +63,20 @@ class DataSource(Section):
         )
         if flags["tells_epoch"]:
             self.sources.name_for(_("the data"), hear_epochs)
-        if flags["trees"] and (any(self.story.values_of("micro_batch")) or any(self.story.values_of("channels_last"))):
-            self.sources.name_for(_("the data"), tree_map)
-            self.sources.name_for(_("the data"), sample_count)
+        self._write_parts()
+
+    def _write_parts(self) -> None:
+        """Write how a batch is cut that goes through the model in parts."""
+        trees, parts = self.flags["trees"], any(self.story.values_of("micro_batch"))
+        leaf = self.story.split.get("leaf")
+        self.words["sample_count"] = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
+        used: list[Callable[..., Any]] = []
+        if trees and (parts or any(self.story.values_of("channels_last"))):
+            used.append(tree_map)
+        if trees and parts:
+            used += [cut, sample_count if leaf is None else count_samples]
+        for function in used:
+            self.sources.name_for(_("the data"), function)
 
     def _write_columns(self, sources: list[TensorSource]) -> None:
         story = self.story

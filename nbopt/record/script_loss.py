@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbopt.data.tensor_source import TensorSource
+from nbopt.parts.accumulation import LABELS, SAMPLES, SUM
 from nbopt.parts.loss_base import Elementwise, Loss
 from nbopt.parts.loss_terms import Terms, balance_terms, move_scales
 from nbopt.parts.loss_traits import Traits
 from nbopt.parts.losses import LOSS
+from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.record.script_forms import casts
 from nbopt.record.script_section import Section
 from nbopt.record.source import literal
+from nbopt.record.story import Story
 from nbopt.words import _
 
 _UNCERTAINTY = "uncertainty"
@@ -84,20 +87,39 @@ class LossSource(Section):
         """Write what a batch of validation weighs."""
         validates = self.story.val is not None
         self.flags["sums"] = sums = validates and traits.reduction == "sum"
-        train = self.story.train
-        labels = train.columns[1] if isinstance(train, TensorSource) and len(train.columns) == 2 else None
-        left_out = labels is not None and traits.counts == "labels" and bool((labels == traits.ignored).any())
-        if any(self.story.values_of("micro_batch")) and (
-            left_out or traits.reduction == "sum" or traits.weight is not None
-        ):
-            rule = _("parts of a batch are written out for a mean over samples that all count: set micro_batch=0")
-            raise ValueError(_("the loss cannot be exported: {rule}.", rule=rule))
+        self._write_shares(traits)
         self.flags["class_weights"] = traits.weight is not None
         self.words["class_weights"] = "" if traits.weight is None else literal(traits.weight.tolist())
         self.flags["counts_labels"] = validates and traits.counts == "labels" and not sums
         self.flags["counts"] = self.flags["counts_labels"] or (validates and traits.counts == "numbers" and not sums)
         self.words["counted"] = "count_labels(target)" if traits.counts == "labels" else "target.numel()"
         self.words["ignored"] = literal(traits.ignored)
+
+    def _write_shares(self, traits: Traits) -> None:
+        """Write what the parts of a batch count, as the run found it.
+
+        Raises
+        ------
+        ValueError
+            Where that is not known, or by class weights.
+        """
+        story, flags = self.story, self.flags
+        flags["adds"] = flags["by_labels"] = False
+        if not any(story.values_of("micro_batch")):
+            return
+        found = {"sum": SUM, "mean": LABELS if traits.counts == "labels" else SAMPLES}.get(traits.reduction, "")
+        rule = story.split.get("rule", found)
+        if not rule and not story.done:
+            way = _("how much parts of a batch count is found out in the first step: export the run after it")
+            raise ValueError(_("the loss cannot be exported: {rule}.", rule=way))
+        train = story.train
+        labels = train.columns[1] if isinstance(train, TensorSource) and len(train.columns) == 2 else None
+        all_count = labels is not None and story.forward is None and not bool((labels == traits.ignored).any())
+        flags["adds"] = rule == SUM
+        flags["by_labels"] = rule == LABELS and not all_count
+        if traits.weight is not None or (flags["by_labels"] and _is_curved(story)):
+            told = _("parts of a batch are written out for a mean over labels that count alike: set micro_batch=0")
+            raise ValueError(_("the loss cannot be exported: {rule}.", rule=told))
 
     def _write_balance(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> str:
         """Write how terms are balanced, if they are; return the arguments that the loss gets for it."""
@@ -147,6 +169,12 @@ class LossSource(Section):
             self._arguments.append(name)
         shaped = ".reshape(output.shape)" if kind.traits.elementwise else ""
         return f"{name}(output, {target}{shaped})"
+
+
+def _is_curved(story: Story) -> bool:
+    """Whether an optimizer takes gradients of gradients, or the loss again and again."""
+    spec: Any = story.hyperparams.spec(OPTIMIZER.name)
+    return any(spec.classes[name].full_batch for name in story.values_of(OPTIMIZER.name))
 
 
 def _terms(kind: type[Loss]) -> dict[str, type[Loss]]:

@@ -68,18 +68,19 @@ recent.append((output.detach()$widened, target))
 #? parts
 # The batch goes through the model in parts, whose gradients add up.
 whole, loss = batch, 0.0
+counted = of = 0  # labels that count, of all  #? by_labels
 count = len(whole[0])  #? not trees
-count = sample_count(whole)  #? trees
+count = $sample_count  #? trees
 part = $micro_batch or count
 for start in range(0, count, part):
     #? not trees
     batch = tuple(column[start : start + part] for column in whole)
-    share = len(batch[0]) / count
+    share = len(batch[0]) / count  #? not adds
     #?
     #? trees
     stop = min(start + part, count)
-    batch = tree_map(lambda column: column[start:stop], whole)
-    share = (stop - start) / count
+    batch = cut(whole, count, start, stop)
+    share = (stop - start) / count  #? not adds
     #?
     #? noise
     seed = derive_seed(NOISE) + step + 1_000_003 * (start // part)
@@ -93,7 +94,16 @@ for start in range(0, count, part):
     #?
     $part_forward  #? not casts
     part_loss = part_loss.float()  #? widens
-    part_loss = part_loss * share
+    #? by_labels
+    if part < count and not target.is_floating_point():
+        kept = (target != $ignored).sum()
+        counted, of = counted + kept, of + target.numel()
+        share = (kept / target.numel() * share).to(part_loss.dtype)
+        part_loss = torch.where(kept > 0, part_loss * share, 0.0)
+    else:
+        part_loss = part_loss * share
+    #?
+    part_loss = part_loss * share  #? not by_labels not adds
     $base_part_loss.backward()  #? not newton
     differentiate($scaled_part_loss)  #? newton
     loss += part_loss.detach()
@@ -102,6 +112,15 @@ for start in range(0, count, part):
         recent.clear()
     recent.append((output.detach()$widened, target))
     #?
+#? by_labels
+if of:
+    labelled = (counted / of).to(loss.dtype)
+    loss = loss / labelled
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            if weight.grad is not None:
+                weight.grad.div_(labelled)
+#?
 #?
 scaler.unscale_(optimizer)  #? scales not rescales
 #? rescales

@@ -70,6 +70,8 @@ class Story:
         Whether validation needs gradients, of what forward or loss differentiate.
     evaluated : bool
         Whether modules of the model stay in evaluation mode.
+    split : dict
+        What was found out of batches in parts, see `nbopt.engine.step.split.Split.state`; empty if nothing was.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Story:
     forward: Callable[..., Any] | None
     needs_graph: bool
     evaluated: bool
+    split: dict[str, Any]
 
     def values_of(self, name: str) -> list[Any]:
         """Return all values that ``name`` had, the first one first."""

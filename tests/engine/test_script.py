@@ -764,6 +764,55 @@ def test_a_sampler_of_ten_billion_draws_is_not_drawn_beforehand(mlp, blobs):
         assert torch.equal(ours, theirs)
 
 
+def left_out(x, y):
+    return x, torch.where(torch.arange(len(y)) % 7 < 3, -100, y)
+
+
+def summed(output, target):
+    return functional.cross_entropy(output, target, reduction="sum")
+
+
+def averaged(output, target):
+    return functional.cross_entropy(output, target)
+
+
+def with_edges(samples):
+    return {"edges": torch.zeros(2, 7), **pairs(samples)}
+
+
+PARTS_OF = {
+    "labels left out": (left_out, {"loss": "cross_entropy"}),
+    "labels left out by a function": (left_out, {"loss": averaged}),
+    "focal": (left_out, {"loss": "focal"}),
+    "a sum": (lambda x, y: (x, y), {"loss": nn.CrossEntropyLoss(reduction="sum")}),
+    "a sum by a function": (lambda x, y: (x, y), {"loss": summed}),
+    "a mean by a function": (lambda x, y: (x, y), {"loss": averaged}),
+    "a mapping": (lambda x, y: (x, y), {"forward": of_mapping}),
+}
+
+
+@pytest.mark.parametrize("in_memory", [False, True], ids=["loader", "arrays"])
+@pytest.mark.parametrize("name", PARTS_OF)
+def test_parts_of_a_batch_count_as_in_the_run(name, in_memory, mlp, blobs):
+    change, settings_ = PARTS_OF[name]
+    x, y = change(*blobs)
+    collate = with_edges if name == "a mapping" else None
+    loader = DataLoader(Samples(x, y), batch_size=20, shuffle=True, collate_fn=collate)
+    train = (x, y) if in_memory and collate is None else loader
+    run, initial = make(mlp(), train, lr=0.01, epochs=3, optimizer="sgd", micro_batch=6, batch_size=20, **settings_)
+    text, largest = check(follow(run, {}), initial, train)
+    assert largest < 1e-6
+    assert is_tidy(text)
+
+
+def test_parts_that_count_nobody_knows_how_are_exported_after_the_first_step(mlp, blobs):
+    run, _initial = make(mlp(), blobs, loss=averaged, micro_batch=6)
+    with pytest.raises(ValueError, match="found out in the first step: export the run after it"):
+        run.to_python()
+    run.step(1)
+    assert "part_loss" in run.to_python()
+
+
 class Labelled(Samples):
     """Samples whose labels are in memory."""
 
@@ -1045,11 +1094,12 @@ def test_batch_normalization_that_stays_in_evaluation_mode():
 
 
 @pytest.mark.parametrize(
-    ("loss", "ignored"), [("cross_entropy", True), (nn.CrossEntropyLoss(weight=torch.ones(3)), False)], ids=str
+    "settings_",
+    [{"loss": nn.CrossEntropyLoss(weight=torch.ones(3))}, {"optimizer": "lbfgs"}, {"optimizer": "newton"}],
+    ids=["class weights", "lbfgs", "newton"],
 )
-def test_a_script_says_that_its_parts_count_samples(loss, ignored, mlp, blobs):
-    x, y = blobs
-    y = torch.where(torch.arange(len(y)) % 4 == 0, -100, y) if ignored else y
-    run, _initial = make(mlp(), (x, y), loss=loss, micro_batch=8, epochs=1)
+def test_a_script_says_that_its_parts_count_alike(settings_, mlp, blobs):
+    x, y = left_out(*blobs)
+    run, _initial = make(mlp(), (x, y), micro_batch=8, epochs=1, **settings_)
     with pytest.raises(ValueError, match="cannot be exported: parts of a batch are written out for a mean"):
         run.to_python()

@@ -18,14 +18,11 @@ from torch.nn.modules.dropout import _DropoutNd
 from nbopt.data.noise import Noise
 from nbopt.engine.step.passes import Pass
 from nbopt.engine.trouble import is_out_of_memory
-from nbopt.parts.accumulation import Accumulation, count_samples, cut, find_samples
+from nbopt.parts.accumulation import LABELS, SAMPLES, SUM, Accumulation, count_samples, cut, find_samples
 from nbopt.parts.loss_traits import Traits, count_targets
 from nbopt.words import _
 
 _ROUNDING = 1e-3  # how far gradients may be apart, as a share of their length
-
-LABELS, SAMPLES, SUM = "labels", "samples", "sum"
-"""What a part counts: as the labels in it that count, as its samples, or fully, because the loss is a sum."""
 
 
 class Split:
