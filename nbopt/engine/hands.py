@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.engine.capture import capture
-from nbopt.engine.material import list_names
+from nbopt.engine.material import Material, list_names
+from nbopt.engine.settings import find_settings
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Look(NamedTuple):
 
     Attributes
     ----------
+    step : int
     weights : dict of str to Parameter
     sums : dict of str to int
         Of the bits of weights and buffers, by name.
@@ -31,13 +33,17 @@ class Look(NamedTuple):
         What the optimizer remembers, piece by piece.
     rates : list of float
         Those of dropout.
+    read : dict of str to str
+        The numbers that loss and forward read from around them, and what the objects that they are hold.
     """
 
+    step: int
     weights: dict[str, nn.Parameter]
     sums: dict[str, int]
     groups: list[dict[str, Any]]
     remembered: list[Any]
     rates: list[float]
+    read: dict[str, str]
 
 
 class Hands:
@@ -70,7 +76,8 @@ class Hands:
         ]
         remembered = _pieces(training.torch_optimizer)
         weights = training.material.find_parameters()
-        self._left = Look(weights, _sums(training.model), groups, remembered, training.dropout.rates)
+        rates, read = training.dropout.rates, find_settings(training)
+        self._left = Look(training.step, weights, _sums(training.material), groups, remembered, rates, read)
 
     def forget(self) -> None:
         """Take everything for given: the run was put somewhere else."""
@@ -86,10 +93,10 @@ class Hands:
         """
         self.check()
         left, self._left = self._left, None
-        if left is None:
+        if left is None or left.step != self._training.step:  # whoever pulls events has done steps since
             return False
         training, words = self._training, []
-        sums = _sums(training.model)
+        sums = _sums(training.material)
         if names := [name for name, total in sums.items() if left.sums.get(name, total) != total]:
             words.append(_("other numbers, put in by hand: {names}", names=list_names(names)))
         pairs = zip(left.groups, training.torch_optimizer.param_groups, strict=False)
@@ -105,6 +112,9 @@ class Hands:
             words.append(_("what the optimizer remembers, changed by hand"))
         if left.rates != training.dropout.rates:
             words.append(_("dropout, changed by hand"))
+        read = find_settings(training)
+        if names := [name for name, value in left.read.items() if read.get(name, value) != value]:
+            words.append(_("numbers that loss or forward read, changed by hand: {names}", names=list_names(names)))
         if words:
             words.append(_("nothing that goes back to before this repeats it"))
         self.found = "; ".join(filter(None, [self.found, *words]))
@@ -118,7 +128,7 @@ class Hands:
         ValueError
             If weights were exchanged, added or taken away.
         """
-        if self._left is not None:
+        if self._left is not None and self._left.step == self._training.step:
             self._training.material.check(self._left.weights)
 
     def take(self) -> None:
@@ -133,11 +143,13 @@ class Hands:
             training.snapshots.add(capture(training))
 
 
-def _sums(model: nn.Module) -> dict[str, int]:
-    """Return sums of the bits of a model's tensors, whose changes show there, but for those that trade places."""
+def _sums(material: Material) -> dict[str, int]:
+    """Return sums of the bits of all tensors, whose changes show there, but for those that trade places."""
+    modules = {"model": material.model, **material.others}
     tensors = {
-        name: tensor.detach()
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        f"{prefix}.{name}": tensor.detach()
+        for prefix, module in modules.items()
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
         if tensor.layout is torch.strided and tensor.element_size() in _WHOLE and tensor.numel()
     }
     totals = [tensor.view(_WHOLE[tensor.element_size()]).sum(dtype=torch.int64) for tensor in tensors.values()]

@@ -206,17 +206,24 @@ def find_strangers(functions: Iterable[Any], material: Material) -> list[tuple[s
 
     Each with the name of its module; those that have a gradient already are in use elsewhere.
     """
-    found, waiting = [], [function for function in functions if isinstance(function, FunctionType)]
+    return [
+        (name, weight)
+        for name, value in find_reads(functions)
+        for weight in (value.parameters() if isinstance(value, nn.Module) else ())
+        if id(weight) not in material.names and weight.requires_grad and weight.grad is None
+    ]
+
+
+def find_reads(functions: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what functions of the user's, and those of the same module that they call, read from around them."""
+    waiting = [function for function in functions if isinstance(function, FunctionType)]
     for function in waiting:  # which grows by those that they call
         read = getclosurevars(function)
         for name, value in {**read.globals, **read.nonlocals}.items():
             near = isinstance(value, FunctionType) and value.__module__ == function.__module__
             if near and value not in waiting:
                 waiting.append(value)
-            for weight in value.parameters() if isinstance(value, nn.Module) else ():
-                if id(weight) not in material.names and weight.requires_grad and weight.grad is None:
-                    found.append((name, weight))
-    return found
+            yield name, value
 
 
 def tell_of_look(step: int, tell: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nbopt.engine.capture import restore
@@ -51,7 +52,8 @@ class Recovery:
         """Begin to count anew."""
         self._tries = 0
         self._back_to = -1  # the step last gone back to
-        self._trouble_at = -1
+        self._was_fine = False  # whether the loss of just those weights was usual once
+        self._trouble_at = self._first = -1
         self._asked_rate = 0.0  # what the learning rate was when the trouble began
         self._good_rate = 0.0  # ... and at the snapshot before it
 
@@ -78,6 +80,8 @@ class Recovery:
         training = self._training
         if trouble.step > self._trouble_at + _CALM:
             self._forget()
+        if trouble.step == self._back_to and self._was_fine and math.isfinite(trouble.loss):
+            return self._accept(trouble)
         snapshot = training.snapshots.before(trouble.step)
         if trouble.step <= self._trouble_at and snapshot.step >= self._back_to > 0:  # spoilt already: it did not help
             snapshot = training.snapshots.before(self._back_to - 1)
@@ -89,9 +93,10 @@ class Recovery:
         good_rate = training.hyperparams["lr"]
         if not self._tries:
             self._asked_rate, self._good_rate = asked_rate, good_rate
+            self._first = trouble.step
         self._tries += 1
         self._trouble_at = max(self._trouble_at, trouble.step)
-        self._back_to = snapshot.step
+        self._back_to, self._was_fine = snapshot.step, snapshot.step < self._first
         failed = self._tries > _TRIES
         rate = self._asked_rate if failed else min(self._good_rate * _CUT**self._tries, good_rate * _CUT)
         training.bound = None
@@ -106,6 +111,27 @@ class Recovery:
                     count=_TRIES,
                 )
             )
+        return entries
+
+    def _accept(self, trouble: Trouble) -> list[Entry]:
+        """Go on with a loss that no step has led to: the very same weights had a usual one before."""
+        training = self._training
+        snapshot = training.snapshots.before(self._back_to)
+        undone, by_hand = self._undone_by(snapshot), training.material.place()
+        entry = go_back(training, self._journal, snapshot, SOURCE, snapshot.step)
+        training.material.put(by_hand)
+        training.bound = None
+        training.measure_anew()
+        training.guard.forget()
+        entries = [entry, *self._changes.tune(), *self._changes.make({"lr": self._asked_rate, **undone}, SOURCE)]
+        self._forget()
+        training.pass_.tell(
+            _(
+                "{trouble}: weights that had a usual loss before have this one now, so that loss or data are others, "
+                "and no learning rate is too high. It is put back, and such losses are usual from here on.",
+                trouble=trouble.text,
+            )
+        )
         return entries
 
     def _undone_by(self, snapshot: Snapshot) -> dict[str, Any]:

@@ -491,7 +491,7 @@ class Training:
         if wrong is not None:
             step, loss = wrong
             text = _("loss {loss:g} in step {step}", loss=loss, step=step)
-            self.trouble = Trouble(step, text, memory=False)
+            self.trouble = Trouble(step, text, memory=False, loss=loss)
         self.half_done = before
         now = time.perf_counter()
         if news and self.trouble is None and now >= self._snapshot_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,12 +21,15 @@ class Trouble(NamedTuple):
         Whether memory ran out; otherwise the loss went wrong.
     smaller : int
         Where memory ran out, of how many samples parts may be that are smaller.
+    loss : float
+        The loss that went wrong.
     """
 
     step: int
     text: str
     memory: bool
     smaller: int = 0
+    loss: float = math.nan
 
 
 def is_out_of_memory(error: Exception) -> bool:

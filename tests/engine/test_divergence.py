@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import nbopt
 from nbopt import RunState
+from nbopt.engine.state import Stepped
 
 SECONDS = 60
 
@@ -218,6 +219,33 @@ def test_a_rate_is_not_cut_without_end_where_each_retreat_gets_a_little_further(
         for _try in range(400):
             run.step(1)
     assert run.hyperparams["lr"] == 0.01
+
+
+@pytest.mark.filterwarnings("ignore:loss .*usual loss before")
+def test_a_loss_that_is_another_function_from_a_step_on_is_no_divergence(make_run, numbers):
+    factor = [1.0]
+
+    def loss(output, target):
+        return factor[0] * functional.mse_loss(output[:, 0], target)
+
+    def go(run, steps):
+        for event in run.events():
+            run.driver.training.flush()
+            if isinstance(event, Stepped) and event.step >= steps:
+                return run
+
+    settings = {"loss": loss, "optimizer": "sgd", "batch_size": 32, "epochs": 100, "lr": 1e-9}
+    run = go(make_run(line(), numbers, **settings), 20)
+    factor[0] = 1e6  # as a thread may, or another cell, in the middle of training
+    go(run, 40)
+    assert run.hyperparams["lr"] == 1e-9
+    assert [name for _step, name in guarded(run)].count("diverged") == 1
+    assert "usual from here on" in next(entry.new for entry in run.journal if entry.name == "note")
+    back_to = [entry.new for entry in run.journal if entry.name == "rewind"][-1]
+    factor[0] = 1.0
+    again = go(make_run(line(), numbers, recover=False, **settings), back_to - 1)
+    factor[0] = 1e6
+    assert torch.equal(run.model.weight, go(again, 40).model.weight)
 
 
 def test_a_change_asked_for_while_a_divergence_waits_to_be_put_right_acts_at_once_and_stays(make_run, numbers):

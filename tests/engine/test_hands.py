@@ -2,6 +2,7 @@
 
 import copy
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,6 +132,17 @@ def test_changes_asked_for_validations_and_looks_are_not_the_hand_s(make_run, bl
     assert reasons(run) == reasons(twin) == []
 
 
+def test_steps_of_whoever_pulls_events_are_not_the_hand_s(make_run, blobs):
+    run = make_run(net(), blobs, optimizer="adam", epochs=9)
+    run.step(2)
+    events = run.events()
+    for lr in (0.1, 0.2):
+        run.set(lr=lr)
+        next(events)
+    run.step(1)
+    assert reasons(run) == []
+
+
 def test_a_rate_set_by_hand_beside_a_schedule_is_told_that_it_does_not_last(make_run, blobs):
     run = make_run(net(), blobs, optimizer="sgd", schedule="cosine", epochs=99)
     run.step(2)
@@ -164,6 +176,81 @@ def test_the_guard_does_not_undo_weights_put_in_by_hand(make_run, blobs):
     run.step(10)
     assert [entry for entry in run.journal if entry.source == "guard"] == []
     assert same(model, right)
+
+
+FACTOR, FACTORS, RECORD = 1.0, {"mse": 1.0}, SimpleNamespace(factor=1.0)
+
+
+class Weighted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor = 1.0
+
+    def forward(self, output, target):
+        return self.factor * functional.cross_entropy(output, target)
+
+
+class Scaled:
+    factor = 1.0
+
+    def __call__(self, output, target):
+        return self.factor * functional.cross_entropy(output, target)
+
+
+def closing():
+    factor = 1.0
+
+    def loss(output, target):
+        return factor * functional.cross_entropy(output, target)
+
+    loss.cell = loss.__closure__[0]
+    return loss
+
+
+LARGER = {
+    "global": (
+        lambda: lambda output, target: FACTOR * functional.cross_entropy(output, target),
+        lambda loss, patch: patch.setitem(globals(), "FACTOR", 1e5),
+    ),
+    "dict": (
+        lambda: lambda output, target: FACTORS["mse"] * functional.cross_entropy(output, target),
+        lambda loss, patch: patch.setitem(FACTORS, "mse", 1e5),
+    ),
+    "record": (
+        lambda: lambda output, target: RECORD.factor * functional.cross_entropy(output, target),
+        lambda loss, patch: patch.setattr(RECORD, "factor", 1e5),
+    ),
+    "module": (Weighted, lambda loss, patch: patch.setattr(loss, "factor", 1e5)),
+    "class": (Scaled, lambda loss, patch: patch.setattr(Scaled, "factor", 1e5)),
+    "closure": (closing, lambda loss, patch: patch.setattr(loss.cell, "cell_contents", 1e5)),
+}
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_a_factor_of_a_loss_of_one_s_own_raised_by_hand_is_told_and_no_divergence(make_run, blobs, monkeypatch, name):
+    make, change = LARGER[name]
+    weights = []
+    for way in ("loop", "run"):
+        with monkeypatch.context() as patch:
+            model, loss = net(), make()
+            optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+            if way == "run":
+                run = make_run(model, in_order(blobs), loss=loss, optimizer=optimizer, epochs=99)
+                run.step(5)
+                change(loss, patch)
+                run.step(7)
+            else:
+                for step in range(12):
+                    if step == 5:
+                        change(loss, patch)
+                    x, y = (column[step * BATCH % 60 :][:BATCH] for column in blobs)
+                    optimizer.zero_grad()
+                    loss(model(x), y).backward()
+                    optimizer.step()
+        weights.append(model)
+    assert same(*weights)
+    assert [entry for entry in run.journal if entry.source == "guard"] == []
+    assert "loss or forward read, changed by hand" in reasons(run)[0]
 
 
 class Head(nn.Linear):
