@@ -15,7 +15,7 @@ from nbopt.engine.moments import remembers
 from nbopt.engine.state import Ending, RunState
 from nbopt.hyperparams import Choice, Int
 from nbopt.names import InvalidHyperparam, unknown
-from nbopt.parts.groups import Groups
+from nbopt.parts.groups import Groups, has_hooks
 from nbopt.parts.loss_traits import read_traits
 from nbopt.parts.losses import LOSSES
 from nbopt.parts.metric_reading import Reading
@@ -115,6 +115,7 @@ def tell(run: Run) -> Story:
         adopted=run.own_optimizer if "optimizer" not in first else None,
         groups=(Groups(instance=run.own_optimizer) if training is None else training.groups).given,
         experienced=bool(snapshots) and remembers(snapshots[0]),
+        hooked=has_hooks(run.own_optimizer if training is None else training.torch_optimizer),
         metrics=run.metrics,
         unread=(training.measuring.reading if training else Reading(read_traits(run.given["loss"]))).unusual,
         forward=run.forward,

@@ -173,6 +173,11 @@ def copy_optimizer(instance: torch.optim.Optimizer, memo: dict[int, Any]) -> tor
     return made
 
 
+def has_hooks(optimizer: torch.optim.Optimizer | None) -> bool:
+    """Whether functions of the user's are called before or after each of its steps."""
+    return any(getattr(optimizer, name, None) for name in _HOOKS)
+
+
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
     return {key: deepcopy(value) for key, value in group.items() if key != "params"}
 

@@ -53,7 +53,8 @@ class DataSource(Section):
         flags["loaders"] = self.story.wrapped or not flags["train_tensors"] or not flags["val_tensors"]
         flags["loaders_of_tensors"] = flags["loaders"] and flags["tensors"]
         flags["trees"] = not flags["train_tensors"]
-        flags["getitems"] = all(hasattr(dataset, "__getitems__") for dataset in datasets)
+        within = [dataset.dataset if isinstance(dataset, Subset) else dataset for dataset in datasets]
+        flags["getitems"] = all(hasattr(dataset, "__getitems__") for dataset in within)
         flags["sampled"] = isinstance(train, DatasetSource) and train.sampler is not None
         flags["val_sampled"] = isinstance(measured, DatasetSource) and measured.sampler is not None
         flags["counts_batches"] = isinstance(train, StreamSource) and train.length is not None

@@ -59,7 +59,9 @@ class OptimizerSource(Section):
         self._write_full_steps()
 
     def _check_tuning(self) -> None:
-        """Raise ValueError for what a run trains and a script would not."""
+        """Raise ValueError for what a run trains, or its optimizer calls, and a script would not."""
+        if self.story.hooked:
+            raise ValueError(_("the optimizer has step hooks, which a script does not call."))
         if self.story.learns:
             raise ValueError(_("the loss has weights that are trained, which a script does not do: to_yaml does."))
 

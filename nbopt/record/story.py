@@ -62,6 +62,8 @@ class Story:
         The weights of each of its parameter groups, and the settings as they were given.
     experienced : bool
         Whether that instance had taken steps before.
+    hooked : bool
+        Whether something is called before or after each step of the optimizer.
     metrics : dict of str to callable
     unread : str
         Why the script's metrics of classes cannot read these outputs, in words; "" if they can.
@@ -97,6 +99,7 @@ class Story:
     adopted: torch.optim.Optimizer | None
     groups: list[tuple[list[nn.Parameter], dict[str, Any]]]
     experienced: bool
+    hooked: bool
     metrics: dict[str, Callable[..., Any]]
     unread: str
     forward: Callable[..., Any] | None

@@ -633,6 +633,19 @@ def test_an_optimizer_class_of_the_users_is_written_out(mlp, blobs):
     assert largest == 0.0
 
 
+@pytest.mark.parametrize("swap", [False, True])
+def test_step_hooks_are_not_lost_without_a_word(swap, mlp, blobs):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.register_step_post_hook(lambda *given: model[0].weight.data.clamp_(-0.1, 0.1) and None)
+    run, _ = make(model, blobs, optimizer=optimizer if not swap else "adam", epochs=1, batch_size=20)
+    if swap:
+        run.step(1)
+        run.optimizer.register_step_pre_hook(lambda *given: None)
+    with pytest.raises(ValueError, match="step hooks"):
+        run.to_python()
+
+
 def test_optimizers_that_a_script_cannot_hold_say_why(mlp, blobs):
     model = mlp()
     run, _ = make(model, blobs, optimizer=GROUPED["layers"](model), epochs=3)
@@ -744,6 +757,13 @@ def test_a_dataset_that_is_cut_or_taken_in_parts_or_as_a_whole(settings_, mlp, b
     run, initial = make(mlp(dropout=0.1), loader, epochs=3, lr=0.1, **settings_)
     schedule = {2: {"optimizer": "lbfgs"}, 3: {"optimizer": "sgd"}} if not settings_ else {}
     assert check(follow(run, schedule), initial, loader)[1] == 0.0
+
+
+def test_a_script_of_a_dataset_that_was_cut_takes_one_for_validation_too(mlp, blobs):
+    loader = LOADERS["shuffled"](*blobs)
+    run, initial = make(mlp(), loader, 0.25, epochs=2, lr=0.1)
+    measured = scripts.execute(follow(run, {}).to_python(), initial, loader, Samples(*blobs))
+    assert len(measured["val_loss"]) == 2
 
 
 @pytest.mark.parametrize("settings_", [{"optimizer": "lbfgs"}, {"micro_batch": 3}, {}])
