@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.engine.moments import pack, unpack, unpack_by_position
-from nbopt.engine.outside import extra_state, keep, put_back
+from nbopt.engine.outside import extra_state, keep, put_back, put_optimizer
 from nbopt.record.snapshots import Snapshot
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def restore(training: Training, snapshot: Snapshot) -> None:
         unpack(training, facts["moments"], snapshot.tensors)
     else:
         unpack_by_position(training, facts["optimizer"], _get(snapshot, "optimizer"))
+    if "kept" in facts:
+        put_optimizer(training, facts["kept"], snapshot.tensors)
     training.lay_out()  # from a file, numbers come in the order of their weights but with other strides for sizes of 1
     parts: dict[str, dict[str, Any]] = {}
     device = next(training.model.parameters()).device

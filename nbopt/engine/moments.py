@@ -27,10 +27,11 @@ def pack(training: Training, tensors: dict[str, Tensor]) -> Packed:
     state = {}
     for weight, own in training.optimizer.state.items():
         name = names[id(weight)] if isinstance(weight, Tensor) else f"{_OTHER}{weight}"
-        state[name] = _pack(own, tensors, f"optimizer.{name}")
+        plain = {key: value for key, value in own.items() if is_kept(value)} if isinstance(own, Mapping) else own
+        state[name] = _pack(plain, tensors, f"optimizer.{name}")
     groups = []
     for index, group in enumerate(optimizer.param_groups):
-        settings = {key: value for key, value in group.items() if key != "params" and _is_kept(value)}
+        settings = {key: value for key, value in group.items() if key != "params" and is_kept(value)}
         held = [names[id(weight)] for weight in group["params"]]
         groups.append({"weights": held, "settings": _pack(settings, tensors, f"optimizer.{index}")})
     counters = {key: value for key, value in vars(optimizer).items() if isinstance(value, (bool, int, float))}
@@ -92,6 +93,39 @@ def unpack_by_position(training: Training, scalars: Mapping[str, Any], tensors: 
     _load(training, state)
 
 
+def find_other(training: Training) -> dict[str, Any]:
+    """Return all else that the optimizer remembers, in attributes, groups and beside its weights."""
+    names, optimizer = training.material.names, training.torch_optimizer
+    own = {name: value for name, value in vars(optimizer).items() if name not in _STANDARD}
+    groups = [{key: value for key, value in group.items() if not is_kept(value)} for group in optimizer.param_groups]
+    state = {
+        names[id(weight)]: {key: value for key, value in beside.items() if not is_kept(value)}
+        for weight, beside in training.optimizer.state.items()
+        if isinstance(weight, Tensor) and isinstance(beside, Mapping)
+    }
+    found = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+    return {
+        "kind": type(optimizer).__name__,
+        "own": own,
+        "groups": found,
+        "state": {k: v for k, v in state.items() if v},
+    }
+
+
+def put_other(training: Training, other: Mapping[str, Any]) -> None:
+    """Have the optimizer remember what `find_other` returned."""
+    optimizer, parameters = training.torch_optimizer, training.material.parameters
+    if other["kind"] != type(optimizer).__name__ or len(other["groups"]) != len(optimizer.param_groups):
+        return
+    vars(optimizer).update(other["own"])
+    for group, settings in zip(optimizer.param_groups, other["groups"], strict=True):
+        group.update(settings)
+    for name, beside in other["state"].items():
+        if name in parameters:
+            optimizer.state[parameters[name]].update(beside)
+
+
+_STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.0))) | {"_params", "_numel_cache", "step"}
 _OTHER = "*"  # begins the name of what an optimizer remembers of no weight
 
 
@@ -147,10 +181,12 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
     return tuple(items) if kind == "tuple" else list(items)
 
 
-def _is_kept(value: Any) -> bool:
-    """Whether a group's setting is one that JSON and a snapshot's tensors can hold."""
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_kept, value))
+def is_kept(value: Any) -> bool:
+    """Whether a value is one that JSON and a snapshot's tensors can hold; else see `find_other`."""
+    if type(value) in (list, tuple):
+        return all(map(is_kept, value))
+    if type(value) is dict:
+        return all(map(is_kept, value)) and all(map(is_kept, value.values()))
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return math.isfinite(value)
     return value is None or isinstance(value, (bool, str, Tensor))

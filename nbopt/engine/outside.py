@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import dis
 import functools
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import getclosurevars
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nbopt.parts.kinds import is_constant
+from nbopt.engine.moments import find_other, put_other
+from nbopt.parts.kinds import holds_attributes, is_constant, is_open
 from nbopt.parts.putting import Putting
 from nbopt.parts.taking import Keeper, Packed, Taking
 from nbopt.words import _
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from nbopt.record.snapshots import Snapshot
 
 
+_OPTIMIZER = "optimizer"
+
+
 def keep(training: Training, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Packed]:
     """Return what the run's objects keep besides ``state``, the model's ``state_dict``; tensors go to ``tensors``."""
     keeper, held = training.keeper, _held(training, state)
@@ -32,7 +39,7 @@ def keep(training: Training, state: Mapping[str, Any], tensors: dict[str, Tensor
     extra |= {name: _extra(module.state_dict()) for name, module in training.material.others.items()}
     return {
         "token": keeper.token,
-        "roots": keeper.take(roots_of(training), tensors, held),
+        "roots": keeper.take({**roots_of(training), _OPTIMIZER: find_other(training)}, tensors, held),
         "extra": keeper.take({"extra": extra, "best": _extra(training.best_weights)}, tensors),
     }
 
@@ -46,6 +53,13 @@ def put_back(training: Training, kept: Mapping[str, Packed], tensors: Mapping[st
         training.pass_.tell(
             _("not exact from here on: {names} could not be put back to what it was.", names=", ".join(putting.lost))
         )
+
+
+def put_optimizer(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:
+    """Have the optimizer remember what `keep` found in it, once its tensors are there."""
+    putting = Putting(training.keeper, tensors, {}, training.device, foreign=kept["token"] not in Keeper.tokens)
+    putting.know(roots_of(training))
+    put_other(training, putting.value(kept["roots"][_OPTIMIZER], find_other(training), _OPTIMIZER))
 
 
 def extra_state(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -71,15 +85,25 @@ def find_device(model: nn.Module) -> torch.device:
 
 
 @contextmanager
-def unchanged(training: Training) -> Iterator[None]:
-    """Have the run's objects keep afterwards what they keep now, weights and persistent buffers apart."""
+def unchanged(training: Training, buffers: bool = True) -> Iterator[None]:
+    """Have the run's objects keep afterwards what they keep now, weights apart.
+
+    Parameters
+    ----------
+    training : Training
+        Where it did steps meanwhile, nothing is put back.
+    buffers : bool
+        Whether that is said of buffers in ``state_dict`` too.
+    """
     tensors: dict[str, Tensor] = {}
-    roots, held = roots_of(training), _held(training, training.model.state_dict())
-    kept = training.keeper.take(roots, tensors, held)
+    keeper, roots, step = Keeper(), roots_of(training), training.step
+    held = training.material.parameters if buffers else _held(training, training.model.state_dict())
+    kept = keeper.take(roots, tensors, held)
     try:
         yield
     finally:
-        Putting(training.keeper, tensors, {}, training.device).put(roots, kept)
+        if training.step == step:
+            Putting(keeper, tensors, {}, training.device).put(roots, kept)
 
 
 def name_unheld(training: Training) -> list[str]:
@@ -87,16 +111,21 @@ def name_unheld(training: Training) -> list[str]:
 
     Which of these change, and whether a loss depends on it, is not known: they are possible causes where steps done
     again do not give what they gave the first time. Named are attributes that nothing can copy or that are too large,
-    and the variables around them that ``forward`` and loss write to.
+    and variables outside of all objects that ``forward`` and loss set, or that they read and that may change: modules,
+    tensors, containers, iterators and objects of the user's.
     """
     looking = Taking(training.keeper, None, _held(training, training.model.state_dict()))
-    looking.take(roots_of(training))
+    looking.take(roots := roots_of(training))
+    known = {id(module) for root in roots.values() if isinstance(root, nn.Module) for module in root.modules()}
+    known |= {id(root) for root in roots.values()}
     found = [f"{place} ({what})" for place, what in looking.left.items()]
     named = [("forward", training.pass_.forward), *(("loss", function) for function in functions_of(training.loss))]
     named += [(type(module).__name__, type(module).forward) for module in training.model.modules()]
     for name, function in dict.fromkeys(named):
+        function = getattr(function, "__func__", function)
         if isinstance(function, FunctionType) and not str(function.__module__).startswith(("torch.", "nbopt.")):
             found += [_("{variable}, which {name} sets", variable=own, name=name) for own in _written(function)]
+            found += [_("{variable}, which {name} reads", variable=own, name=name) for own in _read(function, known)]
     return list(dict.fromkeys(found))
 
 
@@ -166,3 +195,16 @@ def _written(function: FunctionType) -> list[str]:
             if own or instruction.opname == "STORE_GLOBAL":
                 found.append(str(instruction.argval))
     return found
+
+
+def _read(function: FunctionType, known: set[int]) -> list[str]:
+    """Return the variables around a function that hold what may change, but for those that are ``known``."""
+    read = getclosurevars(function)
+    kinds = (nn.Module, Tensor, list, dict, set, deque, np.ndarray)
+    return [
+        name
+        for name, value in {**read.globals, **read.nonlocals}.items()
+        if id(value) not in known
+        and not is_constant(value)
+        and (isinstance(value, kinds) or is_open(value) or holds_attributes(value))
+    ]

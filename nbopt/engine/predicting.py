@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from nbopt.data.sources import DatasetSource, StreamSource, as_source
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import items_of, tree_map, with_items
 from nbopt.engine.device import fits
+from nbopt.engine.outside import unchanged
 from nbopt.engine.state import RunState
 from nbopt.engine.types import adapt
 from nbopt.engine.validation import walk
@@ -40,7 +41,8 @@ def predict(run: Run, data: Any) -> Any:
 
     def outputs() -> list[Any]:
         noise = training.noise
-        with training.material.evaluating(), torch.no_grad(), noise.lock, noise.seeded(training.evaluation_seed):
+        evaluating, seeded = training.material.evaluating(), noise.seeded(training.evaluation_seed)
+        with unchanged(training), evaluating, torch.no_grad(), noise.lock, seeded:
             return [_on_cpu(training.pass_.predict(batch)) for batch in walk(source, 0)]
 
     try:
@@ -64,8 +66,10 @@ def at_rest(run: Run) -> Iterator[None]:
     still = run.material.find_modes()
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    training = driver.training
     try:
-        yield
+        with nullcontext() if training is None else unchanged(training, buffers=False):
+            yield
     finally:
         torch.set_rng_state(states[0])
         random.setstate(states[1])

@@ -18,6 +18,7 @@ from nbopt.engine.moments import compare_groups
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
+from nbopt.parts.packed import is_kept
 from nbopt.record import owner
 from nbopt.record.checked import are_names, is_switch, is_tuning, spoilt
 from nbopt.record.history import MOST, History
@@ -189,6 +190,8 @@ def _bring_back(run: Run, record: Record) -> None:
             raise spoilt(record.id, what)
         _check(record, run, values, what)
         if not all(are_names(snapshot.facts.get(name, [])) for name in ("resting", "evaluated")):
+            raise spoilt(record.id, what)
+        if "kept" in snapshot.facts and not is_kept(snapshot.facts["kept"], snapshot.tensors):
             raise spoilt(record.id, what)
         if (tier := snapshot.facts.get("tier")) and not is_switch(tier):
             raise spoilt(record.id, what)

@@ -271,8 +271,9 @@ class Run(Steering):
     def at_rest(self) -> Iterator[None]:
         """Have the run rest in a ``with`` block; afterwards it goes on as if there had been none.
 
-        A run that trains is paused after its step and resumed after the block. Modes that modules had in training and
-        the random numbers of torch, numpy and Python are put back, whatever was done within.
+        A run that trains is paused after its step and resumed after the block. Modes that modules had in training, the
+        random numbers of torch, numpy and Python and what the model keeps in attributes, as the state of a recurrent
+        one, are put back, whatever was done within.
 
         Raises
         ------

@@ -70,13 +70,17 @@ class Putting:
         self._used: dict[int, Any] = {}
         self._live: dict[str, Tensor] = {}
 
-    def put(self, roots: Mapping[str, Any], packed: Mapping[str, Packed]) -> None:
-        """Give ``roots`` what was taken from them."""
+    def know(self, roots: Mapping[str, Any]) -> None:
+        """Know the weights and buffers of the modules among ``roots``."""
         for root, value in roots.items():
             for prefix, module in value.named_modules(prefix=root) if isinstance(value, nn.Module) else ():
                 for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                     if tensor is not None:
                         self._live[f"{prefix}.{name}"] = tensor
+
+    def put(self, roots: Mapping[str, Any], packed: Mapping[str, Packed]) -> None:
+        """Give ``roots`` what was taken from them."""
+        self.know(roots)
         for root, value in roots.items():
             if root in packed:
                 self.value(packed[root], value, root)
