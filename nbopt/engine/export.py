@@ -23,6 +23,7 @@ from nbopt.parts.metrics import METRICS, as_metrics, find_metric
 from nbopt.parts.optimizers import OPTIMIZERS
 from nbopt.record import recipe
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING
+from nbopt.record.script_optimizer import groups_at
 from nbopt.record.story import Story, by_step, initial_values, operations, until_finished
 from nbopt.words import _
 
@@ -113,7 +114,11 @@ def tell(run: Run) -> Story:
         optimizer=run.given["optimizer"],
         learns=any(name.startswith("loss") for name in run.material.parameters if name not in run.material.resting),
         adopted=run.own_optimizer if "optimizer" not in first else None,
-        groups=(Groups(instance=run.own_optimizer) if training is None else training.groups).given,
+        groups=groups_at(
+            Groups(instance=run.own_optimizer) if training is None else training.groups,
+            run.hyperparams.spec("optimizer").classes[start["optimizer"]],  # type: ignore[attr-defined]
+            start,
+        ),
         experienced=bool(snapshots) and remembers(snapshots[0]),
         hooked=has_hooks(run.own_optimizer if training is None else training.torch_optimizer),
         metrics=run.metrics,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbopt.parts.groups import SHARED_OUT
+from nbopt.parts.groups import SHARED_OUT, Groups
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.second_order import LBFGS, Newton
@@ -209,6 +209,15 @@ class OptimizerSource(Section):
             settings = self._extras_of(given, kind)
         words = "".join(f", {key}={literal(value)}" for key, value in settings.items())
         return f"partial({name}{words})" if words else name
+
+
+def groups_at(groups: Groups, kind: type[Optimizer], values: dict[str, Any]) -> list[tuple[list[nn.Parameter], Any]]:
+    """Return the weights and settings of the parameter groups given, as the first step used them."""
+    settings = _settings(kind, values)
+    return [
+        (weights, given | {key: groups.value(index, key, settings[key]) for key in given.keys() & settings.keys()})
+        for index, (weights, given) in enumerate(groups.given)
+    ]
 
 
 def choose(model: nn.Module, weights: list[nn.Parameter]) -> str:

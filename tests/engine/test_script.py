@@ -606,6 +606,20 @@ def test_parameter_groups_are_written_out(name, schedule, mlp, blobs):
     assert is_tidy(text)
 
 
+@pytest.mark.parametrize("name", ["nanogpt", "layers", "adadelta"])
+def test_what_the_run_is_given_beside_an_optimizer_of_the_users_acts_in_a_script_too(name, mlp, blobs):
+    model = mlp()
+    given_settings = {
+        "optimizer": GROUPED[name](model),
+        "epochs": 2,
+        "batch_size": 20,
+        "lr": 0.003,
+        "weight_decay": 0.2,
+    }
+    run, initial = make(model, blobs, blobs, **given_settings)
+    assert check(follow(run, {3: {"lr": 0.001}}), initial, blobs, blobs)[1] == 0.0
+
+
 @pytest.mark.parametrize("name", ["tensors", "dataset", "stream"])
 @pytest.mark.parametrize(
     "schedule", [{}, {3: {"optimizer": "adam"}, 9: {"optimizer": "lbfgs", "max_iter": 4}, 12: {"weight_decay": 0.1}}]
