@@ -159,6 +159,7 @@ class Cursor(Tunable):
         return not source.reaches(self.position + (self.batch_size if source.drop_last and not self.whole else 1))
 
     def _complete(self) -> None:
+        self.source.complete()
         self.epoch += 1
         self.position = 0
         self._begun = False

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from nbopt.data.noise import Noise
-from nbopt.data.order import Order
+from nbopt.data.order import LoaderOrder, Order
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import permutation
 from nbopt.data.tree import to_device, tree_map
@@ -30,6 +30,8 @@ class DatasetSource:
     shuffle : bool
         Whether every epoch has its own order, where there is no sampler.
     workers : Workers, optional
+    generator : torch.Generator, optional
+        The loader's, which it draws from as each epoch begins.
     """
 
     batch_size: int | None = None
@@ -43,17 +45,36 @@ class DatasetSource:
         sampler: Any = None,
         shuffle: bool = True,
         workers: Workers | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         self.dataset = dataset
         self.workers = workers
         self.sampler = sampler
+        self.generator = generator
         self.size: int | None = self._count()
         self.shuffle = shuffle
         self.collate = collate or default_collate
         self._device = torch.device("cpu")
-        self._noise = Noise(self._device)
         self._seed = 0
+        self._asked: tuple[int, list[Any]] = (-1, [])  # where the last batch began, and what it drew from
+        self.look_at_generators()
         self._order = Order(range(self.size))
+
+    def look_at_generators(self) -> None:
+        """Find out what generators samples and their order are drawn from."""
+        self._order_noise = Noise(self._device, self.sampler, self.generator)
+        self._noise = Noise(self._device, self.dataset, self.collate)
+
+    def generators(self, position: int) -> dict[str, list[Any]]:
+        """Return the states of generators of the user's that the batch at this position, and those after it, need."""
+        again = position == self._asked[0]
+        return {"order": self._order_noise.began, "samples": self._asked[1] if again else self._noise.states}
+
+    def put_generators(self, states: dict[str, list[Any]]) -> None:
+        """Put them back to states that `generators` returned."""
+        self._order_noise.began = self._order_noise.take(states.get("order", []))
+        self._noise.states = self._noise.take(states.get("samples", []))
+        self._asked = (-1, [])
 
     def _count(self) -> int:
         return len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
@@ -61,16 +82,25 @@ class DatasetSource:
     def begin(self, seed: int, epoch: int | None = None) -> None:
         """Begin an epoch: its order and what its samples draw follow from ``seed``; a dataset may have grown."""
         self._seed = seed
-        if epoch is not None:
+        self._asked = (-1, [])
+        if epoch is None:  # a validation, which is always drawn alike
+            self._noise.begin_again()
+        else:
             for part in hear_epochs(self):
                 part.set_epoch(epoch)
         if self.workers is not None:
             self.workers.refresh()
         self.size = self._count()
         if self.sampler is not None:
-            self._order = Order(self.sampler, self._noise, seed)
+            drawn = self.sampler if self.generator is None else LoaderOrder(self.sampler, self.generator)
+            self._order = Order(drawn, self._order_noise, seed)
             return
         self._order = Order(permutation(self.size, seed).tolist() if self.shuffle else range(self.size))
+
+    def complete(self) -> None:
+        """Let the next epoch draw on."""
+        self._order_noise.complete()
+        self._asked = (-1, [])
 
     def reaches(self, stop: int) -> bool:
         """Return whether the epoch has so many samples."""
@@ -85,7 +115,10 @@ class DatasetSource:
             batch = tree_map(lambda part: part.to(self._device, non_blocking=part.is_pinned(), copy=True), batch)
             return to_device(batch, self._device)
         indices = self._order.take(start, stop)
-        with self._noise.lock, self._noise.seeded(self._seed + start):  # of augmentations
+        if start == self._asked[0]:
+            self._noise.states = self._asked[1]
+        self._asked = (start, self._noise.states)
+        with self._noise.lock, self._noise.seeded(self._seed + start, goes_on=True):  # of augmentations
             if hasattr(self.dataset, "__getitems__"):
                 samples = self.dataset.__getitems__(indices)
             else:
@@ -95,7 +128,7 @@ class DatasetSource:
 
     def first(self) -> Any:
         """Return a batch of the first sample alone, fetched in this thread: to see what batches are."""
-        with self._noise.lock, self._noise.seeded(self._seed):
+        with self._noise.lock, self._noise.seeded(self._seed), self._order_noise.seeded(self._seed):
             sample = self.dataset[next(iter(range(1) if self.sampler is None else self.sampler))]
             return self.collate([sample])
 

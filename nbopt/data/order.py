@@ -9,7 +9,36 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
 
+import torch
+from torch.utils.data import RandomSampler
+
 from nbopt.data.noise import Noise
+
+
+class LoaderOrder:
+    """The indices of a sampler, drawn after what a loader draws from its generator first: a seed for its workers."""
+
+    def __init__(self, sampler: Iterable[Any], generator: torch.Generator) -> None:
+        self.sampler = sampler
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[Any]:
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
+        return iter(self.sampler)
+
+
+def is_permutation(sampler: Any) -> bool:
+    """Whether a sampler is one of torch's that draws each sample once."""
+    if type(sampler) is not RandomSampler or sampler.replacement:
+        return False
+    return len(sampler) == len(sampler.data_source)
+
+
+def permuting(count: int, sampler: Any) -> Any:
+    """Return a sampler of ``count`` samples that draws from the same generator as one that permutes others."""
+    if isinstance(sampler, LoaderOrder):
+        return LoaderOrder(permuting(count, sampler.sampler), sampler.generator)
+    return RandomSampler(range(count), generator=sampler.generator)
 
 
 class Order:
@@ -60,7 +89,9 @@ class Order:
         """Draw ``count`` indices more, or all that are left."""
         try:
             if self._draws is None:
-                self._seeded = nullcontext() if self._noise is None else self._noise.continued(self._seed)
+                if self._noise is not None:
+                    self._noise.begin_again()
+                    self._seeded = self._noise.continued(self._seed)
                 with Noise.lock, self._seeded:
                     self._draws = iter(self._indices)
                     deque(islice(self._draws, self._first + len(self._held)), maxlen=0)

@@ -32,7 +32,6 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     IterableDataset,
-    RandomSampler,
     SequentialSampler,
     TensorDataset,
     default_collate,
@@ -40,6 +39,7 @@ from torch.utils.data import (
 
 from nbopt.data.columns import as_columns, is_array
 from nbopt.data.dataset_source import DatasetSource, Gathered
+from nbopt.data.order import LoaderOrder, is_permutation
 from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import tensors
@@ -85,6 +85,7 @@ def as_source(data: Any, role: str, floats: torch.dtype = torch.float32, batch_s
     _check_clear(data, role)
     if isinstance(data, AnySource):
         source = copy(data)  # another run's: the samples are shared, the order and the workers are not
+        source.look_at_generators()
         if isinstance(source, DatasetSource):
             source.workers = copy(source.workers)
         return source
@@ -135,23 +136,22 @@ def _from_columns(items: tuple[Any, ...], role: str, floats: torch.dtype, shuffl
 def _from_loader(loader: DataLoader[Any]) -> AnySource:
     if not _is_understood(loader):
         return StreamSource(loader)
-    dataset, sampler = loader.dataset, loader.sampler
-    shuffle = isinstance(sampler, RandomSampler) and _is_permutation(sampler)
+    dataset: Any = loader.dataset
+    sampler: Any = loader.sampler
+    permutes = is_permutation(sampler)
+    shuffle = permutes and sampler.generator is None
     plain = shuffle or type(sampler) is SequentialSampler
     source: TensorSource | DatasetSource
-    if plain and _is_plain(dataset) and loader.collate_fn is default_collate:
-        source = TensorSource(dataset.tensors, shuffle, list)  # type: ignore[attr-defined]
+    order: Any = None if plain else sampler
+    if (plain or permutes) and _is_plain(dataset) and loader.collate_fn is default_collate:
+        if permutes and not plain and loader.generator is not None:
+            order = LoaderOrder(sampler, loader.generator)
+        source = TensorSource(dataset.tensors, shuffle, list, order)
     else:
         workers = Workers(dataset, loader) if loader.num_workers else None
-        source = DatasetSource(dataset, loader.collate_fn, None if plain else sampler, shuffle, workers)
+        source = DatasetSource(dataset, loader.collate_fn, order, shuffle, workers, loader.generator)
     source.batch_size, source.drop_last = loader.batch_size, loader.drop_last
     return source
-
-
-def _is_permutation(sampler: RandomSampler) -> bool:
-    """Whether a sampler draws each sample once."""
-    once = not sampler.replacement and len(sampler) == len(sampler.data_source)
-    return type(sampler) is RandomSampler and once
 
 
 def _is_understood(loader: DataLoader[Any]) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from nbopt.data.dataset_source import DatasetSource, Gathered
+from nbopt.data.order import is_permutation, permuting
 from nbopt.data.sources import AnySource, Samples
 from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
@@ -40,7 +41,8 @@ def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
     """
     from sklearn.model_selection import train_test_split
 
-    if isinstance(source, StreamSource) or (isinstance(source, DatasetSource) and source.sampler is not None):
+    sampled = isinstance(source, DatasetSource) and source.sampler is not None
+    if isinstance(source, StreamSource) or (sampled and not is_permutation(source.sampler)):
         raise ValueError(
             _("val={fraction} needs train as arrays or a Dataset; give val its own data.", fraction=fraction)
         )
@@ -110,13 +112,14 @@ def _subset(source: Samples, index: Tensor, role: str) -> Samples:
     """Return some samples: training data in the source's way, validation data in order, and all of them."""
     part: Samples
     shuffle = source.shuffle and role == "train"
+    drawn = None if source.sampler is None or role != "train" else permuting(len(index), source.sampler)
     if isinstance(source, TensorSource):
-        part = TensorSource(tuple(column[index] for column in source.columns), shuffle, source.collate)
+        part = TensorSource(tuple(column[index] for column in source.columns), shuffle, source.collate, drawn)
         part.needed, part.adaptable = source.needed, source.adaptable
     else:
         subset: Subset[Any] = Subset(source.dataset, index.tolist())
         workers = source.workers and source.workers.over(subset)
-        part = DatasetSource(subset, source.collate, None, shuffle, workers)
+        part = DatasetSource(subset, source.collate, drawn, shuffle, workers, source.generator)
     part.batch_size, part.converted = source.batch_size, source.converted
     part.drop_last = source.drop_last and role == "train"
     return part

@@ -37,7 +37,23 @@ class StreamSource:
         except (TypeError, NotImplementedError):  # the dataset or the sampler has no length
             self.length = None
         self._device = torch.device("cpu")
-        self._noise = Noise(self._device)
+        self.look_at_generators()
+
+    def look_at_generators(self) -> None:
+        """Find out what generators batches are drawn from."""
+        self._noise = Noise(self._device, self.loader)
+
+    def generators(self, position: int) -> dict[str, list[Any]]:
+        """Return the states of generators of the user's as the epoch began."""
+        return {"epoch": self._noise.began}
+
+    def put_generators(self, states: dict[str, list[Any]]) -> None:
+        """Put them back to states that `generators` returned."""
+        self._noise.began = self._noise.take(states.get("epoch", []))
+
+    def complete(self) -> None:
+        """Let the next epoch draw on."""
+        self._noise.complete()
 
     def batches(self, seed: int, epoch: int | None = None) -> Iterator[Any]:
         """Yield the batches of an epoch, on the device; what they draw follows from ``seed``.
@@ -47,11 +63,12 @@ class StreamSource:
         if epoch is not None:
             for part in hear_epochs(self.loader):
                 part.set_epoch(epoch)
-        with self._noise.lock, self._noise.seeded(seed):
+        self._noise.begin_again()
+        with self._noise.lock, self._noise.seeded(seed, goes_on=True):
             stream = iter(self.loader)
         while True:
             seed += 1
-            with self._noise.lock, self._noise.seeded(seed):
+            with self._noise.lock, self._noise.seeded(seed, goes_on=True):
                 try:
                     batch = next(stream)
                 except StopIteration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nbopt.data.ahead import Ahead
+from nbopt.data.noise import Noise
 
 # Batches gathered and cut at once: a gather or a slice for each of them takes many times as long. Nor is it the whole
 # epoch: that would take as much memory again as the data, and a pause at its beginning.
@@ -27,7 +28,8 @@ class TensorSource:
 
     Sources of samples share these: ``size``, the number of samples; ``batch_size`` and ``drop_last`` as the loader
     given has them, or None and False; ``converted``, in words; ``begin(seed, epoch)``, then ``reaches(stop)`` and
-    ``batch(start, stop)``; ``nbytes()``; ``to(device)``.
+    ``batch(start, stop)``, and at the end of an epoch ``complete()``; ``generators(position)`` and
+    ``put_generators(states)``; ``nbytes()``; ``to(device)``.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ class TensorSource:
     collate : callable, optional
         Makes a batch of a tuple of tensors: ``list``, as torch's loaders do. Without it, a batch is the tuple, or the
         tensor where there is but one.
+    sampler : iterable, optional
+        Picks the samples of each epoch, all at once.
 
     Attributes
     ----------
@@ -56,10 +60,16 @@ class TensorSource:
     needed: torch.dtype | None = None
 
     def __init__(
-        self, columns: tuple[Tensor, ...], shuffle: bool = True, collate: Callable[[Any], Any] | None = None
+        self,
+        columns: tuple[Tensor, ...],
+        shuffle: bool = True,
+        collate: Callable[[Any], Any] | None = None,
+        sampler: Iterable[int] | None = None,
     ) -> None:
         self.columns = columns
         self.size = len(columns[0])
+        self.sampler = sampler
+        self.look_at_generators()
         self.resident = True
         self.shuffle = shuffle
         self.collate = collate or (tuple if len(columns) > 1 else itemgetter(0))
@@ -73,9 +83,29 @@ class TensorSource:
         """Whether a batch is a tensor, not several of them."""
         return isinstance(self.collate, itemgetter)
 
+    def look_at_generators(self) -> None:
+        """Find out what generators the order is drawn from."""
+        self._noise = Noise(torch.device("cpu"), self.sampler)
+
+    def generators(self, position: int) -> dict[str, list[Any]]:
+        """Return the states of generators of the user's as the epoch began."""
+        return {"order": self._noise.began}
+
+    def put_generators(self, states: dict[str, list[Any]]) -> None:
+        """Put them back to states that `generators` returned."""
+        self._noise.began = self._noise.take(states.get("order", []))
+
+    def complete(self) -> None:
+        """Let the next epoch draw on."""
+        self._noise.complete()
+
     def begin(self, seed: int, epoch: int | None = None) -> None:
         """Begin an epoch, in an order drawn from ``seed``."""
-        if self.shuffle:
+        if self.sampler is not None:
+            self._noise.begin_again()
+            with self._noise.lock, self._noise.seeded(seed, goes_on=True):
+                self._order = torch.tensor(list(self.sampler)).to(self.columns[0].device)
+        elif self.shuffle:
             self._order = permutation(self.size, seed).to(self.columns[0].device)
         self._views = []
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import pickle
-import random
 import signal
 import traceback
 import weakref
@@ -17,13 +16,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from nbopt.data.generators import NUMPYS, PYTHONS, seed
 from nbopt.data.noise import Noise
 from nbopt.data.order import Order
+from nbopt.data.reached import find_generators
 from nbopt.words import _
 
 
@@ -71,13 +71,16 @@ class _Fetcher(Dataset[Any]):
         self.dataset = dataset
         self._collate = collate
         self._ticket = ticket
+        self._generators: list[Any] | None = None
 
     def __getitem__(self, task: _Task) -> Any:
         if self._is_stale(task):
             return None
         torch.default_generator.manual_seed(task.seed)  # as without workers
-        random.seed(task.seed)
-        np.random.seed([task.seed % 2**32, task.seed >> 32])
+        if self._generators is None:  # in the worker, which has copies
+            self._generators = [PYTHONS, NUMPYS, *find_generators(self.dataset, self._collate).own]
+        for generator in self._generators:
+            seed(generator, task.seed)
         try:
             if hasattr(self.dataset, "__getitems__"):
                 samples = self.dataset.__getitems__(task.indices)
@@ -96,7 +99,7 @@ class Workers:
     """Fetches the batches of a dataset in processes of their own, which start with the first batch.
 
     A batch is what it would be without workers, whichever of them fetches it: the generators of torch, `random` and
-    numpy are seeded for each.
+    numpy are seeded for each, and so are those that dataset and collate function have of their own.
 
     Parameters
     ----------

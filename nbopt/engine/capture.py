@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nbopt.data.generators import from_json, to_json
 from nbopt.engine.moments import pack, unpack, unpack_by_position
 from nbopt.engine.outside import extra_state, keep, put_back, put_optimizer
 from nbopt.record.snapshots import Snapshot
@@ -43,6 +44,7 @@ def capture(training: Training) -> Snapshot:
         "seconds": training.meter.seconds,
         "tier": training.tiers.place,
         "guard": training.guard.state,
+        "generators": _generators(training),
         "split": training.eager.split.state,
         "kept": keep(training, state, tensors),
     }
@@ -82,6 +84,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     training.stopping.bar = math.inf if bar is None else bar
     training.validation_due = facts["validation_due"]
     training.forget_unmeasured(facts["seconds"])
+    _put_generators(training, facts.get("generators", {}))
     training.guard.state = facts.get("guard", {})
     training.eager.split.state = facts.get("split", {})
     if training.guard.waits:
@@ -110,6 +113,27 @@ def copy_state(model: nn.Module) -> dict[str, Any]:
     """Return a copy of a model's ``state_dict``, on the CPU."""
     state = model.state_dict()
     return {name: _copy(value) if isinstance(value, Tensor) else deepcopy(value) for name, value in state.items()}
+
+
+def _generators(training: Training) -> dict[str, Any]:
+    """Return the states of the generators that the user's objects have of their own, as JSON can hold them."""
+    sources = {"train": training.cursor.source, "val": training.val}
+    states = {"steps": {"model": training.noise.states}}
+    position = training.cursor.position
+    states.update({role: source.generators(position) for role, source in sources.items() if source is not None})
+    found = {(role, place): held for role, places in states.items() for place, held in places.items() if held}
+    return {f"{role}.{place}": [to_json(state) for state in held] for (role, place), held in found.items()}
+
+
+def _put_generators(training: Training, stored: dict[str, Any]) -> None:
+    states: dict[str, dict[str, Any]] = {"steps": {}, "train": {}, "val": {}}
+    for name, held in stored.items():
+        role, place = name.split(".")
+        states[role][place] = [from_json(state) for state in held]
+    training.noise.states = training.noise.take(states["steps"].get("model", []))
+    training.cursor.source.put_generators(states["train"])
+    if training.val is not None:
+        training.val.put_generators(states["val"])
 
 
 def _part(snapshot: Snapshot, kind: str) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 import torch
 
 from nbopt.data.sources import DatasetSource
+from nbopt.data.thread_generator import switch
 from nbopt.engine.changes import Changes
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Changed, Ending, Event, Finished, Recovered, RunState, Stepped
@@ -103,6 +104,7 @@ class Puller:
                 self._fail(error)
                 self._leave()
         except BaseException:  # Ctrl-C in fit
+            switch(None)  # from within a block of the thread's own noise
             with self.lock:
                 if self._thread is threading.current_thread():
                     self._leave()

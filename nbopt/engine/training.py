@@ -153,7 +153,7 @@ class Training:
         self.acting = Acting(hyperparams, self._find_trained(), train)
         self.precision = self.acting.part(Precision)
         self.measuring = Measuring(metrics)
-        self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, self.measuring)
+        self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, self.measuring, self.noise)
         self.eager = Eager(
             self.pass_,
             self._params,
@@ -349,7 +349,7 @@ class Training:
         batch: Any = None
         step = self.step
         keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
-        full, acting = self.optimizer.repeats, self.acting
+        full, acting, drawn_from = self.optimizer.repeats, self.acting, self.noise.states
         if self.buffers.moving:
             self.buffers.keep()
         try:
@@ -364,6 +364,7 @@ class Training:
                 raise
             self.loss.discard()
             self.buffers.put_back()
+            self.noise.states = drawn_from
             self.trouble = Trouble(step, str(error), memory=True, smaller=smaller)
             self.half_done = False
             return 0

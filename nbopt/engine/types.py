@@ -72,7 +72,7 @@ def _needed_type(model: nn.Module, x: Tensor) -> torch.dtype | None:
 
     def takes(sample: Tensor) -> bool:
         try:
-            with torch.no_grad(), Noise.lock, Noise(device).seeded(0):
+            with torch.no_grad(), Noise.lock, Noise(device, twin).seeded(0):
                 twin(sample)
         except Exception:  # whatever the user's model raises
             return False

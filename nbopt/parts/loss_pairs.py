@@ -32,7 +32,7 @@ def check_pairs(name: str, loss: Callable[[Any, Any], Any], output: Tensor, targ
     if len(target) < 2 or target.shape[0] != output.shape[0]:
         return
     turned = target.roll(1, 0)
-    noise = Noise(output.device)
+    noise = Noise(output.device, loss)
     values = []
     for each in (target, turned, target.reshape(output.shape), turned.reshape(output.shape)):
         try:

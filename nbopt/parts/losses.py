@@ -110,7 +110,7 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
 
     def explain(self: Loss, output: Any, target: Any) -> None:
         check(self, output, target)
-        noise = Noise(output.device if isinstance(output, Tensor) else torch.device("cpu"))
+        noise = Noise(output.device if isinstance(output, Tensor) else torch.device("cpu"), function)
         with noise.lock, noise.seeded(0), _unchanged(module):
             value = function(output, self.prepare(output, target))
         if not isinstance(value, Tensor) or value.numel() != 1:

@@ -70,7 +70,7 @@ def test_a_step_calls_no_more_than_a_loop_written_by_hand(make_run, mlp, blobs, 
 def count_seeds(monkeypatch):
     """Count from now on how often noise is seeded."""
     seeded, seeds = Noise.seeded, []
-    monkeypatch.setattr(Noise, "seeded", lambda self, seed: seeds.append(seed) or seeded(self, seed))
+    monkeypatch.setattr(Noise, "seeded", lambda self, seed, **rest: seeds.append(seed) or seeded(self, seed, **rest))
     return seeds
 
 

@@ -86,9 +86,11 @@ class Layer(NamedTuple):
     name: str
     ones: Tensor
 
-    def draw(self, rate: float) -> Tensor:
+    def draw(self, rate: float, generator: torch.Generator | None) -> Tensor:
         """Draw a mask as the layer itself would, with dropout ``rate``."""
-        return dropout(self.ones, rate)
+        if self.ones.device.type != "cpu" or generator is None:
+            return dropout(self.ones, rate)
+        return torch.empty_like(self.ones).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
 
 
 class Arguments(NamedTuple):
@@ -170,9 +172,9 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise, sign
     for hook in hooks:
         hook.remove()
     with torch.no_grad(), noise.lock, noise.seeded(0), cast_to(signature.precision, x.device):
-        before = noise.states()
+        before = noise.drawn()
         trial(lay_channels_last(x) if signature.channels_last else x)
-        drawn = not all(map(torch.equal, before, noise.states()))
+        drawn = not all(map(torch.equal, before, noise.drawn()))
     if drawn:
         raise CannotCompile(_("the model draws random numbers by means of its own"))
     if len({layer.name for layer in layers}) < len(layers):

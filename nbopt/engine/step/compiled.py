@@ -298,5 +298,5 @@ class Compiled:
             with training.noise.lock, training.noise.seeded(training.step_seed + training.step + k):
                 for mask, rate, (_module, layer) in zip(masks, rates, self._layers, strict=True):
                     if rate:
-                        mask[k] = layer.draw(rate)
+                        mask[k] = layer.draw(rate, training.noise.generator)
         return masks

@@ -36,7 +36,8 @@ class Marks:
             own = vars(module)
             sliders = {"p"} if type(module) is nn.Dropout else set()
             self._own.append(own)
-            self._get.append(operator.itemgetter("training", "training", *(own.keys() - _OWN_NAMES - sliders)))
+            mode = "training" if "training" in own else "_modules"  # torch.compile's module asks the one within it
+            self._get.append(operator.itemgetter(mode, mode, *(own.keys() - _OWN_NAMES - sliders)))
         self._empty = [space for space in spaces if not space]  # as hooks are where steps are compiled
         self._filled = [space for space in spaces if space]
         self._weights = list(model.parameters())

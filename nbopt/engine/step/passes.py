@@ -15,6 +15,7 @@ from nbopt.data.noise import Noise
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.engine.acting import Acting
+from nbopt.engine.outside import functions_of
 from nbopt.engine.prepare import check_labels, check_pair
 from nbopt.engine.types import explain_target, explain_types
 from nbopt.parts.guard import Guard
@@ -46,6 +47,7 @@ class Pass:
         Is told how large losses are.
     measuring : Measuring
         The metrics, which outputs and targets have to suit.
+    noise : Noise
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class Pass:
         acting: Acting,
         guard: Guard,
         measuring: Measuring,
+        noise: Noise,
     ) -> None:
         self.model = model
         self.acting = acting
@@ -71,6 +74,7 @@ class Pass:
         self._sources = sources
         self._guard = guard
         self._measuring = measuring
+        self._noise = noise
         self.needs_graph = False
         self.tell: Callable[[str], None] = lambda text: None
         self._plain = forward is None and all(map(_is_silent, model.modules()))
@@ -83,6 +87,8 @@ class Pass:
         self._learnt = False
         self.look_again()
         self.is_silent = self._plain and not loss.draws
+        if not self.is_silent:
+            self._noise.look_at(self.model, self.forward, *functions_of(loss))
 
     def look_again(self) -> None:
         """Check the next batch's output and target as if it were the first."""
@@ -182,7 +188,7 @@ class Pass:
     def _learn(self, output: Any, target: Any, batch: Any) -> None:
         """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
         # What is drawn here is not missing elsewhere.
-        with Noise.lock, nullcontext() if self.is_silent else Noise(_device_of(batch)).seeded(0):
+        with Noise.lock, nullcontext() if self.is_silent else self._noise.seeded(0):
             if tensor_of(output) is not None and not torch.is_grad_enabled():
                 with torch.enable_grad():
                     output, target = self.forward(self.model, batch)
@@ -206,10 +212,6 @@ def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
         loss.explain(output, target)
     if explained := explain_target(error, output, target):
         error.add_note(explained)
-
-
-def _device_of(batch: Any) -> torch.device:
-    return next((tensor.device for tensor in tensors(batch)), torch.device("cpu"))
 
 
 def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
