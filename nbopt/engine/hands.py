@@ -121,15 +121,16 @@ class Hands:
         return bool(words)
 
     def check(self) -> None:
-        """See that the model is made up of the weights that it had when the run came to rest.
+        """See that model and optimizer hold the weights that they held when the run came to rest.
 
         Raises
         ------
         ValueError
-            If weights were exchanged, added or taken away.
+            If weights were exchanged, added or taken away, or parameter groups.
         """
         if self._left is not None and self._left.step == self._training.step:
             self._training.material.check(self._left.weights)
+            self._training.groups.check(self._training.torch_optimizer)
 
     def take(self) -> None:
         """Go on with what was changed: losses have another size, and a way back to this step leads to it."""

@@ -110,6 +110,31 @@ class Groups:
         for group, given in zip(optimizer.param_groups, self._given, strict=True):
             group.update(deepcopy(given))
 
+    def check(self, at_work: torch.optim.Optimizer) -> None:
+        """See that the user's own optimizer, and the one at work, hold the weights that they held.
+
+        Raises
+        ------
+        ValueError
+            If weights or groups were added or taken away.
+        """
+        before = [list(map(id, group)) for group in self._params]
+        pairs = [] if self.instance is None else [(before, _held(self.instance))]
+        if at_work is not self.instance:
+            pairs.append(([[*chain(*(map(id, group) for group in self.trained))]], [[*chain(*_held(at_work))]]))
+        for known, now in pairs:
+            if known != now:
+                counts = [" + ".join(str(len(group)) for group in groups) for groups in (known, now)]
+                raise ValueError(
+                    _(
+                        "the optimizer's parameter groups hold other weights ({before}, now {now}): a run keeps the "
+                        "groups that it began with. Hand over all weights at the start, those of later ones frozen by "
+                        "requires_grad_(False), and thaw them in a pause; or begin a new run.",
+                        before=counts[0],
+                        now=counts[1],
+                    )
+                )
+
     @property
     def differ(self) -> bool:
         """Whether learning rate or weight decay differ from group to group."""
@@ -171,6 +196,10 @@ def copy_optimizer(instance: torch.optim.Optimizer, memo: dict[int, Any]) -> tor
         elif not hasattr(value, "_wrapped_by_lr_sched"):  # a scheduler's way of counting steps, of this one
             vars(made)[name] = deepcopy(value, memo)
     return made
+
+
+def _held(optimizer: torch.optim.Optimizer) -> list[list[int]]:
+    return [list(map(id, group["params"])) for group in optimizer.param_groups]
 
 
 def has_hooks(optimizer: torch.optim.Optimizer | None) -> bool:

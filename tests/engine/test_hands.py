@@ -293,6 +293,28 @@ def test_weights_exchanged_in_a_pause_are_refused_and_once_put_back_the_run_goes
     assert same(twin.model, model)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("kind", MADE)
+def test_parameter_groups_added_or_taken_away_in_a_pause_are_refused(make_run, blobs, kind, swapped):
+    model = net()
+    optimizer = type(MADE[kind](model))([{"params": model[3].parameters()}, {"params": [model[0].weight]}], lr=0.1)
+    run = make_run(model, blobs, optimizer=optimizer, epochs=99)
+    run.step(3)
+    if swapped:
+        run.set(optimizer="adagrad")
+        run.step(1)
+    groups = list(optimizer.param_groups)
+    for change in (lambda: optimizer.add_param_group({"params": [model[0].bias]}), optimizer.param_groups.pop):
+        change()
+        for go_on in (run.resume, lambda: run.rewind(1), lambda: run.branch(1), run.replay, run.find_lr):
+            with pytest.raises(ValueError, match=r"groups hold other weights \(2 \+ 1, now 2( \+ 1 \+ 1)?\)"):
+                go_on()
+        optimizer.param_groups[:] = groups
+    run.step(1)
+    run.set(lr=0.05)
+    run.step(1)
+
+
 def test_weights_exchanged_while_it_trains_end_the_run_in_words(make_run, blobs):
     run = make_run(net(), blobs, optimizer="sgd", epochs=10**6, store=None)
     run.start()
