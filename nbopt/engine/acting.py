@@ -32,7 +32,7 @@ class Acting:
     Attributes
     ----------
     change_inputs, change_batch, change_pass, change_loss : list of callable
-    after_gradients, change_rate, after_step, after_epoch : list of callable
+    after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
         See `nbopt.parts.part`.
     not_compiled : str
         The names of those that act now and that the compiled step does not know.
@@ -91,7 +91,8 @@ class Acting:
         self.change_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_pass"]
         self.change_loss: list[Callable[..., Tensor]] = found["change_loss"]
         self.after_gradients: list[Callable[[], None]] = found["after_gradients"]
-        self.change_rate: list[Callable[[float, float, int], float]] = found["change_rate"]
+        self.change_rate: list[Callable[[float, int, float, float], float]] = found["change_rate"]
+        self.change_groups: list[Callable[[Sequence[dict[str, Any]]], None]] = found["change_groups"]
         self.after_step: list[Callable[[Tensor], None]] = found["after_step"]
         self.after_epoch: list[Callable[[float | None], None]] = found["after_epoch"]
 

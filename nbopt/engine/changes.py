@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nbopt.engine.actions import act
 from nbopt.engine.prepare import DEPENDENT, check_planned, check_together
 from nbopt.hyperparams import Hyperparams
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Entry, Journal, Operation
@@ -215,7 +216,7 @@ class Changes:
             return
         if name in ACTIONS:
             assert self.training is not None
-            if self.training.act(name) and entries is not None:
+            if act(self.training, name) and entries is not None:
                 entries.append(self._journal.event(self.step, name, self.training.stopping.best_step, source))
             return
         self._assign(name, value, source, entries)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from nbopt.data.cursor import Cursor
 from nbopt.data.sources import StreamSource, makes_batches
 from nbopt.engine.prepare import check_together
 from nbopt.engine.step.tiers import Pace
 from nbopt.engine.training import Training
-from nbopt.hyperparams import Hyperparams, Int, Tunable
+from nbopt.hyperparams import Hyperparams
+from nbopt.names import InvalidHyperparam
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.channels_last import has_images, is_channels_last
@@ -21,23 +23,14 @@ from nbopt.parts.initialization import Initialization
 from nbopt.parts.losses import loss_choice
 from nbopt.parts.made_optimizers import check_settings
 from nbopt.parts.optimizers import optimizer_choice
+from nbopt.parts.own_schedules import schedule_choice
+from nbopt.parts.plan import Plan
 from nbopt.parts.precision import precision_choice
 from nbopt.parts.stopping import EarlyStopping
+from nbopt.parts.torch_schedules import TorchSchedule
 from nbopt.words import _
 
-
-class Length(Tunable):
-    """How long a run is."""
-
-    epochs = Int(
-        20,
-        low=1,
-        high=200,
-        ge=1,
-        label=_("Epochs"),
-        group=_("Batches"),
-        help=_("Passes over the training data. Raise it to train a finished run further."),
-    )
+_OF_SCHEDULE = {"schedule", "schedule_interval"}
 
 
 def declare(
@@ -52,7 +45,7 @@ def declare(
     """
     hyperparams = Hyperparams()
     choice, own = optimizer_choice(optimizer)
-    hyperparams.declare(choice, Dropout, Cursor, Length, EarlyStopping, loss_choice(loss))
+    hyperparams.declare(choice, Dropout, Cursor, Plan, EarlyStopping, loss_choice(loss))
     hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace, precision_choice(model, device))
     if (dropout := own_dropout(model)) is not None:
         own["dropout"] = dropout
@@ -62,12 +55,41 @@ def declare(
             own["batch_size"] = size
     own_kind: Any = choice
     check_settings(own_kind.classes[choice.default], optimizer, given, hyperparams)
+    if not isinstance(given.get("schedule", ""), str):
+        given = given | _declare_schedule(hyperparams, optimizer, own, given)
     if given.keys() & {"patience", "min_delta"}:
         own["early_stopping"] = True
     for name, value in hyperparams.check({**own, **given}).items():
         hyperparams.assign(name, value)
     check_together(hyperparams, {})
     return hyperparams
+
+
+def _declare_schedule(
+    hyperparams: Hyperparams, optimizer: object, own: dict[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Let a schedule of the user's own stand among the names; return the values that it brings."""
+    values = hyperparams.check({**own, **{name: given[name] for name in given.keys() - _OF_SCHEDULE}})
+    spec: Any = hyperparams.spec("optimizer")
+    part = spec.classes[hyperparams["optimizer"]]()
+    vars(part).update({name: values.get(name, hyperparams[name]) for name in part.declared()})
+    groups, defaults = [part.settings()], part.settings()
+    if isinstance(optimizer, torch.optim.Optimizer):
+        groups, defaults = optimizer.param_groups, optimizer.defaults
+    choice: Any = schedule_choice(given["schedule"], optimizer, groups, defaults)
+    hyperparams.declare(choice)
+    kind = choice.classes[choice.default]
+    brings = {"schedule": choice.default}
+    if not issubclass(kind, TorchSchedule):
+        return brings
+    if kind.needs_interval and "schedule_interval" not in given:
+        rule = _("whether {name} is stepped after each step or each epoch, nothing tells", name=kind.__name__)
+        way = _('schedule_interval="step" or schedule_interval="epoch"')
+        raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
+    if isinstance(given["schedule"], LRScheduler) and values.get("lr", kind.base) != kind.base and "lr" in given:
+        rule = _("the scheduler began with lr={base:g}, and what it says would be multiplied", base=kind.base)
+        raise InvalidHyperparam(_("lr: {rule}: leave lr out, or set it later.", rule=rule))
+    return {**brings, "lr": kind.base}
 
 
 def find_inert(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from nbopt.names import unknown
+from nbopt.names import InvalidHyperparam, unknown
 from nbopt.words import _
 
 # Part of the free memory that data may take, the rest being left to activations and gradients.
@@ -92,3 +92,12 @@ def memory_in_use(device: torch.device) -> int | None:
             return int(statm.read().split()[1]) * 4096
     except OSError:
         return None
+
+
+def if_here(name: str) -> str:
+    """Return the name of a device that this machine has, ``"auto"`` in the place of another one."""
+    try:
+        pick_device(name)
+    except (ValueError, InvalidHyperparam):
+        return "auto"
+    return name

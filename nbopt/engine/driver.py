@@ -205,8 +205,7 @@ class Driver(Puller):
             if self.state is RunState.FINISHED:
                 self._changes.act("reopen", source)
                 if reason := self.training.end_reason():
-                    rule = _("the run is complete ({reason}). Set epochs higher to go on.", reason=reason)
-                    raise RuntimeError(rule)
+                    raise RuntimeError(self.training.plan.explain_end(reason))
             if self.state is RunState.FAILED:
                 self._changes.act("leave_out", source)
             self.error = None

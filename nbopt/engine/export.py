@@ -21,6 +21,8 @@ from nbopt.parts.losses import LOSSES
 from nbopt.parts.metric_reading import Reading
 from nbopt.parts.metrics import METRICS, as_metrics, find_metric
 from nbopt.parts.optimizers import OPTIMIZERS
+from nbopt.parts.plan import Plan
+from nbopt.parts.schedules import SCHEDULES
 from nbopt.record import recipe
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING
 from nbopt.record.script_optimizer import groups_at
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from nbopt.engine.run import Run
 
 SOURCE = "recipe"
-_ARGUMENTS = ("loss", "optimizer", "metrics", "forward", "device", "name", "store")
+_ARGUMENTS = ("loss", "optimizer", "metrics", "forward", "schedule", "device", "name", "store")
 
 AnyRun = TypeVar("AnyRun", bound="Run")
 
@@ -80,7 +82,7 @@ def tell(run: Run) -> Story:
     acted = any(changes.keys() & {"restore_best", "reopen"} for changes in schedule.values())
     own_end, early = training is None, False
     if training is not None and finished:
-        complete = run.epoch >= values["epochs"]
+        complete = Plan.of(values).is_over(done, run.epoch)
         early = values["early_stopping"] and training.stopping.waited >= values["patience"]
         own_end = complete or early
         early = early and not complete
@@ -174,13 +176,16 @@ def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: A
         name = settings["forward"]
         raise ValueError(_("the recipe uses a forward of your own, {name}: give it as forward=...", name=name))
     others = {name: given[name] for name in ("forward", "device", "name", "store") if name in given}
+    hyperparameters = {**read.hyperparameters}
+    if "schedule" in given and hyperparameters.get("schedule") not in SCHEDULES:
+        hyperparameters["schedule"] = given["schedule"]
     loss = given.get("loss") or _loss(settings.get("loss", "cross_entropy"))
     optimizer = given.get("optimizer") or _optimizer(settings.get("optimizer", "adam"))
     metrics = _metrics(settings.get("metrics"), given.get("metrics"))
     seed = settings.get("seed", 0)
     try:
         return cls(
-            model, train, val, loss, optimizer=optimizer, metrics=metrics, seed=seed, **others, **read.hyperparameters
+            model, train, val, loss, optimizer=optimizer, metrics=metrics, seed=seed, **others, **hyperparameters
         )
     except InvalidHyperparam as error:
         raise InvalidHyperparam(_("the recipe: {error}", error=error)) from error

@@ -12,6 +12,7 @@ from nbopt.engine.driver import Driver
 from nbopt.engine.live import live_runs
 from nbopt.engine.state import RunState
 from nbopt.hyperparams import Hyperparams
+from nbopt.parts.plan import Plan
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.record.history import History
 from nbopt.record.snapshots import Snapshots
@@ -84,9 +85,19 @@ class Facts:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to the last epoch's end at the mean speed so far; None before it is known."""
-        seconds, progress = self.history.last("_time"), self.progress
-        return seconds / progress * max(0.0, self.hyperparams["epochs"] - progress) if seconds and progress else None
+        """Seconds to the run's end at the mean speed so far; None before it is known."""
+        seconds, share = self.history.last("_time"), self.share
+        return seconds / share * (1 - share) if seconds and share else None
+
+    @property
+    def share(self) -> float:
+        """The part of the run that is done, from 0 to 1: of its ``steps`` where those are given, else of its epochs."""
+        return self.driver.training.share if self.driver.training else 0.0
+
+    @property
+    def plan(self) -> Plan:
+        """How long the run is, and when it is validated."""
+        return self.driver.training.plan if self.driver.training else Plan.of(self.hyperparams)
 
     @property
     def pending(self) -> frozenset[str]:
@@ -127,8 +138,5 @@ class Facts:
         return self.driver.watchers
 
     def __repr__(self) -> str:
-        lines = (
-            f"{self.state.value}, epoch {self.epoch}/{self.hyperparams['epochs']}",
-            f"step {self.step_count}",
-        )
-        return f"<Run {self.name!r}: {', '.join(lines)}>"
+        where = f"epoch {self.epoch}{self.plan.of_epochs}, step {self.step_count}{self.plan.of_steps}"
+        return f"<Run {self.name!r}: {self.state.value}, {where}>"

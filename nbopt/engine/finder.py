@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _SMOOTHING = 0.9
 _TOO_FAR = 4.0  # times the lowest smoothed loss: the sweep ends there
-_PLAIN = {"schedule": "constant", "warmup": 0.0, "early_stopping": False, "recover": False, "tier": "eager"}
+_PLAIN = {
+    **{"schedule": "constant", "warmup": 0.0, "warmup_steps": 0, "steps": 0, "validate_every": 0},
+    **{"early_stopping": False, "recover": False, "tier": "eager"},
+}
 
 
 class Sweep(NamedTuple):

@@ -89,6 +89,20 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any], what: str) 
     return found
 
 
+def pick(what: str, given: Any, stored: Any, name: str) -> Any:
+    """Return what a stored run is to be made with: as given or, where a name is enough, as stored.
+
+    Raises
+    ------
+    ValueError
+        For what only the user has and did not give.
+    """
+    if given is None and stored is None:
+        rule = _("only you have it: give it again as {what}=", what=what)
+        raise ValueError(_("the run was made with {what} {name}: {rule}.", what=what, name=name, rule=rule))
+    return stored if given is None else given
+
+
 def _fingerprint(source: AnySource) -> dict[str, Any]:
     if not isinstance(source, TensorSource):
         data = source.loader if isinstance(source, StreamSource) else source.dataset

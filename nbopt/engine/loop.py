@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from nbopt.engine.changes import Changes
+from nbopt.engine.rates import tell_of_standstill
 from nbopt.engine.state import Changed, Evaluating, Event, Finished, Recovered, Stepped, Validated
 from nbopt.engine.training import Training
 from nbopt.engine.validation import validate
@@ -31,6 +32,7 @@ def events(training: Training, changes: Changes, recover: Callable[[], list[Entr
     recover : callable
         Puts right what `Training.trouble` tells of, and returns the journal entries.
     """
+    tell_of_standstill(training)
     while True:
         if training.visits:
             training.receive()

@@ -124,6 +124,7 @@ def _twin(run: Run, name: str) -> Run:
         begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)
         optimizer = copies.of("optimizer", begin)
     given = {**run.given, "loss": made["loss"], "optimizer": optimizer, "store": run.store}
+    given.setdefault("schedule", run.initial["schedule"])  # the copy of an optimizer has no scheduler to look for
     if training is not None:  # without what steps added to it
         go_to_structure(made["model"], training.keeper, run.snapshots[0])
     data = (training.cursor.source, training.val) if training else run.data

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from nbopt.engine.facts import Facts
 
 _SECONDS = 0.2
+_LINES = 20
 
 
 class ProgressLine:
-    """Writes one line to stderr, rewritten in place on a terminal, once per epoch elsewhere."""
+    """Writes one line to stderr, rewritten on a terminal; elsewhere one an epoch, or twenty where steps are counted."""
 
     def __init__(self, run: Facts) -> None:
         self._run = run
         self._due = 0.0
-        self._epoch = 0
+        self._done = 0  # epochs, or twentieths of the run
         self._in_place = sys.stderr.isatty()
 
     def update(self) -> None:
@@ -30,8 +31,8 @@ class ProgressLine:
         if self._in_place:
             sys.stderr.write("\r" + self._line() + "\033[K")
             sys.stderr.flush()
-        elif self._run.epoch > self._epoch:
-            self._epoch = self._run.epoch
+        elif (done := int(_LINES * self._run.share) if self._run.plan.steps else self._run.epoch) > self._done:
+            self._done = done
             sys.stderr.write(self._line() + "\n")
 
     def close(self) -> None:
@@ -42,4 +43,4 @@ class ProgressLine:
     def _line(self) -> str:
         run = self._run
         values = " ".join(f"{name}={run.history.last(name):.4g}" for name in run.history.names)
-        return f"epoch {run.epoch}/{run.hyperparams['epochs']} step {run.step_count} {values}"
+        return f"epoch {run.epoch}{run.plan.of_epochs} step {run.step_count}{run.plan.of_steps} {values}"

@@ -11,14 +11,23 @@ import numpy as np
 import torch
 
 from nbopt.engine.capture import restore
-from nbopt.engine.device import pick_device
-from nbopt.engine.identity import compare_frozen, describe, describe_data, describe_model, differences, find_frozen
+from nbopt.engine.device import if_here
+from nbopt.engine.identity import (
+    compare_frozen,
+    describe,
+    describe_data,
+    describe_model,
+    differences,
+    find_frozen,
+    pick,
+)
 from nbopt.engine.live import live_runs
 from nbopt.engine.moments import compare_groups
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.packed import is_kept
+from nbopt.parts.schedules import SCHEDULE, SCHEDULES
 from nbopt.record import owner
 from nbopt.record.checked import are_names, is_switch, is_tuning, spoilt
 from nbopt.record.history import MOST, History
@@ -42,6 +51,7 @@ def open(  # noqa: A001
     forward: Any = None,
     optimizer: Any = None,
     metrics: Any = None,
+    schedule: Any = None,
     device: str | torch.device | None = None,
     store: Place = AUTO,
 ) -> Run | Record:
@@ -58,7 +68,7 @@ def open(  # noqa: A001
     model, train, val
         As given to `Run`; the weights of the model are replaced by the stored ones. ``val`` is not needed where it was
         a share of ``train``.
-    loss, forward, optimizer, metrics
+    loss, forward, optimizer, metrics, schedule
         As given to `Run`. Only functions, classes and instances of yours are needed; names are stored.
     device : str or torch.device, optional
         By default the one it was on, or the best there is.
@@ -95,7 +105,7 @@ def open(  # noqa: A001
         model,
         train,
         record.settings["val_fraction"] if val is None else val,
-        {"loss": loss, "optimizer": optimizer, "metrics": metrics, "forward": forward},
+        {"loss": loss, "optimizer": optimizer, "metrics": metrics, "forward": forward, "schedule": schedule},
         device,
     )
     _bring_back(run, record)
@@ -107,20 +117,22 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     settings = record.settings
     for name in ("loss", "optimizer"):
         label, is_name = settings[name]
-        own[name] = _pick(name, own[name], label if is_name else None, label)
+        own[name] = pick(name, own[name], label if is_name else None, label)
     names = settings["metrics"]
-    own["metrics"] = _pick("metrics", own["metrics"], names if all(names.values()) else None, ", ".join(names))
+    own["metrics"] = pick("metrics", own["metrics"], names if all(names.values()) else None, ", ".join(names))
     if settings["forward"] is not None:
-        own["forward"] = _pick("forward", own["forward"], None, settings["forward"])
+        own["forward"] = pick("forward", own["forward"], None, settings["forward"])
+    schedule, label = own.pop("schedule"), settings["initial"].get("schedule")
+    if label is not None and label not in SCHEDULES:
+        own["schedule"] = pick("schedule", schedule, None, label)
     run = Run(
         model,
         train,
         val,
         seed=settings["seed"],
-        device=_device(settings["device"]) if device is None else device,
+        device=if_here(settings["device"]) if device is None else device,
         store=record.folder,
-        **own,
-        **_given(record),
+        **{**_given(record), **own},
     )
     now = describe(run).settings
     found = differences(_names(settings), _names(now), _("run"))
@@ -167,7 +179,8 @@ def _check_journal(record: Record, run: Run) -> list[Operation]:
 
 def _names(settings: dict[str, Any]) -> dict[str, str | None]:
     metrics = ", ".join(settings["metrics"])
-    return {"loss": settings["loss"][0], "optimizer": settings["optimizer"][0], "metrics": metrics}
+    names = {"loss": settings["loss"][0], "optimizer": settings["optimizer"][0], "metrics": metrics}
+    return names | {"schedule": settings["initial"].get("schedule", SCHEDULE.default)}
 
 
 def _bring_back(run: Run, record: Record) -> None:
@@ -305,21 +318,6 @@ def _held(record: Record) -> RuntimeError:
 def _unlike(record: Record, found: list[str]) -> ValueError:
     text = "; ".join(found)
     return ValueError(_("this is not what run {id} was made with: {found}.", id=record.id, found=text))
-
-
-def _pick(what: str, given: Any, stored: Any, name: str) -> Any:
-    if given is None and stored is None:
-        rule = _("only you have it: give it again as {what}=", what=what)
-        raise ValueError(_("the run was made with {what} {name}: {rule}.", what=what, name=name, rule=rule))
-    return stored if given is None else given
-
-
-def _device(name: str) -> str:
-    try:
-        pick_device(name)
-    except (ValueError, InvalidHyperparam):
-        return "auto"
-    return name
 
 
 __all__ = ["open"]

@@ -31,6 +31,7 @@ from nbopt.parts.dropout import has_various_dropout
 from nbopt.parts.losses import LOSS, find_weights
 from nbopt.parts.made_optimizers import make_optimizer
 from nbopt.parts.metrics import as_metrics
+from nbopt.parts.own_schedules import check_schedulers
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
 from nbopt.record.recipe import to_yaml
@@ -81,7 +82,9 @@ class Run(Steering):
         in the working directory. None keeps nothing.
     **hyperparams
         Any declared hyperparameter: ``lr``, ``batch_size``, ``epochs``, ... Giving ``patience`` or ``min_delta``
-        switches ``early_stopping`` on.
+        switches ``early_stopping`` on. ``schedule`` may be one of your own, see
+        `nbopt.parts.own_schedules.schedule_choice`: a torch scheduler over the optimizer given, what makes one, as
+        ``functools.partial(StepLR, step_size=10)``, or a function of the step that returns a factor of the rate.
 
     Raises
     ------
@@ -122,9 +125,13 @@ class Run(Steering):
         self.val_fraction = val if isinstance(val, float) else None
         self.forward = forward
         optimizer = make_optimizer(optimizer, find_weights(model, loss))
+        check_schedulers(optimizer, hyperparams.get("schedule"))
         self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
 
         self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams)
+        schedule: Any = self.hyperparams.spec("schedule")
+        if not isinstance(hyperparams.get("schedule", ""), str):  # for copies of the run, which have other optimizers
+            self.given["schedule"] = schedule.classes[self.hyperparams["schedule"]]
         kind: Any = self.hyperparams.spec(LOSS.name)
         self.loss_modules: dict[str, torch.nn.Module] = kind.classes[self.hyperparams["loss"]].modules
         self.material = Material(model, self.loss_modules)
@@ -322,8 +329,8 @@ class Run(Steering):
         model, train, val
             As for a run; without ``val``, the recipe's fraction counts.
         **callables
-            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics`` and ``forward`` of the user's own; also
-            ``device`` and ``name``.
+            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics``, ``forward`` and ``schedule`` of the user's
+            own; also ``device`` and ``name``.
 
         Raises
         ------

@@ -78,14 +78,14 @@ class Steering(Facts):
         TypeError, ValueError
             For data that do not fit each other or the model; whatever the model raises in the first step.
         RuntimeError
-            If the run is complete: raise ``epochs`` to go on.
+            If the run is complete: raise ``epochs``, or ``steps``, to go on.
         """
         self.driver.go(math.inf, source)
         if wait:
             self.driver.wait(self.driver.has_begun, _FIRST_STEP_SECONDS)
 
     def resume(self, *, wait: bool = True, source: str = "code") -> None:
-        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` after the end."""
+        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` or ``steps`` after the end."""
         self.start(wait=wait, source=source)
 
     def step(self, n: int = 1, *, wait: bool = True, source: str = "code") -> None:

@@ -24,6 +24,7 @@ from nbopt.engine.hands import Hands
 from nbopt.engine.material import Material, find_strangers, tell_of_look, tell_of_strangers
 from nbopt.engine.meter import Meter
 from nbopt.engine.prepare import check_together
+from nbopt.engine.rates import set_rate, tell_of_standstill
 from nbopt.engine.step.buffers import Buffers
 from nbopt.engine.step.compiled import Compiled
 from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
@@ -44,6 +45,7 @@ from nbopt.parts.measuring import Measuring
 from nbopt.parts.metrics import Metric
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.parts.optimizers import OPTIMIZER
+from nbopt.parts.plan import Plan
 from nbopt.parts.precision import Precision
 from nbopt.parts.preprocessing import RESCALING
 from nbopt.parts.stopping import EarlyStopping
@@ -81,7 +83,7 @@ class Training:
     step : int
         Steps completed.
     validation_due : bool
-        Whether an epoch is complete and not yet judged.
+        Whether an epoch, or what is to be validated of one, is complete and not yet judged.
     trouble : Trouble or None
         What has to be put right before the next step.
     material : Material
@@ -90,6 +92,8 @@ class Training:
         Whether something is under way: what an interrupt leaves so, `Driver.put_right` does again.
     bound : Bound or None
         Where the run is going back to.
+    restored_at : int
+        The step after which the best weights were put back last; -1 for none.
     """
 
     def __init__(
@@ -133,18 +137,20 @@ class Training:
         self._params = list(self.material.parameters.values())
         self.groups = Groups(self._params, optimizer)
         self.groups.resting = self._find_resting()
-        self._restored_at = -1
+        self.restored_at = -1
         self._may_end = True  # whether anything happened since `end_reason` was asked that could be a reason
         self._snapshot_at = self._look_at = 0.0
 
         self.cursor = Cursor(train, seed)
+        self.plan = Plan()
         self.stopping = EarlyStopping()
         self.dropout = Dropout(model)
         self.accumulation = Accumulation()
         self.initialization = Initialization()
         self._initial_seed = derive_seed(seed, INITIALIZATION)
         self.guard = Guard()
-        for part in (self.cursor, self.accumulation, self.stopping, self.dropout, self.initialization, self.guard):
+        parts = (self.cursor, self.plan, self.stopping, self.dropout, self.accumulation, self.initialization)
+        for part in (*parts, self.guard):
             hyperparams.bind(part)
         if not keep_dropout:
             self.dropout.on_change("dropout")
@@ -177,12 +183,17 @@ class Training:
         """Whether an interrupt left a step, a change or a way back unfinished; asked where nobody pulls."""
         return self.half_done or self.bound is not None
 
+    @property
+    def share(self) -> float:
+        """The part of the run that is done, from 0 to 1."""
+        return self.plan.share(self.step, self.cursor.progress)
+
     # -- changes
 
     def changed(self, name: str) -> str:
         """React to a change, which has reached its part; return what a swap took over, in words."""
         self._may_end = True
-        scheduled = bool(self.acting.change_rate)
+        scheduled, grouped = self.acting.change_rate, self.acting.change_groups
         carried = self.acting.changed(name)
         if name in self.loss.declared() or name in RESCALING:
             self.measure_anew()
@@ -201,7 +212,7 @@ class Training:
             self.measure_anew()
             self._forget_best()
         elif name == "batch_size":
-            self.validation_due = self.cursor.resize() or self.validation_due
+            self.end_epoch(self.cursor.resize())
             if self.loss.traits.reduction == "sum":  # losses are on another scale now
                 self.measure_anew()
                 self._forget_best()
@@ -213,8 +224,11 @@ class Training:
             self._choose_step()
         elif name == "channels_last":
             self.lay_out()
-        if scheduled and not self.acting.change_rate:
+        if grouped and not self.acting.change_groups:
+            self.optimizer.renew()
+        elif scheduled and not self.acting.change_rate:
             self.optimizer.set_rate(self.optimizer.lr)
+        tell_of_standstill(self)
         self.tiers.note_change()
         return carried
 
@@ -333,7 +347,7 @@ class Training:
     def _call(self, compiled: Compiled) -> int:
         """Do the steps of a compiled call."""
         count = self.tiers.steps
-        keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES + count)
+        keep = bool(self.metrics) and self._is_measured_within(RECENT_BATCHES + count)
         x, y = self.cursor.peek(count)
         losses, *outputs = compiled(x, y)
         if keep:
@@ -344,11 +358,15 @@ class Training:
         self._advance(count)
         return count
 
+    def _is_measured_within(self, steps: int) -> bool:
+        """Whether the metrics of what is trained on may be asked for after so many steps."""
+        return self.plan.ahead(self.step) <= steps or self.cursor.ends_within(steps)
+
     def _step(self) -> int:
         """Do one step, one operation after the other."""
         batch: Any = None
         step = self.step
-        keep = bool(self.metrics) and self.cursor.ends_within(RECENT_BATCHES)
+        keep = bool(self.metrics) and self._is_measured_within(RECENT_BATCHES)
         full, acting, drawn_from = self.optimizer.repeats, self.acting, self.noise.states
         if self.buffers.moving:
             self.buffers.keep()
@@ -377,7 +395,7 @@ class Training:
             for act in acting.after_gradients:
                 act()
             if acting.change_rate:
-                self._set_rate()
+                set_rate(self)
             self._update()
         for note in acting.after_step:
             note(loss)
@@ -394,6 +412,8 @@ class Training:
             self.half_done = False
             raise
         if done:
+            self.end_epoch(done)
+        if self.plan.validates_step(self.step):
             self.validation_due = self._may_end = True
         self.half_done = False
         now = time.perf_counter()
@@ -405,6 +425,11 @@ class Training:
             self.notice()
             self.tiers.look()
 
+    def end_epoch(self, done: bool) -> None:
+        """Take note that an epoch is complete, if it is ``done``."""
+        if done and self.plan.validates_epoch(self.step, self.cursor.epoch):
+            self.validation_due = self._may_end = True
+
     def _full_step(self, batch: Any, keep: bool) -> Tensor:
         def evaluate(differentiate: Callable[[Tensor], Any] | None = None) -> Tensor:
             loss = self.eager.gradients(batch, self.step, keep, differentiate, graph=differentiate is not None)
@@ -413,16 +438,8 @@ class Training:
             return loss
 
         check_together(self.hyperparams, {})
-        if self.acting.change_rate:
-            self._set_rate()
+        set_rate(self)
         return self.optimizer.full_step(evaluate)
-
-    def _set_rate(self) -> None:
-        rate = self.optimizer.lr
-        for change in self.acting.change_rate:
-            rate = change(rate, self.cursor.progress, self.hyperparams["epochs"])
-        self.optimizer.set_rate(rate)
-        self.meter.take_rate((self.step, rate))
 
     # -- ends
 
@@ -433,30 +450,10 @@ class Training:
         if self.stopping.due:
             count = self.stopping.patience
             return _("stopped early: no better validation loss in {count} validations", count=count)
-        if self.cursor.epoch >= self.hyperparams["epochs"]:
-            return _("all {count} epochs done", count=self.hyperparams["epochs"])
+        if self.plan.is_over(self.step, self.cursor.epoch):
+            return self.plan.end_reason()
         self._may_end = False
         return ""
-
-    def act(self, action: str) -> bool:
-        """Do one of `nbopt.record.journal.ACTIONS`; return whether it changed anything.
-
-        ``restore_best`` gives the model the weights of its best validation; ``reopen`` gives patience a fresh start;
-        ``leave_out`` completes an epoch without a single sample that a change of batch size left over.
-        """
-        if action == "leave_out":
-            left_out = self.cursor.leave_out()
-            self.validation_due = left_out or self.validation_due
-            return left_out
-        if action == "reopen":
-            due = self.stopping.due
-            self.stopping.waited = 0 if due else self.stopping.waited
-            return due
-        if not self.best_weights or self.step in (self.stopping.best_step, self._restored_at):
-            return False
-        self.model.load_state_dict(self.best_weights)
-        self._restored_at = self.step
-        return True
 
     # -- snapshots
 
@@ -477,7 +474,7 @@ class Training:
         self.meter.forget(seconds)
         self.recent.clear()
         self.trouble = None
-        self._restored_at = -1
+        self.restored_at = -1
 
     def flush(self) -> None:
         """Move the losses measured since the last flush to the history; look at them, and take a snapshot if due."""

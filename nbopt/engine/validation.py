@@ -43,7 +43,7 @@ def validate(training: Training) -> Iterator[None]:
     for note in training.acting.after_epoch:
         note(measured.get("val_loss"))
     training.recent.clear()
-    training.history.append("_epoch", training.step, float(training.cursor.epoch))
+    training.history.append("_epoch", training.step, training.cursor.progress)
     for name, value in measured.items():
         training.history.append(name, training.step, value)
     if training.val is not None and training.stopping.observe(measured["val_loss"], training.step):

@@ -86,7 +86,13 @@ def _runs() -> str:
     from nbopt.notebook.status import STATES
 
     rows = [
-        (run.name, STATES[run.state], f"{run.epoch}/{run.hyperparams['epochs']}", f"{run.step_count:,}", run.id)
+        (
+            run.name,
+            STATES[run.state],
+            f"{run.epoch}{run.plan.of_epochs}",
+            f"{run.step_count:,}",
+            run.id,
+        )
         for run in runs
     ]
     table = [(_("run"), _("state"), _("epoch"), _("step"), _("id")), *rows]

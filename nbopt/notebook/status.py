@@ -57,8 +57,8 @@ _JOURNAL_LINES = 50
 def facts(run: Run) -> list[tuple[str, str]]:
     """Return where the run is, as names and values."""
     found = [
-        (_("epoch"), f"{run.epoch} / {run.hyperparams['epochs']}"),
-        (_("step"), f"{run.step_count:,}"),
+        (_("epoch"), f"{run.epoch}{run.plan.of_epochs.replace('/', ' / ')}"),
+        (_("step"), f"{run.step_count:,} / {run.plan.steps:,}" if run.plan.steps else f"{run.step_count:,}"),
     ]
     if run.state is RunState.RUNNING:
         if speed := run.steps_per_second:
@@ -80,8 +80,7 @@ def status_line(run: Run) -> str:
     )
     state = run.state.value
     pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(STATES[run.state])}</span>'
-    share = min(1.0, run.progress / run.hyperparams["epochs"])
-    bar = f'<div class="nbopt-progress"><div style="width:{100 * share:.1f}%"></div></div>'
+    bar = f'<div class="nbopt-progress"><div style="width:{100 * run.share:.1f}%"></div></div>'
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
 
 

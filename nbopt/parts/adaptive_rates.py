@@ -33,7 +33,7 @@ class _Watching(Schedule):
     total: Tensor | None = None
     count = 0
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the rate that the losses so far have led to."""
         return rate * self.scale
 
@@ -169,7 +169,7 @@ class Hypergradient(Schedule):
             self.slope /= self.used
         self.before = now
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Move the rate down its slope."""
         if rate > 0 and math.isfinite(self.slope):
             moved = self.scale - self.hyper_rate * self.slope / rate

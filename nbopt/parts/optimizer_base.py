@@ -131,6 +131,11 @@ class Optimizer(Tunable):
             for index, group in enumerate(self.torch.param_groups):
                 put(group, "lr", self._groups.value(index, "lr", rate))
 
+    def renew(self) -> None:
+        """Give the parameter groups all live values, whatever was made of them."""
+        self._held = {}
+        self.on_change("")
+
     def on_change(self, name: str) -> None:
         """Bring the parameter groups up to date; what did not change stays as each group has it."""
         if self.torch is None:

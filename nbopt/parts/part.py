@@ -25,8 +25,9 @@ hook                    called
 ``change_loss(...)``    after the forward pass of a step: the loss that is differentiated
 ``after_gradients()``   between backward pass and update
 ``change_rate(...)``    once a step, just before the update: the learning rate it is to use
+``change_groups(...)``  after that: gives each of the optimizer's parameter groups a rate of its own
 ``after_step(loss)``    after the update
-``after_epoch(...)``    when an epoch is complete and its validation, if any, done
+``after_epoch(...)``    when an epoch is complete and its validation, if any, done; or ``validate_every`` steps
 ======================  ==================================================================================
 """
 
@@ -55,10 +56,13 @@ class Part(Tunable):
         and a strategy swapped in takes over those of the same name.
     compiles : bool
         Whether the compiled step does what this part does; where any other part acts, steps stay eager.
+    unwritten : str
+        Why a script cannot hold this part, in words; "" if it can.
     """
 
     memory: ClassVar[tuple[str, ...]] = ()
     compiles: ClassVar[bool] = False
+    unwritten: ClassVar[str] = ""
 
     def __init__(self, weights: Sequence[nn.Parameter]) -> None:
         self.weights = weights
@@ -106,18 +110,24 @@ class Part(Tunable):
         """Act on the gradients."""
         raise NotImplementedError
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the learning rate that the update is to use.
 
         Parameters
         ----------
         rate : float
             The base rate, as the parts before this one changed it.
-        progress : float
+        step : int
+            Steps done.
+        epoch : float
             Epochs done, the current one counted in part.
-        epochs : int
-            Epochs that the run is to have.
+        done : float
+            The part of the run that is done, from 0 to 1, see `nbopt.parts.plan`.
         """
+        raise NotImplementedError
+
+    def change_groups(self, groups: Sequence[dict[str, Any]]) -> None:
+        """Change the settings of the optimizer's parameter groups, which have the rate that the update is to use."""
         raise NotImplementedError
 
     def after_step(self, loss: Tensor) -> None:
@@ -125,7 +135,7 @@ class Part(Tunable):
         raise NotImplementedError
 
     def after_epoch(self, val_loss: float | None) -> None:
-        """Take note of an epoch's end and its validation loss, None where there is no validation."""
+        """Take note of a validation and its loss; where there is no validation, of an epoch's end and None."""
         raise NotImplementedError
 
 
@@ -136,6 +146,7 @@ HOOKS = (
     "change_loss",
     "after_gradients",
     "change_rate",
+    "change_groups",
     "after_step",
     "after_epoch",
 )

@@ -1,4 +1,4 @@
-"""Learning-rate schedules that follow a plan: functions of the run's progress in epochs alone.
+"""Learning-rate schedules that follow a plan: functions of where the run is alone.
 
 Changed, swapped or rewound, they are at once where they belong.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from nbopt.hyperparams import Float
+from nbopt.hyperparams import Float, Int
 from nbopt.parts.part import Part
 from nbopt.words import _
 
@@ -22,7 +22,7 @@ FINAL = Float(
     ge=0.0,
     label=_("Final share"),
     group=GROUP,
-    help=_("What is left of the base rate at the last epoch's end."),
+    help=_("What is left of the base rate at the run's end."),
 )
 
 
@@ -62,9 +62,9 @@ class StepDecay(Schedule):
         help=_("What a cut leaves of the rate."),
     )
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return rate * step_factor ** (stairs gone down)."""
-        return rate * power(self.step_factor, progress // self.step_epochs)
+        return rate * power(self.step_factor, epoch // self.step_epochs)
 
 
 class Exponential(Schedule):
@@ -80,9 +80,9 @@ class Exponential(Schedule):
         help=_("What one epoch leaves of the rate."),
     )
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
-        """Return rate * epoch_decay ** progress."""
-        return rate * power(self.epoch_decay, progress)
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return rate * epoch_decay ** epochs done."""
+        return rate * power(self.epoch_decay, epoch)
 
 
 class Cosine(Schedule):
@@ -90,10 +90,20 @@ class Cosine(Schedule):
 
     final_share = FINAL
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
-        """Return the cosine; raising ``epochs`` stretches it."""
-        height = (1 + math.cos(math.pi * min(1.0, progress / epochs))) / 2
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return the cosine; a longer run stretches it."""
+        height = (1 + math.cos(math.pi * done)) / 2
         return rate * (self.final_share + (1 - self.final_share) * height)
+
+
+class Linear(Schedule):
+    """A line from the base rate to its final share, as for fine-tuning language models (Devlin et al. 2019)."""
+
+    final_share = FINAL
+
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return the line; a longer run makes it less steep."""
+        return rate * (self.final_share + (1 - self.final_share) * (1 - done))
 
 
 class OneCycle(Schedule):
@@ -107,7 +117,7 @@ class OneCycle(Schedule):
         lt=1.0,
         label=_("Peak at"),
         group=GROUP,
-        help=_("The part of the epochs after which the rate is highest."),
+        help=_("The part of the run after which the rate is highest."),
     )
     start_share = Float(
         0.04,
@@ -121,20 +131,19 @@ class OneCycle(Schedule):
     )
     final_share = FINAL
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
-        """Return the cycle at this part of the epochs."""
-        part = min(1.0, progress / epochs)
-        if part < self.peak_at:
-            start, turn = self.start_share, math.pi * (1 - part / self.peak_at)
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return the cycle at this part of the run."""
+        if done < self.peak_at:
+            start, turn = self.start_share, math.pi * (1 - done / self.peak_at)
         else:
             start = self.final_share
-            turn = math.pi * (part - self.peak_at) / (1 - self.peak_at)
+            turn = math.pi * (done - self.peak_at) / (1 - self.peak_at)
         height = (1 + math.cos(turn)) / 2
         return rate * (start + (1 - start) * height)
 
 
 class Warmup(Part):
-    """A rate that grows in a line over the first epochs, under any schedule (Goyal et al. 2017, section 2.2)."""
+    """A rate that grows in a line at the beginning, under any schedule (Goyal et al. 2017, section 2.2)."""
 
     warmup = Float(
         0.0,
@@ -147,15 +156,29 @@ class Warmup(Part):
         group=GROUP,
         help=_("Epochs over which the rate grows from a hundredth to what the schedule says."),
     )
+    warmup_steps = Int(
+        0,
+        low=1,
+        high=2**14,
+        powers=True,
+        zero=True,
+        ge=0,
+        label=_("Warm-up steps"),
+        group=GROUP,
+        help=_("The same in steps. Where both are given, the rate is as far as the slower of the two."),
+    )
 
     @property
     def acts(self) -> bool:
         """With any length."""
-        return self.warmup > 0
+        return self.warmup > 0 or self.warmup_steps > 0
 
-    def change_rate(self, rate: float, progress: float, epochs: int) -> float:
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the rate as far as it has grown."""
-        return rate * (0.01 + 0.99 * min(1.0, progress / self.warmup))
+        grown = min(1.0, epoch / self.warmup) if self.warmup else 1.0
+        if self.warmup_steps:
+            grown = min(grown, step / self.warmup_steps)
+        return rate * (0.01 + 0.99 * grown)
 
 
 def power(base: float, exponent: float) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from nbopt.hyperparams import Strategy
 from nbopt.parts.adaptive_rates import BoldDriver, Hypergradient, OnPlateau
-from nbopt.parts.planned_rates import GROUP, Constant, Cosine, Exponential, OneCycle, Schedule, StepDecay
+from nbopt.parts.planned_rates import GROUP, Constant, Cosine, Exponential, Linear, OneCycle, Schedule, StepDecay
 from nbopt.words import _
 
 SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
     "step": StepDecay,
     "exponential": Exponential,
+    "linear": Linear,
     "cosine": Cosine,
     "one_cycle": OneCycle,
     "plateau": OnPlateau,

@@ -15,6 +15,7 @@ from nbopt.parts.catalogue import PARTS
 from nbopt.parts.losses import LOSS
 from nbopt.parts.metrics import METRICS
 from nbopt.parts.optimizers import OPTIMIZER
+from nbopt.parts.schedules import SCHEDULES
 from nbopt.parts.scorers import Scorer
 from nbopt.record.journal import ACTIONS
 from nbopt.record.story import Schedule, Story
@@ -160,6 +161,8 @@ def own_callables(story: Story) -> list[str]:
         found.append("metrics")
     if story.forward is not None:
         found.append("forward")
+    if story.start["schedule"] not in SCHEDULES:
+        found.append("schedule")
     return found
 
 
@@ -192,6 +195,7 @@ def _acting(story: Story) -> list[str]:
     for item in PARTS:  # nothing is said of parts that were left as they are
         own = {item.name} if isinstance(item, Strategy) else set(item.declared())
         names -= {name for name in own if story.values_of(name) == [story.hyperparams.spec(name).default]}
+    names -= {name for name in ("steps", "validate_every") if not any(story.values_of(name))}
     names |= {name for name, value in story.start.items() if value != story.hyperparams.spec(name).default}
     names -= {OPTIMIZER.name, LOSS.name} | story.inert
     if not story.sets_dropout:

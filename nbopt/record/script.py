@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import re
 import textwrap
 from collections.abc import MutableMapping
@@ -20,10 +19,10 @@ from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
 from nbopt.parts.metrics import METRICS, NUMBERS
 from nbopt.parts.part import defines
-from nbopt.record.journal import ACTIONS
 from nbopt.record.script_data import DataSource
 from nbopt.record.script_forms import FormSource
 from nbopt.record.script_functions import FUNCTIONS
+from nbopt.record.script_length import LengthSource
 from nbopt.record.script_loop import LOOP
 from nbopt.record.script_loss import LossSource
 from nbopt.record.script_model import ALWAYS_NOISY, NOISY, dropout_kinds, may_draw_anywhere
@@ -41,7 +40,7 @@ _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
 
 # Names that the script gives to things of its own, hyperparameters apart; functions of the user's keep theirs.
 _OWN_NAMES = {
-    *("SEED", "STEPS", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES"),
+    *("SEED", "STEPS_DONE", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES"),
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN", "FORWARD"),
     *(
         "derive_seed",
@@ -106,7 +105,9 @@ class _Writer:
 
     def write(self) -> str:
         """Fill in one part of the template after the other."""
-        self._length()
+        self.length = LengthSource(self.story, self.sources, self.values.use)
+        self._collect(self.length)
+        self.values.plan(self.length.changes)
         self._collect(DataSource(self.story, self.sources, self.values.use))
         self._losses()
         self._parts()
@@ -142,37 +143,6 @@ class _Writer:
 
     # -- parts of the run
 
-    def _length(self) -> None:
-        story, flags = self.story, self.flags
-        actions = {name: [step for step, new in story.schedule.items() if name in new] for name in ACTIONS}
-        flags["own_end"] = story.steps is None
-        flags["patience"] = story.stops_early and flags["own_end"]
-        end = story.done if story.done else math.inf
-        flags["restores"] = any(step < end for step in actions["restore_best"])
-        flags["reopens"] = flags["patience"] and bool(actions["reopen"])
-        flags["restores_end"] = flags["patience"] or any(step >= end for step in actions["restore_best"])
-        flags["best"] = flags["restores"] or flags["restores_end"]
-        written = {"restore_best": flags["restores"], "reopen": flags["reopens"], "leave_out": True}
-        flags["leaves_out"] = bool(actions["leave_out"])
-        for step, new in story.schedule.items():
-            for name, is_written in written.items():
-                if name in new and is_written and step < end:
-                    self.values.plan({step: {name: True}})
-        if flags["own_end"]:
-            self.words["epochs"] = self.values.use("epochs")
-        else:
-            self.values.constants["STEPS"] = literal(story.steps)
-            self.words["epochs"] = ""
-        flags["min_delta"] = flags["patience"] and any(story.values_of("min_delta"))
-        self.words["min_delta"] = self.values.use("min_delta") if flags["min_delta"] else ""
-        flags["restores_if"] = False
-        self.words["out_of_patience"] = ""
-        if flags["patience"]:
-            patience = self.values.use("patience")
-            flags["restores_if"] = not all(story.values_of("early_stopping"))
-            switch = self.values.use("early_stopping") + " and " if flags["restores_if"] else ""
-            self.words["out_of_patience"] = f"{switch}waited >= {patience}"
-
     def _collect(self, source: Section) -> None:
         """Take what a part of the run says of itself."""
         self.flags.update(source.flags)
@@ -206,14 +176,14 @@ class _Writer:
             take_over=parts.takes_over,
         )
         self._batches()
-        lr, epochs = (self.values.use("lr"), self.values.use("epochs")) if self.flags["rates"] else ("", "")
         self.words.update(
-            lr=lr,
+            lr=self.values.use("lr") if self.flags["rates"] else "",
+            done=self.length.share() if self.flags["rates"] else "",
             make_parts=parts.making,
             fit_parts=parts.fitting,
             part_updates=parts.update,
             after_gradients=parts.calls("after_gradients", "{}()".format),
-            change_rate=parts.calls("change_rate", lambda call: f"rate = {call}(rate, progress, {epochs})"),
+            change_rate=parts.calls("change_rate", "rate = {}(rate, step, progress, done)".format),
             after_step=parts.calls("after_step", "{}(loss.detach())".format),
             after_epoch=parts.calls("after_epoch", "{}(val_loss)".format),
         )

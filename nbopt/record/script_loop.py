@@ -2,7 +2,8 @@
 
 LOOP = '''\
 def train(model, train, val=None$arguments):
-    """Train ``model``; return the values of every metric, one for each epoch.
+    """Train ``model``; return the values of every metric, one for each epoch.  #? not validates_steps
+    """Train ``model``; return the values of every metric, one for each validation.  #? validates_steps
 
     #? pair
     ``train`` and ``val`` are pairs (X, y) of arrays or tensors.
@@ -130,7 +131,7 @@ def train(model, train, val=None$arguments):
 
     #?
     for step in itertools.count():  #? own_end
-    for step in range(STEPS):  #? not own_end
+    for step in range(STEPS_DONE):  #? not own_end
         #? schedule
         changes = SCHEDULE.get(step, {})
         #? restores
@@ -153,20 +154,7 @@ def train(model, train, val=None$arguments):
         if "dropout" in changes:
             set_dropout(model, changes["dropout"])
         #?
-        #? swap
-        if "optimizer" in changes:  # the new one begins without memory  #? not carries
-        #? carries
-        if "optimizer" in changes:
-            earlier = optimizer
-        #?
-            make_optimizer = OPTIMIZERS[changes["optimizer"]]
-            optimizer = make_optimizer($parameters, lr=changes["lr"])
-            #? carries
-            both = (earlier, optimizer)
-            if all(isinstance(one, torch.optim.Adam) for one in both):
-                optimizer.state.update(earlier.state)  # the same running means
-            #?
-        #?
+        $swap
         #? optimizer_changes
         #? not shares
         for group in optimizer.param_groups:
@@ -198,7 +186,7 @@ def train(model, train, val=None$arguments):
 
         #?
         #? own_end
-        if epoch >= $epochs:
+        if $over:
             break
         #? patience
         if $out_of_patience:
@@ -237,6 +225,7 @@ def train(model, train, val=None$arguments):
         progress = epoch + position / size  #? rates not train_stream
         progress = epoch + min(1.0, used / length)  #? counts_batches
         progress = epoch  #? rates train_stream not counts_batches
+        done = $done  #? rates
         full = isinstance(optimizer, $full_classes)  #? mixed
         #? not train_stream
         end = position + $batch_size  #? not whole
@@ -324,6 +313,9 @@ def train(model, train, val=None$arguments):
         if upcoming is None:  # the epoch is complete
             epoch += 1
         #?
+        due = $due  #? validates_steps
+        over = $over_now  #? validates_steps
+        if due or over:  #? validates_steps
             history["loss"].append(sum(losses) / len(losses))
             losses.clear()
             #? metrics

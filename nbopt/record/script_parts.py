@@ -160,6 +160,8 @@ def _kind(item: type[Part] | Strategy, story: Story, values: dict[str, Any]) -> 
 
 
 def _class_text(kind: type[Part], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
+    if kind.unwritten:
+        raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=kind.unwritten))
     members: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if base not in _KNOWN:
@@ -171,8 +173,12 @@ def _class_text(kind: type[Part], values: dict[str, Any], swapped: bool, sources
         attributes["memory"] = ()
         if "acts" not in members:
             attributes["acts"] = True
-    methods = []
+    methods, functions = [], []
     for name, member in members.items():
+        if isinstance(member, staticmethod):  # the user's own
+            called = sources.name_for(_("the schedule"), member.__func__)
+            functions.append(f"    {name} = staticmethod({called})")
+            continue
         if isinstance(member, classmethod):  # speaks of data that the run does not have
             continue
         function = member.fget if isinstance(member, property) else inspect.unwrap(member) if callable(member) else None
@@ -183,7 +189,7 @@ def _class_text(kind: type[Part], values: dict[str, Any], swapped: bool, sources
         elif name == "memory" or not name.startswith("__"):
             attributes[name] = member
     lines = [f"class {kind.__name__}:", textwrap.indent(_docstring(kind), "    "), ""]
-    lines += [f"    {name} = {literal(value)}" for name, value in attributes.items()]
+    lines += [f"    {name} = {literal(value)}" for name, value in attributes.items()] + functions
     return "\n".join(lines).rstrip() + "\n\n" + "\n\n".join(methods)
 
 

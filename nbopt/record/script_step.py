@@ -180,7 +180,25 @@ for weight in $parameters:
         weight.grad = weight.grad.contiguous()
 """
 
+_SWAP = """\
+#? swap
+if "optimizer" in changes:  # the new one begins without memory  #? not carries
+#? carries
+if "optimizer" in changes:
+    earlier = optimizer
+#?
+    make_optimizer = OPTIMIZERS[changes["optimizer"]]
+    optimizer = make_optimizer($parameters, lr=changes["lr"])
+    #? carries
+    both = (earlier, optimizer)
+    if all(isinstance(one, torch.optim.Adam) for one in both):
+        optimizer.state.update(earlier.state)  # the same running means
+    #?
+#?
+"""
+
 FRAGMENTS = {
+    "swap": _SWAP,
     "validation": _VALIDATION,
     "forward": _FORWARD,
     "part_forward": _PART_FORWARD,

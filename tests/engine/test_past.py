@@ -52,9 +52,9 @@ def wander(run, chance, moves):
                 run.start()
                 run.wait(SECONDS)
             except RuntimeError:
-                run.set(epochs=run.epoch + 2)  # it was complete
+                run.set(epochs=run.epoch + 2, steps=0)  # it was complete
         else:
-            run.set(epochs=max(run.hyperparams["epochs"], run.epoch + 2))
+            run.set(epochs=max(run.hyperparams["epochs"], run.epoch + 2), steps=0)
             run.step(chance.randint(1, 9))
 
 

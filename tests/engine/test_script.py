@@ -325,7 +325,7 @@ def test_a_run_left_in_the_middle(mlp, blobs):
     run.step(7)
     run.set(lr=0.5)
     text, largest = check(run, initial, blobs, blobs)
-    assert "STEPS = 7" in text
+    assert "STEPS_DONE = 7" in text
     assert "SCHEDULE" not in text
     assert largest == 0.0
     assert is_tidy(text)
@@ -940,7 +940,7 @@ def declared_by(item):
 
 def test_scripts_know_every_hyperparameter_loss_and_metric(mlp, blobs):
     run, _ = make(mlp(), blobs)
-    of_parts = {"optimizer", "loss", "epochs", "batch_size", "micro_batch", "dropout", "l1"}
+    of_parts = {"optimizer", "loss", "epochs", "steps", "validate_every", "batch_size", "micro_batch", "dropout", "l1"}
     of_parts |= {"early_stopping", "patience", "min_delta", "recover", "tier"}  # shown as a rewind, or not at all
     of_parts |= {name for item in (*PARTS, Initialization) for name in declared_by(item)}
     of_optimizers = {name for kind in OPTIMIZERS.values() for name in kind.declared()}
@@ -1056,7 +1056,7 @@ def test_a_run_tells_while_it_trains(mlp, blobs):
         assert threading.active_count() > 1
     finally:
         run.stop()
-    assert all("STEPS = " in text for text in texts)
+    assert all("STEPS_DONE = " in text for text in texts)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import comm
 import ipywidgets as widgets
+import pytest
 
 from nbopt.hyperparams import Flag
 from nbopt.names import InvalidHyperparam
@@ -210,6 +211,8 @@ def deliver(sent):
     channel.handle_msg({"content": {"data": sent.data}, "buffers": []})
 
 
+# What cannot act is set, and said in a warning.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run, show, caplog, monkeypatch):
     run = make_run(batch_size=24)
     initial = dict(run.hyperparams)

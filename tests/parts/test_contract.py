@@ -71,6 +71,7 @@ CHANGES = {
     "constant": {"schedule": "cosine"},
     "step": {"step_epochs": 0.5},
     "exponential": {"epoch_decay": 0.5},
+    "linear": {"final_share": 0.5},
     "cosine": {"final_share": 0.5},
     "one_cycle": {"peak_at": 0.8},
     "plateau": {"schedule": "cosine"},

@@ -77,7 +77,7 @@ def test_one_cycle_is_torch_s():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, count, cycle_momentum=False)
     for step in range(count):  # torch's peak is one step earlier, and its end too
-        ours = part.change_rate(0.1, step / count, 1)
+        ours = part.change_rate(0.1, step, step / count, step / count)
         assert ours == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-4)
         optimizer.step()
         if step < count - 1:

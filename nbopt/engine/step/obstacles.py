@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.data.tensor_source import TensorSource
@@ -43,6 +43,7 @@ def find_obstacle(training: Training) -> str:
         _("the optimizer is set up in an unusual way"): bool(hooked)
         or len(optimizer.param_groups) > 1
         or any(group.get(key) for key in odd)
+        or isinstance(group.get("lr"), Tensor)
         or {id(weight) for weight in group["params"] if weight.requires_grad} != {id(weight) for weight in weights},
         _("not all weights are float32"): any(weight.dtype is not torch.float32 for weight in weights),
     }

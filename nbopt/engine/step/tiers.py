@@ -172,7 +172,10 @@ class Tiers:
         CannotCompile
             If a tier that the journal tells of cannot be had here.
         """
+        training = self._training
         if not self.steps or not self._fills() or self.planned() < self.steps:
+            return None
+        if training.plan.ahead(training.step) < self.steps:
             return None
         if self._compiled is None or not self._compiled.fits:
             found = self.library.get(self._signature)
@@ -268,11 +271,8 @@ class Tiers:
         training = self._training
         if self._pace.tier == "compiled":
             return True
-        seconds, progress = training.meter.seconds, training.cursor.progress
-        if seconds < _TRAINED_SECONDS or not progress:
-            return False
-        left: float = seconds / progress * (training.hyperparams["epochs"] - progress)
-        return left > _LEFT_SECONDS
+        seconds, share = training.meter.seconds, training.share
+        return seconds >= _TRAINED_SECONDS and share > 0 and seconds / share * (1 - share) > _LEFT_SECONDS
 
     def _told(self, steps: int) -> str:
         if self._captured:
