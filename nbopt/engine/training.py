@@ -23,6 +23,7 @@ from nbopt.engine.capture import capture
 from nbopt.engine.hands import Hands
 from nbopt.engine.material import Material, find_strangers, tell_of_look, tell_of_strangers
 from nbopt.engine.meter import Meter
+from nbopt.engine.outside import unchanged
 from nbopt.engine.prepare import check_together
 from nbopt.engine.rates import set_rate, tell_of_standstill
 from nbopt.engine.step.buffers import Buffers
@@ -175,6 +176,7 @@ class Training:
         self._choose_optimizer()
         self.lay_out()
         self._strangers = find_strangers([*self.loss.functions, self.pass_.forward], material)
+        self.eager.split.unchanged = lambda: unchanged(self, buffers=False)
         self.tiers = Tiers(self)
         self.hands = Hands(self)
 

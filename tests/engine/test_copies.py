@@ -326,3 +326,15 @@ def test_data_in_an_attribute_are_not_copied(make_run, blobs):
     run = begin(make_run, Holding(blobs[0]))
     run.step(3)
     assert run.branch(at=1).model.inside["deep"][0] is blobs[0]
+
+
+def test_a_copy_made_while_the_run_trains_leaves_it_alone(make_run, weights):
+    alone = begin(make_run, OverSelf(), epochs=400)
+    alone.fit()
+    run = begin(make_run, OverSelf(), epochs=400)
+    run.start()
+    for _copy in range(3):
+        branch = run.branch(at=0)
+        branch.step(5)
+    run.wait()
+    assert torch.equal(weights(run), weights(alone))

@@ -439,6 +439,17 @@ def test_looking_at_a_model_leaves_what_it_keeps(make_run, weights, blobs, kind)
     assert torch.equal(weights(run), weights(alone))
 
 
+def test_finding_out_how_a_batch_is_cut_leaves_what_a_model_keeps(make_run, blobs, mlp):
+    def begin(**settings):
+        model = Annealed()
+        run = make_run(model, batch_size=20, epochs=99, **settings)
+        run.step(2)
+        return model.calls
+
+    assert begin() == 2
+    assert begin(micro_batch=10) == 4  # two parts, each once
+
+
 # -- the loss and the optimizer
 
 

@@ -6,8 +6,8 @@ that is done in parts, and again when the loss changes. Where the two differ, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -41,6 +41,8 @@ class Split:
     ----------
     rule : str
         One of `LABELS`, `SAMPLES` and `SUM`.
+    unchanged : callable
+        Returns a context that puts back what model and loss keep in attributes.
     """
 
     def __init__(self, pass_: Pass, accumulation: Accumulation, params: Sequence[nn.Parameter], noise: Noise) -> None:
@@ -48,6 +50,7 @@ class Split:
         self._accumulation = accumulation
         self._params = params
         self._noise = noise
+        self.unchanged: Callable[[], AbstractContextManager[None]] = nullcontext
         self.renew()
 
     def renew(self) -> None:
@@ -94,7 +97,7 @@ class Split:
 
     def _find(self, batch: Any) -> None:
         traits, tell = self._pass.loss.traits, self._pass.tell
-        with self._still() as normalized:
+        with self.unchanged(), self._still() as normalized:
             whole, target = self._try(batch)
             self._leaf = find_samples(batch, target)
             if self._leaf is None:
