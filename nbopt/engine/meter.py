@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -64,7 +66,7 @@ class Meter:
         self._rates.clear()
         self._clock, self._resumed_at = seconds, time.perf_counter()
 
-    def flush(self, step: int, progress: float) -> tuple[int, float] | None:
+    def flush(self, step: int, progress: float, is_sound: Callable[[], bool]) -> tuple[int, float] | None:
         """Move the losses up to ``step`` to the history, in one transfer; return the first that went wrong.
 
         Parameters
@@ -73,6 +75,8 @@ class Meter:
             Steps done.
         progress : float
             Epochs done.
+        is_sound : callable
+            Whether the weights are numbers; asked where a loss is none.
         """
         self.due = time.perf_counter() + _FLUSH_SECONDS
         count = len(self._losses)
@@ -81,7 +85,8 @@ class Meter:
         values = torch.stack(self._losses).tolist()
         self._losses.clear()
         first = step - count
-        wrong = self._guard.find_trouble(values)
+        sound = math.isnan(sum(values)) and is_sound()
+        wrong = self._guard.find_trouble(values, sound)
         self._history.extend("loss", range(first, step), values)
         if self._rates:
             steps, rates = zip(*self._rates, strict=True)

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
 from nbopt.engine.step.passes import Forward, Pass
 from nbopt.engine.step.scaled import Scaled
 from nbopt.engine.step.tiers import Tiers
-from nbopt.engine.trouble import Trouble, is_out_of_memory
+from nbopt.engine.trouble import Trouble, is_out_of_memory, is_sound
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation, count_samples, find_samples
 from nbopt.parts.channels_last import ChannelsLast, lay_out
@@ -482,7 +483,7 @@ class Training:
         """Move the losses measured since the last flush to the history; look at them, and take a snapshot if due."""
         news = self.meter.waiting
         before, self.half_done = self.half_done, True
-        wrong = self.meter.flush(self.step, self.cursor.progress)
+        wrong = self.meter.flush(self.step, self.cursor.progress, partial(is_sound, self))
         if self.history.is_thinned:
             self.pass_.tell(
                 _("so many steps are done that the history keeps, of the older losses, the extremes alone.")

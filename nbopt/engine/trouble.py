@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
+from nbopt.words import _
+
+if TYPE_CHECKING:
+    from nbopt.engine.training import Training
 
 
 class Trouble(NamedTuple):
@@ -37,3 +42,17 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def is_sound(training: Training) -> bool:
+    """Whether the weights are numbers though a loss was none, as a plain loop would go on from; tells of it."""
+    scaled = training.precision.scales  # leaves such steps out by itself
+    if scaled or not all(bool(weight.isfinite().all()) for group in training.groups.trained for weight in group):
+        return False
+    training.pass_.tell(
+        _(
+            "a loss is no number, and its gradient is 0: nothing counts in that batch, as where all its labels are "
+            "-100. The run goes on, as a plain loop does."
+        )
+    )
+    return True

@@ -69,30 +69,39 @@ class Guard(Tunable):
             self._usual = None
         self._floor, self._known, self.waits = floor, known, False
 
-    def find_trouble(self, losses: Sequence[float]) -> int | None:
-        """Return the index of the first loss gone wrong, or None."""
+    def find_trouble(self, losses: Sequence[float], sound: bool = False) -> int | None:
+        """Return the index of the first loss gone wrong, or None.
+
+        Parameters
+        ----------
+        losses : sequence of float
+        sound : bool
+            Whether the weights are numbers after all of these. A loss that is none is that of a batch in which nothing
+            counts, then: its gradient is 0.
+        """
         start = 0
         while start < len(losses):
             part = losses[start : start + _BLOCK - len(self._block)]
-            wrong = self._look_at(part)
+            wrong = self._look_at(part, sound)
             if wrong is not None and self.recover:
                 return start + wrong
-            self._block += part if wrong is None else filter(math.isfinite, part)
+            self._block += filter(math.isfinite, part)
             if len(self._block) >= _BLOCK:
                 self._follow()
             start += len(part)
         return None
 
-    def _look_at(self, losses: Sequence[float]) -> int | None:
+    def _look_at(self, losses: Sequence[float], sound: bool) -> int | None:
         if self._usual is None:
             first = next(filter(math.isfinite, losses), None)
             if first is None:
-                return 0
+                return next((k for k, loss in enumerate(losses) if not (sound and math.isnan(loss))), None)
             self._usual = max(abs(first), self._floor)
         limit = min(_EXPLODED * self._usual, sys.float_info.max)
         if math.isfinite(sum(losses)) and max(losses) <= limit:  # as nearly always
             return None
-        return next((k for k, loss in enumerate(losses) if not -math.inf < loss <= limit), None)
+        passed = [(sound and math.isnan(loss)) or -math.inf < loss <= limit for loss in losses]
+        return None if all(passed) else passed.index(False)
 
     def _follow(self) -> None:
         assert self._usual is not None

@@ -116,6 +116,7 @@ for start in range(0, count, part):
 if of:
     labelled = (counted / of).to(loss.dtype)
     loss = loss / labelled
+    labelled = torch.where(labelled > 0, labelled, 1.0)  # nothing counts
     for group in optimizer.param_groups:
         for weight in group["params"]:
             if weight.grad is not None:

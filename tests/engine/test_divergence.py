@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 import nbopt
 from nbopt import RunState
@@ -56,6 +57,39 @@ def test_a_larger_weight_of_a_term_is_no_divergence(make_run, numbers, terms, we
     run.step(20)
     assert kept(run, "weight_mse", "lr") == {"weight_mse": weight, "lr": 1e-3}
     assert guarded(run) == []
+
+
+@pytest.mark.parametrize("micro", [0, 8])
+@pytest.mark.parametrize("nothing_in", [0, 2])
+def test_a_batch_in_which_nothing_counts_is_no_divergence(make_run, weights, micro, nothing_in):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(64, 4, generator=generator), torch.arange(64) % 3
+    y[16 * nothing_in : 16 * nothing_in + 16] = -100
+    loader = DataLoader(TensorDataset(x, y), batch_size=16)
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    by_hand = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for _epoch in range(2):
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            functional.cross_entropy(by_hand(inputs), labels).backward()
+            optimizer.step()
+    run = make_run(model, loader, val=loader, optimizer="sgd", lr=0.1, epochs=2, micro_batch=micro)
+    with pytest.warns(UserWarning, match="is no number, and its gradient is 0: nothing counts in that batch"):
+        run.fit()
+    expected = torch.cat([value.detach().flatten() for value in by_hand.state_dict().values()])
+    assert torch.allclose(weights(run), expected, atol=0.0 if not micro else 1e-5, rtol=0)
+    assert guarded(run) == []
+    assert run.history.last("val_loss") == pytest.approx(float(functional.cross_entropy(run.model(x), y)), abs=1e-6)
+
+
+def test_a_loss_that_is_no_number_and_spoils_the_weights_is_a_divergence(make_run, numbers):
+    x, y = numbers[0].clone(), numbers[1]
+    x[100] = torch.nan
+    run = make_run(line(), (x, y), loss="mse", epochs=1)
+    with pytest.raises(FloatingPointError, match="Look for data that are no numbers"):
+        run.fit()
 
 
 @pytest.mark.parametrize("before", ["mae", "huber"])

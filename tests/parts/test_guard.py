@@ -110,3 +110,11 @@ def test_a_guard_put_back_goes_on_as_the_one_it_was_taken_from(values, at):
     second.state = first.state
     second.find_trouble(values[at:])
     assert second.state == whole.state
+
+
+def test_losses_of_batches_in_which_nothing_counts_are_passed_over():
+    guard = make_guard(1.0)
+    assert guard.find_trouble([math.nan, 0.9, math.nan], sound=True) is None
+    assert guard.find_trouble([math.nan], sound=True) is None
+    assert guard.find_trouble([0.9, math.nan, 5000.0, math.nan], sound=True) == 2
+    assert guard.find_trouble([0.9, math.nan]) == 1

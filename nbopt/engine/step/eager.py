@@ -130,7 +130,8 @@ class Eager:
             whole = (counted / of).to(losses[0].dtype)
             losses = [loss / whole for loss in losses]
             if not graph:
-                torch._foreach_div_([weight.grad for weight in self._params if weight.grad is not None], whole)
+                divisor = torch.where(whole > 0, whole, 1.0)  # of nothing at all, the gradient is 0
+                torch._foreach_div_([weight.grad for weight in self._params if weight.grad is not None], divisor)
         if graph:
             for loss in losses:
                 backward(loss)
