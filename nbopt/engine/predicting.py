@@ -18,7 +18,7 @@ from nbopt.engine.device import fits
 from nbopt.engine.outside import unchanged
 from nbopt.engine.state import RunState
 from nbopt.engine.types import adapt
-from nbopt.engine.validation import walk
+from nbopt.engine.validation import NO_GRAPH, walk
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -40,10 +40,16 @@ def predict(run: Run, data: Any) -> Any:
         source.to(training.device)
 
     def outputs() -> list[Any]:
-        noise = training.noise
+        noise, pass_ = training.noise, training.pass_
         evaluating, seeded = training.material.evaluating(), noise.seeded(training.evaluation_seed)
-        with unchanged(training), evaluating, torch.no_grad(), noise.lock, seeded:
-            return [_on_cpu(training.pass_.predict(batch)) for batch in walk(source, 0)]
+        try:
+            with unchanged(training), evaluating, torch.set_grad_enabled(pass_.needs_graph), noise.lock, seeded:
+                return [_on_cpu(pass_.predict(batch)) for batch in walk(source, 0)]
+        except RuntimeError as error:
+            if pass_.needs_graph or NO_GRAPH not in str(error):
+                raise
+        pass_.needs_graph = True  # torch.autograd.grad in the user's model or forward
+        return outputs()
 
     try:
         return _join(run.driver.between_steps(outputs))
@@ -82,7 +88,7 @@ def at_rest(run: Run) -> Iterator[None]:
 
 
 def _on_cpu(output: Any) -> Any:
-    return tree_map(Tensor.cpu, output)
+    return tree_map(lambda tensor: tensor.detach().cpu(), output)
 
 
 def _join(parts: Sequence[Any]) -> Any:

@@ -204,6 +204,20 @@ def check_pair(batch: Any) -> None:
         raise ValueError(_("a batch holds {kind}, not (x, y): {rule}.", kind=kind, rule=rule))
 
 
+def check_forward(forward: object) -> None:
+    """Raise TypeError if ``forward`` cannot be called."""
+    if forward is not None and not callable(forward):
+        rule = _("forward must be callable(model, batch) -> (output, target)")
+        raise TypeError(_("{rule}; got {kind}.", rule=rule, kind=type(forward).__name__))
+
+
+def check_returned(pair: Any) -> None:
+    """Raise TypeError if what a forward returned is no (output, target): a batch of two unpacks, too."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        parts = _("{count} parts", count=len(pair)) if isinstance(pair, (tuple, list)) else type(pair).__name__
+        raise TypeError(_("forward must return (output, target); it returned {parts}.", parts=parts))
+
+
 def _check_val_batches(val: AnySource, forward: object) -> None:
     """Look before the first step what the first validation would find, where that costs no more than a sample."""
     batch: Any = None

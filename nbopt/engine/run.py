@@ -123,6 +123,7 @@ class Run(Steering):
         self.data = (train, val)
         self.origin = train  # of a branch too, whose data are cut to size
         self.val_fraction = val if isinstance(val, float) else None
+        prepare.check_forward(forward)
         self.forward = forward
         optimizer = make_optimizer(optimizer, find_weights(model, loss))
         check_schedulers(optimizer, hyperparams.get("schedule"))

@@ -33,7 +33,7 @@ from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
 from nbopt.engine.step.passes import Forward, Pass
 from nbopt.engine.step.scaled import Scaled
 from nbopt.engine.step.tiers import Tiers
-from nbopt.engine.trouble import Trouble, is_out_of_memory, is_sound
+from nbopt.engine.trouble import Trouble, explain_graph, is_out_of_memory, is_sound
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation, count_samples, find_samples
 from nbopt.parts.channels_last import ChannelsLast, lay_out
@@ -382,6 +382,7 @@ class Training:
             leaf = find_samples(batch) if is_out_of_memory(error) and batch is not None else None
             smaller = None if leaf is None else self.accumulation.half_of(count_samples(batch, leaf))
             if smaller is None:
+                explain_graph(error)
                 raise
             self.loss.discard()
             self.buffers.put_back()

@@ -44,6 +44,13 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
+def explain_graph(error: Exception) -> None:
+    """Note what torch means by a tensor that does not require a gradient."""
+    if "does not require grad" in str(error):
+        way = _("something on the way was detached (detach, item, numpy, no_grad), or all that it uses is frozen")
+        error.add_note(_("nbopt: a gradient is asked of what depends on no weight that is trained: {way}.", way=way))
+
+
 def is_sound(training: Training) -> bool:
     """Whether the weights are numbers though a loss was none, as a plain loop would go on from; tells of it."""
     scaled = training.precision.scales  # leaves such steps out by itself

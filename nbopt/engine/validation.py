@@ -22,6 +22,7 @@ from nbopt.words import _
 if TYPE_CHECKING:
     from nbopt.engine.training import Training
 
+NO_GRAPH = "does not require grad"  # what torch says of a gradient asked for where there is no graph
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go
 
 
@@ -135,7 +136,7 @@ def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Ten
             output, target, loss = training.pass_.measure(batch)
         return output, target, loss.detach()
     except RuntimeError as error:
-        if training.pass_.needs_graph or "does not require grad" not in str(error):
+        if training.pass_.needs_graph or NO_GRAPH not in str(error):
             raise
     training.pass_.needs_graph = True  # torch.autograd.grad in the user's forward or loss
     return _evaluate(training, batch, index)

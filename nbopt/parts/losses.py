@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,7 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
     traits = read_traits(function)
     module = _module_in(function)
     name = getattr(function, "__name__", type(function).__name__)
+    _check_arguments(name, function)
 
     def call(self: Loss, output: Tensor, target: Any) -> Any:
         value = function(output, target)
@@ -128,6 +130,22 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
     if traits.elementwise:
         members["prepare"] = prepare
     return type("CustomLoss", (Loss,), members)
+
+
+def _check_arguments(name: str, function: Any) -> None:
+    """Raise InvalidHyperparam for a loss that cannot be called with an output and a target."""
+    of_module = isinstance(function, nn.Module) and type(function).__call__ is nn.Module.__call__
+    called = function.forward if of_module else function
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):  # of C code, which tells none
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        rule = _("a loss is called with (output, target), and {name}{given} cannot be", name=name, given=signature)
+        way = _("give a function of these two that hands on what else it takes, which forward may put into either")
+        raise InvalidHyperparam(_("loss: {rule}: {way}.", rule=rule, way=way)) from error
 
 
 def _module_in(function: Any) -> nn.Module | None:

@@ -43,6 +43,15 @@ from nbopt.names import InvalidHyperparam, UnknownName
         ({"seed": -1}, ValueError, "seed must be a whole number"),
         ({"seed": 1.5}, ValueError, "seed must be a whole number"),
         ({"seed": True}, ValueError, "seed must be a whole number"),
+        ({"forward": "mean"}, TypeError, r"forward must be callable\(model, batch\) -> \(output, target\); got str"),
+        (
+            {"loss": nn.GaussianNLLLoss()},
+            InvalidHyperparam,
+            r"called with \(output, target\), and GaussianNLLLoss\(.*var",
+        ),
+        ({"loss": nn.functional.triplet_margin_loss}, InvalidHyperparam, "hands on what else it takes"),
+        ({"loss": [(1.0, lambda a, b, c: a)]}, InvalidHyperparam, "each term needs a name"),
+        ({"loss": lambda a, b, c: a}, InvalidHyperparam, r"<lambda>\(a, b, c\) cannot be"),
         ({"val": 0.0}, ValueError, "a fraction of train between 0 and 1; got 0.0"),
         ({"val": 1}, ValueError, "between 0 and 1; got 1"),
         ({"val": True}, ValueError, "between 0 and 1; got True"),
@@ -241,6 +250,29 @@ def test_a_loss_of_one_s_own_is_not_asked_about_samples_that_are_no_batch(make_r
 
     run = make_run(nn.Linear(4, 2), train=(x, torch.arange(64) % 3), loss=gap, batch_size=16, epochs=1).fit()
     assert run.step_count == 4
+
+
+@pytest.mark.parametrize("batch_size", [2, 20])
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda output, target: output, "Tensor"),
+        (lambda output, target: (output, target, 0.1), "3 parts"),
+        (lambda output, target: None, "NoneType"),
+    ],
+    ids=["output", "three", "nothing"],
+)
+def test_a_forward_that_returns_no_pair_is_told_so(make_run, batch_size, made, told):
+    run = make_run(forward=lambda model, batch: made(model(batch[0]), batch[1]), batch_size=batch_size)
+    with pytest.raises(TypeError, match=rf"forward must return \(output, target\); it returned {told}"):
+        run.start()
+
+
+@pytest.mark.parametrize("loss", [lambda o, t: torch.ones(()), lambda o, t: nn.functional.cross_entropy(o.detach(), t)])
+def test_a_loss_without_a_gradient_is_told_what_that_means(make_run, loss):
+    with pytest.raises(RuntimeError, match="does not require grad") as caught:
+        make_run(loss=loss).start()
+    assert "depends on no weight that is trained" in str(caught.value.__notes__)
 
 
 def test_inputs_and_labels_given_one_by_one_are_told_so(blobs, make_run):

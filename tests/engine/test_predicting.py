@@ -178,3 +178,27 @@ def test_a_rest_goes_on_with_the_steps_that_were_left_and_leaves_a_run_at_rest_a
     with run.at_rest():
         run.model.eval()
     assert (run.state, run.step_count, run.model.training) == (RunState.PAUSED, 7, True)
+
+
+class Force(nn.Module):
+    """The slope of a network by its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, x):
+        x = x.detach().clone().requires_grad_()
+        (slope,) = torch.autograd.grad(self.layers(x).sum(), x, create_graph=True)
+        return slope
+
+
+@pytest.mark.parametrize("trained", [0, 3])
+def test_models_that_differentiate_their_inputs_predict_what_they_give(make_run, blobs, trained):
+    x, _y = blobs
+    run = make_run(Force(), train=(x, x), loss="mse", epochs=trained or 1)
+    if trained:
+        run.fit()
+    predicted = run.predict(x)
+    assert torch.equal(predicted, run.model.eval()(x).detach())
+    assert not predicted.requires_grad

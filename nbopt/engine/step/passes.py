@@ -16,7 +16,7 @@ from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.engine.acting import Acting
 from nbopt.engine.outside import functions_of
-from nbopt.engine.prepare import check_labels, check_pair
+from nbopt.engine.prepare import check_labels, check_pair, check_returned
 from nbopt.engine.types import explain_target, explain_types
 from nbopt.parts.guard import Guard
 from nbopt.parts.loss_base import Loss, usual_size
@@ -155,7 +155,10 @@ class Pass:
 
     def _outputs(self, batch: Any) -> tuple[Any, Any]:
         try:
-            output, target = self.forward(self.model, batch)
+            pair = self.forward(self.model, batch)
+            if not self._checked:
+                check_returned(pair)
+            output, target = pair
         except Exception as error:
             shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors(batch))
             note = _("nbopt: raised in step {step}, on a batch of shape {shapes}", step=self.step, shapes=shapes)
