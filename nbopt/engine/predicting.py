@@ -15,10 +15,11 @@ from nbopt.data.sources import DatasetSource, StreamSource, as_source
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import items_of, tree_map, with_items
 from nbopt.engine.device import fits
+from nbopt.engine.evaluating import NO_GRAPH
 from nbopt.engine.outside import unchanged
 from nbopt.engine.state import RunState
 from nbopt.engine.types import adapt
-from nbopt.engine.validation import NO_GRAPH, walk
+from nbopt.engine.validation import walk
 from nbopt.words import _
 
 if TYPE_CHECKING:

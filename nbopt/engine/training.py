@@ -131,6 +131,7 @@ class Training:
         self.recent = Recent()
         self.material = material
         self.buffers = Buffers([model, *material.others.values()])
+        self.parts_compared = False  # whether samples that are evaluated in parts were found independent
         self.most_evaluated = 0  # samples that a validation may evaluate at once; 0: as many as its batches have
         material.settle()
         self.visits: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # what others want done between two steps

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,15 +13,13 @@ from nbopt.data.cursor import Cursor
 from nbopt.data.sources import AnySource, StreamSource, sample_count
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.capture import capture, copy_state
-from nbopt.engine.trouble import is_out_of_memory
-from nbopt.parts.accumulation import count_samples, cut, find_samples
+from nbopt.engine.evaluating import evaluate_within_memory
 from nbopt.parts.loss_traits import Traits, count_targets
 from nbopt.words import _
 
 if TYPE_CHECKING:
     from nbopt.engine.training import Training
 
-NO_GRAPH = "does not require grad"  # what torch says of a gradient asked for where there is no graph
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go
 
 
@@ -33,7 +30,7 @@ def validate(training: Training) -> Iterator[None]:
     if training.val is not None:
         mean, metrics = ValidationLoss(training.loss.traits), training.measuring.start("val_")
         for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
-            for output, target, loss, part in _evaluate_within_memory(training, batch, index):
+            for output, target, loss, part in evaluate_within_memory(training, batch, index):
                 mean.add(loss, target, part)
                 metrics.add(output, target)
             yield
@@ -94,52 +91,6 @@ class ValidationLoss:
         if self._traits.reduction == "sum":
             return sum(losses) / sum(counts) * cursor.usual_size
         return sum(loss * count for loss, count in zip(losses, counts, strict=True) if count) / sum(counts)
-
-
-def _parts(training: Training, batch: Any) -> list[Any]:
-    """Return a batch in parts that are known to fit into memory."""
-    size = training.most_evaluated
-    leaf = find_samples(batch) if size else None
-    if leaf is None or (count := count_samples(batch, leaf)) <= size:
-        return [batch]
-    return [cut(batch, count, start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def _evaluate_within_memory(training: Training, batch: Any, index: int) -> list[tuple[Any, Any, Tensor, Any]]:
-    """Return outputs, targets and loss of a batch, and the batch itself; in parts, where memory runs out."""
-    parts = _parts(training, batch)
-    if len(parts) > 1:
-        return [result for part in parts for result in _evaluate_within_memory(training, part, index)]
-    try:
-        return [(*_evaluate(training, batch, index), batch)]
-    except Exception as error:
-        leaf = find_samples(batch) if is_out_of_memory(error) else None
-        if leaf is None or (count := count_samples(batch, leaf)) < 2:
-            raise
-        training.most_evaluated = count // 2
-        text = _("memory ran out in validation, which does {size} samples at once from here on", size=count // 2)
-        training.pass_.tell(f"{text}: {error}")
-    return _evaluate_within_memory(training, batch, index)
-
-
-def _evaluate(training: Training, batch: Any, index: int) -> tuple[Any, Any, Tensor]:
-    training.pass_.step = training.step
-    silent = training.pass_.is_silent  # dropout draws nothing here
-    noise = nullcontext() if silent else training.noise.seeded(training.evaluation_seed + index)
-    try:
-        with (
-            training.material.evaluating(),
-            torch.set_grad_enabled(training.pass_.needs_graph),
-            training.noise.lock,
-            noise,
-        ):
-            output, target, loss = training.pass_.measure(batch)
-        return output, target, loss.detach()
-    except RuntimeError as error:
-        if training.pass_.needs_graph or NO_GRAPH not in str(error):
-            raise
-    training.pass_.needs_graph = True  # torch.autograd.grad in the user's forward or loss
-    return _evaluate(training, batch, index)
 
 
 def _measure_recent(training: Training) -> dict[str, float]:

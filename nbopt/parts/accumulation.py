@@ -57,6 +57,14 @@ def find_samples(batch: Any, target: Any = None) -> int | None:
     return lengths.index(found.most_common(1)[0][0]) if found else None
 
 
+def find_rows(batch: Any, target: Any) -> int | None:
+    """Return which of a batch's tensors has a row for each sample, where each of these has several targets in a row."""
+    leaf = find_samples(batch)
+    if leaf is None or not isinstance(target, Tensor) or not target.ndim:
+        return None
+    return None if len(target) % count_samples(batch, leaf) else leaf
+
+
 # Scripts hold these two as they are written here, so in lines of 80 characters.
 
 

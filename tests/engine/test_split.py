@@ -180,6 +180,41 @@ def test_batches_whose_first_dimension_is_time_are_refused():
         step(8, "cross_entropy", Y, train=loader, forward=first_axis_is_time)
 
 
+PLACES = torch.randn(32, 6, 5, generator=GENERATOR)
+TAGS = torch.where(torch.rand(32, 6, generator=GENERATOR) < 0.3, -100, torch.arange(192).reshape(32, 6) % 3)
+
+
+def flattened(model, batch):
+    return model(batch[0]).flatten(0, 1), batch[1].flatten()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["cross_entropy", own_mean, own_sum, nn.CrossEntropyLoss(weight=WEIGHT)],
+    ids=["named", "mean", "sum", "weights"],
+)
+def test_targets_joined_by_forward_are_cut_by_sample(loss):
+    options = {"train": (PLACES, TAGS), "forward": flattened}
+    whole, parts = (step(micro, loss, TAGS, **options) for micro in (0, 8))
+    torch.testing.assert_close(parts[0], whole[0])
+    assert parts[1] == pytest.approx(whole[1], rel=1e-5)
+
+
+def test_targets_joined_by_forward_are_refused_where_the_first_dimension_is_time():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.cell, self.layer = nn.GRU(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(self.cell(x)[0])
+
+    loader = DataLoader([(PLACES.transpose(0, 1), TAGS.t())], batch_size=None)
+    with pytest.raises(ValueError, match=r"micro_batch: .* not independent"):
+        step(3, "cross_entropy", TAGS, Recurrent(), train=loader, forward=flattened)
+
+
 def test_layers_that_draw_are_quiet_while_it_is_compared_and_others_are_told_of():
     with_layer = step(8, "cross_entropy", Y, net(nn.Dropout(0.5)))[2]
     assert not [entry for entry in with_layer.journal if entry.name == "note"]
@@ -277,6 +312,40 @@ def test_a_validation_that_runs_out_of_memory_goes_on_in_parts():
         assert parts.history[name][1].tolist() == pytest.approx(whole.history[name][1].tolist(), rel=1e-6)
     told = [entry.new for entry in parts.journal if entry.name == "note"]
     assert [text.partition(" samples")[0].rpartition(" ")[2] for text in told] == ["16", "8", "4"]
+
+
+def spread(output, target):
+    return (output - output.mean(0)).square().sum() + functional.cross_entropy(output, target)
+
+
+def both(model, batch):
+    return {"scores": model(batch[0]), "of": (model(batch[0]), None)}, batch[1]
+
+
+def spread_of_both(output, target):
+    return spread(output["scores"], target) + output["of"][0].mean()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"loss": own_sum}, {"loss": own_mean}, {"loss": spread}, {"loss": spread_of_both, "forward": both}],
+    ids=["sum", "mean", "spread", "tree"],
+)
+def test_a_loss_of_one_s_own_is_measured_of_the_whole_batch_after_that(settings):
+    val = DataLoader(TensorDataset(X, RARE), batch_size=16)
+    runs = [Run(net(Hungry(fits, (False,))), (X, Y), val, epochs=2, store=None, **settings) for fits in (10**9, 5)]
+    whole, parts = (run.fit().history["val_loss"][1].tolist() for run in runs)
+    assert parts == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", own_mean], ids=["named", "own"])
+def test_a_validation_of_samples_that_are_compared_with_each_other_is_not_done_in_parts(loss):
+    def near(model, batch):
+        return model(batch[0]) @ model(batch[0]).T, torch.arange(len(batch[0]))
+
+    run = Run(net(Hungry(5, (False,))), (X, Y), (X, Y), loss, forward=near, epochs=1, store=None)
+    with pytest.raises(ValueError, match=r"val: memory ran out, .* give it as a DataLoader of smaller batches"):
+        run.fit()
 
 
 def test_a_single_sample_that_does_not_fit_is_an_error():

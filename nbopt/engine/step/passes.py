@@ -105,6 +105,14 @@ class Pass:
         """Return outputs, targets and loss of a batch that is not trained on."""
         return self._within(self._measure, self.acting.prepare(batch, training=False))
 
+    def measure_output(self, output: Any, target: Any) -> Tensor:
+        """Return the loss of outputs that `measure` gave, as validation shows it."""
+
+        def lose(pair: Any) -> tuple[Any, Any, Tensor]:
+            return *pair, self.loss.measure(pair[0], self.loss.prepare(*pair))
+
+        return self._within(lose, (output, target))[2]
+
     def predict(self, batch: Any) -> Any:
         """Return outputs of a batch that may have no targets: inputs alone, or what `measure` takes."""
 

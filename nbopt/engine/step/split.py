@@ -18,7 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from nbopt.data.noise import Noise
 from nbopt.engine.step.passes import Pass
 from nbopt.engine.trouble import is_out_of_memory
-from nbopt.parts.accumulation import LABELS, SAMPLES, SUM, Accumulation, count_samples, cut, find_samples
+from nbopt.parts.accumulation import LABELS, SAMPLES, SUM, Accumulation, count_samples, cut, find_rows, find_samples
 from nbopt.parts.loss_traits import Traits, count_targets
 from nbopt.words import _
 
@@ -100,6 +100,8 @@ class Split:
         with self.unchanged(), self._still() as normalized:
             whole, target = self._try(batch)
             self._leaf = find_samples(batch, target)
+            guessed = self._leaf is None  # as where forward joins the places of all sequences
+            self._leaf = find_rows(batch, target) if guessed else self._leaf
             if self._leaf is None:
                 raise _refusal(_("no tensor of the batch is as long as the target, so where samples are is not known"))
             count, size = count_samples(batch, self._leaf), self._accumulation.micro_batch
@@ -108,6 +110,8 @@ class Split:
                 batch, count, size = cut(batch, count, 0, min(size, count)), min(size, count), max(1, size // 2)
                 whole, target = self._try(batch)
             if whole is None or count < 2:
+                if guessed:
+                    raise _refusal(_("the whole batch does not fit, and no tensor of it is as long as the target"))
                 self.rule = rules[0]
                 rule = _("it does not fit, so that the parts have its gradient is taken for granted")
                 tell(_("micro_batch: the whole batch could not be compared with its parts: {rule}", rule=rule))
