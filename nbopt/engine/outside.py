@@ -123,7 +123,7 @@ def name_unheld(training: Training) -> list[str]:
     named += [(type(module).__name__, type(module).forward) for module in training.model.modules()]
     for name, function in dict.fromkeys(named):
         function = getattr(function, "__func__", function)
-        if isinstance(function, FunctionType) and not str(function.__module__).startswith(("torch.", "nbopt.")):
+        if isinstance(function, FunctionType) and _is_theirs(function):
             found += [_("{variable}, which {name} sets", variable=own, name=name) for own in _written(function)]
             found += [_("{variable}, which {name} reads", variable=own, name=name) for own in _read(function, known)]
     return list(dict.fromkeys(found))
@@ -195,6 +195,12 @@ def _written(function: FunctionType) -> list[str]:
             if own or instruction.opname == "STORE_GLOBAL":
                 found.append(str(instruction.argval))
     return found
+
+
+def _is_theirs(function: FunctionType) -> bool:
+    """Whether a function is the user's own, and of no library."""
+    ours = str(function.__module__).startswith(("torch.", "nbopt."))
+    return not ours and "site-packages" not in function.__code__.co_filename
 
 
 def _read(function: FunctionType, known: set[int]) -> list[str]:

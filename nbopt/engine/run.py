@@ -206,6 +206,11 @@ class Run(Steering):
         ------
         InvalidHyperparam
             If the run has not been there, or a change is not legal.
+        TypeError
+            If model, loss or forward hold what cannot be copied, as an open file; names it. So do the others.
+        RuntimeError
+            If a copy would still use the original, through a global variable; names the line. So do `replay` and
+            `find_lr`.
         """
         return past.branch(self, at, name, self.hyperparams.check(changes), source)
 
