@@ -47,6 +47,7 @@ _OWN_NAMES = {
         "as_tensors",
         "fetch",
         "draw_indices",
+        "seed_generators",
         "stream",
         "as_loader",
         "columns_of",
@@ -259,6 +260,9 @@ class _Writer:
 
     def _noise(self) -> None:
         story, flags = self.story, self.flags
+        flags["counts_samples"] = flags["rates"] or flags["full"]
+        flags["draws_elsewhere"] = story.draws_elsewhere
+        self.words["seed"] = "seed_generators" if story.draws_elsewhere else "torch.manual_seed"
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         flags["placed"] = flags["casts"] or not flags["val_tensors"]
         flags["sizes"] = not flags["val_tensors"] and not flags["counts"] and not flags["sums"]
@@ -289,6 +293,7 @@ class _Writer:
             "from collections import deque": flags["metrics"],
             "from collections.abc import MutableMapping": flags["moves"] or "MutableMapping" in used,
             "from functools import partial": flags["partial"],
+            "import random": flags["draws_elsewhere"],
             "import numpy as np": True,
             "import torch": True,
             "from torch.utils.data import DataLoader": "DataLoader" in used,

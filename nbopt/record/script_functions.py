@@ -78,10 +78,19 @@ def to_device(batch, device):
 
 
 #?
+#? draws_elsewhere
+def seed_generators(seed):
+    """Seed the generators of torch, Python and numpy."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed([seed % 2**32, seed >> 32])
+
+
+#?
 #? samples
 def fetch(loader, indices, seed, device):
     """Return samples as a batch; what they draw follows from ``seed``."""
-    torch.manual_seed(seed)
+    $seed(seed)
     samples = [loader.dataset[index] for index in indices]  #? not getitems
     samples = loader.dataset.__getitems__(indices)  #? getitems
     return to_device(loader.collate_fn(samples), device)
@@ -91,16 +100,22 @@ def fetch(loader, indices, seed, device):
 #? sampled
 def draw_indices(sampler, seed):
     """Yield an epoch's indices, drawn from ``seed`` as they are needed."""
-    torch.manual_seed(seed)
+    $seed(seed)
     indices = iter(sampler)
     state = torch.get_rng_state()
+    others = random.getstate(), np.random.get_state()  #? draws_elsewhere
     while True:
         torch.set_rng_state(state)
+        #? draws_elsewhere
+        random.setstate(others[0])
+        np.random.set_state(others[1])
+        #?
         try:
             index = next(indices)
         except StopIteration:
             return
         state = torch.get_rng_state()
+        others = random.getstate(), np.random.get_state()  #? draws_elsewhere
         yield index
 
 
@@ -108,11 +123,11 @@ def draw_indices(sampler, seed):
 #? streams
 def stream(loader, seed, device):
     """Yield the batches of an epoch; what each draws follows from ``seed``."""
-    torch.manual_seed(seed)
+    $seed(seed)
     batches = iter(loader)
     while True:
         seed += 1
-        torch.manual_seed(seed)
+        $seed(seed)
         try:
             batch = next(batches)
         except StopIteration:
@@ -254,11 +269,11 @@ def evaluate(model, data$evaluation_parameters):
     #?
     for start in range(0, len(data[0]), EVALUATION_BATCH):
         batch = tuple(column[start : start + EVALUATION_BATCH] for column in data)
-        torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
+        $seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
     #?
     #? val_samples
     #? val_sampled
-    torch.manual_seed(seed)
+    $seed(seed)
     order = list(data.sampler)
     #?
     #? val_shuffled
@@ -270,13 +285,13 @@ def evaluate(model, data$evaluation_parameters):
     for start in range(0, len(order), EVALUATION_BATCH):
         indices = order[start : start + EVALUATION_BATCH]
         batch = fetch(data, indices, seed + start, device)
-        torch.manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
+        $seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
     #?
     #? val_stream
     batches = stream(data, derive_seed(EVALUATION), device)
     for index, batch in enumerate(batches):  #? noisy_evaluation
     for batch in batches:  #? not noisy_evaluation
-        torch.manual_seed(derive_seed(EVALUATION) + index)  #? noisy_evaluation
+        $seed(derive_seed(EVALUATION) + index)  #? noisy_evaluation
     #?
         size = len(batch[0])  #? val_tensors not counts
         $change_inputs

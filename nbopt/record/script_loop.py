@@ -60,8 +60,7 @@ def train(model, train, val=None$arguments):
     #?
     size = len(data[0])  #? train_tensors
     size = len(train.dataset)  #? train_samples not sampled
-    size = len(train.sampler)  #? sampled
-    length = len(train)  #? counts_batches
+    length = len(train)  #? counts_batches rates
     $starting_values
 
     parameters = [p for p in model.parameters() if p.requires_grad]  #? listed not regroups
@@ -212,18 +211,18 @@ def train(model, train, val=None$arguments):
             #?
             #? sampled
             draws, order = draw_indices(train.sampler, epoch_seed), []
-            size = len(train.sampler)
+            size = len(train.sampler)  #? counts_samples
             #?
             #? train_stream
             batches = stream(train, derive_seed(ORDER, epoch), device)
             upcoming = next(batches)
-            used = 0  #? counts_batches
+            used = 0  #? counts_batches rates
             #?
         #?
         uncertain = (scales, seen) if $balance == "uncertainty" else ()  #? rebalances
         scaled = $precision == "float16"  #? rescales
         progress = epoch + position / size  #? rates not train_stream
-        progress = epoch + min(1.0, used / length)  #? counts_batches
+        progress = epoch + min(1.0, used / length)  #? counts_batches rates
         progress = epoch  #? rates train_stream not counts_batches
         done = $done  #? rates
         full = isinstance(optimizer, $full_classes)  #? mixed
@@ -309,7 +308,7 @@ def train(model, train, val=None$arguments):
         #?
         #? train_stream
         upcoming = next(batches, None)
-        used += 1  #? counts_batches
+        used += 1  #? counts_batches rates
         if upcoming is None:  # the epoch is complete
             epoch += 1
         #?

@@ -3,6 +3,7 @@
 import ast
 import copy
 import math
+import random
 import subprocess
 import sys
 import threading
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import (
+    BatchSampler,
     ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
     RandomSampler,
+    Sampler,
     Subset,
     TensorDataset,
     WeightedRandomSampler,
@@ -845,6 +848,62 @@ def test_parts_that_count_nobody_knows_how_are_exported_after_the_first_step(mlp
         run.to_python()
     run.step(1)
     assert "part_loss" in run.to_python()
+
+
+class Drawing(Samples):
+    """Samples that draw from numpy's generator."""
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return x + float(np.random.normal()), y
+
+
+class ByPython(Sampler):
+    """Puts samples in order by Python's generator, one by one or all at once."""
+
+    def __init__(self, size, at_once):
+        self.size, self.at_once = size, at_once
+
+    def __len__(self):
+        return self.size
+
+    def __iter__(self):
+        if self.at_once:
+            order = list(range(self.size))
+            random.shuffle(order)
+            yield from order
+            return
+        for _draw in range(self.size):
+            yield random.randrange(self.size)
+
+
+def mixed_up(model, batch):
+    x, y = batch
+    if random.random() < 0.5:
+        x = x * np.random.beta(2.0, 2.0)
+    return model(x), y
+
+
+DRAWN = {
+    "samples": lambda x, y: DataLoader(Drawing(x, y), batch_size=7, shuffle=True),
+    "sampler": lambda x, y: DataLoader(Samples(x, y), batch_size=7, sampler=ByPython(40, at_once=False)),
+    "sampler, at once": lambda x, y: DataLoader(Drawing(x, y), batch_size=7, sampler=ByPython(40, at_once=True)),
+    "stream": lambda x, y: DataLoader(
+        Drawing(x, y), batch_sampler=BatchSampler(ByPython(40, at_once=True), 7, drop_last=True)
+    ),
+    "tensors": lambda x, y: DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("forward", [None, mixed_up], ids=["plain", "mixed up"])
+def test_what_python_and_numpy_draw_is_drawn_as_in_the_run(name, forward, mlp, blobs):
+    settings_ = {} if forward is None else {"forward": forward}
+    run, initial = make(mlp(dropout=0.1), DRAWN[name](*blobs), DRAWN[name](*blobs), epochs=3, lr=0.01, **settings_)
+    text, largest = check(follow(run, {}), initial, DRAWN[name](*blobs), DRAWN[name](*blobs))
+    assert largest == 0.0
+    assert is_tidy(text)
+    assert ("random.seed" in text) is (name != "tensors" or forward is not None)
 
 
 class Labelled(Samples):

@@ -8,12 +8,12 @@ PLAIN = [
     *(digits.Mnist, digits.MnistRnn, digits.VaeCode, digits.SuperResolution),
     *(series.TimeSequence, series.Regression, series.TcnAdding, series.Pinn),
     *(images.UNetCode, images.SimClr, images.ViTCode, images.Detection),
-    *(text.MinGpt, text.NanoGpt, carried.WordLanguageModel),
-    *(sequences.Captioning,),
+    *(text.MinGpt, text.NanoGpt, text.Word2Vec, carried.WordLanguageModel),
+    *(sequences.Captioning, sequences.Translation, sequences.SiameseNetwork),
 ]
 
 LIBRARIES = {
-    **{"Bert": "hugging_face", "Gpt2": "hugging_face", "Torchvision": "pictures"},
+    **{"Bert": "hugging_face", "Gpt2": "hugging_face", "Torchvision": "pictures", "Timm": "pictures"},
     **{"Graphs": "graphs", "Skorch": "skorch_net"},
 }
 """The module in ``tests.field.libraries`` that has a code, by the code's name."""

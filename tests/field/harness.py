@@ -20,7 +20,7 @@ from torch.utils.data import RandomSampler
 
 import nbopt
 from nbopt import Run
-from nbopt.data.noise import NOISE, ORDER, Noise, derive_seed
+from nbopt.data.noise import NOISE, ORDER, derive_seed
 from nbopt.data.sources import makes_batches
 
 SEED = 0  # of the run
@@ -81,7 +81,8 @@ class SeededAlike:
     def __init__(self, loader: Any) -> None:
         self.loader = loader
         self._epoch = self._step = 0
-        self._noise = Noise(torch.device("cpu"))
+        sampler = getattr(loader, "sampler", None)
+        self._is_unseeded = isinstance(sampler, RandomSampler) and sampler.generator is None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
@@ -92,30 +93,45 @@ class SeededAlike:
     def __iter__(self) -> Iterator[Any]:
         seed = derive_seed(SEED, ORDER, self._epoch)
         self._epoch += 1
-        sampler = getattr(self.loader, "sampler", None)
         size = 1
         if makes_batches(self.loader):
             first = seed + 1
         else:
             first, size = seed, self.loader.batch_size
-            if isinstance(sampler, RandomSampler):  # apart from what the samples draw
+            if self._is_unseeded:  # apart from what the samples draw
+                sampler = self.loader.sampler
                 sampler.generator = torch.Generator().manual_seed(seed)
                 if sampler.replacement:  # it seeds a generator of its own
                     sampler.generator.manual_seed(
                         int(torch.empty((), dtype=torch.int64).random_(generator=sampler.generator))
                     )
-        with self._noise.seeded(seed):
+        with seeded(seed):
             batches = iter(self.loader)
         while True:
-            with self._noise.seeded(first):
+            with seeded(first):
                 try:
                     batch = next(batches)
                 except StopIteration:
                     return
             first += size
-            with self._noise.seeded(derive_seed(SEED, NOISE) + self._step):
+            with seeded(derive_seed(SEED, NOISE) + self._step):
                 self._step += 1
                 yield batch
+
+
+@contextmanager
+def seeded(number: int) -> Iterator[None]:
+    """Seed the generators of torch, Python and numpy as a run does; put them back afterwards."""
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    torch.manual_seed(number)
+    random.seed(number)
+    np.random.seed([number % 2**32, number >> 32])
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
 
 
 class Plain(NamedTuple):
