@@ -39,14 +39,16 @@ class Net(nn.Module):
 class Mnist(Code):
     """pytorch/examples, mnist: dropout, Adadelta, a step of the rate after each epoch, a test after it."""
 
+    unwritten = "StepLR: one of torch's schedulers"
+
     def make(self):
         self.model = Net()
         self.train = DataLoader(TensorDataset(*digits(120)), batch_size=32, shuffle=True)
         self.val = DataLoader(TensorDataset(*digits(40)), batch_size=20, shuffle=True)
         self.optimizer = optim.Adadelta(self.model.parameters(), lr=1.0)
+        self.scheduler = StepLR(self.optimizer, step_size=1, gamma=0.7)
 
     def loop(self):
-        scheduler = StepLR(self.optimizer, step_size=1, gamma=0.7)
         for _epoch in range(1, 4):
             self.model.train()
             for data, target in self.train:
@@ -57,7 +59,7 @@ class Mnist(Code):
                 self.optimizer.step()
                 yield loss
             self.test()
-            scheduler.step()
+            self.scheduler.step()
 
     def test(self):
         self.model.eval()
@@ -68,8 +70,8 @@ class Mnist(Code):
         self.val_losses.append(test_loss / len(self.val.dataset))
 
     def run(self):
-        settings = {"schedule": "step", "step_epochs": 1.0, "step_factor": 0.7}
-        return self.given(loss=F.nll_loss, optimizer=self.optimizer, metrics=["accuracy"], epochs=3, **settings)
+        settings = {"optimizer": self.optimizer, "schedule": self.scheduler, "epochs": 3}
+        return self.given(loss=F.nll_loss, metrics=["accuracy"], **settings)
 
 
 class RowNet(nn.Module):

@@ -24,6 +24,7 @@ from nbopt.data.noise import NOISE, ORDER, derive_seed
 from nbopt.data.sources import makes_batches
 
 SEED = 0  # of the run
+OWN = ("loss", "forward", "optimizer", "metrics", "schedule")  # what a store does not hold
 
 
 class Code:
@@ -35,8 +36,8 @@ class Code:
     train : loader
         What the author's loop iterates.
     val : loader or None
-    steps : int or None
-        Where the loop ends, if not after some epochs.
+    unwritten : str
+        What a script is refused for, as a pattern; "" for nothing.
     folder : path or None
         Of the store that keeps the run.
     opens : str or None
@@ -46,7 +47,7 @@ class Code:
     model: torch.nn.Module
     train: Any
     val: Any = None
-    steps: int | None = None
+    unwritten = ""
     folder: str | None = None
     opens: str | None = None
 
@@ -66,7 +67,7 @@ class Code:
         """Return a run on the CPU with these settings."""
         if self.opens is None:
             return Run(self.model, self.train, self.val, seed=SEED, device="cpu", store=self.folder, **settings)
-        own = {name: settings[name] for name in ("loss", "forward", "optimizer", "metrics") if name in settings}
+        own = {name: settings[name] for name in OWN if name in settings}
         return nbopt.open(self.opens, self.model, self.train, self.val, store=self.folder, **own)
 
 
@@ -170,17 +171,13 @@ def plain(kind: type[Code]) -> Plain:
 @cache
 def trained(kind: type[Code]) -> Run:
     """Train by a run."""
-    return finish(made(kind).run(), kind)
+    return finish(made(kind).run())
 
 
-def finish(run: Run, kind: type[Code]) -> Run:
-    """Train to the end of the code."""
-    events = run.events()
-    if kind.steps is None:
-        for _event in events:
-            pass
-    else:
-        run.step(kind.steps - run.step_count)
+def finish(run: Run) -> Run:
+    """Train to the end."""
+    for _event in run.events():
+        pass
     return run
 
 
@@ -207,26 +204,26 @@ def does_as_the_loop(kind: type[Code]) -> bool:
 
 def past_is_exact(kind: type[Code]) -> dict[str, bool]:
     """Return what of a run's past leads to the weights that the loop had there."""
-    weights, run = plain(kind).weights, finish(made(kind).run(), kind)
+    weights, run = plain(kind).weights, finish(made(kind).run())
     at = len(weights) * 2 // 3
     found = {}
     branch = run.branch(at)
     found["branch"] = same(branch.model, weights[at])
-    found["end of the branch"] = same(finish(branch, kind).model, weights[-1])
+    found["end of the branch"] = same(finish(branch).model, weights[-1])
     found["parent"] = same(run.model, weights[-1])
     replay = run.replay()
     replay.wait(60)
     found["replay"] = same(replay.model, weights[-1])
     run.rewind(at)
     found["rewind"] = same(run.model, weights[at])
-    found["end after the rewind"] = same(finish(run, kind).model, weights[-1])
+    found["end after the rewind"] = same(finish(run).model, weights[-1])
     with tempfile.TemporaryDirectory() as folder:
         left = made(kind, folder).run()
         left.step(at)
         left.stop()
         run = made(kind, folder, left.id).run()
         found["open"] = same(run.model, weights[at])
-        found["end after open"] = same(finish(run, kind).model, weights[-1])
+        found["end after open"] = same(finish(run).model, weights[-1])
         run.recorder.close()
     return found
 

@@ -60,6 +60,8 @@ def bce_and_dice(output, target):
 class UNetCode(Code):
     """milesial/Pytorch-UNet: samples as mappings, a part set aside, RMSprop, cross entropy and dice, clipping."""
 
+    unwritten = "ReduceLROnPlateau: one of torch's schedulers"
+
     def make(self):
         train, val = random_split(Discs(60), [48, 12], generator=torch.Generator().manual_seed(0))
         loader_args = {"batch_size": 5}
@@ -68,10 +70,11 @@ class UNetCode(Code):
         self.model = UNet().to(memory_format=torch.channels_last)
         parameters = self.model.parameters()
         self.optimizer = optim.RMSprop(parameters, lr=1e-3, weight_decay=1e-8, momentum=0.9, foreach=True)
+        self.scheduler = optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, "min", patience=0)
 
     def loop(self):
         criterion = nn.BCEWithLogitsLoss()
-        for _epoch in range(2):
+        for _epoch in range(4):
             self.model.train()
             for batch in self.train:
                 images, true_masks = batch["image"], batch["mask"]
@@ -87,10 +90,11 @@ class UNetCode(Code):
             with torch.no_grad():
                 losses = [bce_and_dice(*segment(self.model, batch)) for batch in self.val]
             self.val_losses.append(float(sum(losses)) / len(losses))
+            self.scheduler.step(self.val_losses[-1])
 
     def run(self):
         settings = {"loss": bce_and_dice, "forward": segment, "optimizer": self.optimizer, "channels_last": True}
-        return self.given(clip_norm=1.0, epochs=2, **settings)
+        return self.given(schedule=self.scheduler, clip_norm=1.0, epochs=4, **settings)
 
 
 class TwoViews(Dataset):
@@ -144,10 +148,14 @@ def embed(model, batch):
 class SimClr(Code):
     """sthalles/SimCLR: views drawn by the Dataset, batches dropped that are not full, a loss over pairs of samples."""
 
+    unwritten = "CosineAnnealingLR: one of torch's schedulers"
+
     def make(self):
         self.train = DataLoader(TwoViews(*digits(70)), batch_size=16, shuffle=True, drop_last=True)
         self.model = Encoder()
         self.optimizer = optim.Adam(self.model.parameters(), 3e-3, weight_decay=1e-4)
+        steps = len(self.train)
+        self.scheduler = optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=steps, eta_min=0, last_epoch=-1)
 
     def loop(self):
         for _epoch in range(3):
@@ -157,9 +165,11 @@ class SimClr(Code):
                 loss.backward()
                 self.optimizer.step()
                 yield loss
+            self.scheduler.step()
 
     def run(self):
-        return self.given(loss=info_nce, forward=embed, optimizer=self.optimizer, epochs=3)
+        settings = {"optimizer": self.optimizer, "schedule": self.scheduler, "epochs": 3}
+        return self.given(loss=info_nce, forward=embed, **settings)
 
 
 class ViT(nn.Module):

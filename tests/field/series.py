@@ -62,16 +62,12 @@ class TimeSequence(Code):
 class PolynomialBatches:
     """Batches of points of a polynomial of degree 4, made as they are needed."""
 
-    def __init__(self, steps):
-        self.steps = steps
+    def __init__(self):
         self.weights = torch.randn(4, 1) * 5
         self.bias = torch.randn(1) * 5
 
-    def __len__(self):
-        return self.steps
-
     def __iter__(self):
-        for _step in range(self.steps):
+        while True:
             x = torch.randn(32).unsqueeze(1)
             x = torch.cat([x**i for i in range(1, 5)], 1)
             yield x, x.mm(self.weights) + self.bias.item()
@@ -81,11 +77,11 @@ class Regression(Code):
     """pytorch/examples, regression: a batch drawn for each step, and no epochs."""
 
     def make(self):
-        self.train = PolynomialBatches(24)
+        self.train = PolynomialBatches()
         self.model = nn.Linear(4, 1)
 
     def loop(self):
-        for batch_x, batch_y in self.train:
+        for batch_idx, (batch_x, batch_y) in enumerate(self.train, 1):
             self.model.zero_grad()
             loss = F.smooth_l1_loss(self.model(batch_x), batch_y)
             loss.backward()
@@ -93,9 +89,11 @@ class Regression(Code):
                 for param in self.model.parameters():
                     param.add_(param.grad, alpha=-0.1)
             yield loss
+            if batch_idx == 24:
+                break
 
     def run(self):
-        return self.given(loss=F.smooth_l1_loss, optimizer="sgd", lr=0.1, epochs=1)
+        return self.given(loss=F.smooth_l1_loss, optimizer="sgd", lr=0.1, steps=24)
 
 
 class Chomp1d(nn.Module):

@@ -31,5 +31,9 @@ def test_its_past_is_what_the_loop_was(code):
     assert all(found.values()), found
 
 
-def test_its_script_ends_as_the_run(code):
-    assert harness.script_ends_alike(code)
+def test_its_script_ends_as_the_run_or_is_refused_in_words(code):
+    if not code.unwritten:
+        assert harness.script_ends_alike(code)
+        return
+    with pytest.raises(ValueError, match=code.unwritten):
+        harness.trained(code).to_python()

@@ -76,8 +76,6 @@ class Sorting(Dataset):
 class MinGpt(Code):
     """karpathy/minGPT: a sampler of 1e10 draws and no epochs, labels that do not count, groups, clipping."""
 
-    steps = 15
-
     def make(self):
         dataset = Sorting()
         sampler = RandomSampler(dataset, replacement=True, num_samples=int(1e10))
@@ -102,25 +100,37 @@ class MinGpt(Code):
             self.optimizer.step()
             yield loss
             iter_num += 1
-            if iter_num >= self.steps:
+            if iter_num >= 15:
                 break
 
     def run(self):
         settings = {"loss": the_models_own, "forward": logits_and_loss, "optimizer": self.optimizer}
-        return self.given(clip_norm=1.0, **settings)
+        return self.given(clip_norm=1.0, steps=15, **settings)
+
+
+def get_lr(it, warmup_iters=4, lr_decay_iters=18, min_lr=6e-4, learning_rate=6e-3):
+    """Return the rate of a step: up in a line, down along a cosine, then constant."""
+    if it < warmup_iters:
+        return learning_rate * (it + 1) / (warmup_iters + 1)
+    if it > lr_decay_iters:
+        return min_lr
+    decay_ratio = (it - warmup_iters) / (lr_decay_iters - warmup_iters)
+    coeff = 0.5 * (1.0 + math.cos(math.pi * decay_ratio))
+    return min_lr + coeff * (learning_rate - min_lr)
+
+
+def share_of_lr(it):
+    return get_lr(it) / 6e-3
 
 
 class Blocks:
     """nanoGPT's get_batch, again and again: stretches of a long text, anywhere in it."""
 
-    def __init__(self, data, steps):
-        self.data, self.steps = data, steps
-
-    def __len__(self):
-        return self.steps
+    def __init__(self, data):
+        self.data = data
 
     def __iter__(self):
-        for _step in range(self.steps):
+        while True:
             yield self.get_batch()
 
     def get_batch(self, block_size=8, batch_size=6):
@@ -131,16 +141,20 @@ class Blocks:
 
 
 class NanoGpt(Code):
-    """karpathy/nanoGPT: batches drawn from one long array, groups with and without decay, clipping."""
+    """karpathy/nanoGPT: batches drawn from one long array, groups, warm-up and cosine by hand, clipping."""
 
     def make(self):
         data = (np.arange(600) ** 2 % 17).astype(np.uint16)
-        self.train = Blocks(data, 20)
+        self.train = Blocks(data)
         self.model = Gpt(17, 8, dropout=0.0)
         self.optimizer = self.model.configure_optimizers(1e-1, 6e-3, (0.9, 0.95))
 
     def loop(self):
-        for x, y in self.train:
+        for iter_num, (x, y) in enumerate(self.train):
+            if iter_num == 22:
+                break
+            for param_group in self.optimizer.param_groups:
+                param_group["lr"] = get_lr(iter_num)
             _logits, loss = self.model(x, y)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), 0.5)
@@ -150,7 +164,7 @@ class NanoGpt(Code):
 
     def run(self):
         settings = {"loss": the_models_own, "forward": logits_and_loss, "optimizer": self.optimizer}
-        return self.given(clip_norm=0.5, epochs=1, **settings)
+        return self.given(schedule=share_of_lr, clip_norm=0.5, steps=22, **settings)
 
 
 class SkipGrams(Dataset):

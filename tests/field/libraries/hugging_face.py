@@ -15,6 +15,7 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
+    get_scheduler,
 )
 
 from tests.field.harness import Code
@@ -50,6 +51,8 @@ def as_it_is(output, _labels):
 class Bert(Code):
     """The training loop of transformers' course, on BERT: dynamic padding, BatchEncoding, AdamW, dropout."""
 
+    unwritten = "LambdaLR: one of torch's schedulers"
+
     def make(self):
         tokenizer = make_tokenizer()
         samples = [{**tokenizer(text), "label": label} for text, label in sentences(40)]
@@ -59,6 +62,8 @@ class Bert(Code):
         sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
         self.model = BertForSequenceClassification(BertConfig(vocab_size=len(WORDS), num_labels=2, **sizes))
         self.optimizer = optim.AdamW(self.model.parameters(), lr=1e-3)
+        lengths = {"num_warmup_steps": 3, "num_training_steps": 2 * len(self.train)}
+        self.lr_scheduler = get_scheduler("linear", optimizer=self.optimizer, **lengths)
 
     def loop(self):
         self.model.train()
@@ -68,11 +73,13 @@ class Bert(Code):
                 loss = self.model(**batch).loss
                 loss.backward()
                 self.optimizer.step()
+                self.lr_scheduler.step()
                 self.optimizer.zero_grad()
                 yield loss
 
     def run(self):
-        return self.given(loss=as_it_is, forward=own_loss, optimizer=self.optimizer, epochs=2)
+        rates = {"schedule": self.lr_scheduler, "schedule_interval": "step"}
+        return self.given(loss=as_it_is, forward=own_loss, optimizer=self.optimizer, epochs=2, **rates)
 
 
 class Gpt2(Code):
