@@ -11,6 +11,8 @@ from torch.nn import functional
 from torch.nn.utils import prune
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.engine.tiered import pull
+
 BATCH = 10
 
 
@@ -291,6 +293,50 @@ def test_weights_exchanged_in_a_pause_are_refused_and_once_put_back_the_run_goes
     twin = run.replay()
     twin.wait()
     assert same(twin.model, model)
+
+
+CHANGED = {
+    "weights": scale,
+    "rate": set_group(lr=0.01),
+    "maximize": set_group(maximize=True),
+    "memory": lambda model, optimizer: optimizer.state.clear(),
+    "part of the memory": lambda model, optimizer: optimizer.state.pop(model[3].weight),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize("name", CHANGED)
+def test_compiled_steps_follow_what_is_changed_by_hand_in_a_pause(make_tiered, compiled, kind, name):
+    models, stops = [], [40, 60]
+    for tier in ("compiled", "eager"):
+        model = net()
+        settings = {"momentum": 0.9} if kind == "sgd" else {}
+        run = make_tiered(model, optimizer=kind, lr=0.02, tier=tier, **settings)
+        pull(run, stops[0])
+        assert bool(run.driver.training.tiers.steps) == (tier == "compiled")
+        first = run.step_count
+        run.driver.training.hands.leave()
+        CHANGED[name](model, run.optimizer)
+        pull(run, stops[1])
+        models.append(model)
+        stops = [first, run.step_count]
+    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_weights_thawed_later_than_others_are_stepped_by_their_own_count(make_tiered, compiled, kind):
+    models, stops = [], [30, 45, 90]
+    for tier in ("compiled", "eager"):
+        model = net()
+        run = make_tiered(model, optimizer=kind, lr=0.02, tier=tier)
+        for number, frozen in enumerate((False, True, False)):
+            model[0].requires_grad_(not frozen)
+            pull(run, stops[number])
+            stops[number] = run.step_count
+        models.append(model)
+    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("swapped", [False, True])

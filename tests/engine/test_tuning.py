@@ -262,7 +262,7 @@ def test_a_rate_that_learns_from_the_last_update_begins_anew(make_run, blobs):
 
 
 def test_a_compiled_step_trains_what_trains_now(make_tiered, compiled):
-    run = make_tiered(net(), optimizer="adam", lr=0.05)
+    run = make_tiered(net(), optimizer="sgd", lr=0.05, momentum=0.5)
     pull(run, 30)
     freeze(run.model, [0])
     before = copy.deepcopy(run.model[0])

@@ -248,10 +248,10 @@ class Compiled:
         needed = "betas" in group or bool(group.get("momentum"))
         for (key, weight), held in zip(product(self._formula.keys, self._weights), self._state, strict=True):
             own = state.get(weight, {}).get(key)
-            if isinstance(own, Tensor) and own is not held:
+            if (isinstance(own, Tensor) and own is not held) or (own is None and needed and self._counters):
                 return False
-            if own is None and needed:
-                state[weight][key] = held
+            if own is None and needed:  # momentum begins, or was forgotten by hand
+                state[weight][key] = held.zero_()
         return state is self._made_from
 
     @property

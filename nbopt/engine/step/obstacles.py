@@ -45,12 +45,19 @@ def find_obstacle(training: Training) -> str:
         or any(group.get(key) for key in odd)
         or isinstance(group.get("lr"), Tensor)
         or {id(weight) for weight in group["params"] if weight.requires_grad} != {id(weight) for weight in weights},
+        _("not all weights have done as many updates"): "betas" in group and _counts_differ(optimizer, weights),
         _("not all weights are float32"): any(weight.dtype is not torch.float32 for weight in weights),
     }
     found = next((reason for reason, holds in checks.items() if holds), "")
     if not found and (hooked_on := find_hooks(model)):
         found = _("hooks on {name}", name=hooked_on)
     return found or next(filter(None, map(_obstacle_in, model.modules())), "") or training.tiers.reads().obstacle
+
+
+def _counts_differ(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter]) -> bool:
+    """Whether weights were thawed later than others, or what was remembered of some was cleared by hand."""
+    counts = [optimizer.state.get(weight, {}).get("step") for weight in weights]
+    return any(count is None for count in counts) or len(set(map(float, counts))) > 1
 
 
 def _obstacle_in(module: nn.Module) -> str:
