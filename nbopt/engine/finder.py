@@ -58,6 +58,8 @@ class Sweep(NamedTuple):
 
 def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
     """See `Run.find_lr`."""
+    if "lr" not in run.hyperparams.active:
+        raise ValueError(_("the optimizer at work finds its own learning rate: there is none to try."))
     low, high = _rate("low", low), _rate("high", high)
     if low >= high:
         raise ValueError(_("low must be below high; got {low:g} and {high:g}.", low=low, high=high))

@@ -14,6 +14,7 @@ from nbopt.engine.state import Ending, RunState
 from nbopt.engine.ties import check_ties
 from nbopt.names import MOST, check_text
 from nbopt.parts.groups import copy_optimizer
+from nbopt.parts.schedules import SCHEDULE
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
 
@@ -124,7 +125,9 @@ def _twin(run: Run, name: str) -> Run:
         begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)
         optimizer = copies.of("optimizer", begin)
     given = {**run.given, "loss": made["loss"], "optimizer": optimizer, "store": run.store}
-    given.setdefault("schedule", run.initial["schedule"])  # the copy of an optimizer has no scheduler to look for
+    given.setdefault(
+        "schedule", run.initial.get("schedule", SCHEDULE.default)
+    )  # the copy of an optimizer has no scheduler to look for
     if training is not None:  # without what steps added to it
         go_to_structure(made["model"], training.keeper, run.snapshots[0])
     data = (training.cursor.source, training.val) if training else run.data

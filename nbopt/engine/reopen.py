@@ -123,7 +123,7 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     if settings["forward"] is not None:
         own["forward"] = pick("forward", own["forward"], None, settings["forward"])
     schedule, label = own.pop("schedule"), settings["initial"].get("schedule")
-    if label is not None and label not in SCHEDULES:
+    if isinstance(label, str) and label not in SCHEDULES:
         own["schedule"] = pick("schedule", schedule, None, label)
     run = Run(
         model,

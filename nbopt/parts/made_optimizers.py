@@ -13,6 +13,8 @@ from nbopt.names import InvalidHyperparam, shorten
 from nbopt.parts.optimizer_base import Optimizer
 from nbopt.words import _
 
+_STILL = {"lr": None, "warmup": 0, "warmup_steps": 0, "schedule": "constant"}  # what leaves a rate alone
+
 
 def make_optimizer(given: object, weights: Iterable[nn.Parameter]) -> Any:
     """Return what a run trains with: ``given`` or, where that is a function of the weights, what it makes.
@@ -73,6 +75,7 @@ def check_settings(kind: type[Optimizer], given: object, settings: Mapping[str, 
         path = f"torch.optim.{name}" if getattr(torch.optim, name, None) is torch_class else name
         way = f"optimizer=functools.partial({path}, {key}={shorten(settings[key])})"
         raise InvalidHyperparam(_("{rule}: write {way}.", rule=rule, way=way))
-    if not kind.rated and (rates := sorted(settings.keys() & {"lr", "warmup", "schedule"})):
+    rates = sorted(key for key, still in _STILL.items() if settings.get(key, still) != still)
+    if rates and not kind.rated:
         rule = _("{name} was made without a learning rate and finds its own", name=name)
         raise InvalidHyperparam(_("{rule}: leave {names} out.", rule=rule, names=", ".join(rates)))

@@ -16,7 +16,7 @@ from nbopt.hyperparams import Hyperparam, variant
 from nbopt.names import InvalidHyperparam, shorten, unknown
 from nbopt.parts.planned_rates import Schedule
 from nbopt.parts.schedules import SCHEDULE, SCHEDULES
-from nbopt.parts.torch_schedules import StandIn, wrap, wrap_made
+from nbopt.parts.torch_schedules import StandIn, parts_of, wrap, wrap_made
 from nbopt.words import _
 
 
@@ -72,15 +72,13 @@ def schedule_choice(
     return variant(SCHEDULE, default=name, classes=classes, options=tuple(classes))
 
 
-def find_schedulers(optimizer: torch.optim.Optimizer) -> list[str]:
-    """Return the names of the classes of all schedulers that there are over an optimizer."""
+def find_schedulers(optimizer: torch.optim.Optimizer) -> list[Any]:
+    """Return all schedulers that there are over an optimizer."""
     found = gc.get_referrers(optimizer)
     spaces = [item for item in found if type(item) is dict and "__name__" not in item and "optimizer" in item]
     if spaces:  # of objects whose attributes Python keeps in a dictionary by now
         found += gc.get_referrers(*spaces)
-    kinds = dict.fromkeys(type(item) for item in found)
-    kinds_of_schedulers = [kind for kind in kinds if _schedules(kind)]
-    return [kind.__name__ for kind in kinds_of_schedulers]
+    return [item for item in found if _schedules(type(item))]
 
 
 def check_schedulers(optimizer: object, schedule: object) -> None:
@@ -91,19 +89,21 @@ def check_schedulers(optimizer: object, schedule: object) -> None:
     optimizer : object
         What the run was given.
     schedule : object
-        What it was given as its schedule, None for nothing.
+        What it was given as its schedule, None for nothing. A name, or a function, says that others do not count.
 
     Raises
     ------
     InvalidHyperparam
         Says how to hand it over.
     """
-    if schedule is not None or not isinstance(optimizer, torch.optim.Optimizer):
+    if not isinstance(optimizer, torch.optim.Optimizer) or not (schedule is None or isinstance(schedule, LRScheduler)):
         return
-    if names := find_schedulers(optimizer):
+    stepped = {id(part) for part in parts_of(schedule)}
+    others = [scheduler for scheduler in find_schedulers(optimizer) if id(scheduler) not in stepped]
+    if names := dict.fromkeys(type(scheduler).__name__ for scheduler in others):
         what = _("the optimizer given has a scheduler, {names}, that nobody would step", names=", ".join(names))
         rate = shorten(optimizer.param_groups[0].get("lr"))
-        ways = _('schedule=scheduler hands it over, schedule="constant" trains at lr={rate} without it', rate=rate)
+        ways = _('schedule=scheduler hands one over, schedule="constant" trains at lr={rate} without it', rate=rate)
         raise InvalidHyperparam(f"{what}: {ways}.")
 
 

@@ -196,7 +196,7 @@ def wrap(scheduler: LRScheduler, stand_in: StandIn, begun: list[dict[str, Any]] 
     members = {"given": given, "begun": begun or _cycled(stand_in), "base": base, "__doc__": TorchSchedule.__doc__}
     if isinstance(scheduler, ReduceLROnPlateau):
         return type(name, (TorchPlateau,), members)
-    parts = _parts_of(scheduler)
+    parts = parts_of(scheduler)
     counts = "step" if any(isinstance(part, _EACH_STEP) for part in parts) else "epoch"
     interval = TorchSchedule.__dict__["schedule_interval"]
     own = any(isinstance(part, _HOWEVER) or type(part).__module__ != lr_scheduler.__name__ for part in parts)
@@ -208,10 +208,10 @@ def _cycled(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     return [{key: group[key] for key in _CYCLED if key in group} for group in optimizer.param_groups]
 
 
-def _parts_of(scheduler: Any) -> list[Any]:
-    if isinstance(scheduler, _MANY):
-        return [part for inner in getattr(scheduler, "_schedulers", ()) for part in _parts_of(inner)]
-    return [scheduler]
+def parts_of(scheduler: Any) -> list[Any]:
+    """Return a scheduler and those that it is made of."""
+    inner = getattr(scheduler, "_schedulers", ()) if isinstance(scheduler, _MANY) else ()
+    return [scheduler, *(part for each in inner for part in parts_of(each))]
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:

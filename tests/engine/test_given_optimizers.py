@@ -118,6 +118,8 @@ def test_without_a_learning_rate_there_is_none_to_set(mlp, blobs, kind, given):
     optimizer = kind(model.parameters()) if given == "instance" else kind
     run = Run(model, loader(blobs), optimizer=optimizer, epochs=2, store=None)
     assert "lr" not in run.hyperparams.active
+    with pytest.raises(ValueError, match="finds its own learning rate: there is none to try"):
+        run.find_lr()
     run.step(3)
     run.set(lr=0.5)
     assert "finds its own learning rate" in run.journal[-1].new
@@ -128,7 +130,10 @@ def test_without_a_learning_rate_there_is_none_to_set(mlp, blobs, kind, given):
     assert run.optimizer.param_groups[0]["lr"] == 0.2
 
 
-@pytest.mark.parametrize("settings", [{"lr": 0.1}, {"warmup": 1.0}, {"schedule": "cosine"}], ids=str)
+RATES = [{"lr": 0.1}, {"warmup": 1.0}, {"warmup_steps": 9}, {"schedule": "cosine"}]
+
+
+@pytest.mark.parametrize("settings", RATES, ids=str)
 def test_a_rate_for_an_optimizer_without_one_is_refused(mlp, blobs, settings):
     with pytest.raises(InvalidHyperparam, match="SelfPaced was made without a learning rate and finds its own: leave"):
         Run(mlp(), blobs, optimizer=SelfPaced, **settings)

@@ -280,6 +280,18 @@ def test_a_scheduler_that_nobody_would_step_is_noticed(mlp, blobs, name):
     Run(model, blobs, optimizer=optimizer)
 
 
+def test_a_second_scheduler_beside_the_one_handed_over_is_noticed(mlp, blobs):
+    model = mlp()
+    optimizer = sgd(model)
+    handed = sequential(optimizer)
+    run = Run(model, blobs, optimizer=optimizer, schedule=handed, store=None)
+    del run
+    other = lr_scheduler.CyclicLR(optimizer, 0.01, 0.1)
+    with pytest.raises(InvalidHyperparam, match="has a scheduler, CyclicLR, that nobody would step"):
+        Run(model, blobs, optimizer=optimizer, schedule=handed, store=None)
+    assert other.last_epoch == 0
+
+
 class PlainScheduler:
     """A scheduler of another library, no class of torch's."""
 

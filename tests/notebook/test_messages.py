@@ -244,7 +244,7 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
         if not sent.is_sane:
             assert reason and len(reason) < 300 and len(asks) == asked, (number, sent, reason)
         elif sent.to is not channel and not isinstance(sent.to, widgets.Button):  # these may find the run complete
-            assert not reason, (number, sent, reason)
+            assert not reason or "does not work with" in reason, (number, sent, reason)  # not all values go together
         check(run)
         if number % 50 == 0:
             frame = panel.bridge.companion.frame
