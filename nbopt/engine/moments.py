@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Packed = dict[str, Any]
 """A value as JSON holds it: plain, or ``{kind: ...}`` for a tensor (its name), a list, a tuple or a dictionary."""
 
+_NUMBERS = (bool, int, float)  # of an optimizer's own, as counters of steps
+
 
 def pack(training: Training, tensors: dict[str, Tensor]) -> Packed:
     """Return all that the optimizer remembers; copies of its tensors go to ``tensors``."""
@@ -34,7 +36,7 @@ def pack(training: Training, tensors: dict[str, Tensor]) -> Packed:
         settings = {key: value for key, value in group.items() if key != "params" and is_kept(value)}
         held = [names[id(weight)] for weight in group["params"]]
         groups.append({"weights": held, "settings": _pack(settings, tensors, f"optimizer.{index}")})
-    counters = {key: value for key, value in vars(optimizer).items() if isinstance(value, (bool, int, float))}
+    counters = {key: value for key, value in vars(optimizer).items() if isinstance(value, _NUMBERS)}
     return {"kind": type(optimizer).__name__, "state": state, "groups": groups, "counters": counters}
 
 
@@ -80,12 +82,14 @@ def unpack(training: Training, packed: Packed, tensors: Mapping[str, Tensor]) ->
         for key, value in _unpack(saved["settings"], tensors).items():
             if key not in MEANS:
                 group[key] = value
-    vars(optimizer).update(packed["counters"])
+    for name, value in packed["counters"].items():
+        if isinstance(getattr(optimizer, name, 0), _NUMBERS):
+            setattr(optimizer, name, value)
 
 
 def unpack_by_position(training: Training, scalars: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
     """Have the optimizer remember what an earlier version stored, by the position of each weight."""
-    weights = [weight for group in training.torch_optimizer.param_groups for weight in group["params"]]
+    weights = _in_order(training)
     state: dict[str, Any] = {}
     for key, value in {**tensors, **scalars}.items():
         index, own = key.split(".", 1)
@@ -126,6 +130,32 @@ def put_other(training: Training, other: Mapping[str, Any]) -> None:
 
 
 _STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.0))) | {"_params", "_numel_cache", "step"}
+
+
+def compare_positions(training: Training, tensors: Mapping[str, Tensor]) -> str:
+    """Say in words that what an earlier version stored by position is of other weights; "" if it can be of these."""
+    weights = _in_order(training)
+    for name, tensor in tensors.items():
+        kind, _dot, place = name.partition(".")
+        index, _dot, own = place.partition(".")
+        if kind != "optimizer" or own not in _LIKE_WEIGHTS:
+            continue
+        if int(index) >= len(weights) or tensor.shape != weights[int(index)].shape:
+            return _("other weights were trained: freeze those that were frozen then")
+    return ""
+
+
+_LIKE_WEIGHTS = ("exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg", "sum")  # of the weight's shape
+
+
+def _in_order(training: Training) -> list[Tensor]:
+    optimizer = training.torch_optimizer
+    if optimizer is training.groups.instance:
+        return [weight for group in optimizer.param_groups for weight in group["params"]]
+    # An earlier version had them in one group, whatever groups the user's own optimizer has.
+    return [weight for weight in training.model.parameters() if weight.requires_grad]
+
+
 _OTHER = "*"  # begins the name of what an optimizer remembers of no weight
 
 

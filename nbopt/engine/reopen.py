@@ -12,6 +12,7 @@ import torch
 
 from nbopt.engine.capture import restore
 from nbopt.engine.device import if_here
+from nbopt.engine.earlier import explain_data, explain_steps, known_only
 from nbopt.engine.identity import (
     compare_frozen,
     describe,
@@ -22,22 +23,21 @@ from nbopt.engine.identity import (
     pick,
 )
 from nbopt.engine.live import live_runs
-from nbopt.engine.moments import compare_groups
+from nbopt.engine.moments import compare_groups, compare_positions
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.packed import is_kept
 from nbopt.parts.schedules import SCHEDULE, SCHEDULES
 from nbopt.record import owner
-from nbopt.record.checked import are_names, is_switch, is_tuning, spoilt
-from nbopt.record.history import MOST, History
+from nbopt.record.checked import is_switch, is_tuning, spoilt
+from nbopt.record.checked_facts import is_state
+from nbopt.record.history import History
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Operation
-from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import AUTO, Place, store_in
 from nbopt.record.stored import Record, read
 from nbopt.words import _
 
-_AHEAD = 10**6  # steps by which a journal may be ahead of the stored history: it is written twice a second
 _ARGUMENTS = frozenset(signature(Run).parameters)  # no names of hyperparameters
 
 
@@ -139,7 +139,8 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     found += differences(settings.get("loss_tensors", now["loss_tensors"]), now["loss_tensors"], _("loss"))
     if found:
         raise _unlike(record, found)
-    run.initial = _check(record, run, settings["initial"], _("what it was made with"))
+    initial = known_only(settings, settings["initial"], run.hyperparams)
+    run.initial = _check(record, run, initial, _("what it was made with"))
     run.val_fraction = settings["val_fraction"]
     run.id, run.name, run.created, run.parent = record.id, record.name, record.created, record.parent
     return run
@@ -185,11 +186,16 @@ def _names(settings: dict[str, Any]) -> dict[str, str | None]:
 
 def _bring_back(run: Run, record: Record) -> None:
     """Put the run to where the record ends, its journal and history continued."""
-    loaded = _load(record)
+    loaded = record.load_snapshots()
+    for snapshot in loaded.values():
+        if not is_state(snapshot):
+            raise spoilt(record.id, _("its snapshot of step {step}", step=snapshot.step))
     if loaded:
         run.driver.events()
         training = run.driver.training
         assert training is not None
+        if told := explain_data(run, record.settings, training.cursor.source):
+            raise _unlike(record, [told])
         if record.settings["data"] is not None:
             data = describe_data(training.cursor.source, training.val)
             if found := differences(record.settings["data"], data, _("data")):
@@ -197,19 +203,22 @@ def _bring_back(run: Run, record: Record) -> None:
         first = loaded.get("initial")
         if first is not None and (held := compare_groups(training, first.facts)):
             raise _unlike(record, [held])
+        for snapshot in loaded.values():
+            if "moments" not in snapshot.facts and (held := compare_positions(training, snapshot.tensors)):
+                raise _unlike(record, [held])
     for snapshot in loaded.values():
         what = _("its snapshot of step {step}", step=snapshot.step)
-        if not isinstance(values := snapshot.facts.get("hyperparams"), dict):
-            raise spoilt(record.id, what)
-        _check(record, run, values, what)
-        if not all(are_names(snapshot.facts.get(name, [])) for name in ("resting", "evaluated")):
-            raise spoilt(record.id, what)
+        values = known_only(record.settings, snapshot.facts["hyperparams"], run.hyperparams)
+        snapshot.facts["hyperparams"] = _check(record, run, values, what)
         if "kept" in snapshot.facts and not is_kept(snapshot.facts["kept"], snapshot.tensors):
             raise spoilt(record.id, what)
-        if (tier := snapshot.facts.get("tier")) and not is_switch(tier):
-            raise spoilt(record.id, what)
     operations = _check_journal(record, run)
-    end = _end_of(record)
+    if loaded:
+        assert training is not None
+        changed = {operation.name for operation in operations}
+        if told := explain_steps(run, record.settings, training.cursor.source, changed):
+            warnings.warn(told, stacklevel=3)
+    end = record.end
     store = store_in(record.folder)
     _release_others(run, record)
     if not store.claim(record.id, record.owner):
@@ -249,19 +258,6 @@ def _bring_back(run: Run, record: Record) -> None:
     run.recorder.follow()
 
 
-def _end_of(record: Record) -> int:
-    """Return how many steps the record tells of."""
-    end = 0
-    for entry in record.journal:
-        end = entry.new if entry.name == "rewind" else max(end, entry.step)
-    if "loss" in record.history:
-        end = max(end, int(record.history["loss"][0][-1]) + 1)
-    losses = len(record.history["loss"][0]) if "loss" in record.history else 0
-    if losses < MOST // 4 and end > losses + _AHEAD:  # steps that nobody did are not done again
-        raise spoilt(record.id, _("how many steps it did"))
-    return end
-
-
 def _compare(before: History, now: History) -> None:
     """Warn if a step done again did not give what it gave the first time."""
     if "loss" not in before or "loss" not in now:
@@ -281,23 +277,6 @@ def _compare(before: History, now: History) -> None:
             ),
             stacklevel=4,
         )
-
-
-def _load(record: Record) -> dict[str, Snapshot]:
-    """Load the snapshots there are, by kind; those damaged are left out, as long as one is whole."""
-    loaded: dict[str, Snapshot] = {}
-    by_file: dict[str, Snapshot] = {}
-    error: Exception | None = None
-    for kind, file in record.files.items():
-        try:
-            if file.file not in by_file:
-                by_file[file.file] = record.snapshot(kind)
-            loaded[kind] = by_file[file.file]
-        except Exception as problem:  # whatever a damaged file raises
-            error = problem
-    if error is not None and not loaded:
-        raise error
-    return loaded
 
 
 def _release_others(opened: Run, record: Record) -> None:

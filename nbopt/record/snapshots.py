@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
@@ -13,6 +14,12 @@ from nbopt.words import _
 
 BUDGET = 512 * 2**20
 """Bytes that a run's snapshots may take in memory."""
+
+MOST = 1000
+"""Snapshots of a run in memory: of a small model, thousands would take less than what holds them."""
+
+_FACTS_BYTES = 2**13  # what a snapshot takes beside its tensors, and a tensor beside its numbers, about
+_TENSOR_BYTES = 2**9
 
 
 class Snapshot(NamedTuple):
@@ -46,25 +53,31 @@ class Snapshots(Sequence[Snapshot]):
     Parameters
     ----------
     budget : int
-        Bytes. The first, the best and the newest stay even beyond it.
+        Bytes. The first, the best and the newest stay even beyond it, and there are never more than `MOST`.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.budget = budget
         self.best: Snapshot | None = None
-        self._shelf: list[Snapshot] = []
         self._lock = threading.Lock()
+        self._shelf: list[Snapshot] = []
+        self._bytes = self._noted = 0  # of how many snapshots
+        self._holders: Counter[int] = Counter()  # by the id of a tensor, how many of them hold it
 
     def add(self, snapshot: Snapshot, best: bool = False) -> None:
         """Put a snapshot on the shelf, in place of an earlier one of the same step."""
         with self._lock:
+            if self._noted != len(self._shelf):  # an interrupt came in between
+                self._put(self._shelf)
             if len(self._shelf) > 1 and self._shelf[-1].step == snapshot.step:
-                self._shelf.pop()
+                self._forget(self._shelf.pop())
             self._shelf.append(snapshot)
+            self._note(snapshot)
             if best:
                 self.best = snapshot
-            while len(self._shelf) > 2 and self.nbytes > self.budget and (spare := self._spare()):
+            while (len(self._shelf) > MOST or self._bytes > self.budget) and (spare := self._spare()):
                 self._shelf.remove(spare)
+                self._forget(spare)
 
     def before(self, step: int) -> Snapshot:
         """Return the newest snapshot taken at ``step`` or earlier.
@@ -83,20 +96,42 @@ class Snapshots(Sequence[Snapshot]):
     def clear(self, first: Snapshot) -> None:
         """Begin anew, with ``first`` alone."""
         with self._lock:
-            self._shelf, self.best = [first], None
+            self._put([first])
+            self.best = None
 
     def forget_after(self, step: int) -> None:
         """Drop the snapshots of a future that was given up."""
         with self._lock:
-            self._shelf = [snapshot for snapshot in self._shelf if snapshot.step <= step]
+            self._put([snapshot for snapshot in self._shelf if snapshot.step <= step])
             if self.best is not None and self.best.step > step:
                 self.best = None
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory; tensors that several snapshots share count once."""
-        sizes = {id(tensor): tensor.nbytes for snapshot in self._shelf for tensor in snapshot.tensors.values()}
-        return sum(sizes.values())
+        return self._bytes
+
+    def _put(self, shelf: list[Snapshot]) -> None:
+        self._shelf, self._bytes, self._noted, self._holders = shelf, 0, 0, Counter()
+        for snapshot in shelf:
+            self._note(snapshot)
+
+    def _note(self, snapshot: Snapshot) -> None:
+        self._bytes += _FACTS_BYTES
+        for tensor in snapshot.tensors.values():
+            self._holders[id(tensor)] += 1
+            if self._holders[id(tensor)] == 1:
+                self._bytes += tensor.nbytes + _TENSOR_BYTES
+        self._noted += 1
+
+    def _forget(self, snapshot: Snapshot) -> None:
+        self._noted -= 1
+        self._bytes -= _FACTS_BYTES
+        for tensor in snapshot.tensors.values():
+            self._holders[id(tensor)] -= 1
+            if not self._holders[id(tensor)]:
+                del self._holders[id(tensor)]
+                self._bytes -= tensor.nbytes + _TENSOR_BYTES
 
     def _spare(self) -> Snapshot | None:
         shelf, newest = self._shelf, self._shelf[-1].step

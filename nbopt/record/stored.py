@@ -11,13 +11,14 @@ from typing import Any
 from nbopt.names import InvalidHyperparam, unknown
 from nbopt.record import checked, tensors
 from nbopt.record.checked import spoilt
-from nbopt.record.history import History
+from nbopt.record.history import MOST, History
 from nbopt.record.journal import Entry, Journal
 from nbopt.record.listing import FIELDS, RUN, reading, state_of
 from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import AUTO, Place, SnapshotFile
 from nbopt.words import _
 
+_AHEAD = 10**6  # steps by which a journal may be ahead of the stored history: it is written twice a second
 _SHOWN = 8  # ids that an error about an unknown one lists
 
 
@@ -92,6 +93,48 @@ class Record:
         if kind not in self.files:
             raise unknown(_("snapshot"), kind, self.files)
         return tensors.load(self.folder / self.files[kind].file)
+
+    def load_snapshots(self) -> dict[str, Snapshot]:
+        """Load the snapshots there are, by kind; those damaged are left out, as long as one is whole.
+
+        Raises
+        ------
+        OSError, StoreError
+            If none is.
+        """
+        loaded: dict[str, Snapshot] = {}
+        by_file: dict[str, Snapshot] = {}
+        error: Exception | None = None
+        for kind, file in self.files.items():
+            try:
+                if file.file not in by_file:
+                    by_file[file.file] = self.snapshot(kind)
+                loaded[kind] = by_file[file.file]
+            except Exception as problem:  # whatever a damaged file raises
+                error = problem
+        if error is not None and not loaded:
+            raise error
+        return loaded
+
+    @property
+    def end(self) -> int:
+        """How many steps the record tells of.
+
+        Raises
+        ------
+        StoreError
+            If nobody did so many: they are not done again.
+        """
+        end = 0
+        for entry in self.journal:
+            end = entry.new if entry.name == "rewind" else max(end, entry.step)
+        losses = 0
+        if "loss" in self.history:
+            losses = len(self.history["loss"][0])
+            end = max(end, int(self.history["loss"][0][-1]) + 1)
+        if losses < MOST // 4 and end > losses + _AHEAD:
+            raise spoilt(self.id, _("how many steps it did"))
+        return end
 
     def to_pandas(self) -> Any:
         """Return the history as a ``pandas.DataFrame``, see `History.to_pandas`."""

@@ -5,6 +5,7 @@ As a script, ``python -m tests.engine.interrupts [TRIES]`` tries thousands.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dis
 import io
@@ -21,9 +22,11 @@ import torch
 from torch import nn
 
 import nbopt
+from nbopt.engine.live import live_runs
 from nbopt.record import writer
 from nbopt.record.stored import read
 
+SLOW_SECONDS = 20.0
 PACKAGE = str(Path(nbopt.__file__).parent)
 
 
@@ -91,6 +94,33 @@ def fit(run):
         run.fit()
 
 
+def while_it_runs(call):
+    """Return a call that has the run train in its own thread meanwhile."""
+
+    def called(run):
+        run.start()
+        call(run)
+        run.pause()
+
+    return called
+
+
+def look(run):
+    with run.at_rest():
+        run.model.eval()
+        run.model(run.data[0][0])
+
+
+def predict(run):
+    run.predict(run.data[0][0])
+
+
+def go_on(run):
+    """Open the run again, as who lost it would: from now on another object stores it."""
+    model, *data = material()
+    nbopt.open(run.id, model, *data, store=run.store).step(3)
+
+
 CALLS = {
     "step": lambda run: run.step(3),
     "set": lambda run: run.set(lr=2e-3, dropout=0.5),
@@ -109,6 +139,17 @@ CALLS = {
     "runs": lambda run: nbopt.runs(run.store),
     "open": lambda run: nbopt.open(run.id, store=run.store),
     "fit": fit,
+    "resume": lambda run: (run.resume(), run.wait(0.01), run.pause()),
+    "set while it runs": while_it_runs(lambda run: run.set(lr=2e-3, dropout=0.5)),
+    "predict": predict,
+    "predict while it runs": while_it_runs(predict),
+    "at_rest": look,
+    "at_rest while it runs": while_it_runs(look),
+    "release_workers": lambda run: run.release_workers(),
+    "make": lambda run: make(run.store).set(lr=0.1),
+    "from_yaml": lambda run: nbopt.Run.from_yaml(run.to_yaml(), *material(), store=None),
+    "clean": lambda run: nbopt.clean(keep=1, store=run.store),
+    "open to go on": go_on,
 }
 
 
@@ -156,6 +197,15 @@ def weights(run):
     return torch.cat([value.detach().flatten().double() for value in run.model.state_dict().values()])
 
 
+def taken_up(run):
+    """Open a run again, wherever an interrupt left who opened it."""
+    for other in live_runs():
+        if other.id == run.id and other.driver.is_pulling:
+            other.pause()
+    model, *data = material()
+    return nbopt.open(run.id, model, *data, store=run.store)
+
+
 def unbroken(run):
     """Return a run that does what the journal tells, without a break."""
     twin = make(None)
@@ -179,6 +229,8 @@ def try_one(name, at, store, chance):
             pass
     if run.driver.is_pulling:  # it was started before
         run.pause()
+    if name == "open to go on":
+        run = taken_up(run)
     locks = [run.driver.lock, run.journal.lock]
     if run.recorder._store is not None:
         locks.append(run.recorder._store.lock)
@@ -201,17 +253,17 @@ def try_one(name, at, store, chance):
     return interrupt.where
 
 
-def main(tries: int) -> None:
+def main(tries: int, first: int, names: list[str]) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    chance = random.Random(1)
     failed: dict[str, int] = {}
     done = 0
-    with tempfile.TemporaryDirectory() as folder:
-        lines = {name: lines_of(name, Path(folder) / "lines") for name in CALLS}
-        print(lines)
-        for number in range(tries):
-            name = chance.choice(list(CALLS))
+    names = names or list(CALLS)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a writer may be at work still
+        lines = {name: lines_of(name, Path(folder) / "lines") for name in names}
+        for number in range(first, first + tries):
+            chance = random.Random(number)
+            name = chance.choice(names)
             at = chance.randint(1, lines[name])
             began = time.monotonic()
             try:
@@ -220,11 +272,17 @@ def main(tries: int) -> None:
                 text = f"{name}: {type(error).__name__}: {error}"
                 failed[text] = failed.get(text, 0) + 1
                 print(number, at, text[:300], flush=True)
-            if (seconds := time.monotonic() - began) > 5:
-                print(f"{number} {name} {at}: {seconds:.0f} s")
-            if number % 100 == 99:
-                print(f"{number + 1} tried, {done} interrupted and right, {sum(failed.values())} failed", flush=True)
+            if (seconds := time.monotonic() - began) > SLOW_SECONDS:
+                print(f"{number} {name} {at}: {seconds:.0f} s", flush=True)
+            if (number - first) % 100 == 99:
+                tried = number - first + 1
+                print(f"{tried} tried, {done} interrupted and right, {sum(failed.values())} failed", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tries", type=int, nargs="?", default=1000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--only", nargs="*", default=[], choices=CALLS, help="calls to interrupt")
+    arguments = parser.parse_args()
+    main(arguments.tries, arguments.first, arguments.only)

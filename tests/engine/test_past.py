@@ -16,6 +16,7 @@ from nbopt import Run, RunState
 from nbopt.hyperparams import Choice, Flag, Float, Int
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.initialization import Initialization
+from nbopt.record import snapshots
 
 SECONDS = 60
 CALM = {"tier", "recover", "micro_batch"}  # what these schedules leave alone
@@ -201,3 +202,22 @@ def test_going_back_withstands_those_who_let_it_go_on_meanwhile(make_run):
     again = run.replay()
     again.wait(60)
     assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
+
+
+def test_a_small_models_snapshots_are_bounded_in_number_and_count_what_holds_them(make_run, monkeypatch):
+    monkeypatch.setattr(snapshots, "MOST", 30)
+    run = make_run(val=0.2, batch_size=10, epochs=10**6)
+    run.step()
+    sizes = []
+    for step in range(120):
+        run.set(lr=1e-3 + step * 1e-6)
+        run.step()
+        sizes.append(run.snapshots.nbytes)
+    assert len(run.snapshots) == 30
+    held = {id(tensor): tensor for snapshot in run.snapshots for tensor in snapshot.tensors.values()}
+    numbers = sum(tensor.nbytes for tensor in held.values())
+    assert run.snapshots.nbytes == numbers + 512 * len(held) + 8192 * 30
+    assert max(sizes) < 1.3 * sizes[40]
+    run.rewind(60)
+    again = [snapshot for snapshot in run.snapshots if snapshot.step <= 60]
+    assert list(run.snapshots) == again and run.snapshots.nbytes < sizes[40]

@@ -1,31 +1,19 @@
 """A store that is spoilt, or that somebody else made: what reads it touches nothing outside, and hides no other run."""
 
 import json
-import random
 import shutil
-import sqlite3
 import struct
 import warnings
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
 import torch
-from torch import nn
 
 import nbopt
-from nbopt.names import InvalidHyperparam
-from nbopt.record import owner, schema, tensors, writer
+from nbopt.record import owner, schema, tensors
 from nbopt.record.schema import StoreError
 from nbopt.record.snapshots import Snapshot
-
-X = torch.linspace(-1, 1, 60)[:, None]
-FIELDS = {
-    "runs": "name parent created nbopt settings owner state reason step epoch best entries",
-    "journal": "number step name old new source time kind",
-    "history": "name chunk steps numbers",
-    "snapshots": "kind step entries file bytes",
-}
+from tests.record.spoiling import change, ids_of, make_example, material, outside, try_one
 
 
 @pytest.fixture(autouse=True)
@@ -33,36 +21,10 @@ def _one_thread(one_torch_thread):
     """Every test here trains on one thread."""
 
 
-def model():
-    torch.manual_seed(0)
-    return nn.Linear(1, 1)
-
-
-def material():
-    return model(), (X, X**2), (X, X**2)
-
-
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
     """Return a store with two runs that nobody holds, and beside it what belongs to the user."""
-    root = tmp_path_factory.mktemp("spoilt")
-    folder = root / "project" / ".nbopt"
-    for name in ("one", "two"):
-        run = nbopt.Run(*material(), loss="mse", epochs=100, batch_size=20, name=name, store=folder)
-        run.step(10)
-        run.set(lr=0.01)
-        run.step(5)
-        run.stop()
-        writer.flush()
-        run.recorder.leave()
-    schema.checkpoint(folder)
-    (folder.parent / "thesis.ipynb").write_text("years of work")
-    with closing(sqlite3.connect(folder / schema.FILE)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("UPDATE runs SET owner = NULL")
-        connection.commit()
-        connection.execute("PRAGMA journal_mode = DELETE")
-    yield folder
+    return make_example(tmp_path_factory.mktemp("spoilt"))
 
 
 @pytest.fixture
@@ -70,26 +32,6 @@ def folder(example, tmp_path):
     """Return a copy of it."""
     shutil.copytree(example.parent, tmp_path / "project", ignore=shutil.ignore_patterns("locks"))
     return tmp_path / "project" / ".nbopt"
-
-
-def ids_of(folder):
-    with closing(sqlite3.connect(folder / schema.FILE)) as connection:
-        return [row[0] for row in connection.execute("SELECT id FROM runs ORDER BY created")]
-
-
-def change(folder, statement, *values):
-    with closing(sqlite3.connect(folder / schema.FILE)) as connection:
-        connection.execute(statement, values)
-        connection.commit()
-
-
-def outside(folder):
-    """Return what stands beside the store."""
-    return {
-        path.relative_to(folder.parent): path.read_bytes()
-        for path in folder.parent.rglob("*")
-        if path.is_file() and not path.is_relative_to(folder)
-    }
 
 
 # -- nothing read from a store is a path
@@ -337,89 +279,11 @@ def test_a_run_with_a_damaged_snapshot_goes_on_from_another_one(folder):
 # -- any of it
 
 
-GARBAGE = [None, 0, -1, 1, 2**53, 2**63 - 1, 1e18, -1e18, float("inf"), "", "x", "a" * 10**6, "\0", b"", b"\xff" * 9]
-GARBAGE += ["../../x", "/etc/passwd", "null", "NaN", "[]", "{}", '{"a": 1}', "[[[[", "1e999", "9" * 5000, "[" * 10**5]
-
-
-def spoil(folder, chance):
-    """Put garbage into one field of the store, or flip a bit in one of its files."""
-    if chance.random() < 0.6:
-        table = chance.choice(list(FIELDS))
-        field = chance.choice(FIELDS[table].split())
-        with closing(sqlite3.connect(folder / schema.FILE)) as connection:
-            key = "id" if table == "runs" else "run"
-            where = f"{key} = (SELECT id FROM runs ORDER BY created LIMIT 1)"
-            rows = connection.execute(f"SELECT rowid FROM {table} WHERE {where}") if table == "history" else []
-            row = chance.choice([r[0] for r in rows]) if table == "history" else None
-            keys = {"journal": "number", "snapshots": "kind"}
-            if table in keys:
-                found = connection.execute(f"SELECT {keys[table]} FROM {table} WHERE {where}").fetchall()
-                where += f" AND {keys[table]} = {chance.choice(found)[0]!r}"
-            elif row is not None:
-                where += f" AND rowid = {row}"
-            try:
-                connection.execute(f"UPDATE {table} SET {field} = ? WHERE {where}", (chance.choice(GARBAGE),))
-                connection.commit()
-            except (sqlite3.Error, OverflowError):
-                pass  # sqlite itself does not take it
-        return f"{table}.{field}"
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    path = chance.choice(files)
-    content = bytearray(path.read_bytes())
-    for _count in range(chance.choice([1, 1, 8])):
-        bit = chance.randrange(8 * len(content))
-        content[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(content)
-    return path.name
-
-
-def try_spoilt_store(folder, seed):
-    """Spoil a store, then list, read, open and clean it; return whether anything was noticed."""
-    chance = random.Random(seed)
-    one, two = ids_of(folder)
-    before = outside(folder)
-    what = spoil(folder, chance)
-    seen = False
-    allowed = (StoreError, InvalidHyperparam, FileNotFoundError, ValueError)
-    try:
-        found = {line.id: line.state for line in nbopt.runs(folder)}
-        repr(nbopt.runs(folder))
-        if what in FIELDS or ("." in what and what.split(".")[0] in FIELDS):
-            assert found[two] == "stopped", f"{what}: {found}"
-        seen = "spoilt" in found.values()
-    except StoreError:
-        seen = True
-    for run in (one, two):
-        for arguments in ((), material()):
-            try:
-                opened = nbopt.open(run, *arguments, store=folder)
-                if arguments and opened.step_count < 1000:
-                    opened.step(2)
-            except allowed:
-                seen = True
-                assert run == one or what.split(".")[0] not in FIELDS, what
-    try:
-        nbopt.clean(keep=1, store=folder)
-    except StoreError:
-        seen = True
-    assert outside(folder) == before, what
-    return seen
-
-
-@pytest.mark.parametrize("batch", range(5))
-def test_garbage_in_a_field_or_a_flipped_bit_is_told_and_touches_nothing_else(example, tmp_path, batch):
+@pytest.mark.parametrize("logged", [False, True])
+@pytest.mark.parametrize("batch", range(3))
+def test_garbage_in_a_field_or_a_flipped_bit_is_told_and_touches_nothing_else(tmp_path, batch, logged):
+    example = make_example(tmp_path / "example", logged)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run was brought back, but not bit for bit
-        noticed = sum(try_one(example, tmp_path / str(k), 1000 * batch + k) for k in range(40))
-    assert noticed > 5
-
-
-def try_one(example, place, seed):
-    shutil.copytree(example.parent, place / "project", ignore=shutil.ignore_patterns("locks"))
-    try:
-        return try_spoilt_store(place / "project" / ".nbopt", seed)
-    except BaseException as error:
-        error.add_note(f"seed {seed}")
-        raise
-    finally:
-        shutil.rmtree(place)
+        tried = [try_one(example, tmp_path / str(k), 1000 * batch + 2 * k + logged) for k in range(40)]
+    assert sum(one.noticed for one in tried) > 10
