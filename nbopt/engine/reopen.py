@@ -140,7 +140,7 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     if found:
         raise _unlike(record, found)
     initial = known_only(settings, settings["initial"], run.hyperparams)
-    run.initial = _check(record, run, initial, _("what it was made with"))
+    run.initial |= _check(record, run, initial, _("what it was made with"))  # an earlier version had fewer
     run.val_fraction = settings["val_fraction"]
     run.id, run.name, run.created, run.parent = record.id, record.name, record.created, record.parent
     return run

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from nbopt.names import shorten
 from nbopt.record import checked, owner, schema
 from nbopt.record.listing import StoredRuns, lines, reading
 from nbopt.record.store import AUTO, Place, sweep
@@ -30,14 +31,15 @@ def clean(*, keep: int | None = None, older_than: timedelta | float | None = Non
     Raises
     ------
     ValueError
-        If neither is given.
+        If neither is given, or one is no number of at least 0.
     nbopt.record.schema.StoreError
         If the store cannot be read.
     """
     if keep is None and older_than is None:
         raise ValueError(_("say which runs may go: keep=20, older_than=30 (days), or both."))
-    limit = older_than if isinstance(older_than, timedelta) or older_than is None else timedelta(days=older_than)
-    before = datetime.now().astimezone() - (limit or timedelta())
+    if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 0):
+        raise ValueError(_("keep must be a whole number of at least 0; got {value}.", value=shorten(keep)))
+    before = _before(older_than)
     with reading(store) as (folder, reader):
         if reader is None:
             return StoredRuns()
@@ -46,6 +48,21 @@ def clean(*, keep: int | None = None, older_than: timedelta | float | None = Non
         gone = {line.id: token for line, token in old if line.created <= before and not owner.is_alive(folder, token)}
         deleted = _delete(folder, gone)
     return StoredRuns(line for line, _token in old if line.id in deleted)
+
+
+def _before(older_than: timedelta | float | None) -> datetime:
+    """Return the time before which runs are old."""
+    now = datetime.now().astimezone()
+    if older_than is None:
+        return now
+    try:
+        age = older_than if isinstance(older_than, timedelta) else timedelta(days=older_than)
+        if age >= timedelta() and not isinstance(older_than, bool):
+            return now - age
+    except (TypeError, ValueError, OverflowError):  # no number, or beyond all calendars
+        pass
+    rule = _("a timedelta or a number of days, at least 0 and no more than the calendar has")
+    raise ValueError(_("older_than must be {rule}; got {value}.", rule=rule, value=shorten(older_than)))
 
 
 def _delete(folder: Path, owners: Mapping[str, str | None]) -> list[str]:

@@ -135,10 +135,11 @@ def reading(place: Place) -> Iterator[tuple[Path, sqlite3.Connection | None]]:
     """
     folder = store.folder_of(place)
     writer.flush(folder)
-    if not (folder / schema.FILE).exists():
-        yield folder, None
-        return
     try:
+        schema.refuse_links(folder)
+        if not (folder / schema.FILE).exists():
+            yield folder, None
+            return
         with closing(schema.connect_to_read(folder)) as connection:
             yield folder, connection
     except (sqlite3.Error, OverflowError, UnicodeError) as error:

@@ -23,6 +23,8 @@ from nbopt.words import _
 
 _KEYS = ("seed", "loss", "optimizer", "metrics", "forward", "val", "steps", "hyperparameters", "schedule")
 
+_LONGEST = 2**20  # characters of a recipe
+
 _ARGUMENTS = {"model", "train", "val", "loss", "forward", "optimizer", "metrics", "seed", "device", "name", "store"}
 
 _HEADER = """\
@@ -100,10 +102,12 @@ def read(text_or_path: str | Path) -> Recipe:
     """
     text = str(text_or_path)
     if isinstance(text_or_path, Path) or ("\n" not in text and text.endswith((".yaml", ".yml"))):
-        text = Path(text_or_path).read_text(encoding="utf-8")
+        text = _read_file(Path(text_or_path))
+    if len(text) > _LONGEST:
+        raise ValueError(_("the recipe is longer than any: {count:,} characters.", count=len(text)))
     try:
         _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
-        content = yaml.safe_load(text)
+        content = _construct(text)
     except yaml.YAMLError as error:
         raise ValueError(_("the recipe is not YAML: {error}", error=error)) from error
     except RecursionError:
@@ -123,6 +127,22 @@ def read(text_or_path: str | Path) -> Recipe:
             raise ValueError(_("schedule: {rule}; got {step!r}.", rule=rule, step=step))
         schedule[step] = _mapping(_("schedule, step {step}", step=step), changes)
     return Recipe(content, hyperparameters, schedule)
+
+
+def _construct(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except ValueError as error:  # a number of too many digits, a day that there is not
+        raise yaml.YAMLError(str(error)) from error
+
+
+def _read_file(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_LONGEST + 1)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(_("the recipe {path} is not UTF-8: {error}", path=path, error=error)) from None
 
 
 def check_values(where: str, values: Mapping[str, Any], hyperparams: Hyperparams) -> dict[str, Any]:

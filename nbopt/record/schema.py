@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -185,7 +186,10 @@ def checkpoint(folder: Path) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise StoreError if something in the folder leads out of it: a store follows no links."""
+    """Raise StoreError if this is no folder, or something in it leads out of it: a store follows no links."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        way = _("name a folder: store=, or the environment variable NBOPT_HOME")
+        raise StoreError(_("{folder} is a file, and a store is a folder; {way}.", folder=folder, way=way))
     names = ("locks", "snapshots", *(f"{FILE}{end}" for end in ("", "-wal", "-shm", "-journal")))
     if (link := next((folder / name for name in names if (folder / name).is_symlink()), None)) is not None:
         way = _("keep the whole folder elsewhere: store=, or the environment variable NBOPT_HOME")

@@ -22,10 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nbopt.names import shorten
 from nbopt.record import checked, owner, schema, tensors
 from nbopt.record.column import Numbers, as_array
 from nbopt.record.journal import Entry
 from nbopt.record.snapshots import Snapshot
+from nbopt.words import _
 
 _BUSY_MILLISECONDS = 400  # how long a change waits for another process that is writing
 CHUNK = 2048  # measurements in one row
@@ -36,7 +38,15 @@ Columns = Mapping[str, tuple[Numbers, NDArray[np.float64]]]
 
 
 def folder_of(place: Place = AUTO) -> Path:
-    """Return the folder of a store: the one given, else ``NBOPT_HOME``, else ``.nbopt`` where the process works."""
+    """Return the folder of a store: the one given, else ``NBOPT_HOME``, else ``.nbopt`` where the process works.
+
+    Raises
+    ------
+    TypeError
+        If ``place`` is no text and no path.
+    """
+    if not isinstance(place, (str, os.PathLike)):
+        raise TypeError(_("store must be a folder, as text or path, or None; got {value}.", value=shorten(place)))
     if place == AUTO:
         place = os.environ.get("NBOPT_HOME") or ".nbopt"
     return Path(place).expanduser().absolute()

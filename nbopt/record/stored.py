@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbopt.names import InvalidHyperparam, unknown
+from nbopt.names import InvalidHyperparam, shorten, unknown
 from nbopt.record import checked, tensors
 from nbopt.record.checked import spoilt
 from nbopt.record.history import MOST, History
@@ -19,6 +19,7 @@ from nbopt.record.store import AUTO, Place, SnapshotFile
 from nbopt.words import _
 
 _AHEAD = 10**6  # steps by which a journal may be ahead of the stored history: it is written twice a second
+_LONGEST = 80  # characters that are looked for among the ids
 _SHOWN = 8  # ids that an error about an unknown one lists
 
 
@@ -159,6 +160,8 @@ def read(run_id: str, store: Place = AUTO) -> Record:
     StoreError
         If the run is spoilt, or the store cannot be read.
     """
+    if not isinstance(run_id, str):
+        raise InvalidHyperparam(_("the id of a run is a text; got {value}.", value=shorten(run_id)))
     with reading(store) as (folder, connection):
         query = "SELECT id FROM runs WHERE typeof(id) = 'text' ORDER BY created DESC"
         ids = [row[0] for row in connection.execute(query)] if connection else []
@@ -183,5 +186,5 @@ def _not_found(run_id: str, found: Sequence[str], ids: Sequence[str], folder: Pa
     if found:
         begin = _("several runs begin with {id!r}", id=run_id)
         return InvalidHyperparam(_("{begin}: {names}.", begin=begin, names=", ".join(found[:_SHOWN])))
-    close = difflib.get_close_matches(run_id, ids, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(run_id[:_LONGEST], ids, n=1, cutoff=0.5)
     return unknown(_("run"), run_id, list(dict.fromkeys([*close, *ids]))[:_SHOWN])

@@ -280,3 +280,25 @@ def test_the_recipe_of_a_run_stopped_at_its_beginning_can_be_followed(make_run, 
     again.start()
     again.wait(30)
     assert again.state.value == "finished" and again.epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("seed: " + "9" * 5000, "not YAML: .*5000 digits"),
+        ("seed: 2020-13-45", "not YAML: month must be"),
+        ("seed: 0\n" + "#" * 2**20, "longer than any: 1,048,584 characters"),
+        ("[" * 20_000, "nested too deeply"),
+        ("seed: !!python/object/apply:os.getcwd []", "not YAML: could not determine a constructor"),
+    ],
+    ids=["digits", "day", "long", "deep", "code"],
+)
+def test_what_a_recipe_cannot_hold_is_refused_in_words(mlp, blobs, text, told):
+    with pytest.raises(ValueError, match=told):
+        Run.from_yaml(text, mlp(), blobs, store=None)
+
+
+def test_a_recipe_that_is_no_text_is_refused_in_words(mlp, blobs, tmp_path):
+    (tmp_path / "recipe.yaml").write_bytes(b"seed: \xff")
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        Run.from_yaml(tmp_path / "recipe.yaml", mlp(), blobs, store=None)

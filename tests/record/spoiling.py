@@ -129,17 +129,28 @@ def spoil_json(folder, chance):
 
 
 def spoil_facts(folder, chance):
-    """Put another value somewhere into what a snapshot holds beside its tensors; the checksum is left out."""
+    """Put another value somewhere into what a snapshot holds beside its tensors."""
     path = chance.choice(sorted((folder / "snapshots" / ids_of(folder)[0]).iterdir()))
+    _facts, rewrite = facts_of(path)
+    rewrite(lambda head: _with_another_value(head, chance))
+    return "snapshots within"
+
+
+def facts_of(path):
+    """Return the facts of a snapshot's file, and what writes the file again, without its checksum."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
-    head = json.loads(content[8 : 8 + length])
-    texts = head["__metadata__"]
-    texts.pop("checksum", None)
-    texts["nbopt"] = json.dumps(_with_another_value(json.loads(texts["nbopt"]), chance))
-    spoilt = json.dumps(head).encode()
-    path.write_bytes(struct.pack("<Q", len(spoilt)) + spoilt + content[8 + length :])
-    return "snapshots within"
+    outer = json.loads(content[8 : 8 + length])
+    texts = outer["__metadata__"]
+    head = json.loads(texts["nbopt"])
+
+    def rewrite(change=lambda head: head):
+        texts.pop("checksum", None)
+        texts["nbopt"] = json.dumps(change(head))
+        spoilt = json.dumps(outer).encode()
+        path.write_bytes(struct.pack("<Q", len(spoilt)) + spoilt + content[8 + length :])
+
+    return head["facts"], rewrite
 
 
 def flip_bits(folder, chance):

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import nbopt
+from nbopt.names import InvalidHyperparam
 from nbopt.record import owner, schema, tensors
 from nbopt.record.schema import StoreError
 from nbopt.record.snapshots import Snapshot
-from tests.record.spoiling import change, ids_of, make_example, material, outside, try_one
+from tests.record.spoiling import change, facts_of, ids_of, make_example, material, outside, try_one
 
 
 @pytest.fixture(autouse=True)
@@ -212,7 +213,79 @@ def test_steps_that_nobody_did_are_not_done_again(folder):
         nbopt.open(run, *material(), store=folder)
 
 
+# -- what is no store, no run, no age
+
+
+def test_a_file_in_place_of_the_store_is_told_of_and_stays(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for name in ("mine", "nowhere"):
+        with pytest.raises(StoreError, match=f"{name} is a file, and a store is a folder"):
+            nbopt.runs(tmp_path / name)
+        run = nbopt.Run(*material(), loss="mse", store=tmp_path / name)
+        run.step()
+        assert "is a file, and a store is a folder" in run.journal[-2].new + run.journal[1].new
+    assert (tmp_path / "mine").read_text() == "mine"
+    with pytest.raises(TypeError, match="store must be a folder, as text or path, or None; got 5"):
+        nbopt.runs(5)
+
+
+@pytest.mark.parametrize("run", [None, 5, b"abc", ["a"]], ids=repr)
+def test_what_is_no_id_is_refused_in_words(folder, run):
+    with pytest.raises(InvalidHyperparam, match="the id of a run is a text; got"):
+        nbopt.open(run, store=folder)
+
+
+@pytest.mark.parametrize("run", ["", "..", "../..", "' OR 1=1 --", "\udc80", "a" * 10**6], ids=len)
+def test_an_id_of_no_run_names_those_there_are(folder, run):
+    with pytest.raises(InvalidHyperparam, match=f"unknown run .* Allowed: {ids_of(folder)[-1]}"):
+        nbopt.open(run, store=folder)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"keep": -1}, {"keep": 1.5}, {"keep": "3"}, {"keep": True}]
+    + [{"older_than": age} for age in (-1, float("nan"), float("inf"), 1e300, "7", timedelta(days=-1), 10**6)],
+    ids=repr,
+)
+def test_limits_that_are_none_delete_nothing(folder, limits):
+    with pytest.raises(ValueError, match=f"{next(iter(limits))} must be"):
+        nbopt.clean(**limits, store=folder)
+    assert len(nbopt.runs(folder)) == 2
+
+
 # -- snapshots
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["resting"], 5),
+        (["cursor"], ["x", 0, 0]),
+        (["cursor"], [0, -1, 0]),
+        (["seconds"], 10**400),
+        (["moments", "counters"], {"param_groups": []}),
+        (["moments", "groups", 0, "settings", "dict", 0, 0], "params"),
+        (["stopping"], None),
+        (["guard", "block"], ["x"]),
+        (["validation_due"], 1),
+        (["dropout_rates"], [2.0]),
+        (["parts"], {"x": 1}),
+        (["split"], {"leaf": "x"}),
+    ],
+    ids=lambda item: ".".join(map(str, item)) if isinstance(item, list) and isinstance(item[0], str) else "",
+)
+def test_what_a_snapshot_holds_is_not_put_into_a_run_unseen(folder, path, value):
+    run = ids_of(folder)[0]
+    for file in (folder / "snapshots" / run).iterdir():
+        facts, rewrite = facts_of(file)
+        item = facts
+        for key in path[:-1]:
+            item = item[key]
+        item[path[-1]] = value
+        rewrite()
+    with pytest.raises(StoreError, match="its snapshot of step"):
+        nbopt.open(run, *material(), store=folder)
 
 
 def test_a_bit_flipped_in_a_snapshot_is_found(tmp_path):
