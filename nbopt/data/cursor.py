@@ -183,6 +183,7 @@ class Cursor(Tunable):
             self._begun = True
             self._fill()
             if not self._ahead:
+                self._begun = False
                 raise ValueError(_("train yielded no batch in epoch {epoch}.", epoch=self.epoch))
         return self._ahead[0]
 

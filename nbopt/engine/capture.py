@@ -47,6 +47,7 @@ def capture(training: Training) -> Snapshot:
         "generators": _generators(training),
         "split": training.eager.split.state,
         "kept": keep(training, state, tensors),
+        "most_evaluated": training.most_evaluated,
     }
     return Snapshot(training.step, tensors, facts)
 
@@ -87,6 +88,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     _put_generators(training, facts.get("generators", {}))
     training.guard.state = facts.get("guard", {})
     training.eager.split.state = facts.get("split", {})
+    training.most_evaluated = max(0, int(facts.get("most_evaluated", 0)))
     if training.guard.waits:
         training.pass_.look_again()
     training.tiers.restore(facts.get("tier", {}))

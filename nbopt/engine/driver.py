@@ -13,15 +13,14 @@ from inspect import GEN_RUNNING, getgeneratorstate
 from types import FrameType
 from typing import Any, TypeVar
 
-from nbopt.engine import loop
-from nbopt.engine.capture import restore
+from nbopt.engine import again, loop
 from nbopt.engine.changes import Changes
 from nbopt.engine.interrupts import Deferred
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.puller import Puller
 from nbopt.engine.recovery import Recovery
 from nbopt.engine.state import Event, RunState
-from nbopt.engine.training import Bound, Training
+from nbopt.engine.training import Training
 from nbopt.names import check_text
 from nbopt.record.journal import Journal, Operation
 from nbopt.words import _
@@ -62,33 +61,23 @@ class Driver(Puller):
                 raise RuntimeError(_("the run trains in a thread of its own: pause it before pulling its events."))
             if self.training is None or self._recover is None:
                 self.training = training = self._prepare()
-                training.tiers.planned = self._changes.steps_to_plan
+                training.tiers.planned = self.changes.steps_to_plan
                 training.pass_.tell = self.tell
-                self._changes.training = training
-                self._recover = Recovery(training, self._changes, self._journal)  # last: now all of it is there
-            return self._make_events()
+                self.changes.training = training
+                self.exactness.begin(training)
+                self._recover = Recovery(training, self.changes, self.journal)  # last: now all of it is there
+            return self.make_events()
 
-    def _make_events(self) -> Generator[Event, None, None]:
+    def make_events(self) -> Generator[Event, None, None]:
+        """Return the loop's events, for a run that is there."""
         assert self.training is not None and self._recover is not None
         self.training.go_on()
-        self._events = loop.events(self.training, self._changes, self._recover)
+        self._events = loop.events(self.training, self.changes, self._recover)
         return self._events
 
     def do_again(self, operations: Iterable[Operation], target: int) -> None:
         """Do the steps up to ``target`` again, if the run does not end before, with changes journaled already."""
-        training = self.training
-        assert training is not None
-        self._changes.plan(operations, journaled=True)
-        events = self._make_events()
-        training.tiers.held_until = target
-        training.tiers.room = lambda: target - training.step
-        try:
-            while training.step < target or training.validation_due or self._changes.due():
-                if next(events, None) is None:
-                    break
-        finally:
-            training.tiers.room = lambda: math.inf
-        training.hands.leave()
+        again.do_again(self, operations, target)
 
     def put_right(self) -> None:
         """Bring a run that an interrupt left half-way to where its journal says it is; else do nothing.
@@ -102,38 +91,20 @@ class Driver(Puller):
             if self._is_busy():
                 return
             if self.training is not None and self._recover is not None and self.training.is_half_way:
-                self._go_on_half_way(self.training)
+                again.go_on_half_way(self, self.training)
             if self.state is RunState.RUNNING:  # nobody pulls any more
                 if self.training is not None:
                     self.training.flush()
                     if not self.training.validation_due:
-                        self._changes.apply()
-                self._journal.event(self._changes.step, "pause", source=self._asked_by)
+                        self.changes.apply()
+                self.journal.event(self.changes.step, "pause", source=self._asked_by)
                 self.become(RunState.PAUSED)
-
-    def _go_on_half_way(self, training: Training) -> None:
-        """Put the run back to a snapshot, and lead it by its journal to where it was, or was going."""
-        bound = training.bound or Bound(training.step, len(self._journal))
-        rewinds = [entry.new for entry in self._journal[bound.entries :] if entry.name == "rewind"]
-        target = rewinds[-1] if rewinds else bound.step
-        training.bound = Bound(target, len(self._journal))  # if this is interrupted, too
-        snapshot = training.snapshots.before(min(target, training.history.measured))
-        restore(training, snapshot)
-        training.half_done = False
-        training.history.go_back(snapshot.step, validated=not snapshot.facts["validation_due"])
-        training.snapshots.forget_after(target)
-        self._changes.forget_journaled()
-        held = training.tiers.held_until
-        self.do_again((op for op in self._journal.schedule() if op.step >= snapshot.step), target)
-        training.tiers.held_until = max(held, target)
-        training.bound = None
-        self._journal.event(target, "redone", snapshot.step)
 
     def tell(self, text: str) -> None:
         """Say once what the user should know: as a warning, and in the journal."""
         if text not in self._told:
             self._told.add(text)
-            self._journal.event(self._changes.step, "note", text)
+            self.journal.event(self.changes.step, "note", text)
             with suppress(Warning):  # where they are errors: a word ends no run
                 warnings.warn(text, stacklevel=2)
 
@@ -166,10 +137,10 @@ class Driver(Puller):
         check_text("source", source)
         with self.lock:
             self.put_right()
-            self._changes.ask(changes, source)
+            self.changes.ask(changes, source)
             due = self.training is not None and self.training.validation_due  # comes first, as in the loop
             if not self._is_busy() and not due:
-                self._changes.apply_at_rest()
+                self.changes.apply_at_rest()
             self.announce()
 
     def go(self, credit: float, source: str, progress: ProgressLine | None = None) -> None:
@@ -203,16 +174,16 @@ class Driver(Puller):
             events = self._events_or_failure()
             assert self.training is not None
             if self.state is RunState.FINISHED:
-                self._changes.act("reopen", source)
+                self.changes.act("reopen", source)
                 if reason := self.training.end_reason():
                     raise RuntimeError(self.training.plan.explain_end(reason))
             if self.state is RunState.FAILED:
-                self._changes.act("leave_out", source)
+                self.changes.act("leave_out", source)
             self.error = None
             self._begun = False
             onward = "start" if self.state is RunState.CREATED else "resume"
             event = onward if credit == math.inf else "step"
-            self._journal.event(self._changes.step, event, source=source)
+            self.journal.event(self.changes.step, event, source=source)
             self.become(RunState.RUNNING)
             thread = threading.current_thread()
             if threaded:

@@ -84,6 +84,36 @@ class Facts:
         return "; ".join(dict.fromkeys(source.converted for source in sources if source and source.converted))
 
     @property
+    def exact(self) -> bool | None:
+        """Whether steps done again gave what they gave the first time, bit for bit; None before any were.
+
+        Steps are done again by `Run.rewind`, by a run that `Run.branch` or `Run.replay` returns, and by `nbopt.open`.
+        All that they measure is held against the history, and so is what follows, for as long as the same is done as
+        the first time. False stays: the journal's event ``not_exact`` tells the first value that differs.
+
+        Examples
+        --------
+        >>> run.step(9)
+        >>> run.rewind(5)
+        >>> run.exact
+        True
+        """
+        return self.driver.exactness.verdict
+
+    @property
+    def exactness(self) -> str:
+        """The same in words: "exact", or "not exact: ..." with the step, the two values, and why; "" before.
+
+        Examples
+        --------
+        >>> run.step(9)
+        >>> run.rewind(5)
+        >>> run.exactness
+        'exact'
+        """
+        return self.driver.exactness.words
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds to the run's end at the mean speed so far; None before it is known."""
         seconds, share = self.history.last("_time"), self.share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from nbopt.data.sources import AnySource, StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.material import find_tensors
+from nbopt.engine.own_code import digest_code
 from nbopt.record.store import Made
 from nbopt.words import _
 
 if TYPE_CHECKING:
     from nbopt.engine.run import Run
+    from nbopt.engine.training import Training
 
 _SAMPLED = 64  # samples that tell one data set from another
 _NAMED = 3  # differences of one kind that an error names
@@ -29,8 +32,7 @@ def describe(run: Run) -> Made:
     settings = {
         "seed": run.seed,
         "device": str(run.device.torch),
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
+        **_tools(),
         "initial": run.initial,
         "given": sorted(run.given.keys() - set(own)),
         # A name is enough to make these again; None stands for what only the user has.
@@ -43,8 +45,15 @@ def describe(run: Run) -> Made:
         "loss_tensors": {name: _shape(tensor) for name, tensor in find_tensors(run.model, run.loss_modules).items()},
         "frozen": run.snapshots[0].facts.get("resting", []) if training else find_frozen(run.model),
         "data": describe_data(training.cursor.source, training.val) if training else None,
+        "code": digest_code(training) if training else {},
     }
     return Made(run.id, run.name, run.parent, run.created, settings)
+
+
+def circumstances(training: Training) -> dict[str, Any]:
+    """Return what the steps of a run are done with: tools, data and the user's own code."""
+    data = describe_data(training.cursor.source, training.val)
+    return {**_tools(), "data": data, "code": digest_code(training)}
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
@@ -101,6 +110,11 @@ def pick(what: str, given: Any, stored: Any, name: str) -> Any:
         rule = _("only you have it: give it again as {what}=", what=what)
         raise ValueError(_("the run was made with {what} {name}: {rule}.", what=what, name=name, rule=rule))
     return stored if given is None else given
+
+
+def _tools() -> dict[str, Any]:
+    threads = torch.get_num_threads()
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "threads": threads}
 
 
 def _fingerprint(source: AnySource) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nbopt.engine.again import give_up
 from nbopt.engine.capture import capture, restore, restore_material
 from nbopt.engine.copying import Copies
 from nbopt.engine.outside import go_to_structure
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
     """See `Run.rewind`."""
     driver = run.driver
+    snapshot: Snapshot | None = None
 
     def go() -> None:
+        nonlocal snapshot
         target = run.snapshots.find(to, run.step_count)
         snapshot = run.snapshots.before(target)
         training = driver.training
@@ -34,13 +37,25 @@ def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
         training.hands.check()
         training.flush()
         run.changes.tune()
+        recorded = driver.exactness.record()
         go_back(training, run.journal, snapshot, source, target)
+        driver.exactness.expect(recorded, target)
         _catch_up(run, snapshot, target)
         training.bound = None
         driver.become(RunState.PAUSED)
 
     try:
         driver.at_rest(source, go)
+    except Exception as error:
+        try:
+            driver.put_right()
+        except Exception:  # again: what the steps between need is not there any more
+            if snapshot is None:
+                raise
+            give_up(driver, snapshot)
+            rule = _("steps after {step} could not be done again, and the run rests there", step=snapshot.step)
+            error.add_note(f"nbopt: {rule}.")
+        raise
     except BaseException:
         driver.put_right()
         raise
@@ -59,7 +74,9 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
         twin = _twin(run, name or _cut(_("{name}, branch at {step}", name=run.name, step=target)))
         twin.journal.take_over(run.journal, target)
         twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
+        recorded = run.driver.exactness.record()
     _begin(twin, run, snapshot)
+    twin.driver.exactness.expect(recorded, target)
     _catch_up(twin, snapshot, target)
     twin.journal.event(target, "branch", run.id, source)
     twin.driver.become(RunState.PAUSED)
@@ -73,6 +90,7 @@ def replay(run: Run) -> Run:
         run.driver.put_right()
         twin = _twin(run, _cut(_("{name}, replay", name=run.name)))
         twin.changes.plan(run.journal.schedule())
+        recorded = run.driver.exactness.record() if run.driver.training else None
         finished = run.state is RunState.FINISHED
         reason = run.end_reason if finished else _("replayed to step {step}", step=run.step_count)
         twin.driver.until = Ending(run.step_count, RunState.FINISHED if finished else RunState.STOPPED, reason)
@@ -80,6 +98,8 @@ def replay(run: Run) -> Run:
         _begin(twin, run, run.snapshots[0])
         assert twin.driver.training is not None
         twin.driver.training.tiers.held_until = run.step_count
+        if recorded is not None:
+            twin.driver.exactness.expect(recorded, int(twin.driver.until.step))
         if run.step_count:
             twin.start()
         else:
@@ -186,4 +206,3 @@ def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:
     """Do the steps from ``snapshot`` to ``target`` again, with the changes journaled in between."""
     between = [operation for operation in run.journal.schedule() if snapshot.step <= operation.step < target]
     run.driver.do_again(between, target)
-    assert run.step_count >= target  # the run has been there

@@ -12,6 +12,7 @@ import torch
 from nbopt.data.sources import DatasetSource
 from nbopt.data.thread_generator import switch
 from nbopt.engine.changes import Changes
+from nbopt.engine.exactness import Exactness
 from nbopt.engine.progress import ProgressLine
 from nbopt.engine.state import Changed, Ending, Event, Finished, Recovered, RunState, Stepped
 from nbopt.engine.training import Training
@@ -39,6 +40,8 @@ class Puller:
         The run's material, once there is one.
     until : Ending
         Where a replay is to end.
+    exactness : Exactness
+        Whether steps done again give what they gave.
     watchers : list of callable
         Who is called whenever state or journal changed.
     lock : threading.RLock
@@ -54,8 +57,9 @@ class Puller:
         self.watchers: list[Callable[[], None]] = []
         self.lock = threading.RLock()
         self._moved = threading.Condition(self.lock)
-        self._changes = changes
-        self._journal = journal
+        self.changes = changes
+        self.journal = journal
+        self.exactness = Exactness(journal)
         self._thread: threading.Thread | None = None  # who pulls; None while nobody does
         self._credit = math.inf  # steps to do before pausing
         self._goal = RunState.RUNNING  # what the puller is asked to become
@@ -100,7 +104,7 @@ class Puller:
             with self.lock:
                 with suppress(Exception):  # the first error is the one to tell
                     training.flush()
-                    self._changes.apply()
+                    self.changes.apply()
                 self._fail(error)
                 self._leave()
         except BaseException:  # Ctrl-C in fit
@@ -133,7 +137,7 @@ class Puller:
             return False
         training.flush()
         # What belongs to this boundary is seen through first; and where nothing is left to do, the run finishes.
-        done = not training.validation_due and training.trouble is None and not self._changes.due()
+        done = not training.validation_due and training.trouble is None and not self.changes.due()
         return done and (training.step >= self.until.step or not training.end_reason())
 
     def _settle(self, event: Event | None) -> None:
@@ -142,10 +146,10 @@ class Puller:
         assert training is not None
         training.flush()
         if not training.validation_due:
-            self._changes.apply()  # nothing that was asked for is left behind
+            self.changes.apply()  # nothing that was asked for is left behind
         if isinstance(event, Finished):
             if training.stopping.early_stopping:
-                self._changes.act("restore_best", "run")
+                self.changes.act("restore_best", "run")
             self.become(RunState.FINISHED, event.reason)
         elif self._goal is RunState.STOPPED:
             self.become(RunState.STOPPED, _("stopped by hand"), self._asked_by)
@@ -153,7 +157,7 @@ class Puller:
             self.become(self.until.state, self.until.reason)
             self.until = Ending(math.inf, RunState.STOPPED, "")
         else:
-            self._journal.event(training.step, "pause", source=self._asked_by)
+            self.journal.event(training.step, "pause", source=self._asked_by)
             self.become(RunState.PAUSED)
         self._leave()
 
@@ -178,7 +182,7 @@ class Puller:
             if state.is_ended:
                 self._stop_workers()
             if reason:
-                self._journal.event(self._changes.step, state.value, reason, source)
+                self.journal.event(self.changes.step, state.value, reason, source)
             self.announce()
 
     def _stop_workers(self) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-import numpy as np
 import torch
 
 from nbopt.engine.capture import restore
@@ -24,6 +22,7 @@ from nbopt.engine.identity import (
 )
 from nbopt.engine.live import live_runs
 from nbopt.engine.moments import compare_groups, compare_positions
+from nbopt.engine.recorded import Recorded
 from nbopt.engine.run import Run
 from nbopt.engine.state import RunState
 from nbopt.names import InvalidHyperparam
@@ -32,7 +31,6 @@ from nbopt.parts.schedules import SCHEDULE, SCHEDULES
 from nbopt.record import owner
 from nbopt.record.checked import is_switch, is_tuning, spoilt
 from nbopt.record.checked_facts import is_state
-from nbopt.record.history import History
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Operation
 from nbopt.record.store import AUTO, Place, store_in
 from nbopt.record.stored import Record, read
@@ -247,36 +245,15 @@ def _bring_back(run: Run, record: Record) -> None:
     except Exception as error:  # whatever torch makes of a state that is none
         raise spoilt(record.id, _("its snapshot of step {step}", step=newest.step)) from error
     later = [operation for operation in operations if operation.step >= newest.step]
+    run.driver.exactness.expect(Recorded.of(record.history, record.journal, record.settings), end)
     run.driver.do_again(later, end)  # the changes made where it ended included
     run.changes.cancel()
-    _compare(record.history, run.history)
     finished = record.state == "finished"
     state = RunState.FINISHED if finished else RunState.PAUSED
     run.journal.event(run.step_count, "open", state.value)
     run.driver.become(state)
     run.driver.end_reason = record.reason if finished else ""
     run.recorder.follow()
-
-
-def _compare(before: History, now: History) -> None:
-    """Warn if a step done again did not give what it gave the first time."""
-    if "loss" not in before or "loss" not in now:
-        return
-    common, first, second = np.intersect1d(before["loss"][0], now["loss"][0], True, return_indices=True)
-    old, new = before["loss"][1][first], now["loss"][1][second]
-    differ = np.flatnonzero(old.view(np.int64) != new.view(np.int64))
-    if len(differ):
-        at = int(differ[0])
-        warnings.warn(
-            _(
-                "the run was brought back, but not bit for bit: the loss of step {step} was {old!r}, now {new!r}. "
-                "Another machine, library version or number of threads can do this; so can data that changed.",
-                step=int(common[at]),
-                old=float(old[at]),
-                new=float(new[at]),
-            ),
-            stacklevel=4,
-        )
 
 
 def _release_others(opened: Run, record: Record) -> None:

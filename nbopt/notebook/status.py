@@ -39,6 +39,7 @@ _EVENTS = {
     "out_of_memory": _("out of memory: {detail}"),
     "store_failed": _("not stored: {detail}"),
     "tuning": "{detail[reason]}",
+    "not_exact": _("not exact: {detail[reason]}"),
     "open": _("opened from the store"),
     "redone": _("interrupted half-way: done again from step {detail}"),
     "stored": _("stored again, with all that happened meanwhile"),
@@ -99,6 +100,13 @@ def end_line(run: Run) -> str:
     return f'<div class="nbopt-note">{html.escape(text)}</div>'
 
 
+def exactness_line(run: Run) -> str:
+    """Return where steps done again were not what they were the first time, as HTML; "" where they were."""
+    if run.exact is not False:
+        return ""
+    return f'<div class="nbopt-note nbopt-not-exact">{html.escape(run.exactness)}</div>'
+
+
 def earlier_line(runs: Iterable[Run]) -> str:
     """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
     lines = [
@@ -131,7 +139,8 @@ def device_line(run: Run) -> str:
     """Return where the run trains and why, as HTML."""
     device = run.device
     memory = memory_in_use(device.torch)
-    parts = [describe(device.torch), device.reason, *filter(None, [run.converted]), run.tier]
+    told = [run.converted, run.tier, run.exactness if run.exact else ""]
+    parts = [describe(device.torch), device.reason, *filter(None, told)]
     if memory is not None:
         parts.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))
     return f'<span class="nbopt-device">{html.escape(" · ".join(parts))}</span>'

@@ -136,6 +136,7 @@ def still(run: Run, titles: dict[str, str]) -> str:
         + html.escape(" · ".join(f"{name} {value}" for name, value in facts(run))),
         html.escape(" · ".join(f"{name} {number(run.hyperparams[name])}" for name in _telling(run))),
         html.escape(_("changes: {list}", list=" · ".join(changes))) if changes else "",
+        html.escape(run.exactness[:500]),
         html.escape(run.end_reason[:500]),
     ]
     text = "".join(f'<div style="{_SOFT if row else ""}">{line}</div>' for row, line in enumerate(lines) if line)

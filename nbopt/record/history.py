@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,9 +48,12 @@ class History(Mapping[str, Series]):
         Names that will be measured: before their first value, ``history[name]`` is a pair of empty arrays.
     is_thinned : bool
         Whether values have been left out.
+    check : callable or None
+        Called with the name, the steps and the values of all that was just appended.
     """
 
     def __init__(self) -> None:
+        self.check: Callable[[str, Sequence[int] | NDArray[np.int64], Any], None] | None = None
         self.expected: frozenset[str] = frozenset()
         self.is_thinned = False
         self._tracks: dict[str, Track] = {}
@@ -70,6 +73,8 @@ class History(Mapping[str, Series]):
             self._tracks = {**self._tracks, name: track}
         else:
             self._tracks[name] = track  # last: a new name is seen with its values
+        if self.check is not None:
+            self.check(name, steps, values)
 
     def append(self, name: str, step: int, value: float) -> None:
         """Append one measurement."""

@@ -19,7 +19,7 @@ class Entry(NamedTuple):
         Steps completed when it happened; a changed value acts from the step of this number (from 0) on.
     name : str
         The hyperparameter changed, or the event: ``start``, ``step``, ``resume``, ``pause``, ``stopped``,
-        ``finished``, ``failed``, ``restore_best``, ``rewind``, ``open``, ``store_failed``, ...
+        ``finished``, ``failed``, ``restore_best``, ``rewind``, ``open``, ``not_exact``, ``store_failed``, ...
     old, new : Any
         Values before and after; for an event, ``new`` is its detail or None.
     source : str
@@ -48,6 +48,10 @@ SWITCH = "switch"
 
 TUNING = "tuning"
 """The event of a change made to the model by hand: which of its weights train. Part of what a replay repeats."""
+
+NOT_EXACT = "not_exact"
+"""The event of a step done again that did not give what it gave the first time: ``step``, ``name`` and the two values,
+``old`` and ``new``, of what was measured, and ``reason`` in words."""
 
 
 class Operation(NamedTuple):

@@ -1,7 +1,13 @@
-"""The panel's words about a run that failed."""
+"""The panel's words about a run that failed, and about steps done again."""
 
+import secrets
+import warnings
+
+import pytest
 from torch import nn
 
+from nbopt.notebook.status import journal_list
+from nbopt.notebook.still import still
 from tests.notebook.frontend import eventually, every_widget
 
 
@@ -30,3 +36,30 @@ def test_a_fault_stands_in_the_panel_with_traceback_and_advice_until_the_run_goe
     model.is_well = True
     page.click(start)
     eventually(lambda: page.answer(panel) and panel._error.value == "" and run.step_count > 5)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_panel_says_whether_steps_done_again_were_exact(page, make_run, show, monkeypatch, exact):
+    monkeypatch.setattr("nbopt.engine.training._SNAPSHOT_SECONDS", 1e9)
+
+    def forward(model, batch):
+        return model(batch[0]) * (1 if exact else 1 + secrets.randbelow(10**6)), batch[1]
+
+    run = make_run(forward=forward)
+    panel = show(run)
+    run.step(9)
+    eventually(lambda: page.answer(panel) and "step</i> 9" in panel._status.value)
+    assert "exact" not in panel._device.value + panel._error.value
+    assert "exact" not in still(run, {"loss": "Loss"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run.rewind(5)
+    eventually(lambda: [page.answer(panel)] and "exact" in panel._device.value + panel._error.value)
+    if exact:
+        assert " · exact" in panel._device.value
+        assert ">exact</div>" in still(run, {"loss": "Loss"})
+    else:
+        assert "not exact: step " in panel._error.value
+        assert "not exact: step " in still(run, {"loss": "Loss"})
+        assert "not exact: step " in journal_list(run.journal, unfolded=True)
+    assert ("not exact" in panel._error.value) is not exact

@@ -357,6 +357,6 @@ def test_a_run_with_a_damaged_snapshot_goes_on_from_another_one(folder):
 def test_garbage_in_a_field_or_a_flipped_bit_is_told_and_touches_nothing_else(tmp_path, batch, logged):
     example = make_example(tmp_path / "example", logged)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the run was brought back, but not bit for bit
+        warnings.simplefilter("ignore")  # not exact
         tried = [try_one(example, tmp_path / str(k), 1000 * batch + 2 * k + logged) for k in range(40)]
     assert sum(one.noticed for one in tried) > 10
