@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.generators import from_json, to_json
+from nbopt.engine.blocks import copy_to_cpu
 from nbopt.engine.moments import pack, unpack, unpack_by_position
 from nbopt.engine.outside import extra_state, keep, put_back, put_optimizer
 from nbopt.record.snapshots import Snapshot
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 def capture(training: Training) -> Snapshot:
     """Copy all that the run's future depends on."""
     state = training.model.state_dict()
-    tensors = {f"model.{name}": _copy(value) for name, value in state.items() if isinstance(value, Tensor)}
-    tensors.update({f"own.{name}": _copy(tensor) for name, tensor in training.material.tensors().items()})
+    tensors = {f"model.{name}": copy_to_cpu(value) for name, value in state.items() if isinstance(value, Tensor)}
+    tensors.update({f"own.{name}": copy_to_cpu(tensor) for name, tensor in training.material.tensors().items()})
     parts: dict[str, Any] = {}
     for part, memory in training.acting.state.items():
         _put(tensors, parts, "part", {f"{part}.{key}": value for key, value in memory.items()})
     # The best weights change rarely: their tensors are shared, not copied.
     tensors.update({f"best.{name}": t for name, t in training.best_weights.items() if isinstance(t, Tensor)})
     for index, (output, target) in enumerate(training.recent):
-        tensors[f"recent.{index}.output"], tensors[f"recent.{index}.target"] = _copy(output), _copy(target)
+        tensors[f"recent.{index}.output"], tensors[f"recent.{index}.target"] = copy_to_cpu(output), copy_to_cpu(target)
     stopping = training.stopping
     facts = {
         "hyperparams": dict(training.hyperparams),
@@ -114,7 +115,7 @@ def restore_material(training: Training, snapshot: Snapshot) -> dict[str, Any]:
 def copy_state(model: nn.Module) -> dict[str, Any]:
     """Return a copy of a model's ``state_dict``, on the CPU."""
     state = model.state_dict()
-    return {name: _copy(value) if isinstance(value, Tensor) else deepcopy(value) for name, value in state.items()}
+    return {name: copy_to_cpu(value) if isinstance(value, Tensor) else deepcopy(value) for name, value in state.items()}
 
 
 def _generators(training: Training) -> dict[str, Any]:
@@ -146,9 +147,9 @@ def _put(tensors: dict[str, Tensor], scalars: dict[str, Any], kind: str, state: 
     """Copy a state by name: tensors and lists of them (``name#0``, ``name#1``) to the one, the rest to the other."""
     for name, value in state.items():
         if isinstance(value, Tensor):
-            tensors[f"{kind}.{name}"] = _copy(value)
+            tensors[f"{kind}.{name}"] = copy_to_cpu(value)
         elif isinstance(value, list) and value and isinstance(value[0], Tensor):
-            tensors.update({f"{kind}.{name}#{k}": _copy(item) for k, item in enumerate(value)})
+            tensors.update({f"{kind}.{name}#{k}": copy_to_cpu(item) for k, item in enumerate(value)})
         else:
             scalars[name] = list(value) if isinstance(value, list) else value
 
@@ -168,7 +169,3 @@ def _get(snapshot: Snapshot, kind: str, device: torch.device | None = None) -> d
 
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True)

@@ -191,7 +191,7 @@ class Changes:
         if training is None:
             self._assign(name, value, source, entries)
             return
-        training.secure()
+        training.securing.take_before_change()
         before, training.half_done = training.half_done, True
         try:
             self._act(name, value, source, entries)

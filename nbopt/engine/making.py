@@ -47,7 +47,7 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
         device,
         keep_dropout,
     )
-    training.secure()
+    training.securing.take()
     # Before the changes made ahead of the start.
     training.snapshots[0].facts.update(hyperparams=run.initial, dropout_rates=dropout)
     run.driver.training = training

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nbopt.engine.blocks import copy_to_cpu
 from nbopt.parts.groups import MEANS
 from nbopt.record.snapshots import Snapshot
 from nbopt.words import _
@@ -188,7 +189,7 @@ def _load(training: Training, state: Mapping[str, Any]) -> None:
 
 def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().to("cpu", copy=True)
+        tensors[name] = copy_to_cpu(value)
         return {"tensor": name}
     if isinstance(value, Mapping):
         items = [[key, _pack(own, tensors, f"{name}.{key}")] for key, own in value.items()]

@@ -20,13 +20,13 @@ from nbopt.data.cursor import Cursor
 from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_seed
 from nbopt.data.sources import AnySource
 from nbopt.engine.acting import Acting, tell_carried
-from nbopt.engine.capture import capture
 from nbopt.engine.hands import Hands
 from nbopt.engine.material import Material, find_strangers, tell_of_look, tell_of_strangers
 from nbopt.engine.meter import Meter
 from nbopt.engine.outside import unchanged
 from nbopt.engine.prepare import check_together
 from nbopt.engine.rates import set_rate, tell_of_standstill
+from nbopt.engine.securing import Securing
 from nbopt.engine.step.buffers import Buffers
 from nbopt.engine.step.compiled import Compiled
 from nbopt.engine.step.eager import RECENT_BATCHES, Eager, Recent
@@ -59,8 +59,6 @@ from nbopt.words import _
 
 _LOOK_SECONDS = 0.1  # between two thoughts about the tier
 _WARY_STEPS = 1000  # while another thread may be in the middle of model.eval(), which goes module by module
-_SNAPSHOT_SECONDS = 1.0  # between two snapshots taken on the way
-_SNAPSHOT_SHARE = 0.02  # ... of which taking one may take this part
 
 
 class Bound(NamedTuple):
@@ -124,6 +122,7 @@ class Training:
         self.best_weights: dict[str, Any] = {}  # a state_dict
         self.keeper = Keeper()
         self.snapshots = Snapshots()
+        self.securing = Securing(self)
         self.metrics = metrics
         self.device = device
         self.noise = Noise(device)
@@ -142,7 +141,7 @@ class Training:
         self.groups.resting = self._find_resting()
         self.restored_at = -1
         self._may_end = True  # whether anything happened since `end_reason` was asked that could be a reason
-        self._snapshot_at = self._look_at = 0.0
+        self._look_at = 0.0
 
         self.cursor = Cursor(train, seed)
         self.plan = Plan()
@@ -460,17 +459,7 @@ class Training:
         self._may_end = False
         return ""
 
-    # -- snapshots
-
-    def secure(self) -> None:
-        """Take a snapshot of the state before a change, unless there is one, or the state is half of one."""
-        if self.half_done:
-            return
-        if self.meter.waiting:
-            self.flush()
-        newest = self.snapshots[-1] if self.snapshots else None
-        if newest is None or newest.step != self.step or newest.facts["validation_due"] != self.validation_due:
-            self.snapshots.add(capture(self))
+    # -- what was measured
 
     def forget_unmeasured(self, seconds: float) -> None:
         """Drop what was not measured yet, and set the run's clock: the run is somewhere else now."""
@@ -496,8 +485,5 @@ class Training:
             text = _("loss {loss:g} in step {step}", loss=loss, step=step)
             self.trouble = Trouble(step, text, memory=False, loss=loss)
         self.half_done = before
-        now = time.perf_counter()
-        if news and self.trouble is None and now >= self._snapshot_at:
-            self.secure()
-            spent = time.perf_counter() - now
-            self._snapshot_at = now + max(_SNAPSHOT_SECONDS, spent / _SNAPSHOT_SHARE)
+        if news and self.trouble is None:
+            self.securing.take_if_due()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
 from torch import Tensor
 
 from nbopt.names import unknown
+from nbopt.record.memory import available_memory
 from nbopt.words import _
 
 BUDGET = 512 * 2**20
@@ -17,6 +18,11 @@ BUDGET = 512 * 2**20
 
 MOST = 1000
 """Snapshots of a run in memory: of a small model, thousands would take less than what holds them."""
+
+FEW = 12
+"""Snapshots that may take more, up to `SHARE` of the memory that is available."""
+
+SHARE = 0.25
 
 _FACTS_BYTES = 2**13  # what a snapshot takes beside its tensors, and a tensor beside its numbers, about
 _TENSOR_BYTES = 2**9
@@ -53,11 +59,15 @@ class Snapshots(Sequence[Snapshot]):
     Parameters
     ----------
     budget : int
-        Bytes. The first, the best and the newest stay even beyond it, and there are never more than `MOST`.
+        Bytes. `FEW` snapshots may take more where memory is plenty: a `SHARE` of what is available. The first, the best
+        and the newest stay even beyond that, and there are never more than `MOST`.
+    available : callable
+        Returns how many bytes of memory are available.
     """
 
-    def __init__(self, budget: int = BUDGET) -> None:
+    def __init__(self, budget: int = BUDGET, available: Callable[[], int] = available_memory) -> None:
         self.budget = budget
+        self._available = available
         self.best: Snapshot | None = None
         self._lock = threading.Lock()
         self._shelf: list[Snapshot] = []
@@ -75,7 +85,7 @@ class Snapshots(Sequence[Snapshot]):
             self._note(snapshot)
             if best:
                 self.best = snapshot
-            while (len(self._shelf) > MOST or self._bytes > self.budget) and (spare := self._spare()):
+            while self._are_too_many() and (spare := self._spare()):
                 self._shelf.remove(spare)
                 self._forget(spare)
 
@@ -133,6 +143,12 @@ class Snapshots(Sequence[Snapshot]):
                 del self._holders[id(tensor)]
                 self._bytes -= tensor.nbytes + _TENSOR_BYTES
 
+    def _are_too_many(self) -> bool:
+        size, count = self.nbytes, len(self._shelf)
+        if size <= self.budget or count > FEW:
+            return size > self.budget or count > MOST
+        return size > SHARE * (self._available() + size)
+
     def _spare(self) -> Snapshot | None:
         shelf, newest = self._shelf, self._shelf[-1].step
         costs = {
@@ -156,7 +172,7 @@ class Snapshots(Sequence[Snapshot]):
         return iter(list(self._shelf))
 
     def __repr__(self) -> str:
-        return f"Snapshots({[snapshot.step for snapshot in self]})"
+        return f"Snapshots({[snapshot.step for snapshot in self]}, {self.nbytes / 1e6:,.1f} MB)"
 
     def find(self, to: int | str | Snapshot, newest: int) -> int:
         """Return the step that ``to`` means: a step up to ``newest``, ``"best"`` or a snapshot.

@@ -69,7 +69,7 @@ def said():
 @pytest.fixture
 def no_snapshots(monkeypatch):
     """Keep none but the first snapshot, those before changes and those of the best validation."""
-    monkeypatch.setattr("nbopt.engine.training._SNAPSHOT_SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.engine.securing.SECONDS", 1e9)
 
 
 # -- what differs is said
@@ -372,7 +372,7 @@ def test_an_exact_run_is_never_told_otherwise(mlp, blobs, seed):
         if chance.random() < 0.3:
             patch.setattr("nbopt.record.history.MOST", chance.choice([20, 32]))  # thinned again and again
         if chance.random() < 0.5:
-            patch.setattr("nbopt.engine.training._SNAPSHOT_SECONDS", 1e9)
+            patch.setattr("nbopt.engine.securing.SECONDS", 1e9)
         run = Run(
             mlp(dropout=chance.choice([0.0, 0.3])), blobs, val=val, optimizer=kind, metrics=["accuracy"], batch_size=10,
             recover=False, store=None,

@@ -40,7 +40,7 @@ def test_a_fault_stands_in_the_panel_with_traceback_and_advice_until_the_run_goe
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_the_panel_says_whether_steps_done_again_were_exact(page, make_run, show, monkeypatch, exact):
-    monkeypatch.setattr("nbopt.engine.training._SNAPSHOT_SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.engine.securing.SECONDS", 1e9)
 
     def forward(model, batch):
         return model(batch[0]) * (1 if exact else 1 + secrets.randbelow(10**6)), batch[1]
