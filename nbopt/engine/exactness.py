@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nbopt.engine.causes import find_causes
 from nbopt.engine.identity import circumstances
 from nbopt.engine.recorded import Recorded, are_alike, find_places, in_order
-from nbopt.record.journal import NOT_EXACT, SWITCH, Journal, Operation
+from nbopt.record.journal import NOT_EXACT, SWITCH, TUNING, Journal, Operation
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Exactness:
             at = int(differ[0])
             step, old, new = int(steps[at]), float(was[at]), float(now[at])
             detail = {"step": step, "name": name, "old": old, "new": new}
-            self._part(detail, f"{_describe(step, name, old, new)} {self._explain(recorded)}")
+            self._part(detail, f"{_describe(step, name, old, new)} {self._explain(recorded, step)}")
 
     def _part(self, detail: dict[str, Any], reason: str) -> None:
         """Tell where the run parted from what is recorded."""
@@ -155,17 +155,19 @@ class Exactness:
             text = _("not exact: {reason} The run goes on from what it has now.", reason=reason)
             warnings.warn(text, stacklevel=2)
 
-    def _explain(self, recorded: Recorded) -> str:
+    def _explain(self, recorded: Recorded, step: int) -> str:
         """Say why, as far as that can be known."""
         assert self._training is not None
         try:
             causes = find_causes(self._training, recorded.made_with)
         except Exception:  # whatever objects of the user's do when they are looked at
             causes = []
+        for operation in recorded.operations:
+            if operation.name == TUNING and operation.step <= step and operation.value.get("touched"):
+                causes.append(_("by hand at step {step}, {what}", step=operation.step, what=operation.value["reason"]))
         if causes:
             return _("Why: {causes}.", causes="; ".join(causes))
-        rule = _("what forward, loss or data read and the run does not hold, as a clock or a file")
-        return _("Why is not known; it may be {rule}, or weights changed by hand.", rule=rule)
+        return _("Why is not known; it may be what forward, loss or data read and the run does not hold, as a file.")
 
 
 def _describe_other(operation: Operation) -> str:
