@@ -229,7 +229,7 @@ def test_the_declarations_were_found():
         "Cursor.batch_size",
         "Huber.delta",
         "EarlyStopping.patience",
-        "Length.epochs",
+        "Plan.epochs",
     } <= EVERY.keys()
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import secrets
+import sys
 import time
 import warnings
 from contextlib import suppress
@@ -45,8 +46,12 @@ def jitter(scale=1e-2):
 DRAWS = (number for number in itertools.count())
 
 
-def unseen(model, batch):
+def drawing(model, batch):
     return model(batch[0]) * (1 + next(DRAWS) % 1000 / 1000), batch[1]
+
+
+def unseen(model, batch):
+    return model(batch[0]) * (1 + sys.getallocatedblocks() / 1e6), batch[1]
 
 
 def counting(model, batch):
@@ -202,9 +207,10 @@ class Shaken(Dataset):
         (unseeded, "unseeded reads random numbers that no seed repeats (np.default_rng)"),
         (closure(), "forward reads the clock (now)"),
         (unseen, "Why is not known"),
+        (drawing, "no snapshot holds DRAWS, which forward reads"),
         (counting, "no snapshot holds COUNT, which forward sets"),
     ],
-    ids=["clock", "imported", "deeper", "entropy", "unseeded", "closure", "unseen", "counting"],
+    ids=["clock", "imported", "deeper", "entropy", "unseeded", "closure", "unseen", "drawing", "counting"],
 )
 def test_why_is_told_as_far_as_it_can_be_known(make_run, no_snapshots, forward, why):
     run = make_run(forward=forward, batch_size=20)

@@ -6,13 +6,24 @@ import torch
 from nbopt.record import memory
 from nbopt.record.snapshots import FEW, SHARE, Snapshot, Snapshots
 
-SIZE = 4096  # bytes of each
+
+def add(shelf, step):
+    shelf.add(Snapshot(step, {"weight": torch.zeros(1024)}, {}))
 
 
 def fill(shelf, count):
     for step in range(count):
-        shelf.add(Snapshot(step, {"weight": torch.zeros(SIZE // 4)}, {}))
+        add(shelf, step)
     return [snapshot.step for snapshot in shelf]
+
+
+def size_of_one():
+    shelf = Snapshots()
+    add(shelf, 0)
+    return shelf.nbytes
+
+
+SIZE = size_of_one()
 
 
 def test_a_few_large_ones_stay_beyond_the_budget_while_memory_is_plenty():
@@ -34,7 +45,7 @@ def test_the_share_of_what_is_available_is_kept_to(available):
     assert shelf.nbytes <= max(2 * SIZE, SHARE * available)
     assert len(shelf) >= min(FEW, max(2, SHARE * available // SIZE))
     free[0] = 0  # another process needs the memory
-    shelf.add(Snapshot(50, {"weight": torch.zeros(SIZE // 4)}, {}))
+    add(shelf, 50)
     assert len(shelf) == 2
 
 
