@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from nbopt.data.generators import KINDS, NUMPYS, PYTHONS
 
@@ -101,6 +102,8 @@ class _Search:
             yield from _members(value)
         elif isinstance(value, ModuleType):
             yield _owner(value)
+        elif type(value) in (RandomSampler, SequentialSampler):  # of its samples, it asks how many there are
+            yield getattr(value, "generator", None)
         else:
             yield type(value)
             yield from self._attributes(value)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from nbopt.data.generators import NUMPYS, PYTHONS
-from nbopt.data.reached import find_generators
 from nbopt.data.sources import StreamSource, as_source
 from nbopt.data.split import class_labels
 from nbopt.engine import prepare
@@ -130,15 +128,8 @@ def tell(run: Run) -> Story:
         forward=run.forward,
         needs_graph=training is not None and training.pass_.needs_graph,
         evaluated=training is not None and any(name.startswith("model.") for name in training.material.evaluated),
-        draws_elsewhere=_draw_elsewhere(run),
         split={} if training is None else training.eager.split.state,
     )
-
-
-def _draw_elsewhere(run: Run) -> bool:
-    """Whether something of the user's may draw from generators that are neither torch's nor its own."""
-    shared = find_generators(run.model, run.given["loss"], run.forward, run.origin, run.data[1]).shared
-    return any(generator is PYTHONS or generator is NUMPYS for generator in shared)
 
 
 def _has_classes(train: Any, fraction: float) -> bool:

@@ -14,12 +14,14 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 
+from nbopt.data.generators import NUMPYS, PYTHONS
 from nbopt.data.sources import sample_count
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
 from nbopt.parts.metrics import METRICS, NUMBERS
 from nbopt.parts.part import defines
 from nbopt.record.script_data import DataSource
+from nbopt.record.script_draws import find_shared
 from nbopt.record.script_forms import FormSource
 from nbopt.record.script_functions import FUNCTIONS
 from nbopt.record.script_length import LengthSource
@@ -44,10 +46,11 @@ _OWN_NAMES = {
     *("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "MAX_EVAL", "LINE_SEARCH_FN", "FORWARD"),
     *(
         "derive_seed",
+        "seed_all",
+        "random",
         "as_tensors",
         "fetch",
         "draw_indices",
-        "seed_generators",
         "stream",
         "as_loader",
         "columns_of",
@@ -261,8 +264,6 @@ class _Writer:
     def _noise(self) -> None:
         story, flags = self.story, self.flags
         flags["counts_samples"] = flags["rates"] or flags["full"]
-        flags["draws_elsewhere"] = story.draws_elsewhere
-        self.words["seed"] = "seed_generators" if story.draws_elsewhere else "torch.manual_seed"
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         flags["placed"] = flags["casts"] or not flags["val_tensors"]
         flags["sizes"] = not flags["val_tensors"] and not flags["counts"] and not flags["sums"]
@@ -280,6 +281,11 @@ class _Writer:
         flags["seeds_evaluation"] = flags["noisy_evaluation"] or flags["seeds_order"] or flags["val_stream"]
         used = ("noise", "seeds_evaluation", "begins", "share", "initializes")
         flags["seeds"] = any(flags[name] for name in used)
+        shared = find_shared(story)
+        flags["draws_python"] = any(generator is PYTHONS for generator in shared)
+        flags["draws_numpy"] = any(generator is NUMPYS for generator in shared)
+        flags["seeds_all"] = bool(shared)
+        self.words["manual_seed"] = "seed_all" if shared else "torch.manual_seed"
 
     # -- words
 
@@ -289,11 +295,11 @@ class _Writer:
             "import copy": flags["best"] or flags["moves"] or "copy" in used,
             "import dataclasses": flags["moves"] or "dataclasses" in used,
             "import itertools": flags["own_end"] or flags["sampled"],
+            "import random": flags["draws_python"] or "random" in used,
             "from collections import defaultdict": True,
             "from collections import deque": flags["metrics"],
             "from collections.abc import MutableMapping": flags["moves"] or "MutableMapping" in used,
             "from functools import partial": flags["partial"],
-            "import random": flags["draws_elsewhere"],
             "import numpy as np": True,
             "import torch": True,
             "from torch.utils.data import DataLoader": "DataLoader" in used,

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import IterableDataset, Subset
 
 from nbopt.data.dataset_source import Gathered
+from nbopt.data.order import LoaderOrder
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_count
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import TensorSource
@@ -145,7 +146,10 @@ class DataSource(Section):
     def _write_batches(self, train: AnySource) -> None:
         story, flags, words = self.story, self.flags, self.words
         flags["permutes"] = not isinstance(train, StreamSource) and train.shuffle and not flags["sampled"]
-        flags["shuffle"] = flags["permutes"] or flags["sampled"]
+        flags["ordered"] = isinstance(train, TensorSource) and train.sampler is not None
+        flags["shuffle"] = flags["permutes"] or flags["sampled"] or flags["ordered"]
+        seeding = flags["sampled"] and train.generator is not None  # type: ignore[union-attr]
+        flags["seeds_workers"] = seeding or (flags["ordered"] and isinstance(train.sampler, LoaderOrder))  # type: ignore[union-attr]
         flags["begins"] = flags["shuffle"] or flags["trees"]
         words["dealt"] = "shuffled" if flags["shuffle"] else "data"
         batches = not flags["train_stream"] and not all(kind.full_batch for kind in optimizers_of(story))

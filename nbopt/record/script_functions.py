@@ -40,6 +40,15 @@ def derive_seed(stream, index=0):
 
 
 #?
+#? seeds_all
+def seed_all(seed):
+    """Seed whatever the data, the model or the loss draw from."""
+    torch.manual_seed(seed)
+    random.seed(seed)  #? draws_python
+    np.random.seed([seed % 2**32, seed >> 32])  #? draws_numpy
+
+
+#?
 #? wraps
 def as_loader(data):
     """Return a DataLoader of what may be a Dataset."""
@@ -78,19 +87,10 @@ def to_device(batch, device):
 
 
 #?
-#? draws_elsewhere
-def seed_generators(seed):
-    """Seed the generators of torch, Python and numpy."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed([seed % 2**32, seed >> 32])
-
-
-#?
 #? samples
 def fetch(loader, indices, seed, device):
     """Return samples as a batch; what they draw follows from ``seed``."""
-    $seed(seed)
+    $manual_seed(seed)
     samples = [loader.dataset[index] for index in indices]  #? not getitems
     samples = loader.dataset.__getitems__(indices)  #? getitems
     return to_device(loader.collate_fn(samples), device)
@@ -100,22 +100,22 @@ def fetch(loader, indices, seed, device):
 #? sampled
 def draw_indices(sampler, seed):
     """Yield an epoch's indices, drawn from ``seed`` as they are needed."""
-    $seed(seed)
+    $manual_seed(seed)
     indices = iter(sampler)
     state = torch.get_rng_state()
-    others = random.getstate(), np.random.get_state()  #? draws_elsewhere
+    pythons = random.getstate()  #? draws_python
+    numpys = np.random.get_state()  #? draws_numpy
     while True:
         torch.set_rng_state(state)
-        #? draws_elsewhere
-        random.setstate(others[0])
-        np.random.set_state(others[1])
-        #?
+        random.setstate(pythons)  #? draws_python
+        np.random.set_state(numpys)  #? draws_numpy
         try:
             index = next(indices)
         except StopIteration:
             return
         state = torch.get_rng_state()
-        others = random.getstate(), np.random.get_state()  #? draws_elsewhere
+        pythons = random.getstate()  #? draws_python
+        numpys = np.random.get_state()  #? draws_numpy
         yield index
 
 
@@ -123,11 +123,11 @@ def draw_indices(sampler, seed):
 #? streams
 def stream(loader, seed, device):
     """Yield the batches of an epoch; what each draws follows from ``seed``."""
-    $seed(seed)
+    $manual_seed(seed)
     batches = iter(loader)
     while True:
         seed += 1
-        $seed(seed)
+        $manual_seed(seed)
         try:
             batch = next(batches)
         except StopIteration:
@@ -269,11 +269,11 @@ def evaluate(model, data$evaluation_parameters):
     #?
     for start in range(0, len(data[0]), EVALUATION_BATCH):
         batch = tuple(column[start : start + EVALUATION_BATCH] for column in data)
-        $seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
+        $manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
     #?
     #? val_samples
     #? val_sampled
-    $seed(seed)
+    $manual_seed(seed)
     order = list(data.sampler)
     #?
     #? val_shuffled
@@ -285,13 +285,13 @@ def evaluate(model, data$evaluation_parameters):
     for start in range(0, len(order), EVALUATION_BATCH):
         indices = order[start : start + EVALUATION_BATCH]
         batch = fetch(data, indices, seed + start, device)
-        $seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
+        $manual_seed(derive_seed(EVALUATION) + start // EVALUATION_BATCH)  #? noisy_evaluation
     #?
     #? val_stream
     batches = stream(data, derive_seed(EVALUATION), device)
     for index, batch in enumerate(batches):  #? noisy_evaluation
     for batch in batches:  #? not noisy_evaluation
-        $seed(derive_seed(EVALUATION) + index)  #? noisy_evaluation
+        $manual_seed(derive_seed(EVALUATION) + index)  #? noisy_evaluation
     #?
         size = len(batch[0])  #? val_tensors not counts
         $change_inputs

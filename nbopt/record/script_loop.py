@@ -209,6 +209,13 @@ def train(model, train, val=None$arguments):
             order = torch.randperm(size, generator=generator).tolist()  #? train_samples
             shuffled = [column[order] for column in data]  #? train_tensors
             #?
+            #? seeds_workers
+            torch.empty((), dtype=torch.int64).random_(generator=train.generator)  # as the loader does
+            #?
+            #? ordered
+            order = torch.tensor(list(train.sampler)).to(device)
+            shuffled = [column[order] for column in data]
+            #?
             #? sampled
             draws, order = draw_indices(train.sampler, epoch_seed), []
             size = len(train.sampler)  #? counts_samples

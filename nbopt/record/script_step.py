@@ -48,7 +48,7 @@ $change_part_loss
 _GRADIENTS = """\
 optimizer.zero_grad()
 #? not parts
-$seed(derive_seed(NOISE) + step)  #? noise
+$manual_seed(derive_seed(NOISE) + step)  #? noise
 $change_batch
 $lay_batch
 #? casts
@@ -84,7 +84,7 @@ for start in range(0, count, part):
     #?
     #? noise
     seed = derive_seed(NOISE) + step + 1_000_003 * (start // part)
-    $seed(seed)
+    $manual_seed(seed)
     #?
     $change_batch
     $lay_batch

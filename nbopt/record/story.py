@@ -72,8 +72,6 @@ class Story:
         Whether validation needs gradients, of what forward or loss differentiate.
     evaluated : bool
         Whether modules of the model stay in evaluation mode.
-    draws_elsewhere : bool
-        Whether data, model, loss or forward may draw from the generators of Python or numpy.
     split : dict
         What was found out of batches in parts, see `nbopt.engine.step.split.Split.state`; empty if nothing was.
     """
@@ -107,7 +105,6 @@ class Story:
     forward: Callable[..., Any] | None
     needs_graph: bool
     evaluated: bool
-    draws_elsewhere: bool
     split: dict[str, Any]
 
     def values_of(self, name: str) -> list[Any]:
