@@ -98,9 +98,7 @@ OWNED = {
             OwnNoise(), sampler=WeightedRandomSampler([1.0] * SAMPLES, 40, generator=own()), generator=own()
         )
     },
-    "batches": lambda: {
-        "train": DataLoader(OwnNoise(), batch_sampler=batched(RandomSampler(range(40), generator=own())))
-    },
+    "batches": lambda: {"train": DataLoader(OwnNoise(), batch_sampler=batched(own()))},
 }
 REFUSED = {
     "each validation": lambda: {"train": columns(), "val": loader(OwnNoise())},
