@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -101,7 +102,7 @@ def unpack_by_position(training: Training, scalars: Mapping[str, Any], tensors: 
 def find_other(training: Training) -> dict[str, Any]:
     """Return all else that the optimizer remembers, in attributes, groups and beside its weights."""
     names, optimizer = training.material.names, training.torch_optimizer
-    own = {name: value for name, value in vars(optimizer).items() if name not in _STANDARD}
+    own = {name: value for name, value in vars(optimizer).items() if name not in _standard()}
     groups = [{key: value for key, value in group.items() if not is_kept(value)} for group in optimizer.param_groups]
     state = {
         names[id(weight)]: {key: value for key, value in beside.items() if not is_kept(value)}
@@ -130,7 +131,10 @@ def put_other(training: Training, other: Mapping[str, Any]) -> None:
             optimizer.state[parameters[name]].update(beside)
 
 
-_STANDARD = frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.0))) | {"_params", "_numel_cache", "step"}
+@cache
+def _standard() -> frozenset[str]:
+    """Return what torch itself keeps in an optimizer's attributes; when asked, as making one imports its compiler."""
+    return frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.0))) | {"_params", "_numel_cache", "step"}
 
 
 def compare_positions(training: Training, tensors: Mapping[str, Tensor]) -> str:

@@ -50,7 +50,8 @@ class Securing:
         self._spent = now - start
         if (size := sum(tensor.nbytes for tensor in snapshot.tensors.values())) > self._size:  # not to be had again
             self._size, self._spent = size, _READY * self._spent
-        self._due = now + max(SECONDS, self._spent / SHARE)
+        if training.step:  # the first step's losses are worth one, too: the guard has nothing to compare with before
+            self._due = now + max(SECONDS, self._spent / SHARE)
 
     def take_if_due(self) -> None:
         """Take one on the way, if the last is long enough ago."""

@@ -603,7 +603,7 @@ def test_what_does_not_change_is_held_once(make_run):
     run = make_run(Constant(), batch_size=20, epochs=99)
     for _step in range(4):
         run.step(1)
-        run.driver.training.secure()
+        run.driver.training.securing.take()
     held = [snapshot.tensors["kept.model.table"] for snapshot in run.snapshots]
     assert len(held) > 3
     assert all(tensor is held[0] for tensor in held)
