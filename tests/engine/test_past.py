@@ -162,7 +162,7 @@ def test_a_user_s_own_optimizer_is_copied_for_a_replay(mlp, blobs, weights):
 def test_the_shelf_keeps_first_best_and_newest_and_thins_out_the_far_past(make_run):
     run = make_run(val=0.2, batch_size=10, epochs=10**6)
     run.step()
-    run.snapshots.budget = 80 * run.snapshots.nbytes
+    run.snapshots.budget = 60 * run.snapshots.nbytes // len(run.snapshots)
     for step in range(120):
         run.set(lr=1e-3 + step * 1e-6)  # each change is preceded by a snapshot
         run.step()
