@@ -43,7 +43,7 @@ def keep_ready(tensors: Iterable[Tensor]) -> None:
             wanted[len(block)] -= 1
             _free.append(block)
     if missing := list((+wanted).elements()):
-        threading.Thread(target=_make_ready, args=(missing,), name="nbopt memory", daemon=True).start()
+        threading.Thread(target=_make_ready, args=(missing,), name="nbopt memory").start()
 
 
 def _make_ready(sizes: list[int]) -> None:

@@ -14,6 +14,7 @@ from nbopt.record import store as stores
 _SECONDS = 0.4  # between two looks at a run that moves
 _IDLE_SECONDS = 0.5
 _TIDY_SECONDS = 5.0
+_END_SECONDS = 10.0  # that the thread is given for what it is at when the process ends
 
 
 class Follower(Protocol):
@@ -46,6 +47,7 @@ class _Writer:
         self._recorders: list[Follower] = []
         self._lock = threading.Lock()
         self._news = threading.Event()
+        self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._tidy_at = 0.0
 
@@ -67,13 +69,21 @@ class _Writer:
                 recorder.update()
 
     def finish(self) -> None:
-        """Bring everything up to date for the last time."""
+        """Bring everything up to date for the last time, and end the thread.
+
+        Python ends threads that are still at work once the interpreter is gone, wherever they are: in the midst of a
+        call into torch or numpy that aborts the process.
+        """
+        self._ending.set()
+        self._news.set()
+        if (thread := self._thread) is not None:
+            thread.join(_END_SECONDS)
         self.update()
         for recorder in list(self._recorders):
             recorder.stop()
 
     def _work(self) -> None:
-        while True:
+        while not self._ending.is_set():
             self._news.clear()
             busy = False
             for recorder in list(self._recorders):
@@ -90,7 +100,7 @@ class _Writer:
                     return
             if not busy:
                 self._news.wait(_IDLE_SECONDS)
-            time.sleep(_SECONDS)
+            self._ending.wait(_SECONDS)
 
     def _remove(self, recorder: Follower) -> None:
         with self._lock:
