@@ -12,10 +12,10 @@ from nbopt.data.sources import AnySource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.catalogue import PARTS
-from nbopt.parts.part import HOOKS, Part, defines
+from nbopt.parts.technique import HOOKS, Technique, defines
 from nbopt.words import _
 
-AnyPart = TypeVar("AnyPart", bound=Part)
+AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
 
 
 class Acting:
@@ -33,7 +33,7 @@ class Acting:
     ----------
     change_inputs, change_batch, change_pass, change_loss : list of callable
     after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
-        See `nbopt.parts.part`.
+        See `nbopt.parts.technique`.
     not_compiled : str
         The names of those that act now and that the compiled step does not know.
     unfit : dict of str to str
@@ -44,8 +44,8 @@ class Acting:
         self._hyperparams = hyperparams
         self._weights = weights
         self._inputs = train.columns[0] if isinstance(train, TensorSource) else None
-        self._parts: dict[str, Part] = {}
-        self._fitted: WeakSet[Part] = WeakSet()
+        self._parts: dict[str, Technique] = {}
+        self._fitted: WeakSet[Technique] = WeakSet()
         self._strategies = {item.name for item in PARTS if not isinstance(item, type)}
         self.unfit: dict[str, str] = {}
         for item in PARTS:
@@ -55,19 +55,19 @@ class Acting:
                 self._parts[item.name] = self._make(self._chosen(item.name))
         self.refresh()
 
-    def _chosen(self, name: str) -> type[Part]:
+    def _chosen(self, name: str) -> type[Technique]:
         spec: Any = self._hyperparams.spec(name)
-        kind: type[Part] = spec.classes[self._hyperparams[name]]
+        kind: type[Technique] = spec.classes[self._hyperparams[name]]
         return kind
 
-    def _make(self, kind: type[Part]) -> Part:
+    def _make(self, kind: type[Technique]) -> Technique:
         part = kind(self._weights)
         self._hyperparams.bind(part)
         if reason := kind.unfit(self._inputs):
             self.unfit.update(dict.fromkeys(kind.declared(), reason))
         return part
 
-    def _fit(self, part: Part) -> None:
+    def _fit(self, part: Technique) -> None:
         """Let a part that begins to act learn from the training inputs: where nobody asks for it, it costs nothing."""
         if defines(type(part), "fit") and part not in self._fitted and self._inputs is not None:
             part.fit(self._inputs)
@@ -96,13 +96,13 @@ class Acting:
         self.after_step: list[Callable[[Tensor], None]] = found["after_step"]
         self.after_epoch: list[Callable[[float | None], None]] = found["after_epoch"]
 
-    def part(self, kind: type[AnyPart]) -> AnyPart:
+    def part(self, kind: type[AnyTechnique]) -> AnyTechnique:
         """Return the part of a class that always stands ready."""
         found = self._parts[kind.__name__]
         assert isinstance(found, kind)
         return found
 
-    def include(self, name: str, part: Part) -> None:
+    def include(self, name: str, part: Technique) -> None:
         """Let another part act, in the place of an earlier one of the same name."""
         self._parts[name] = part
         self.refresh()

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from nbopt.hyperparams import Float
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 _GROUP = _("Augmentation")
 
 
-class InputNoise(Part):
+class InputNoise(Technique):
     """Adds normal noise to the inputs (Bishop 1995: a Tikhonov regularization)."""
 
     input_noise = Float(
@@ -46,7 +46,7 @@ class InputNoise(Part):
         return torch.add(x, torch.randn_like(x), alpha=self.input_noise), y
 
 
-class Mixup(Part):
+class Mixup(Technique):
     """Mixes pairs of samples, and their losses in the same proportion (Zhang et al. 2018, eq. 1 and their code)."""
 
     mixup = Float(
@@ -84,7 +84,7 @@ class Mixup(Part):
         return torch.lerp(other, own, self.share)
 
 
-class Flip(Part):
+class Flip(Technique):
     """Mirrors images left to right (Krizhevsky et al. 2012, section 4.1)."""
 
     flip = Float(
@@ -113,7 +113,7 @@ class Flip(Part):
         return torch.where(chosen, x.flip(3), x), y
 
 
-class Warp(Part):
+class Warp(Technique):
     """Rotates, scales and crops images (Simard et al. 2003, section 2), each by an amount of its own.
 
     What comes in from outside the image is zero, the mean of standardized inputs.

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from nbopt.data.tree import tree_map
 from nbopt.hyperparams import Flag
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 
-class ChannelsLast(Part):
+class ChannelsLast(Technique):
     """Images and weights of convolutions with channels side by side in memory, torch.channels_last (Li et al. 2016).
 
     Shapes and values stay; kernels made for this order are faster.

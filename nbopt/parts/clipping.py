@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Float
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 _GROUP = _("Limits")
 
 
-class ClipValue(Part):
+class ClipValue(Technique):
     """Cuts each number of the gradient to a range, as torch's clip_grad_value_ does (Mikolov 2012)."""
 
     clip_value = Float(
@@ -37,7 +37,7 @@ class ClipValue(Part):
         nn.utils.clip_grad_value_(self.weights, self.clip_value)
 
 
-class ClipNorm(Part):
+class ClipNorm(Technique):
     """Shortens the gradient where it is too long (Pascanu et al. 2013, algorithm 1)."""
 
     clip_norm = Float(
@@ -62,7 +62,7 @@ class ClipNorm(Part):
         nn.utils.clip_grad_norm_(self.weights, self.clip_norm)
 
 
-class MaxNorm(Part):
+class MaxNorm(Technique):
     """Keeps the weights into each unit within a ball (Srebro et al. 2005; Srivastava et al. 2014, section 5.1).
 
     Biases and normalization scales (parameters with fewer than two dimensions) are left alone.

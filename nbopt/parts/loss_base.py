@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from nbopt.data.tree import tensors
 from nbopt.parts.loss_traits import UNKNOWN, Traits
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 GROUP = _("Loss")
 
 
-class Loss(Part):
+class Loss(Technique):
     """A loss of (output, target): the mean over the batch.
 
     Attributes

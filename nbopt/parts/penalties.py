@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from nbopt.hyperparams import Float
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 
-class L1(Part):
+class L1(Technique):
     """L1 regularization of the weights (Tibshirani 1996): adds ``l1 * sign(w)`` to the gradient.
 
     That is the subgradient of ``l1 * sum |w|``. Biases and normalization scales (parameters with fewer than

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from nbopt.hyperparams import Float, Int
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 GROUP = _("Optimizer")  # beside the rate that it varies
@@ -26,7 +26,7 @@ FINAL = Float(
 )
 
 
-class Schedule(Part):
+class Schedule(Technique):
     """Base of the schedules: each changes the rate in its own way."""
 
 
@@ -142,7 +142,7 @@ class OneCycle(Schedule):
         return rate * (start + (1 - start) * height)
 
 
-class Warmup(Part):
+class Warmup(Technique):
     """A rate that grows in a line at the beginning, under any schedule (Goyal et al. 2017, section 2.2)."""
 
     warmup = Float(

@@ -13,7 +13,7 @@ from torch.amp import GradScaler
 
 from nbopt.data.tree import tree_map
 from nbopt.hyperparams import Choice, variant
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 FULL, SCALED = "float32", "float16"
@@ -39,7 +39,7 @@ class PrecisionChoice(Choice):
         return super().check(value)
 
 
-class Precision(Part):
+class Precision(Technique):
     """Mixed precision (Micikevicius et al. 2018), torch's: autocast decides which operations take 16 bits.
 
     Weights and the optimizer's state stay float32, and so do outputs and losses as they are shown. In float16, small

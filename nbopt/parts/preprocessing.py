@@ -11,13 +11,13 @@ from torch import Tensor
 
 from nbopt.hyperparams import Choice, Float
 from nbopt.parts.augmentation import needs_floats
-from nbopt.parts.part import Part
+from nbopt.parts.technique import Technique
 from nbopt.words import _
 
 _GROUP = _("Data")
 
 
-class Cleaning(Part):
+class Cleaning(Technique):
     """Fills in missing values (Little and Rubin 2002, section 4.2), and draws outliers in (winsorizing, Tukey 1962)."""
 
     impute = Choice(
@@ -69,7 +69,7 @@ class Cleaning(Part):
         return x
 
 
-class Scaling(Part):
+class Scaling(Technique):
     """Brings inputs to mean 0 and variance 1, or to a range (LeCun et al. 1998, section 4.3)."""
 
     scaling = Choice(

@@ -19,7 +19,7 @@ from nbopt.data.sources import sample_count
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import AS_GIVEN, RULES, draw_weights
 from nbopt.parts.metrics import METRICS, NUMBERS
-from nbopt.parts.part import defines
+from nbopt.parts.technique import defines
 from nbopt.record.script_data import DataSource
 from nbopt.record.script_draws import find_shared
 from nbopt.record.script_forms import FormSource

@@ -11,8 +11,8 @@ from typing import Any
 from nbopt.hyperparams import Strategy
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.channels_last import ChannelsLast
-from nbopt.parts.part import Part, defines
 from nbopt.parts.precision import Precision
+from nbopt.parts.technique import Technique, defines
 from nbopt.record.source import Sources, literal
 from nbopt.record.story import Story
 from nbopt.words import _
@@ -21,7 +21,7 @@ _WIDTH = 80  # of a docstring
 BY_SCRIPT = (Precision, ChannelsLast)
 """Parts that a script's own lines stand for, see `nbopt.record.script_forms`."""
 
-_KNOWN = (Part, *Part.__mro__[1:])
+_KNOWN = (Technique, *Technique.__mro__[1:])
 
 
 class PartsSource:
@@ -42,7 +42,7 @@ class PartsSource:
 
     def __init__(self, story: Story, sources: Sources) -> None:
         self.story = story
-        self.names: dict[str, list[type[Part]]] = {}
+        self.names: dict[str, list[type[Technique]]] = {}
         self.changes: dict[int, dict[str, Any]] = {step: {} for step in story.schedule}
         self.definitions: list[str] = []
         self._always: set[str] = set()
@@ -54,11 +54,11 @@ class PartsSource:
         for kinds in self.names.values():
             self.definitions += [_class_text(kind, story.start, len(kinds) > 1, sources) for kind in kinds]
 
-    def _take(self, name: str, item: type[Part] | Strategy) -> None:
+    def _take(self, name: str, item: type[Technique] | Strategy) -> None:
         """Find out when and how one item of the catalogue acted."""
         story = self.story
         values = dict(story.start)
-        kinds: list[type[Part]] = []
+        kinds: list[type[Technique]] = []
         acted = []
         found: dict[int, dict[str, Any]] = {}
         for step, new in {-1: {}, **story.schedule}.items():
@@ -144,22 +144,22 @@ class PartsSource:
         return "take_over(" in self.update
 
 
-def variable_of(item: type[Part] | Strategy) -> str:
+def variable_of(item: type[Technique] | Strategy) -> str:
     """Return the name that a script gives to an item of the catalogue."""
     if isinstance(item, type):
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", item.__name__).lower()
     return item.name
 
 
-def _kind(item: type[Part] | Strategy, story: Story, values: dict[str, Any]) -> type[Part]:
+def _kind(item: type[Technique] | Strategy, story: Story, values: dict[str, Any]) -> type[Technique]:
     if isinstance(item, type):
         return item
     spec: Any = story.hyperparams.spec(item.name)
-    kind: type[Part] = spec.classes[values[item.name]]
+    kind: type[Technique] = spec.classes[values[item.name]]
     return kind
 
 
-def _class_text(kind: type[Part], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
+def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
     if kind.unwritten:
         raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=kind.unwritten))
     members: dict[str, Any] = {}
@@ -167,7 +167,7 @@ def _class_text(kind: type[Part], values: dict[str, Any], swapped: bool, sources
         if base not in _KNOWN:
             members.update(vars(base))
     if "__init__" not in members:
-        members = {"__init__": Part.__init__, **members}
+        members = {"__init__": Technique.__init__, **members}
     attributes = {name: values[name] for name in kind.declared()}
     if swapped:
         attributes["memory"] = ()
@@ -193,13 +193,13 @@ def _class_text(kind: type[Part], values: dict[str, Any], swapped: bool, sources
     return "\n".join(lines).rstrip() + "\n\n" + "\n\n".join(methods)
 
 
-def _docstring(kind: type[Part]) -> str:
+def _docstring(kind: type[Technique]) -> str:
     paragraph = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
     lines = textwrap.wrap(paragraph.replace("``", ""), _WIDTH - 4)
     return f'"""{lines[0]}"""' if len(lines) == 1 else '"""' + "\n".join([*lines, '"""'])
 
 
-def _method_text(kind: type[Part], function: Any, sources: Sources) -> str:
+def _method_text(kind: type[Technique], function: Any, sources: Sources) -> str:
     text = textwrap.dedent(inspect.getsource(function)).rstrip()
     if "super()" in text:
         raise ValueError(_("{name} is written in a way that a script cannot hold.", name=kind.__name__))

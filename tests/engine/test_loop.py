@@ -16,7 +16,7 @@ from nbopt.hyperparams import Choice, Flag, Float
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.catalogue import PARTS
 from nbopt.parts.initialization import Initialization
-from nbopt.parts.part import defines
+from nbopt.parts.technique import defines
 
 N = 20
 

@@ -1,8 +1,8 @@
 """What acts in a training step: the one mechanism behind penalties, clipping, schedules, noise and augmentation.
 
-A technique derives from `Part`, declares its hyperparameters and defines the hooks it needs::
+A technique derives from `Technique`, declares its hyperparameters and defines the hooks it needs::
 
-    class MaxNorm(Part):
+    class MaxNorm(Technique):
         max_norm = Float(0.0, low=0.1, high=10.0, ...)
 
         @property
@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from nbopt.hyperparams import Tunable
 
 
-class Part(Tunable):
+class Technique(Tunable):
     """Base of what acts in a step. Hooks that a class does not define cost nothing.
 
     Parameters
@@ -152,6 +152,6 @@ HOOKS = (
 )
 
 
-def defines(kind: type[Part], hook: str) -> bool:
+def defines(kind: type[Technique], hook: str) -> bool:
     """Return whether a class of parts has a hook of its own."""
-    return getattr(kind, hook) is not getattr(Part, hook)
+    return getattr(kind, hook) is not getattr(Technique, hook)
