@@ -10,9 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbopt import hyperparams as hyperparams
     from nbopt.engine.reopen import open as open
     from nbopt.engine.run import Run as Run
     from nbopt.engine.state import RunState as RunState
+    from nbopt.hyperparams import Choice as Choice
+    from nbopt.hyperparams import Flag as Flag
+    from nbopt.hyperparams import Float as Float
+    from nbopt.hyperparams import Int as Int
     from nbopt.parts import models as models
     from nbopt.record.cleaning import clean as clean
     from nbopt.record.listing import runs as runs
@@ -20,19 +25,29 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Choice": "nbopt.hyperparams",
+    "Flag": "nbopt.hyperparams",
+    "Float": "nbopt.hyperparams",
+    "Int": "nbopt.hyperparams",
     "Run": "nbopt.engine.run",
     "RunState": "nbopt.engine.state",
     "clean": "nbopt.record.cleaning",
+    "hyperparams": "nbopt.hyperparams",
     "models": "nbopt.parts.models",
     "open": "nbopt.engine.reopen",
     "runs": "nbopt.record.listing",
 }
 
 __all__ = [
+    "Choice",
+    "Flag",
+    "Float",
+    "Int",
     "Run",
     "RunState",
     "__version__",
     "clean",
+    "hyperparams",
     "models",
     "runs",
 ]  # not open: a star import would hide Python's own
@@ -50,7 +65,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*__all__, "open"])
 
 
 def _connect_viewer(run_class: Any) -> None:

@@ -195,7 +195,6 @@ def test_it_behaves_as_a_mapping():
     assert hyperparams.get("nothing") is None
     assert "pump" in hyperparams and "nothing" not in hyperparams
     assert len(hyperparams) == len(list(hyperparams)) == 5
-    assert repr(hyperparams) == "Hyperparams(pump='plain', pressure=1.0, pistons=4, on=True)"
 
 
 def test_a_later_declaration_of_the_same_name_is_the_run_s_own():

@@ -67,6 +67,13 @@ def test_importing_nbopt_is_light():
     assert modules_loaded_by("import nbopt; dir(nbopt); nbopt.__version__") == set()
 
 
+def test_declarations_are_light_and_their_table_is_made_where_it_is_asked_for():
+    declared = "import nbopt; nbopt.Float, nbopt.Int, nbopt.Choice, nbopt.Flag, nbopt.hyperparams"
+    assert modules_loaded_by(declared) == set()
+    asked = modules_loaded_by(f"{declared}; print(nbopt.hyperparams())")
+    assert "torch" in asked and asked.isdisjoint({"pandas", "IPython", "bqplot"})
+
+
 def test_loading_the_extension_imports_neither_torch_nor_sklearn():
     statement = "import nbopt\nfrom IPython.testing.globalipapp import start_ipython as s\n"
     statement += "nbopt.load_ipython_extension(s())"
@@ -96,4 +103,9 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 def test_every_public_name_is_there():
     assert all(hasattr(nbopt, name) for name in nbopt.__all__)
-    assert set(nbopt.__all__) <= set(dir(nbopt))
+
+
+def test_only_public_names_are_listed():
+    import nbopt.engine.run
+
+    assert dir(nbopt) == sorted([*nbopt.__all__, "open"])

@@ -12,7 +12,7 @@ from nbopt.data.sources import StreamSource, makes_batches
 from nbopt.engine.prepare import check_together
 from nbopt.engine.step.tiers import Pace
 from nbopt.engine.training import Training
-from nbopt.hyperparams import Hyperparams
+from nbopt.hyperparams import Hyperparam, Hyperparams
 from nbopt.names import InvalidHyperparam
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.catalogue import PARTS
@@ -20,7 +20,7 @@ from nbopt.parts.channels_last import has_images, is_channels_last
 from nbopt.parts.dropout import Dropout, own_dropout
 from nbopt.parts.guard import Guard
 from nbopt.parts.initialization import Initialization
-from nbopt.parts.losses import loss_choice
+from nbopt.parts.losses import LOSS, loss_choice
 from nbopt.parts.made_optimizers import check_settings
 from nbopt.parts.optimizers import optimizer_choice
 from nbopt.parts.own_schedules import schedule_choice
@@ -45,8 +45,8 @@ def declare(
     """
     hyperparams = Hyperparams()
     choice, own = optimizer_choice(optimizer)
-    hyperparams.declare(choice, Dropout, Cursor, Plan, EarlyStopping, loss_choice(loss))
-    hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace, precision_choice(model, device))
+    _declare_known(hyperparams, choice, loss_choice(loss))
+    hyperparams.declare(precision_choice(model, device))
     if (dropout := own_dropout(model)) is not None:
         own["dropout"] = dropout
     own["channels_last"] = is_channels_last(model)
@@ -63,6 +63,18 @@ def declare(
         hyperparams.assign(name, value)
     check_together(hyperparams, {})
     return hyperparams
+
+
+def declare_all() -> Hyperparams:
+    """Return all that a run can have, whatever its model, data, loss and device are."""
+    hyperparams = Hyperparams()
+    _declare_known(hyperparams, optimizer_choice("adam")[0], LOSS)
+    return hyperparams
+
+
+def _declare_known(hyperparams: Hyperparams, optimizer: Hyperparam[str], loss: Hyperparam[str]) -> None:
+    hyperparams.declare(optimizer, Dropout, Cursor, Plan, EarlyStopping, loss)
+    hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace)
 
 
 def _declare_schedule(

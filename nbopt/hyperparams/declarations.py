@@ -1,4 +1,4 @@
-"""Hyperparameters: declared once, where they act, and a run's live values.
+"""Declarations: one line for each hyperparameter, in the class where it acts.
 
 A class that does something tunable derives from `Tunable` and declares class attributes::
 
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
-from nbopt.names import SYNONYMS, InvalidHyperparam, shorten, unknown
+from nbopt.names import InvalidHyperparam, shorten, unknown
 from nbopt.words import _
 
 T = TypeVar("T")
@@ -59,6 +59,16 @@ class Hyperparam(Generic[T]):
         """Return ``value`` in canonical form, or raise `InvalidHyperparam`."""
         raise NotImplementedError
 
+    @property
+    def offered(self) -> str:
+        """What a control offers, in words."""
+        return self.legal
+
+    @property
+    def legal(self) -> str:
+        """What `check` takes, in words."""
+        raise NotImplementedError
+
     def _refuse(self, value: object, rule: str) -> InvalidHyperparam:
         return InvalidHyperparam(
             _("{name} must be {rule}; got {value}.", name=self.name, rule=rule, value=shorten(value))
@@ -91,16 +101,25 @@ class Float(Hyperparam[float]):
 
     def check(self, value: Any) -> float:
         """Return ``value`` as a float, if it is legal."""
-        rule = _rule(_("a finite number"), self.ge, self.gt, self.lt)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise self._refuse(value, rule)
+            raise self._refuse(value, self.legal)
         try:
             number = float(value)
         except OverflowError:
-            raise self._refuse(value, rule) from None
+            raise self._refuse(value, self.legal) from None
         if not math.isfinite(number) or not _within(number, self.ge, self.gt, self.lt):
-            raise self._refuse(value, rule)
+            raise self._refuse(value, self.legal)
         return number + 0.0  # -0.0 becomes 0.0
+
+    @property
+    def offered(self) -> str:
+        """The range, in words."""
+        return _range(self.low, self.high, self.zero, _(", on a log scale") if self.log else "")
+
+    @property
+    def legal(self) -> str:
+        """The bounds, in words."""
+        return _rule(_("a finite number"), self.ge, self.gt, self.lt)
 
 
 @dataclass(eq=False)
@@ -115,17 +134,26 @@ class Int(Hyperparam[int]):
 
     def check(self, value: Any) -> int:
         """Return ``value`` as an int, if it is whole and legal."""
-        rule = _rule(_("a whole number"), self.ge, None, None)
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise self._refuse(value, rule)
+            raise self._refuse(value, self.legal)
         try:
             number = int(value)  # type: ignore[call-overload]
         except (OverflowError, ValueError):  # infinite, not a number
-            raise self._refuse(value, rule) from None
+            raise self._refuse(value, self.legal) from None
         # Counters and sizes end up in 64-bit integers.
         if number != value or not _within(number, self.ge, None, 2**63):
-            raise self._refuse(value, rule)
+            raise self._refuse(value, self.legal)
         return int(number)
+
+    @property
+    def offered(self) -> str:
+        """The range, in words."""
+        return _range(self.low, self.high, self.zero, _(", in powers of 2") if self.powers else "")
+
+    @property
+    def legal(self) -> str:
+        """The bounds, in words."""
+        return _rule(_("a whole number"), self.ge, None, None)
 
 
 @dataclass(eq=False)
@@ -142,6 +170,11 @@ class Choice(Hyperparam[str]):
         if not isinstance(value, str) or value not in self.options:
             raise unknown(self.name, value, self.options)
         return value
+
+    @property
+    def legal(self) -> str:
+        """The options."""
+        return ", ".join(self.options)
 
 
 @dataclass(eq=False)
@@ -162,7 +195,12 @@ class Flag(Hyperparam[bool]):
         """Return ``value`` as a bool, if it is one."""
         if type(value).__name__ in ("bool", "bool_"):  # numpy calls its own bool_ or bool
             return bool(value)
-        raise self._refuse(value, _("True or False"))
+        raise self._refuse(value, self.legal)
+
+    @property
+    def legal(self) -> str:
+        """Both values."""
+        return _("True or False")
 
 
 class Tunable:
@@ -180,99 +218,6 @@ class Tunable:
         """React to a new value of the hyperparameter ``name``, which the attribute already has."""
 
 
-class Hyperparams(Mapping[str, Any]):
-    """A run's live values: a mapping from name to value, with the declarations behind it.
-
-    Holds every declaration the run could use, also those of strategies not chosen now (the momentum of an
-    optimizer that may be swapped in): their values are kept until they are needed. `active` tells which ones act.
-    """
-
-    def __init__(self) -> None:
-        self._specs: dict[str, Hyperparam[Any]] = {}
-        self._values: dict[str, Any] = {}
-        self._bound: list[Tunable] = []
-        self._always: set[str] = set()
-
-    def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
-        """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
-        for item in declarations:
-            specs = [item] if isinstance(item, Hyperparam) else item.declared().values()
-            for spec in specs:
-                self._always.add(spec.name)
-                self._add(spec)
-
-    def _add(self, spec: Hyperparam[Any]) -> None:
-        self._specs[spec.name] = spec
-        self._values[spec.name] = spec.default
-        if isinstance(spec, Strategy):
-            for option in spec.options:
-                for inner in spec.classes[option].declared().values():
-                    if inner.name not in self._specs:
-                        self._add(inner)
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
-        return self._values[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        """Refuse: values are read here, and changed by `Run.set`."""
-        if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
-        raise InvalidHyperparam(
-            _("values are read here, not changed: write run.set({name}={value}).", name=name, value=shorten(value))
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._values
-
-    def __repr__(self) -> str:
-        active = ", ".join(f"{name}={self[name]!r}" for name in self if name in self.active)
-        return f"Hyperparams({active})"
-
-    def spec(self, name: str) -> Hyperparam[Any]:
-        """Return the declaration of ``name``."""
-        if name not in self._specs:
-            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
-        return self._specs[name]
-
-    @property
-    def active(self) -> set[str]:
-        """The names that act now: all but those of strategies not chosen."""
-        names = set(self._always)
-        for name, spec in self._specs.items():
-            if isinstance(spec, Strategy):
-                names.update(spec.classes[self._values[name]].declared())
-        return names
-
-    def check(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``changes`` in canonical form; raise `InvalidHyperparam` if any is not legal."""
-        return {name: self.spec(name).check(value) for name, value in changes.items()}
-
-    def assign(self, name: str, value: Any) -> None:
-        """Make a checked ``value`` live in every bound part that declares ``name``. Only a run calls this."""
-        self._values[name] = value
-        for part in self._bound:
-            if name in part.declared():
-                part.__dict__[name] = value
-                part.on_change(name)
-
-    def bind(self, part: Tunable) -> None:
-        """Give ``part`` the live values, now and whenever one changes."""
-        part.__dict__.update({name: self._values[name] for name in part.declared()})
-        self._bound.append(part)
-
-    def unbind(self, part: Tunable) -> None:
-        """Stop telling ``part`` about changes."""
-        self._bound.remove(part)
-
-
 def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:
     """Return a copy of a declaration with some fields changed: one run's own variant of it."""
     copy = replace(spec, **changes)
@@ -282,6 +227,12 @@ def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:
 
 def _within(number: float, ge: float | None, gt: float | None, lt: float | None) -> bool:
     return (ge is None or number >= ge) and (gt is None or number > gt) and (lt is None or number < lt)
+
+
+def _range(low: float, high: float, zero: bool, walked: str) -> str:
+    first, last = (f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high))
+    text = _("0, then {first} to {last}") if zero else _("{first} to {last}")
+    return text.format(first=first, last=last) + walked
 
 
 def _rule(kind: str, ge: float | None, gt: float | None, lt: float | None) -> str:

@@ -1,0 +1,118 @@
+"""A run's live values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nbopt.hyperparams.declarations import Hyperparam, Strategy, Tunable
+from nbopt.hyperparams.table import HyperparamTable
+from nbopt.names import SYNONYMS, InvalidHyperparam, shorten, unknown
+from nbopt.words import _
+
+
+class Hyperparams(Mapping[str, Any]):
+    """A run's live values: a mapping from name to value, with the declarations behind it.
+
+    Holds every declaration the run could use, also those of strategies not chosen now (the momentum of an
+    optimizer that may be swapped in): their values are kept until they are needed. `active` tells which ones act.
+    """
+
+    def __init__(self) -> None:
+        self._specs: dict[str, Hyperparam[Any]] = {}
+        self._values: dict[str, Any] = {}
+        self._bound: list[Tunable] = []
+        self._always: set[str] = set()
+
+    def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
+        """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
+        for item in declarations:
+            specs = [item] if isinstance(item, Hyperparam) else item.declared().values()
+            for spec in specs:
+                self._always.add(spec.name)
+                self._add(spec)
+
+    def _add(self, spec: Hyperparam[Any]) -> None:
+        self._specs[spec.name] = spec
+        self._values[spec.name] = spec.default
+        if isinstance(spec, Strategy):
+            for option in spec.options:
+                for inner in spec.classes[option].declared().values():
+                    if inner.name not in self._specs:
+                        self._add(inner)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
+        return self._values[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Refuse: values are read here, and changed by `Run.set`."""
+        if name not in self._values:
+            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
+        raise InvalidHyperparam(
+            _("values are read here, not changed: write run.set({name}={value}).", name=name, value=shorten(value))
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __repr__(self) -> str:
+        return repr(self._table())
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with one row per hyperparameter: now, default, range, legal, group, help."""
+        return self._table().to_pandas()
+
+    def _table(self) -> HyperparamTable:
+        return HyperparamTable(self.specs, self._values)
+
+    @property
+    def specs(self) -> list[Hyperparam[Any]]:
+        """All declarations, in the order they are shown."""
+        return list(self._specs.values())
+
+    def spec(self, name: str) -> Hyperparam[Any]:
+        """Return the declaration of ``name``."""
+        if name not in self._specs:
+            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
+        return self._specs[name]
+
+    @property
+    def active(self) -> set[str]:
+        """The names that act now: all but those of strategies not chosen."""
+        names = set(self._always)
+        for name, spec in self._specs.items():
+            if isinstance(spec, Strategy):
+                names.update(spec.classes[self._values[name]].declared())
+        return names
+
+    def check(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``changes`` in canonical form; raise `InvalidHyperparam` if any is not legal."""
+        return {name: self.spec(name).check(value) for name, value in changes.items()}
+
+    def assign(self, name: str, value: Any) -> None:
+        """Make a checked ``value`` live in every bound part that declares ``name``. Only a run calls this."""
+        self._values[name] = value
+        for part in self._bound:
+            if name in part.declared():
+                part.__dict__[name] = value
+                part.on_change(name)
+
+    def bind(self, part: Tunable) -> None:
+        """Give ``part`` the live values, now and whenever one changes."""
+        part.__dict__.update({name: self._values[name] for name in part.declared()})
+        self._bound.append(part)
+
+    def unbind(self, part: Tunable) -> None:
+        """Stop telling ``part`` about changes."""
+        self._bound.remove(part)
