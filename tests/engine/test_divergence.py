@@ -241,6 +241,16 @@ def test_data_that_are_no_numbers_end_a_run_done_in_single_steps_and_the_rate_is
     assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
 
 
+def test_each_try_that_does_not_help_halves_the_rate_once_more(make_run, blobs):
+    x, y = blobs
+    run = make_run(train=(x * torch.nan, y), epochs=3, lr=0.01)
+    with pytest.raises(FloatingPointError):
+        run.fit()
+    rates = [entry.new for entry in run.journal if (entry.kind, entry.name) == ("change", "lr")]
+    assert rates == pytest.approx([0.01 * 0.5**tried for tried in range(1, 13)])
+    assert run.hyperparams["lr"] == 0.01
+
+
 def test_a_rate_is_not_cut_without_end_where_each_retreat_gets_a_little_further(make_run, blobs):
     calls = []
 

@@ -134,6 +134,26 @@ def test_labels_that_a_loss_leaves_out_are_left_out_in_training_validation_and_s
     assert "# The metric accuracy is left out: labels 255 do not count" in run.to_python()
 
 
+@pytest.mark.parametrize(("width", "kept"), [(1000, 8), (20_000, 1)])
+def test_of_large_outputs_only_the_last_are_kept_for_metrics_and_snapshots(width, kept):
+    torch.manual_seed(0)
+    model, seen = nn.Linear(4, width), []
+
+    def mean(output, _target):
+        seen.append(output)
+        return float(output.mean())
+
+    run = Run(model, (X, torch.zeros(60, width)), loss="mse", metrics=mean, batch_size=10, epochs=3, store=None)
+    run.step(6)  # an epoch, and what it measures
+    assert [len(output) for output in seen] == [10 * min(kept, 6)]
+    assert run.history.last("mean") == float(seen[0].mean())
+    run.step(5)
+    run.set(epochs=4)  # before a change, a snapshot is taken
+    tensors = run.snapshots[-1].tensors
+    assert run.snapshots[-1].step == 11
+    assert sum(name.startswith("recent.") and name.endswith(".output") for name in tensors) == min(kept, 5)
+
+
 def test_what_returns_no_number_is_told_so():
     def matrix(output, target):
         return output.T @ output

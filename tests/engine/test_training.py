@@ -9,6 +9,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.nn import functional
 
+import nbopt
 from nbopt import Run
 from nbopt.data.noise import ORDER, derive_seed
 from nbopt.engine.state import Stepped, Validated
@@ -166,6 +167,29 @@ def test_the_best_weights_are_restored_also_where_the_epochs_end_the_run(make_ru
     losses, states = known(make_run, mlp, noisy, 12)
     run = make_run(mlp(), epochs=12, patience=1000, **noisy).fit()
     assert same(run.model.state_dict(), states[losses.index(min(losses))])
+
+
+@pytest.mark.parametrize("way", ["rewind", "branch", "open"])
+def test_the_best_weights_go_back_and_on_with_the_run(make_run, mlp, noisy, tmp_path, way):
+    losses, states = known(make_run, mlp, noisy, 12)
+    best = losses.index(min(losses))
+    run = make_run(mlp(), epochs=12, patience=1000, store=tmp_path, **noisy)
+    run.step(4 * best + 6)  # as much as a step after the best validation
+    at = run.step_count
+    run.set(patience=999)  # before a change, a snapshot is taken
+    assert run.snapshots[-1].step == at > run.stopping.best_step == 4 * (best + 1)
+    if way == "rewind":
+        run.step(5)
+        run.rewind(at)
+    elif way == "branch":
+        run = run.branch(at)
+    else:
+        run.driver.training.best_weights.clear()  # what is stored has to do
+        run = nbopt.open(run.id, mlp(), noisy["train"], noisy["val"], store=tmp_path)
+    run.resume()
+    run.wait(60)
+    assert run.epoch == 12
+    assert same(run.model.state_dict(), states[best]) and not same(states[best], states[-1])
 
 
 def test_without_early_stopping_the_last_weights_stay(make_run, mlp, noisy):

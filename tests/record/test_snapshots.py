@@ -49,6 +49,15 @@ def test_the_share_of_what_is_available_is_kept_to(available):
     assert len(shelf) == 2
 
 
+@pytest.mark.parametrize("best", [1, 20, 48])
+def test_the_best_one_stays_however_short_memory_is(best):
+    shelf = Snapshots(3 * SIZE, lambda: 0)
+    for step in range(100):
+        shelf.add(Snapshot(step, {"weight": torch.zeros(1024)}, {}), best=step == best)
+    assert [snapshot.step for snapshot in shelf] == [0, best, 99]
+    assert shelf.before(best) is shelf.best and shelf.find("best", 99) == best
+
+
 def test_what_the_shelf_takes_is_told():
     shelf = Snapshots()
     shelf.add(Snapshot(3, {"weight": torch.zeros(500_000)}, {}))
