@@ -81,27 +81,43 @@ def test_a_page_that_answers_is_painted_for_and_one_that_stops_answering_is_not(
     assert len(log) == seen == 6
 
 
-def test_frames_keep_their_distance_however_eager_the_page_is(page, paint_log):
-    run, bridge, log = paint_log()
-    run.start()
-    eventually(lambda: page.tell(bridge.companion, {"frame": bridge.companion.frame}) or len(log) > 12)
-    gaps = [b - a for a, b in pairwise(log)]
-    assert min(gaps) > 0.95 * bridge_module.FRAME_SECONDS
-    assert bridge_module.FRAME_SECONDS >= 0.1
+class Clock(threading.Event):
+    """A bridge's clock and its event, in the hands of a test: time goes on by what it waits, and by nothing else."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def wait(self, timeout=None):
+        if timeout is None:
+            super().wait()
+        elif not self.is_set():
+            self.now += timeout
 
 
-def test_a_page_that_draws_slowly_gets_fewer_frames(page, paint_log, monkeypatch):
-    monkeypatch.setattr(bridge_module, "_LONGEST", 1.0)
-    run, bridge, log = paint_log()
-    run.start()
-    took = 0.03
+@pytest.mark.parametrize(
+    ("took", "gap"),
+    [(0.0, 0.1), (0.02, 0.1), (0.05, 0.15), (0.2, 0.6), (0.5, 1.0), (5.0, 5.0)],
+    ids=["at once", "quickly", "visibly", "slowly", "very slowly", "hardly"],
+)
+def test_frames_keep_their_distance_and_a_page_draws_for_a_third_of_the_time(page, make_run, monkeypatch, took, gap):
+    clock, painted = Clock(), []
+    monkeypatch.setattr(bridge_module, "time", clock)
+    bridge = Bridge(make_run(), lambda: painted.append(clock.now), print, lambda: 0.0, print)
+    bridge._stir = clock
+    bridge.start()
     for _frame in range(6):
-        seen = len(log)
-        time.sleep(took)  # what is tested
-        page.tell(bridge.companion, {"frame": bridge.companion.frame})
-        eventually(lambda seen=seen: len(log) > seen)
-    gaps = [b - a for a, b in pairwise(log)]
-    assert min(gaps[2:]) > 0.95 * took / bridge_module._SHARE
+        frame = bridge.companion.frame
+        clock.now += took
+        page.tell(bridge.companion, {"frame": frame})
+        eventually(lambda frame=frame: bridge.companion.frame > frame)
+    bridge.close()
+    gaps = [later - earlier for earlier, later in pairwise(painted)]
+    assert gaps[2:] == pytest.approx([gap] * 4)
 
 
 def test_where_the_curves_grow_less_than_a_pixel_news_is_painted_at_once_and_nothing_else(page, paint_log, monkeypatch):
