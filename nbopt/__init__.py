@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nbopt.hyperparams import Float as Float
     from nbopt.hyperparams import Int as Int
     from nbopt.parts import models as models
+    from nbopt.parts.technique import Technique as Technique
     from nbopt.record.cleaning import clean as clean
     from nbopt.record.listing import runs as runs
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Int": "nbopt.hyperparams",
     "Run": "nbopt.engine.run",
     "RunState": "nbopt.engine.state",
+    "Technique": "nbopt.parts.technique",
     "clean": "nbopt.record.cleaning",
     "hyperparams": "nbopt.hyperparams",
     "models": "nbopt.parts.models",
@@ -45,6 +47,7 @@ __all__ = [
     "Int",
     "Run",
     "RunState",
+    "Technique",
     "__version__",
     "clean",
     "hyperparams",

@@ -11,7 +11,16 @@ import nbopt
 PACKAGE = Path(nbopt.__file__).parent
 
 # From the bottom up; a module may import those of its own layer and of the layers below.
-LAYERS = [["words", "names"], ["hyperparams"], ["data"], ["parts"], ["record"], ["engine"], ["viz"], ["notebook"]]
+LAYERS = [
+    ["words", "names"],
+    ["hyperparams"],
+    ["data"],
+    ["parts"],
+    ["record"],
+    ["engine"],
+    ["viz", "testing"],
+    ["notebook"],
+]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
 JUPYTER = {"IPython", "anywidget", "bqplot", "comm", "ipykernel", "ipywidgets", "jupyter_client", "traitlets"}

@@ -53,9 +53,8 @@ def find_generators(*roots: Any) -> Reached:
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> find_generators(lambda x: x + rng.normal() + random.random())
-    Reached(own=[Generator(PCG64) at ...], shared=[<random.Random object at ...>], compiled=False)
+    >>> find_generators({"rng": np.random.default_rng(0), "draw": np.random.rand})
+    Reached(own=[Generator(PCG64) at ...], shared=[RandomState(MT19937) at ...], compiled=False)
     """
     return _Search(roots).found
 

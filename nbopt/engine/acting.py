@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from nbopt.data.sources import AnySource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.hyperparams import Hyperparams
-from nbopt.parts.catalogue import PARTS
-from nbopt.parts.technique import HOOKS, Technique, defines
+from nbopt.parts.catalogue import PARTS, with_own
+from nbopt.parts.context import Context
+from nbopt.parts.hooks import HOOKS
+from nbopt.parts.technique import Technique, defines
 from nbopt.words import _
 
 AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
@@ -27,32 +29,48 @@ class Acting:
     weights : sequence of Parameter
         All that the run trains.
     train : source
-        What the parts may learn from before the first step.
+        What the techniques may learn from before the first step.
+    context : Context
+        What else they may know.
+    own : sequence of Technique
+        The user's, of which others like them act.
 
     Attributes
     ----------
-    change_inputs, change_batch, change_pass, change_loss : list of callable
+    change_inputs, change_batch, change_pass, change_every_pass, change_loss : list of callable
     after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
-        See `nbopt.parts.technique`.
+        See `nbopt.parts.hooks`.
+    draws : bool
+        Whether any that acts draws random numbers in the forward pass or before it.
     not_compiled : str
         The names of those that act now and that the compiled step does not know.
     unfit : dict of str to str
         Hyperparameters of parts that cannot act on these data, each with the reason.
     """
 
-    def __init__(self, hyperparams: Hyperparams, weights: Sequence[nn.Parameter], train: AnySource) -> None:
+    def __init__(
+        self,
+        hyperparams: Hyperparams,
+        weights: Sequence[nn.Parameter],
+        train: AnySource,
+        context: Context,
+        own: Sequence[Technique],
+    ) -> None:
         self._hyperparams = hyperparams
         self._weights = weights
+        self._context = context
         self._inputs = train.columns[0] if isinstance(train, TensorSource) else None
         self._parts: dict[str, Technique] = {}
         self._fitted: WeakSet[Technique] = WeakSet()
         self._strategies = {item.name for item in PARTS if not isinstance(item, type)}
         self.unfit: dict[str, str] = {}
-        for item in PARTS:
-            if isinstance(item, type):
-                self._parts[item.__name__] = self._make(item)
+        for item in with_own(own):
+            if isinstance(item, Technique):
+                self._parts[type(item).__name__] = self._bind(item.another())
+            elif isinstance(item, type):
+                self._parts[item.__name__] = self._bind(item())
             else:
-                self._parts[item.name] = self._make(self._chosen(item.name))
+                self._parts[item.name] = self._bind(self._chosen(item.name)())
         self.refresh()
 
     def _chosen(self, name: str) -> type[Technique]:
@@ -60,11 +78,12 @@ class Acting:
         kind: type[Technique] = spec.classes[self._hyperparams[name]]
         return kind
 
-    def _make(self, kind: type[Technique]) -> Technique:
-        part = kind(self._weights)
+    def _bind(self, part: AnyTechnique) -> AnyTechnique:
+        """Give a new technique what it acts on and its values."""
+        part.weights, part.context = self._weights, self._context
         self._hyperparams.bind(part)
-        if reason := kind.unfit(self._inputs):
-            self.unfit.update(dict.fromkeys(kind.declared(), reason))
+        if reason := part.unfit(self._inputs):
+            self.unfit.update(dict.fromkeys(part.declared(), reason))
         return part
 
     def _fit(self, part: Technique) -> None:
@@ -88,7 +107,9 @@ class Acting:
         names = [type(part).__name__ for part in acts if part is not own and not part.compiles]
         self.not_compiled = ", ".join(names)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
+        self.draws = bool(self.change_batch) or any(part.draws for part in acts)
         self.change_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_pass"]
+        self.change_every_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_every_pass"]
         self.change_loss: list[Callable[..., Tensor]] = found["change_loss"]
         self.after_gradients: list[Callable[[], None]] = found["after_gradients"]
         self.change_rate: list[Callable[[float, int, float, float], float]] = found["change_rate"]
@@ -118,7 +139,7 @@ class Acting:
         carried = ""
         if name in self._strategies and type(self._parts[name]) is not self._chosen(name):
             before = self._parts[name]
-            self._parts[name] = after = self._make(self._chosen(name))
+            self._parts[name] = after = self._bind(self._chosen(name)())
             self._hyperparams.unbind(before)
             shared = [item for item in before.memory if item in after.memory]
             for item in shared:

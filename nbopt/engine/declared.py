@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from nbopt.parts.own_schedules import schedule_choice
 from nbopt.parts.plan import Plan
 from nbopt.parts.precision import precision_choice
 from nbopt.parts.stopping import EarlyStopping
+from nbopt.parts.technique import Technique
 from nbopt.parts.torch_schedules import TorchSchedule
 from nbopt.words import _
 
@@ -34,7 +36,13 @@ _OF_SCHEDULE = {"schedule", "schedule_interval"}
 
 
 def declare(
-    model: torch.nn.Module, train: Any, loss: Any, optimizer: Any, device: torch.device, given: dict[str, Any]
+    model: torch.nn.Module,
+    train: Any,
+    loss: Any,
+    optimizer: Any,
+    device: torch.device,
+    given: dict[str, Any],
+    techniques: Sequence[Technique] = (),
 ) -> Hyperparams:
     """Return a run's hyperparameters: as given, else as model, loader and optimizer bring them, else their defaults.
 
@@ -47,6 +55,7 @@ def declare(
     choice, own = optimizer_choice(optimizer)
     _declare_known(hyperparams, choice, loss_choice(loss))
     hyperparams.declare(precision_choice(model, device))
+    _declare_own(hyperparams, techniques)
     if (dropout := own_dropout(model)) is not None:
         own["dropout"] = dropout
     own["channels_last"] = is_channels_last(model)
@@ -75,6 +84,18 @@ def declare_all() -> Hyperparams:
 def _declare_known(hyperparams: Hyperparams, optimizer: Hyperparam[str], loss: Hyperparam[str]) -> None:
     hyperparams.declare(optimizer, Dropout, Cursor, Plan, EarlyStopping, loss)
     hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace)
+
+
+def _declare_own(hyperparams: Hyperparams, techniques: Sequence[Technique]) -> None:
+    """Declare what the user's techniques declare."""
+    for technique in techniques:
+        for name in technique.declared():
+            if name in hyperparams:
+                kind = type(technique).__name__
+                raise ValueError(
+                    _("{kind}: there is a hyperparameter {name} already: rename it.", kind=kind, name=name)
+                )
+        hyperparams.declare(type(technique))
 
 
 def _declare_schedule(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nbopt.engine.run import Run
 
 SOURCE = "recipe"
-_ARGUMENTS = ("loss", "optimizer", "metrics", "forward", "schedule", "device", "name", "store")
+_ARGUMENTS = ("loss", "optimizer", "metrics", "techniques", "forward", "schedule", "device", "name", "store")
 
 AnyRun = TypeVar("AnyRun", bound="Run")
 
@@ -123,6 +123,7 @@ def tell(run: Run) -> Story:
         ),
         experienced=bool(snapshots) and remembers(snapshots[0]),
         hooked=has_hooks(run.own_optimizer if training is None else training.torch_optimizer),
+        techniques=run.techniques,
         metrics=run.metrics,
         unread=(training.measuring.reading if training else Reading(read_traits(run.given["loss"]))).unusual,
         forward=run.forward,
@@ -175,7 +176,7 @@ def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: A
     if settings.get("forward") is not None and given.get("forward") is None:
         name = settings["forward"]
         raise ValueError(_("the recipe uses a forward of your own, {name}: give it as forward=...", name=name))
-    others = {name: given[name] for name in ("forward", "device", "name", "store") if name in given}
+    others = {name: given[name] for name in ("techniques", "forward", "device", "name", "store") if name in given}
     hyperparameters = {**read.hyperparameters}
     if "schedule" in given and hyperparameters.get("schedule") not in SCHEDULES:
         hyperparameters["schedule"] = given["schedule"]

@@ -14,6 +14,7 @@ from nbopt.data.sources import AnySource, StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.material import find_tensors
 from nbopt.engine.own_code import digest_code
+from nbopt.parts.technique import Technique
 from nbopt.record.store import Made
 from nbopt.words import _
 
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from nbopt.engine.training import Training
 
 _SAMPLED = 64  # samples that tell one data set from another
+_LONGEST = 100  # characters of a value that a technique was made with
 _NAMED = 3  # differences of one kind that an error names
 
 
 def describe(run: Run) -> Made:
     """Return what ``run`` is and was made with."""
     training = run.driver.training
-    own = ("loss", "optimizer", "metrics")
+    own = ("loss", "optimizer", "metrics", "techniques")
     settings = {
         "seed": run.seed,
         "device": str(run.device.torch),
@@ -39,6 +41,7 @@ def describe(run: Run) -> Made:
         "loss": [run.initial["loss"], isinstance(run.given["loss"], str)],
         "optimizer": [run.initial["optimizer"], isinstance(run.given["optimizer"], str)],
         "metrics": _name_metrics(run.given["metrics"], run.metrics),
+        "techniques": {type(one).__name__: _made_with(one) for one in run.techniques},
         "forward": None if run.forward is None else getattr(run.forward, "__name__", type(run.forward).__name__),
         "val_fraction": run.val_fraction,
         "model": describe_model(run.model),
@@ -110,6 +113,25 @@ def pick(what: str, given: Any, stored: Any, name: str) -> Any:
         rule = _("only you have it: give it again as {what}=", what=what)
         raise ValueError(_("the run was made with {what} {name}: {rule}.", what=what, name=name, rule=rule))
     return stored if given is None else given
+
+
+def _made_with(technique: Technique) -> list[str]:
+    """Return what a technique of the user's was made with, as far as it tells one from another."""
+    arguments, settings = technique.made_with
+    return [_say_made(value) for value in (*arguments, *settings.values())]
+
+
+def _say_made(value: Any) -> str:
+    if isinstance(value, nn.Module):
+        tensors = [tensor for tensor in value.state_dict().values() if isinstance(tensor, Tensor)]
+        digest = 0
+        for tensor in tensors:
+            digest = zlib.crc32(
+                tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), digest
+            )
+        return f"{type(value).__name__} {digest:08x}"
+    plain = isinstance(value, (bool, int, float, str)) or value is None
+    return repr(value)[:_LONGEST] if plain else type(value).__name__
 
 
 def _tools() -> dict[str, Any]:

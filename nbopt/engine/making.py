@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nbopt.engine.declared import find_inert
 from nbopt.engine.training import Training
+from nbopt.parts.catalogue import find_modules
 from nbopt.parts.dropout import Dropout
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
         For data that the run cannot use.
     """
     device = run.device.torch
-    for module in (run.model, *run.loss_modules.values()):
+    for module in (run.model, *run.loss_modules.values(), *find_modules(run.techniques)):
         module.to(device)
     train, val = run.make_sources(device)
     dropout = Dropout(run.model).rates
@@ -46,6 +47,7 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
         run.seed,
         device,
         keep_dropout,
+        run.techniques,
     )
     training.securing.take()
     # Before the changes made ahead of the start.

@@ -47,7 +47,7 @@ def _given(training: Training) -> Iterator[tuple[str, FunctionType]]:
             yield from _functions_of(part)
     for function in (training.pass_.forward, *training.loss.functions):
         yield from _functions_of(function)
-    for part in data_parts(training):
+    for part in (*training.techniques, *data_parts(training)):
         yield from _functions_of(part)
 
 

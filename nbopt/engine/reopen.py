@@ -50,6 +50,7 @@ def open(  # noqa: A001
     forward: Any = None,
     optimizer: Any = None,
     metrics: Any = None,
+    techniques: Any = None,
     schedule: Any = None,
     device: str | torch.device | None = None,
     store: Place = AUTO,
@@ -67,7 +68,7 @@ def open(  # noqa: A001
     model, train, val
         As given to `Run`; the weights of the model are replaced by the stored ones. ``val`` is not needed where it was
         a share of ``train``.
-    loss, forward, optimizer, metrics, schedule
+    loss, forward, optimizer, metrics, techniques, schedule
         As given to `Run`. Only functions, classes and instances of yours are needed; names are stored.
     device : str or torch.device, optional
         By default the one it was on, or the best there is.
@@ -104,7 +105,14 @@ def open(  # noqa: A001
         model,
         train,
         record.settings["val_fraction"] if val is None else val,
-        {"loss": loss, "optimizer": optimizer, "metrics": metrics, "forward": forward, "schedule": schedule},
+        {
+            "loss": loss,
+            "optimizer": optimizer,
+            "metrics": metrics,
+            "forward": forward,
+            "schedule": schedule,
+            "techniques": techniques,
+        },
         device,
     )
     _bring_back(run, record)
@@ -121,6 +129,8 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     own["metrics"] = pick("metrics", own["metrics"], names if all(names.values()) else None, ", ".join(names))
     if settings["forward"] is not None:
         own["forward"] = pick("forward", own["forward"], None, settings["forward"])
+    made_with = settings.get("techniques", {})
+    own["techniques"] = pick("techniques", own["techniques"], None if made_with else (), ", ".join(made_with))
     schedule, label = own.pop("schedule"), settings["initial"].get("schedule")
     if isinstance(label, str) and label not in SCHEDULES:
         own["schedule"] = pick("schedule", schedule, None, label)
@@ -136,6 +146,7 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     now = describe(run).settings
     found = differences(_names(settings), _names(now), _("run"))
     found += differences(settings.get("loss_tensors", now["loss_tensors"]), now["loss_tensors"], _("loss"))
+    found += differences(made_with, now["techniques"], _("technique"))
     if found:
         raise _unlike(record, found)
     initial = known_only(settings, settings["initial"], run.hyperparams)

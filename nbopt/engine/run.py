@@ -27,6 +27,7 @@ from nbopt.engine.step.passes import Forward
 from nbopt.engine.training import Training
 from nbopt.engine.viewer import Viewer
 from nbopt.names import check_text
+from nbopt.parts.catalogue import check_techniques
 from nbopt.parts.dropout import has_various_dropout
 from nbopt.parts.losses import LOSS, find_weights
 from nbopt.parts.made_optimizers import make_optimizer
@@ -71,6 +72,9 @@ class Run(Steering):
         ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``. What outputs are,
         probabilities or scores, and which labels do not count, is read from the loss and the end of the model. A
         metric that raises is NaN, and the journal says why.
+    techniques : list of Technique, optional
+        Classes or instances of your own, see `nbopt.Technique`: they act in each step, and their hyperparameters are
+        the run's.
     seed : int
         Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
     device : str or torch.device
@@ -107,6 +111,7 @@ class Run(Steering):
         forward: Forward | None = None,
         optimizer: Any = "adam",
         metrics: Any = None,
+        techniques: Any = None,
         seed: int = 0,
         device: str | torch.device = "auto",
         name: str | None = None,
@@ -127,9 +132,12 @@ class Run(Steering):
         self.forward = forward
         optimizer = make_optimizer(optimizer, find_weights(model, loss))
         check_schedulers(optimizer, hyperparams.get("schedule"))
+        self.techniques = check_techniques(techniques)
         self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
+        if self.techniques:
+            self.given["techniques"] = self.techniques
 
-        self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams)
+        self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams, self.techniques)
         schedule: Any = self.hyperparams.spec("schedule")
         if not isinstance(hyperparams.get("schedule", ""), str):  # for copies of the run, which have other optimizers
             self.given["schedule"] = schedule.classes[self.hyperparams["schedule"]]
@@ -142,9 +150,11 @@ class Run(Steering):
         self.initial = dict(self.hyperparams)
         self.history = History()
         measured = ["loss", *self.metrics]
-        self.history.expected = frozenset(
-            measured if val is None else [*measured, *(f"val_{name}" for name in measured)]
-        )
+        own = [name for technique in self.techniques for name in technique.measures]
+        for measure in own:
+            check_text(_("the name of a measurement"), measure)
+        self.history.in_steps |= set(own)
+        self.history.expected = frozenset([*own, *measured, *(f"val_{name}" for name in measured if val is not None)])
         self.journal = Journal()
         self.id = secrets.token_hex(4)
         self.name = f"{type(model).__name__} {self.id[:4]}" if name in (None, "") else check_text("name", name)
@@ -275,8 +285,8 @@ class Run(Steering):
         Examples
         --------
         >>> run.start()
-        >>> run.predict(X[:8]).argmax(1)  # doctest: +SKIP
-        tensor([1, 0, 2, 2, 1, 0, 1, 2])
+        >>> run.predict(X[:8]).argmax(1).shape
+        torch.Size([8])
         """
         return predicting.predict(self, x)
 
@@ -296,7 +306,7 @@ class Run(Steering):
         Examples
         --------
         >>> with run.at_rest():
-        ...     run.model.eval()
+        ...     _ = run.model.eval()
         ...     with torch.no_grad():
         ...         scores = run.model(X)
         """
@@ -335,8 +345,8 @@ class Run(Steering):
         model, train, val
             As for a run; without ``val``, the recipe's fraction counts.
         **callables
-            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics``, ``forward`` and ``schedule`` of the user's
-            own; also ``device`` and ``name``.
+            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics``, ``techniques``, ``forward`` and
+            ``schedule`` of the user's own; also ``device`` and ``name``.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ from nbopt.engine.trouble import Trouble, explain_graph, is_out_of_memory, is_so
 from nbopt.hyperparams import Hyperparams
 from nbopt.parts.accumulation import Accumulation, count_samples, find_samples
 from nbopt.parts.channels_last import ChannelsLast, lay_out
+from nbopt.parts.context import Context
 from nbopt.parts.dropout import Dropout
 from nbopt.parts.groups import Groups
 from nbopt.parts.guard import Guard
@@ -52,6 +53,7 @@ from nbopt.parts.precision import Precision
 from nbopt.parts.preprocessing import RESCALING
 from nbopt.parts.stopping import EarlyStopping
 from nbopt.parts.taking import Keeper
+from nbopt.parts.technique import Technique
 from nbopt.parts.update import Update
 from nbopt.record.history import History
 from nbopt.record.snapshots import Snapshots
@@ -109,6 +111,7 @@ class Training:
         seed: int,
         device: torch.device,
         keep_dropout: bool,
+        techniques: Sequence[Technique] = (),
     ) -> None:
         self.model = model = material.model
         self.val = val
@@ -158,7 +161,10 @@ class Training:
             self.dropout.on_change("dropout")
         self.meter = Meter(history, self.guard)
         self.step_seed = derive_seed(seed, NOISE)
-        self.acting = Acting(hyperparams, self._find_trained(), train)
+        measures = [name for technique in techniques for name in technique.measures]
+        self.techniques = techniques
+        self.context = Context(model, device, seed, self, measures)
+        self.acting = Acting(hyperparams, self._find_trained(), train, self.context, techniques)
         self.precision = self.acting.part(Precision)
         self.measuring = Measuring(metrics)
         self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, self.measuring, self.noise)
@@ -465,6 +471,7 @@ class Training:
         """Drop what was not measured yet, and set the run's clock: the run is somewhere else now."""
         self._may_end = True
         self.hands.forget()
+        self.context.forget()
         self.meter.forget(seconds)
         self.recent.clear()
         self.trouble = None
@@ -475,6 +482,7 @@ class Training:
         news = self.meter.waiting
         before, self.half_done = self.half_done, True
         wrong = self.meter.flush(self.step, self.cursor.progress, partial(is_sound, self))
+        self.context.hand_over(self.history.append)
         if self.history.is_thinned:
             self.pass_.tell(
                 _("so many steps are done that the history keeps, of the older losses, the extremes alone.")

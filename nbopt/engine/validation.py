@@ -38,8 +38,13 @@ def validate(training: Training) -> Iterator[None]:
         measured.update(metrics.values(training.pass_.tell))
     # All of a validation or, where it raised, nothing: it is then done again.
     training.half_done = True
-    for note in training.acting.after_epoch:
-        note(measured.get("val_loss"))
+    training.context.is_after = True
+    try:
+        for note in training.acting.after_epoch:
+            note(measured.get("val_loss"))
+    finally:
+        training.context.is_after = False
+    training.context.hand_over(training.history.append)
     training.recent.clear()
     training.history.append("_epoch", training.step, training.cursor.progress)
     for name, value in measured.items():

@@ -32,7 +32,7 @@ class ChannelsLast(Technique):
         """Where it is on."""
         return self.channels_last
 
-    def change_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
+    def change_every_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
         """Do the pass on inputs in this order."""
         return do(tree_map(lay_channels_last, batch))  # type: ignore[no-any-return]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -45,9 +45,6 @@ class Loss(Technique):
     training_only: ClassVar[tuple[str, ...]] = ()
     traits: ClassVar[Traits] = UNKNOWN
     modules: ClassVar[Mapping[str, nn.Module]] = {}
-
-    def __init__(self, weights: Sequence[nn.Parameter] = ()) -> None:
-        self.weights = weights
 
     def prepare(self, output: Tensor, target: Any) -> Any:
         """Return ``target`` in the shape and dtype that the loss needs; called every step, so cheap."""

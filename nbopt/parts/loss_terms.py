@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nbopt.hyperparams import Choice, Float
 from nbopt.names import InvalidHyperparam
@@ -51,8 +51,7 @@ class Terms(Loss):
     )
     memory: ClassVar[tuple[str, ...]] = ("scales",)
 
-    def __init__(self, weights: Sequence[nn.Parameter] = ()) -> None:
-        super().__init__(weights)
+    def __init__(self) -> None:
         self.terms = {name: kind() for name, kind in self.kinds.items()}
         self.scales = [0.0] * len(self.terms)
         self._seen: list[Tensor] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -62,8 +61,7 @@ class Precision(Technique):
     memory: ClassVar[tuple[str, ...]] = ("scaling",)
     compiles = True
 
-    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
-        self.weights = weights
+    def __init__(self) -> None:
         self.scaling = None
 
     @property
@@ -95,7 +93,7 @@ class Precision(Technique):
             self.scaler.scale(torch.zeros((), device=device))  # it makes its tensors with the first loss
         return self.scaler
 
-    def change_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
+    def change_every_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
         """Do forward pass and loss under autocast; outputs and loss are handed on in float32."""
         with cast_to(self.precision, self.weights[0].device):
             output, target, loss = do(batch)

@@ -12,60 +12,98 @@ A technique derives from `Technique`, declares its hyperparameters and defines t
         def after_step(self, loss: Tensor) -> None:
             ...
 
-and stands in `nbopt.parts.catalogue.PARTS`. Engine, snapshots, panel and exported script need to know no more. A script
-holds the class as it is written here, so hooks keep to plain Python and torch: no ``super()``, lines of 80 characters.
+and stands in `nbopt.parts.catalogue.PARTS`, or is given to a run: ``Run(..., techniques=[MaxNorm])``. Engine,
+snapshots, panel and exported script need to know no more. A script holds the class as it is written, so hooks keep to
+plain Python and torch: no ``super()``, lines of 80 characters.
 
-======================  ==================================================================================
-hook                    called
-======================  ==================================================================================
-``fit(x)``              once, before it first acts, with the training inputs, if they are in memory
-``change_inputs(x)``    before each forward pass, in validation too
-``change_batch(x, y)``  before each forward pass of a step; what it draws follows from (seed, step)
-``change_pass(...)``    around forward pass and loss, in validation too
-``change_loss(...)``    after the forward pass of a step: the loss that is differentiated
-``after_gradients()``   between backward pass and update
-``change_rate(...)``    once a step, just before the update: the learning rate it is to use
-``change_groups(...)``  after that: gives each of the optimizer's parameter groups a rate of its own
-``after_step(loss)``    after the update
-``after_epoch(...)``    when an epoch is complete and its validation, if any, done; or ``validate_every`` steps
-======================  ==================================================================================
+`nbopt.parts.hooks.HOOKS` tells when each hook is called. What is drawn in ``change_batch``, and in the hooks around the
+forward pass of a technique that says that it ``draws``, follows from (seed, step).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Tunable
+from nbopt.parts.context import Context
+from nbopt.parts.hooks import HOOKS
+from nbopt.words import _
 
 
 class Technique(Tunable):
     """Base of what acts in a step. Hooks that a class does not define cost nothing.
 
+    A class of one's own may take what it needs when it is made, as a teacher: ``Run(..., techniques=[Distill(net)])``.
+    Each run makes one of its own with the same arguments; modules among them are moved to the run's device and shared.
+
     Parameters
     ----------
-    weights : sequence of Parameter
-        All that the run trains.
+    *arguments, **settings
+        Of a class that takes any.
 
     Attributes
     ----------
+    weights : sequence of Parameter
+        All that the run trains; not there yet while the technique is made.
+    context : nbopt.parts.context.Context
+        What else there is to know of the run.
     memory : tuple of str
-        Attributes that hold the part's state: tensors, lists of tensors, or what JSON can hold. Snapshots keep them,
-        and a strategy swapped in takes over those of the same name.
+        Attributes that hold the technique's state: tensors, lists of tensors, or what JSON can hold. Snapshots keep
+        them, and a strategy swapped in takes over those of the same name.
+    measures : tuple of str
+        Names of the curves that it draws by ``self.context.measure(name, value)``.
+    draws : bool
+        Whether `change_pass` or `change_loss` draw random numbers.
     compiles : bool
-        Whether the compiled step does what this part does; where any other part acts, steps stay eager.
+        Whether the compiled step does what this technique does; where any other one acts, steps stay eager.
     unwritten : str
-        Why a script cannot hold this part, in words; "" if it can.
+        Why a script cannot hold this technique, in words; "" if it can.
+
+    Examples
+    --------
+    >>> import nbopt
+    >>> class SignDescent(nbopt.Technique):
+    ...     signs = nbopt.Flag(False, label="Signs", group="Optimizer", help="Only the signs of gradients count.")
+    ...
+    ...     @property
+    ...     def acts(self):
+    ...         return self.signs
+    ...
+    ...     def after_gradients(self):
+    ...         for weight in self.weights:
+    ...             if weight.grad is not None:
+    ...                 weight.grad.sign_()
+    >>> import torch
+    >>> x, y = torch.randn(8, 2), torch.tensor([0, 1] * 4)
+    >>> run = nbopt.Run(torch.nn.Linear(2, 2), (x, y), techniques=[SignDescent], signs=True, epochs=1, store=None)
+    >>> run.fit().state.name
+    'FINISHED'
     """
 
+    weights: Sequence[nn.Parameter] = ()
+    context: Context
+    made_with: tuple[tuple[Any, ...], dict[str, Any]]
     memory: ClassVar[tuple[str, ...]] = ()
+    measures: ClassVar[tuple[str, ...]] = ()
+    draws: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     unwritten: ClassVar[str] = ""
 
-    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
-        self.weights = weights
+    def __new__(cls, *arguments: Any, **settings: Any) -> Self:
+        """Make a technique, and remember of what: each run makes one like it."""
+        if cls.__init__ is object.__init__ and (arguments or settings):
+            raise TypeError(_("{name}() takes no arguments.", name=cls.__name__))
+        made = super().__new__(cls)
+        made.made_with = arguments, settings
+        return made
+
+    def another(self) -> Self:
+        """Return one like it, that has not acted yet."""
+        arguments, settings = self.made_with
+        return type(self)(*arguments, **settings)
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
         """Act on ``weights`` from now on: some were frozen or unfrozen."""
@@ -99,7 +137,14 @@ class Technique(Tunable):
         raise NotImplementedError
 
     def change_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
-        """Return outputs, targets and loss of a batch; ``do(batch)`` is what they would be."""
+        """Return outputs, targets and loss of a training batch; ``do(batch)`` is what they would be.
+
+        ``do`` may be called more than once, on other batches than this one.
+        """
+        raise NotImplementedError
+
+    def change_every_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return the same of any batch, whether it is trained on or not."""
         raise NotImplementedError
 
     def change_loss(self, lose: Any, output: Any, target: Any) -> Tensor:
@@ -139,19 +184,11 @@ class Technique(Tunable):
         raise NotImplementedError
 
 
-HOOKS = (
-    "change_inputs",
-    "change_batch",
-    "change_pass",
-    "change_loss",
-    "after_gradients",
-    "change_rate",
-    "change_groups",
-    "after_step",
-    "after_epoch",
-)
-
-
 def defines(kind: type[Technique], hook: str) -> bool:
     """Return whether a class of parts has a hook of its own."""
     return getattr(kind, hook) is not getattr(Technique, hook)
+
+
+def hooks_of(kind: type[Technique]) -> list[str]:
+    """Return the hooks that a class defines, in the order in which a step calls them."""
+    return [name for name in HOOKS if defines(kind, name)]

@@ -72,8 +72,7 @@ class TorchSchedule(Schedule):
     base: ClassVar[float]
     needs_interval: ClassVar[bool] = False
 
-    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
-        super().__init__(weights)
+    def __init__(self) -> None:
         self.scheduler = deepcopy(self.given)
         self.factor = 1.0
         self.cycles = False  # whether it changed more than the rate

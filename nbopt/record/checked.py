@@ -176,6 +176,8 @@ def check_settings(run: str, text: object) -> dict[str, Any]:
             and _are_texts([*metrics.values(), found["forward"]])
             and (share is None or (isinstance(share, float) and 0 < share < 1))
             and are_names(found.get("frozen", []))
+            and isinstance(made_with := found.get("techniques", {}), dict)
+            and all(isinstance(one, list) and _are_texts(one) for one in made_with.values())
             and isinstance(found.get("loss_tensors", {}), dict)
             and (data is None or (isinstance(data, dict) and isinstance(data.get("train"), dict)))
         )

@@ -18,7 +18,7 @@ MOST = 2**22
 """Values of a series that are kept, some tens of megabytes; of the older ones, every eight give way to two."""
 
 _BLOCK = 8
-_EACH_STEP = ("loss", "lr", "_time")
+_EACH_STEP = frozenset(("loss", "lr", "_time"))
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -46,6 +46,8 @@ class History(Mapping[str, Series]):
     ----------
     expected : frozenset of str
         Names that will be measured: before their first value, ``history[name]`` is a pair of empty arrays.
+    in_steps : frozenset of str
+        Names of what is measured in a step, and stands at its number.
     is_thinned : bool
         Whether values have been left out.
     check : callable or None
@@ -55,6 +57,7 @@ class History(Mapping[str, Series]):
     def __init__(self) -> None:
         self.check: Callable[[str, Sequence[int] | NDArray[np.int64], Any], None] | None = None
         self.expected: frozenset[str] = frozenset()
+        self.in_steps = _EACH_STEP
         self.is_thinned = False
         self._tracks: dict[str, Track] = {}
 
@@ -116,7 +119,7 @@ class History(Mapping[str, Series]):
         for name, track in list(self._tracks.items()):
             at, values = track.read()
             # What is measured in a step stands at its number, one less than the steps then done.
-            end = (bisect_right if validated and name not in _EACH_STEP else bisect_left)(at, step)
+            end = (bisect_right if validated and name not in self.in_steps else bisect_left)(at, step)
             if end:
                 part.extend(name, at[:end], values[:end])
         return part

@@ -174,7 +174,9 @@ class _Writer:
         parts = self.parts = PartsSource(self.story, self.sources)
         self.values.plan(parts.changes)
         self.flags.update(
+            contexts=parts.uses_context,
             rates=parts.has("change_rate"),
+            progresses=parts.has("change_rate") or parts.uses_context,
             watches=parts.has("after_epoch"),
             part_updates="update(" in parts.update,
             take_over=parts.takes_over,
@@ -182,21 +184,20 @@ class _Writer:
         self._batches()
         self.words.update(
             lr=self.values.use("lr") if self.flags["rates"] else "",
-            done=self.length.share() if self.flags["rates"] else "",
+            done=self.length.share() if self.flags["progresses"] else "",
             make_parts=parts.making,
             fit_parts=parts.fitting,
             part_updates=parts.update,
-            after_gradients=parts.calls("after_gradients", "{}()".format),
-            change_rate=parts.calls("change_rate", "rate = {}(rate, step, progress, done)".format),
-            after_step=parts.calls("after_step", "{}(loss.detach())".format),
-            after_epoch=parts.calls("after_epoch", "{}(val_loss)".format),
+            seed=literal(self.story.seed),
+            done_after=self.length.share("step + 1") if self.flags["contexts"] else "",
+            **{hook: parts.calls(hook) for hook in ("after_gradients", "change_rate", "after_step", "after_epoch")},
         )
 
     def _batches(self) -> None:
         """Write what parts do to batches, and to the loss of one."""
         parts, flags, words = self.parts, self.flags, self.words
-        inputs = parts.calls("change_inputs", "x = {}(x)".format)
-        augmented = parts.calls("change_batch", "x, y = {}(x, y)".format)
+        inputs = parts.calls("change_inputs")
+        augmented = parts.calls("change_batch")
         if (inputs or augmented) and flags["single"]:
             names = ", ".join(parts.names)
             raise ValueError(_("{names}: in a script they need samples as (X, y), not in a single array.", names=names))
@@ -213,10 +214,12 @@ class _Writer:
         flags["mixes"] = parts.has("change_loss")
         flags["loses"] = flags["mixes"] and bool(words["loss_arguments"])
         loss = "lose" if flags["loses"] else "compute_loss"
-        words["change_loss"] = parts.calls("change_loss", lambda call: f"loss = {call}({loss}, output, target)")
-        words["change_part_loss"] = parts.calls(
-            "change_loss", lambda call: f"part_loss = {call}({loss}, output, target)"
-        )
+        words["change_loss"] = parts.calls("change_loss", loss="loss", lose=loss)
+        words["change_part_loss"] = parts.calls("change_loss", loss="part_loss", lose=loss)
+        words["change_pass"] = parts.calls("change_pass")
+        flags["passes"] = bool(words["change_pass"])
+        if flags["passes"]:
+            words["change_part_loss"] = words["change_loss"]
 
     def _regularization(self) -> None:
         story, flags = self.story, self.flags
@@ -263,7 +266,7 @@ class _Writer:
 
     def _noise(self) -> None:
         story, flags = self.story, self.flags
-        flags["counts_samples"] = flags["rates"] or flags["full"]
+        flags["counts_samples"] = flags["progresses"] or flags["full"]
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         flags["placed"] = flags["casts"] or not flags["val_tensors"]
         flags["sizes"] = not flags["val_tensors"] and not flags["counts"] and not flags["sums"]
@@ -272,9 +275,7 @@ class _Writer:
         flags["graph"], flags["modes"] = story.needs_graph, story.evaluated
         unknown = own or story.forward is not None or may_draw_anywhere(story.model)
         flags["noise"] = (
-            unknown
-            or self.parts.has("change_batch")
-            or any(isinstance(module, NOISY) for module in story.model.modules())
+            unknown or self.parts.draws or any(isinstance(module, NOISY) for module in story.model.modules())
         )
         flags["noisy_evaluation"] = unknown or any(isinstance(module, ALWAYS_NOISY) for module in story.model.modules())
         flags["seeds_order"] = flags["val_samples"] or flags["val_shuffled"]
@@ -299,7 +300,7 @@ class _Writer:
             "from collections import defaultdict": True,
             "from collections import deque": flags["metrics"],
             "from collections.abc import MutableMapping": flags["moves"] or "MutableMapping" in used,
-            "from functools import partial": flags["partial"],
+            "from functools import partial": flags["partial"] or flags["passes"],
             "import numpy as np": True,
             "import torch": True,
             "from torch.utils.data import DataLoader": "DataLoader" in used,
@@ -317,7 +318,7 @@ class _Writer:
             _("``{name}`` is what the run was given: {reason}", name=name, reason=_plain(reason))
             for name, reason in given.items()
         ]
-        losses = [name for name in given if name.startswith("loss")]
+        losses = [name for name in given if re.fullmatch(r"loss(_\d+)?", name)]
         return {
             "arguments": "".join(f", {name}" for name in ("*", *given)) if given else "",
             "called_with": "".join(f", {name}={name}" for name in given),

@@ -49,6 +49,27 @@ def seed_all(seed):
 
 
 #?
+#? contexts
+class Context:
+    """What techniques know of the training."""
+
+    def __init__(self, model, device, seed, history):
+        self.model, self.device, self.seed = model, device, seed
+        self.step, self.progress = 0, 0.0
+        self._history = history
+
+    @property
+    def named_weights(self):
+        """The weights that require a gradient, by name."""
+        named = self.model.named_parameters()
+        return {name: weight for name, weight in named if weight.requires_grad}
+
+    def measure(self, name, value):
+        """Record a value of a technique's own curve."""
+        self._history[name].append(float(value))
+
+
+#?
 #? wraps
 def as_loader(data):
     """Return a DataLoader of what may be a Dataset."""

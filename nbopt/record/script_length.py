@@ -40,9 +40,10 @@ class LengthSource(Section):
             words["due"] = self._either("validate_every", "(step + 1) % {} == 0", whole)
             words["over_now"] = self._either("steps", "step + 1 >= {}", "epoch >= {}")
 
-    def share(self) -> str:
-        """Return the part of the run that is done, as source."""
-        return f"min(1.0, {self._either('steps', 'step / {}', 'progress / {}')})"
+    def share(self, step: str = "step") -> str:
+        """Return the part of the run that is done after ``step`` steps, as source."""
+        count = f"({step})" if " " in step else step
+        return f"min(1.0, {self._either('steps', f'{count} / {{}}', 'progress / {}')})"
 
     def _either(self, name: str, given: str, otherwise: str) -> str:
         """Return what holds where a hyperparameter is not 0, and what does where it is: with the epochs filled in."""

@@ -60,7 +60,7 @@ def train(model, train, val=None$arguments):
     #?
     size = len(data[0])  #? train_tensors
     size = len(train.dataset)  #? train_samples not sampled
-    length = len(train)  #? counts_batches rates
+    length = len(train)  #? counts_batches progresses
     $starting_values
 
     parameters = [p for p in model.parameters() if p.requires_grad]  #? listed not regroups
@@ -78,13 +78,15 @@ def train(model, train, val=None$arguments):
     lay_out(model, optimizer, $channels_last)  #? lays
     model.to(memory_format=torch.contiguous_format)  #? contiguous
     scaler = torch.amp.GradScaler(device.type)  #? scales
+    history = defaultdict(list)  #? contexts
+    context = Context(model, device, $seed, history)  #? contexts
     $make_parts
     $fit_parts
     set_dropout(model, DROPOUT)  #? starting_dropout
     if not model.training:  #? not modes
         model.train()  #? not modes
 
-    history = defaultdict(list)
+    history = defaultdict(list)  #? not contexts
     losses = []
     recent = deque(maxlen=16)  # what the training metrics are measured on  #? metrics
     best_loss, best_weights = float("inf"), {}  #? best
@@ -105,6 +107,15 @@ def train(model, train, val=None$arguments):
     def lose(output, target):
         """Return what the loss of the step's samples would be."""
         return compute_loss(output, target$loss_arguments)
+
+    #?
+    #? passes
+    def forward_pass(batch):
+        """Return outputs, targets and loss of what the model gets."""
+        output, target = $outputs
+        loss = compute_loss(output, target$loss_arguments)
+        $change_loss
+        return output, target, loss
 
     #?
     #? full
@@ -223,15 +234,16 @@ def train(model, train, val=None$arguments):
             #? train_stream
             batches = stream(train, derive_seed(ORDER, epoch), device)
             upcoming = next(batches)
-            used = 0  #? counts_batches rates
+            used = 0  #? counts_batches progresses
             #?
         #?
         uncertain = (scales, seen) if $balance == "uncertainty" else ()  #? rebalances
         scaled = $precision == "float16"  #? rescales
-        progress = epoch + position / size  #? rates not train_stream
-        progress = epoch + min(1.0, used / length)  #? counts_batches rates
-        progress = epoch  #? rates train_stream not counts_batches
-        done = $done  #? rates
+        progress = epoch + position / size  #? progresses not train_stream
+        progress = epoch + min(1.0, used / length)  #? counts_batches progresses
+        progress = epoch  #? progresses train_stream not counts_batches
+        done = $done  #? progresses
+        context.step, context.progress = step, done  #? contexts
         full = isinstance(optimizer, $full_classes)  #? mixed
         #? not train_stream
         end = position + $batch_size  #? not whole
@@ -315,7 +327,7 @@ def train(model, train, val=None$arguments):
         #?
         #? train_stream
         upcoming = next(batches, None)
-        used += 1  #? counts_batches rates
+        used += 1  #? counts_batches progresses
         if upcoming is None:  # the epoch is complete
             epoch += 1
         #?
@@ -336,6 +348,14 @@ def train(model, train, val=None$arguments):
             #?
             #? share
             $validation
+            #?
+            #? contexts watches
+            progress = epoch + position / size  #? not train_stream
+            progress = epoch  #? train_stream not counts_batches
+            #? counts_batches
+            progress = epoch if upcoming is None else epoch + min(1.0, used / length)
+            #?
+            context.progress = $done_after
             #?
             $after_epoch
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor, nn
+
 from nbopt.hyperparams import Strategy
-from nbopt.parts.catalogue import PARTS
+from nbopt.parts.catalogue import Item, with_own
 from nbopt.parts.channels_last import ChannelsLast
+from nbopt.parts.hooks import HOOKS
 from nbopt.parts.precision import Precision
-from nbopt.parts.technique import Technique, defines
+from nbopt.parts.technique import Technique, defines, hooks_of
 from nbopt.record.source import Sources, literal
+from nbopt.record.source_text import bindings_of
 from nbopt.record.story import Story
 from nbopt.words import _
 
@@ -21,6 +24,10 @@ _WIDTH = 80  # of a docstring
 BY_SCRIPT = (Precision, ChannelsLast)
 """Parts that a script's own lines stand for, see `nbopt.record.script_forms`."""
 
+_OF_ENGINE = ("compiles", "draws", "measures", "unwritten")
+_INIT = """\
+    def __init__(self, weights):
+        self.weights = weights"""
 _KNOWN = (Technique, *Technique.__mro__[1:])
 
 
@@ -46,15 +53,19 @@ class PartsSource:
         self.changes: dict[int, dict[str, Any]] = {step: {} for step in story.schedule}
         self.definitions: list[str] = []
         self._always: set[str] = set()
-        for item in PARTS:
+        self._making: dict[str, list[str]] = {}
+        for item in with_own(story.techniques):
             if item in BY_SCRIPT:
                 continue
-            if not isinstance(item, type) or not item.declared().keys() <= story.inert:
+            if isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert:
                 self._take(variable_of(item), item)
-        for kinds in self.names.values():
-            self.definitions += [_class_text(kind, story.start, len(kinds) > 1, sources) for kind in kinds]
+        for name, kinds in self.names.items():
+            texts = [_class_text(kind, story.start, len(kinds) > 1, sources) for kind in kinds]
+            self.definitions += texts
+            self._making[name] = self._made(name, "\n".join(texts), sources)
+        self.uses_context = any("self.context" in text for text in self.definitions)
 
-    def _take(self, name: str, item: type[Technique] | Strategy) -> None:
+    def _take(self, name: str, item: Item | Technique) -> None:
         """Find out when and how one item of the catalogue acted."""
         story = self.story
         values = dict(story.start)
@@ -64,12 +75,12 @@ class PartsSource:
         for step, new in {-1: {}, **story.schedule}.items():
             values.update({key: value for key, value in new.items() if key in values})
             kind = _kind(item, story, values)
-            part = kind(())
+            part = item.another() if isinstance(item, Technique) else kind()
             part.__dict__.update({key: values[key] for key in kind.declared()})
             acted.append(part.acts)
             if kind not in kinds:
                 kinds.append(kind)
-            if not isinstance(item, type) and item.name in new:
+            if isinstance(item, Strategy) and item.name in new:
                 found[step] = {item.name: values[item.name], **{key: values[key] for key in kind.declared()}}
             else:
                 found[step] = {key: new[key] for key in kind.declared() if key in new}
@@ -98,12 +109,25 @@ class PartsSource:
     @property
     def making(self) -> str:
         """Lines that make the parts."""
-        return "\n".join(f"{name} = {kinds[0].__name__}(parameters)" for name, kinds in self.names.items())
+        return "\n".join(line for lines in self._making.values() for line in lines)
+
+    def _made(self, name: str, text: str, sources: Sources) -> list[str]:
+        """Return the lines that make what a variable stands for, whose classes are written as ``text``."""
+        kind = self.names[name][0]
+        lines = [f"{name} = {kind.__name__}(parameters)"]
+        own = next((each for each in self.story.techniques if type(each) is kind), None)
+        if own is not None and "__init__" in _members(kind):
+            lines = [f"{name} = {kind.__name__}({_arguments(own, sources)})"]
+            if "self.weights" in text:
+                lines.append(f"{name}.weights = parameters")
+        if "self.context" in text:
+            lines.append(f"{name}.context = context")
+        return lines
 
     @property
     def fitting(self) -> str:
         """Lines that let the parts learn from the training inputs."""
-        return self.calls("fit", "{}(data[0])".format, guarded=False)
+        return self.calls("fit", guarded=False)
 
     @property
     def choices(self) -> dict[str, str]:
@@ -117,8 +141,8 @@ class PartsSource:
                 tables[f"{name.upper()}S"] = "\n".join(["{", *rows, "}"])
         return tables
 
-    def calls(self, hook: str, call: Callable[[str], str], guarded: bool = True) -> str:
-        """Return the lines that call a hook: ``call`` makes one for a part, given as text.
+    def calls(self, hook: str, guarded: bool = True, **words: str) -> str:
+        """Return the lines that call a hook, with ``words`` filled in.
 
         Without ``guarded`` they are called also while the part has no effect.
         """
@@ -130,7 +154,7 @@ class PartsSource:
             guard = [] if name in self._always or not guarded else [f"{name}.acts"]
             if len(having) < len(kinds):
                 guard.append(f'hasattr({name}, "{hook}")')
-            line = call(f"{name}.{hook}")
+            line = HOOKS[hook].call.format(hook=f"{name}.{hook}", **words)
             lines += [f"if {' and '.join(guard)}:", f"    {line}"] if guard else [line]
         return "\n".join(lines)
 
@@ -139,21 +163,51 @@ class PartsSource:
         return any(defines(kind, hook) for kinds in self.names.values() for kind in kinds)
 
     @property
+    def draws(self) -> bool:
+        """Whether any part draws random numbers in the forward pass or before it."""
+        return self.has("change_batch") or any(kind.draws for kinds in self.names.values() for kind in kinds)
+
+    @property
     def takes_over(self) -> bool:
         """Whether a part hands its memory to another."""
         return "take_over(" in self.update
 
 
-def variable_of(item: type[Technique] | Strategy) -> str:
+def variable_of(item: Item | Technique) -> str:
     """Return the name that a script gives to an item of the catalogue."""
-    if isinstance(item, type):
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", item.__name__).lower()
-    return item.name
+    if isinstance(item, Strategy):
+        return item.name
+    kind = type(item) if isinstance(item, Technique) else item
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
 
 
-def _kind(item: type[Technique] | Strategy, story: Story, values: dict[str, Any]) -> type[Technique]:
-    if isinstance(item, type):
-        return item
+def _arguments(own: Technique, sources: Sources) -> str:
+    """Return what a technique of the user's is made with, as source; what has weights is an argument of ``train``."""
+    arguments, settings = own.made_with
+    bound = inspect.signature(type(own).__init__).bind(own, *arguments, **settings).arguments
+    texts = []
+    for key, value in list(bound.items())[1:]:
+        if isinstance(value, (nn.Module, Tensor)):
+            reason = _("{kind} holds weights or data.", kind=type(value).__name__)
+            text = sources.argument(key, f"{key}_of_{variable_of(own)}", reason)
+        else:
+            text = sources.name_for(type(own).__name__, value)
+        texts.append(f"{key}={text}")
+    return ", ".join(texts)
+
+
+def _members(kind: type[Technique]) -> dict[str, Any]:
+    """Return what a class holds of its own, what it inherits from others than `Technique` first."""
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if base not in _KNOWN:
+            members.update(vars(base))
+    return members
+
+
+def _kind(item: Item | Technique, story: Story, values: dict[str, Any]) -> type[Technique]:
+    if not isinstance(item, Strategy):
+        return type(item) if isinstance(item, Technique) else item
     spec: Any = story.hyperparams.spec(item.name)
     kind: type[Technique] = spec.classes[values[item.name]]
     return kind
@@ -162,12 +216,10 @@ def _kind(item: type[Technique] | Strategy, story: Story, values: dict[str, Any]
 def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
     if kind.unwritten:
         raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=kind.unwritten))
-    members: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if base not in _KNOWN:
-            members.update(vars(base))
-    if "__init__" not in members:
-        members = {"__init__": Technique.__init__, **members}
+    if other := next((hook for hook in hooks_of(kind) if not HOOKS[hook].call), ""):
+        reason = _("a script does not hold what {hook} does", hook=other)
+        raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=reason))
+    members = _members(kind)
     attributes = {name: values[name] for name in kind.declared()}
     if swapped:
         attributes["memory"] = ()
@@ -186,8 +238,10 @@ def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, so
             continue
         if function is not None:
             methods.append(_method_text(kind, function, sources))
-        elif name == "memory" or not name.startswith("__"):
+        elif not name.startswith("__") and name not in _OF_ENGINE:
             attributes[name] = member
+    if "__init__" not in members:
+        methods.insert(0, _INIT)
     lines = [f"class {kind.__name__}:", textwrap.indent(_docstring(kind), "    "), ""]
     lines += [f"    {name} = {literal(value)}" for name, value in attributes.items()] + functions
     return "\n".join(lines).rstrip() + "\n\n" + "\n\n".join(methods)
@@ -203,5 +257,5 @@ def _method_text(kind: type[Technique], function: Any, sources: Sources) -> str:
     text = textwrap.dedent(inspect.getsource(function)).rstrip()
     if "super()" in text:
         raise ValueError(_("{name} is written in a way that a script cannot hold.", name=kind.__name__))
-    sources.include_used(text, function.__globals__, kind.__name__)
+    sources.include_used(text, bindings_of(function), kind.__name__)
     return textwrap.indent(text, "    ")

@@ -34,15 +34,32 @@ else:
 """
 
 _FORWARD = """\
+#? passes
+do = forward_pass
+$change_pass
+output, target, loss = do(batch)  #? metrics
+loss = do(batch)[2]  #? not metrics
+#?
+#? not passes
 output, target = $outputs
 loss = compute_loss(output, target$loss_arguments)
 $change_loss
+#?
 """
 
 _PART_FORWARD = """\
+#? passes
+do = forward_pass
+$change_pass
+output, target, part_loss = do(batch)  #? metrics
+target, part_loss = do(batch)[1:]  #? by_labels not metrics
+part_loss = do(batch)[2]  #? not metrics not by_labels
+#?
+#? not passes
 output, target = $outputs
 part_loss = compute_loss(output, target$loss_arguments)
 $change_part_loss
+#?
 """
 
 _GRADIENTS = """\

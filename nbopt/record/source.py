@@ -131,6 +131,13 @@ class Sources:
         self.called.add(name)
         return name
 
+    def argument(self, name: str, other: str, reason: str) -> str:
+        """Let ``train`` take an argument: ``name``, or ``other`` if something else is called so; return which."""
+        taken = name in self._hidden or name in self.arguments or self._free(name) != name
+        chosen = other if taken else name
+        self.arguments[chosen] = reason
+        return chosen
+
     def check(self, script: str) -> None:
         """Raise ValueError if a function of the script has a variable that hides what it calls."""
         functions = [item for item in compile(script, "script", "exec").co_consts if isinstance(item, CodeType)]

@@ -11,6 +11,7 @@ from torch import nn
 
 from nbopt.data.sources import AnySource
 from nbopt.hyperparams import Hyperparams
+from nbopt.parts.technique import Technique
 from nbopt.record.journal import ACTIONS, Entry, Journal, Operation
 
 Schedule = dict[int, dict[str, Any]]
@@ -64,6 +65,8 @@ class Story:
         Whether that instance had taken steps before.
     hooked : bool
         Whether something is called before or after each step of the optimizer.
+    techniques : tuple of Technique
+        The user's own.
     metrics : dict of str to callable
     unread : str
         Why the script's metrics of classes cannot read these outputs, in words; "" if they can.
@@ -100,6 +103,7 @@ class Story:
     groups: list[tuple[list[nn.Parameter], dict[str, Any]]]
     experienced: bool
     hooked: bool
+    techniques: tuple[Technique, ...]
     metrics: dict[str, Callable[..., Any]]
     unread: str
     forward: Callable[..., Any] | None

@@ -19,7 +19,7 @@ def images():
 
 
 def part(kind, **values):
-    made = kind(())
+    made = kind()
     made.__dict__.update(values)
     return made
 

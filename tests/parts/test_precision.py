@@ -462,13 +462,13 @@ def test_a_device_without_autocast_leaves_no_choice():
 
 
 def test_float32_knows_nothing_of_it(make, monkeypatch):
-    monkeypatch.setattr(Precision, "change_pass", None)
+    monkeypatch.setattr(Precision, "change_every_pass", None)
     monkeypatch.setattr(precision, "cast_to", None)
     run = make()
     monkeypatch.setattr(torch, "autocast", None)
     monkeypatch.setattr(torch.amp, "GradScaler", None)
     run.step(3)
-    assert not run.driver.training.acting.change_pass
+    assert not run.driver.training.acting.change_every_pass
     assert run.driver.training.precision.scaler is None
 
 

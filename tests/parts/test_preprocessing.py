@@ -16,7 +16,7 @@ OTHER = np.random.default_rng(1).normal([0.0, 10.0, 4.0], [2.0, 30.0, 1.0], (10,
 
 
 def part(kind, x, **values):
-    made = kind(())
+    made = kind()
     made.__dict__.update(values)
     made.fit(torch.tensor(x))
     return lambda other: made.change_inputs(torch.tensor(other)).numpy()

@@ -71,7 +71,7 @@ def test_warm_up_is_torch_s():
 
 def test_one_cycle_is_torch_s():
     kind = SCHEDULES["one_cycle"]
-    part = kind(())
+    part = kind()
     part.__dict__.update(final_share=4e-6)
     count = 10_000
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)

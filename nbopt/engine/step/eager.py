@@ -144,7 +144,7 @@ class Eager:
         return total.detach()
 
     def _do(self, batch: Any, noise: int) -> tuple[Any, Any, Tensor]:
-        if self._pass.is_silent and not self._pass.acting.change_batch and not self._dropout.acts:
+        if self._pass.is_silent and not self._pass.acting.draws and not self._dropout.acts:
             return self._pass(batch)
         with self._noise.lock, self._noise.seeded(self._seed + noise, goes_on=True):
             return self._pass(batch)

@@ -99,7 +99,10 @@ class Pass:
         acting = self.acting
         if acting.changes_batches:
             batch = acting.prepare(batch, training=True)
-        return self._within(self._train, batch) if acting.change_pass else self._train(batch)
+        do: Do = self._train
+        for change in acting.change_pass:
+            do = partial(change, do)
+        return self._within(do, batch) if acting.change_every_pass else do(batch)
 
     def measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
         """Return outputs, targets and loss of a batch that is not trained on."""
@@ -138,11 +141,11 @@ class Pass:
     @property
     def is_narrow(self) -> bool:
         """Whether something stands around the pass, as mixed precision does."""
-        return bool(self.acting.change_pass)
+        return bool(self.acting.change_every_pass)
 
     def _within(self, do: Do, batch: Any) -> tuple[Any, Any, Tensor]:
-        """Do a pass within what the parts put around it."""
-        for change in self.acting.change_pass:
+        """Do a pass within what techniques put around every one."""
+        for change in self.acting.change_every_pass:
             do = partial(change, do)
         return do(batch)
 

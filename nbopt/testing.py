@@ -1,0 +1,218 @@
+"""What every technique promises, to be checked of one's own."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.engine.reopen import open as open_again
+from nbopt.engine.run import Run
+from nbopt.parts.technique import Technique, defines
+from nbopt.record.script_parts import variable_of
+from nbopt.record.story import operations
+
+_STEPS, _AT, _EPOCH = 12, 7, 3  # of a run; the step before which something changes; of an epoch
+_NEAR = 1e-6  # how far a script's weights may be from the run's: some sums are done in another order
+
+
+def check_technique(
+    technique: Technique | type[Technique],
+    values: Mapping[str, Any],
+    change: Mapping[str, Any],
+    *,
+    model: Callable[[], nn.Module] | None = None,
+    data: Any = None,
+    **settings: Any,
+) -> None:
+    """Check that a technique acts, is repeated exactly, is stored and is exported.
+
+    It makes some short runs on the CPU: with ``values``, a technique trains other weights than without, and a change is
+    felt at the very next step; rewound, replayed, branched, stored and opened again, it does the same bit for bit; the
+    exported script does the same without nbopt.
+
+    Parameters
+    ----------
+    technique : Technique
+        A class or an instance, as given to `nbopt.Run`.
+    values : mapping
+        Hyperparameters that make it act.
+    change : mapping
+        Others, which the next step feels.
+    model : callable, optional
+        Makes the model, the same each time: by default a small convolutional network for 24 images of 1 x 6 x 6 pixels
+        in three classes.
+    data : tuple of Tensor, optional
+        What it trains on, and is validated on: (x, y).
+    **settings
+        Others of `nbopt.Run`.
+
+    Raises
+    ------
+    AssertionError
+        If it breaks a promise; says which.
+
+    Examples
+    --------
+    >>> import nbopt, torch
+    >>> from nbopt.testing import check_technique
+    >>> class Shrink(nbopt.Technique):
+    ...     shrink = nbopt.Float(0.0, low=0.0, high=0.1, ge=0.0, lt=1.0, label="Shrink", group="Regularization")
+    ...
+    ...     @property
+    ...     def acts(self):
+    ...         return self.shrink > 0
+    ...
+    ...     @torch.no_grad()
+    ...     def after_step(self, loss):
+    ...         for weight in self.weights:
+    ...             weight.mul_(1 - self.shrink)
+    >>> check_technique(Shrink, {"shrink": 0.01}, {"shrink": 0.05})
+    """
+    made = _Made(technique, model or _make_model, data or _make_data(), settings)
+    _check_acting(made, values, change)
+    _check_repeated(made, values, change)
+    _check_stored(made, values, change)
+    _check_script(made, values, change)
+
+
+class _Made:
+    """Makes runs with the technique."""
+
+    def __init__(self, technique: Any, model: Callable[[], nn.Module], data: Any, settings: dict[str, Any]) -> None:
+        self.technique = technique
+        self.model = model
+        self.data = data
+        self.settings = {"lr": 0.05, "optimizer": "sgd", "batch_size": 8, "epochs": 4, "recover": False, **settings}
+
+    def run(self, store: str | None = None, **values: Any) -> Run:
+        settings = {"techniques": [self.technique], **self.settings, **values}
+        return Run(self.model(), self.data, self.data, device="cpu", store=store, **settings)
+
+
+def _check_acting(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+    changed, unchanged, without = made.run(**values), made.run(**values), made.run()
+    for run in (changed, unchanged, without):
+        run.step(_AT)
+    _check(not _same(without, changed), f"after {_AT} steps the weights are those of a run without it")
+    _check(_same(changed, unchanged), "two runs of the same seed are not the same: what it draws is not seeded")
+    changed.set(**change)
+    by_epoch = any(isinstance(item, Technique) and defines(type(item), "after_epoch") for item in changed.techniques)
+    for run in (changed, unchanged):
+        run.step(_EPOCH if by_epoch else 1)
+    _check(not _same(changed, unchanged), f"the change {dict(change)} is not felt at the next step")
+
+
+def _check_repeated(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+    run = _followed(made.run(**values), change)
+    weights, history = _weights(run), _history(run)
+    replay = run.replay()
+    replay.wait(60)
+    _check(torch.equal(_weights(replay), weights), "a replay ends with other weights")
+    _check(_history(replay) == history, "a replay measures something else")
+    branch = run.branch(_AT - 2)
+    _check(torch.equal(_weights(run), weights), "a branch changes its parent")
+    branch.step(2)
+    run.rewind(_AT)
+    _check(_same(run, branch), "a branch and a rewind do not lead to the same weights")
+    _check(run.exact is not False, f"the run is not exact: {run.exactness}")
+    run.set(**change)
+    run.step(_STEPS - _AT)
+    _check(torch.equal(_weights(run), weights), "going on after a rewind ends with other weights")
+    _check(_history(run) == history, "going on after a rewind measures something else")
+
+
+def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+    weights = _weights(_followed(made.run(**values), change))
+    with tempfile.TemporaryDirectory() as folder:
+        run = made.run(folder, **values)
+        run.step(_AT)
+        run.set(**change)
+        run.step(2)
+        run.stop()
+        again = open_again(run.id, made.model(), made.data, made.data, techniques=[made.technique], store=folder)
+        assert isinstance(again, Run)
+        again.step(_STEPS - _AT - 2)
+        _check(torch.equal(_weights(again), weights), "stored and opened again, it ends with other weights")
+        for each in (run, again):
+            if each.recorder is not None:
+                each.recorder.close()
+
+
+def _check_script(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+    run = _followed(made.run(**values), change)
+    text, model = run.to_python(), made.model()
+    with torch.random.fork_rng():
+        measured = _execute(text, model, made.data, run.techniques)
+    pairs = zip(run.model.parameters(), model.parameters(), strict=True)
+    difference = max(float((ours - its).detach().abs().max()) for ours, its in pairs)
+    _check(difference <= _NEAR, f"the script's weights are off by {difference:.3g}")
+    for name in run.history.names:
+        if name in run.history.in_steps - {"loss", "lr"}:
+            steps = run.history[name][1].tolist()
+            _check(len(measured.get(name, ())) == len(steps), f"the script measures {name} otherwise")
+
+
+def _execute(text: str, model: nn.Module, data: Any, techniques: Sequence[Technique]) -> dict[str, list[float]]:
+    """Run a script's ``train`` with nbopt out of reach."""
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "nbopt"}
+    sys.modules["nbopt"] = None  # type: ignore[assignment]
+    names: dict[str, Any] = {}
+    try:
+        exec(compile(text, "script.py", "exec"), names)
+        train = names["train"]
+        known = {key: value for own in techniques for key, value in _made_with(own).items()}
+        wanted = [key for key, each in signature(train).parameters.items() if each.kind is each.KEYWORD_ONLY]
+        found: dict[str, list[float]] = train(model, data, data, **{key: known[key] for key in wanted})
+        return found
+    finally:
+        sys.modules.update(hidden)
+
+
+def _made_with(technique: Technique) -> dict[str, Any]:
+    """Return what a technique was made with, by the names that a script may give to it."""
+    arguments, settings = technique.made_with
+    bound = signature(type(technique)).bind(*arguments, **settings).arguments
+    return {name: value for key, value in bound.items() for name in (key, f"{key}_of_{variable_of(technique)}")}
+
+
+def _followed(run: Run, change: Mapping[str, Any]) -> Run:
+    """Train to the end, with the change on the way."""
+    run.changes.plan(operations({_AT: dict(change)}, "test"))
+    run.start()
+    run.wait(60)
+    return run
+
+
+def _weights(run: Run) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in run.model.parameters()])
+
+
+def _history(run: Run) -> dict[str, list[float]]:
+    return {name: run.history[name][1].tolist() for name in run.history.names}
+
+
+def _same(run: Run, other: Run) -> bool:
+    return torch.equal(_weights(run), _weights(other))
+
+
+def _check(holds: bool, rule: str) -> None:
+    if not holds:
+        raise AssertionError(rule)
+
+
+def _make_model() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3))
+
+
+def _make_data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(24) % 3
+    return torch.randn(24, 1, 6, 6, generator=generator) + y.view(-1, 1, 1, 1), y
