@@ -216,6 +216,7 @@ def past_is_exact(kind: type[Code]) -> dict[str, bool]:
     found["replay"] = same(replay.model, weights[-1])
     run.rewind(at)
     found["rewind"] = same(run.model, weights[at])
+    found["told to be exact"] = run.exact is not False  # None where a snapshot was taken at the very step
     found["end after the rewind"] = same(finish(run).model, weights[-1])
     with tempfile.TemporaryDirectory() as folder:
         left = made(kind, folder).run()
