@@ -12,7 +12,7 @@ PACKAGE = Path(nbopt.__file__).parent
 
 # From the bottom up; a module may import those of its own layer and of the layers below.
 LAYERS = [
-    ["words", "names"],
+    ["words", "names", "torch_private"],
     ["hyperparams"],
     ["data"],
     ["parts"],

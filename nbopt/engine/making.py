@@ -9,6 +9,8 @@ from nbopt.engine.declared import find_inert
 from nbopt.engine.training import Training
 from nbopt.parts.catalogue import find_modules
 from nbopt.parts.dropout import Dropout
+from nbopt.torch_private import MISSING
+from nbopt.words import _
 
 if TYPE_CHECKING:
     from nbopt.engine.run import Run
@@ -53,6 +55,14 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
     # Before the changes made ahead of the start.
     training.snapshots[0].facts.update(hyperparams=run.initial, dropout_rates=dropout)
     run.driver.training = training
+    if MISSING:
+        run.driver.tell(
+            _(
+                "this version of torch has no {names}: results are the same, but steps may be slower, fewer can be "
+                "compiled, and a copy of the model may not be checked for what it shares with the original.",
+                names=", ".join(MISSING),
+            )
+        )
     run.inert = find_inert(run.model, *run.data, run.hyperparams, training)
     for name in sorted(training.acting.unfit.keys() & run.given.keys()):
         warnings.warn(f"{name}: {run.inert[name]}", stacklevel=3)

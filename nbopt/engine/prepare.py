@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import numbers
 import warnings
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from nbopt.parts.loss_base import Loss
 from nbopt.parts.optimizers import OPTIMIZER
 from nbopt.parts.precision import SCALED
 from nbopt.record.story import Schedule
+from nbopt.torch_private import load_dynamo
 from nbopt.words import _
 
 DEPENDENT = frozenset(("precision", OPTIMIZER.name))
@@ -118,7 +118,7 @@ def check_in_time(changes: Mapping[str, Any], hyperparams: Hyperparams, step: in
 
 def load_ahead() -> None:
     """Import what torch imports with the first optimizer: a second better spent while nobody waits for it."""
-    importlib.import_module("torch._dynamo")
+    load_dynamo()
 
 
 def check_together(hyperparams: Hyperparams, changes: Mapping[str, Any]) -> None:

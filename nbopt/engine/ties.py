@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbopt.data.tree import tensors
 from nbopt.engine.copying import reach
 from nbopt.engine.outside import compare, functions_of, keep, put_back, roots_of
 from nbopt.engine.step.passes import call_on_pair
+from nbopt.torch_private import DispatchMode
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def check_ties(twin: Training, original: Training, at_rest: bool) -> None:
     Tied
         If it does not; names what was used, and where.
     """
-    if _is_plain(twin):
+    if _is_plain(twin) or DispatchMode is None:
         return
     rule = _("pass what belongs to the model through its attributes or arguments, not through global variables")
     before: dict[str, Tensor] = {}
@@ -93,7 +93,7 @@ def _probe(twin: Training, original: Training, rule: str) -> None:
         )
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Watch(DispatchMode or object):  # type: ignore[misc]
     """Refuses operations on the original's tensors, and notes what is written that is nobody's.
 
     Parameters
@@ -112,7 +112,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, foreign: dict[int, str], rule: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.known = {0}
         self.written: list[str] = []
         self._foreign = foreign

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.hyperparams import Float, Tunable
+from nbopt.torch_private import DropoutNd
 from nbopt.words import _
 
 
@@ -73,7 +73,7 @@ def has_various_dropout(model: nn.Module) -> bool:
 def _layers(model: nn.Module) -> list[tuple[Any, str]]:
     found: list[tuple[Any, str]] = []
     for module in model.modules():
-        if isinstance(module, _DropoutNd):
+        if isinstance(module, DropoutNd):
             found.append((module, "p"))
         elif isinstance(module, nn.MultiheadAttention) or (isinstance(module, nn.RNNBase) and module.num_layers > 1):
             found.append((module, "dropout"))

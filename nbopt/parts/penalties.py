@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from nbopt.hyperparams import Float
 from nbopt.parts.technique import Technique
@@ -40,5 +41,16 @@ class L1(Technique):
         """Add the penalty to the gradients."""
         pairs = [(w, w.grad) for w in self.weights if w.grad is not None and w.ndim > 1]
         if pairs:
-            weights, gradients = zip(*pairs, strict=True)
-            torch._foreach_add_(gradients, torch._foreach_sign(weights), alpha=self.l1)
+            weights, gradients = map(list, zip(*pairs, strict=True))
+            add_signs(gradients, weights, self.l1)
+
+
+# Scripts hold this as it is written here: names private to torch, and what is done without them.
+def add_signs(gradients: list[Tensor], weights: list[Tensor], amount: float) -> None:
+    """Add the signs of the weights, times ``amount``, to the gradients."""
+    if hasattr(torch, "_foreach_add_") and hasattr(torch, "_foreach_sign"):
+        signs = torch._foreach_sign(weights)
+        torch._foreach_add_(gradients, signs, alpha=amount)
+    else:
+        for gradient, weight in zip(gradients, weights, strict=True):
+            gradient.add_(weight.sign(), alpha=amount)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nbopt.torch_private import foreach_add, foreach_add_, foreach_mul_, fused_adam_, fused_adamw_
+
 Group = dict[str, Any]
 State = list[list[Tensor]]
 Kernel = Callable[[Group, list[Tensor], list[Tensor], State], None]
@@ -90,23 +92,23 @@ def _is_usual(group: Group) -> bool:
 def _sgd(group: Group, weights: list[Tensor], gradients: list[Tensor], state: State) -> None:
     """Do as `torch.optim.SGD`, whose loop over weights these are, one operation for all of them."""
     if group["weight_decay"] != 0:
-        gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
+        gradients = list(foreach_add(gradients, weights, alpha=group["weight_decay"]))
     if group["momentum"] != 0:
         (buffers,) = state
-        torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, gradients)
+        foreach_mul_(buffers, group["momentum"])
+        foreach_add_(buffers, gradients)
         if group["nesterov"]:
-            gradients = list(torch._foreach_add(gradients, buffers, alpha=group["momentum"]))
+            gradients = list(foreach_add(gradients, buffers, alpha=group["momentum"]))
         else:
             gradients = buffers
-    torch._foreach_add_(weights, gradients, alpha=-group["lr"])
+    foreach_add_(weights, gradients, alpha=-group["lr"])
 
 
 def _adam(group: Group, weights: list[Tensor], gradients: list[Tensor], state: State) -> None:
     """Do as `torch.optim.Adam` with ``fused=True``, and AdamW."""
     means, squares, steps = state
-    torch._foreach_add_(steps, 1)
-    update = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+    foreach_add_(steps, 1)
+    update = fused_adamw_ if group["decoupled_weight_decay"] else fused_adam_
     update(
         weights,
         gradients,
@@ -126,6 +128,6 @@ def _adam(group: Group, weights: list[Tensor], gradients: list[Tensor], state: S
 
 _KERNELS: dict[type[torch.optim.Optimizer], Kernel] = {
     torch.optim.SGD: _sgd,
-    torch.optim.Adam: _adam,
-    torch.optim.AdamW: _adam,
 }
+if fused_adam_ is not None and fused_adamw_ is not None:
+    _KERNELS |= {torch.optim.Adam: _adam, torch.optim.AdamW: _adam}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules import dropout as dropout_layers
 
+from nbopt.torch_private import DropoutNd
+
 NOISY = (
-    *(dropout_layers._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d),
+    *(DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d),
     *(nn.MultiheadAttention, nn.RNNBase),
 )
 ALWAYS_NOISY = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
@@ -28,7 +30,7 @@ def dropout_kinds(model: nn.Module) -> tuple[list[str], list[str]]:
     layers: dict[str, bool] = {}
     attributes: dict[str, bool] = {}
     for module in model.modules():
-        if isinstance(module, dropout_layers._DropoutNd):
+        if isinstance(module, DropoutNd):
             kinds, found = dropout_layers.__all__, layers
         elif isinstance(module, nn.MultiheadAttention) or (isinstance(module, nn.RNNBase) and module.num_layers > 1):
             kinds, found = ["MultiheadAttention", "RNNBase"], attributes

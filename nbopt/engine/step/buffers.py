@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+
+from nbopt.torch_private import NormBase, foreach_copy_
 
 
 class Buffers:
@@ -55,13 +56,13 @@ class Buffers:
     def keep(self) -> None:
         """Keep what changes, before a step."""
         for group, kept in self._groups:
-            torch._foreach_copy_(kept, group)
+            foreach_copy_(kept, group)
 
     def put_back(self) -> None:
         """Undo what a step did."""
         for group, kept in self._groups:
-            torch._foreach_copy_(group, kept)
+            foreach_copy_(group, kept)
 
 
 def _means(module: nn.Module) -> list[Tensor]:
-    return list(module.buffers(recurse=False)) if isinstance(module, _NormBase) else []
+    return list(module.buffers(recurse=False)) if isinstance(module, NormBase) else []

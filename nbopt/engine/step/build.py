@@ -24,6 +24,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from nbopt.engine.step import products
 from nbopt.engine.step.chunk import CannotCompile, Chunk
 from nbopt.engine.step.packages import find_packages
+from nbopt.torch_private import package_loader
 from nbopt.words import _
 
 _COMPILER = Path(__file__).with_name("compiler.py")
@@ -74,7 +75,7 @@ class Build:
             path = Path(place, "package.pt2")
             path.write_bytes(content)
             # Not by `aoti_load_package`, which compiles and loads samples in torch's own folder to learn about the CPU.
-            ready: Chunk = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1).boxed_run
+            ready: Chunk = package_loader()(str(path), "model", False, 1, -1).boxed_run
         return ready
 
     def _make(self, graph: fx.GraphModule, example: list[Tensor], path: Path, caches: Path) -> bytes:

@@ -31,6 +31,7 @@ from nbopt.engine.step.obstacles import find_obstacle
 from nbopt.engine.step.reads import Reads
 from nbopt.engine.step.values import is_constant
 from nbopt.parts.formulas import FORMULAS
+from nbopt.torch_private import foreach_add_
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ class Compiled:
         assert [Shape.of(x), Shape.of(y)] == self._ready.shapes[own : own + 2]
         results = self._chunk([*self._held, x, y, *self._draw(), torch.tensor(numbers)])
         if self._counters:
-            torch._foreach_add_(self._counters, steps)
+            foreach_add_(self._counters, steps)
         return results
 
     def _draw(self) -> list[Tensor]:

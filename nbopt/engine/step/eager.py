@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import _engine_run_backward
 
 from nbopt.data.noise import Noise
 from nbopt.engine.step.passes import Pass
@@ -16,6 +15,7 @@ from nbopt.engine.step.split import Split
 from nbopt.parts.accumulation import Accumulation
 from nbopt.parts.dropout import Dropout
 from nbopt.parts.metric_reading import tensor_of
+from nbopt.torch_private import foreach_div_, run_backward
 
 RECENT_BATCHES = 16  # training metrics are of an epoch's last batches
 _RECENT_NUMBERS = 100_000  # ... unless outputs are larger than this; snapshots hold them too
@@ -131,7 +131,7 @@ class Eager:
             losses = [loss / whole for loss in losses]
             if not graph:
                 divisor = torch.where(whole > 0, whole, 1.0)  # of nothing at all, the gradient is 0
-                torch._foreach_div_([weight.grad for weight in self._params if weight.grad is not None], divisor)
+                foreach_div_([weight.grad for weight in self._params if weight.grad is not None], divisor)
         if graph:
             for loss in losses:
                 backward(loss)
@@ -156,4 +156,4 @@ class Eager:
             loss.backward()  # type: ignore[no-untyped-call]
             self._one = torch.ones_like(loss) if type(loss) is Tensor and not loss.ndim else None
             return
-        _engine_run_backward((loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+        run_backward((loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbopt.torch_private import GLOBAL_HOOKS
 from nbopt.words import _
 
 _OWN_NAMES = frozenset(vars(nn.Module()))
@@ -24,7 +25,7 @@ class Marks:
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        spaces: list[Mapping[Any, Any]] = [*_GLOBAL_HOOKS]
+        spaces: list[Mapping[Any, Any]] = [*GLOBAL_HOOKS]
         spaces += [optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks]
         self._groups = optimizer.param_groups
         self._own: list[dict[str, Any]] = []
@@ -65,17 +66,9 @@ class Marks:
         return len(found) == len(self._found) and all(map(operator.is_, found, self._found))
 
 
-_GLOBAL_HOOKS: tuple[Mapping[Any, Any], ...] = (
-    torch.nn.modules.module._global_forward_hooks,
-    torch.nn.modules.module._global_forward_pre_hooks,
-    torch.nn.modules.module._global_backward_hooks,
-    torch.nn.modules.module._global_backward_pre_hooks,
-)
-
-
 def find_hooks(model: nn.Module) -> str:
     """Return on what there are hooks, which compiled steps do not call; "" if there are none."""
-    if any(_GLOBAL_HOOKS):
+    if any(GLOBAL_HOOKS):
         return _("all modules")
     for module in model.modules():
         own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.step.captured import RECORDERS
 from nbopt.engine.step.marks import find_hooks
 from nbopt.engine.step.passes import NOISY, call_on_pair
 from nbopt.parts.formulas import FORMULAS
+from nbopt.torch_private import DropoutNd
 from nbopt.words import _
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _counts_differ(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter]
 def _obstacle_in(module: nn.Module) -> str:
     name = type(module).__name__
     rate = getattr(module, "dropout", 0.0) if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) else 0.0
-    if isinstance(module, _DropoutNd) and type(module) is not nn.Dropout:
+    if isinstance(module, DropoutNd) and type(module) is not nn.Dropout:
         rate = module.p
     if rate or isinstance(module, NOISY):
         return _("the noise of {name} cannot be fed from outside", name=name)

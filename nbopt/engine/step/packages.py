@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nbopt.torch_private import default_cache_dir
 from nbopt.words import _
 
 KEPT_PACKAGES = 50  # some 2 MB each
@@ -142,8 +143,6 @@ _of_this_process: list[tempfile.TemporaryDirectory[str]] = []  # none, or one
 
 def _user_folder() -> Path:
     """Return where the platform keeps what can be made again; ``TORCHINDUCTOR_CACHE_DIR`` names another place."""
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # takes seconds
-
     given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     if given and given != default_cache_dir():  # where torch sets it to what everybody can foresee
         user = f"-{os.geteuid()}" if _HAS_OWNERS else ""  # several users may share that place

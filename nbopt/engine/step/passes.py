@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.data.noise import Noise
 from nbopt.data.sources import AnySource
@@ -23,6 +22,7 @@ from nbopt.parts.loss_base import Loss, usual_size
 from nbopt.parts.loss_traits import SCORES
 from nbopt.parts.measuring import Measuring
 from nbopt.parts.metric_reading import ends_in_probabilities, tensor_of
+from nbopt.torch_private import DropoutNd
 from nbopt.words import _
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -238,4 +238,4 @@ def _is_silent(module: nn.Module) -> bool:
     """Whether a module is one of torch's that draw no random numbers, dropout apart; any other one might."""
     own = type(module).__module__.startswith("torch.nn.modules.")
     hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module)
-    return own and not hooked and (isinstance(module, _DropoutNd) or not isinstance(module, NOISY))
+    return own and not hooked and (isinstance(module, DropoutNd) or not isinstance(module, NOISY))

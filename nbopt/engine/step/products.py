@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from nbopt.torch_private import linear_pointwise
+
 _aten = torch.ops.aten
-_PRODUCT = torch.ops.mkldnn._linear_pointwise.default
 _LEAST = 2**20  # multiplications
 _LEAST_EACH = 100  # ... for each number that has to be copied into the order that oneDNN wants
 _GAIN = 1.3  # far from 1 and from 2, for the choice to be the same each time
@@ -31,7 +32,7 @@ def replacements() -> Decompositions:
 
 def are_in(graph: fx.GraphModule) -> bool:
     """Whether a graph has products by oneDNN."""
-    return any(node.target is _PRODUCT for node in graph.graph.nodes)
+    return any(node.target is linear_pointwise for node in graph.graph.nodes)
 
 
 def _mm(a: Tensor, b: Tensor) -> Any:
@@ -51,14 +52,14 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Any:
 
 
 def _by_onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    result: Tensor = _PRODUCT(a, b.t(), bias, "none", [], "")
+    result: Tensor = linear_pointwise(a, b.t(), bias, "none", [], "")
     return result
 
 
 @functools.cache
 def _is_faster() -> bool:
     """Whether oneDNN is much faster on this machine, by the product of a large layer and a batch."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if linear_pointwise is None or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     generator = torch.Generator()
     a, b = torch.randn(64, 768, generator=generator), torch.randn(256, 768, generator=generator).t()

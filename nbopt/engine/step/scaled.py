@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nbopt.engine.step.eager import Eager
 from nbopt.parts.precision import Precision
+from nbopt.torch_private import foreach_div_
 
 
 class Scaled:
@@ -51,7 +52,7 @@ class Scaled:
         self._scaler.unscale_(self._optimizer)
         others = [weight.grad for weight in self._others if weight.grad is not None]
         if others:  # which the optimizer does not hold, but clipping counts
-            torch._foreach_div_(others, self._scaler.scale(torch.ones((), device=others[0].device)))
+            foreach_div_(others, self._scaler.scale(torch.ones((), device=others[0].device)))
         return loss
 
     def _backward(self, loss: Tensor) -> None:

@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from nbopt.data.noise import Noise
 from nbopt.engine.step.passes import Pass
 from nbopt.engine.trouble import is_out_of_memory
 from nbopt.parts.accumulation import LABELS, SAMPLES, SUM, Accumulation, count_samples, cut, find_rows, find_samples
 from nbopt.parts.loss_traits import Traits, count_targets
+from nbopt.torch_private import BatchNorm, DropoutNd
 from nbopt.words import _
 
 _ROUNDING = 1e-3  # how far gradients may be apart, as a share of their length
@@ -194,7 +193,7 @@ class Split:
         for module in quiet:
             module.training = False
         try:
-            yield any(isinstance(module, _BatchNorm) for module in quiet)
+            yield any(isinstance(module, BatchNorm) for module in quiet)
         finally:
             for module in quiet:
                 module.training = True
@@ -205,7 +204,7 @@ class Split:
 
 def _is_restless(module: nn.Module) -> bool:
     within = isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) and bool(module.dropout)
-    return within or isinstance(module, (_DropoutNd, _BatchNorm))
+    return within or isinstance(module, (DropoutNd, BatchNorm))
 
 
 def _rules(traits: Traits, target: Any) -> list[str]:
