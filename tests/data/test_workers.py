@@ -3,7 +3,6 @@ import multiprocessing
 import os
 import random
 import signal
-import time
 from copy import copy
 
 import numpy as np
@@ -19,6 +18,7 @@ from nbopt.data.sources import DatasetSource, StreamSource, as_source
 from nbopt.data.split import split
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.workers import _Fetcher, _Task
+from tests.waiting import eventually
 
 N = 40
 
@@ -99,13 +99,6 @@ def same(some, others):
 
 def is_alive(pid):
     return any(child.pid == pid for child in multiprocessing.active_children())
-
-
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_loader_with_workers_keeps_them(source_of):
@@ -211,7 +204,7 @@ def test_workers_fetch_ahead_as_far_as_the_loader_says(source_of):
     source = source_of(dataset, shuffle=False, prefetch_factor=2)
     deal(source, [4])
     ahead = 4 + 2 * 2 * 4  # the batch dealt out; then two for each worker
-    wait_until(lambda: dataset.fetched.sum() == ahead)
+    eventually(lambda: dataset.fetched.sum() == ahead)
     assert dataset.fetched.tolist() == [1] * ahead + [0] * (N - ahead)
     for start in range(4, N, 4):
         source.batch(start, start + 4)

@@ -59,8 +59,12 @@ def make_run(mlp, blobs):
 
 @pytest.fixture
 def weights():
-    """Return a function that copies a run's weights into one vector."""
-    return lambda run: torch.cat([value.detach().flatten().clone() for value in run.model.state_dict().values()])
+    """Return a function that copies a run's weights and buffers into one vector."""
+
+    def copied(run):
+        return torch.cat([v.detach().flatten() for v in run.model.state_dict().values() if torch.is_tensor(v)]).clone()
+
+    return copied
 
 
 @pytest.fixture(params=["compiled", "captured"])

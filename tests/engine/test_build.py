@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from nbopt.engine.step.build import Build, trace
 from nbopt.engine.step.chunk import CannotCompile
 from nbopt.engine.step.compiled import Workshop
 from tests.benchmarks.workloads import Attentive, Recurrent, cnn
+from tests.waiting import eventually
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 
@@ -169,8 +169,7 @@ def test_a_build_can_be_broken_off(workshop, monkeypatch, tmp_path):
 
     thread = threading.Thread(target=make)
     thread.start()
-    while made.build.process is None:
-        time.sleep(0.01)
+    eventually(lambda: made.build.process)
     process = made.build.process
     made.build.cancel()
     thread.join(30)
@@ -183,24 +182,25 @@ def test_a_build_can_be_broken_off(workshop, monkeypatch, tmp_path):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
 def test_a_compiler_ends_with_the_kernel_that_started_it(tmp_path):
     script = f"""
-import os, sys, threading, time, torch
+import os, sys, threading, torch
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.waiting import eventually
 from nbopt.engine.step.build import Build
 build = Build()
 work = lambda: build.compile(lambda flat: [flat[0] + 1], [torch.zeros(3)])
 threading.Thread(target=work, daemon=True).start()
-while build.process is None:
-    time.sleep(0.01)
+eventually(lambda: build.process, 60)
 print(build.process.pid, flush=True)
 os.kill(os.getpid(), 9)
 """
     environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     stat = Path("/proc", told.stdout.strip(), "stat")
-    end = time.monotonic() + 60
-    while stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z":
-        assert time.monotonic() < end, "the compiler outlived its kernel"
-        time.sleep(0.05)
+
+    def has_ended():
+        return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+    eventually(has_ended, 60)  # the compiler does not outlive its kernel
     assert not list(tmp_path.rglob("*.pt2"))
 
 

@@ -349,16 +349,6 @@ MODELS |= {
 }
 
 
-@pytest.fixture
-def weights():
-    """Return a function that copies a run's weights and buffers into one vector."""
-
-    def copied(run):
-        return torch.cat([v.detach().flatten() for v in run.model.state_dict().values() if torch.is_tensor(v)]).clone()
-
-    return copied
-
-
 OLD = pytest.mark.filterwarnings("ignore:.*(weight_norm|torch.jit.script).*")
 # what a run opened in another process cannot be given: a class or function that only steps bring in
 NOT_REOPENED = {"StatefulByName", "Lazy", "Switching"}

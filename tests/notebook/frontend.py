@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import threading
-import time
 
 from comm.base_comm import BaseComm
+
+from tests.waiting import eventually as eventually
 
 
 class Page:
@@ -74,14 +75,6 @@ class PageComm(BaseComm):
 
 def _deliver(widget, data):
     widget.comm.handle_msg({"content": {"data": data}, "buffers": []})
-
-
-def eventually(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.001)
-    return result
 
 
 def every_widget(root):

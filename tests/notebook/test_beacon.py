@@ -1,6 +1,6 @@
 import re
 import threading
-import time
+from itertools import pairwise
 from pathlib import Path
 
 import comm
@@ -11,6 +11,7 @@ from jupyter_client.manager import start_new_kernel
 from nbopt.engine.state import RunState as State
 from nbopt.notebook import beacon as beacon_module
 from nbopt.notebook.beacon import Beacon
+from tests.waiting import eventually
 
 PROTOCOL = Path(__file__).parents[2] / "labextension/src/protocol.ts"
 
@@ -73,7 +74,7 @@ class FakeComm(BaseComm):
         if msg_type == "comm_open":
             FakeComm.opened.append(self)
         elif msg_type == "comm_msg":
-            self.times.append(time.monotonic())
+            self.times.append(beacon_module.time.monotonic())
             self.messages.append(data)
 
     @property
@@ -83,13 +84,6 @@ class FakeComm(BaseComm):
     def receive(self, data):
         """Take a message as if the front end had sent it."""
         self.handle_msg({"content": {"data": data}})
-
-
-def eventually(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -184,16 +178,36 @@ def test_the_publisher_is_quiet_when_no_run_is_training(light):
     assert runs.looks == 6  # one for the opening and one for each wake
 
 
-def test_reports_keep_their_distance(light, monkeypatch):
-    monkeypatch.setattr(beacon_module, "TICK", 0.05)
-    run = FakeRun()
-    beacon, channel = light(Runs(run))
-    while len(channel.messages) < 5:
+class Clock(threading.Condition):
+    """A beacon's clock and its condition, in the hands of a test: time goes on by what it waits alone."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def wait_for(self, predicate, timeout=None):
+        if timeout is None:
+            return super().wait_for(predicate)
+        self.now += 0.0 if predicate() else timeout
+        return predicate()
+
+
+def test_reports_keep_their_distance(monkeypatch):
+    clock, run = Clock(), FakeRun()
+    monkeypatch.setattr(beacon_module, "TICK", 0.5)
+    monkeypatch.setattr(beacon_module, "time", clock)
+    beacon = Beacon(Runs(run))
+    beacon._changed = clock
+    beacon.ensure_open()
+    (channel,) = FakeComm.opened
+    for count in range(5):
         run.step_count += 1
         beacon.wake()
-        time.sleep(0.001)
-    gaps = [later - earlier for earlier, later in zip(channel.times, channel.times[1:], strict=False)]
-    assert min(gaps[1:]) > 0.04
+        eventually(lambda count=count: len(channel.messages) > count)
+    beacon.close()
+    gaps = [later - earlier for earlier, later in pairwise(channel.times)]
+    assert len(gaps) >= 4 and min(gaps) >= 0.5
 
 
 def test_a_late_effect_of_a_command_is_still_reported(light, monkeypatch):
@@ -332,17 +346,16 @@ def test_a_kernel_that_goes_down_ends_the_publisher_without_a_word(light, capfd)
 
 
 OPEN_IN_A_KERNEL = """
-import sys, time
-sys.path.insert(0, {folder!r})
-from test_beacon import Beacon, FakeRun, State
+import sys
+sys.path.insert(0, {root!r})
+from tests.waiting import eventually
+from tests.notebook.test_beacon import Beacon, FakeRun, State
 run = FakeRun()
 beacon = Beacon(lambda: [run])
 beacon.ensure_open()
 """
 WAIT_IN_A_CELL = """
-deadline = time.monotonic() + 20
-while run.state is State.RUNNING and time.monotonic() < deadline:
-    time.sleep(0.01)
+eventually(lambda: run.state is not State.RUNNING)
 print(run.state.name)
 """
 
@@ -356,7 +369,7 @@ def test_a_pause_gets_through_while_a_cell_runs():
         subshell = create_subshell(client)
         messages = []
         client.execute_interactive(
-            OPEN_IN_A_KERNEL.format(folder=str(Path(__file__).parent)),
+            OPEN_IN_A_KERNEL.format(root=str(Path(__file__).parents[2])),
             output_hook=messages.append,
             timeout=60,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 
 import pytest
 from torch import nn
@@ -322,9 +321,8 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
     asked = []  # by the people at the page: (thread, name, test of the value)
 
     def answer():
-        while not done.is_set():
+        while not done.wait(0.0005):
             page.answer(panel)
-            time.sleep(0.0005)
 
     def move(control, rng):
         """Do as a person would; return a test for what that asks for."""

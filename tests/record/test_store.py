@@ -23,6 +23,9 @@ from nbopt.record.journal import Entry, Journal
 from nbopt.record.snapshots import Snapshot
 from nbopt.record.store import folder_of, state_after, store_in
 from nbopt.record.stored import read
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
 
 FOREVER = 10**9
 X = torch.linspace(-1, 1, 60)[:, None]
@@ -56,13 +59,6 @@ def same_history(one, other):
     return one.tracks.keys() == other.tracks.keys() and all(
         one[name][k].tolist() == other[name][k].tolist() for name in one.tracks for k in (0, 1)
     )
-
-
-def wait_for(condition, seconds=20):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 # -- where it is
@@ -126,16 +122,17 @@ def test_an_entry_is_stored_before_the_journal_shows_it(make_run):
             assert count == len(run.journal)
 
 
-def test_metrics_and_the_newest_snapshot_are_stored_within_a_second_while_it_trains(make_run):
+def test_metrics_and_the_newest_snapshot_are_stored_while_it_trains(make_run):
     run = make_run()
     run.start()
-    time.sleep(1.5)
+    eventually(lambda: run.step_count > 100)
     with closing(sqlite3.connect(run.store / schema.FILE)) as other:
         losses = "SELECT coalesce(sum(length(numbers)), 0) / 8 FROM history WHERE run = ? AND name = 'loss'"
         latest = "SELECT coalesce(max(step), 0) FROM snapshots WHERE run = ?"
         before = run.step_count
-        wait_for(lambda: other.execute(losses, (run.id,)).fetchone()[0] >= before, 1.5)
-        wait_for(lambda: other.execute(latest, (run.id,)).fetchone()[0] > 0, 2.5)
+        eventually(lambda: other.execute(losses, (run.id,)).fetchone()[0] >= before)
+        eventually(lambda: other.execute(latest, (run.id,)).fetchone()[0] > 0)
+        assert run.state is nbopt.RunState.RUNNING
 
 
 def test_a_long_history_goes_into_rows_of_bounded_size(make_run):
@@ -438,24 +435,30 @@ def test_optimizer_state_that_no_file_can_hold_is_told_once(make_run):
 
 def test_two_processes_write_to_one_store_at_once_and_a_third_one_cleans_it(tmp_path):
     code = (
-        "import nbopt, torch; torch.set_num_threads(1); x = torch.ones(60, 1)\n"
+        "import nbopt, torch; from tests.waiting import eventually\n"
+        "torch.set_num_threads(1); x = torch.ones(60, 1)\n"
         "run = nbopt.Run(torch.nn.Linear(1, 1), (x, x), loss='mse', epochs=10**9, batch_size=20); run.start()\n"
-        "for k in range(300): run.set(lr=0.001 + k / 1e6); import time; time.sleep(0.003)\n"
+        "for k in range(100):\n"
+        "    step = run.step_count; run.set(lr=0.001 + k / 1e6); eventually(lambda: run.step_count > step)\n"
         "run.pause(); print(run.id, len(run.journal), len(run.history['loss'][1])); input()"
     )
     environment = {**os.environ, "NBOPT_HOME": str(tmp_path / "store")}
     both = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True, env=environment)
+        subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True, env=environment, cwd=ROOT)
         for _count in range(2)
     ]
-    while [line.state for line in nbopt.runs(tmp_path / "store")] != ["paused"] * 2:  # and a third one would delete
-        assert nbopt.clean(keep=0, store=tmp_path / "store") == []
+
+    def both_are_done():
+        assert nbopt.clean(keep=0, store=tmp_path / "store") == []  # a third one would delete
+        return [line.state for line in nbopt.runs(tmp_path / "store")] == ["paused"] * 2
+
+    eventually(both_are_done, 100)
     for process in both:
         run, entries, losses = process.communicate("\n", timeout=100)[0].split()
         record = read(run, tmp_path / "store")
         assert (len(record.journal), len(record.history["loss"][1])) == (int(entries), int(losses))
         assert "store_failed" not in events_of(record.journal)
-        assert len(record.journal.changes()) > 200
+        assert len(record.journal.changes()) > 90
 
 
 def test_a_lock_lasts_as_long_as_its_process(tmp_path):
@@ -565,7 +568,7 @@ def test_a_store_that_another_process_holds_delays_no_change_and_gets_it_later(m
         told = [entry.new for entry in run.journal if entry.name == "store_failed"]
         assert len(told) == 1 and "another process holds the store" in told[0]
         other.execute("ROLLBACK")
-    wait_for(lambda: events_of(run.journal)[-1] == "stored")
+    eventually(lambda: events_of(run.journal)[-1] == "stored")
     writer.flush()
     record = read(run.id, run.store)
     assert list(record.journal) == list(run.journal) and record.hyperparams["lr"] == 0.3
