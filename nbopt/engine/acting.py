@@ -37,7 +37,8 @@ class Acting:
 
     Attributes
     ----------
-    change_inputs, change_batch, change_pass, change_every_pass, change_loss : list of callable
+    change_inputs, change_batch, change_weights : list of callable
+    change_pass, change_every_pass, change_loss : list of callable
     after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
         See `nbopt.parts.hooks`.
     draws : bool
@@ -107,6 +108,7 @@ class Acting:
         names = [type(part).__name__ for part in acts if part is not own and not part.compiles]
         self.not_compiled = ", ".join(names)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
+        self.change_weights: list[Callable[[dict[str, Tensor]], dict[str, Tensor]]] = found["change_weights"]
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
         self.change_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_pass"]
         self.change_every_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_every_pass"]
@@ -170,6 +172,13 @@ class Acting:
                 parts[0], target = augment(parts[0], target)
             parts[1:2] = [target] if len(parts) > 1 else []
         return parts[0] if single else tuple(parts)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return what the model is to compute with, by name."""
+        weights: dict[str, Tensor] = dict(self._context.named_weights)
+        for change in self.change_weights:
+            weights = change(weights)
+        return weights
 
     # -- snapshots
 

@@ -29,6 +29,11 @@ HOOKS = {
         Hook("fit", "once, before it first acts, with the training inputs, if they are in memory", "{hook}(data[0])"),
         Hook("change_inputs", "before each forward pass, in validation too", "x = {hook}(x)"),
         Hook("change_batch", "before each forward pass of a step", "x, y = {hook}(x, y)"),
+        Hook(
+            "change_weights",
+            "before each forward pass, in validation too: the weights that the model computes with",
+            "weights = {hook}(weights)",
+        ),
         Hook("change_pass", "around forward pass and loss of a step", "do = partial({hook}, do)"),
         Hook("change_every_pass", "around change_pass, and around forward pass and loss of a validation", ""),
         Hook(

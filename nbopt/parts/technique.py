@@ -136,6 +136,13 @@ class Technique(Tunable):
         """Return inputs and targets of a training step."""
         raise NotImplementedError
 
+    def change_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the model is to compute with in the place of its weights, by name: masked, rounded or averaged.
+
+        Gradients reach the weights through what is returned; the weights themselves stay.
+        """
+        raise NotImplementedError
+
     def change_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
         """Return outputs, targets and loss of a training batch; ``do(batch)`` is what they would be.
 

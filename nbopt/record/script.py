@@ -59,6 +59,7 @@ _OWN_NAMES = {
         "to_device",
     ),
     *("compute_loss", "measure", "evaluate", "set_dropout", "train", "itertools"),
+    *("Context", "Plain", "Reweighted", "change_weights", "forward_pass"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
     *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
 }
@@ -218,6 +219,12 @@ class _Writer:
         words["change_part_loss"] = parts.calls("change_loss", loss="part_loss", lose=loss)
         words["change_pass"] = parts.calls("change_pass")
         flags["passes"] = bool(words["change_pass"])
+        words["change_weights"] = parts.calls("change_weights")
+        flags["reweights"] = bool(words["change_weights"])
+        words["own_outputs"] = re.sub(r"\bmodel\b", "self.model", words["outputs"])
+        words["evaluated"], words["evaluated_outputs"] = "model", words["outputs"]
+        if flags["reweights"]:
+            words.update(evaluated="reweighted", evaluated_outputs="model(batch)", outputs="reweighted(batch)")
         if flags["passes"]:
             words["change_part_loss"] = words["change_loss"]
 
@@ -306,7 +313,7 @@ class _Writer:
             "from torch.utils.data import DataLoader": "DataLoader" in used,
             "from torch.utils.data import Subset": "Subset" in used,
             "from sklearn.model_selection import train_test_split": flags["share"],
-            "from torch import nn": flags["dropout"] or "nn" in used,
+            "from torch import nn": flags["dropout"] or flags["reweights"] or "nn" in used,
             "from torch.nn import functional": "functional." in self.words["loss_body"] or "functional" in used,
         }
         return sort_imports([line for line, needed in wanted.items() if needed] + self.sources.imports)

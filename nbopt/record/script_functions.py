@@ -70,6 +70,34 @@ class Context:
 
 
 #?
+#? reweights
+class Plain(nn.Module):
+    """The model on a batch."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch):
+        return $own_outputs
+
+
+class Reweighted(nn.Module):
+    """The same, with weights that are made of the model's own."""
+
+    def __init__(self, model, change_weights):
+        super().__init__()
+        self.plain, self.change_weights = Plain(model), change_weights
+
+    def forward(self, batch):
+        named = self.plain.model.named_parameters()
+        weights = {name: weight for name, weight in named if weight.requires_grad}
+        weights = self.change_weights(weights).items()
+        weights = {f"model.{name}": weight for name, weight in weights}
+        return torch.func.functional_call(self.plain, weights, (batch,))
+
+
+#?
 #? wraps
 def as_loader(data):
     """Return a DataLoader of what may be a Dataset."""
@@ -319,11 +347,11 @@ def evaluate(model, data$evaluation_parameters):
         $lay_batch
         #? casts
         with cast_to($precision, device):
-            output, target = $outputs
+            output, target = $evaluated_outputs
             loss = compute_loss(output, target$measure_arguments)
         #?
         #? not casts
-        output, target = $outputs
+        output, target = $evaluated_outputs
         loss = compute_loss(output, target$measure_arguments)
         #?
         #? counts

@@ -82,6 +82,15 @@ def train(model, train, val=None$arguments):
     context = Context(model, device, $seed, history)  #? contexts
     $make_parts
     $fit_parts
+    #? reweights
+
+    def change_weights(weights):
+        """Return what the model computes with."""
+        $change_weights
+        return weights
+
+    reweighted = Reweighted(model, change_weights)
+    #?
     set_dropout(model, DROPOUT)  #? starting_dropout
     if not model.training:  #? not modes
         model.train()  #? not modes

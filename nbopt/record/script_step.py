@@ -1,9 +1,9 @@
 """What the loop of a script does at its places: each fills in a word of the loop."""
 
 _VALIDATION = """\
-val_loss = evaluate(model, val$evaluation_arguments)  #? not metrics
+val_loss = evaluate($evaluated, val$evaluation_arguments)  #? not metrics
 #? metrics
-val_loss, results = evaluate(model, val$evaluation_arguments)
+val_loss, results = evaluate($evaluated, val$evaluation_arguments)
 #?
 val_loss *= $usual_size  # as much as a batch  #? sums
 history["val_loss"].append(val_loss)

@@ -37,9 +37,7 @@ def make():
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
     data = x, torch.arange(24) % 3
     initial = copy.deepcopy(model)
-    return nbopt.Run(
-        model, data, data, optimizer=Lion, lr=0.01, batch_size=8, epochs=4, store=None, **settings
-    ), initial
+    return nbopt.Run(model, data, data, optimizer=Lion, lr=0.01, batch_size=8, epochs=4, store=None), initial
 
 
 def weights(model):

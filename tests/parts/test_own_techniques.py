@@ -1,5 +1,6 @@
 """Techniques that nbopt does not have, each written as a user would write it: they keep what those of nbopt promise."""
 
+import copy
 import math
 
 import pytest
@@ -118,6 +119,41 @@ class EpochCurve(nbopt.Technique):
         self.context.measure("left", left)
 
 
+class QAT(nbopt.Technique):
+    """Train with weights and activations of few bits (Jacob et al. 2018, section 3).
+
+    The gradient passes through the rounding as if it were not there (Bengio et al. 2013).
+    """
+
+    bits = nbopt.Int(0, low=2, high=8, zero=True, ge=0, label="Bits", group="Quantization")
+
+    @property
+    def acts(self):
+        return self.bits > 0
+
+    def round(self, x):
+        step = x.detach().abs().max().clamp(min=1e-8) / (2 ** (self.bits - 1) - 1)
+        return x + ((x / step).round() * step - x).detach()
+
+    def change_weights(self, weights):
+        matrices = {name: self.round(w) for name, w in weights.items() if w.ndim > 1}
+        return {**weights, **matrices}
+
+    def change_pass(self, do, batch):
+        hooks = []
+        for layer in self.context.model.modules():
+            if isinstance(layer, (nn.Tanh, nn.ReLU)):
+                hooks.append(layer.register_forward_hook(self.round_output))
+        try:
+            return do(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def round_output(self, layer, inputs, output):
+        return self.round(output)
+
+
 def teacher():
     torch.manual_seed(5)
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()
@@ -134,6 +170,9 @@ ROWS = {
     "Pruning by steps": (Pruning, {"sparsity": 0.5}, {"sparsity": 0.9}, {"steps": 12, "validate_every": 5}),
     "Distill": (Distill(teacher()), {"distill": 0.5}, {"distill": 0.9}, {}),
     "Distill and mixup": (Distill(teacher()), {"distill": 0.5}, {"distill": 0.9}, {"mixup": 0.4}),
+    "QAT": (QAT, {"bits": 4}, {"bits": 2}, {}),
+    "QAT in 16 bits": (QAT, {"bits": 4}, {"bits": 2}, {"precision": "bfloat16", "micro_batch": 3}),
+    "QAT with metrics": (QAT, {"bits": 4}, {"bits": 2}, {"metrics": ["accuracy"]}),
     "Jitter": (Jitter, {"jitter": 0.5}, {"jitter": 1.0}, {}),
     "EpochCurve": (EpochCurve, {"shrink": 0.1}, {"shrink": 0.4}, {}),
 }
@@ -157,7 +196,8 @@ def make(*techniques, **settings):
 
 
 def test_a_script_with_them_is_tidy_and_takes_what_only_the_user_has():
-    run = make(FGSM, Distill(teacher()), Pruning, epsilon=0.1, distill=0.5, sparsity=0.5, epochs=2)
+    own = (FGSM, Distill(teacher()), Pruning, QAT)
+    run = make(*own, epsilon=0.1, distill=0.5, sparsity=0.5, bits=4, epochs=2)
     run.step(3)
     run.set(epsilon=0.0)
     run.step(2)
@@ -176,6 +216,22 @@ def test_their_hyperparameters_and_curves_are_the_runs():
     assert run.history["pruned"][0].tolist() == [0, 1]
     with pytest.raises(nbopt.names.InvalidHyperparam, match="sparsity"):
         run.set(sparsity=1.0)
+
+
+def test_validation_and_predictions_use_the_changed_weights_and_the_weights_stay():
+    run = make(QAT, bits=2, lr=0.0, epochs=1)
+    before = run.model[1].weight.clone()
+    x, y = data()
+    rounded = copy.deepcopy(run.model)
+    run.step(3)
+    with torch.no_grad():
+        weight = rounded[1].weight
+        step = weight.abs().max() / (2 ** (2 - 1) - 1)
+        weight.copy_(weight + ((weight / step).round() * step - weight))
+        expected = rounded(x)
+    assert torch.allclose(run.predict(x), expected)
+    assert run.history.last("val_loss") == pytest.approx(functional.cross_entropy(expected, y).item(), rel=1e-5)
+    assert torch.equal(run.model[1].weight, before)
 
 
 def test_a_branch_has_a_technique_of_its_own_and_shares_the_teacher():

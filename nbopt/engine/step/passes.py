@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from nbopt.data.noise import Noise
 from nbopt.data.sources import AnySource
@@ -120,12 +121,11 @@ class Pass:
         """Return outputs of a batch that may have no targets: inputs alone, or what `measure` takes."""
 
         def pass_on(batch: Any) -> tuple[Any, Any, Tensor]:
-            if isinstance(batch, Tensor):
-                output = self.model(batch)
-            elif self.forward is call_on_pair:
-                output = self.model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            if isinstance(batch, Tensor) or self.forward is call_on_pair:
+                x = batch[0] if isinstance(batch, (tuple, list)) else batch
+                output = self._call(lambda model, x: model(x), x)
             else:
-                output, _target = self.forward(self.model, batch)
+                output, _target = self._call(self.forward, batch)
             return output, None, torch.zeros(())
 
         return self._within(pass_on, self.acting.prepare(batch, training=False))[0]
@@ -166,7 +166,7 @@ class Pass:
 
     def _outputs(self, batch: Any) -> tuple[Any, Any]:
         try:
-            pair = self.forward(self.model, batch)
+            pair = self._call(self.forward, batch)
             if not self._checked:
                 check_returned(pair)
             output, target = pair
@@ -180,6 +180,13 @@ class Pass:
         if not self._checked:
             self._check(output, target, batch)
         return output, target
+
+    def _call(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        """Return ``function(model, batch)``, the model computing with the weights that techniques make of its own."""
+        if not self.acting.change_weights:
+            return function(self.model, batch)
+        weights = {f"model.{name}": weight for name, weight in self.acting.weights().items()}
+        return functional_call(_Called(self.model), weights, (function, batch))
 
     def _lose(self, output: Any, target: Any) -> Tensor:
         loss = self.loss
@@ -218,6 +225,17 @@ class Pass:
                 )
             )
         self._learnt = True
+
+
+class _Called(nn.Module):
+    """A function of a model and a batch, as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        return function(self.model, batch)
 
 
 def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
