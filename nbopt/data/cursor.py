@@ -71,8 +71,23 @@ class Cursor(Tunable):
     @property
     def progress(self) -> float:
         """Epochs completed, the current one counted in part where its length is known."""
-        length = self.source.length if isinstance(self.source, StreamSource) else self.source.size
-        return self.epoch + (min(1.0, self.position / length) if length else 0.0)
+        return self.progress_ahead(1)[0]
+
+    def progress_ahead(self, batches: int) -> list[float]:
+        """Return `progress` before each of the next batches, which are to be of the present size, and in this epoch."""
+        source, epoch, position, size = self.source, self.epoch, self.position, self.batch_size
+        if isinstance(source, StreamSource):
+            length = source.length  # as it says itself
+            return [epoch + (min(1.0, (position + k) / length) if length else 0.0) for k in range(batches)]
+        length = source.size or 1
+        return [epoch + (position + k * size) / length for k in range(batches)]
+
+    @property
+    def full_batches(self) -> int:
+        """How many batches of the present size are left in the epoch; 0 for a stream."""
+        return (
+            0 if isinstance(self.source, StreamSource) else ((self.source.size or 0) - self.position) // self.batch_size
+        )
 
     def peek(self, batches: int = 1) -> Any:
         """Return the next batch, or so many in one. The cursor stays: `advance` moves on once the step is done."""

@@ -14,7 +14,7 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.parts.catalogue import PARTS, with_own
 from nbopt.parts.context import Context
 from nbopt.parts.hooks import HOOKS
-from nbopt.parts.technique import Technique, defines
+from nbopt.parts.technique import Technique, compiles, defines
 from nbopt.words import _
 
 AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
@@ -105,7 +105,7 @@ class Acting:
         self.change_inputs: list[Callable[[Tensor], Tensor]] = found["change_inputs"]
         self.change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]] = found["change_batch"]
         own = self._parts.get("loss")
-        names = [type(part).__name__ for part in acts if part is not own and not part.compiles]
+        names = [type(part).__name__ for part in acts if part is not own and not compiles(part)]
         self.not_compiled = ", ".join(names)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
         self.change_weights: list[Callable[[dict[str, Tensor]], dict[str, Tensor]]] = found["change_weights"]

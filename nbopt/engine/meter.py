@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,8 +33,8 @@ class Meter:
         self._guard = guard
         self._losses: list[Tensor] = []
         self.take = self._losses.append  # the loss of a step, detached
-        self._rates: list[tuple[int, float]] = []
-        self.take_rate = self._rates.append  # step and learning rate, where it is not the base rate
+        self._rates: list[float] = []  # of steps one after the other, where they are not the base rate
+        self._rated_from = 0
         self._clock = 0.0
         self._ticking = False
         self._resumed_at = time.perf_counter()
@@ -43,6 +43,20 @@ class Meter:
     def seconds(self) -> float:
         """Seconds trained."""
         return self._clock + time.perf_counter() - self._resumed_at if self._ticking else self._clock
+
+    def take_rates(self, first: int, rates: Sequence[float]) -> None:
+        """Take note of the learning rates of steps from number ``first`` on, where something changes the base rate."""
+        if first != self._rated_from + len(self._rates):
+            self._move_rates()
+            self._rated_from = first
+        self._rates.extend(rates)
+
+    def _move_rates(self) -> None:
+        if self._rates:
+            end = self._rated_from + len(self._rates)
+            self._history.extend("lr", range(self._rated_from, end), self._rates)
+            self._rates.clear()
+            self._rated_from = end
 
     @property
     def waiting(self) -> bool:
@@ -88,10 +102,7 @@ class Meter:
         sound = math.isnan(sum(values)) and is_sound()
         wrong = self._guard.find_trouble(values, sound)
         self._history.extend("loss", range(first, step), values)
-        if self._rates:
-            steps, rates = zip(*self._rates, strict=True)
-            self._history.extend("lr", steps, rates)
-            self._rates.clear()
+        self._move_rates()
         elapsed = self.seconds
         before = self._history.last("_time") or 0.0
         self._history.append("_time", step - 1, elapsed)

@@ -13,22 +13,62 @@ if TYPE_CHECKING:
     from nbopt.engine.training import Training
 
 _BY_EPOCHS = (StepDecay, Exponential)
+_AHEAD = 64
 _BY_LENGTH = (Linear, Cosine, OneCycle)
 
 
 def set_rate(training: Training) -> None:
     """Give the optimizer the rate of the step that is under way, where it has one and something changes it."""
-    changes = training.acting.change_rate
-    if not changes or not training.optimizer.rated:
+    if not training.acting.change_rate or not training.optimizer.rated:
         return
-    step, epoch, rate = training.step, training.cursor.progress, training.optimizer.lr
-    done = training.plan.share(step, epoch)
-    for change in changes:
-        rate = change(rate, step, epoch, done)
-    training.optimizer.set_rate(rate)
+    rates = find_rates(training, 1)
+    training.optimizer.set_rate(*rates)
     for change_groups in training.acting.change_groups:
         change_groups(training.torch_optimizer.param_groups)
-    training.meter.take_rate((step, rate))
+    training.meter.take_rates(training.step, rates)
+
+
+def find_rates(training: Training, count: int) -> list[float]:
+    """Return the rates of so many steps, beginning with the one under way.
+
+    More than one only where none but the last ends an epoch, and they follow from what is known before the first.
+    """
+    changes, base, first = training.acting.change_rate, training.optimizer.lr, training.step
+    epochs = training.cursor.progress_ahead(count)
+    rates: list[float] = []
+    for epoch, done in zip(epochs, training.plan.shares(first, epochs), strict=True):
+        rate, step = base, first + len(rates)
+        for change in changes:
+            rate = change(rate, step, epoch, done)
+        rates.append(rate)
+    return rates
+
+
+class RatesAhead:
+    """The rates of the steps to come, many at once: between two calls, the code that finds them has left the caches.
+
+    They hold until a hyperparameter changes, which whoever has this says by `forget`, or an epoch or a validation ends.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        self._rates: list[float] = []
+        self._first = 0
+
+    def forget(self) -> None:
+        """Find them anew."""
+        self._rates = []
+
+    def take(self, count: int) -> list[float]:
+        """Return those of the next ``count`` steps, which are in one epoch and before the next validation."""
+        training = self._training
+        at = training.step - self._first
+        if not 0 <= at <= len(self._rates) - count:
+            ahead = min(_AHEAD, training.cursor.full_batches, training.plan.ahead(training.step))
+            self._rates, self._first, at = find_rates(training, int(ahead)), training.step, 0
+        rates = self._rates[at : at + count]
+        training.meter.take_rates(training.step, rates)
+        return rates
 
 
 def tell_of_standstill(training: Training) -> None:

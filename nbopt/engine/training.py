@@ -363,6 +363,8 @@ class Training:
             for output, target in zip(outputs[0], y.chunk(count), strict=True):
                 self.recent.keep(output, target)
         for loss in losses:
+            for note in self.acting.after_step:
+                note(loss)
             self.meter.take(loss)
         self._advance(count)
         return count

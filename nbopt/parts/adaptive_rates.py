@@ -76,6 +76,7 @@ class OnPlateau(_Watching):
     )
 
     memory: ClassVar[tuple[str, ...]] = ("scale", "total", "count", "lowest", "waited")
+    compiles = True
     lowest: float | None = None
     waited = 0
 
@@ -118,6 +119,7 @@ class BoldDriver(_Watching):
     )
 
     memory: ClassVar[tuple[str, ...]] = ("scale", "total", "count", "previous")
+    compiles = True
     previous: float | None = None
 
     def after_epoch(self, val_loss: float | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbopt.hyperparams import Int, Tunable
@@ -68,7 +68,14 @@ class Plan(Tunable):
         progress : float
             Epochs done, the current one counted in part.
         """
-        return min(1.0, step / self.steps if self.steps else progress / self.epochs)
+        return self.shares(step, [progress])[0]
+
+    def shares(self, first: int, progress: Sequence[float]) -> list[float]:
+        """Return `share` for steps one after the other, the first with ``first`` steps done."""
+        steps, epochs = self.steps, self.epochs
+        if steps:
+            return [min(1.0, (first + k) / steps) for k in range(len(progress))]
+        return [min(1.0, done / epochs) for done in progress]
 
     def is_over(self, step: int, epoch: int) -> bool:
         """Return whether the run has the length it is to have after ``step`` steps and ``epoch`` whole epochs."""

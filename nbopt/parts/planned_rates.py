@@ -61,6 +61,7 @@ class StepDecay(Schedule):
         group=GROUP,
         help=_("What a cut leaves of the rate."),
     )
+    compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return rate * step_factor ** (stairs gone down)."""
@@ -79,6 +80,7 @@ class Exponential(Schedule):
         group=GROUP,
         help=_("What one epoch leaves of the rate."),
     )
+    compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return rate * epoch_decay ** epochs done."""
@@ -89,6 +91,7 @@ class Cosine(Schedule):
     """Half a cosine from the base rate to its final share (Loshchilov and Hutter 2017, eq. 5, without restarts)."""
 
     final_share = FINAL
+    compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the cosine; a longer run stretches it."""
@@ -100,6 +103,7 @@ class Linear(Schedule):
     """A line from the base rate to its final share, as for fine-tuning language models (Devlin et al. 2019)."""
 
     final_share = FINAL
+    compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the line; a longer run makes it less steep."""
@@ -130,6 +134,7 @@ class OneCycle(Schedule):
         help=_("The part of the base rate that the cycle begins with."),
     )
     final_share = FINAL
+    compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the cycle at this part of the run."""
@@ -167,6 +172,7 @@ class Warmup(Technique):
         group=GROUP,
         help=_("The same in steps. Where both are given, the rate is as far as the slower of the two."),
     )
+    compiles = True
 
     @property
     def acts(self) -> bool:

@@ -58,7 +58,9 @@ class Technique(Tunable):
     draws : bool
         Whether `change_pass` or `change_loss` draw random numbers.
     compiles : bool
-        Whether the compiled step does what this technique does; where any other one acts, steps stay eager.
+        Whether the compiled step does what this technique does; where any other one acts, steps stay eager. Of its
+        hooks it calls ``change_rate``, for all steps of a call before the first, and ``after_step``, once all are done:
+        what compiles finds the rate by the arguments alone and what no step changes, and only takes note of losses.
     unwritten : str
         Why a script cannot hold this technique, in words; "" if it can.
 
@@ -199,3 +201,13 @@ def defines(kind: type[Technique], hook: str) -> bool:
 def hooks_of(kind: type[Technique]) -> list[str]:
     """Return the hooks that a class defines, in the order in which a step calls them."""
     return [name for name in HOOKS if defines(kind, name)]
+
+
+def compiles(part: Technique) -> bool:
+    """Return whether the compiled step does what a technique does; what a class says holds for no hooks added since."""
+    for kind in type(part).__mro__:
+        if "compiles" in vars(kind):
+            return part.compiles
+        if any(hook in vars(kind) for hook in HOOKS):
+            break
+    return False

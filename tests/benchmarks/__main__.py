@@ -60,9 +60,12 @@ def races(seconds: float) -> Iterator[str]:
 
 def figures() -> Iterator[tuple[str, str, str]]:
     """Yield lines of the second table: what, measured, at least (aim)."""
-    from tests.benchmarks import latency, long_run, own_cost
+    from tests.benchmarks import latency, long_run, own_cost, scheduled
 
     yield "own cost of an eager step, small MLP", f"{own_cost.measure() * 1e6:.1f} µs", "5 µs (2)"
+    still, moving, ratio = scheduled.measure()
+    times = f"{ratio:.3f} times ({moving * 1e6:.1f} µs for {still * 1e6:.1f})"
+    yield "compiled step along a cosine for one at a constant rate, small MLP", times, "1.05 times"
     for hidden in (128, 2048):
         waits, _rate = latency.measure(hidden, 256, pause=0.02)
         title = f"`run.set` to applied, 95 % of {len(waits)}, 64-{hidden}-10, batch 256"

@@ -21,7 +21,7 @@ def test_a_run_without_techniques_has_none_acting_and_compiles(make_run):
     "values",
     [
         *({"clip_norm": 1.0}, {"clip_value": 1.0}, {"max_norm": 1.0}, {"input_noise": 0.1}, {"mixup": 0.2}),
-        *({"scaling": "standardize"}, {"outliers": 3.0}, {"warmup": 2.0}, {"schedule": "cosine"}),
+        *({"scaling": "standardize"}, {"outliers": 3.0}, {"schedule": "hypergradient"}),
         *({"label_smoothing": 0.1}, {"loss": "focal"}, {"optimizer": "lbfgs"}, {"optimizer": "adagrad"}),
     ],
     ids=str,
@@ -36,6 +36,14 @@ def test_what_the_compiled_step_does_not_know_keeps_it_eager(make_run, values):
         run.set(**{name: run.initial[name]})
         assert value != run.initial[name]
     run.step(1)
+    assert find_obstacle(run.driver.training) == ""
+
+
+@pytest.mark.parametrize("schedule", ["step", "exponential", "linear", "cosine", "one_cycle", "plateau", "bold_driver"])
+def test_the_compiled_step_knows_schedules_by_their_rates(make_run, schedule):
+    run = make_run(store=None, schedule=schedule, warmup=1.0)
+    run.step(1)
+    assert len(run.driver.training.acting.change_rate) == 2
     assert find_obstacle(run.driver.training) == ""
 
 

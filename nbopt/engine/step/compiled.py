@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.tensor_source import TensorSource
+from nbopt.engine.rates import RatesAhead
 from nbopt.engine.step.build import Build
 from nbopt.engine.step.captured import RECORDERS, Captured, Shape
 from nbopt.engine.step.chunk import (
@@ -216,6 +217,7 @@ class Compiled:
         self._training = training
         self._ready = ready
         self._steps = steps
+        self._rates = RatesAhead(training)
         self._optimizer = training.torch_optimizer
         self._formula = FORMULAS[type(self._optimizer)]
         parameters = list(training.model.parameters())
@@ -237,13 +239,13 @@ class Compiled:
         self._marks = Marks(training.model, self._optimizer)
         if reason := self.find_change():
             raise CannotCompile(reason)
-        own = len(self._held)
-        captured = self.signature.captured
-        self._chunk = Captured(ready.chunk, self._held, ready.shapes[own:]) if captured else ready.chunk
+        given, captured = ready.shapes[len(self._held) :], self.signature.captured
+        self._chunk = Captured(ready.chunk, self._held, given) if captured else ready.chunk
 
     def adapt(self) -> bool:
         """Follow a change of the run's settings; return whether that can be done with the tensors held."""
         state, group = self._optimizer.state, self._optimizer.param_groups[0]
+        self._rates.forget()
         # Updates so far are steps plus this. Reading it waits for the device; float16 skips updates, but not here.
         self._ahead = int(self._counters[0]) - self._training.step if self._counters else 0
         needed = "betas" in group or bool(group.get("momentum"))
@@ -280,14 +282,21 @@ class Compiled:
     @torch.no_grad()
     def __call__(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
         """Do the steps on their batches (steps * batch, ...); return losses (steps,) and, if wanted, outputs."""
-        training, steps, own = self._training, self._steps, len(self._held)
-        group, first = self._optimizer.param_groups[0], training.step + self._ahead + 1
-        numbers = [[training.hyperparams["l1"], *self._formula.numbers(group, first + k)] for k in range(steps)]
-        assert [Shape.of(x), Shape.of(y)] == self._ready.shapes[own : own + 2]
-        results = self._chunk([*self._held, x, y, *self._draw(), torch.tensor(numbers)])
+        assert [Shape.of(x), Shape.of(y)] == self._ready.shapes[len(self._held) :][:2]
+        results = self._chunk([*self._held, x, y, *self._draw(), torch.tensor(self._find_numbers())])
         if self._counters:
-            foreach_add_(self._counters, steps)
+            foreach_add_(self._counters, self._steps)
         return results
+
+    def _find_numbers(self) -> list[list[float]]:
+        """Return what each step takes as numbers: its own learning rate, where something changes that."""
+        training, group, numbers = self._training, self._optimizer.param_groups[0], self._formula.numbers
+        first, l1, rows = training.step + self._ahead + 1, training.hyperparams["l1"], []
+        rates = self._rates.take(self._steps) if training.acting.change_rate else [group["lr"]] * self._steps
+        for k, rate in enumerate(rates, first):
+            group["lr"] = rate  # there is one group
+            rows.append([l1, *numbers(group, k)])
+        return rows
 
     def _draw(self) -> list[Tensor]:
         """Draw the masks of all steps, each as its layer would in that step."""
