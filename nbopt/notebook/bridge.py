@@ -33,11 +33,12 @@ class FrontEnd(anywidget.AnyWidget):
 
 
 class Companion(FrontEnd):
-    """A panel's half: sends zooms and picks, too (companion.js)."""
+    """A panel's half: sends zooms, picks and groups opened, too (companion.js)."""
 
     _esm = Path(__file__).parent / "companion.js"
     _css = Path(__file__).parent / "panel.css"
     charts: Any = traitlets.List().tag(sync=True)
+    groups = traitlets.Dict().tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode().tag(sync=True)
     marks: Any = traitlets.List().tag(sync=True)

@@ -131,7 +131,7 @@ class Chart:
         self._x_axis = bqplot.Axis(scale=self._x, tick_format=_TICKS, grid_lines="none")
         # One for each scale: an axis given another scale keeps the marks of the old one.
         self._y_axes = [
-            bqplot.Axis(scale=scale, orientation="vertical", tick_format=_TICKS, grid_lines="solid")
+            bqplot.Axis(scale=scale, orientation="vertical", side="left", tick_format=_TICKS, grid_lines="solid")
             for scale in (self._linear, self._log)
         ]
         self.figure = kit.make(

@@ -1,20 +1,21 @@
 """The column of controls: in groups that fold, those in use first; and presets, values saved by name.
 
-Folding and searching happen in the browser alone (companion.js): nothing is sent for them.
+Folding and searching happen in the browser (companion.js), which asks for the controls of a group once, when it is
+first opened or something in it is found.
 """
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
 
 from nbopt.engine.run import Run
-from nbopt.notebook.controls import Control
+from nbopt.notebook.group import Group, titled
 from nbopt.notebook.kit import Kit
+from nbopt.notebook.on_demand import Controls
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.transport import SOURCE
 from nbopt.record.presets import preset, presets, save_preset
@@ -30,7 +31,7 @@ class Column:
     Parameters
     ----------
     run : Run
-    controls : dict of str to Control
+    controls : Controls
     attempt : callable
         Does what it is given, and shows what that raises.
     kit : Kit
@@ -38,14 +39,14 @@ class Column:
     Attributes
     ----------
     widget : ipywidgets.Box
+    members : dict of str to list of str
+        The hyperparameters of each group, by its title.
     name : ipywidgets.Combobox
         The name of a preset.
     save, use : ipywidgets.Button
     """
 
-    def __init__(
-        self, run: Run, controls: Mapping[str, Control], attempt: Callable[[Callable[[], Any]], None], kit: Kit
-    ) -> None:
+    def __init__(self, run: Run, controls: Controls, attempt: Callable[[Callable[[], Any]], None], kit: Kit) -> None:
         self._run = run
         self._kit = kit
         self._store = AUTO if run.store is None else run.store
@@ -58,27 +59,36 @@ class Column:
         self.use.on_click(lambda _button: attempt(self._use))
         with suppress(ValueError, OSError):  # told when it is used
             self._list()
-        self.widget = kit.box("controls", *self._groups(controls), self._presets())
+        self.members: dict[str, list[str]] = {}
+        for hyperparam in run.hyperparams:
+            self.members.setdefault(run.hyperparams.spec(hyperparam).group, []).append(hyperparam)
+        self._groups = self._make_groups(controls)
+        self.widget = kit.box("controls", *(group.widget for group in self._groups.values()), self._presets())
 
-    def _groups(self, controls: Mapping[str, Control]) -> list[Any]:
-        groups: dict[str, list[Control]] = {}
-        for control in controls.values():
-            groups.setdefault(control.spec.group, []).append(control)
-        names = self._run.given.keys() - {"loss", "optimizer", "metrics"}  # always there, given or not
-        given = {title for title, members in groups.items() if any(item.spec.name in names for item in members)}
-        is_open = [*given, *[title for title in groups if title not in given][:_OPEN]]
-        in_order = sorted(groups, key=lambda title: title not in is_open)
-        rows = {title: [control.widget for control in members] for title, members in groups.items()}
-        return [self._group(title, rows[title], title not in is_open) for title in in_order]
+    def open(self, title: str) -> None:
+        """Have the controls of a group made with the next frame."""
+        self._groups[title].is_opened = True
+
+    def paint(self) -> None:
+        """Make what is missing; called by the bridge alone."""
+        active = self._run.hyperparams.active
+        for group in self._groups.values():
+            group.fill(active)
+
+    def _make_groups(self, controls: Controls) -> dict[str, Group]:
+        named = self._run.given.keys() - {"loss", "optimizer", "metrics"}  # always there, given or not
+        given = [title for title, names in self.members.items() if not named.isdisjoint(names)]
+        is_open = [*given, *[title for title in self.members if title not in given][:_OPEN]]
+        active = self._run.hyperparams.active
+        in_order = sorted(self.members, key=lambda title: title not in is_open)
+        return {
+            title: Group(title, self.members[title], controls, active, self._kit, folded=title not in is_open)
+            for title in in_order
+        }
 
     def _presets(self) -> Any:
         row = self._kit.box("presets", self.name, self.save, self.use)
-        return self._group(_("Presets"), [row], folded=not self.name.options)
-
-    def _group(self, title: str, members: list[Any], folded: bool) -> Any:
-        head = self._kit.make(widgets.HTML, f'<div class="nbopt-group-title">{html.escape(title)}</div>')
-        css = ("nbopt-group", "nbopt-folded") if folded else ("nbopt-group",)
-        return self._kit.make(widgets.Box, [head, *members], css=css)
+        return titled(_("Presets"), [row], not self.name.options, self._kit)
 
     def _button(self, text: str, tooltip: str) -> Any:
         button = self._kit.make(widgets.Button, description=text, tooltip=tooltip)

@@ -13,6 +13,7 @@
  * @typedef {object} State
  * @property {number} frame
  * @property {Chart[]} charts
+ * @property {Record<string, string[]>} groups The hyperparameters below each title.
  * @property {Record<string, string>} labels
  * @property {string} search
  * @property {{ x: number, text: string }[]} marks
@@ -27,6 +28,9 @@
  * Listens until the widget goes.
  * @typedef {(target: EventTarget, type: string, handler: (event: any) => unknown, options?: object) => void} Listen
  */
+
+const INPUTS = '.noUi-handle, input, select';
+const PATIENCE = 250; // milliseconds from the last letter of a search to asking for what it finds
 
 /** @type {Record<string, number>} */
 const KEYS = { '+': 0.5, '=': 0.5, '-': 2 };
@@ -58,7 +62,7 @@ function render({ model, el }) {
     if (figures.length && figures.every(isDrawn) && !known.has(panel)) {
       known.add(panel);
       label(panel, model.get('labels'));
-      fold(panel, model.get('labels'), model.get('search'), on);
+      fold(panel, model, on, stop.signal);
     }
     figures.forEach((figure, index) => {
       if (known.has(figure) || !isDrawn(figure)) return;
@@ -85,13 +89,13 @@ function render({ model, el }) {
  */
 function label(panel, labels) {
   for (const [name, text] of Object.entries(labels)) {
-    for (const input of panel.querySelectorAll(`.nbopt-hp-${name} :is(.noUi-handle, input, select)`)) {
+    for (const input of panel.querySelectorAll(`.nbopt-hp-${name} :is(${INPUTS})`)) {
       input.setAttribute('aria-label', text);
     }
   }
   for (const slider of panel.querySelectorAll('.widget-hslider')) {
     const [handle, readout] = [slider.querySelector('.noUi-handle'), slider.querySelector('.widget-readout')];
-    if (!handle || !readout) continue;
+    if (!handle || !readout || readout.getAttribute('role') === 'textbox') continue;
     const text = handle.getAttribute('aria-label') ?? slider.querySelector('.widget-label')?.textContent ?? '';
     handle.setAttribute('aria-label', text);
     readout.setAttribute('aria-label', text);
@@ -104,21 +108,29 @@ function label(panel, labels) {
 }
 
 /**
- * Groups of controls open and close by their title, and a search shows what matches, wherever it is.
+ * Groups of controls open and close by their title, and a search shows what matches, wherever it is. The kernel makes
+ * the controls of a group when it is first opened or found something in; what comes then is named and searched too.
  *
  * @param {Element} panel
- * @param {Record<string, string>} labels
- * @param {string} hint
+ * @param {Model} model
  * @param {Listen} on
+ * @param {AbortSignal} gone
  */
-function fold(panel, labels, hint, on) {
+export function fold(panel, model, on, gone) {
   const column = panel.querySelector('.nbopt-controls');
   if (!column) return;
+  /** @type {Map<string, Element>} */
+  const groups = new Map();
+  const request = (/** @type {string} */ name) => {
+    if (groups.get(name)?.childElementCount === 1) model.send({ open: name }); // the title alone
+  };
   for (const group of column.querySelectorAll('.nbopt-group')) {
     const title = /** @type {HTMLElement} */ (group.querySelector('.nbopt-group-title'));
+    const name = title.textContent ?? '';
+    groups.set(name, group);
     const tell = () => title.setAttribute('aria-expanded', String(!group.classList.contains('nbopt-folded')));
     const toggle = () => {
-      group.classList.toggle('nbopt-folded');
+      if (!group.classList.toggle('nbopt-folded')) request(name);
       tell();
     };
     title.setAttribute('role', 'button');
@@ -138,19 +150,63 @@ function fold(panel, labels, hint, on) {
   if (!search.isConnected) {
     search.className = 'nbopt-search';
     search.type = 'search';
-    search.placeholder = hint;
-    search.setAttribute('aria-label', hint);
+    search.placeholder = model.get('search');
+    search.setAttribute('aria-label', model.get('search'));
     column.prepend(search);
   }
+  const hits = () => found(search.value, model.get('labels'));
+  const sift = () => {
+    const names = hits();
+    column.classList.toggle('nbopt-searching', search.value.trim() !== '');
+    for (const name of Object.keys(model.get('labels'))) {
+      column.querySelector(`.nbopt-hp-${name}`)?.classList.toggle('nbopt-unmatched', !names.has(name));
+    }
+  };
+  let timer = 0;
   on(search, 'keydown', event => event.stopPropagation()); // the notebook has shortcuts of one letter
   on(search, 'input', () => {
-    const wanted = search.value.trim().toLowerCase();
-    column.classList.toggle('nbopt-searching', wanted !== '');
-    for (const [name, text] of Object.entries(labels)) {
-      const hit = name.includes(wanted.replace(/ /g, '_')) || text.toLowerCase().includes(wanted);
-      column.querySelector(`.nbopt-hp-${name}`)?.classList.toggle('nbopt-unmatched', !hit);
-    }
+    sift();
+    clearTimeout(timer);
+    timer = window.setTimeout(() => {
+      if (gone.aborted || search.value.trim() === '') return;
+      const names = hits();
+      for (const [name, members] of Object.entries(model.get('groups'))) {
+        if (members.some(member => names.has(member))) request(name);
+      }
+    }, PATIENCE);
   });
+  let frame = 0;
+  const arrived = new MutationObserver(changes => {
+    if (frame || !changes.some(({ addedNodes }) => [...addedNodes].some(bearsInput))) return;
+    frame = requestAnimationFrame(() => {
+      frame = 0;
+      label(panel, model.get('labels'));
+      sift();
+    });
+  });
+  arrived.observe(column, { childList: true, subtree: true });
+  gone.addEventListener('abort', () => arrived.disconnect());
+}
+
+/** @param {Node} node */
+function bearsInput(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return false;
+  const element = /** @type {Element} */ (node);
+  return element.matches(INPUTS) || element.querySelector(INPUTS) !== null;
+}
+
+/**
+ * The hyperparameters whose name or label has `text` in it.
+ *
+ * @param {string} text
+ * @param {Record<string, string>} labels
+ */
+export function found(text, labels) {
+  const wanted = text.trim().toLowerCase();
+  const hits = Object.entries(labels).filter(
+    ([name, title]) => name.includes(wanted.replace(/ /g, '_')) || title.toLowerCase().includes(wanted)
+  );
+  return new Set(hits.map(([name]) => name));
 }
 
 /**

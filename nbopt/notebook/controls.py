@@ -198,9 +198,13 @@ class NumberControl(Control):
         # What is shown may not be read back to the last digit.
         self._request(self._shown if text == number(self._shown) else _read(text))
 
+    def widen(self, *values: Any) -> None:
+        """Have the slider reach up to all of ``values``."""
+        if (top := max(values, default=self._offered[-1])) > self._offered[-1]:
+            self._offered = [*self._offered[: self._narrow], top]
+
     def _write(self, value: Any) -> None:
-        if value > self._offered[-1]:
-            self._offered = [*self._offered[: self._narrow], value]
+        self.widen(value)
         wanted = with_value(self._offered, value)
         if wanted != self._stops or self._slider.value != value:
             with self._slider.hold_sync():  # new options alone would send the slider to its first one

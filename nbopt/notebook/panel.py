@@ -16,15 +16,15 @@ from nbopt.engine.state import RunState
 from nbopt.names import shorten
 from nbopt.notebook import status
 from nbopt.notebook.beacon import Beacon
-from nbopt.notebook.bridge import Bridge
+from nbopt.notebook.bridge import Bridge, Companion
 from nbopt.notebook.cells import CELLS
 from nbopt.notebook.charts import FEW, Chart, Ghost, View
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.colours import OTHERS
 from nbopt.notebook.column import Column
-from nbopt.notebook.controls import make_control
 from nbopt.notebook.intake import guard
 from nbopt.notebook.kit import Kit
+from nbopt.notebook.on_demand import Controls
 from nbopt.notebook.route import keep_frontend_route
 from nbopt.notebook.still import Still
 from nbopt.notebook.toolbar import FURTHEST, UNITS, Toolbar
@@ -74,6 +74,7 @@ class Panel:
         The root, of CSS class ``nbopt-panel``.
     family : ipywidgets.Widget
         The panel, and below it those of the runs branched off here: what a cell shows.
+    controls : Controls
     toolbar : Toolbar
     still : Still
     host : object
@@ -94,10 +95,7 @@ class Panel:
         self._unfold = kit.make(widgets.ToggleButton, description=_("Journal"), tooltip=tip)
         keep_frontend_route(self._unfold)
         self._unfold.observe(lambda _change: self._wake(), "value")
-        self.controls = {
-            name: make_control(run.hyperparams.spec(name), value, self._ask, self._wake, kit)
-            for name, value in run.hyperparams.items()
-        }
+        self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
         titles = {"loss": _("Loss")}
         titles |= {name: _TITLES.get(name) or name.replace("_", " ").capitalize() for name in run.metrics}
@@ -105,9 +103,12 @@ class Panel:
         self._rate = Chart("lr", _("Learning rate used"), kit, labels=(_("in each step"), ""), smooth=False)
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
         self.still = Still(run, titles)
-        self.bridge = Bridge(run, self._paint, self._complain, self._growth, self._hear)
-        self.bridge.companion.search = _("Find a control")
-        self.bridge.companion.labels = {name: control.spec.label for name, control in self.controls.items()}
+        companion = Companion(
+            search=_("Find a control"),
+            labels={name: run.hyperparams.spec(name).label for name in run.hyperparams},
+            groups=self.column.members,
+        )
+        self.bridge = Bridge(run, self._paint, self._complain, self._growth, self._hear, companion)
         self.widget = self._layout()
         guard(self.widget, self._refuse)
         self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
@@ -127,7 +128,8 @@ class Panel:
             panel.host = None
             if not CELLS.is_shown(panel):
                 panel.close()
-        close_all(self.family, *(part for chart in [*self.charts, self._rate] for part in chart.parts))
+        rows = [control.widget for control in self.controls.made.values()]  # one may have no place yet
+        close_all(self.family, *rows, *(part for chart in [*self.charts, self._rate] for part in chart.parts))
 
     # -- layout --
 
@@ -169,6 +171,9 @@ class Panel:
 
     def _hear(self, content: Any) -> None:
         match content:
+            case {"open": str(title)} if title in self.column.members:
+                self.column.open(title)
+                self._wake()
             case {"zoom": zoom}:
                 self._zoom(zoom)
             case {"pick": int(x) | float(x)} if x == x:
@@ -197,7 +202,8 @@ class Panel:
         self._error.value = self._messages()
         self.toolbar.tail.disabled = view.span is None
         self._marks.refresh()
-        self._paint_controls()
+        self.column.paint()
+        self.controls.paint()
         self._paint_charts(view)
         self._journal.value = status.journal_list(run.journal, self._unfold.value)
         companion = self.bridge.companion
@@ -274,12 +280,3 @@ class Panel:
     def _complain(self, text: str) -> None:
         title = html.escape(_("The panel could not be drawn; training is not affected."))
         self._error.value = f'<div class="nbopt-error" role="alert">{title}<pre>{html.escape(text)}</pre></div>'
-
-    def _paint_controls(self) -> None:
-        run = self.run
-        active = run.hyperparams.active
-        for name, control in self.controls.items():
-            with control.lock:
-                waiting = name in run.pending  # before the value: what is no longer waiting is in it
-                step = self._marks.applied.get(name)
-                control.show(run.hyperparams[name], step, waiting, run.inert.get(name, ""), name in active)

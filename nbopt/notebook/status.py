@@ -139,7 +139,7 @@ def device_line(run: Run) -> str:
     """Return where the run trains and why, as HTML."""
     device = run.device
     memory = memory_in_use(device.torch)
-    told = [run.converted, run.tier, run.exactness if run.exact else ""]
+    told = [run.converted, run.tier, _("exact when done again") if run.exact else ""]
     parts = [describe(device.torch), device.reason, *filter(None, told)]
     if memory is not None:
         parts.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))

@@ -7,7 +7,7 @@ import html
 import pytest
 
 from nbopt.record.presets import save_preset
-from tests.notebook.frontend import eventually
+from tests.notebook.frontend import eventually, every_widget
 
 
 def groups_of(panel):
@@ -30,8 +30,8 @@ def test_every_control_is_in_a_group_and_groups_in_use_come_first(make_run, show
     assert folded == sorted(folded)  # the open ones above
     safety = next(is_folded for title, is_folded in groups if "Safety" in title)
     assert safety is False  # something in it was given
-    shown = [child for box in panel.column.widget.children for child in box.children]
-    assert all(control.widget in shown for control in panel.controls.values())
+    rows = {control.widget for control in panel.controls.values()}  # makes them all
+    eventually(lambda: rows <= set(every_widget(panel.column.widget)))
 
 
 def test_a_preset_keeps_the_values_of_one_run_for_another(page, make_run, show, tmp_path):

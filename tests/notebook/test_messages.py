@@ -87,6 +87,7 @@ class Sender:
             self.press,
             self.zoom,
             self.pick,
+            self.unfold,
             self.answer,
             self.steer,
             self.nonsense,
@@ -164,6 +165,10 @@ class Sender:
         x = self.chance.choice([self.junk(), self.chance.uniform(-5, 300)])
         sane = x is None or (isinstance(x, (int, float)) and x == x)
         return self.custom({"pick": x}, sane)
+
+    def unfold(self):
+        title = self.chance.choice([self.junk(), *self.panel.column.members])
+        return self.custom({"open": title}, isinstance(title, str) and title in self.panel.column.members)
 
     def answer(self):
         frame = self.chance.choice([self.junk(0), self.panel.bridge.companion.frame, 0])
