@@ -438,6 +438,7 @@ def test_two_processes_write_to_one_store_at_once_and_a_third_one_cleans_it(tmp_
         "import nbopt, torch; from tests.waiting import eventually\n"
         "torch.set_num_threads(1); x = torch.ones(60, 1)\n"
         "run = nbopt.Run(torch.nn.Linear(1, 1), (x, x), loss='mse', epochs=10**9, batch_size=20); run.start()\n"
+        "print('ready', flush=True); input()\n"
         "for k in range(100):\n"
         "    step = run.step_count; run.set(lr=0.001 + k / 1e6); eventually(lambda: run.step_count > step)\n"
         "run.pause(); print(run.id, len(run.journal), len(run.history['loss'][1])); input()"
@@ -447,6 +448,12 @@ def test_two_processes_write_to_one_store_at_once_and_a_third_one_cleans_it(tmp_
         subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True, env=environment, cwd=ROOT)
         for _count in range(2)
     ]
+
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:  # now that neither has anything to import
+        process.stdin.write("\n")
+        process.stdin.flush()
 
     def both_are_done():
         assert nbopt.clean(keep=0, store=tmp_path / "store") == []  # a third one would delete
