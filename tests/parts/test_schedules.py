@@ -122,7 +122,7 @@ def test_the_bold_driver_goes_by_the_epochs_before():
 
 @pytest.mark.parametrize("level", [3.0, 0.0, -3.0])
 def test_a_plateau_is_one_at_any_level(level):
-    part = SCHEDULES["plateau"](())
+    part = SCHEDULES["plateau"]()
     part.plateau_patience = 1
     for _epoch in range(7):
         part.after_epoch(level)
@@ -132,7 +132,7 @@ def test_a_plateau_is_one_at_any_level(level):
 @pytest.mark.parametrize(("factor", "cuts"), [(1 - 1e-5, 3), (1 - 1e-3, 0)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_loss_has_to_fall_by_a_share_of_its_size(sign, factor, cuts):
-    part = SCHEDULES["plateau"](())
+    part = SCHEDULES["plateau"]()
     part.plateau_patience = 1
     for epoch in range(7):
         part.after_epoch(sign * factor ** (sign * epoch))
@@ -140,7 +140,7 @@ def test_a_loss_has_to_fall_by_a_share_of_its_size(sign, factor, cuts):
 
 
 def test_the_bold_driver_is_faster_while_a_negative_loss_falls():
-    part = SCHEDULES["bold_driver"](())
+    part = SCHEDULES["bold_driver"]()
     for loss in (-1.0, -2.0, -3.0, -2.5):
         part.after_step(torch.tensor(loss))
         part.after_epoch(None)
