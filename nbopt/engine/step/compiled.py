@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.engine.rates import RatesAhead
@@ -18,7 +18,6 @@ from nbopt.engine.step.chunk import (
     Arguments,
     CannotCompile,
     Chunk,
-    Fed,
     Layer,
     Signature,
     do_plainly,
@@ -27,10 +26,9 @@ from nbopt.engine.step.chunk import (
     make_chunk,
     stand_in,
 )
-from nbopt.engine.step.marks import Marks
+from nbopt.engine.step.marks import Attribute, Marks, find_attributes, name_changed
 from nbopt.engine.step.obstacles import find_obstacle
 from nbopt.engine.step.reads import Reads
-from nbopt.engine.step.values import is_constant
 from nbopt.parts.formulas import FORMULAS
 from nbopt.torch_private import foreach_add_
 from nbopt.words import _
@@ -68,9 +66,6 @@ class Ready(NamedTuple):
     reads: Reads
 
 
-Attribute = tuple[str, str, Any]
-
-
 def sign(training: Training, steps: int) -> Signature:
     """Return the signature of a chunk for the run as it is now."""
     optimizer, loss = type(training.torch_optimizer), type(training.loss)
@@ -81,17 +76,6 @@ def sign(training: Training, steps: int) -> Signature:
     size, outputs = training.cursor.batch_size, bool(training.metrics)
     tuning = training.material.resting, training.material.evaluated
     return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, *tuning)
-
-
-def find_attributes(model: nn.Module) -> list[Attribute]:
-    """Return numbers, flags, words and the like that a model's modules hold: module, name, value."""
-    return [
-        (name, key, value)
-        for name, module in model.named_modules()
-        if type(module) not in (nn.Dropout, Fed)
-        for key, value in vars(module).items()
-        if key != "training" and is_constant(value)
-    ]
 
 
 class Workshop:
@@ -152,7 +136,7 @@ class Workshop:
             )
         if name := self._reads.find_change():
             raise CannotCompile(_("{name}, which forward reads, changed while steps were compiled", name=name))
-        if name := _name_changed(self._attributes, find_attributes(self._twin)):
+        if name := name_changed(self._attributes, find_attributes(self._twin)):
             raise CannotCompile(_("the model changes {name} as it computes", name=name))
         if not _agree([*results[0], *example.flat()], [*results[1], *got], *_CLOSE[self.signature.precision]):
             raise CannotCompile(_("compiled, the model computes something else"))
@@ -174,12 +158,6 @@ class Workshop:
             [torch.stack([layer.ones] * steps) for layer in self._layers],
             torch.tensor(self._numbers, device=device),
         )
-
-
-def _name_changed(before: list[Attribute], now: list[Attribute]) -> str:
-    """Return the name of a setting that differs; "" if none does."""
-    changed = set(before).symmetric_difference(now)
-    return min(changed, key=lambda attribute: attribute[:2])[1] if changed else ""
 
 
 def _agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
@@ -272,7 +250,7 @@ class Compiled:
         """Return why the code does not suit the model any more; "" if it does."""
         if list(map(Shape.of, self._held)) != self._ready.shapes[: len(self._held)]:
             return _("the model's tensors have other shapes than those compiled for")
-        if name := _name_changed(self._ready.attributes, find_attributes(self._training.model)):
+        if name := name_changed(self._ready.attributes, find_attributes(self._training.model)):
             return _("{name} of the model changed after compiling", name=name)
         self._reads = self._training.tiers.reads()  # a copy of the model holds objects of its own
         if name := self._ready.reads.find_difference(self._reads):

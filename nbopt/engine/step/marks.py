@@ -1,4 +1,4 @@
-"""Whether a model and its optimizer are still made up of the objects they were made up of when steps were compiled."""
+"""Whether a model and its optimizer are still made up of the objects, and set up as, steps were compiled for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbopt.engine.step.chunk import Fed
+from nbopt.engine.step.values import is_constant
 from nbopt.torch_private import GLOBAL_HOOKS
 from nbopt.words import _
 
@@ -78,3 +80,23 @@ def find_hooks(model: nn.Module) -> str:
         if weight._backward_hooks or weight._post_accumulate_grad_hooks:
             return name
     return ""
+
+
+Attribute = tuple[str, str, Any]
+
+
+def find_attributes(model: nn.Module) -> list[Attribute]:
+    """Return numbers, flags, words and the like that a model's modules hold: module, name, value."""
+    return [
+        (name, key, value)
+        for name, module in model.named_modules()
+        if type(module) not in (nn.Dropout, Fed)
+        for key, value in vars(module).items()
+        if key != "training" and is_constant(value)
+    ]
+
+
+def name_changed(before: list[Attribute], now: list[Attribute]) -> str:
+    """Return the name of a setting that differs; "" if none does."""
+    changed = set(before).symmetric_difference(now)
+    return min(changed, key=lambda attribute: attribute[:2])[1] if changed else ""
