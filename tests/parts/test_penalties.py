@@ -7,7 +7,8 @@ from nbopt.parts.penalties import L1
 
 
 def bound(model, value):
-    part, hyperparams = L1([p for p in model.parameters() if p.requires_grad]), Hyperparams()
+    part, hyperparams = L1(), Hyperparams()
+    part.weights = [p for p in model.parameters() if p.requires_grad]
     hyperparams.declare(L1)
     hyperparams.assign("l1", value)
     hyperparams.bind(part)
