@@ -425,7 +425,8 @@ class Training:
             raise
         if done:
             self.end_epoch(done)
-        if self.plan.validates_step(self.step):
+        plan = self.plan
+        if (plan.validate_every or plan.steps) and plan.validates_step(self.step):  # most runs have neither
             self.validation_due = self._may_end = True
         self.half_done = False
         now = time.perf_counter()

@@ -248,7 +248,8 @@ def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
 
 def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     """Do the usual forward pass, of a batch (x, y)."""
-    check_pair(batch)
+    if type(batch) is not tuple or len(batch) != 2:
+        check_pair(batch)
     return model(batch[0]), batch[1]
 
 
