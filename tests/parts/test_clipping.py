@@ -8,7 +8,8 @@ from nbopt.parts.clipping import ClipNorm, ClipValue, MaxNorm
 
 
 def part(kind, weights, **values):
-    made = kind(weights)
+    made = kind()
+    made.weights = weights
     made.__dict__.update(values)
     return made
 
