@@ -129,7 +129,7 @@ def _check_repeated(made: _Made, values: Mapping[str, Any], change: Mapping[str,
 
 def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
     weights = _weights(_followed(made.run(**values), change))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the store may still write
         run = made.run(folder, **values)
         run.step(_AT)
         run.set(**change)
