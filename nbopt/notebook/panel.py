@@ -98,9 +98,12 @@ class Panel:
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
         titles = {"loss": _("Loss")}
-        titles |= {name: _TITLES.get(name) or name.replace("_", " ").capitalize() for name in run.metrics}
+        titles |= {name: _title(name) for name in run.metrics}
         self.charts = [Chart(name, title, kit) for name, title in titles.items()]
-        self._rate = Chart("lr", _("Learning rate used"), kit, labels=(_("in each step"), ""), smooth=False)
+        later = {"lr": _("Learning rate used")}  # it is not just what the control shows
+        later |= {name: _title(name) for technique in run.techniques for name in technique.measures}
+        in_steps = (_("in each step"), "")
+        self._later = [Chart(name, title, kit, labels=in_steps, smooth=False) for name, title in later.items()]
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
         self.still = Still(run, titles)
         companion = Companion(
@@ -129,7 +132,7 @@ class Panel:
             if not CELLS.is_shown(panel):
                 panel.close()
         rows = [control.widget for control in self.controls.made.values()]  # one may have no place yet
-        close_all(self.family, *rows, *(part for chart in [*self.charts, self._rate] for part in chart.parts))
+        close_all(self.family, *rows, *(part for chart in [*self.charts, *self._later] for part in chart.parts))
 
     # -- layout --
 
@@ -224,8 +227,9 @@ class Panel:
 
     def _paint_charts(self, view: View) -> None:
         history = self.run.history
-        if "lr" in history and self._rate not in self.charts:  # it is not just what the control shows
-            self.charts.append(self._rate)
+        if begun := [chart for chart in self._later if chart.name in history]:
+            self._later = [chart for chart in self._later if chart not in begun]
+            self.charts += begun
             self._pictures.children = [chart.widget for chart in self.charts]
         if self._marks.rewinds != self._rewinds:
             self._rewinds = self._marks.rewinds
@@ -280,3 +284,8 @@ class Panel:
     def _complain(self, text: str) -> None:
         title = html.escape(_("The panel could not be drawn; training is not affected."))
         self._error.value = f'<div class="nbopt-error" role="alert">{title}<pre>{html.escape(text)}</pre></div>'
+
+
+def _title(name: str) -> str:
+    """Return what the chart of a measurement is called."""
+    return _TITLES.get(name) or name.replace("_", " ").capitalize()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import nbopt
 from nbopt.notebook import status
 from nbopt.notebook.charts import View
 from nbopt.notebook.panel import panel_of
@@ -304,6 +305,26 @@ def test_the_rate_that_a_schedule_makes_of_the_control_gets_a_chart(make_run, sh
     drawn = [chart.curves.model_id for chart in panel.charts]
     eventually(lambda: [chart["lines"] for chart in panel.bridge.companion.charts] == drawn)
     assert rates.widget in panel._pictures.children and "in each step" in rates._head.value
+
+
+class Halving(nbopt.Technique):
+    """Measure how far the run is, in halves."""
+
+    halving = nbopt.Flag(True, label="Halving", group="Own group")
+    measures = ("halves_done",)
+
+    def after_step(self, loss):
+        self.context.measure("halves_done", 2 * self.context.progress)
+
+
+def test_a_technique_of_ones_own_has_its_controls_and_the_chart_of_what_it_measures(make_run, show):
+    run = make_run(epochs=30, techniques=[Halving], halving=True)
+    panel = show(run)
+    assert [chart.name for chart in panel.charts] == ["loss", "accuracy"]
+    run.step(5)
+    eventually(lambda: [chart.name for chart in panel.charts] == ["loss", "accuracy", "halves_done"])
+    assert "Halves done" in panel.charts[-1]._head.value
+    assert panel.controls["halving"].widget is not None
 
 
 def test_of_three_charts_all_but_the_first_bear_fewer_numbers_and_no_texts(make_run, show):
