@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -154,8 +155,11 @@ def _check_script(made: _Made, values: Mapping[str, Any], change: Mapping[str, A
     _check(difference <= _NEAR, f"the script's weights are off by {difference:.3g}")
     for name in run.history.names:
         if name in run.history.in_steps - {"loss", "lr"}:
-            steps = run.history[name][1].tolist()
-            _check(len(measured.get(name, ())) == len(steps), f"the script measures {name} otherwise")
+            ours, its = run.history[name][1], measured.get(name, [])
+            _check(
+                len(its) == len(ours) and bool(np.allclose(its, ours, atol=_NEAR)),
+                f"the script measures {name} otherwise",
+            )
 
 
 def _execute(text: str, model: nn.Module, data: Any, techniques: Sequence[Technique]) -> dict[str, list[float]]:

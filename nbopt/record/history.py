@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,18 +115,21 @@ class History(Mapping[str, Series]):
         validated : bool
             Whether a validation after ``step`` steps belongs to it.
         """
+        return self._until(step, validated, self.in_steps)
+
+    def _until(self, step: int, validated: bool, in_steps: Set[str]) -> History:
         part = History()
         for name, track in list(self._tracks.items()):
             at, values = track.read()
             # What is measured in a step stands at its number, one less than the steps then done.
-            end = (bisect_right if validated and name not in self.in_steps else bisect_left)(at, step)
+            end = (bisect_right if validated and name not in in_steps else bisect_left)(at, step)
             if end:
                 part.extend(name, at[:end], values[:end])
         return part
 
     def take_over(self, other: History, step: int, validated: bool) -> None:
-        """Begin with what another run had measured; see `copy_to`."""
-        self._tracks = other.copy_to(step, validated)._tracks
+        """Begin with what another run had measured, which need not know what is measured in steps; see `copy_to`."""
+        self._tracks = other._until(step, validated, self.in_steps)._tracks
 
     def go_back(self, step: int, validated: bool) -> None:
         """Forget what was measured later; see `copy_to`."""

@@ -160,3 +160,13 @@ def test_a_series_of_one_block_is_left_alone(monkeypatch):
     for step in range(10):
         history.append("loss", step, 0.0)
     assert len(history["loss"][1]) == 10
+
+
+def test_what_is_measured_in_steps_is_taken_over_as_such_from_a_history_that_does_not_know():
+    stored, own = History(), History()
+    own.in_steps |= {"pruned"}
+    stored.extend("pruned", [0, 1, 2], [0.1, 0.2, 0.3])
+    stored.extend("val_loss", [1, 2], [2.0, 1.0])
+    own.take_over(stored, 2, validated=True)
+    assert own["pruned"][0].tolist() == [0, 1]  # step number 2 is done after that
+    assert own["val_loss"][0].tolist() == [1, 2]
