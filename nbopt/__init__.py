@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbopt import hyperparams as hyperparams
-    from nbopt.engine.reopen import open as open
-    from nbopt.engine.run import Run as Run
-    from nbopt.engine.state import RunState as RunState
     from nbopt.hyperparams import Choice as Choice
     from nbopt.hyperparams import Flag as Flag
     from nbopt.hyperparams import Float as Float
     from nbopt.hyperparams import Int as Int
-    from nbopt.parts import models as models
-    from nbopt.parts.technique import Technique as Technique
-    from nbopt.record.cleaning import clean as clean
-    from nbopt.record.listing import runs as runs
+    from nbopt.run.reopen import open as open
+    from nbopt.run.run import Run as Run
+    from nbopt.store.cleaning import clean as clean
+    from nbopt.store.listing import runs as runs
+    from nbopt.techniques import models
+    from nbopt.techniques.base import Technique as Technique
+    from nbopt.training.state import RunState as RunState
 
 __version__ = "0.1.0"
 
@@ -30,14 +30,14 @@ _HOMES = {
     "Flag": "nbopt.hyperparams",
     "Float": "nbopt.hyperparams",
     "Int": "nbopt.hyperparams",
-    "Run": "nbopt.engine.run",
-    "RunState": "nbopt.engine.state",
-    "Technique": "nbopt.parts.technique",
-    "clean": "nbopt.record.cleaning",
+    "Run": "nbopt.run.run",
+    "RunState": "nbopt.training.state",
+    "Technique": "nbopt.techniques.base",
+    "clean": "nbopt.store.cleaning",
     "hyperparams": "nbopt.hyperparams",
-    "models": "nbopt.parts.models",
-    "open": "nbopt.engine.reopen",
-    "runs": "nbopt.record.listing",
+    "models": "nbopt.techniques.models",
+    "open": "nbopt.run.reopen",
+    "runs": "nbopt.store.listing",
 }
 
 __all__ = [

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nbopt.engine.reopen import open as open_again
-from nbopt.engine.run import Run
-from nbopt.parts.technique import Technique, defines
-from nbopt.record.script_parts import variable_of
-from nbopt.record.story import operations
+from nbopt.export.script.techniques import variable_of
+from nbopt.export.summary import operations
+from nbopt.run.reopen import open as open_again
+from nbopt.run.run import Run
+from nbopt.techniques.base import Technique, defines
 
 _STEPS, _AT, _EPOCH = 12, 7, 3  # of a run; the step before which something changes; of an epoch
 _NEAR = 1e-6  # how far a script's weights may be from the run's: some sums are done in another order

@@ -3,9 +3,9 @@
 What is used instead gives the same numbers, bit for bit, and takes longer; where something cannot be done without, the
 name is None, and who uses it leaves that out. `MISSING` tells which ones are; a run says so at its start.
 
-Not here: `nbopt.parts.penalties`, which a script holds as it is written; `nbopt.data.thread_generator`, which is left
-out as a whole where one of its names is missing; and `nbopt.engine.step.compiler`, a program of its own, whose errors
-are told as those of any compiler.
+Not here: `nbopt.techniques.regularization.penalties`, which a script holds as it is written;
+`nbopt.data.thread_generator`, which is left out as a whole where one of its names is missing; and
+`nbopt.training.compile.compiler`, a program of its own, whose errors are told as those of any compiler.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nbopt
+from nbopt.errors import InvalidHyperparam, UnknownName
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparams, Int, Strategy, Tunable, variant
-from nbopt.names import InvalidHyperparam, UnknownName
 
 
 class Pump(Tunable):

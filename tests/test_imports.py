@@ -12,12 +12,16 @@ PACKAGE = Path(nbopt.__file__).parent
 
 # From the bottom up; a module may import those of its own layer and of the layers below.
 LAYERS = [
-    ["words", "names", "torch_private"],
+    ["i18n", "errors", "torch_private"],
     ["hyperparams"],
+    ["objects"],
     ["data"],
-    ["parts"],
+    ["techniques"],
     ["record"],
-    ["engine"],
+    ["store"],
+    ["export"],
+    ["training"],
+    ["run"],
     ["viz", "testing"],
     ["notebook"],
 ]
@@ -53,7 +57,7 @@ def test_imports_point_one_way(path):
         other = rest.partition(".")[0]
         assert other in HEIGHT, f"nbopt.{own} imports {name}, which is in no layer"
         allowed = HEIGHT[other] < HEIGHT[own] or other == own or HEIGHT[other] == HEIGHT[own] == 0
-        assert allowed, f"nbopt.{own} imports {name}: imports point towards words, not away"
+        assert allowed, f"nbopt.{own} imports {name}: imports point towards i18n, not away"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -115,6 +119,6 @@ def test_every_public_name_is_there():
 
 
 def test_only_public_names_are_listed():
-    import nbopt.engine.run
+    import nbopt.run.run
 
     assert dir(nbopt) == sorted([*nbopt.__all__, "open"])

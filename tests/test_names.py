@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from nbopt import Run
-from nbopt.names import SYNONYMS, InvalidHyperparam, unknown
+from nbopt.errors import SYNONYMS, InvalidHyperparam, unknown
 
 
 def test_the_error_says_what_was_probably_meant_and_what_is_allowed():

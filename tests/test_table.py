@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import nbopt
+from nbopt.errors import UnknownName
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparams, HyperparamTable, Int, Strategy, Tunable
-from nbopt.names import UnknownName
 
 COLUMNS = ["default", "range", "legal", "group", "help"]
 

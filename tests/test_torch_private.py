@@ -15,7 +15,12 @@ from nbopt import torch_private
 PACKAGE = Path(nbopt.__file__).parent
 
 # Each has a reason, told in `nbopt.torch_private`.
-ELSEWHERE = {"torch_private.py", "parts/penalties.py", "data/thread_generator.py", "engine/step/compiler.py"}
+ELSEWHERE = {
+    "torch_private.py",
+    "techniques/regularization/penalties.py",
+    "data/thread_generator.py",
+    "training/compile/compiler.py",
+}
 GUARDED = {"data/noise.py: torch.mps._get_default_mps_generator"}  # of a device that has it
 
 TRAIN = """
@@ -148,7 +153,7 @@ def test_they_are_taken_in_one_place():
 def test_l1_needs_none_of_them(monkeypatch):
     import torch
 
-    from nbopt.parts.penalties import add_signs
+    from nbopt.techniques.regularization.penalties import add_signs
 
     weights, gradients = [torch.randn(3, 4), torch.randn(2, 2)], [torch.randn(3, 4), torch.randn(2, 2)]
     others = [gradient.clone() for gradient in gradients]

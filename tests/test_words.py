@@ -1,4 +1,4 @@
-from nbopt.words import _
+from nbopt.i18n import _
 
 
 def test_values_are_filled_in_by_name():

@@ -1,5 +1,5 @@
 /**
- * The messages between a kernel and the front end; `nbopt/notebook/beacon.py` is the other end.
+ * The messages between a kernel and the front end; `nbopt/notebook/publisher.py` is the other end.
  *
  * These are types, not interfaces, so that they pass as JSON values.
  */

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
-import { between, fold, found, nearest, order, short } from '../../nbopt/notebook/companion.js';
+import { between, fold, found, nearest, order, short } from '../../nbopt/notebook/frontend/companion.js';
 
 describe('the value under the pointer', () => {
   test('lies evenly on a linear scale', () => {

@@ -15,7 +15,7 @@ uint8 of more than one dimension        the same; floats or int64 in each batch 
 other whole numbers                     int64; floats where they are X and the model needs floats
 ======================================  =========================================================
 
-Whether a model needs floats is found out in `nbopt.engine.types`.
+Whether a model needs floats is found out in `nbopt.training.types`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nbopt.words import _
+from nbopt.i18n import _
 
 _ADAPTED = (torch.float32, torch.float64)
 _NO_NUMBERS = "OUSMmV"  # numpy's kinds: objects, texts, bytes, times, records

@@ -18,7 +18,7 @@ from typing import Any
 from nbopt.data.noise import ORDER, derive_seed
 from nbopt.data.sources import AnySource, Samples, StreamSource
 from nbopt.hyperparams import Int, Tunable
-from nbopt.words import _
+from nbopt.i18n import _
 
 
 class Cursor(Tunable):

@@ -44,7 +44,7 @@ from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import tensors
 from nbopt.data.workers import Workers
-from nbopt.words import _
+from nbopt.i18n import _
 
 __all__ = [
     "AnySource",

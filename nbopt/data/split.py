@@ -14,7 +14,7 @@ from nbopt.data.order import is_permutation, permuting
 from nbopt.data.sources import AnySource, Samples
 from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
-from nbopt.words import _
+from nbopt.i18n import _
 
 
 def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:

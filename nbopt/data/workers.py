@@ -24,7 +24,7 @@ from nbopt.data.generators import NUMPYS, PYTHONS, seed
 from nbopt.data.noise import Noise
 from nbopt.data.order import Order
 from nbopt.data.reached import find_generators
-from nbopt.words import _
+from nbopt.i18n import _
 
 
 class _Task(NamedTuple):

@@ -58,7 +58,7 @@ class _Callable(ModuleType):
         'a finite number at least 0'
         """
         # Declared all over the package, and with torch: imported only now.
-        known: Any = import_module("nbopt.engine.declared")
+        known: Any = import_module("nbopt.run.declared")
         return HyperparamTable(known.declare_all().specs)
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
-from nbopt.names import InvalidHyperparam, shorten, unknown
-from nbopt.words import _
+from nbopt.errors import InvalidHyperparam, shorten, unknown
+from nbopt.i18n import _
 
 T = TypeVar("T")
 

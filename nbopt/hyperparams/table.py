@@ -9,9 +9,9 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any
 
+from nbopt.errors import SYNONYMS, unknown
 from nbopt.hyperparams.declarations import Hyperparam
-from nbopt.names import SYNONYMS, unknown
-from nbopt.words import _
+from nbopt.i18n import _
 
 # Characters that a cell of the text takes at most; what is longer goes on below.
 _WIDTHS = {"name": 17, "now": 13, "default": 13, "range": 22, "legal": 22, "group": 14, "help": 36}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten, unknown
 from nbopt.hyperparams.declarations import Hyperparam, Strategy, Tunable
 from nbopt.hyperparams.table import HyperparamTable
-from nbopt.names import SYNONYMS, InvalidHyperparam, shorten, unknown
-from nbopt.words import _
+from nbopt.i18n import _
 
 
 class Hyperparams(Mapping[str, Any]):

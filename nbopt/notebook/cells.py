@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from nbopt.engine.run import Run
+    from nbopt.run.run import Run
 
 SOURCE = "cell"
 """Who pauses a run whose cell is run again, in its journal."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nbopt.engine.live import live_runs
-from nbopt.names import InvalidHyperparam, unknown
+from nbopt.errors import InvalidHyperparam, unknown
+from nbopt.i18n import _
 from nbopt.notebook.demos import DEMOS
-from nbopt.words import _
+from nbopt.run.registry import live_runs
 
 if TYPE_CHECKING:
-    from nbopt.engine.run import Run
+    from nbopt.run.run import Run
 
 _HELP = """\
 nbopt: tune a training run while it runs.
@@ -83,7 +83,7 @@ def _runs() -> str:
     runs = live_runs()
     if not runs:
         return "\n" + _("No runs in this kernel yet.") + "\n"
-    from nbopt.notebook.status import STATES
+    from nbopt.notebook.panel.status import STATES
 
     rows = [
         (

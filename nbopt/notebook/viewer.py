@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbopt.notebook.cells import CELLS
-from nbopt.notebook.finder import FinderChart
-from nbopt.notebook.panel import announce, panel_of
+from nbopt.notebook.panel.lr_finder import FinderChart
+from nbopt.notebook.panel.panel import announce, panel_of
 
 if TYPE_CHECKING:
-    from nbopt.engine.finder import Sweep
-    from nbopt.engine.run import Run
+    from nbopt.run.lr_finder import Sweep
+    from nbopt.run.run import Run
 
 
 def mimebundle(run: Run) -> dict[str, Any]:
-    """Return the live panel, as a cell's result, and put its still picture below: see `nbopt.notebook.still`."""
+    """Return the live panel, as a cell's result, and put its still picture below: see `nbopt.notebook.static_view`."""
     announce(run)
     panel = panel_of(run)
     CELLS.shows(panel)

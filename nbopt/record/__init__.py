@@ -1,1 +1,1 @@
-"""What a run leaves behind: its journal of changes and its history of measurements."""
+"""What a run leaves behind: journal, history, snapshots."""

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.names import unknown
+from nbopt.errors import unknown
+from nbopt.i18n import _
 from nbopt.record.column import Column, Numbers, Steps, as_array, pick
 from nbopt.record.pyramid import Pyramid
-from nbopt.words import _
 
 MOST = 2**22
 """Values of a series that are kept, some tens of megabytes; of the older ones, every eight give way to two."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
-from nbopt.names import storable
+from nbopt.errors import storable
 
 
 class Entry(NamedTuple):

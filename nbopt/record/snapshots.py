@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, overload
 
 from torch import Tensor
 
-from nbopt.names import unknown
+from nbopt.errors import unknown
+from nbopt.i18n import _
 from nbopt.record.memory import available_memory
-from nbopt.words import _
 
 BUDGET = 512 * 2**20
 """Bytes that a run's snapshots may take in memory."""

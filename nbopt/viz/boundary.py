@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from nbopt.words import _
+from nbopt.i18n import _
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nbopt.words import _
+from nbopt.i18n import _
 
 SIDE = 120
 """Points along each side of a picture."""

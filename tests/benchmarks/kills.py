@@ -22,7 +22,7 @@ from jupyter_client.manager import start_new_kernel
 
 import nbopt
 from nbopt.record.journal import Entry
-from tests.engine import victim
+from tests.run import victim
 
 CHAIN = 4
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ import os, sys
 sys.path.insert(0, {root!r})
 import torch
 from IPython.display import display
-from tests.engine.victim import be_victim
+from tests.run.victim import be_victim
 torch.set_num_threads(1)
 be_victim({store!r}, {seed!r}, {run!r}, {kind!r}, os.open({told!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), display)
 """

@@ -23,8 +23,8 @@ import numpy as np, psutil, torch
 from torch import nn
 import nbopt
 from ipykernel.comm.comm import BaseComm
-from nbopt.engine.state import RunState
-from nbopt.notebook.panel import panel_of
+from nbopt.training.state import RunState
+from nbopt.notebook.panel.panel import panel_of
 
 X, y = torch.randn(200, 8), torch.randint(2, (200,))
 run = nbopt.Run(nn.Linear(8, 2), (X, y), val=0.2, metrics=["accuracy"], store=None)

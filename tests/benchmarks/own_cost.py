@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd.graph import _engine_run_backward
 
 import nbopt
-from nbopt.engine.state import Stepped
+from nbopt.training.state import Stepped
 from tests.benchmarks.workloads import SMALL
 
 ROUNDS = 600

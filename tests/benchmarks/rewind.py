@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.engine import securing as engine
+from nbopt.training import securing
 
 WIDTHS = (1024, 4096, 4096, 4096, 784)
 BATCH = 64
@@ -34,7 +34,7 @@ def make_run(batch: int = BATCH) -> nbopt.Run:
 def measure(seconds: float, batch: int = BATCH) -> dict[str, float | str]:
     """Train for so long, go back again and again by `BACK` steps, and return what that took."""
     run, spent, computed = make_run(batch), [], []
-    capture = engine.capture
+    capture = securing.capture
 
     def timed(training: object) -> object:
         start, begun = time.perf_counter(), time.thread_time()
@@ -44,7 +44,7 @@ def measure(seconds: float, batch: int = BATCH) -> dict[str, float | str]:
             spent.append(time.perf_counter() - start)
             computed.append(time.thread_time() - begun)
 
-    engine.capture = timed  # type: ignore[assignment]
+    securing.capture = timed  # type: ignore[assignment]
     try:
         run.step()
         first, start, begun = len(spent), time.perf_counter(), time.process_time()
@@ -64,7 +64,7 @@ def measure(seconds: float, batch: int = BATCH) -> dict[str, float | str]:
             waits.append(f"{time.perf_counter() - start:.1f} ({again} done again)")
             run.step(BACK + 3)  # so that the next one is not to the same step
     finally:
-        engine.capture = capture
+        securing.capture = capture
     return {
         "weights": f"{sum(weight.numel() for weight in run.model.parameters()):,}",
         "seconds a step": trained / steps,

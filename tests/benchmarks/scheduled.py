@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 
 import nbopt
-from nbopt.engine.state import Stepped
+from nbopt.training.state import Stepped
 from tests.benchmarks.workloads import SMALL
 
 ROUNDS, STEPS = 200, 626  # two epochs

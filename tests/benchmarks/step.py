@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.engine.state import Stepped
+from nbopt.training.state import Stepped
 
 SAMPLES, BATCH = 20_000, 64
 COMPILE_SECONDS = 150

@@ -227,7 +227,7 @@ def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     page.mouse.down()
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 200, steps=5)
     page.mouse.up()
-    span = "(lambda p: p.charts[0]._x)(__import__('nbopt.notebook.panel', fromlist=['x']).panel_of(run))"
+    span = "(lambda p: p.charts[0]._x)(__import__('nbopt.notebook.panel.panel', fromlist=['x']).panel_of(run))"
     book.wait_for(f"{span}.min > 20")
     zoomed = book.ask(f"[{span}.min, {span}.max]")
     step = book.ask("run.step_count")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nbopt.engine.step.job import Job
-from tests.engine.tiered import STEPS, pull
+from nbopt.training.compile.background import Job
+from tests.training.tiered import STEPS, pull
 
 CHANGES = [{"lr": 3e-3}, {"weight_decay": 0.01}, {"l1": 1e-4}, {"dropout": 0.4}, {"dropout": 0.0}, {"lr": 1e-4}]
 
@@ -13,11 +13,11 @@ CHANGES = [{"lr": 3e-3}, {"weight_decay": 0.01}, {"l1": 1e-4}, {"dropout": 0.4},
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch, cuda_only):
     """Capture steps at once, and look at how they are done after each of them."""
-    monkeypatch.setattr("nbopt.engine.meter._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("nbopt.engine.training._LOOK_SECONDS", -1.0)
-    monkeypatch.setattr("nbopt.engine.step.tiers._WATCHED_SECONDS", 0.0)
-    monkeypatch.setattr("nbopt.engine.step.tiers._GAIN", 0.0)
-    monkeypatch.setattr("nbopt.engine.step.tiers._fitting", lambda speed: STEPS)
+    monkeypatch.setattr("nbopt.training.loss_buffer._FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.training.step.mode._GAIN", 0.0)
+    monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: STEPS)
     monkeypatch.setattr(Job, "start", Job.run)
 
 

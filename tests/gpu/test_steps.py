@@ -68,7 +68,7 @@ def test_channels_last_is_only_another_order_in_memory(make_run, images, weights
 def test_samples_copied_ahead_are_those_that_stay_on_the_device(make_run, monkeypatch, weights):
     resident = make_run(batch_size=32)
     resident.step(50)
-    monkeypatch.setattr("nbopt.engine.prepare.fits", lambda nbytes, device: False)
+    monkeypatch.setattr("nbopt.training.prepare.fits", lambda nbytes, device: False)
     copied = make_run(batch_size=32)
     copied.step(50)
     source = copied.driver.training.cursor.source

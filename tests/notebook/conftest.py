@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.notebook import bridge
-from nbopt.notebook.panel import Panel
+from nbopt.notebook.frontend import bridge
+from nbopt.notebook.panel.panel import Panel
 from tests.notebook.frontend import Page
 
 

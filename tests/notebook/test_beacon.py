@@ -8,9 +8,9 @@ import pytest
 from comm.base_comm import BaseComm
 from jupyter_client.manager import start_new_kernel
 
-from nbopt.engine.state import RunState as State
-from nbopt.notebook import beacon as beacon_module
-from nbopt.notebook.beacon import Beacon
+from nbopt.notebook import publisher
+from nbopt.notebook.publisher import Beacon
+from nbopt.training.state import RunState as State
 from tests.waiting import eventually
 
 PROTOCOL = Path(__file__).parents[2] / "labextension/src/protocol.ts"
@@ -74,7 +74,7 @@ class FakeComm(BaseComm):
         if msg_type == "comm_open":
             FakeComm.opened.append(self)
         elif msg_type == "comm_msg":
-            self.times.append(beacon_module.time.monotonic())
+            self.times.append(publisher.time.monotonic())
             self.messages.append(data)
 
     @property
@@ -92,8 +92,8 @@ def hurry(monkeypatch):
     FakeComm.opened, FakeComm.others = [], []
     FakeComm.others = publishers()
     monkeypatch.setattr(comm, "create_comm", FakeComm)
-    monkeypatch.setattr(beacon_module, "TICK", 0.0)
-    monkeypatch.setattr(beacon_module, "LINGER", 0.0)
+    monkeypatch.setattr(publisher, "TICK", 0.0)
+    monkeypatch.setattr(publisher, "LINGER", 0.0)
 
 
 @pytest.fixture
@@ -195,8 +195,8 @@ class Clock(threading.Condition):
 
 def test_reports_keep_their_distance(monkeypatch):
     clock, run = Clock(), FakeRun()
-    monkeypatch.setattr(beacon_module, "TICK", 0.5)
-    monkeypatch.setattr(beacon_module, "time", clock)
+    monkeypatch.setattr(publisher, "TICK", 0.5)
+    monkeypatch.setattr(publisher, "time", clock)
     beacon = Beacon(Runs(run))
     beacon._changed = clock
     beacon.ensure_open()
@@ -211,7 +211,7 @@ def test_reports_keep_their_distance(monkeypatch):
 
 
 def test_a_late_effect_of_a_command_is_still_reported(light, monkeypatch):
-    monkeypatch.setattr(beacon_module, "LINGER", 10.0)
+    monkeypatch.setattr(publisher, "LINGER", 10.0)
     run = FakeRun(state=State.PAUSED)
     runs = Runs(run)
     beacon, channel = light(runs)
@@ -292,7 +292,7 @@ def test_a_refresh_repeats_the_report(light):
 
 
 def test_silence_when_nobody_reads_until_somebody_does(light, monkeypatch):
-    monkeypatch.setattr(beacon_module, "UNSEEN", 3)
+    monkeypatch.setattr(publisher, "UNSEEN", 3)
     run = FakeRun()
     runs = Runs(run)
     beacon, channel = light(runs)

@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nbopt.engine.state import RunState
-from nbopt.notebook import bridge as bridge_module
-from nbopt.notebook.bridge import Bridge
+from nbopt.notebook.frontend import bridge as bridge_module
+from nbopt.notebook.frontend.bridge import Bridge
+from nbopt.training.state import RunState
 from tests.notebook.frontend import eventually
 
 
@@ -267,7 +267,7 @@ def test_what_the_first_step_would_wait_for_is_imported_once_a_page_has_drawn():
 import sys, threading
 import torch
 import nbopt
-from nbopt.notebook.panel import panel_of
+from nbopt.notebook.panel.panel import panel_of
 run = nbopt.Run(torch.nn.Linear(2, 2), (torch.zeros(8, 2), torch.zeros(8).long()), store=None)
 bridge = panel_of(run).bridge
 print("torch._dynamo" in sys.modules)

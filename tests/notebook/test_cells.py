@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from nbopt.engine.run import Run
 from nbopt.notebook import cells as module
 from nbopt.notebook.cells import Cells
-from nbopt.notebook.status import earlier_line, end_line
+from nbopt.notebook.panel.status import earlier_line, end_line
+from nbopt.run.run import Run
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from jupyter_client.manager import start_new_kernel
 from torch import nn
 
 import nbopt
-from nbopt.engine.live import live_runs
-from nbopt.engine.run import Run
 from nbopt.notebook import cells as module
 from nbopt.notebook import viewer
 from nbopt.notebook.cells import CELLS
-from nbopt.notebook.panel import panel_of
+from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.playground import Playground
+from nbopt.run.registry import live_runs
+from nbopt.run.run import Run
 from tests.notebook.frontend import eventually
 
 _executions = itertools.count()

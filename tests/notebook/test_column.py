@@ -6,7 +6,7 @@ import html
 
 import pytest
 
-from nbopt.record.presets import save_preset
+from nbopt.store.presets import save_preset
 from tests.notebook.frontend import eventually, every_widget
 
 

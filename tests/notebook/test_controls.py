@@ -10,8 +10,8 @@ from torch import nn
 
 import nbopt
 from nbopt.hyperparams import Choice, Flag
-from nbopt.notebook.controls import GONE, make_control
-from nbopt.parts.initialization import Initialization
+from nbopt.notebook.panel.controls import GONE, make_control
+from nbopt.techniques.initialization import Initialization
 from nbopt.viz.marks import number
 from tests.notebook.frontend import eventually
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nbopt.notebook.finder import FinderChart
+from nbopt.notebook.panel.lr_finder import FinderChart
 from tests.notebook.frontend import eventually
 
 

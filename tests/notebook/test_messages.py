@@ -12,12 +12,12 @@ import comm
 import ipywidgets as widgets
 import pytest
 
+from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Flag
-from nbopt.names import InvalidHyperparam
-from nbopt.notebook.beacon import Beacon
-from nbopt.notebook.controls import _read
-from nbopt.notebook.toolbar import span_of
-from nbopt.parts.initialization import Initialization
+from nbopt.notebook.panel.controls import _read
+from nbopt.notebook.panel.toolbar import span_of
+from nbopt.notebook.publisher import Beacon
+from nbopt.techniques.initialization import Initialization
 from tests.notebook.frontend import eventually, every_widget
 
 MESSAGES = int(os.environ.get("NBOPT_MESSAGES", 3000))

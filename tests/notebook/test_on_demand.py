@@ -9,10 +9,10 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 from torch import nn
 
+from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Float
-from nbopt.names import InvalidHyperparam
-from nbopt.notebook.controls import GONE
-from nbopt.notebook.panel import Panel
+from nbopt.notebook.panel.controls import GONE
+from nbopt.notebook.panel.panel import Panel
 from tests.notebook.frontend import eventually, every_widget
 
 FOLDED = "Augmentation"

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import nbopt
-from nbopt.notebook import status
-from nbopt.notebook.charts import View
-from nbopt.notebook.panel import panel_of
+from nbopt.notebook.charts.charts import View
+from nbopt.notebook.panel import status
+from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.viewer import mimebundle
 from tests.notebook.frontend import eventually, every_widget
 

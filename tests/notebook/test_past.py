@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbopt.notebook.colours import OTHERS, PAST
+from nbopt.notebook.charts.colours import OTHERS, PAST
 from tests.notebook.frontend import eventually
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
 
-from nbopt.engine.live import live_runs
-from nbopt.engine.state import RunState
-from nbopt.names import InvalidHyperparam
-from nbopt.notebook import bridge
-from nbopt.notebook.panel import panel_of
+from nbopt.errors import InvalidHyperparam
+from nbopt.notebook.frontend import bridge
+from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.playground import Playground
 from nbopt.notebook.playground.data import KINDS, REACH, VALIDATION, make_points
 from nbopt.notebook.playground.lessons import LESSONS
+from nbopt.run.registry import live_runs
+from nbopt.training.state import RunState
 from tests.notebook.frontend import eventually
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbopt.names import InvalidHyperparam
+from nbopt.errors import InvalidHyperparam
 from nbopt.notebook.playground import Race
 from nbopt.notebook.playground.racer import ENTRANTS, Racer
 from nbopt.viz.surfaces import SURFACES

@@ -3,7 +3,7 @@ import pytest
 from comm.base_comm import BaseComm
 from ipykernel.comm import comm as ipykernel_comm
 
-from nbopt.notebook.route import keep_frontend_route
+from nbopt.notebook.frontend.subshells import keep_frontend_route
 
 
 class QuietComm(BaseComm):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbopt.hyperparams import Float, Int
-from nbopt.notebook.scale import stops, with_value
+from nbopt.notebook.charts.scale import stops, with_value
 
 
 def every_number():

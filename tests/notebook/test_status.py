@@ -6,8 +6,8 @@ import warnings
 import pytest
 from torch import nn
 
-from nbopt.notebook.status import journal_list
-from nbopt.notebook.still import still
+from nbopt.notebook.panel.status import journal_list
+from nbopt.notebook.static_view import still
 from tests.notebook.frontend import eventually, every_widget
 
 
@@ -40,7 +40,7 @@ def test_a_fault_stands_in_the_panel_with_traceback_and_advice_until_the_run_goe
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_the_panel_says_whether_steps_done_again_were_exact(page, make_run, show, monkeypatch, exact):
-    monkeypatch.setattr("nbopt.engine.securing.SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.training.securing.SECONDS", 1e9)
 
     def forward(model, batch):
         return model(batch[0]) * (1 if exact else 1 + secrets.randbelow(10**6)), batch[1]

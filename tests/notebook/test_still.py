@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nbopt.notebook.still import MOST_BYTES, still
+from nbopt.notebook.static_view import MOST_BYTES, still
 
 TITLES = {"loss": "Loss", "accuracy": "Accuracy"}
 

@@ -13,20 +13,20 @@ import pytest
 
 SCRIPT = r"""
 import json, sys
-import nbopt.words
+import nbopt.i18n
 
 class Marking:
     def gettext(self, text):
         return f"⟦{text}⟧"
 
-nbopt.words._catalogue = Marking()
+nbopt.i18n._catalogue = Marking()
 
 import io, contextlib
 import numpy as np, torch
 from torch import nn
 import nbopt
 from nbopt.notebook import magics
-from nbopt.notebook.panel import Panel
+from nbopt.notebook.panel.panel import Panel
 
 shown = {}  # place -> texts
 
@@ -102,7 +102,7 @@ for line in ("", "demo", "demo nope", "demo a b", "dmo"):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         magics.nbopt(line)
     text = out.getvalue()
-    for run in nbopt.engine.live.live_runs():
+    for run in nbopt.run.registry.live_runs():
         text = text.replace(run.id, "RUN")
     note(f"%nbopt {line}", text)
 from nbopt.notebook.playground.lessons import LESSONS

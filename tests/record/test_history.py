@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbopt.names import UnknownName
+from nbopt.errors import UnknownName
 from nbopt.record.column import Column
 from nbopt.record.history import History
 

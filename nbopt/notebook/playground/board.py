@@ -10,7 +10,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from nbopt.notebook.bridge import FrontEnd
+from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.playground.data import Points
 from nbopt.viz.boundary import Sketch
 

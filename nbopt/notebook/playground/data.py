@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.words import _
+from nbopt.i18n import _
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from nbopt.notebook.route import keep_frontend_route
+from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.viz.marks import number
 
 

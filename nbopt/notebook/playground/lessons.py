@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from nbopt.words import _
+from nbopt.i18n import _
 
 
 class Setup(NamedTuple):

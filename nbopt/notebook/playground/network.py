@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nbopt.words import _
+from nbopt.i18n import _
 
 ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
     "tanh": ("tanh", nn.Tanh),

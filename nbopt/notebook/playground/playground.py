@@ -11,22 +11,22 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 
-from nbopt.engine.run import Run
-from nbopt.engine.state import RunState
-from nbopt.names import unknown
-from nbopt.notebook.bridge import Bridge
-from nbopt.notebook.colours import CLASSES
-from nbopt.notebook.intake import guard
-from nbopt.notebook.panel import announce, panel_of, retire
+from nbopt.errors import unknown
+from nbopt.i18n import _
+from nbopt.notebook.charts.colours import CLASSES
+from nbopt.notebook.frontend.bridge import Bridge
+from nbopt.notebook.frontend.intake import guard
+from nbopt.notebook.panel.panel import announce, panel_of, retire
 from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.data import KINDS, REACH, make_points
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.lessons import BASE, LESSONS, Setup
 from nbopt.notebook.playground.network import ACTIVATIONS, make_network
 from nbopt.notebook.playground.race import Race
+from nbopt.run.run import Run
+from nbopt.training.state import RunState
 from nbopt.viz.boundary import Boundary
 from nbopt.viz.marks import brief
-from nbopt.words import _
 
 _NOISES = (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _SAMPLES = (20, 40, 80, 128, 200, 256, 400, 800)

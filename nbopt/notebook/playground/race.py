@@ -9,16 +9,16 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from nbopt.names import unknown
-from nbopt.notebook.bridge import Bridge
-from nbopt.notebook.colours import DEPTH, RACERS
-from nbopt.notebook.intake import guard
+from nbopt.errors import unknown
+from nbopt.i18n import _
+from nbopt.notebook.charts.colours import DEPTH, RACERS
+from nbopt.notebook.frontend.bridge import Bridge
+from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.racer import ENTRANTS, Racer
 from nbopt.viz.marks import brief
 from nbopt.viz.surfaces import SIDE, SURFACES, relief
-from nbopt.words import _
 
 _FACTORS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10)
 _SPEEDS = (5, 10, 30, 60, 120)  # steps a second

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nbopt.engine.run import Run
-from nbopt.engine.state import Stepped
+from nbopt.i18n import _
+from nbopt.run.run import Run
+from nbopt.training.state import Stepped
 from nbopt.viz.surfaces import Surface
-from nbopt.words import _
 
 _ARRIVED = 0.02  # from the lowest point, as a share of the picture
 _LOST = 10.0  # from the middle, in pictures

@@ -1,1 +1,0 @@
-"""The one training loop, and the run that drives it."""

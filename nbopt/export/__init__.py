@@ -1,0 +1,1 @@
+"""A run as a recipe and as a plain script."""

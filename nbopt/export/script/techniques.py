@@ -1,0 +1,261 @@
+"""The parts of a run as source: each class as it is written in nbopt, without its declarations."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from typing import Any
+
+from torch import Tensor, nn
+
+from nbopt.export.source import Sources, literal
+from nbopt.export.source_text import bindings_of
+from nbopt.export.summary import Story
+from nbopt.hyperparams import Strategy
+from nbopt.i18n import _
+from nbopt.techniques.base import Technique, defines, hooks_of
+from nbopt.techniques.catalogue import Item, with_own
+from nbopt.techniques.hooks import HOOKS
+from nbopt.techniques.precision.channels_last import ChannelsLast
+from nbopt.techniques.precision.mixed import Precision
+
+_WIDTH = 80  # of a docstring
+BY_SCRIPT = (Precision, ChannelsLast)
+"""Parts that a script's own lines stand for, see `nbopt.export.script.forms`."""
+
+_OF_ENGINE = ("compiles", "draws", "measures", "unwritten")
+_INIT = """\
+    def __init__(self, weights):
+        self.weights = weights"""
+_KNOWN = (Technique, *Technique.__mro__[1:])
+
+
+class PartsSource:
+    """What a script says of its parts.
+
+    Attributes
+    ----------
+    names : dict of str to list of type
+        The variables of the script, each with the classes that it stands for in the course of the run.
+    changes : dict
+        By step, what changes: hyperparameters, and the choice of a class with all its values.
+
+    Raises
+    ------
+    ValueError
+        For a part that cannot be written out.
+    """
+
+    def __init__(self, story: Story, sources: Sources) -> None:
+        self.story = story
+        self.names: dict[str, list[type[Technique]]] = {}
+        self.changes: dict[int, dict[str, Any]] = {step: {} for step in story.schedule}
+        self.definitions: list[str] = []
+        self._always: set[str] = set()
+        self._making: dict[str, list[str]] = {}
+        for item in with_own(story.techniques):
+            if item in BY_SCRIPT:
+                continue
+            if isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert:
+                self._take(variable_of(item), item)
+        for name, kinds in self.names.items():
+            texts = [_class_text(kind, story.start, len(kinds) > 1, sources) for kind in kinds]
+            self.definitions += texts
+            self._making[name] = self._made(name, "\n".join(texts), sources)
+        self.uses_context = any("self.context" in text for text in self.definitions)
+
+    def _take(self, name: str, item: Item | Technique) -> None:
+        """Find out when and how one item of the catalogue acted."""
+        story = self.story
+        values = dict(story.start)
+        kinds: list[type[Technique]] = []
+        acted = []
+        found: dict[int, dict[str, Any]] = {}
+        for step, new in {-1: {}, **story.schedule}.items():
+            values.update({key: value for key, value in new.items() if key in values})
+            kind = _kind(item, story, values)
+            part = item.another() if isinstance(item, Technique) else kind()
+            part.__dict__.update({key: values[key] for key in kind.declared()})
+            acted.append(part.acts)
+            if kind not in kinds:
+                kinds.append(kind)
+            if isinstance(item, Strategy) and item.name in new:
+                found[step] = {item.name: values[item.name], **{key: values[key] for key in kind.declared()}}
+            else:
+                found[step] = {key: new[key] for key in kind.declared() if key in new}
+        if not any(acted):
+            return
+        self.names[name] = kinds
+        if all(acted):
+            self._always.add(name)
+        for step in self.changes:
+            self.changes[step].update(found[step])
+
+    @property
+    def update(self) -> str:
+        """Lines that give the parts their new values."""
+        lines = []
+        for name, kinds in self.names.items():
+            if len(kinds) > 1:
+                memory = any(set(a.memory) & set(b.memory) for a in kinds for b in kinds)
+                new = f"{name.upper()}S[changes[{literal(name)}]](parameters)"
+                lines.append(f"if {literal(name)} in changes:")
+                lines.append(f"    {name} = take_over({new}, {name})" if memory else f"    {name} = {new}")
+            if any(key in new for new in self.changes.values() for kind in kinds for key in kind.declared()):
+                lines.append(f"update({name}, changes)")
+        return "\n".join(lines)
+
+    @property
+    def making(self) -> str:
+        """Lines that make the parts."""
+        return "\n".join(line for lines in self._making.values() for line in lines)
+
+    def _made(self, name: str, text: str, sources: Sources) -> list[str]:
+        """Return the lines that make what a variable stands for, whose classes are written as ``text``."""
+        kind = self.names[name][0]
+        lines = [f"{name} = {kind.__name__}(parameters)"]
+        own = next((each for each in self.story.techniques if type(each) is kind), None)
+        if own is not None and "__init__" in _members(kind):
+            lines = [f"{name} = {kind.__name__}({_arguments(own, sources)})"]
+            if "self.weights" in text:
+                lines.append(f"{name}.weights = parameters")
+        if "self.context" in text:
+            lines.append(f"{name}.context = context")
+        return lines
+
+    @property
+    def fitting(self) -> str:
+        """Lines that let the parts learn from the training inputs."""
+        return self.calls("fit", guarded=False)
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Tables of the classes that are swapped, by name."""
+        tables = {}
+        for name, kinds in self.names.items():
+            if len(kinds) > 1:
+                spec: Any = self.story.hyperparams.spec(name)
+                chosen = [(key, spec.classes[key]) for key in spec.options if spec.classes[key] in kinds]
+                rows = [f"    {literal(key)}: {kind.__name__}," for key, kind in chosen]
+                tables[f"{name.upper()}S"] = "\n".join(["{", *rows, "}"])
+        return tables
+
+    def calls(self, hook: str, guarded: bool = True, **words: str) -> str:
+        """Return the lines that call a hook, with ``words`` filled in.
+
+        Without ``guarded`` they are called also while the part has no effect.
+        """
+        lines = []
+        for name, kinds in self.names.items():
+            having = [kind for kind in kinds if defines(kind, hook)]
+            if not having:
+                continue
+            guard = [] if name in self._always or not guarded else [f"{name}.acts"]
+            if len(having) < len(kinds):
+                guard.append(f'hasattr({name}, "{hook}")')
+            line = HOOKS[hook].call.format(hook=f"{name}.{hook}", **words)
+            lines += [f"if {' and '.join(guard)}:", f"    {line}"] if guard else [line]
+        return "\n".join(lines)
+
+    def has(self, hook: str) -> bool:
+        """Return whether any part has a hook."""
+        return any(defines(kind, hook) for kinds in self.names.values() for kind in kinds)
+
+    @property
+    def draws(self) -> bool:
+        """Whether any part draws random numbers in the forward pass or before it."""
+        return self.has("change_batch") or any(kind.draws for kinds in self.names.values() for kind in kinds)
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether a part hands its memory to another."""
+        return "take_over(" in self.update
+
+
+def variable_of(item: Item | Technique) -> str:
+    """Return the name that a script gives to an item of the catalogue."""
+    if isinstance(item, Strategy):
+        return item.name
+    kind = type(item) if isinstance(item, Technique) else item
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _arguments(own: Technique, sources: Sources) -> str:
+    """Return what a technique of the user's is made with, as source; what has weights is an argument of ``train``."""
+    arguments, settings = own.made_with
+    bound = inspect.signature(type(own).__init__).bind(own, *arguments, **settings).arguments
+    texts = []
+    for key, value in list(bound.items())[1:]:
+        if isinstance(value, (nn.Module, Tensor)):
+            reason = _("{kind} holds weights or data.", kind=type(value).__name__)
+            text = sources.argument(key, f"{key}_of_{variable_of(own)}", reason)
+        else:
+            text = sources.name_for(type(own).__name__, value)
+        texts.append(f"{key}={text}")
+    return ", ".join(texts)
+
+
+def _members(kind: type[Technique]) -> dict[str, Any]:
+    """Return what a class holds of its own, what it inherits from others than `Technique` first."""
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if base not in _KNOWN:
+            members.update(vars(base))
+    return members
+
+
+def _kind(item: Item | Technique, story: Story, values: dict[str, Any]) -> type[Technique]:
+    if not isinstance(item, Strategy):
+        return type(item) if isinstance(item, Technique) else item
+    spec: Any = story.hyperparams.spec(item.name)
+    kind: type[Technique] = spec.classes[values[item.name]]
+    return kind
+
+
+def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
+    if kind.unwritten:
+        raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=kind.unwritten))
+    if other := next((hook for hook in hooks_of(kind) if not HOOKS[hook].call), ""):
+        reason = _("a script does not hold what {hook} does", hook=other)
+        raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=reason))
+    members = _members(kind)
+    attributes = {name: values[name] for name in kind.declared()}
+    if swapped:
+        attributes["memory"] = ()
+        if "acts" not in members:
+            attributes["acts"] = True
+    methods, functions = [], []
+    for name, member in members.items():
+        if isinstance(member, staticmethod):  # the user's own
+            called = sources.name_for(_("the schedule"), member.__func__)
+            functions.append(f"    {name} = staticmethod({called})")
+            continue
+        if isinstance(member, classmethod):  # speaks of data that the run does not have
+            continue
+        function = member.fget if isinstance(member, property) else inspect.unwrap(member) if callable(member) else None
+        if name in attributes and name != "memory":
+            continue
+        if function is not None:
+            methods.append(_method_text(kind, function, sources))
+        elif not name.startswith("__") and name not in _OF_ENGINE:
+            attributes[name] = member
+    if "__init__" not in members:
+        methods.insert(0, _INIT)
+    lines = [f"class {kind.__name__}:", textwrap.indent(_docstring(kind), "    "), ""]
+    lines += [f"    {name} = {literal(value)}" for name, value in attributes.items()] + functions
+    return "\n".join(lines).rstrip() + "\n\n" + "\n\n".join(methods)
+
+
+def _docstring(kind: type[Technique]) -> str:
+    paragraph = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
+    lines = textwrap.wrap(paragraph.replace("``", ""), _WIDTH - 4)
+    return f'"""{lines[0]}"""' if len(lines) == 1 else '"""' + "\n".join([*lines, '"""'])
+
+
+def _method_text(kind: type[Technique], function: Any, sources: Sources) -> str:
+    text = textwrap.dedent(inspect.getsource(function)).rstrip()
+    if "super()" in text:
+        raise ValueError(_("{name} is written in a way that a script cannot hold.", name=kind.__name__))
+    sources.include_used(text, bindings_of(function), kind.__name__)
+    return textwrap.indent(text, "    ")

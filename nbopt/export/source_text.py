@@ -1,0 +1,145 @@
+"""Where a function or class was written: its text, and the names it reads."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import CodeType, FunctionType
+from typing import Any
+
+from nbopt.i18n import _
+
+
+def text_of(item: FunctionType | type, name: str) -> str:
+    """Return the statement that makes ``item``; that of a lambda is a function called ``name``.
+
+    Raises
+    ------
+    ValueError
+        If there is none, as of what was made by another function.
+    """
+    if getattr(item, "__name__", "") == "<lambda>":
+        return _lambda_text(item, name)
+    tree: ast.stmt | None = None
+    with suppress(OSError, TypeError, SyntaxError):  # no source, or not that of a statement
+        source = _class_text(item) if isinstance(item, type) else inspect.getsource(item)
+        text = textwrap.dedent(source).strip()
+        tree = ast.parse(text).body[0]
+    if not isinstance(tree, (ast.FunctionDef, ast.ClassDef)):
+        raise ValueError(_("{name} is not written as a plain function or class.", name=item.__name__))
+    if hasattr(item, "__wrapped__") and not tree.decorator_list:
+        raise ValueError(_("{name} is wrapped by another function.", name=item.__name__))
+    return text
+
+
+def _class_text(kind: type) -> str:
+    """Return the source of a class; that of a notebook's is found by its methods, as its module has no file."""
+    for method in _methods(kind):
+        lines = inspect.findsource(method)[0]
+        line = method.__code__.co_firstlineno
+        for node in ast.walk(ast.parse("".join(lines))):
+            if not isinstance(node, ast.ClassDef) or node.name != kind.__name__:
+                continue
+            if node.lineno <= line <= (node.end_lineno or 0):
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                return "".join(lines[first - 1 : node.end_lineno])
+    return inspect.getsource(kind)
+
+
+def _lambda_text(item: Any, name: str) -> str:
+    code = item.__code__
+    with suppress(OSError, TypeError, SyntaxError):
+        source = "".join(inspect.findsource(item)[0])
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno and _compiles_to(node, code):
+                arguments = ast.unparse(node.args)
+                body = ast.get_source_segment(source, node.body) or ""
+                body = ast.unparse(node.body) if "\n" in body else body
+                return f"def {name}({arguments}):\n    return {body}"
+    raise ValueError(_("{name} is a lambda whose source is not to be found: write it as a function.", name=name))
+
+
+def _compiles_to(node: ast.Lambda, code: CodeType) -> bool:
+    """Whether a lambda has this code: several may stand in one line."""
+    arguments = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    if list(code.co_varnames[: len(arguments)]) != arguments:
+        return False
+    made = compile(ast.Expression(node), "lambda", "eval").co_consts
+    return any(isinstance(each, CodeType) and _constants(each) == _constants(code) for each in made)
+
+
+def _constants(code: CodeType) -> Any:
+    """Return numbers and texts of a code, and all names in it, whatever scope they are of."""
+    values = [repr(value) for value in code.co_consts if not isinstance(value, CodeType)]
+    return values, sorted({*code.co_names, *code.co_freevars}), code.co_varnames
+
+
+def bindings_of(item: FunctionType | type) -> dict[str, Any]:
+    """Return what names mean where ``item`` was written: globals, and values of the functions around it."""
+    functions: list[Any] = [inspect.unwrap(item)] if isinstance(item, FunctionType) else list(_methods(item))
+    home = item if isinstance(item, type) else functions[0]
+    known: dict[str, Any] = dict(vars(sys.modules[home.__module__])) if home.__module__ in sys.modules else {}
+    for function in functions:
+        known.update(function.__globals__)
+    for function in functions:
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            with suppress(ValueError):  # not bound yet
+                known[name] = cell.cell_contents
+    return known
+
+
+def _methods(kind: type) -> Iterator[FunctionType]:
+    for member in vars(kind).values():
+        method = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+        if isinstance(method, FunctionType) and isinstance(inner := inspect.unwrap(method), FunctionType):
+            yield inner
+
+
+def names_read(text: str) -> list[str]:
+    """Return the names that a statement reads, and neither makes itself nor finds in Python.
+
+    Raises
+    ------
+    ValueError
+        If a function in it changes variables that are not its own.
+    """
+    try:
+        codes = [compile(text, "source", "exec", dont_inherit=True)]
+    except SyntaxError as error:  # nonlocal, without the function around it
+        raise ValueError(_("it changes a variable of the function it was made in.")) from error
+    read: dict[str, None] = {}
+    made = {step.argval for step in dis.get_instructions(codes[0]) if step.opname == "STORE_NAME"}
+    for code in codes:
+        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+        steps = list(dis.get_instructions(code))
+        own = {step.argval for step in steps if step.opname == "STORE_NAME"}
+        for step in steps:
+            if step.opname == "STORE_GLOBAL":
+                raise ValueError(_("it changes the global variable {name}.", name=step.argval))
+            if step.opname == "LOAD_GLOBAL" or (step.opname == "LOAD_NAME" and step.argval not in own):
+                read[step.argval] = None
+    return [name for name in read if name not in made and not (name.startswith("__") and name.endswith("__"))]
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """Return a statement in which some names, its own among them, are others."""
+    if not names:
+        return text
+    lines = text.split("\n")
+    places = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name) and node.id in names:
+            places.append((node.lineno - 1, node.col_offset, node.id))
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in names:
+            column = lines[node.lineno - 1].index(f" {node.name}", node.col_offset) + 1
+            places.append((node.lineno - 1, column, node.name))
+    for row, column, name in sorted(places, reverse=True):
+        line = lines[row].encode()  # columns are counted in bytes
+        new = line[:column] + names[name].encode() + line[column + len(name.encode()) :]
+        lines[row] = new.decode()
+    return "\n".join(lines)

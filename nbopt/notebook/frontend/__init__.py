@@ -1,0 +1,1 @@
+"""What widgets of several kinds share, and the bridge to the page."""

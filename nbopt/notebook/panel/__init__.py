@@ -1,0 +1,1 @@
+"""The panel: controls, transport and status."""

@@ -1,0 +1,109 @@
+"""The controls of a run, each made when it is first needed.
+
+A control is four widgets or five, and each widget a message that a page waits for. So the start of a panel costs what
+stands open, however much the catalogue has.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from nbopt.notebook.frontend.intake import guard
+from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.panel.controls import Ask, Control, NumberControl, make_control
+from nbopt.run.run import Run
+from nbopt.viz.marks import Marks
+
+
+class Controls(Mapping[str, Control]):
+    """The controls of a run by name; looking one up makes it, and its group's are made with the next frame.
+
+    Parameters
+    ----------
+    run : Run
+    marks : Marks
+        Says at which step a hyperparameter was changed last.
+    ask : callable
+        ``ask(name, value)`` requests a change.
+    wake : callable
+        Tells the bridge that there is something to show.
+    refuse : callable
+        Takes the reason why a message of the page's was not taken.
+    kit : Kit
+
+    Attributes
+    ----------
+    made : dict of str to Control
+        Those that were made so far.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        marks: Marks,
+        ask: Ask,
+        wake: Callable[[], None],
+        refuse: Callable[[str], None],
+        kit: Kit,
+    ) -> None:
+        self.made: dict[str, Control] = {}
+        self._run = run
+        self._marks = marks
+        self._ask = ask
+        self._wake = wake
+        self._refuse = refuse
+        self._kit = kit
+        # What was the case when the panel began: whether made then or later, a slider offers the same.
+        self._first, self._since = dict(run.hyperparams), len(run.journal)
+        self._lock = threading.Lock()  # a cell may look one up while the bridge opens a group
+
+    def __getitem__(self, name: str) -> Control:
+        if (found := self.made.get(name)) is not None:
+            return found
+        control = self.make(name)
+        self._wake()
+        return control
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._first
+
+    def make(self, name: str) -> Control:
+        """Return the control of ``name``, as the run stands now, made if it was not yet."""
+        spec = self._run.hyperparams.spec(name)
+        with self._lock:
+            if name not in self.made:
+                control = make_control(spec, self._first[name], self._ask, self._wake, self._kit)
+                if isinstance(control, NumberControl):
+                    control.widen(*self._values(name))
+                guard(control.widget, self._refuse)
+                self._show(control, self._run.hyperparams.active)
+                self.made[name] = control
+            return self.made[name]
+
+    def _values(self, name: str) -> list[Any]:
+        """Return the values a hyperparameter was changed to while the panel was there."""
+        entries = self._run.journal[self._since :]
+        return [entry.new for entry in entries if entry.kind == "change" and entry.name == name]
+
+    def paint(self) -> None:
+        """Bring those made up to date; called by the bridge alone."""
+        with self._lock:
+            made = [*self.made.values()]
+        active = self._run.hyperparams.active
+        for control in made:
+            self._show(control, active)
+
+    def _show(self, control: Control, active: set[str]) -> None:
+        run, name = self._run, control.spec.name
+        with control.lock:
+            waiting = name in run.pending  # before the value: what is no longer waiting is in it
+            step = self._marks.applied.get(name)
+            control.show(run.hyperparams[name], step, waiting, run.inert.get(name, ""), name in active)

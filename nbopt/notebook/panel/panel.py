@@ -1,0 +1,291 @@
+"""The live panel of a run: buttons, controls, curves. One panel per run; shown twice, it is two views of the same."""
+
+from __future__ import annotations
+
+import html
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+
+from nbopt.errors import shorten
+from nbopt.i18n import _
+from nbopt.notebook.cells import CELLS
+from nbopt.notebook.charts.charts import FEW, Chart, Ghost, View
+from nbopt.notebook.charts.colours import OTHERS
+from nbopt.notebook.closing import close_all
+from nbopt.notebook.frontend.bridge import Bridge, Companion
+from nbopt.notebook.frontend.intake import guard
+from nbopt.notebook.frontend.subshells import keep_frontend_route
+from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.panel import status
+from nbopt.notebook.panel.column import Column
+from nbopt.notebook.panel.on_demand import Controls
+from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
+from nbopt.notebook.panel.transport import SOURCE, Transport
+from nbopt.notebook.publisher import Beacon
+from nbopt.notebook.static_view import Still
+from nbopt.record.history import History
+from nbopt.run.registry import live_runs
+from nbopt.run.run import Run
+from nbopt.training.state import RunState
+from nbopt.viz.curves import from_axis, to_axis, whole_span
+from nbopt.viz.marks import Marks
+from nbopt.viz.ticks import Span
+
+_TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # of metrics that are not called by a word
+
+_PIXELS = 1000  # that a chart is wide
+
+_beacon = Beacon(live_runs)
+_panels: weakref.WeakKeyDictionary[Run, Panel] = weakref.WeakKeyDictionary()
+
+
+def panel_of(run: Run) -> Panel:
+    """Return the run's panel, made on first asking."""
+    if run not in _panels:
+        _panels[run] = Panel(run)
+    return _panels[run]
+
+
+def retire(run: Run) -> None:
+    """Take the run's panel away for good, wherever it stands."""
+    if run in _panels:
+        panel = _panels[run]
+        panel.host = None
+        panel.close()
+
+
+def announce(run: Run) -> None:
+    """Tell JupyterLab's status bar of the run, now and whenever it changes."""
+    if _beacon.wake not in run.watchers:
+        run.watch(_beacon.wake)
+    _beacon.ensure_open()
+
+
+class Panel:
+    """The widgets of one run.
+
+    Attributes
+    ----------
+    widget : ipywidgets.Widget
+        The root, of CSS class ``nbopt-panel``.
+    family : ipywidgets.Widget
+        The panel, and below it those of the runs branched off here: what a cell shows.
+    controls : Controls
+    toolbar : Toolbar
+    still : Still
+    host : object
+        What the panel is a part of, if it is: the panel of the run it branched off, or the playground.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.host: object = None
+        self._marks = Marks(run.journal)
+        self._problem = ""
+        self._rewinds = 0
+        self._kit = kit = Kit()
+        self.transport = Transport(run, self._try, self._wake, kit)
+        texts = [kit.make(widgets.HTML) for _part in range(5)]
+        self._status, self._error, self._device, self._earlier, self._journal = texts
+        tip = _("List the newest changes and events")
+        self._unfold = kit.make(widgets.ToggleButton, description=_("Journal"), tooltip=tip)
+        keep_frontend_route(self._unfold)
+        self._unfold.observe(lambda _change: self._wake(), "value")
+        self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
+        self.column = Column(run, self.controls, self._try, kit)
+        titles = {"loss": _("Loss")}
+        titles |= {name: _title(name) for name in run.metrics}
+        self.charts = [Chart(name, title, kit) for name, title in titles.items()]
+        later = {"lr": _("Learning rate used")}  # it is not just what the control shows
+        later |= {name: _title(name) for technique in run.techniques for name in technique.measures}
+        in_steps = (_("in each step"), "")
+        self._later = [Chart(name, title, kit, labels=in_steps, smooth=False) for name, title in later.items()]
+        self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
+        self.still = Still(run, titles)
+        companion = Companion(
+            search=_("Find a control"),
+            labels={name: run.hyperparams.spec(name).label for name in run.hyperparams},
+            groups=self.column.members,
+        )
+        self.bridge = Bridge(run, self._paint, self._complain, self._growth, self._hear, companion)
+        self.widget = self._layout()
+        guard(self.widget, self._refuse)
+        self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
+        self.bridge.start()
+
+    def close(self) -> None:
+        """Take the panel away for good, unless it is a part of another: nothing keeps it any more, nor its run."""
+        if self.host is not None:
+            return
+        _panels.pop(self.run, None)
+        self.bridge.close()
+        for run in live_runs():
+            if self._wake in run.watchers:
+                run.unwatch(self._wake)
+        self.family.children = [self.widget]
+        for panel in [_panels[run] for run in self.transport.branches if run in _panels]:
+            panel.host = None
+            if not CELLS.is_shown(panel):
+                panel.close()
+        rows = [control.widget for control in self.controls.made.values()]  # one may have no place yet
+        close_all(self.family, *rows, *(part for chart in [*self.charts, *self._later] for part in chart.parts))
+
+    # -- layout --
+
+    def _layout(self) -> Any:
+        box = self._kit.box
+        name = self._kit.make(widgets.HTML, f'<span class="nbopt-name">{html.escape(self.run.name)}</span>')
+        header = box("header", self.transport.widget, self._status, name)
+        self._pictures = box("charts", *(chart.widget for chart in self.charts))
+        body = box(
+            "body",
+            self.column.widget,
+            box("right", self.toolbar.widget, self._pictures),
+        )
+        footer = box("footer", self._device, self._earlier, box("journal", self._unfold, self._journal))
+        return box("panel", header, self._error, body, footer, self.bridge.companion)
+
+    # -- what the user does, on the kernel's threads --
+
+    def _try(self, act: Callable[[], None]) -> None:
+        """Act; an exception here would be seen by nobody, so it goes to the error box."""
+        self._problem = ""
+        try:
+            act()
+        except Exception as error:
+            self._problem = str(error)
+        self._wake()
+
+    def _ask(self, name: str, value: Any) -> None:
+        self._problem = ""
+        self.run.set(source=SOURCE, **{name: value})
+
+    def _wake(self) -> None:
+        self.bridge.wake()
+
+    def _refuse(self, reason: str) -> None:
+        """Say why a message was not taken."""
+        self._problem = reason
+        self._wake()
+
+    def _hear(self, content: Any) -> None:
+        match content:
+            case {"open": str(title)} if title in self.column.members:
+                self.column.open(title)
+                self._wake()
+            case {"zoom": zoom}:
+                self._zoom(zoom)
+            case {"pick": int(x) | float(x)} if x == x:
+                at = np.array([float(min(max(x, -FURTHEST), FURTHEST))])
+                step = float(from_axis(self.run.history, at, self.toolbar.view.axis)[0])
+                self.transport.target.value = str(round(min(max(step, 0), self.run.step_count)))
+            case {"pick": None}:
+                self.transport.target.value = ""
+            case _:
+                self._refuse(_("The panel does not understand {message}.", message=shorten(content)))
+
+    def _zoom(self, request: Any) -> None:
+        """Take a zoom from the browser, or None to follow the tail again."""
+        taken = self.toolbar.zoom(request)
+        self._problem = "" if taken else _("The panel cannot zoom to {request}.", request=shorten(request))
+        self._wake()
+
+    # -- what the run says, on the bridge's thread --
+
+    def _paint(self) -> None:
+        run, view = self.run, self.toolbar.view  # the view may change meanwhile
+        self.transport.paint()
+        self._status.value = status.status_line(run)
+        self._device.value = status.device_line(run)
+        self._earlier.value = status.earlier_line(CELLS.earlier(run))
+        self._error.value = self._messages()
+        self.toolbar.tail.disabled = view.span is None
+        self._marks.refresh()
+        self.column.paint()
+        self.controls.paint()
+        self._paint_charts(view)
+        self._journal.value = status.journal_list(run.journal, self._unfold.value)
+        companion = self.bridge.companion
+        companion.marks = [tick._asdict() for tick in self.charts[0].marks.ticks]
+        companion.unit = UNITS[view.axis]
+        companion.whole = view.axis == "step"
+        companion.charts = [
+            {
+                "lines": chart.curves.model_id,
+                "names": chart.keys,
+                "label": _("{name} against training progress", name=chart.name),
+            }
+            for chart in self.charts
+        ]
+        self._paint_family()
+        if run.state is not RunState.RUNNING:
+            self.still.refresh()
+
+    def _paint_charts(self, view: View) -> None:
+        history = self.run.history
+        if begun := [chart for chart in self._later if chart.name in history]:
+            self._later = [chart for chart in self._later if chart not in begun]
+            self.charts += begun
+            self._pictures.children = [chart.widget for chart in self.charts]
+        if self._marks.rewinds != self._rewinds:
+            self._rewinds = self._marks.rewinds
+            back_to = float(to_axis(history, np.array([self._marks.back_to], float), view.axis)[0])
+            for chart in self.charts:
+                chart.give_up(view.axis, back_to)
+        ghosts = [Ghost(self._label(run), run.history) for run in self._relatives()]
+        steps = np.array([mark.step for mark in self._marks.marks], float)
+        picked = self.transport.step
+        pin = None if picked is None else float(to_axis(history, np.array([picked], float), view.axis)[0])
+        span = view.span or self._whole_span([history, *(ghost.history for ghost in ghosts)], view.axis)
+        for place, chart in enumerate(self.charts):
+            chart.is_small = place > 0 and len(self.charts) > FEW
+            chart.draw(history, view, span, self._marks.marks, to_axis(history, steps, view.axis), ghosts, pin)
+
+    def _whole_span(self, histories: list[History], axis: str) -> Span:
+        names = [name for chart in self.charts for name in chart.names]
+        spans = [whole_span(history, names, axis) for history in histories if "loss" in history] or [(0.0, 1.0)]
+        ends = [chart.end_of_past(axis) for chart in self.charts]
+        return min(low for low, _high in spans), max(*(high for _low, high in spans), *ends)
+
+    def _relatives(self) -> list[Run]:
+        """Return the runs shown beside this one: the one it branched off, and the newest branches."""
+        found = [run for run in live_runs() if run.id == self.run.parent or run.parent == self.run.id]
+        for run in found:
+            if self._wake not in run.watchers:
+                run.watch(self._wake)
+        return found[-len(OTHERS) :]
+
+    def _label(self, relative: Run) -> str:
+        return _("parent") if relative.id == self.run.parent else relative.name.removeprefix(f"{self.run.name}, ")
+
+    def _growth(self) -> float | None:
+        """Return the seconds of training in one pixel of the x axis."""
+        running = [run for run in (self.run, *self._relatives()) if run.state is RunState.RUNNING]
+        return min(((run.history.last("_time") or 0.0) / _PIXELS for run in running), default=None)
+
+    def _paint_family(self) -> None:
+        """Show the runs branched off here below this one."""
+        branches = self.transport.branches
+        if len(self.family.children) <= len(branches):
+            panels = [panel_of(run) for run in branches]
+            for panel in panels:
+                announce(panel.run)
+                panel.host = self
+            self.family.children = [self.widget, *(panel.family for panel in panels)]
+
+    def _messages(self) -> str:
+        problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
+        return problem + status.error_box(self.run) + status.exactness_line(self.run) + status.end_line(self.run)
+
+    def _complain(self, text: str) -> None:
+        title = html.escape(_("The panel could not be drawn; training is not affected."))
+        self._error.value = f'<div class="nbopt-error" role="alert">{title}<pre>{html.escape(text)}</pre></div>'
+
+
+def _title(name: str) -> str:
+    """Return what the chart of a measurement is called."""
+    return _TITLES.get(name) or name.replace("_", " ").capitalize()

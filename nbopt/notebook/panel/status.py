@@ -1,0 +1,176 @@
+"""The panel's words: what state the run is in, at a glance."""
+
+from __future__ import annotations
+
+import html
+import traceback
+from collections.abc import Iterable
+
+from nbopt.i18n import _
+from nbopt.notebook.cells import SOURCE as CELL
+from nbopt.record.journal import Entry, Journal
+from nbopt.run.run import Run
+from nbopt.training.device import describe, memory_in_use
+from nbopt.training.state import RunState
+from nbopt.viz.marks import brief, number
+
+STATES = {
+    RunState.CREATED: _("Ready"),
+    RunState.RUNNING: _("Training"),
+    RunState.PAUSED: _("Paused"),
+    RunState.FINISHED: _("Finished"),
+    RunState.STOPPED: _("Stopped"),
+    RunState.FAILED: _("Failed"),
+}
+_EVENTS = {
+    "start": _("start"),
+    "resume": _("resume"),
+    "step": _("step by step"),
+    "pause": _("pause"),
+    "stopped": _("end: {detail}"),
+    "finished": _("end: {detail}"),
+    "failed": _("failure: {detail}"),
+    "rewind": _("back to step {detail}"),
+    "restore_best": _("weights of step {detail} restored, the best"),
+    "reopen": _("patience starts anew"),
+    "leave_out": _("one sample left out of its epoch: the step on it alone failed"),
+    "branch": _("branched from run {detail}"),
+    "diverged": _("divergence: {detail}"),
+    "out_of_memory": _("out of memory: {detail}"),
+    "store_failed": _("not stored: {detail}"),
+    "tuning": "{detail[reason]}",
+    "not_exact": _("not exact: {detail[reason]}"),
+    "open": _("opened from the store"),
+    "redone": _("interrupted half-way: done again from step {detail}"),
+    "stored": _("stored again, with all that happened meanwhile"),
+}
+_SOURCES = {
+    "panel": _("panel"),
+    "code": _("code"),
+    "run": _("run"),
+    "guard": _("guard"),
+    "status bar": _("status bar"),
+    "cell": _("its cell, run again"),
+}
+_JOURNAL_LINES = 50
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return where the run is, as names and values."""
+    found = [
+        (_("epoch"), f"{run.epoch}{run.plan.of_epochs.replace('/', ' / ')}"),
+        (_("step"), f"{run.step_count:,} / {run.plan.steps:,}" if run.plan.steps else f"{run.step_count:,}"),
+    ]
+    if run.state is RunState.RUNNING:
+        if speed := run.steps_per_second:
+            found.append((_("steps/s"), f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"))
+        if run.seconds_left is not None:
+            found.append((_("left"), duration(run.seconds_left)))
+    stopping = run.stopping
+    if stopping is not None and stopping.best_step is not None:
+        found.append((_("best val loss"), f"{brief(stopping.best)} @ {stopping.best_step:,}"))
+        if stopping.early_stopping:
+            found.append((_("patience left"), f"{stopping.left} / {stopping.patience}"))
+    return found
+
+
+def status_line(run: Run) -> str:
+    """Return the line beside the buttons, as HTML."""
+    cells = "".join(
+        f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts(run)
+    )
+    state = run.state.value
+    pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(STATES[run.state])}</span>'
+    bar = f'<div class="nbopt-progress"><div style="width:{100 * run.share:.1f}%"></div></div>'
+    return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
+
+
+def end_line(run: Run) -> str:
+    """Return what the run came to, as HTML; "" while there is nothing to say."""
+    if run.state is RunState.PAUSED and len(run.journal) and run.journal[-1].source == CELL:
+        text = _("Paused: the cell that made this run was run again, and made another one. This one is kept.")
+        return f'<div class="nbopt-note">{html.escape(text)}</div>'
+    if run.state is RunState.FAILED or not run.end_reason:
+        return ""
+    restored = run.journal[-1].name == "finished" and len(run.journal) > 1 and run.journal[-2].name == "restore_best"
+    tail = (
+        _(" The model has its best weights back, those of step {step}.", step=run.journal[-2].new) if restored else ""
+    )
+    text = run.end_reason[:1].upper() + run.end_reason[1:] + "." + tail
+    return f'<div class="nbopt-note">{html.escape(text)}</div>'
+
+
+def exactness_line(run: Run) -> str:
+    """Return where steps done again were not what they were the first time, as HTML; "" where they were."""
+    if run.exact is not False:
+        return ""
+    return f'<div class="nbopt-note nbopt-not-exact">{html.escape(run.exactness)}</div>'
+
+
+def earlier_line(runs: Iterable[Run]) -> str:
+    """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
+    lines = [
+        html.escape(_("Earlier run of this cell: {name}, at step {step:,}.", name=run.name, step=run.step_count))
+        + f" <code>%nbopt show {run.id}</code>"
+        for run in runs
+    ]
+    return "".join(f"<div>{line}</div>" for line in lines)
+
+
+def error_box(run: Run) -> str:
+    """Return the run's error with what to do next, as HTML; "" if there is none."""
+    error = run.error
+    if run.state is not RunState.FAILED or error is None:
+        return ""
+    notes = "".join(f"<div>{html.escape(note)}</div>" for note in getattr(error, "__notes__", []))
+    trace = html.escape("".join(traceback.format_exception(error)))
+    advice = _(
+        "Nothing is lost: put it right in a cell or change a control, then press Resume to go on from step {step}.",
+        step=run.step_count,
+    )
+    return (
+        f'<div class="nbopt-error" role="alert"><b>{html.escape(type(error).__name__)}</b>: {html.escape(str(error))}'
+        f"{notes}<div>{html.escape(advice)}</div><details><summary>{html.escape(_('Traceback'))}</summary>"
+        f"<pre>{trace}</pre></details></div>"
+    )
+
+
+def device_line(run: Run) -> str:
+    """Return where the run trains and why, as HTML."""
+    device = run.device
+    memory = memory_in_use(device.torch)
+    told = [run.converted, run.tier, _("exact when done again") if run.exact else ""]
+    parts = [describe(device.torch), device.reason, *filter(None, told)]
+    if memory is not None:
+        parts.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))
+    return f'<span class="nbopt-device">{html.escape(" · ".join(parts))}</span>'
+
+
+def journal_list(journal: Journal, unfolded: bool) -> str:
+    """Return how many lines the journal has and, unfolded, the newest of them, newest first, as HTML."""
+    count = html.escape(_("{count:,} entries", count=len(journal)))
+    if not unfolded:
+        return f"<span>{count}</span>"
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(entry))}</tr>"
+        for entry in reversed(journal[-_JOURNAL_LINES:])
+    )
+    head = "".join(f"<th>{html.escape(word)}</th>" for word in (_("step"), _("what"), _("by")))
+    return f"<span>{count}</span><table><tr>{head}</tr>{rows}</table>"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as m:ss or h:mm:ss."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _cells(entry: Entry) -> tuple[str, str, str]:
+    if entry.kind == "change":
+        text = f"{entry.name} {number(entry.old)} → {number(entry.new)}"
+    elif entry.name in _EVENTS:
+        text = _EVENTS[entry.name].format(detail=entry.new)
+    else:
+        text = entry.name if entry.new is None else f"{entry.name}: {entry.new}"
+    return f"{entry.step:,}", text, _SOURCES.get(entry.source, entry.source)

@@ -1,0 +1,134 @@
+"""The row of buttons: start, pause, step, stop; and going back or branching off, at the best or at a point picked."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+
+from nbopt.i18n import _
+from nbopt.notebook.frontend.subshells import keep_frontend_route
+from nbopt.notebook.frontend.widgets import Kit
+from nbopt.run.run import Run
+from nbopt.training.state import RunState
+
+SOURCE = "panel"
+
+_branches: weakref.WeakKeyDictionary[Run, list[Run]] = weakref.WeakKeyDictionary()  # nobody else holds them
+
+
+class Transport:
+    """The buttons of one run.
+
+    Parameters
+    ----------
+    run : Run
+    attempt : callable
+        Does what it is given, and shows what that raises.
+    wake : callable
+        Tells the bridge that there is something to show.
+    kit : Kit
+
+    Attributes
+    ----------
+    widget : ipywidgets.Box
+        Start, pause, step, stop.
+    past : ipywidgets.Box
+        Rewind and branch, and where.
+    buttons : dict of str to ipywidgets.Button
+        By the name that stands in their CSS class.
+    target : ipywidgets.Text
+        The step to go to; empty for the best one.
+    branches : list of Run
+        The runs branched off here, in an earlier panel of the run too.
+    """
+
+    def __init__(
+        self, run: Run, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: Kit
+    ) -> None:
+        self.branches = _branches.setdefault(run, [])
+        self._run = run
+        self._attempt = attempt
+        self._wake = wake
+        self._is_away = False
+        quick: dict[str, Any] = {"wait": False, "source": SOURCE}
+        acts: dict[str, tuple[str, str, Callable[[], Any], str]] = {
+            "start": (_("Start"), "play", lambda: run.start(**quick), _("Train, or go on from here")),
+            "pause": (_("Pause"), "pause", lambda: run.pause(**quick), _("Rest after this step")),
+            "step": (_("Step"), "step-forward", lambda: run.step(**quick), _("Do one step")),
+            "stop": (_("Stop"), "stop", lambda: run.stop(**quick), _("End the run here")),
+            "rewind": (_("Rewind"), "history", lambda: self._apart(self._rewind), _("Take this run back to that step")),
+            "branch": (
+                _("Branch"),
+                "code-fork",
+                lambda: self._apart(self._branch),
+                _("Go on from that step in a second run"),
+            ),
+        }
+        self.buttons = {name: self._button(kit, name, *act) for name, act in acts.items()}
+        self.target = kit.make(
+            widgets.Text,
+            css=("nbopt-target",),
+            description=_("at step"),
+            tooltip=_("Click on a curve to pick a step, or type it; empty: the best one"),
+            continuous_update=False,
+        )
+        keep_frontend_route(self.target)
+        self.target.observe(lambda _change: wake(), "value")
+        self.widget = kit.box("transport", *list(self.buttons.values())[:4])
+        self.past = kit.box("past", self.buttons["rewind"], self.buttons["branch"], self.target)
+
+    @property
+    def step(self) -> int | None:
+        """The step to go to; None for the best one, or if what was typed is no step."""
+        text = self.target.value.replace(",", "").strip()
+        return int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else None
+
+    def paint(self) -> None:
+        """Bring the buttons up to date; called by the bridge alone."""
+        run, state, buttons = self._run, self._run.state, self.buttons
+        buttons["start"].disabled = state is RunState.RUNNING or self._is_away
+        buttons["start"].description = _("Start") if state is RunState.CREATED else _("Resume")
+        buttons["pause"].disabled = state is not RunState.RUNNING or self._is_away
+        buttons["step"].disabled = state is RunState.RUNNING or self._is_away
+        buttons["stop"].disabled = state not in (RunState.RUNNING, RunState.PAUSED) or self._is_away
+        for name in ("rewind", "branch"):
+            buttons[name].disabled = run.step_count == 0 or self._is_away
+        self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
+
+    def _button(self, kit: Kit, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:
+        button = kit.make(widgets.Button, css=(f"nbopt-{name}",), description=text, icon=icon, tooltip=tooltip)
+        keep_frontend_route(button)
+        button.on_click(lambda _button: self._attempt(act))
+        return button
+
+    def _rewind(self) -> None:
+        self._run.rewind(self._aim(), source=SOURCE)
+        self.target.value = ""
+
+    def _branch(self) -> None:
+        self.branches.append(self._run.branch(self._aim(), source=SOURCE))
+
+    def _aim(self) -> int | str:
+        text = self.target.value.strip()
+        if not text:
+            return "best" if self._run.snapshots.best is not None else 0
+        return text if self.step is None else self.step
+
+    def _apart(self, act: Callable[[], None]) -> None:
+        """Do it in a thread of its own: steps may have to be done again, and the next click is not to wait."""
+        if self._is_away:
+            return
+        self._is_away = True
+
+        def work() -> None:
+            try:
+                self._attempt(act)
+            finally:
+                self._is_away = False
+                self._wake()
+
+        threading.Thread(target=work, name=f"nbopt going back {self._run.name}", daemon=True).start()

@@ -1,0 +1,220 @@
+"""A run's still picture: what a saved notebook shows where no kernel lives, and a page without scripts or network.
+
+It stands below the panel, in the same output, as plain HTML; where the panel lives, style sheets hide it. It is drawn
+anew whenever the run comes to rest, and after each cell.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from IPython.core.getipython import get_ipython
+from IPython.display import display
+from numpy.typing import NDArray
+
+from nbopt.i18n import _
+from nbopt.notebook.charts.charts import FEW
+from nbopt.notebook.charts.colours import MARK, TRAIN, VAL
+from nbopt.notebook.panel.status import STATES, facts
+from nbopt.run.run import Run
+from nbopt.store.database import folder_of
+from nbopt.viz.curves import Curve, curve, whole_span
+from nbopt.viz.marks import Marks, Tick, brief, number, visible
+from nbopt.viz.ticks import extent, linear_ticks
+
+Floats = NDArray[np.float64]
+
+MOST_BYTES = 60 * 1024
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 24
+_POINTS = 1200  # of all curves together, some 12 bytes each
+_CHARTS = 8
+_MARKS = 40
+_CHANGES = 12  # listed
+_SMOOTHING = 0.6
+_USUAL = ("loss", "optimizer", "lr", "batch_size")
+_FURTHEST = 1e30  # of what is drawn
+_SOFT = "color:var(--jp-ui-font-color2,#616161)"
+_LINE = "var(--jp-border-color2,#bbb)"
+
+
+class _Size(NamedTuple):
+    """How large a chart is drawn, with how many numbers on its axes, and whether its marks tell their text."""
+
+    width: int
+    height: int
+    x_ticks: int
+    y_ticks: int
+    tells: bool
+
+
+_LARGE, _SMALL = _Size(560, 230, 7, 5, True), _Size(360, 150, 4, 4, False)
+_GAP = 12
+_ABREAST = 2 * (_SMALL.width + _GAP)  # wide: two small charts beside each other, as in a panel
+_TOP_CHART = _LARGE._replace(width=_ABREAST - _GAP)
+
+_displayed: weakref.WeakSet[Still] = weakref.WeakSet()
+_due: list[Still] = []
+
+
+class Still:
+    """The still picture of one run.
+
+    Parameters
+    ----------
+    run : Run
+    titles : dict of str to str
+        Name and title of each chart.
+    """
+
+    def __init__(self, run: Run, titles: dict[str, str]) -> None:
+        self._run = run
+        self._titles = titles
+        self._lock = threading.Lock()
+        self._drawn: tuple[Any, ...] | None = None
+
+    def display(self) -> None:
+        """Put the picture under the running cell, once that is done. Does nothing where there is no kernel."""
+        shell = get_ipython()
+        if shell is None or not hasattr(shell, "kernel"):
+            return
+        _due.append(self)
+        if _after_cell not in shell.events.callbacks["post_run_cell"]:
+            shell.events.register("post_run_cell", _after_cell)
+
+    def put(self) -> None:
+        """Put the picture here and now."""
+        with self._lock:
+            self._drawn = self._moment()
+            self._publish(update=False)
+
+    def refresh(self) -> None:
+        """Draw it anew, wherever it stands, if the run went on."""
+        with self._lock:
+            if self._drawn not in (None, moment := self._moment()):
+                self._drawn = moment
+                self._publish(update=True)
+
+    def _moment(self) -> tuple[Any, ...]:
+        return self._run.state, self._run.step_count, len(self._run.journal)
+
+    def _publish(self, update: bool) -> None:
+        bundle = {"text/html": still(self._run, self._titles), "text/plain": repr(self._run)}
+        display(bundle, raw=True, display_id=f"nbopt-{self._run.id}", update=update)  # type: ignore[no-untyped-call]
+
+
+def _after_cell(_result: object = None) -> None:
+    for shown in list(_displayed):
+        shown.refresh()
+    while _due:  # only now: a panel is to be the first thing in its output
+        shown = _due.pop(0)
+        shown.put()
+        _displayed.add(shown)
+
+
+def still(run: Run, titles: dict[str, str]) -> str:
+    """Return the picture as HTML, at most `MOST_BYTES` long."""
+    marks = Marks(run.journal)
+    marks.refresh()
+    charts = [name for name in titles if any(key in run.history for key in (name, f"val_{name}"))][:_CHARTS]
+    points = _POINTS // max(1, 2 * len(charts))
+    span = whole_span(run.history, [key for name in charts for key in (name, f"val_{name}")])
+    ticks = visible(marks.marks, np.array([mark.step for mark in marks.marks], float), span, _MARKS)
+    many = len(charts) > FEW
+    sizes = [_TOP_CHART] + [_SMALL] * len(charts) if many else [_LARGE] * len(charts)
+    pictures = "".join(
+        _chart(run, name, titles[name], span, ticks, points, size) for name, size in zip(charts, sizes, strict=False)
+    )
+    width = f";align-items:flex-end;max-width:{_ABREAST}px" if many else ""
+    changes = [mark.text.replace("\n", ", ")[:200] + f" @ {mark.step:,}" for mark in marks.marks[-_CHANGES:]]
+    lines = [
+        f"<b>{html.escape(run.name[:200])}</b> · {html.escape(STATES[run.state])} · "
+        + html.escape(" · ".join(f"{name} {value}" for name, value in facts(run))),
+        html.escape(" · ".join(f"{name} {number(run.hyperparams[name])}" for name in _telling(run))),
+        html.escape(_("changes: {list}", list=" · ".join(changes))) if changes else "",
+        html.escape(run.exactness[:500]),
+        html.escape(run.end_reason[:500]),
+    ]
+    text = "".join(f'<div style="{_SOFT if row else ""}">{line}</div>' for row, line in enumerate(lines) if line)
+    return (
+        f'<div class="nbopt-still" style="font-size:13px;padding:8px 0">{text}'
+        f'<div style="display:flex;flex-wrap:wrap{width}">{pictures}</div>{_way_back(run)}</div>'
+    )
+
+
+def _telling(run: Run) -> list[str]:
+    """Return the hyperparameters that make the run what it is: the usual ones, and those that are not as by default."""
+    values = run.hyperparams
+    return [
+        name
+        for name in values
+        if name in values.active and (name in _USUAL or values[name] != values.spec(name).default)
+    ]
+
+
+def _way_back(run: Run) -> str:
+    """Return the line of code that opens the run again."""
+    if run.store is None:
+        return f'<div style="{_SOFT}">{html.escape(_("The run was not stored (store=None)."))}</div>'
+    val = "" if run.data[1] is None or run.val_fraction is not None else ", val=(X_val, y_val)"
+    store = "" if run.store == folder_of() else f", store={str(run.store)!r}"
+    code = f'run = nbopt.open("{run.id}", model, train=(X, y){val}{store})'
+    note = _("To go on from here, with the model and data it was made with:")
+    return f'<div style="{_SOFT}">{html.escape(note)} <code>{html.escape(code)}</code></div>'
+
+
+def _chart(
+    run: Run, name: str, title: str, span: tuple[float, float], ticks: Sequence[Tick], points: int, size: _Size
+) -> str:
+    pair = [curve(run.history, key, smoothing=_SMOOTHING) for key in (name, f"val_{name}")]
+    pair = [_thinned(part, points) for part in pair]
+    low, high = extent([part.smooth_y for part in pair])
+
+    def across(x: Any) -> Any:
+        return _LEFT + (np.asarray(x) - span[0]) / (span[1] - span[0]) * (size.width - _LEFT - _RIGHT)
+
+    def up(y: Any) -> Any:
+        return size.height - _BOTTOM - (np.asarray(y) - low) / (high - low) * (size.height - _TOP - _BOTTOM)
+
+    parts = []
+    for value in linear_ticks(low, high, size.y_ticks):
+        parts.append(f'<path d="M{_LEFT} {up(value):.1f}H{size.width - _RIGHT}" stroke="{_LINE}" stroke-opacity=".5"/>')
+        parts.append(_text(_LEFT - 6, up(value) + 4, "end", brief(value)))
+    for value in linear_ticks(*span, size.x_ticks):
+        parts.append(_text(across(value), size.height - 6, "middle", f"{value:,.10g}"))
+    for tick in ticks:
+        at = f"{across(tick.x):.1f}"
+        told = f"<title>{html.escape(tick.text[:200])}</title>" if size.tells else ""
+        line = f'd="M{at} {_TOP}V{size.height - _BOTTOM}" stroke="{MARK}" stroke-dasharray="4 3"'
+        parts.append(f"<path {line}>{told}</path>")
+    key = f"<b>{html.escape(title)}</b>"
+    for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
+        if len(part.x):
+            parts.append(f'<path d="{_path(across(part.smooth_x), up(part.smooth_y))}" stroke="{colour}" fill="none"/>')
+            key += f' <span style="color:{colour}">— {html.escape(label)}</span> {brief(part.last)}'
+    picture = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size.width} {size.height}" width="{size.width}" '
+        f'style="max-width:100%" role="img" aria-label="{html.escape(title, quote=True)}" stroke-width="1.5">'
+        f"{''.join(parts)}</svg>"
+    )
+    return f'<div style="margin:6px {_GAP}px 0 0"><div>{key}</div>{picture}</div>'
+
+
+def _thinned(part: Curve, points: int) -> Curve:
+    every = -(-len(part.smooth_x) // points) or 1
+    keep = slice((len(part.smooth_x) - 1) % every if len(part.smooth_x) else 0, None, every)  # the newest one too
+    return part._replace(smooth_x=part.smooth_x[keep], smooth_y=np.clip(part.smooth_y[keep], -_FURTHEST, _FURTHEST))
+
+
+def _path(x: Floats, y: Floats) -> str:
+    known = np.isfinite(y)
+    return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x[known], y[known], strict=True)) if known.any() else ""
+
+
+def _text(x: float, y: float, anchor: str, text: str) -> str:
+    style = 'font-size="11" fill="var(--jp-ui-font-color2,#616161)" stroke="none"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {style}>{html.escape(text)}</text>'

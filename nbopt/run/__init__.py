@@ -1,0 +1,1 @@
+"""A run: a training that a person steers, and its past."""

@@ -1,0 +1,149 @@
+"""The hyperparameters of a run: all that it could use, and those of them that cannot act in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from nbopt.data.cursor import Cursor
+from nbopt.data.sources import StreamSource, makes_batches
+from nbopt.errors import InvalidHyperparam
+from nbopt.hyperparams import Hyperparam, Hyperparams
+from nbopt.i18n import _
+from nbopt.techniques.base import Technique
+from nbopt.techniques.catalogue import PARTS
+from nbopt.techniques.guard import Guard
+from nbopt.techniques.initialization import Initialization
+from nbopt.techniques.losses.choice import LOSS, loss_choice
+from nbopt.techniques.optimizers.accumulation import Accumulation
+from nbopt.techniques.optimizers.made import check_settings
+from nbopt.techniques.optimizers.standard import optimizer_choice
+from nbopt.techniques.plan import Plan
+from nbopt.techniques.precision.channels_last import has_images, is_channels_last
+from nbopt.techniques.precision.mixed import precision_choice
+from nbopt.techniques.regularization.dropout import Dropout, own_dropout
+from nbopt.techniques.regularization.early_stopping import EarlyStopping
+from nbopt.techniques.schedules.of_torch import TorchSchedule
+from nbopt.techniques.schedules.own import schedule_choice
+from nbopt.training.prepare import check_together
+from nbopt.training.step.mode import Pace
+from nbopt.training.training import Training
+
+_OF_SCHEDULE = {"schedule", "schedule_interval"}
+
+
+def declare(
+    model: torch.nn.Module,
+    train: Any,
+    loss: Any,
+    optimizer: Any,
+    device: torch.device,
+    given: dict[str, Any],
+    techniques: Sequence[Technique] = (),
+) -> Hyperparams:
+    """Return a run's hyperparameters: as given, else as model, loader and optimizer bring them, else their defaults.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For an unknown name or an illegal value among ``given``.
+    """
+    hyperparams = Hyperparams()
+    choice, own = optimizer_choice(optimizer)
+    _declare_known(hyperparams, choice, loss_choice(loss))
+    hyperparams.declare(precision_choice(model, device))
+    _declare_own(hyperparams, techniques)
+    if (dropout := own_dropout(model)) is not None:
+        own["dropout"] = dropout
+    own["channels_last"] = is_channels_last(model)
+    for loader in (getattr(train, "batch_sampler", None), train):  # a DataLoader's
+        if type(size := getattr(loader, "batch_size", None)) is int and size > 0:
+            own["batch_size"] = size
+    own_kind: Any = choice
+    check_settings(own_kind.classes[choice.default], optimizer, given, hyperparams)
+    if not isinstance(given.get("schedule", ""), str):
+        given = given | _declare_schedule(hyperparams, optimizer, own, given)
+    if given.keys() & {"patience", "min_delta"}:
+        own["early_stopping"] = True
+    for name, value in hyperparams.check({**own, **given}).items():
+        hyperparams.assign(name, value)
+    check_together(hyperparams, {})
+    return hyperparams
+
+
+def declare_all() -> Hyperparams:
+    """Return all that a run can have, whatever its model, data, loss and device are."""
+    hyperparams = Hyperparams()
+    _declare_known(hyperparams, optimizer_choice("adam")[0], LOSS)
+    return hyperparams
+
+
+def _declare_known(hyperparams: Hyperparams, optimizer: Hyperparam[str], loss: Hyperparam[str]) -> None:
+    hyperparams.declare(optimizer, Dropout, Cursor, Plan, EarlyStopping, loss)
+    hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace)
+
+
+def _declare_own(hyperparams: Hyperparams, techniques: Sequence[Technique]) -> None:
+    """Declare what the user's techniques declare."""
+    for technique in techniques:
+        for name in technique.declared():
+            if name in hyperparams:
+                kind = type(technique).__name__
+                raise ValueError(
+                    _("{kind}: there is a hyperparameter {name} already: rename it.", kind=kind, name=name)
+                )
+        hyperparams.declare(type(technique))
+
+
+def _declare_schedule(
+    hyperparams: Hyperparams, optimizer: object, own: dict[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Let a schedule of the user's own stand among the names; return the values that it brings."""
+    values = hyperparams.check({**own, **{name: given[name] for name in given.keys() - _OF_SCHEDULE}})
+    spec: Any = hyperparams.spec("optimizer")
+    part = spec.classes[hyperparams["optimizer"]]()
+    vars(part).update({name: values.get(name, hyperparams[name]) for name in part.declared()})
+    groups, defaults = [part.settings()], part.settings()
+    if isinstance(optimizer, torch.optim.Optimizer):
+        groups, defaults = optimizer.param_groups, optimizer.defaults
+    choice: Any = schedule_choice(given["schedule"], optimizer, groups, defaults)
+    hyperparams.declare(choice)
+    kind = choice.classes[choice.default]
+    brings = {"schedule": choice.default}
+    if not issubclass(kind, TorchSchedule):
+        return brings
+    if kind.needs_interval and "schedule_interval" not in given:
+        rule = _("whether {name} is stepped after each step or each epoch, nothing tells", name=kind.__name__)
+        way = _('schedule_interval="step" or schedule_interval="epoch"')
+        raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
+    if isinstance(given["schedule"], LRScheduler) and values.get("lr", kind.base) != kind.base and "lr" in given:
+        rule = _("the scheduler began with lr={base:g}, and what it says would be multiplied", base=kind.base)
+        raise InvalidHyperparam(_("lr: {rule}: leave lr out, or set it later.", rule=rule))
+    return {**brings, "lr": kind.base}
+
+
+def find_inert(
+    model: torch.nn.Module, train: Any, val: Any, hyperparams: Hyperparams, training: Training | None
+) -> dict[str, str]:
+    """Return the hyperparameters that cannot act in a run, each with the reason; some show once there is a training."""
+    found = {}
+    if own_dropout(model) is None:
+        found["dropout"] = _("the model has no dropout layer")
+    precision: Any = hyperparams.spec("precision")
+    if len(precision.options) == 1:
+        found["precision"] = precision.missing
+    if not has_images(model):
+        found["channels_last"] = _("the model has no weights of four dimensions, as convolutions of images have")
+    if val is None:
+        reason = _("without val there is no validation loss to judge by")
+        found.update(dict.fromkeys(EarlyStopping.declared(), reason))
+    if makes_batches(train):
+        found["batch_size"] = _("the DataLoader makes its own batches")
+    elif training is not None and isinstance(training.cursor.source, StreamSource):
+        found["batch_size"] = _("a stream keeps the batch size that it began with")
+    if training is not None:
+        found.update(training.acting.unfit)
+    return found

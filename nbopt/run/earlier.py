@@ -1,0 +1,103 @@
+"""Runs that an earlier version stored, where it did otherwise than this one: they go on exactly, or the cause is named.
+
+The earlier version made integers of booleans and float32 of float64, took the samples of any loader apart, without its
+batch sampler and with what ``drop_last`` drops, and cut validation data off without regard to most kinds of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nbopt.data.noise import SPLIT, derive_seed
+from nbopt.data.sources import AnySource, StreamSource, as_source
+from nbopt.data.split import class_labels
+from nbopt.data.tensor_source import TensorSource
+from nbopt.i18n import _
+
+if TYPE_CHECKING:
+    from nbopt.run.run import Run
+
+
+def is_earlier(settings: Mapping[str, Any]) -> bool:
+    """Whether a run was stored by a version that did not note which weights were frozen."""
+    return "frozen" not in settings
+
+
+def known_only(settings: Mapping[str, Any], values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of hyperparameters, without those that only the earlier version had in such a run."""
+    return {name: value for name, value in values.items() if name in known or not is_earlier(settings)}
+
+
+def explain_data(run: Run, settings: Mapping[str, Any], train: AnySource) -> str:
+    """Say what to give instead of ``train``, which the earlier version used otherwise; "" where it did as this one.
+
+    Parameters
+    ----------
+    run : Run
+        As made with the data given now.
+    settings : mapping
+        What the stored run was made with.
+    train : source
+        What became of the training data.
+    """
+    if not is_earlier(settings) or settings["data"] is None:
+        return ""
+    before = settings["data"]["train"]
+    if isinstance(train, StreamSource):
+        if before.get("samples") is None:
+            return ""
+        did = _("dealt out the samples of such a loader in batches of its own")
+        return _say(did, _("give DataLoader(loader.dataset, sampler=loader.sampler)"))
+    if train.drop_last:
+        return _say(_("trained on the last, smaller batch too"), _("give the loader with drop_last=False"))
+    if isinstance(train, TensorSource) and (turned := _find_turned(before, train)):
+        return _say(_("had {types} there", types=turned), _("give columns of these types, in a TensorDataset"))
+    share = run.data[1]
+    if isinstance(share, float) and _is_stratified_now(as_source(run.data[0], "train"), share):
+        state = derive_seed(settings["seed"], SPLIT) % 2**32
+        cut = f"train_test_split(range(n), test_size={share}, random_state={state})"
+        return _say(_("did not stratify such labels"), _("cut train and val by {cut}", cut=cut))
+    return ""
+
+
+def explain_steps(run: Run, settings: Mapping[str, Any], train: AnySource, changed: Container[str]) -> str:
+    """Say why steps of a run in which these were changed are not done as they were; "" if they are."""
+    if not is_earlier(settings):
+        return ""
+    did = []
+    if run.own_optimizer is not None and len(run.own_optimizer.param_groups) > 1 and "optimizer" in changed:
+        did.append(_("had no parameter groups any more once the optimizer was changed"))
+    scheduled = any(settings["initial"].get(k) != plain or k in changed for k, plain in _UNSCHEDULED.items())
+    if scheduled and isinstance(train, StreamSource) and train.length is not None:
+        did.append(_("kept the learning rate until the end of each epoch of a stream"))
+    return _("not exact: an earlier nbopt, which made the run, {did}.", did=_(" and ").join(did)) if did else ""
+
+
+_UNSCHEDULED = {"schedule": "constant", "warmup": 0.0}
+
+
+def _say(did: str, way: str) -> str:
+    return _("an earlier nbopt, which made the run, {did}: {way}", did=did, way=way)
+
+
+def _find_turned(before: Mapping[str, Any], train: TensorSource) -> str:
+    """Return the types of all columns then, in words, if these were others than now and nothing else was."""
+    then = [before.get(f"part {k + 1}") for k in range(len(train.columns))]
+    types = [text.rpartition(" ")[2] for text in then if isinstance(text, str)]
+    now = [str(column.dtype).removeprefix("torch.") for column in train.columns]
+    return ", ".join(types) if len(types) == len(now) and types != now else ""
+
+
+def _is_stratified_now(source: AnySource, share: float) -> bool:
+    """Whether labels are stratified that the earlier version did not: it did whole numbers in memory, one a sample."""
+    if isinstance(source, StreamSource) or class_labels(source, share) is None:
+        return False
+    if not isinstance(source, TensorSource):
+        return True
+    labels = source.columns[-1]
+    if labels.ndim != 1 or labels.is_floating_point():
+        return True
+    return len(torch.unique(labels)) * 2 > len(labels)

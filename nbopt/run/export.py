@@ -1,0 +1,223 @@
+"""What a run tells its exports, and a run made from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from nbopt.data.sources import StreamSource, as_source
+from nbopt.data.split import class_labels
+from nbopt.errors import InvalidHyperparam, unknown
+from nbopt.export import recipe
+from nbopt.export.script.optimizer import groups_at
+from nbopt.export.summary import Story, by_step, initial_values, operations, until_finished
+from nbopt.hyperparams import Choice, Int
+from nbopt.i18n import _
+from nbopt.record.journal import ACTIONS, SWITCH, TUNING
+from nbopt.techniques.losses.choice import LOSSES
+from nbopt.techniques.losses.traits import read_traits
+from nbopt.techniques.metrics.choice import METRICS, as_metrics, find_metric
+from nbopt.techniques.metrics.reading import Reading
+from nbopt.techniques.optimizers.groups import Groups, has_hooks
+from nbopt.techniques.optimizers.standard import OPTIMIZERS
+from nbopt.techniques.plan import Plan
+from nbopt.techniques.schedules.choice import SCHEDULES
+from nbopt.training import prepare
+from nbopt.training.moments import remembers
+from nbopt.training.state import Ending, RunState
+
+if TYPE_CHECKING:
+    from nbopt.run.run import Run
+
+SOURCE = "recipe"
+_ARGUMENTS = ("loss", "optimizer", "metrics", "techniques", "forward", "schedule", "device", "name", "store")
+
+AnyRun = TypeVar("AnyRun", bound="Run")
+
+
+def tell(run: Run) -> Story:
+    """Gather the story of ``run`` up to where it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data that a run which has not started cannot use; where the user changed in a pause which weights train.
+    """
+    with run.driver.lock:
+        run.driver.put_right()
+        training = run.driver.training
+        done = run.step_count
+        finished = run.state is RunState.FINISHED
+        effective = run.journal.effective()
+        entries = until_finished(run.journal) if finished else effective
+        start = initial_values(run.hyperparams, effective)
+        told = {id(entry) for entry in entries}
+        steps = [
+            op
+            for op, entry in zip(run.journal.schedule(), effective, strict=True)
+            if id(entry) in told and op.name not in (SWITCH, TUNING)
+        ]
+        if training is None:
+            steps += [operation for operation in run.changes.planned if operation.name not in (SWITCH, TUNING)]
+        tuned = next((entry for entry in entries if entry.name == TUNING), None)
+    if tuned is not None:
+        raise ValueError(
+            _(
+                "in step {step} the model itself was changed by hand ({change}), which no export holds{rest}.",
+                step=tuned.step,
+                change=tuned.new["reason"],
+                rest="" if tuned.new.get("touched") else _(": replay does"),
+            )
+        )
+    schedule = by_step(steps)
+    first = schedule.pop(0, {})
+    start.update({name: value for name, value in first.items() if name not in ACTIONS})
+
+    values = dict(start)
+    for changes in schedule.values():
+        values.update({name: value for name, value in changes.items() if name not in ACTIONS})
+    acted = any(changes.keys() & {"restore_best", "reopen"} for changes in schedule.values())
+    own_end, early = training is None, False
+    if training is not None and finished:
+        complete = Plan.of(values).is_over(done, run.epoch)
+        early = values["early_stopping"] and training.stopping.waited >= values["patience"]
+        own_end = complete or early
+        early = early and not complete
+    elif training is None and "early_stopping" not in run.inert:
+        early = any(changes.get("early_stopping") for changes in (start, *schedule.values()))
+
+    if training is not None:
+        train, val = training.cursor.source, training.val
+    else:
+        train, val = run.make_sources(torch.device("cpu"))
+    snapshots = run.snapshots
+    return Story(
+        name=run.name,
+        seed=run.seed,
+        model=run.model,
+        hyperparams=run.hyperparams,
+        start=start,
+        schedule=schedule,
+        inert=set(run.inert),
+        sets_dropout="dropout" in run.given or "dropout" in first,
+        steps=None if own_end else done,
+        done=done,
+        val_loss=run.history.last("val_loss"),
+        stops_early=acted or early,
+        train=train,
+        val=val,
+        wrapped=any(isinstance(data, Dataset | DataLoader) for data in (run.origin, run.data[1])),
+        share=run.val_fraction,
+        stratified=run.val_fraction is not None and _has_classes(run.origin, run.val_fraction),
+        loss=run.given["loss"],
+        optimizer=run.given["optimizer"],
+        learns=any(name.startswith("loss") for name in run.material.parameters if name not in run.material.resting),
+        adopted=run.own_optimizer if "optimizer" not in first else None,
+        groups=groups_at(
+            Groups(instance=run.own_optimizer) if training is None else training.groups,
+            run.hyperparams.spec("optimizer").classes[start["optimizer"]],  # type: ignore[attr-defined]
+            start,
+        ),
+        experienced=bool(snapshots) and remembers(snapshots[0]),
+        hooked=has_hooks(run.own_optimizer if training is None else training.torch_optimizer),
+        techniques=run.techniques,
+        metrics=run.metrics,
+        unread=(training.measuring.reading if training else Reading(read_traits(run.given["loss"]))).unusual,
+        forward=run.forward,
+        needs_graph=training is not None and training.pass_.needs_graph,
+        evaluated=training is not None and any(name.startswith("model.") for name in training.material.evaluated),
+        split={} if training is None else training.eager.split.state,
+    )
+
+
+def _has_classes(train: Any, fraction: float) -> bool:
+    source = as_source(train, "train")
+    return not isinstance(source, StreamSource) and class_labels(source, fraction) is not None
+
+
+def from_yaml(
+    cls: type[AnyRun], text_or_path: str | Path, model: Any, train: Any, val: Any, given: dict[str, Any]
+) -> AnyRun:
+    """See `Run.from_yaml`."""
+    for name in given:
+        if name not in _ARGUMENTS:
+            raise unknown(_("argument"), name, _ARGUMENTS)
+    read = recipe.read(text_or_path)
+    made = _make(cls, read, model, train, val, given)
+    schedule = {
+        step: recipe.check_values(_("schedule, step {step}", step=step), changes, made.hyperparams)
+        for step, changes in read.schedule.items()
+    }
+    for step, changes in schedule.items():
+        prepare.check_in_time(changes, made.hyperparams, step)
+    if ahead := next((name for name in ACTIONS if name in schedule.get(0, {})), None):
+        raise InvalidHyperparam(_("schedule, step 0: there is nothing yet that {name} could act on.", name=ahead))
+    # A swap may lead to an optimizer of the user's own, which the run was therefore made with.
+    first, spec = read.settings.get("optimizer"), made.hyperparams.spec("optimizer")
+    if isinstance(spec, Choice) and first in spec.options and first != made.hyperparams["optimizer"]:
+        schedule[0] = {"optimizer": first, **schedule.get(0, {})}
+    prepare.check_planned(made.hyperparams, {}, schedule)
+    made.changes.plan(operations(schedule, SOURCE))
+    if "steps" in read.settings:
+        count = Int(1, low=1, high=1, ge=1)
+        count.name = "steps"
+        steps = count.check(read.settings["steps"])
+        made.driver.until = Ending(steps, RunState.STOPPED, _("the recipe's {steps} steps done", steps=steps))
+    return made
+
+
+def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: Any, given: dict[str, Any]) -> AnyRun:
+    settings = read.settings
+    if val is None and (val := settings.get("val")) is not None and not isinstance(val, float):
+        raise ValueError(_("the recipe's val must be a fraction between 0 and 1; got {value!r}.", value=val))
+    if settings.get("forward") is not None and given.get("forward") is None:
+        name = settings["forward"]
+        raise ValueError(_("the recipe uses a forward of your own, {name}: give it as forward=...", name=name))
+    others = {name: given[name] for name in ("techniques", "forward", "device", "name", "store") if name in given}
+    hyperparameters = {**read.hyperparameters}
+    if "schedule" in given and hyperparameters.get("schedule") not in SCHEDULES:
+        hyperparameters["schedule"] = given["schedule"]
+    loss = given.get("loss") or _loss(settings.get("loss", "cross_entropy"))
+    optimizer = given.get("optimizer") or _optimizer(settings.get("optimizer", "adam"))
+    metrics = _metrics(settings.get("metrics"), given.get("metrics"))
+    seed = settings.get("seed", 0)
+    try:
+        return cls(
+            model, train, val, loss, optimizer=optimizer, metrics=metrics, seed=seed, **others, **hyperparameters
+        )
+    except InvalidHyperparam as error:
+        raise InvalidHyperparam(_("the recipe: {error}", error=error)) from error
+
+
+def _loss(name: Any) -> Any:
+    if not isinstance(name, str) or name not in LOSSES:
+        raise unknown(_("loss"), name, [*LOSSES, _("your own, given as loss=...")])
+    return name
+
+
+def _optimizer(name: Any) -> Any:
+    known = getattr(torch.optim, name, None) if isinstance(name, str) else None
+    if isinstance(known, type) and issubclass(known, torch.optim.Optimizer):
+        return known
+    if not isinstance(name, str) or name not in OPTIMIZERS:
+        raise unknown(_("optimizer"), name, [*OPTIMIZERS, _("your own, given as optimizer=...")])
+    return name
+
+
+def _metrics(names: Any, given: Any) -> dict[str, Any]:
+    own = as_metrics(given)
+    if names is None:
+        return own
+    if not isinstance(names, dict):
+        items = names if isinstance(names, list) else [names]
+        names = {str(item): item for item in items}
+    found: dict[str, Any] = {}
+    for name, stands_for in names.items():
+        metric = own.get(name) or (find_metric(stands_for) if isinstance(stands_for, str) else None)
+        if metric is None:
+            raise unknown(_("metric"), stands_for, [*METRICS, _("your own, given as metrics=...")])
+        found[name] = metric
+    return {**found, **own}

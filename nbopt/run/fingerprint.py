@@ -1,0 +1,168 @@
+"""What a run was made with, as JSON can hold it: stored with the run, and checked when it is opened again."""
+
+from __future__ import annotations
+
+import platform
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.data.sources import AnySource, StreamSource
+from nbopt.data.tensor_source import TensorSource
+from nbopt.i18n import _
+from nbopt.store.database import Made
+from nbopt.techniques.base import Technique
+from nbopt.training.material import find_tensors
+from nbopt.training.own_code import digest_code
+
+if TYPE_CHECKING:
+    from nbopt.run.run import Run
+    from nbopt.training.training import Training
+
+_SAMPLED = 64  # samples that tell one data set from another
+_LONGEST = 100  # characters of a value that a technique was made with
+_NAMED = 3  # differences of one kind that an error names
+
+
+def describe(run: Run) -> Made:
+    """Return what ``run`` is and was made with."""
+    training = run.driver.training
+    own = ("loss", "optimizer", "metrics", "techniques")
+    settings = {
+        "seed": run.seed,
+        "device": str(run.device.torch),
+        **_tools(),
+        "initial": run.initial,
+        "given": sorted(run.given.keys() - set(own)),
+        # A name is enough to make these again; None stands for what only the user has.
+        "loss": [run.initial["loss"], isinstance(run.given["loss"], str)],
+        "optimizer": [run.initial["optimizer"], isinstance(run.given["optimizer"], str)],
+        "metrics": _name_metrics(run.given["metrics"], run.metrics),
+        "techniques": {type(one).__name__: _made_with(one) for one in run.techniques},
+        "forward": None if run.forward is None else getattr(run.forward, "__name__", type(run.forward).__name__),
+        "val_fraction": run.val_fraction,
+        "model": describe_model(run.model),
+        "loss_tensors": {name: _shape(tensor) for name, tensor in find_tensors(run.model, run.loss_modules).items()},
+        "frozen": run.snapshots[0].facts.get("resting", []) if training else find_frozen(run.model),
+        "data": describe_data(training.cursor.source, training.val) if training else None,
+        "code": digest_code(training) if training else {},
+    }
+    return Made(run.id, run.name, run.parent, run.created, settings)
+
+
+def circumstances(training: Training) -> dict[str, Any]:
+    """Return what the steps of a run are done with: tools, data and the user's own code."""
+    data = describe_data(training.cursor.source, training.val)
+    return {**_tools(), "data": data, "code": digest_code(training)}
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """Return shape and dtype of each of the model's weights and buffers."""
+    return {name: _shape(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def find_frozen(model: nn.Module) -> list[str]:
+    """Return the names of the weights that require no gradient."""
+    return [f"model.{name}" for name, weight in model.named_parameters() if not weight.requires_grad]
+
+
+def compare_frozen(stored: list[str], given: list[str]) -> list[str]:
+    """Say in words which weights are frozen in one of them only."""
+    states = {
+        name: [_("frozen") if name in names else _("trained") for names in (stored, given)]
+        for name in dict.fromkeys([*stored, *given])
+    }
+    then, now = ({name.removeprefix("model."): both[k] for name, both in states.items()} for k in range(2))
+    return differences(then, now, _("model"))
+
+
+def describe_data(train: AnySource, val: AnySource | None) -> dict[str, Any]:
+    """Return the fingerprints of a run's data."""
+    return {"train": _fingerprint(train), "val": None if val is None else _fingerprint(val)}
+
+
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any], what: str) -> list[str]:
+    """Say in words how two descriptions differ, entry by entry."""
+    found = []
+    for name in dict.fromkeys([*stored, *given]):
+        before, now = stored.get(name), given.get(name)
+        if before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += differences(before, now, f"{what} {name}".strip())
+        else:
+            words = _("{name} was {before}, now it is {now}", name=name, before=_say(before), now=_say(now))
+            found.append(f"{what}: {words}")
+    if len(found) > _NAMED:
+        found = [*found[:_NAMED], _("and {count} more differences", count=len(found) - _NAMED)]
+    return found
+
+
+def pick(what: str, given: Any, stored: Any, name: str) -> Any:
+    """Return what a stored run is to be made with: as given or, where a name is enough, as stored.
+
+    Raises
+    ------
+    ValueError
+        For what only the user has and did not give.
+    """
+    if given is None and stored is None:
+        rule = _("only you have it: give it again as {what}=", what=what)
+        raise ValueError(_("the run was made with {what} {name}: {rule}.", what=what, name=name, rule=rule))
+    return stored if given is None else given
+
+
+def _made_with(technique: Technique) -> list[str]:
+    """Return what a technique of the user's was made with, as far as it tells one from another."""
+    arguments, settings = technique.made_with
+    return [_say_made(value) for value in (*arguments, *settings.values())]
+
+
+def _say_made(value: Any) -> str:
+    if isinstance(value, nn.Module):
+        tensors = [tensor for tensor in value.state_dict().values() if isinstance(tensor, Tensor)]
+        digest = 0
+        for tensor in tensors:
+            digest = zlib.crc32(
+                tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), digest
+            )
+        return f"{type(value).__name__} {digest:08x}"
+    plain = isinstance(value, (bool, int, float, str)) or value is None
+    return repr(value)[:_LONGEST] if plain else type(value).__name__
+
+
+def _tools() -> dict[str, Any]:
+    threads = torch.get_num_threads()
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "threads": threads}
+
+
+def _fingerprint(source: AnySource) -> dict[str, Any]:
+    if not isinstance(source, TensorSource):
+        data = source.loader if isinstance(source, StreamSource) else source.dataset
+        return {"samples": source.size, "kind": type(data).__name__}
+    rows = torch.linspace(0, len(source.columns[0]) - 1, _SAMPLED).long().to(source.columns[0].device)
+    digest = 0
+    for column in source.columns:
+        part = column[rows].detach().cpu().contiguous().reshape(-1)
+        digest = zlib.crc32(part.view(torch.uint8).numpy().tobytes(), digest)
+    shapes = {f"part {k + 1}": _shape(column[0]) for k, column in enumerate(source.columns)}
+    return {"samples": source.size, **shapes, "values (checksum)": digest}
+
+
+def _shape(tensor: Tensor) -> str:
+    sizes = " x ".join(map(str, tensor.shape)) or _("a number")
+    return f"{sizes} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _name_metrics(given: Any, metrics: Mapping[str, Any]) -> dict[str, str | None]:
+    if isinstance(given, Mapping):
+        return {str(name): item if isinstance(item, str) else None for name, item in given.items()}
+    items = given if isinstance(given, (list, tuple)) else [given]
+    return {name: item if isinstance(item, str) else None for name, item in zip(metrics, items, strict=False)}
+
+
+def _say(value: Any) -> str:
+    return _("missing") if value is None else str(value)

@@ -1,0 +1,109 @@
+"""The learning-rate finder: a sweep on a copy of the run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbopt.hyperparams import Float, Int
+from nbopt.i18n import _
+from nbopt.run import past
+from nbopt.training.state import Stepped
+
+if TYPE_CHECKING:
+    from nbopt.run.run import Run
+
+_SMOOTHING = 0.9
+_TOO_FAR = 4.0  # times the lowest smoothed loss: the sweep ends there
+_PLAIN = {
+    **{"schedule": "constant", "warmup": 0.0, "warmup_steps": 0, "steps": 0, "validate_every": 0},
+    **{"early_stopping": False, "recover": False, "tier": "eager"},
+}
+
+
+class Sweep(NamedTuple):
+    """What `Run.find_lr` found.
+
+    Attributes
+    ----------
+    rates : ndarray
+        The learning rates tried, (n,), rising.
+    losses : ndarray
+        The training loss of each step, (n,), as measured.
+    smoothed : ndarray
+        The same, smoothed exponentially, (n,).
+    suggestion : float or None
+        Where the smoothed loss falls most steeply over log lr; None if it never fell.
+    run : Run
+        The run they were tried for: in a notebook, a click on the chart sets its rate.
+    """
+
+    rates: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    smoothed: NDArray[np.float64]
+    suggestion: float | None
+    run: Run
+
+    def __repr__(self) -> str:
+        found = _("nothing to suggest") if self.suggestion is None else _("suggested: {lr:.2g}", lr=self.suggestion)
+        return f"<Sweep of {len(self.rates)} learning rates for {self.run.name!r}; {found}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        viewer = type(self.run).viewer
+        return {"text/plain": repr(self)} if viewer is None or not len(self.rates) else viewer.sweep(self)
+
+
+def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
+    """See `Run.find_lr`."""
+    if "lr" not in run.hyperparams.active:
+        raise ValueError(_("the optimizer at work finds its own learning rate: there is none to try."))
+    low, high = _rate("low", low), _rate("high", high)
+    if low >= high:
+        raise ValueError(_("low must be below high; got {low:g} and {high:g}.", low=low, high=high))
+    count = Int(100, low=1, high=1, ge=10)
+    count.name = "steps"
+    steps = count.check(steps)
+    twin = past.copy_of(run, _("learning rates"))
+    twin.recorder = None
+    plain = {name: value for name, value in _PLAIN.items() if name not in twin.inert}
+    twin.set(source="finder", **plain, epochs=10**9)
+    events = twin.events()
+    rates, losses, smoothed = [], [], []
+    mean = 0.0
+    for rate in np.geomspace(low, high, steps):
+        twin.set(source="finder", lr=float(rate))
+        next(event for event in events if type(event) is Stepped)
+        training = twin.driver.training
+        assert training is not None
+        training.meter.due = math.inf  # only here
+        training.flush()
+        loss = twin.history.last("loss")
+        if loss is None or not math.isfinite(loss):
+            break
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
+        rates.append(float(rate))
+        losses.append(loss)
+        smoothed.append(mean / (1 - _SMOOTHING ** len(rates)))
+        if len(rates) > 10 and smoothed[-1] > _TOO_FAR * min(smoothed):
+            break
+    twin.stop()
+    suggestion = suggest(np.array(rates), np.array(smoothed))
+    return Sweep(np.array(rates), np.array(losses), np.array(smoothed), suggestion, run)
+
+
+def suggest(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float | None:
+    """Return the rate at which a loss falls most steeply over log lr, before it is lowest; None if it never falls."""
+    lowest = int(smoothed.argmin()) if len(smoothed) else 0
+    if lowest < 2:
+        return None
+    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
+    return float(rates[int(slopes.argmin())])
+
+
+def _rate(name: str, value: float) -> float:
+    rate = Float(1.0, low=0.0, high=1.0, gt=0.0)
+    rate.name = name
+    return rate.check(value)

@@ -1,0 +1,367 @@
+"""`Run`: a training run one can steer while it trains."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from nbopt.data.sources import AnySource
+from nbopt.errors import check_text
+from nbopt.export.recipe import to_yaml
+from nbopt.export.script.writer import to_python
+from nbopt.i18n import _
+from nbopt.record.history import History
+from nbopt.record.journal import Journal
+from nbopt.record.snapshots import Snapshot
+from nbopt.run import export, past, predicting, registry
+from nbopt.run.declared import declare, find_inert
+from nbopt.run.driver import Driver
+from nbopt.run.lr_finder import Sweep, find_lr
+from nbopt.run.making import make_training
+from nbopt.run.recording import make_recorder
+from nbopt.run.steering import Steering
+from nbopt.run.viewer import Viewer
+from nbopt.store.database import AUTO, Place, folder_of
+from nbopt.techniques.catalogue import check_techniques
+from nbopt.techniques.losses.choice import LOSS, find_weights
+from nbopt.techniques.metrics.choice import as_metrics
+from nbopt.techniques.optimizers.made import make_optimizer
+from nbopt.techniques.regularization.dropout import has_various_dropout
+from nbopt.techniques.schedules.own import check_schedulers
+from nbopt.training import prepare
+from nbopt.training.changes import Changes
+from nbopt.training.device import pick_device
+from nbopt.training.material import Material
+from nbopt.training.step.passes import Forward
+from nbopt.training.training import Training
+
+
+class Run(Steering):
+    """A training run. Show it as the last expression of a cell, and steer it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained in place, moved to the device.
+    train : tuple of arrays or tensors, Dataset, list of samples, DataLoader or iterable of batches
+        ``(X, y)``, each of shape (n, ...). Arrays, data frames and tensors given so become floats of the model's own
+        type (float32 or float64) and int64; X of whole numbers becomes floats where the model needs them; booleans,
+        half precision and images of bytes stay. `converted` tells what became what. What a Dataset or DataLoader holds
+        is used as it is. ``batch_size`` is live unless the loader makes its own batches, see ``inert``.
+    val : same kinds, float or None
+        A float in (0, 1) is a share of ``train``: seeded, stratified for class labels in memory. A loader's own batches
+        are kept.
+    loss : str, callable or list
+        A name of ``nbopt.techniques.losses.choice.LOSSES``; ``callable(output, target)`` returning a scalar tensor; or
+        a list of terms, each one of these or a pair (weight, one of these). The weights of a module are trained too: a
+        named optimizer gets them after the model's, one of yours has to hold them. Validation shows the mean over all
+        that the loss counts, and of a loss that sums, the sum of as many samples as a training batch has; of a function
+        of your own, the mean over batches, which weigh as many targets as they have.
+    forward : callable, optional
+        ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
+    optimizer : str, torch.optim class or instance, or callable
+        A callable makes one of the weights: ``functools.partial(torch.optim.Adam, eps=1e-5)``.
+    metrics : list of str or callable, optional
+        Names of ``nbopt.techniques.metrics.choice.METRICS``, names of scikit-learn's scorers, functions of
+        ``sklearn.metrics``, ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``. What
+        outputs are, probabilities or scores, and which labels do not count, is read from the loss and the end of the
+        model. A metric that raises is NaN, and the journal says why.
+    techniques : list of Technique, optional
+        Classes or instances of your own, see `nbopt.Technique`: they act in each step, and their hyperparameters are
+        the run's.
+    seed : int
+        Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
+    device : str or torch.device
+        ``"auto"`` picks CUDA, else MPS, else the CPU.
+    name : str, optional
+        What lists and panels call this run.
+    store : str, path or None
+        The folder that keeps the run beyond this process, see `nbopt.open`: by default ``NBOPT_HOME``, else ``.nbopt``
+        in the working directory. None keeps nothing.
+    **hyperparams
+        Any declared hyperparameter: ``lr``, ``batch_size``, ``epochs``, ... Giving ``patience`` or ``min_delta``
+        switches ``early_stopping`` on. ``schedule`` may be one of your own, see
+        `nbopt.techniques.schedules.own.schedule_choice`: a torch scheduler over the optimizer given, what makes one, as
+        ``functools.partial(StepLR, step_size=10)``, or a function of the step that returns a factor of the rate.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For an unknown name or an illegal value (a ``ValueError`` and ``TypeError``).
+    TypeError, ValueError
+        For a model that cannot be trained. Data are checked at the start.
+    """
+
+    viewer: ClassVar[Viewer | None] = None
+    """Shows runs as panels; set where there is a notebook."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        train: Any,
+        val: Any = None,
+        loss: Any = "cross_entropy",
+        *,
+        forward: Forward | None = None,
+        optimizer: Any = "adam",
+        metrics: Any = None,
+        techniques: Any = None,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+        name: str | None = None,
+        store: Place | None = AUTO,
+        **hyperparams: Any,
+    ) -> None:
+        self.model = prepare.check_model(model)
+        self.seed = prepare.check_seed(seed)
+        val = prepare.check_val(val)
+        self.device = pick_device(device)
+        self.metrics = as_metrics(metrics)
+        for metric in self.metrics:
+            check_text(_("the name of a metric"), metric)
+        self.data = (train, val)
+        self.origin = train  # of a branch too, whose data are cut to size
+        self.val_fraction = val if isinstance(val, float) else None
+        prepare.check_forward(forward)
+        self.forward = forward
+        optimizer = make_optimizer(optimizer, find_weights(model, loss))
+        check_schedulers(optimizer, hyperparams.get("schedule"))
+        self.techniques = check_techniques(techniques)
+        self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
+        if self.techniques:
+            self.given["techniques"] = self.techniques
+
+        self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams, self.techniques)
+        schedule: Any = self.hyperparams.spec("schedule")
+        if not isinstance(hyperparams.get("schedule", ""), str):  # for copies of the run, which have other optimizers
+            self.given["schedule"] = schedule.classes[self.hyperparams["schedule"]]
+        kind: Any = self.hyperparams.spec(LOSS.name)
+        self.loss_modules: dict[str, torch.nn.Module] = kind.classes[self.hyperparams["loss"]].modules
+        self.material = Material(model, self.loss_modules)
+        self.own_optimizer = prepare.check_optimizer(optimizer, model, self.loss_modules)
+        # Values shown that stand for several of the model's own: setting one to what is shown still acts.
+        self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
+        self.initial = dict(self.hyperparams)
+        self.history = History()
+        measured = ["loss", *self.metrics]
+        own = [name for technique in self.techniques for name in technique.measures]
+        for measure in own:
+            check_text(_("the name of a measurement"), measure)
+        self.history.in_steps |= set(own)
+        self.history.expected = frozenset([*own, *measured, *(f"val_{name}" for name in measured if val is not None)])
+        self.journal = Journal()
+        self.id = secrets.token_hex(4)
+        self.name = f"{type(model).__name__} {self.id[:4]}" if name in (None, "") else check_text("name", name)
+        self.created = time.time()
+        self.parent: str | None = None  # the run it branched off or repeats
+        self.store = None if store is None else folder_of(store)
+        self.changes = Changes(self.hyperparams, self.journal, self._untouched)
+        self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
+        self.inert = find_inert(model, *self.data, self.hyperparams, None)
+        for inert in sorted(self.inert.keys() & hyperparams.keys()):
+            warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=2)
+        self.recorder = None if self.store is None else make_recorder(self, self.store)
+        registry.enter(self)
+        if Run.viewer is not None:
+            Run.viewer.made(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": repr(self)} if Run.viewer is None else Run.viewer.mimebundle(self)
+
+    def show(self) -> None:
+        """Show the panel again, under the running cell; outside a notebook, print one line."""
+        if Run.viewer is None:
+            print(self)  # on the thread of who asked for it: the training thread never does
+        else:
+            Run.viewer.show(self)
+
+    # -- the past
+
+    def rewind(self, to: int | str | Snapshot, *, source: str = "code") -> None:
+        """Go back to where the run was, before any change made there; it then rests there.
+
+        Exact at any step: from the nearest snapshot before it, the steps between are done again.
+
+        Parameters
+        ----------
+        to : int, "best" or Snapshot
+            A number of steps done.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If the run has not been there.
+        """
+        past.rewind(self, to, source)
+
+    def branch(
+        self, at: int | str | Snapshot = "best", *, name: str | None = None, source: str = "code", **changes: Any
+    ) -> Run:
+        """Return a new run with its own copy of the model, that goes on from where this one was, at rest.
+
+        Parameters
+        ----------
+        at : int, "best" or Snapshot
+            A number of steps done.
+        **changes
+            Hyperparameters that are to be different from there on.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If the run has not been there, or a change is not legal.
+        TypeError
+            If model, loss or forward hold what cannot be copied, as an open file; names it. So do the others.
+        RuntimeError
+            If a copy would still use the original, through a global variable; names the line. So do `replay` and
+            `find_lr`.
+        """
+        return past.branch(self, at, name, self.hyperparams.check(changes), source)
+
+    def find_lr(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Sweep:
+        """Try rising learning rates on a copy of the run, one step each, from where it is (Smith 2017, section 3.3).
+
+        The run itself stays as it is, to the bit; if it trains, it is paused. The sweep ends early where the loss
+        explodes. Schedule and guard have no say in it.
+
+        Parameters
+        ----------
+        low, high : float
+            The first and the last rate; those between lie evenly on a log scale.
+        steps : int
+            How many, at least 10.
+
+        Returns
+        -------
+        Sweep
+            Rates, losses, and a suggestion.
+
+        Raises
+        ------
+        ValueError
+            For rates that do not rise, or too few steps.
+        """
+        return find_lr(self, low, high, steps)
+
+    def replay(self) -> Run:
+        """Return a new run that does again, from the same initial weights, all that this one did, in its own thread.
+
+        On the CPU, with the same number of threads, it ends with the same weights, bit for bit.
+        """
+        return past.replay(self)
+
+    # -- looking at it
+
+    def predict(self, x: Any) -> Any:
+        """Return the model's outputs on ``x``, on the CPU, without disturbing the training in any way.
+
+        The model computes in evaluation mode, without gradients, on the run's device, batch by batch and with the same
+        weights for all of them. A run that trains does this between two steps and then trains on; one at rest does it
+        at once.
+
+        Parameters
+        ----------
+        x : array, Tensor, Dataset or DataLoader
+            Inputs, (n, ...); or what ``train`` may be, whose targets do not count. Batches go through ``forward``
+            where the run has one of yours.
+
+        Returns
+        -------
+        Tensor
+            (n, ...), in the order of the samples, of a loader that shuffles too; where the model returns several, a
+            container like its own; where batches differ in their shape, a list of them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data of another kind; whatever the model raises on these.
+
+        Examples
+        --------
+        >>> run.start()
+        >>> run.predict(X[:8]).argmax(1).shape
+        torch.Size([8])
+        """
+        return predicting.predict(self, x)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Have the run rest in a ``with`` block; afterwards it goes on as if there had been none.
+
+        A run that trains is paused after its step and resumed after the block. Modes that modules had in training, the
+        random numbers of torch, numpy and Python and what the model keeps in attributes, as the state of a recurrent
+        one, are put back, whatever was done within.
+
+        Raises
+        ------
+        RuntimeError
+            In the run's own thread, as in a metric of yours.
+
+        Examples
+        --------
+        >>> with run.at_rest():
+        ...     _ = run.model.eval()
+        ...     with torch.no_grad():
+        ...         scores = run.model(X)
+        """
+        with predicting.at_rest(self):
+            yield
+
+    # -- taking it away
+
+    def to_python(self) -> str:
+        """Return a plain PyTorch script, without nbopt, that does again what led to where the run is.
+
+        It holds ``train(model, train, val)``, which takes the model as it was before the run, and returns the values
+        of every metric, one for each epoch.
+
+        Raises
+        ------
+        ValueError
+            If the run used something that a script cannot hold; names it, and says what to do.
+        """
+        return to_python(export.tell(self))
+
+    def to_yaml(self) -> str:
+        """Return the run's settings and the changes made on its way as a recipe, to be edited and run again."""
+        return to_yaml(export.tell(self))
+
+    @classmethod
+    def from_yaml(
+        cls, text_or_path: str | Path, model: torch.nn.Module, train: Any, val: Any = None, **callables: Any
+    ) -> Self:
+        """Return a new run that will follow a recipe.
+
+        Parameters
+        ----------
+        text_or_path : str or Path
+            What `to_yaml` returned, edited or not, or a file that holds it (a str that ends in ``.yaml`` or ``.yml``).
+        model, train, val
+            As for a run; without ``val``, the recipe's fraction counts.
+        **callables
+            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics``, ``techniques``, ``forward`` and
+            ``schedule`` of the user's own; also ``device`` and ``name``.
+
+        Raises
+        ------
+        ValueError
+            For a recipe that cannot be followed; says which entry is wrong, and at which step.
+        """
+        return export.from_yaml(cls, text_or_path, model, train, val, callables)
+
+    # -- behind it
+
+    def make_sources(self, device: torch.device) -> tuple[AnySource, AnySource | None]:
+        """Return sources of the data given, for `Training`."""
+        loss, size = self.given["loss"], self.hyperparams["batch_size"]
+        return prepare.make_sources(*self.data, self.seed, device, self.model, loss, self.forward, size)
+
+    def _prepare(self) -> Training:
+        return make_training(self, keep_dropout="dropout" in self._untouched)

@@ -1,0 +1,1 @@
+"""The store: runs outlive their process."""

@@ -1,0 +1,194 @@
+"""The list of the runs that a store holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nbopt.errors import shorten
+from nbopt.i18n import _
+from nbopt.store import checked, database, lease, schema, writer
+from nbopt.store.database import AUTO, Place
+from nbopt.store.schema import StoreError
+
+_SHOWN = 40  # characters of a name, in the table
+
+FIELDS = ("id", "name", "parent", "created", "owner", "state", "reason", "step", "epoch", "best", "entries")
+RUN = f"SELECT {', '.join(FIELDS)} FROM runs WHERE id IS ?"
+
+# What belongs to a run: its size, how many rows are not of the right kind, and how many JSON texts to look at.
+_PARTS = {
+    "journal": """SELECT coalesce(sum(length(old) + length(new) + 64), 0), coalesce(sum(
+            typeof(step) != 'integer' OR typeof(name) != 'text' OR typeof(source) != 'text' OR typeof(time) != 'real'
+            OR typeof(old) != 'text' OR typeof(new) != 'text' OR kind NOT IN ('change', 'event')), 0)
+        FROM journal WHERE run IS ?""",
+    "history": """SELECT coalesce(sum(length(steps) + length(numbers)), 0), coalesce(sum(
+            typeof(name) != 'text' OR typeof(steps) != 'blob' OR typeof(numbers) != 'blob'
+            OR length(steps) != length(numbers) OR length(steps) % 8), 0)
+        FROM history WHERE run IS ?""",
+    "snapshots": """SELECT coalesce(sum(bytes), 0), coalesce(sum(
+            typeof(step) != 'integer' OR typeof(entries) != 'integer' OR typeof(bytes) != 'integer'), 0)
+        FROM (SELECT DISTINCT file, bytes, step, entries FROM snapshots WHERE run IS ?)""",
+}
+_TEXTS = "SELECT old, new FROM journal WHERE run IS ? AND NOT (json_valid(old) AND json_valid(new))"
+
+
+class StoredRun(NamedTuple):
+    """One line of the list of runs.
+
+    Attributes
+    ----------
+    id, name : str
+    state : str
+        As `RunState` has it; ``interrupted`` where the process ended while it was running; ``spoilt`` where the store
+        no longer holds what was written there.
+    created : datetime
+    epoch, step : int
+        Completed.
+    best_val_loss : float or None
+    bytes : int
+        What the run takes on the disk: its history, its journal and at most three snapshots.
+    parent : str or None
+        The run it branched off or repeats.
+    problem : str
+        What of a spoilt run is not as it was written, in words.
+    """
+
+    id: str
+    name: str
+    state: str
+    created: datetime
+    epoch: int
+    step: int
+    best_val_loss: float | None
+    bytes: int
+    parent: str | None
+    problem: str = ""
+
+    def __repr__(self) -> str:
+        return "  ".join(self._cells()).strip()
+
+    def _cells(self) -> list[str]:
+        best = "" if self.best_val_loss is None else f"{self.best_val_loss:.4g}"
+        state = f"{self.state}: {self.problem}" if self.problem else self.state
+        created = f"{self.created:%Y-%m-%d %H:%M}"
+        cells = [_on_a_line(self.id), _on_a_line(self.name), state, created]
+        return [*cells, str(self.epoch), str(self.step), best, megabytes(self.bytes)]
+
+
+class StoredRuns(list[StoredRun]):
+    """A list that shows itself as a table."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return _("no runs are stored here")
+        head = [_("run"), _("name"), _("state"), _("created"), _("epoch"), _("step"), _("best val_loss"), _("size")]
+        table = [head, *(run._cells() for run in self)]
+        widths = [max(len(row[k]) for row in table) for k in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+        size = megabytes(sum(run.bytes for run in self))
+        total = _("{size} in all; nbopt.clean deletes old runs", size=size)
+        return "\n".join([*(line.rstrip() for line in lines), total])
+
+
+def runs(store: Place = AUTO) -> StoredRuns:
+    """Return what the store holds, oldest first; a run that is spoilt is listed as such, and hides no other.
+
+    Parameters
+    ----------
+    store : str or path
+        Its folder; by default ``NBOPT_HOME``, else ``.nbopt`` in the working directory.
+
+    Raises
+    ------
+    nbopt.store.schema.StoreError
+        If its database cannot be read at all.
+    """
+    with reading(store) as (folder, connection):
+        return StoredRuns() if connection is None else StoredRuns(line for line, _owner in lines(folder, connection))
+
+
+def lines(folder: Path, connection: sqlite3.Connection) -> list[tuple[StoredRun, str | None]]:
+    """Return the list's lines, oldest first, each with the lock of its owner."""
+    ids = [row[0] for row in connection.execute("SELECT id FROM runs")]
+    found = [_line(folder, connection, run) for run in ids]
+    return sorted(found, key=lambda pair: (pair[0].created, pair[0].id))
+
+
+def state_of(folder: Path, state: str, token: str | None) -> str:
+    """Return a run's state: one that was running when its process ended is interrupted."""
+    return "interrupted" if state == "running" and not lease.is_alive(folder, token) else state
+
+
+@contextmanager
+def reading(place: Place) -> Iterator[tuple[Path, sqlite3.Connection | None]]:
+    """Open a store to read; the connection is None if there is no such store.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
+    folder = database.folder_of(place)
+    writer.flush(folder)
+    try:
+        schema.refuse_links(folder)
+        if not (folder / schema.FILE).exists():
+            yield folder, None
+            return
+        with closing(schema.connect_to_read(folder)) as connection:
+            yield folder, connection
+    except (sqlite3.Error, OverflowError, UnicodeError) as error:
+        raise StoreError(_("the store in {folder} cannot be read: {error}.", folder=folder, error=error)) from error
+
+
+def megabytes(count: int) -> str:
+    """Write a number of bytes."""
+    return f"{count / 2**20:.1f} MB"
+
+
+def _line(folder: Path, connection: sqlite3.Connection, run: Any) -> tuple[StoredRun, str | None]:
+    """Return the line of one run, and the lock of its owner."""
+    row: dict[str, Any] = dict.fromkeys(FIELDS)
+    problems: list[str] = []
+    try:
+        row = dict(zip(FIELDS, connection.execute(RUN, (run,)).fetchone() or row.values(), strict=True))
+    except (sqlite3.Error, OverflowError, UnicodeError) as error:
+        problems.append(shorten(str(error)))
+    row["id"] = run
+    wrong = checked.wrong_fields(row)
+    problems += wrong
+    size = 0
+    for part, query in _PARTS.items():
+        try:
+            taken, odd = connection.execute(query, (run,)).fetchone()
+            size += int(taken)
+            texts = connection.execute(_TEXTS, (run,)).fetchall() if part == "journal" and not odd else []
+            for text in (text for pair in texts for text in pair):
+                checked.parse(text)
+        except (sqlite3.Error, ValueError, OverflowError):
+            odd = True
+        problems += [part] if odd else []
+    token = None if "owner" in wrong else row["owner"]
+    shown = {name: None if name in wrong else value for name, value in row.items()}
+    return StoredRun(
+        run if isinstance(run, str) else shorten(run),
+        shown["name"] or "",
+        "spoilt" if problems else state_of(folder, row["state"], token),
+        datetime.fromtimestamp(shown["created"] or 0.0).astimezone(),
+        shown["epoch"] or 0,
+        shown["step"] or 0,
+        shown["best"],
+        size,
+        shown["parent"],
+        ", ".join(problems),
+    ), token
+
+
+def _on_a_line(text: str) -> str:
+    text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -1,0 +1,95 @@
+"""The techniques that every run has, in the order in which they act."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+
+from nbopt.hyperparams import Strategy
+from nbopt.i18n import _
+from nbopt.techniques.base import Technique, hooks_of
+from nbopt.techniques.hooks import HOOKS
+from nbopt.techniques.inputs.augmentation import Flip, InputNoise, Mixup, Warp
+from nbopt.techniques.inputs.preprocessing import Cleaning, Scaling
+from nbopt.techniques.precision.channels_last import ChannelsLast
+from nbopt.techniques.precision.mixed import Precision
+from nbopt.techniques.regularization.clipping import ClipNorm, ClipValue, MaxNorm
+from nbopt.techniques.regularization.penalties import L1
+from nbopt.techniques.schedules.choice import SCHEDULE
+from nbopt.techniques.schedules.planned import Warmup
+
+Item = type[Technique] | Strategy
+
+_FORMS: tuple[Item, ...] = (Precision, ChannelsLast)
+_OTHERS: tuple[Item, ...] = (
+    *(Cleaning, Scaling),
+    *(Warp, Flip, Mixup, InputNoise),
+    *(L1, ClipValue, ClipNorm),
+    *(Warmup, SCHEDULE),
+    MaxNorm,
+)
+PARTS = (*_OTHERS, *_FORMS)
+"""Classes that always stand ready, and choices of one class among several."""
+
+
+def with_own(own: Sequence[Technique]) -> tuple[Item | Technique, ...]:
+    """Return all techniques of a run that was given some of its user's: those act within mixed precision."""
+    return (*_OTHERS, *own, *_FORMS)
+
+
+def check_techniques(given: Any) -> tuple[Technique, ...]:
+    """Return the techniques given to a run, as instances.
+
+    Raises
+    ------
+    TypeError
+        For anything else than classes and instances of `Technique`, and for a method that is nearly called as a hook.
+    ValueError
+        For two of one class, or a name that something of nbopt has.
+    """
+    if given is None:
+        return ()
+    rule = _("techniques must be a list of classes or instances of nbopt.Technique")
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
+        raise TypeError(_("{rule}; got {given!r}.", rule=rule, given=given))
+    found: list[Technique] = []
+    names = {item.__name__ if isinstance(item, type) else item.name for item in PARTS}
+    for item in given:
+        made: Any = item
+        if isinstance(item, type) and issubclass(item, Technique):
+            try:
+                made = item()
+            except TypeError as error:
+                way = _("give an instance instead of the class")
+                raise TypeError(f"{item.__name__}: {error}: {way}.") from error
+        if not isinstance(made, Technique):
+            raise TypeError(_("{rule}; {given!r} is none.", rule=rule, given=item))
+        name = type(made).__name__
+        if name in names:
+            raise ValueError(_("techniques: there is a {name} already: give yours another name.", name=name))
+        _check_hooks(type(made))
+        names.add(name)
+        found.append(made)
+    return tuple(found)
+
+
+def find_modules(own: Iterable[Technique]) -> list[nn.Module]:
+    """Return the modules that techniques were made with, as a teacher."""
+    found = []
+    for technique in own:
+        arguments, settings = technique.made_with
+        found += [item for item in (*arguments, *settings.values()) if isinstance(item, nn.Module)]
+    return found
+
+
+def _check_hooks(kind: type[Technique]) -> None:
+    methods = [name for name in vars(kind) if not name.startswith("_") and not hasattr(Technique, name)]
+    for name in methods:
+        if callable(getattr(kind, name)) and (near := difflib.get_close_matches(name, HOOKS, 1, 0.85)):
+            rule = _("{name} is no hook, and nothing would call it", name=name)
+            raise TypeError(_("{kind}: {rule}. Did you mean {near!r}?", kind=kind.__name__, rule=rule, near=near[0]))
+    if not hooks_of(kind) and not kind.declared():
+        raise TypeError(_("{kind} defines no hook: one of {names}.", kind=kind.__name__, names=", ".join(HOOKS)))

@@ -1,0 +1,101 @@
+"""What a technique may know of the run that it acts in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.errors import unknown
+from nbopt.i18n import _
+
+
+class Progress(Protocol):
+    """Where a run is."""
+
+    step: int
+
+    @property
+    def share(self) -> float:
+        """The part of the run that is done, from 0 to 1."""
+        ...
+
+
+class Context:
+    """What a technique may know of its run, as ``self.context``.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    device : torch.device
+    seed : int
+    where : Progress
+    measures : iterable of str
+        What `measure` may be given.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+    device : torch.device
+        Where the run trains.
+    seed : int
+        The run's own.
+    is_after : bool
+        Whether the present step is done, as in ``after_epoch``.
+    """
+
+    def __init__(
+        self, model: nn.Module, device: torch.device, seed: int, where: Progress, measures: Iterable[str] = ()
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.seed = seed
+        self._where = where
+        self._measures = frozenset(measures)
+        self.is_after = False
+        self._waiting: list[tuple[str, int, Any]] = []
+
+    @property
+    def step(self) -> int:
+        """Number of the present step, counted from 0; in ``after_epoch``, that of the epoch's last."""
+        return self._where.step - self.is_after
+
+    @property
+    def progress(self) -> float:
+        """The part of the run that is done, from 0 to 1."""
+        return self._where.share
+
+    @property
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """The model's weights that require a gradient, by name."""
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+    def measure(self, name: str, value: float | Tensor) -> None:
+        """Record a value of a curve that the technique's ``measures`` names, at the present step.
+
+        Parameters
+        ----------
+        name : str
+        value : float or Tensor
+            A tensor, a scalar, is read later: the device is not waited for.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If no technique of the run declares the name among its ``measures``.
+        """
+        if name not in self._measures:
+            raise unknown(_("measurement"), name, sorted(self._measures))
+        self._waiting.append((name, self.step, value.detach() if isinstance(value, Tensor) else value))
+
+    def hand_over(self, append: Callable[[str, int, float], None]) -> None:
+        """Move what was measured to where ``append(name, step, value)`` puts it."""
+        waiting, self._waiting = self._waiting, []
+        for name, step, value in waiting:
+            append(name, step, float(value))
+
+    def forget(self) -> None:
+        """Drop what was measured and not handed over."""
+        self._waiting = []

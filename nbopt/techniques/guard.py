@@ -1,0 +1,131 @@
+"""The guard against divergence: it sees a loss go wrong; the engine goes back and cuts the learning rate."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from nbopt.hyperparams import Flag, Tunable
+from nbopt.i18n import _
+
+_EXPLODED = 1000.0
+_BLOCK = 100  # losses whose median tells how large losses are by now
+_GROWTH = 2.0  # how much larger than before that may be; what grows faster explodes
+
+
+class Guard(Tunable):
+    """Tells whether losses are still sane: finite, and below a thousand times their usual size.
+
+    The usual size is that of an output that knows nothing, or of the first loss if that is larger, and never falls: a
+    loss near 0 is no reason to expect another one. It follows losses that grow slowly, as a critic's may. Negative
+    losses are good ones, however large. All of it depends on the losses and the changes made alone, so that a replay
+    finds the same.
+    """
+
+    recover = Flag(
+        True,
+        label=_("Recover from divergence"),
+        group=_("Safety"),
+        help=_("When the loss is no number or explodes: back to the last good snapshot, with a lower learning rate."),
+    )
+
+    def __init__(self) -> None:
+        self.renew()
+        self._usual: float | None = None
+        self._floor, self._known = 1.0, False
+        self._block: list[float] = []
+
+    def renew(self) -> None:
+        """Take note that losses have another size from the next step on."""
+        self.waits = True
+        self._block = []
+
+    def forget(self) -> None:
+        """Take the next loss for usual, whatever losses were before: the weights are others."""
+        self.renew()
+        self._usual = None
+
+    def expect(self, floor: float, known: bool) -> None:
+        """Take note of the size to expect, at the first batch after `renew`.
+
+        Parameters
+        ----------
+        floor : float
+            The loss of an output that knows nothing, or a guess at it.
+        known : bool
+            Whether it is no guess. From one known size to another, the usual size changes as they do; otherwise the
+            next loss, of weights that no step with another loss has touched yet, is taken for usual.
+        """
+        if not self.waits:
+            return
+        if not (math.isfinite(floor) and floor > 0):
+            floor, known = 1.0, False
+        if self._usual is not None and known and self._known:
+            self._usual = min(self._usual * (floor / self._floor), sys.float_info.max)
+        else:
+            self._usual = None
+        self._floor, self._known, self.waits = floor, known, False
+
+    def find_trouble(self, losses: Sequence[float], sound: bool = False) -> int | None:
+        """Return the index of the first loss gone wrong, or None.
+
+        Parameters
+        ----------
+        losses : sequence of float
+        sound : bool
+            Whether the weights are numbers after all of these. A loss that is none is that of a batch in which nothing
+            counts, then: its gradient is 0.
+        """
+        start = 0
+        while start < len(losses):
+            part = losses[start : start + _BLOCK - len(self._block)]
+            wrong = self._look_at(part, sound)
+            if wrong is not None and self.recover:
+                return start + wrong
+            self._block += filter(math.isfinite, part)
+            if len(self._block) >= _BLOCK:
+                self._follow()
+            start += len(part)
+        return None
+
+    def _look_at(self, losses: Sequence[float], sound: bool) -> int | None:
+        if self._usual is None:
+            first = next(filter(math.isfinite, losses), None)
+            if first is None:
+                return next((k for k, loss in enumerate(losses) if not (sound and math.isnan(loss))), None)
+            self._usual = max(abs(first), self._floor)
+        limit = min(_EXPLODED * self._usual, sys.float_info.max)
+        if math.isfinite(sum(losses)) and max(losses) <= limit:  # as nearly always
+            return None
+        passed = [(sound and math.isnan(loss)) or -math.inf < loss <= limit for loss in losses]
+        return None if all(passed) else passed.index(False)
+
+    def _follow(self) -> None:
+        assert self._usual is not None
+        size = statistics.median(map(abs, self._block))
+        self._usual = max(self._usual, min(size, _GROWTH * self._usual))
+        self._block = []
+
+    # -- snapshots
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What it knows, as JSON can hold it."""
+        return {
+            "usual": self._usual,
+            "floor": self._floor,
+            "known": self._known,
+            "waits": self.waits,
+            "block": list(self._block),
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        if not state:  # of a run stored by an earlier version
+            self.forget()
+            return
+        self._usual, self._floor, self._known = state["usual"], state["floor"], state["known"]
+        self.waits, self._block = state["waits"], list(state["block"])

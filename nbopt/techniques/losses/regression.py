@@ -1,0 +1,58 @@
+"""Losses of regression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from nbopt.hyperparams import Float
+from nbopt.i18n import _
+from nbopt.techniques.losses.base import GROUP, Elementwise
+
+
+class MSE(Elementwise):
+    """Mean squared error (Gauss 1809)."""
+
+    task = "regression"
+    name = "mse"
+    source = "functional.mse_loss(output, {target})"
+
+    def __call__(self, output: Tensor, target: Any) -> Tensor:
+        """Return the mean squared error."""
+        return functional.mse_loss(output, target)
+
+
+class MAE(Elementwise):
+    """Mean absolute error (Laplace 1774)."""
+
+    task = "regression"
+    name = "mae"
+    source = "functional.l1_loss(output, {target})"
+
+    def __call__(self, output: Tensor, target: Any) -> Tensor:
+        """Return the mean absolute error."""
+        return functional.l1_loss(output, target)
+
+
+class Huber(Elementwise):
+    """Huber's loss (1964): squared up to ``delta``, linear beyond."""
+
+    task = "regression"
+    name = "huber"
+    source = "functional.huber_loss(output, {target}, delta={delta})"
+    delta = Float(
+        1.0,
+        low=1e-2,
+        high=100.0,
+        log=True,
+        gt=0.0,
+        label="δ",
+        group=GROUP,
+        help=_("Error beyond which the Huber loss grows linearly."),
+    )
+
+    def __call__(self, output: Tensor, target: Any) -> Tensor:
+        """Return the mean Huber loss."""
+        return functional.huber_loss(output, target, delta=self.delta)

@@ -1,0 +1,199 @@
+"""A loss of several terms, each with a weight that is a control."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nbopt.errors import InvalidHyperparam
+from nbopt.hyperparams import Choice, Float
+from nbopt.i18n import _
+from nbopt.techniques.losses.base import GROUP, Loss
+from nbopt.techniques.losses.traits import combine_traits
+
+
+class Terms(Loss):
+    """A weighted sum of losses, whose weights may adapt by themselves (Kendall et al. 2018, eq. 7 to 10).
+
+    Balanced by uncertainty, the term number i counts ``exp(-s_i) L_i / 2 + s_i / 2``, times its weight, where the log
+    variance s_i goes down the gradient of just that. Validation shows the sum with the weights as they are set.
+
+    Attributes
+    ----------
+    kinds : dict of str to type
+        The terms' classes by name.
+    scales : list of float
+        The s_i.
+    """
+
+    kinds: ClassVar[dict[str, type[Loss]]] = {}
+    balance = Choice(
+        "fixed",
+        options=("fixed", "uncertainty"),
+        label=_("Balance"),
+        group=GROUP,
+        help=_("Weights as they are set, or besides by the uncertainty of each term, learnt on the way."),
+    )
+    balance_rate = Float(
+        0.01,
+        low=1e-4,
+        high=1.0,
+        log=True,
+        ge=0.0,
+        label=_("Balance rate"),
+        group=GROUP,
+        help=_("How fast the uncertainties are learnt."),
+    )
+    memory: ClassVar[tuple[str, ...]] = ("scales",)
+
+    def __init__(self) -> None:
+        self.terms = {name: kind() for name, kind in self.kinds.items()}
+        self.scales = [0.0] * len(self.terms)
+        self._seen: list[Tensor] = []
+        self._told = False
+
+    def on_change(self, name: str) -> None:
+        """Take note that the terms have not heard of a change yet."""
+        self._told = False
+
+    def __call__(self, output: Tensor, target: Any) -> Tensor:
+        """Return the weighted sum that is trained on."""
+        values = [term(output, term.prepare(output, target)) for term in self._informed()]
+        if self.balance == "fixed":
+            return self._sum(values)
+        self._seen.append(torch.stack([value.detach() for value in values]))
+        return self._sum(balance_terms(values, self.scales))
+
+    def measure(self, output: Tensor, target: Any) -> Tensor:
+        """Return the weighted sum that validation shows."""
+        return self._sum([term.measure(output, term.prepare(output, target)) for term in self._informed()])
+
+    def check(self, output: Any, target: Any) -> None:
+        """Raise ValueError where one of the terms cannot work on these."""
+        for term in self._informed():
+            term.check(output, target)
+
+    def explain(self, output: Any, target: Any) -> None:
+        """Raise ValueError where one of the terms failed on these."""
+        for term in self._informed():
+            term.explain(output, target)
+
+    def after_step(self, loss: Tensor) -> None:
+        """Move the uncertainties down their gradient, by the terms of this step."""
+        if not self._seen:
+            return
+        self.scales = move_scales(self.scales, self._seen, self._weights(), self.balance_rate)
+        self._seen.clear()
+
+    def discard(self) -> None:
+        """Forget the terms of a step that did not come about."""
+        self._seen.clear()
+
+    def _weights(self) -> list[float]:
+        return [getattr(self, f"weight_{name}") for name in self.terms]
+
+    def _sum(self, values: Iterable[Tensor]) -> Tensor:
+        total: Tensor | None = None
+        for weight, value in zip(self._weights(), values, strict=True):
+            total = weight * value if total is None else total + weight * value
+        assert total is not None
+        return total
+
+    def _informed(self) -> Iterable[Loss]:
+        if not self._told:
+            for term in self.terms.values():
+                term.__dict__.update({name: getattr(self, name) for name in term.declared()})
+            self._told = True
+        return self.terms.values()
+
+
+# Scripts hold these two as they are written here, so in lines of 88 characters.
+
+
+def balance_terms(terms: list[Tensor], scales: list[float]) -> list[Tensor]:
+    """Return a loss's terms with these log variances (Kendall et al. 2018, eq. 7)."""
+    pairs = zip(terms, scales, strict=True)
+    return [term * (math.exp(-scale) / 2) + scale / 2 for term, scale in pairs]
+
+
+def move_scales(
+    scales: list[float],
+    seen: list[Tensor],
+    weights: list[float],
+    rate: float,
+) -> list[float]:
+    """Return the log variances a step further down their gradient.
+
+    ``seen`` holds the terms of the step, one vector for each time they were evaluated.
+    """
+    moved = []
+    means = torch.stack(seen).mean(0).tolist()
+    for scale, mean, weight in zip(scales, means, weights, strict=True):
+        slope = weight * (1 - math.exp(-scale) * mean) / 2
+        step = rate * slope if math.isfinite(slope) else 0.0
+        moved.append(min(max(scale - step, -20.0), 20.0))
+    return moved
+
+
+def split_terms(given: Sequence[Any]) -> dict[str, tuple[float, Any]]:
+    """Return the terms of a loss by name, each with its weight.
+
+    Raises
+    ------
+    InvalidHyperparam
+        If there is none, one stands there twice, or a weight is no number of at least 0.
+    """
+    found: dict[str, tuple[float, Any]] = {}
+    for item in given:
+        weight, term = item if isinstance(item, (tuple, list)) and len(item) == 2 else (1.0, item)
+        name = term if isinstance(term, str) else getattr(term, "__name__", type(term).__name__)
+        if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not 0 <= float(weight) < math.inf:
+            rule = _("terms are losses, or pairs (weight, loss) with a weight of at least 0")
+            raise InvalidHyperparam(_("loss: {rule}; got {item!r}.", rule=rule, item=item))
+        if not name.isidentifier() or name in found:
+            rule = _("each term needs a name of its own: a function with another __name__")
+            raise InvalidHyperparam(_("loss: {rule}; got {name!r}.", rule=rule, name=name))
+        found[name] = float(weight), term
+    if not found:
+        raise InvalidHyperparam(_("loss: the list of terms is empty."))
+    return found
+
+
+def combine(terms: Mapping[str, tuple[float, type[Loss]]]) -> type[Loss]:
+    """Make the class of a weighted sum, with all that its terms declare.
+
+    Raises
+    ------
+    InvalidHyperparam
+        If the terms want targets of different kinds.
+    """
+    tasks = {kind.task for _weight, kind in terms.values()} - {Loss.task}
+    if len(tasks) > 1:
+        names = ", ".join(f"{name} ({kind.task})" for name, (_weight, kind) in terms.items())
+        raise InvalidHyperparam(_("loss: these terms want different targets: {names}.", names=names))
+    members: dict[str, Any] = {"kinds": {name: kind for name, (_weight, kind) in terms.items()}}
+    for name, (weight, kind) in terms.items():
+        members[f"weight_{name}"] = Float(
+            weight,
+            low=1e-3,
+            high=100.0,
+            log=True,
+            zero=True,
+            ge=0.0,
+            label=_("Weight of {name}", name=name),
+            group=GROUP,
+            help=_("How much this term counts in the sum."),
+        )
+        members.update(kind.declared())
+    members["modules"] = {
+        f"loss.{name}": module for name, (_weight, kind) in terms.items() for module in kind.modules.values()
+    }
+    members["draws"] = any(kind.draws for _weight, kind in terms.values())
+    members["traits"] = combine_traits([kind.traits for _weight, kind in terms.values()])
+    members["__doc__"] = Terms.__doc__
+    return type("Terms", (Terms,), members)

@@ -1,0 +1,1 @@
+"""Optimizers, and what becomes of gradients before a step."""

@@ -1,0 +1,116 @@
+"""How long a run is, and when it is validated: in epochs, or in steps, which a stream without an end has too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nbopt.hyperparams import Int, Tunable
+from nbopt.i18n import _
+
+_GROUP = _("Batches")
+
+
+class Plan(Tunable):
+    """The one place that knows where in its course a run is.
+
+    Where ``steps`` is given it is the run's length, and the share of the run done is counted in steps; otherwise in
+    epochs, the current one in part.
+    """
+
+    epochs = Int(
+        20,
+        low=1,
+        high=200,
+        ge=1,
+        label=_("Epochs"),
+        group=_GROUP,
+        help=_("Passes over the training data. Raise it to train a finished run further."),
+    )
+    steps = Int(
+        0,
+        low=32,
+        high=2**20,
+        powers=True,
+        zero=True,
+        ge=0,
+        label=_("Total steps"),
+        group=_GROUP,
+        help=_("The run's length in steps, whatever the epochs; 0: as long as the epochs say."),
+    )
+    validate_every = Int(
+        0,
+        low=1,
+        high=2**16,
+        powers=True,
+        zero=True,
+        ge=0,
+        label=_("Validate every"),
+        group=_GROUP,
+        help=_("Steps between two validations; 0: once an epoch. One stands at the run's end, too."),
+    )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Plan:
+        """Return the plan that a run with these hyperparameters has."""
+        plan = cls()
+        vars(plan).update({name: values[name] for name in cls.declared()})
+        return plan
+
+    def share(self, step: int, progress: float) -> float:
+        """Return the part of the run that is done, from 0 to 1.
+
+        Parameters
+        ----------
+        step : int
+            Steps done.
+        progress : float
+            Epochs done, the current one counted in part.
+        """
+        return self.shares(step, [progress])[0]
+
+    def shares(self, first: int, progress: Sequence[float]) -> list[float]:
+        """Return `share` for steps one after the other, the first with ``first`` steps done."""
+        steps, epochs = self.steps, self.epochs
+        if steps:
+            return [min(1.0, (first + k) / steps) for k in range(len(progress))]
+        return [min(1.0, done / epochs) for done in progress]
+
+    def is_over(self, step: int, epoch: int) -> bool:
+        """Return whether the run has the length it is to have after ``step`` steps and ``epoch`` whole epochs."""
+        return step >= self.steps if self.steps else epoch >= self.epochs
+
+    def validates_epoch(self, step: int, epoch: int) -> bool:
+        """Return whether the end of epoch number ``epoch``, counted from 1, is to be validated."""
+        return not self.validate_every or self.is_over(step, epoch)
+
+    def validates_step(self, step: int) -> bool:
+        """Return whether a validation is due after ``step`` steps, wherever in an epoch that is."""
+        return bool(self.validate_every and not step % self.validate_every) or bool(self.steps and step >= self.steps)
+
+    def ahead(self, step: int) -> float:
+        """Return how many steps after ``step`` may be done before `validates_step` holds; infinite without one."""
+        every = self.validate_every - step % self.validate_every if self.validate_every else math.inf
+        return min(every, max(1, self.steps - step)) if self.steps else every
+
+    def end_reason(self) -> str:
+        """Return in words why a run that is over is over."""
+        if self.steps:
+            return _("all {count} steps done", count=self.steps)
+        return _("all {count} epochs done", count=self.epochs)
+
+    def explain_end(self, reason: str) -> str:
+        """Return in words what makes a run go on that is over for ``reason``."""
+        unit = "steps" if self.steps else "epochs"
+        return _("the run is complete ({reason}). Set {unit} higher to go on.", reason=reason, unit=unit)
+
+    @property
+    def of_epochs(self) -> str:
+        """What stands behind the number of epochs done: ``/20``; "" where steps are counted."""
+        return "" if self.steps else f"/{self.epochs}"
+
+    @property
+    def of_steps(self) -> str:
+        """What stands behind the number of steps done: ``/1000``; "" where epochs are counted."""
+        return f"/{self.steps}" if self.steps else ""

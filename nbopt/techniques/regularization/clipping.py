@@ -1,0 +1,93 @@
+"""Limits on gradients and weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.hyperparams import Float
+from nbopt.i18n import _
+from nbopt.techniques.base import Technique
+
+_GROUP = _("Limits")
+
+
+class ClipValue(Technique):
+    """Cuts each number of the gradient to a range, as torch's clip_grad_value_ does (Mikolov 2012)."""
+
+    clip_value = Float(
+        0.0,
+        low=1e-3,
+        high=100.0,
+        log=True,
+        zero=True,
+        ge=0.0,
+        label=_("Clip value"),
+        group=_GROUP,
+        help=_("Largest size of any number of the gradient; 0: no limit."),
+    )
+
+    @property
+    def acts(self) -> bool:
+        """With any limit."""
+        return self.clip_value > 0
+
+    def after_gradients(self) -> None:
+        """Cut the gradients."""
+        nn.utils.clip_grad_value_(self.weights, self.clip_value)
+
+
+class ClipNorm(Technique):
+    """Shortens the gradient where it is too long (Pascanu et al. 2013, algorithm 1)."""
+
+    clip_norm = Float(
+        0.0,
+        low=1e-3,
+        high=100.0,
+        log=True,
+        zero=True,
+        ge=0.0,
+        label=_("Clip norm"),
+        group=_GROUP,
+        help=_("Largest length of the gradient of all weights together; 0: no limit."),
+    )
+
+    @property
+    def acts(self) -> bool:
+        """With any limit."""
+        return self.clip_norm > 0
+
+    def after_gradients(self) -> None:
+        """Scale the gradients down together."""
+        nn.utils.clip_grad_norm_(self.weights, self.clip_norm)
+
+
+class MaxNorm(Technique):
+    """Keeps the weights into each unit within a ball (Srebro et al. 2005; Srivastava et al. 2014, section 5.1).
+
+    Biases and normalization scales (parameters with fewer than two dimensions) are left alone.
+    """
+
+    max_norm = Float(
+        0.0,
+        low=0.1,
+        high=10.0,
+        log=True,
+        zero=True,
+        ge=0.0,
+        label=_("Max norm"),
+        group=_GROUP,
+        help=_("Largest length of the vector of weights into one unit; 0: no limit."),
+    )
+
+    @property
+    def acts(self) -> bool:
+        """With any limit."""
+        return self.max_norm > 0
+
+    @torch.no_grad()
+    def after_step(self, loss: Tensor) -> None:
+        """Shorten what has grown too long."""
+        for weight in self.weights:
+            if weight.ndim > 1:
+                weight.copy_(torch.renorm(weight, 2, 0, self.max_norm))

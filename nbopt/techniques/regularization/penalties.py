@@ -1,0 +1,56 @@
+"""Penalties that act on the gradients, between the backward pass and the update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nbopt.hyperparams import Float
+from nbopt.i18n import _
+from nbopt.techniques.base import Technique
+
+
+class L1(Technique):
+    """L1 regularization of the weights (Tibshirani 1996): adds ``l1 * sign(w)`` to the gradient.
+
+    That is the subgradient of ``l1 * sum |w|``. Biases and normalization scales (parameters with fewer than
+    two dimensions) are left alone. The loss shown stays the data's own, comparable with the validation loss.
+    """
+
+    l1 = Float(
+        0.0,
+        low=1e-6,
+        high=1.0,
+        log=True,
+        zero=True,
+        ge=0.0,
+        label="L1",
+        group=_("Regularization"),
+        help=_("Pulls weights towards exactly zero."),
+    )
+
+    compiles = True
+
+    @property
+    def acts(self) -> bool:
+        """With any strength."""
+        return self.l1 > 0
+
+    @torch.no_grad()
+    def after_gradients(self) -> None:
+        """Add the penalty to the gradients."""
+        pairs = [(w, w.grad) for w in self.weights if w.grad is not None and w.ndim > 1]
+        if pairs:
+            weights, gradients = map(list, zip(*pairs, strict=True))
+            add_signs(gradients, weights, self.l1)
+
+
+# Scripts hold this as it is written here: names private to torch, and what is done without them.
+def add_signs(gradients: list[Tensor], weights: list[Tensor], amount: float) -> None:
+    """Add the signs of the weights, times ``amount``, to the gradients."""
+    if hasattr(torch, "_foreach_add_") and hasattr(torch, "_foreach_sign"):
+        signs = torch._foreach_sign(weights)
+        torch._foreach_add_(gradients, signs, alpha=amount)
+    else:
+        for gradient, weight in zip(gradients, weights, strict=True):
+            gradient.add_(weight.sign(), alpha=amount)

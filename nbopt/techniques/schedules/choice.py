@@ -1,0 +1,38 @@
+"""Learning-rate schedules: what becomes of a base rate, which stays a control."""
+
+from __future__ import annotations
+
+from nbopt.hyperparams import Strategy
+from nbopt.i18n import _
+from nbopt.techniques.schedules.adaptive import BoldDriver, Hypergradient, OnPlateau
+from nbopt.techniques.schedules.planned import (
+    GROUP,
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    OneCycle,
+    Schedule,
+    StepDecay,
+)
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "step": StepDecay,
+    "exponential": Exponential,
+    "linear": Linear,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+    "plateau": OnPlateau,
+    "bold_driver": BoldDriver,
+    "hypergradient": Hypergradient,
+}
+
+SCHEDULE = Strategy(
+    "constant",
+    classes=SCHEDULES,
+    label=_("Schedule"),
+    group=GROUP,
+    help=_("How the learning rate goes on from its base value, which stays a control."),
+)
+SCHEDULE.__set_name__(Schedule, "schedule")

@@ -1,0 +1,195 @@
+"""Learning-rate schedules that follow a plan: functions of where the run is alone.
+
+Changed, swapped or rewound, they are at once where they belong.
+"""
+
+from __future__ import annotations
+
+import math
+
+from nbopt.hyperparams import Float, Int
+from nbopt.i18n import _
+from nbopt.techniques.base import Technique
+
+GROUP = _("Optimizer")  # beside the rate that it varies
+
+FINAL = Float(
+    0.0,
+    low=1e-4,
+    high=1.0,
+    log=True,
+    zero=True,
+    ge=0.0,
+    label=_("Final share"),
+    group=GROUP,
+    help=_("What is left of the base rate at the run's end."),
+)
+
+
+class Schedule(Technique):
+    """Base of the schedules: each changes the rate in its own way."""
+
+
+class Constant(Schedule):
+    """The base rate as it is: plain gradient descent (Cauchy 1847)."""
+
+    @property
+    def acts(self) -> bool:
+        """Never: there is nothing to do."""
+        return False
+
+
+class StepDecay(Schedule):
+    """A factor every so many epochs, as torch's StepLR (Zagoruyko and Komodakis 2016)."""
+
+    step_epochs = Float(
+        5.0,
+        low=0.5,
+        high=100.0,
+        log=True,
+        gt=0.0,
+        label=_("Epochs a stair"),
+        group=GROUP,
+        help=_("Epochs between two cuts of the rate."),
+    )
+    step_factor = Float(
+        0.5,
+        low=0.05,
+        high=1.0,
+        ge=0.0,
+        label=_("Cut to"),
+        group=GROUP,
+        help=_("What a cut leaves of the rate."),
+    )
+    compiles = True
+
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return rate * step_factor ** (stairs gone down)."""
+        return rate * power(self.step_factor, epoch // self.step_epochs)
+
+
+class Exponential(Schedule):
+    """A factor an epoch, smoothly (Szegedy et al. 2016, section 8), as torch's ExponentialLR."""
+
+    epoch_decay = Float(
+        0.95,
+        low=0.5,
+        high=1.0,
+        ge=0.0,
+        label=_("Left an epoch"),
+        group=GROUP,
+        help=_("What one epoch leaves of the rate."),
+    )
+    compiles = True
+
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return rate * epoch_decay ** epochs done."""
+        return rate * power(self.epoch_decay, epoch)
+
+
+class Cosine(Schedule):
+    """Half a cosine from the base rate to its final share (Loshchilov and Hutter 2017, eq. 5, without restarts)."""
+
+    final_share = FINAL
+    compiles = True
+
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return the cosine; a longer run stretches it."""
+        height = (1 + math.cos(math.pi * done)) / 2
+        return rate * (self.final_share + (1 - self.final_share) * height)
+
+
+class Linear(Schedule):
+    """A line from the base rate to its final share, as for fine-tuning language models (Devlin et al. 2019)."""
+
+    final_share = FINAL
+    compiles = True
+
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return the line; a longer run makes it less steep."""
+        return rate * (self.final_share + (1 - self.final_share) * (1 - done))
+
+
+class OneCycle(Schedule):
+    """Up to the base rate, then far down (Smith and Topin 2018), along cosines as torch's OneCycleLR."""
+
+    peak_at = Float(
+        0.3,
+        low=0.0,
+        high=0.9,
+        ge=0.0,
+        lt=1.0,
+        label=_("Peak at"),
+        group=GROUP,
+        help=_("The part of the run after which the rate is highest."),
+    )
+    start_share = Float(
+        0.04,
+        low=1e-3,
+        high=1.0,
+        log=True,
+        ge=0.0,
+        label=_("Start share"),
+        group=GROUP,
+        help=_("The part of the base rate that the cycle begins with."),
+    )
+    final_share = FINAL
+    compiles = True
+
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return the cycle at this part of the run."""
+        if done < self.peak_at:
+            start, turn = self.start_share, math.pi * (1 - done / self.peak_at)
+        else:
+            start = self.final_share
+            turn = math.pi * (done - self.peak_at) / (1 - self.peak_at)
+        height = (1 + math.cos(turn)) / 2
+        return rate * (start + (1 - start) * height)
+
+
+class Warmup(Technique):
+    """A rate that grows in a line at the beginning, under any schedule (Goyal et al. 2017, section 2.2)."""
+
+    warmup = Float(
+        0.0,
+        low=0.1,
+        high=10.0,
+        log=True,
+        zero=True,
+        ge=0.0,
+        label=_("Warm-up"),
+        group=GROUP,
+        help=_("Epochs over which the rate grows from a hundredth to what the schedule says."),
+    )
+    warmup_steps = Int(
+        0,
+        low=1,
+        high=2**14,
+        powers=True,
+        zero=True,
+        ge=0,
+        label=_("Warm-up steps"),
+        group=GROUP,
+        help=_("The same in steps. Where both are given, the rate is as far as the slower of the two."),
+    )
+    compiles = True
+
+    @property
+    def acts(self) -> bool:
+        """With any length."""
+        return self.warmup > 0 or self.warmup_steps > 0
+
+    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
+        """Return the rate as far as it has grown."""
+        grown = min(1.0, epoch / self.warmup) if self.warmup else 1.0
+        if self.warmup_steps:
+            grown = min(grown, step / self.warmup_steps)
+        return rate * (0.01 + 0.99 * grown)
+
+
+def power(base: float, exponent: float) -> float:
+    """Return base ** exponent, 1e12 at most."""
+    try:
+        return min(float(base**exponent), 1e12)
+    except OverflowError:
+        return 1e12

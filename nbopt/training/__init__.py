@@ -1,0 +1,1 @@
+"""A step, a validation, and the one training loop."""

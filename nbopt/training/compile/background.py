@@ -1,0 +1,46 @@
+"""A second thread that makes a chunk while the run goes on."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import threading
+
+from nbopt.training.compile.compiled import Ready, Workshop
+
+_END_SECONDS = 10.0
+
+
+class Job(threading.Thread):
+    """Makes a chunk while the run goes on."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        super().__init__(name="nbopt compiles", daemon=True)
+        self.signature = workshop.signature
+        self.result: Ready | str = ""
+        self._workshop = workshop
+
+    def run(self) -> None:
+        """Make it; keep why it failed."""
+        _jobs.add(self)
+        try:
+            self.result = self._workshop.make()
+        except Exception as error:
+            self.result = str(error) or type(error).__name__
+        finally:
+            _jobs.discard(self)
+
+    def end(self) -> None:
+        """Break off: torch aborts in a thread that is left when the process ends."""
+        self._workshop.build.cancel()
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident or 0), ctypes.py_object(SystemExit))
+        self.join(_END_SECONDS)
+
+
+_jobs: set[Job] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    for job in list(_jobs):
+        job.end()

@@ -1,0 +1,290 @@
+"""The compiled step: how it is made, and how it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nbopt.data.tensor_source import TensorSource
+from nbopt.i18n import _
+from nbopt.techniques.optimizers.formulas import FORMULAS
+from nbopt.torch_private import foreach_add_
+from nbopt.training.compile.build import Build
+from nbopt.training.compile.captured import RECORDERS, Captured, Shape
+from nbopt.training.compile.marks import Attribute, Marks, find_attributes, name_changed
+from nbopt.training.compile.obstacles import find_obstacle
+from nbopt.training.compile.reads import Reads
+from nbopt.training.compile.step import (
+    Arguments,
+    CannotCompile,
+    Chunk,
+    Layer,
+    Signature,
+    do_plainly,
+    find_layers,
+    find_trained,
+    make_chunk,
+    stand_in,
+)
+from nbopt.training.rates import RatesAhead
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+# Compiled against not compiled, after one chunk: the difference, as a share of the whole and of the largest there is.
+_CLOSE = {"float32": (1e-3, 1e-6), "bfloat16": (1e-2, 1e-5)}
+# With these, an optimizer's state and steps are in proportion to the gradients; Adam's own steps are of one size, and
+# gradients that are 0 but for rounding, as those of attention's key biases, would lead anywhere.
+_PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
+
+
+class Ready(NamedTuple):
+    """A chunk that was made and compared with the model; on a GPU, each run captures it on tensors of its own.
+
+    Attributes
+    ----------
+    chunk : callable
+    layers : list of Layer
+        The dropout layers whose masks it takes.
+    shapes : list of Shape
+        Of all that it takes; machine code does not look whether they are right.
+    attributes : list of tuple
+        The model's settings that went into the code, see `find_attributes`.
+    reads : Reads
+        What else did, from outside the model.
+    """
+
+    chunk: Chunk
+    layers: list[Layer]
+    shapes: list[Shape]
+    attributes: list[Attribute]
+    reads: Reads
+
+
+def sign(training: Training, steps: int) -> Signature:
+    """Return the signature of a chunk for the run as it is now."""
+    optimizer, loss = type(training.torch_optimizer), type(training.loss)
+    threads = torch.get_num_threads()
+    values = training.hyperparams
+    order = values["precision"], values["channels_last"]
+    captured = training.device.type in RECORDERS
+    size, outputs = training.cursor.batch_size, bool(training.metrics)
+    tuning = training.material.resting, training.material.evaluated
+    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, *tuning)
+
+
+class Workshop:
+    """Makes one chunk, in any thread: all that it needs of the run is copied when this is made.
+
+    Parameters
+    ----------
+    training : Training
+        Between two steps.
+    steps : int
+        How many steps the chunk is to do.
+
+    Raises
+    ------
+    CannotCompile
+        If the model draws noise that cannot be fed to it.
+    """
+
+    def __init__(self, training: Training, steps: int) -> None:
+        self.signature = sign(training, steps)
+        training.material.put_back()
+        self._twin, names = stand_in(training.model)
+        self._loss = copy(training.loss)
+        self._formula = FORMULAS[self.signature.optimizer]
+        source = training.cursor.source
+        assert isinstance(source, TensorSource)
+        rows = torch.arange(steps * self.signature.batch_size, device=training.device) % len(source.columns[0])
+        self._x, self._y = source.rows(rows)
+        batch = self._x[: self.signature.batch_size]
+        self._layers = find_layers(self._twin, names, batch, training.noise, self.signature)
+        group = training.torch_optimizer.param_groups[0] | _PROPORTIONAL
+        self._numbers = [[0.0, *self._formula.numbers(group, 1 + k)] for k in range(steps)]
+        self._attributes = find_attributes(training.model)
+        self._reads = training.tiers.reads()
+        self.build = Build()
+
+    def make(self) -> Ready:
+        """Make the chunk.
+
+        Raises
+        ------
+        CannotCompile
+            If it cannot be made, or does not compute what it should.
+        """
+        chunk = make_chunk(self._twin, self._loss, self._formula, self._layers, self.signature)
+        example, other = self._example(), self._example()
+        got = other.flat()
+        shapes = list(map(Shape.of, got))
+        made: Chunk
+        if self.signature.captured:
+            made = Captured(chunk, other.held(), shapes[len(other.held()) :])
+        else:
+            made = self.build.compile(chunk, got)
+        with torch.no_grad():
+            results = (
+                do_plainly(self._twin, self._loss, self._formula, self._layers, self.signature, example),
+                made([*got]),
+            )
+        if name := self._reads.find_change():
+            raise CannotCompile(_("{name}, which forward reads, changed while steps were compiled", name=name))
+        if name := name_changed(self._attributes, find_attributes(self._twin)):
+            raise CannotCompile(_("the model changes {name} as it computes", name=name))
+        if not _agree([*results[0], *example.flat()], [*results[1], *got], *_CLOSE[self.signature.precision]):
+            raise CannotCompile(_("compiled, the model computes something else"))
+        # A graph belongs to the tensors that it was made on: each run captures the chunk on its own.
+        made = chunk if self.signature.captured else made
+        return Ready(made, self._layers, shapes, self._attributes, self._reads)
+
+    def _example(self) -> Arguments:
+        twin, steps, device = self._twin, self.signature.steps, self._x.device
+        weights = [weight.detach().clone() for _name, weight in find_trained(twin)]
+        masks = {f"{layer.name}.mask" for layer in self._layers}
+        return Arguments(
+            weights,
+            [buffer.clone() for name, buffer in twin.named_buffers() if name not in masks],
+            [parameter.detach() for parameter in twin.parameters() if not parameter.requires_grad],
+            [torch.zeros_like(weight) for _key in self._formula.keys for weight in weights],
+            self._x,
+            self._y,
+            [torch.stack([layer.ones] * steps) for layer in self._layers],
+            torch.tensor(self._numbers, device=device),
+        )
+
+
+def _agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
+    """Whether results and all that was written to are the same, but for rounding."""
+    pairs = [(one.double(), other.double()) for one, other in zip(expected, got, strict=True)]
+    floor = of_largest * max(float(one.norm()) for one, _other in pairs)
+    return all(
+        torch.equal(one.isfinite(), other.isfinite())
+        and float((one - other).nan_to_num(0, 0, 0).norm()) <= share * float(one.nan_to_num(0, 0, 0).norm()) + floor
+        for one, other in pairs
+    )
+
+
+class Compiled:
+    """Does chunks of steps on the run itself.
+
+    Parameters
+    ----------
+    training : Training
+    ready : Ready
+    steps : int
+
+    Raises
+    ------
+    CannotCompile
+        If the model is not what the chunk was made for.
+
+    Attributes
+    ----------
+    signature : Signature
+    """
+
+    def __init__(self, training: Training, ready: Ready, steps: int) -> None:
+        self.signature = sign(training, steps)
+        self._training = training
+        self._ready = ready
+        self._steps = steps
+        self._rates = RatesAhead(training)
+        self._optimizer = training.torch_optimizer
+        self._formula = FORMULAS[type(self._optimizer)]
+        parameters = list(training.model.parameters())
+        self._weights = [weight for _name, weight in find_trained(training.model)]
+        self._layers = [(training.model.get_submodule(layer.name), layer) for layer in ready.layers]
+        self._blank = [torch.stack([layer.ones] * steps) for layer in ready.layers]  # masks that leave out nothing
+        self._made_from = self._optimizer.state  # loading a state replaces it
+        pairs = product(self._formula.keys, self._weights)
+        kept = [(self._made_from.get(weight, {}).get(key), weight) for key, weight in pairs]
+        # Momentum that begins, or is off and never written to, has no tensors yet.
+        self._state = [own if isinstance(own, Tensor) else torch.zeros_like(weight) for own, weight in kept]
+        self._counters = [own["step"] for own in map(self._made_from.get, self._weights) if own and "step" in own]
+        self.adapt()
+        self._own = [*self._weights, *training.model.buffers()]
+        self._own += [parameter for parameter in parameters if not parameter.requires_grad]
+        self._own += self._state
+        self._held = [tensor.detach() for tensor in self._own]
+        self._places = [tensor.data_ptr() for tensor in self._own]
+        self._marks = Marks(training.model, self._optimizer)
+        if reason := self.find_change():
+            raise CannotCompile(reason)
+        given, captured = ready.shapes[len(self._held) :], self.signature.captured
+        self._chunk = Captured(ready.chunk, self._held, given) if captured else ready.chunk
+
+    def adapt(self) -> bool:
+        """Follow a change of the run's settings; return whether that can be done with the tensors held."""
+        state, group = self._optimizer.state, self._optimizer.param_groups[0]
+        self._rates.forget()
+        # Updates so far are steps plus this. Reading it waits for the device; float16 skips updates, but not here.
+        self._ahead = int(self._counters[0]) - self._training.step if self._counters else 0
+        needed = "betas" in group or bool(group.get("momentum"))
+        for (key, weight), held in zip(product(self._formula.keys, self._weights), self._state, strict=True):
+            own = state.get(weight, {}).get(key)
+            if (isinstance(own, Tensor) and own is not held) or (own is None and needed and self._counters):
+                return False
+            if own is None and needed:  # momentum begins, or was forgotten by hand
+                state[weight][key] = held.zero_()
+        return state is self._made_from
+
+    @property
+    def fits(self) -> bool:
+        """Whether the model, weights, optimizer state and what the code reads are still what this was made for."""
+        return (
+            self._marks.are_same()
+            and not self._reads.find_change()
+            and self._optimizer is self._training.torch_optimizer
+            and self._made_from is self._optimizer.state
+            and self._places == [tensor.data_ptr() for tensor in self._own]
+        )
+
+    def find_change(self) -> str:
+        """Return why the code does not suit the model any more; "" if it does."""
+        if list(map(Shape.of, self._held)) != self._ready.shapes[: len(self._held)]:
+            return _("the model's tensors have other shapes than those compiled for")
+        if name := name_changed(self._ready.attributes, find_attributes(self._training.model)):
+            return _("{name} of the model changed after compiling", name=name)
+        self._reads = self._training.tiers.reads()  # a copy of the model holds objects of its own
+        if name := self._ready.reads.find_difference(self._reads):
+            return _("{name}, which forward reads, changed after compiling", name=name)
+        return find_obstacle(self._training)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
+        """Do the steps on their batches (steps * batch, ...); return losses (steps,) and, if wanted, outputs."""
+        assert [Shape.of(x), Shape.of(y)] == self._ready.shapes[len(self._held) :][:2]
+        results = self._chunk([*self._held, x, y, *self._draw(), torch.tensor(self._find_numbers())])
+        if self._counters:
+            foreach_add_(self._counters, self._steps)
+        return results
+
+    def _find_numbers(self) -> list[list[float]]:
+        """Return what each step takes as numbers: its own learning rate, where something changes that."""
+        training, group, numbers = self._training, self._optimizer.param_groups[0], self._formula.numbers
+        first, l1, rows = training.step + self._ahead + 1, training.hyperparams["l1"], []
+        rates = self._rates.take(self._steps) if training.acting.change_rate else [group["lr"]] * self._steps
+        for k, rate in enumerate(rates, first):
+            group["lr"] = rate  # there is one group
+            rows.append([l1, *numbers(group, k)])
+        return rows
+
+    def _draw(self) -> list[Tensor]:
+        """Draw the masks of all steps, each as its layer would in that step."""
+        rates = [float(module.p) for module, _layer in self._layers]  # type: ignore[arg-type]
+        if not any(rates):
+            return self._blank
+        masks, training = [blank.clone() for blank in self._blank], self._training
+        for k in range(self._steps):
+            with training.noise.lock, training.noise.seeded(training.step_seed + training.step + k):
+                for mask, rate, (_module, layer) in zip(masks, rates, self._layers, strict=True):
+                    if rate:
+                        mask[k] = layer.draw(rate, training.noise.generator)
+        return masks

@@ -1,0 +1,70 @@
+"""Why a run's steps cannot be compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.data.tensor_source import TensorSource
+from nbopt.i18n import _
+from nbopt.techniques.optimizers.formulas import FORMULAS
+from nbopt.torch_private import DropoutNd
+from nbopt.training.compile.captured import RECORDERS
+from nbopt.training.compile.marks import find_hooks
+from nbopt.training.step.passes import NOISY, call_on_pair
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+
+def find_obstacle(training: Training) -> str:
+    """Return why the run as it is now cannot be compiled; "" if it can."""
+    optimizer, source, model = training.torch_optimizer, training.cursor.source, training.model
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    group = optimizer.param_groups[0]
+    odd = ("maximize", "dampening", "amsgrad", "differentiable", "capturable")
+    hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer)
+    checks: Mapping[str, bool] = {
+        _("steps on {device} are not compiled", device=training.device.type): training.device.type
+        not in ("cpu", *RECORDERS),
+        _("the forward function is your own"): training.pass_.forward is not call_on_pair,
+        _("the data are not a pair of tensors in memory"): not isinstance(source, TensorSource)
+        or not source.resident
+        or len(source.columns) != 2,
+        _("the loss is your own"): training.loss.draws,
+        _("the loss has settings of its own"): training.loss.has_settings,
+        _("{name} acts", name=training.acting.not_compiled): bool(training.acting.not_compiled),
+        _("float16 scales the loss"): training.precision.scales,
+        _("batches are split"): bool(training.accumulation.micro_batch),
+        _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
+        _("the optimizer is set up in an unusual way"): bool(hooked)
+        or len(optimizer.param_groups) > 1
+        or any(group.get(key) for key in odd)
+        or isinstance(group.get("lr"), Tensor)
+        or {id(weight) for weight in group["params"] if weight.requires_grad} != {id(weight) for weight in weights},
+        _("not all weights have done as many updates"): "betas" in group and _counts_differ(optimizer, weights),
+        _("not all weights are float32"): any(weight.dtype is not torch.float32 for weight in weights),
+    }
+    found = next((reason for reason, holds in checks.items() if holds), "")
+    if not found and (hooked_on := find_hooks(model)):
+        found = _("hooks on {name}", name=hooked_on)
+    return found or next(filter(None, map(_obstacle_in, model.modules())), "") or training.tiers.reads().obstacle
+
+
+def _counts_differ(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter]) -> bool:
+    """Whether weights were thawed later than others, or what was remembered of some was cleared by hand."""
+    counts = [optimizer.state.get(weight, {}).get("step") for weight in weights]
+    return any(count is None for count in counts) or len(set(map(float, counts))) > 1
+
+
+def _obstacle_in(module: nn.Module) -> str:
+    name = type(module).__name__
+    rate = getattr(module, "dropout", 0.0) if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) else 0.0
+    if isinstance(module, DropoutNd) and type(module) is not nn.Dropout:
+        rate = module.p
+    if rate or isinstance(module, NOISY):
+        return _("the noise of {name} cannot be fed from outside", name=name)
+    return ""

@@ -1,0 +1,65 @@
+"""What stops a run from going on as it is."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from nbopt.i18n import _
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+
+class Trouble(NamedTuple):
+    """What has to be put right before the next step.
+
+    Attributes
+    ----------
+    step : int
+        The step it happened in.
+    text : str
+        What happened.
+    memory : bool
+        Whether memory ran out; otherwise the loss went wrong.
+    smaller : int
+        Where memory ran out, of how many samples parts may be that are smaller.
+    loss : float
+        The loss that went wrong.
+    """
+
+    step: int
+    text: str
+    memory: bool
+    smaller: int = 0
+    loss: float = math.nan
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether this is torch's way of saying so; the CPU's allocator has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def explain_graph(error: Exception) -> None:
+    """Note what torch means by a tensor that does not require a gradient."""
+    if "does not require grad" in str(error):
+        way = _("something on the way was detached (detach, item, numpy, no_grad), or all that it uses is frozen")
+        error.add_note(_("nbopt: a gradient is asked of what depends on no weight that is trained: {way}.", way=way))
+
+
+def is_sound(training: Training) -> bool:
+    """Whether the weights are numbers though a loss was none, as a plain loop would go on from; tells of it."""
+    scaled = training.precision.scales  # leaves such steps out by itself
+    if scaled or not all(bool(weight.isfinite().all()) for group in training.groups.trained for weight in group):
+        return False
+    training.pass_.tell(
+        _(
+            "a loss is no number, and its gradient is 0: nothing counts in that batch, as where all its labels are "
+            "-100. The run goes on, as a plain loop does."
+        )
+    )
+    return True

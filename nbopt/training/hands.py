@@ -1,0 +1,167 @@
+"""What the user's hand changes of model and optimizer while a run rests, and no journal can do again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.i18n import _
+from nbopt.training.checkpoint import capture
+from nbopt.training.material import Material, list_names
+from nbopt.training.settings import find_settings
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Look(NamedTuple):
+    """What model and optimizer held when a run came to rest.
+
+    Attributes
+    ----------
+    step : int
+    weights : dict of str to Parameter
+    sums : dict of str to int
+        Of the bits of weights and buffers, by name.
+    groups : list of dict
+        The settings of the optimizer's parameter groups.
+    remembered : list
+        What the optimizer remembers, piece by piece.
+    rates : list of float
+        Those of dropout.
+    read : dict of str to str
+        The numbers that loss and forward read from around them, and what the objects that they are hold.
+    """
+
+    step: int
+    weights: dict[str, nn.Parameter]
+    sums: dict[str, int]
+    groups: list[dict[str, Any]]
+    remembered: list[Any]
+    rates: list[float]
+    read: dict[str, str]
+
+
+class Hands:
+    """Notices changes made by hand in a rest: training goes on with them, and it is said that nothing repeats them.
+
+    What trains and which modules stay in evaluation mode is not among them: `Material` has that journaled.
+
+    Parameters
+    ----------
+    training : Training
+
+    Attributes
+    ----------
+    found : str
+        What was changed and is not journaled yet, in words.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.found = ""
+        self._training = training
+        self._left: Look | None = None
+
+    def leave(self) -> None:
+        """Take note of how everything is, with all losses looked at: the run rests from here on."""
+        training = self._training
+        training.flush()
+        groups = [
+            {key: value.clone() if isinstance(value, Tensor) else value for key, value in group.items()}
+            for group in training.torch_optimizer.param_groups
+        ]
+        remembered = _pieces(training.torch_optimizer)
+        weights = training.material.find_parameters()
+        rates, read = training.dropout.rates, find_settings(training)
+        self._left = Look(training.step, weights, _sums(training.material), groups, remembered, rates, read)
+
+    def forget(self) -> None:
+        """Take everything for given: the run was put somewhere else."""
+        self._left, self.found = None, ""
+
+    def look(self) -> bool:
+        """Look at what was changed since `leave`, and return whether anything was.
+
+        Raises
+        ------
+        ValueError
+            See `check`.
+        """
+        self.check()
+        left, self._left = self._left, None
+        if left is None or left.step != self._training.step:  # whoever pulls events has done steps since
+            return False
+        training, words = self._training, []
+        sums = _sums(training.material)
+        if names := [name for name, total in sums.items() if left.sums.get(name, total) != total]:
+            words.append(_("other numbers, put in by hand: {names}", names=list_names(names)))
+        pairs = zip(left.groups, training.torch_optimizer.param_groups, strict=False)
+        differ = [key for old, new in pairs for key in old if key != "params" and _differ(old[key], new.get(key))]
+        if keys := list(dict.fromkeys(differ)):
+            words.append(_("settings of the optimizer, changed by hand: {names}", names=", ".join(keys)))
+        if "lr" in keys and training.acting.change_rate:
+            words.append(_("the schedule goes on from the lr that the panel shows; run.set(lr=...) changes that"))
+        now = _pieces(training.torch_optimizer)
+        if len(now) != len(left.remembered) or any(
+            one is not other for one, other in zip(left.remembered, now, strict=True)
+        ):
+            words.append(_("what the optimizer remembers, changed by hand"))
+        if left.rates != training.dropout.rates:
+            words.append(_("dropout, changed by hand"))
+        read = find_settings(training)
+        if names := [name for name, value in left.read.items() if read.get(name, value) != value]:
+            words.append(_("numbers that loss or forward read, changed by hand: {names}", names=list_names(names)))
+        if words:
+            words.append(_("nothing that goes back to before this repeats it"))
+        self.found = "; ".join(filter(None, [self.found, *words]))
+        return bool(words)
+
+    def check(self) -> None:
+        """See that model and optimizer hold the weights that they held when the run came to rest.
+
+        Raises
+        ------
+        ValueError
+            If weights were exchanged, added or taken away, or parameter groups.
+        """
+        if self._left is not None and self._left.step == self._training.step:
+            self._training.material.check(self._left.weights)
+            self._training.groups.check(self._training.torch_optimizer)
+
+    def take(self) -> None:
+        """Go on with what was changed: losses have another size, and a way back to this step leads to it."""
+        training, self.found = self._training, ""
+        training.measure_anew()
+        training.guard.forget()
+        newest = training.snapshots[-1] if training.snapshots else None
+        if newest is None or newest.step != training.step or training.validation_due:
+            return
+        if newest.facts["hyperparams"] == dict(training.hyperparams):  # else it stands for the time before a change
+            training.snapshots.add(capture(training))
+
+
+def _sums(material: Material) -> dict[str, int]:
+    """Return sums of the bits of all tensors, whose changes show there, but for those that trade places."""
+    modules = {"model": material.model, **material.others}
+    tensors = {
+        f"{prefix}.{name}": tensor.detach()
+        for prefix, module in modules.items()
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        if tensor.layout is torch.strided and tensor.element_size() in _WHOLE and tensor.numel()
+    }
+    totals = [tensor.view(_WHOLE[tensor.element_size()]).sum(dtype=torch.int64) for tensor in tensors.values()]
+    return dict(zip(tensors, torch.stack(totals).tolist() if totals else [], strict=True))
+
+
+def _pieces(optimizer: torch.optim.Optimizer) -> list[Any]:
+    return [value for own in optimizer.state.values() for value in (own.values() if isinstance(own, dict) else [own])]
+
+
+def _differ(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return not torch.equal(one, other)
+    return type(one) is not type(other) or bool(one != other)

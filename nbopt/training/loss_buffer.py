@@ -1,0 +1,114 @@
+"""The run's clock, and its losses on their way from the device to the history."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from nbopt.record.history import History
+from nbopt.techniques.guard import Guard
+
+_FLUSH_SECONDS = 0.05  # how long a measured loss may wait on the device
+
+
+class Meter:
+    """Collects losses and moves them in batches, so that no step waits for the device.
+
+    Attributes
+    ----------
+    due : float
+        When, on `time.perf_counter`, the losses collected are to be moved.
+    steps_per_second : float or None
+        Recent speed; None before it is known.
+    """
+
+    def __init__(self, history: History, guard: Guard) -> None:
+        self.due = 0.0
+        self.steps_per_second: float | None = None
+        self._history = history
+        self._guard = guard
+        self._losses: list[Tensor] = []
+        self.take = self._losses.append  # the loss of a step, detached
+        self._rates: list[float] = []  # of steps one after the other, where they are not the base rate
+        self._rated_from = 0
+        self._clock = 0.0
+        self._ticking = False
+        self._resumed_at = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds trained."""
+        return self._clock + time.perf_counter() - self._resumed_at if self._ticking else self._clock
+
+    def take_rates(self, first: int, rates: Sequence[float]) -> None:
+        """Take note of the learning rates of steps from number ``first`` on, where something changes the base rate."""
+        if first != self._rated_from + len(self._rates):
+            self._move_rates()
+            self._rated_from = first
+        self._rates.extend(rates)
+
+    def _move_rates(self) -> None:
+        if self._rates:
+            end = self._rated_from + len(self._rates)
+            self._history.extend("lr", range(self._rated_from, end), self._rates)
+            self._rates.clear()
+            self._rated_from = end
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are losses to move."""
+        return bool(self._losses)
+
+    def tick(self, running: bool) -> None:
+        """Start or stop the clock: pauses are left out."""
+        now = time.perf_counter()
+        if running:
+            self._resumed_at = now
+            self.steps_per_second = None
+        else:
+            self._clock = self.seconds
+        self._ticking = running
+        self.due = now
+
+    def forget(self, seconds: float) -> None:
+        """Drop what was not moved yet, and set the clock."""
+        self._losses.clear()
+        self._rates.clear()
+        self._clock, self._resumed_at = seconds, time.perf_counter()
+
+    def flush(self, step: int, progress: float, is_sound: Callable[[], bool]) -> tuple[int, float] | None:
+        """Move the losses up to ``step`` to the history, in one transfer; return the first that went wrong.
+
+        Parameters
+        ----------
+        step : int
+            Steps done.
+        progress : float
+            Epochs done.
+        is_sound : callable
+            Whether the weights are numbers; asked where a loss is none.
+        """
+        self.due = time.perf_counter() + _FLUSH_SECONDS
+        count = len(self._losses)
+        if not count:
+            return None
+        values = torch.stack(self._losses).tolist()
+        self._losses.clear()
+        first = step - count
+        sound = math.isnan(sum(values)) and is_sound()
+        wrong = self._guard.find_trouble(values, sound)
+        self._history.extend("loss", range(first, step), values)
+        self._move_rates()
+        elapsed = self.seconds
+        before = self._history.last("_time") or 0.0
+        self._history.append("_time", step - 1, elapsed)
+        self._history.append("_epoch", step - 1, progress)
+        if elapsed > before and first:
+            rate = count / (elapsed - before)
+            old = self.steps_per_second
+            self.steps_per_second = rate if old is None else 0.8 * old + 0.2 * rate
+        return None if wrong is None else (first + wrong, values[wrong])

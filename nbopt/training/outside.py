@@ -1,0 +1,216 @@
+"""What a run's model and loss keep outside of ``state_dict``: attributes, and buffers that are not persistent.
+
+Snapshots hold it, as far as it can be copied; `name_unheld` says what cannot.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import getclosurevars
+from types import CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nbopt.i18n import _
+from nbopt.objects.kinds import holds_attributes, is_constant, is_open
+from nbopt.objects.putting import Putting
+from nbopt.objects.taking import Keeper, Packed, Taking
+from nbopt.training.moments import find_other, put_other
+
+if TYPE_CHECKING:
+    from nbopt.record.snapshots import Snapshot
+    from nbopt.training.training import Training
+
+
+_OPTIMIZER = "optimizer"
+
+
+def keep(training: Training, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Packed]:
+    """Return what the run's objects keep besides ``state``, the model's ``state_dict``; tensors go to ``tensors``."""
+    keeper, held = training.keeper, _held(training, state)
+    extra = {"model": _extra(state)}
+    extra |= {name: _extra(module.state_dict()) for name, module in training.material.others.items()}
+    return {
+        "token": keeper.token,
+        "roots": keeper.take({**roots_of(training), _OPTIMIZER: find_other(training)}, tensors, held),
+        "extra": keeper.take({"extra": extra, "best": _extra(training.best_weights)}, tensors),
+    }
+
+
+def put_back(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:
+    """Give the run's objects what `keep` returned, weights and buffers apart."""
+    parts = {name.removeprefix("own."): t for name, t in tensors.items() if name.startswith(("model.", "own."))}
+    putting = Putting(training.keeper, tensors, parts, training.device, foreign=kept["token"] not in Keeper.tokens)
+    putting.put(roots_of(training), kept["roots"])
+    if putting.lost:
+        training.pass_.tell(
+            _("not exact from here on: {names} could not be put back to what it was.", names=", ".join(putting.lost))
+        )
+
+
+def put_optimizer(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:
+    """Have the optimizer remember what `keep` found in it, once its tensors are there."""
+    putting = Putting(training.keeper, tensors, {}, training.device, foreign=kept["token"] not in Keeper.tokens)
+    putting.know(roots_of(training))
+    put_other(training, putting.value(kept["roots"][_OPTIMIZER], find_other(training), _OPTIMIZER))
+
+
+def extra_state(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what ``get_extra_state`` gave, by module, and of the best weights."""
+    found: dict[str, Any] = {}
+    putting = Putting(training.keeper, tensors, {}, training.device)
+    for name, packed in kept["extra"].items():
+        found[name] = putting.value(packed, None, name)
+    return {**found["extra"], "best": found["best"]}
+
+
+def go_to_structure(model: nn.Module, keeper: Keeper, snapshot: Snapshot) -> None:
+    """Take out of a copy of the model what steps added to it after a snapshot, as a layer that the first one makes."""
+    kept = snapshot.facts.get("kept")
+    if kept is not None:
+        putting = Putting(Keeper(keeper), snapshot.tensors, snapshot.tensors, find_device(model))
+        putting.put({"model": model}, kept["roots"])
+
+
+def find_device(model: nn.Module) -> torch.device:
+    """Return where a model's first weight is."""
+    return next((weight.device for weight in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def unchanged(training: Training, buffers: bool = True) -> Iterator[None]:
+    """Have the run's objects keep afterwards what they keep now, weights apart.
+
+    Parameters
+    ----------
+    training : Training
+        Where it did steps meanwhile, nothing is put back.
+    buffers : bool
+        Whether that is said of buffers in ``state_dict`` too.
+    """
+    tensors: dict[str, Tensor] = {}
+    keeper, roots, step = Keeper(), roots_of(training), training.step
+    held = training.material.parameters if buffers else _held(training, training.model.state_dict())
+    kept = keeper.take(roots, tensors, held)
+    try:
+        yield
+    finally:
+        if training.step == step:
+            Putting(keeper, tensors, {}, training.device).put(roots, kept)
+
+
+def name_unheld(training: Training) -> list[str]:
+    """Return what a run may depend on that no snapshot holds, in words: ``model.cache (a Foo)``.
+
+    Which of these change, and whether a loss depends on it, is not known: they are possible causes where steps done
+    again do not give what they gave the first time. Named are attributes that nothing can copy or that are too large,
+    and variables outside of all objects that ``forward`` and loss set, or that they read and that may change: modules,
+    tensors, containers, iterators and objects of the user's.
+    """
+    looking = Taking(training.keeper, None, _held(training, training.model.state_dict()))
+    looking.take(roots := roots_of(training))
+    known = {id(module) for root in roots.values() if isinstance(root, nn.Module) for module in root.modules()}
+    known |= {id(root) for root in roots.values()}
+    found = [f"{place} ({what})" for place, what in looking.left.items()]
+    named = [("forward", training.pass_.forward), *(("loss", function) for function in functions_of(training.loss))]
+    named += [(type(module).__name__, type(module).forward) for module in training.model.modules()]
+    for name, function in dict.fromkeys(named):
+        function = getattr(function, "__func__", function)
+        if isinstance(function, FunctionType) and _is_theirs(function):
+            found += [_("{variable}, which {name} sets", variable=own, name=name) for own in _written(function)]
+            found += [_("{variable}, which {name} reads", variable=own, name=name) for own in _read(function, known)]
+    return list(dict.fromkeys(found))
+
+
+def roots_of(training: Training) -> dict[str, Any]:
+    """Return the objects that the run's steps use, by name: modules, and what loss and forward are."""
+    roots: dict[str, Any] = {"model": training.model, **training.material.others}
+    named = [("loss", function) for function in functions_of(training.loss)]
+    for name, function in [*named, ("forward", training.pass_.forward)]:
+        for owner in owners_of(function):
+            if all(owner is not known for known in roots.values()):
+                roots[name if name not in roots else f"{name} {len(roots)}"] = owner
+    return roots
+
+
+def compare(
+    one: Packed, other: Packed, before: Mapping[str, Tensor], after: Mapping[str, Tensor], place: str = ""
+) -> list[str]:
+    """Return where two things that `keep` took down one after the other differ."""
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        named = [isinstance(a, list) and len(a) > 1 and isinstance(a[0], str) for a in one]
+        names = [f"{place}.{a[0]}" if is_named else place for a, is_named in zip(one, named, strict=True)]
+        pairs = zip(one, other, names, strict=True)
+        return list(dict.fromkeys(found for a, b, name in pairs for found in compare(a, b, before, after, name)))
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        if (name := one.get("tensor", one.get("array"))) is not None:
+            return [] if before.get(name) is after.get(name) else [place]
+        parts = [(key if not place and isinstance(one[key], dict) else place, key) for key in one]
+        return list(
+            dict.fromkeys(found for name, key in parts for found in compare(one[key], other[key], before, after, name))
+        )
+    return [] if one == other else [place]
+
+
+def functions_of(loss: Any) -> list[Any]:
+    """Return the callables of the user's that a loss is made of."""
+    return [*loss.functions, *(f for term in getattr(loss, "terms", {}).values() for f in functions_of(term))]
+
+
+def owners_of(function: Any) -> list[Any]:
+    """Return the objects that a callable brings along, which may keep something from call to call."""
+    if isinstance(function, functools.partial):
+        inner = [function.func, *function.args, *function.keywords.values()]
+        return [owner for item in inner for owner in owners_of(item)]
+    if isinstance(function, MethodType):
+        return owners_of(function.__self__)
+    plain = function is None or isinstance(function, (str, int, float, complex, bytes, tuple, Tensor))
+    return [] if plain or is_constant(function) else [function]
+
+
+def _held(training: Training, state: Mapping[str, Any]) -> list[str]:
+    own = [f"model.{name}" for name, value in state.items() if isinstance(value, Tensor)]
+    return [*own, *training.material.tensors()]
+
+
+def _extra(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+
+
+def _written(function: FunctionType) -> list[str]:
+    """Return the variables around a function that it sets."""
+    found: list[str] = []
+    waiting: list[CodeType] = [function.__code__]
+    for code in waiting:  # which grows by the functions written in it
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        for instruction in dis.get_instructions(code):
+            own = instruction.opname == "STORE_DEREF" and instruction.argval in function.__code__.co_freevars
+            if own or instruction.opname == "STORE_GLOBAL":
+                found.append(str(instruction.argval))
+    return found
+
+
+def _is_theirs(function: FunctionType) -> bool:
+    """Whether a function is the user's own, and of no library."""
+    ours = str(function.__module__).startswith(("torch.", "nbopt."))
+    return not ours and "site-packages" not in function.__code__.co_filename
+
+
+def _read(function: FunctionType, known: set[int]) -> list[str]:
+    """Return the variables around a function that hold what may change, but for those that are ``known``."""
+    read = getclosurevars(function)
+    kinds = (nn.Module, Tensor, list, dict, set, deque, np.ndarray)
+    return [
+        name
+        for name, value in {**read.globals, **read.nonlocals}.items()
+        if id(value) not in known
+        and not is_constant(value)
+        and (isinstance(value, kinds) or is_open(value) or holds_attributes(value))
+    ]

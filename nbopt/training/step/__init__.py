@@ -1,0 +1,1 @@
+"""A step, one operation after the other."""

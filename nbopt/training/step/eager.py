@@ -1,0 +1,159 @@
+"""The eager step: one operation after the other, as anyone would write it, with nothing around it that costs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.data.noise import Noise
+from nbopt.techniques.metrics.reading import tensor_of
+from nbopt.techniques.optimizers.accumulation import Accumulation
+from nbopt.techniques.regularization.dropout import Dropout
+from nbopt.torch_private import foreach_div_, run_backward
+from nbopt.training.step.passes import Pass
+from nbopt.training.step.split import Split
+
+RECENT_BATCHES = 16  # training metrics are of an epoch's last batches
+_RECENT_NUMBERS = 100_000  # ... unless outputs are larger than this; snapshots hold them too
+_PART_SEEDS = 1_000_003  # keeps the noise of a batch's parts apart from that of the next steps
+
+
+class Recent(deque[tuple[Tensor, Tensor]]):
+    """Outputs and targets of the last batches, as far as they are tensors."""
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=RECENT_BATCHES)
+
+    def keep(self, output: Any, target: Any) -> None:
+        """Keep those of one more batch."""
+        output = tensor_of(output)
+        if output is None or not isinstance(target, Tensor):
+            return
+        if output.numel() > _RECENT_NUMBERS:
+            self.clear()
+        self.append((output.detach(), target))
+
+
+class Eager:
+    """Computes gradients.
+
+    Parameters
+    ----------
+    pass_ : Pass
+    params : sequence of Parameter
+        Those that get gradients.
+    noise : Noise
+    seed : int
+        The noise of step n follows from this and n.
+    dropout, accumulation : parts
+    recent : Recent
+        Where outputs are kept for metrics.
+    """
+
+    def __init__(
+        self,
+        pass_: Pass,
+        params: Sequence[nn.Parameter],
+        noise: Noise,
+        seed: int,
+        dropout: Dropout,
+        accumulation: Accumulation,
+        recent: Recent,
+    ) -> None:
+        self._pass = pass_
+        self._params = params
+        self._noise = noise
+        self._seed = seed
+        self._dropout = dropout
+        self._accumulation = accumulation
+        self._recent = recent
+        self.split = Split(pass_, accumulation, params, noise)
+        self._one: Tensor | None = None
+
+    def gradients(
+        self,
+        batch: Any,
+        step: int,
+        keep: bool,
+        differentiate: Callable[[Tensor], Any] | None = None,
+        graph: bool = False,
+    ) -> Tensor:
+        """Compute the gradients of a batch's loss, and return that loss; in parts, if the batch is to be split.
+
+        Parameters
+        ----------
+        batch : tree of Tensor
+        step : int
+            Its number.
+        keep : bool
+            Whether its outputs count for the training metrics.
+        differentiate : callable, optional
+            Gets the loss, with its graph, in the place of ``backward``.
+        graph : bool
+            Whether it keeps the graphs of gradients, which cannot be changed any more once all parts are done.
+        """
+        backward = differentiate or self._backward
+        for parameter in self._params:
+            parameter.grad = None
+        self._pass.step = step
+        if not self._accumulation.micro_batch:
+            output, target, loss = self._do(batch, step)
+            backward(loss)
+            if keep:
+                self._recent.keep(output, target)
+            return loss.detach()
+        return self._in_parts(batch, step, keep, backward, graph)
+
+    def _in_parts(self, batch: Any, step: int, keep: bool, backward: Callable[[Tensor], Any], graph: bool) -> Tensor:
+        """Do the same part by part."""
+        parts, results, losses = self.split.parts(batch), [], []
+        counted: Any = 0  # targets that count, of all
+        of = 0
+        for index, (part, share) in enumerate(parts):
+            output, target, loss = self._do(part, step + _PART_SEEDS * index)
+            if len(parts) > 1 and (found := self.split.count(target)) is not None:
+                count, size = found
+                counted, of = counted + count, of + size
+                # The mean over no target at all is no number, nor would no share of it be.
+                loss = torch.where(count > 0, loss * (count / size * share).to(loss.dtype), 0.0)
+            elif share != 1.0:
+                loss = loss * share
+            if not graph:
+                backward(loss)
+            losses.append(loss if graph else loss.detach())
+            results.append((output, target))
+        if of:  # what the parts are shares of; 1 where all targets count
+            whole = (counted / of).to(losses[0].dtype)
+            losses = [loss / whole for loss in losses]
+            if not graph:
+                divisor = torch.where(whole > 0, whole, 1.0)  # of nothing at all, the gradient is 0
+                foreach_div_([weight.grad for weight in self._params if weight.grad is not None], divisor)
+        if graph:
+            for loss in losses:
+                backward(loss)
+        if keep:
+            for output, target in results:
+                self._recent.keep(output, target)
+        total = losses[0]
+        for loss in losses[1:]:
+            total = total + loss
+        return total.detach()
+
+    def _do(self, batch: Any, noise: int) -> tuple[Any, Any, Tensor]:
+        if self._pass.is_silent and not self._pass.acting.draws and not self._dropout.acts:
+            return self._pass(batch)
+        with self._noise.lock, self._noise.seeded(self._seed + noise, goes_on=True):
+            return self._pass(batch)
+
+    def _backward(self, loss: Tensor) -> None:
+        """Do as ``loss.backward()``, whose checks and whose new tensor of 1 cost 10 microseconds."""
+        one = self._one
+        if one is None or one.dtype is not loss.dtype or loss.ndim or type(loss) is not Tensor:
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._one = torch.ones_like(loss) if type(loss) is Tensor and not loss.ndim else None
+            return
+        run_backward((loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True)

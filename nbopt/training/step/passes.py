@@ -1,0 +1,260 @@
+"""One pass of a batch through model and loss, and what is said where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from nbopt.data.noise import Noise
+from nbopt.data.sources import AnySource
+from nbopt.data.tree import tensors
+from nbopt.i18n import _
+from nbopt.techniques.guard import Guard
+from nbopt.techniques.losses.base import Loss, usual_size
+from nbopt.techniques.losses.traits import SCORES
+from nbopt.techniques.metrics.measuring import Measuring
+from nbopt.techniques.metrics.reading import ends_in_probabilities, tensor_of
+from nbopt.torch_private import DropoutNd
+from nbopt.training.active_hooks import Acting
+from nbopt.training.outside import functions_of
+from nbopt.training.prepare import check_labels, check_pair, check_returned
+from nbopt.training.types import explain_target, explain_types
+
+Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
+Do = Callable[[Any], tuple[Any, Any, Tensor]]
+
+NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+
+
+class Pass:
+    """The forward pass and the loss of a run.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    forward : callable or None
+        The user's own, see `nbopt.Run`.
+    sources : sequence of sources
+        Whose labels are checked with the first batch of a loss.
+    acting : Acting
+        The parts that may change batches and losses.
+    guard : Guard
+        Is told how large losses are.
+    measuring : Measuring
+        The metrics, which outputs and targets have to suit.
+    noise : Noise
+
+    Attributes
+    ----------
+    needs_graph : bool
+        Whether the loss is made of gradients, so that validation needs a graph too.
+    tell : callable
+        Is told in words what the user should know.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        forward: Forward | None,
+        sources: tuple[AnySource | None, ...],
+        acting: Acting,
+        guard: Guard,
+        measuring: Measuring,
+        noise: Noise,
+    ) -> None:
+        self.model = model
+        self.acting = acting
+        self.forward = forward or call_on_pair
+        self.step = 0
+        self._sources = sources
+        self._guard = guard
+        self._measuring = measuring
+        self._noise = noise
+        self.needs_graph = False
+        self.tell: Callable[[str], None] = lambda text: None
+        self._plain = forward is None and all(map(_is_silent, model.modules()))
+        self._checked = False
+
+    def use(self, loss: Loss) -> None:
+        """Measure ``loss`` from now on."""
+        self.loss = loss
+        self._measuring.begin_anew(loss.traits)
+        self._learnt = False
+        self.look_again()
+        self.is_silent = self._plain and not loss.draws
+        if not self.is_silent:
+            self._noise.look_at(self.model, self.forward, *functions_of(loss))
+
+    def look_again(self) -> None:
+        """Check the next batch's output and target as if it were the first."""
+        self._checked = False
+
+    def __call__(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return outputs, targets and loss of a training batch."""
+        acting = self.acting
+        if acting.changes_batches:
+            batch = acting.prepare(batch, training=True)
+        do: Do = self._train
+        for change in acting.change_pass:
+            do = partial(change, do)
+        return self._within(do, batch) if acting.change_every_pass else do(batch)
+
+    def measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return outputs, targets and loss of a batch that is not trained on."""
+        return self._within(self._measure, self.acting.prepare(batch, training=False))
+
+    def measure_output(self, output: Any, target: Any) -> Tensor:
+        """Return the loss of outputs that `measure` gave, as validation shows it."""
+
+        def lose(pair: Any) -> tuple[Any, Any, Tensor]:
+            return *pair, self.loss.measure(pair[0], self.loss.prepare(*pair))
+
+        return self._within(lose, (output, target))[2]
+
+    def predict(self, batch: Any) -> Any:
+        """Return outputs of a batch that may have no targets: inputs alone, or what `measure` takes."""
+
+        def pass_on(batch: Any) -> tuple[Any, Any, Tensor]:
+            if isinstance(batch, Tensor) or self.forward is call_on_pair:
+                x = batch[0] if isinstance(batch, (tuple, list)) else batch
+                output = self._call(lambda model, x: model(x), x)
+            else:
+                output, _target = self._call(self.forward, batch)
+            return output, None, torch.zeros(())
+
+        return self._within(pass_on, self.acting.prepare(batch, training=False))[0]
+
+    def plain(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Return outputs, targets and loss of a training batch to which nothing random is done."""
+        return self._within(self._plainly, self.acting.prepare(batch, training=False))
+
+    def _plainly(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        output, target = self._outputs(batch)
+        return output, target, self._lose(output, target)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether something stands around the pass, as mixed precision does."""
+        return bool(self.acting.change_every_pass)
+
+    def _within(self, do: Do, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Do a pass within what techniques put around every one."""
+        for change in self.acting.change_every_pass:
+            do = partial(change, do)
+        return do(batch)
+
+    def _train(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        output, target = self._outputs(batch)
+        loss = self._lose(output, target)
+        for change in self.acting.change_loss:
+            loss = change(self._lose, output, target)
+        return output, target, loss
+
+    def _measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
+        output, target = self._outputs(batch)
+        try:
+            return output, target, self.loss.measure(output, self.loss.prepare(output, target))
+        except Exception as error:  # the user's loss may raise anything
+            _explain(error, self.loss, output, target)
+            raise
+
+    def _outputs(self, batch: Any) -> tuple[Any, Any]:
+        try:
+            pair = self._call(self.forward, batch)
+            if not self._checked:
+                check_returned(pair)
+            output, target = pair
+        except Exception as error:
+            shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors(batch))
+            note = _("nbopt: raised in step {step}, on a batch of shape {shapes}", step=self.step, shapes=shapes)
+            error.add_note(note)
+            if explained := explain_types(error, batch, self.model):
+                error.add_note(explained)
+            raise
+        if not self._checked:
+            self._check(output, target, batch)
+        return output, target
+
+    def _call(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        """Return ``function(model, batch)``, the model computing with the weights that techniques make of its own."""
+        if not self.acting.change_weights:
+            return function(self.model, batch)
+        weights = {f"model.{name}": weight for name, weight in self.acting.weights().items()}
+        return functional_call(_Called(self.model), weights, (function, batch))
+
+    def _lose(self, output: Any, target: Any) -> Tensor:
+        loss = self.loss
+        try:
+            return loss(output, loss.prepare(output, target))
+        except Exception as error:  # the user's loss may raise anything
+            _explain(error, loss, output, target)
+            raise
+
+    def _check(self, output: Any, target: Any, batch: Any) -> None:
+        """Look once, on the first batch of a loss, whether outputs and targets suit it."""
+        self.loss.check(output, target)
+        for source in self._sources if self.forward is call_on_pair else ():  # else targets are what forward makes
+            check_labels(source, output, self.loss)
+        if not self._learnt:
+            self._learn(output, target, batch)
+        self._guard.expect(*usual_size(self.loss, output, target))
+        self._checked = True
+
+    def _learn(self, output: Any, target: Any, batch: Any) -> None:
+        """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
+        # What is drawn here is not missing elsewhere.
+        with Noise.lock, nullcontext() if self.is_silent else self._noise.seeded(0):
+            if tensor_of(output) is not None and not torch.is_grad_enabled():
+                with torch.enable_grad():
+                    output, target = self.forward(self.model, batch)
+            self._measuring.check(output, target, lambda scores, labels: self._lose(scores, labels))
+        if doubt := self._measuring.doubt:
+            self.tell(doubt)
+        traits = self.loss.traits
+        if traits.scale == SCORES and traits.classes_first is not None and ends_in_probabilities(tensor_of(output)):
+            self.tell(
+                _(
+                    "the model ends in a sigmoid or softmax, and the loss applies one again: it wants raw scores. "
+                    "Leave the model's last layer out, or give the loss of probabilities (nn.BCELoss, nn.NLLLoss)."
+                )
+            )
+        self._learnt = True
+
+
+class _Called(nn.Module):
+    """A function of a model and a batch, as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        return function(self.model, batch)
+
+
+def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
+    """Say in the user's words why a loss failed: by another error, where the loss knows, or a note to this one."""
+    with suppress(RuntimeError, TypeError):  # the same again
+        loss.explain(output, target)
+    if explained := explain_target(error, output, target):
+        error.add_note(explained)
+
+
+def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+    """Do the usual forward pass, of a batch (x, y)."""
+    if type(batch) is not tuple or len(batch) != 2:
+        check_pair(batch)
+    return model(batch[0]), batch[1]
+
+
+def _is_silent(module: nn.Module) -> bool:
+    """Whether a module is one of torch's that draw no random numbers, dropout apart; any other one might."""
+    own = type(module).__module__.startswith("torch.nn.modules.")
+    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module)
+    return own and not hooked and (isinstance(module, DropoutNd) or not isinstance(module, NOISY))

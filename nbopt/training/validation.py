@@ -1,0 +1,127 @@
+"""Validation: loss and metrics on data that are not trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nbopt.data.cursor import Cursor
+from nbopt.data.sources import AnySource, StreamSource, sample_count
+from nbopt.data.tensor_source import TensorSource
+from nbopt.i18n import _
+from nbopt.techniques.losses.traits import Traits, count_targets
+from nbopt.training.checkpoint import capture, copy_state
+from nbopt.training.evaluating import evaluate_within_memory
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+_EVALUATION_BYTES = 2**24  # samples that are evaluated in one go
+
+
+def validate(training: Training) -> Iterator[None]:
+    """Measure loss and metrics on the validation data, yielding after each part of it."""
+    training.flush()
+    measured = _measure_recent(training)
+    if training.val is not None:
+        mean, metrics = ValidationLoss(training.loss.traits), training.measuring.start("val_")
+        for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
+            for output, target, loss, part in evaluate_within_memory(training, batch, index):
+                mean.add(loss, target, part)
+                metrics.add(output, target)
+            yield
+        measured["val_loss"] = mean.value(training.cursor)
+        measured.update(metrics.values(training.pass_.tell))
+    # All of a validation or, where it raised, nothing: it is then done again.
+    training.half_done = True
+    training.context.is_after = True
+    try:
+        for note in training.acting.after_epoch:
+            note(measured.get("val_loss"))
+    finally:
+        training.context.is_after = False
+    training.context.hand_over(training.history.append)
+    training.recent.clear()
+    training.history.append("_epoch", training.step, training.cursor.progress)
+    for name, value in measured.items():
+        training.history.append(name, training.step, value)
+    if training.val is not None and training.stopping.observe(measured["val_loss"], training.step):
+        training.best_weights = copy_state(training.model)
+        training.validation_due = False
+        training.snapshots.add(capture(training), best=True)
+    training.validation_due = training.half_done = False
+
+
+class ValidationLoss:
+    """The loss of all validation batches, on the scale of the loss in training.
+
+    A mean is that over all that counts in all batches, see `nbopt.techniques.losses.traits.count_targets`. A sum is
+    that of as many samples as a training batch has.
+
+    Parameters
+    ----------
+    traits : Traits
+        What is known of the loss.
+    """
+
+    def __init__(self, traits: Traits) -> None:
+        self._traits = traits
+        self._losses: list[Tensor] = []
+        self._counts: list[Tensor | float] = []
+
+    def add(self, loss: Tensor, target: Any, batch: Any) -> None:
+        """Take in the loss of a batch, a scalar."""
+        count = None if self._traits.reduction == "sum" else count_targets(self._traits, target)
+        self._losses.append(loss)
+        self._counts.append(float(sample_count(batch)) if count is None else count)
+
+    def value(self, cursor: Cursor) -> float:
+        """Return the loss; NaN where nothing counts.
+
+        Raises
+        ------
+        ValueError
+            If there was no batch.
+        """
+        if not self._losses:
+            raise ValueError(_("val yielded no batch."))
+        losses: list[float] = torch.stack(self._losses).tolist()
+        counts = [float(count) for count in self._counts]
+        if not sum(counts):
+            return math.nan
+        if self._traits.reduction == "sum":
+            return sum(losses) / sum(counts) * cursor.usual_size
+        return sum(loss * count for loss, count in zip(losses, counts, strict=True) if count) / sum(counts)
+
+
+def _measure_recent(training: Training) -> dict[str, float]:
+    """Return the metrics of the last training batches."""
+    if not training.recent:
+        return {}
+    metrics = training.measuring.start("")
+    for output, target in training.recent:
+        metrics.add(output.to(training.device), target.to(training.device))
+    return metrics.values(training.pass_.tell)
+
+
+def walk(source: AnySource, seed: int) -> Iterator[Any]:
+    """Yield all samples of a source in batches: its own, or as large as is fast."""
+    if isinstance(source, StreamSource):
+        yield from source.batches(seed)
+        return
+    assert source.size is not None
+    source.begin(seed)
+    if source.batch_size is not None:
+        size = source.batch_size
+    elif isinstance(source, TensorSource):
+        size = max(64, min(4096, _EVALUATION_BYTES * source.size // max(1, source.nbytes())))
+    else:
+        size = 64
+    start = 0
+    while source.reaches(start + (size if source.drop_last else 1)):
+        yield source.batch(start, start + size)
+        start += size

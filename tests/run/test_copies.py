@@ -1,0 +1,340 @@
+"""Copies for branches, replays and the rate finder: tied to nothing of the run they are made from."""
+
+import functools
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nbopt.run.ties import Tied
+
+NET = None  # what careless code reads
+SEEN = torch.zeros(3)
+
+
+class Block(nn.Module):
+    def __init__(self, tie=None):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.inner, self.outer = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.act = self.tie()
+
+    def forward(self, x):
+        return self.outer(torch.relu(self.act(x)))
+
+
+class OverLayer(Block):
+    def tie(self):
+        inner = self.inner
+        return lambda x: inner(x)
+
+
+class OverSelf(Block):
+    def tie(self):
+        return lambda x: self.inner(x)
+
+
+class OverDefault(Block):
+    def tie(self):
+        return lambda x, inner=self.inner: inner(x)
+
+
+class OverFunction(Block):
+    """A function that calls another one, decorated, over a dictionary of layers."""
+
+    def tie(self):
+        layers = {"inner": self.inner}
+
+        def inner(x):
+            return layers["inner"](x)
+
+        @functools.wraps(inner)
+        def call(*arguments):
+            return inner(*arguments)
+
+        return call
+
+
+class Bound(Block):
+    def tie(self):
+        return self.inner.forward
+
+
+class BoundOfTensor(Block):
+    def tie(self):
+        self.product = self.inner.weight.matmul
+        return lambda x: self.product(x.T).T
+
+
+class Partial(Block):
+    def tie(self):
+        return functools.partial(functional.linear, weight=self.inner.weight, bias=self.inner.bias)
+
+
+class InList(Block):
+    def tie(self):
+        self.steps = [lambda x: self.inner(x)]
+        return lambda x: self.steps[0](x)
+
+
+class ByHook(Block):
+    def tie(self):
+        inner = self.inner
+        self.outer.register_forward_pre_hook(lambda module, inputs: (inputs[0] + inner.bias,))
+        return inner
+
+
+class Counting(Block):
+    """A function with a variable of its own, and one that another function shares."""
+
+    def tie(self):
+        calls, inner = {"n": 0}, self.inner
+
+        def call(x):
+            calls["n"] += 1
+            return inner(x)
+
+        self.count = lambda: (calls["n"], inner)
+        return call
+
+
+class Tying(Block):
+    def tie(self):
+        return self.inner
+
+
+def penalized(model):
+    """Return a loss that closes over part of the model."""
+
+    def loss(output, target):
+        return functional.cross_entropy(output, target) + model.outer.weight.square().sum() / 10
+
+    return loss
+
+
+def weigh(part, output, target):
+    return functional.cross_entropy(output, target) + part.weight.square().sum() / 10
+
+
+class Penalty:
+    """A loss that is an object, and holds part of the model."""
+
+    def __init__(self, model):
+        self.part, self.calls = model.outer, 0
+
+    def __call__(self, output, target):
+        self.calls += 1
+        share = 1 / (10 + self.calls)
+        return functional.cross_entropy(output, target) + share * self.part.weight.square().sum()
+
+
+class PenaltyModule(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.part = model.outer
+        self.calls = 0
+
+    def forward(self, output, target):
+        self.calls += 1
+        return functional.cross_entropy(output, target) + self.part.weight.square().sum() / (10 + self.calls)
+
+
+LOSSES = {
+    "closure": penalized,
+    "object": Penalty,
+    "method": lambda model: Penalty(model).__call__,
+    "module": PenaltyModule,
+    "partial": lambda model: functools.partial(weigh, model.outer),
+    "terms": lambda model: [(0.5, PenaltyModule(model)), (0.5, penalized(model))],
+}
+BLOCKS = [OverLayer, OverSelf, OverDefault, OverFunction, Bound, BoundOfTensor, Partial, InList, ByHook, Counting]
+
+
+def begin(make_run, model, **settings):
+    settings.setdefault("optimizer", "sgd")
+    return make_run(model, **{"batch_size": 20, "lr": 0.1, "epochs": 99, "seed": 3, **settings})
+
+
+def check_copies(make, weights):
+    """A branch and a replay end as their parent does, and change nothing in it."""
+    alone = make()
+    alone.step(10)
+    at_10 = weights(alone)
+    alone.step(3)
+    at_13 = weights(alone)
+    run = make()
+    run.step(10)
+    assert torch.equal(weights(run), at_10)
+    branch = run.branch(at=4)
+    branch.step(6)
+    assert torch.equal(weights(branch), at_10)
+    again = run.replay()
+    again.wait()
+    assert torch.equal(weights(again), at_10)
+    run.find_lr(steps=10)
+    branch.step(5)
+    run.step(3)
+    assert torch.equal(weights(run), at_13)
+
+
+@pytest.mark.parametrize("kind", BLOCKS, ids=lambda kind: kind.__name__)
+def test_functions_over_parts_of_the_model_are_tied_to_the_copy_s(make_run, weights, kind):
+    check_copies(lambda: begin(make_run, kind()), weights)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_that_holds_part_of_the_model_holds_the_copy_s(make_run, weights, name):
+    def make():
+        model = Tying()
+        return begin(make_run, model, loss=LOSSES[name](model))
+
+    check_copies(make, weights)
+
+
+def test_forward_may_close_over_the_model(make_run, weights):
+    def make():
+        model = Tying()
+        return begin(make_run, model, forward=lambda net, batch: (model(batch[0]), batch[1]))
+
+    check_copies(make, weights)
+
+
+# -- what cannot be tied anew
+
+
+class OverGlobal(Block):
+    def tie(self):
+        return lambda x: NET.inner(x)
+
+
+def careless_loss(output, target):
+    return functional.cross_entropy(output, target) + NET.outer.weight.square().sum() / 10
+
+
+def teaching_loss(output, target):
+    with torch.no_grad():
+        goal = NET.outer(output.new_ones(1, 8))
+    return functional.cross_entropy(output, target) + (output - goal).square().mean()
+
+
+CALLS = {
+    "branch": lambda run: run.branch(at=2),
+    "replay": lambda run: run.replay(),
+    "find_lr": lambda run: run.find_lr(),
+}
+CARELESS = {
+    "model": (lambda: OverGlobal(), {}),
+    "loss": (lambda: Tying(), {"loss": careless_loss}),
+    "loss without a gradient": (lambda: Tying(), {"loss": teaching_loss}),
+    "forward": (lambda: Tying(), {"forward": lambda net, batch: (NET(batch[0]), batch[1])}),
+}
+
+
+@pytest.mark.parametrize("how", CALLS)
+@pytest.mark.parametrize("name", CARELESS)
+def test_a_copy_that_reads_the_model_from_a_global_is_refused(make_run, weights, monkeypatch, name, how):
+    make, settings = CARELESS[name]
+    model = make()
+    monkeypatch.setitem(globals(), "NET", model)
+    run = begin(make_run, model, **settings)
+    run.step(4)
+    before = weights(run)
+    gradients = [weight.grad.clone() for weight in model.parameters()]
+    with pytest.raises(Tied, match=r"still uses model\.\w+\.\w+ .* line \d+: .*NET"):
+        CALLS[how](run)
+    assert torch.equal(weights(run), before)
+    assert all(map(torch.equal, gradients, [weight.grad for weight in model.parameters()]))
+    run.step(2)
+    run.rewind(4)
+    assert torch.equal(weights(run), before)
+
+
+def test_a_copy_that_changes_an_attribute_of_its_original_is_refused(make_run, monkeypatch):
+    model = Tying()
+    model.calls = 0
+
+    def forward(net, batch):
+        NET.calls += 1
+        return net(batch[0]), batch[1]
+
+    monkeypatch.setitem(globals(), "NET", model)
+    run = begin(make_run, model, forward=forward)
+    run.step(4)
+    with pytest.raises(Tied, match=r"changes model\.calls of the run"):
+        run.branch(at=0)
+    assert model.calls == 4
+
+
+def test_a_tensor_that_a_run_and_its_copies_write_to_is_told_of(make_run, monkeypatch):
+    def forward(net, batch):
+        output = net(batch[0])
+        SEEN.add_(output.detach().mean(0))
+        return output, batch[1]
+
+    run = begin(make_run, Tying(), forward=forward)
+    run.step(4)
+    seen = SEEN.clone()
+    with pytest.warns(UserWarning, match=r"SEEN\.add_.*outside of the model"):
+        run.branch(at=0)
+    assert torch.equal(SEEN, seen)
+
+
+class Holding(Block):
+    def __init__(self, held):
+        self.held = held
+        super().__init__()
+
+    def tie(self):
+        self.inside = {"deep": [self.__dict__.pop("held")]}
+        return self.inner
+
+
+@pytest.mark.parametrize("how", CALLS)
+def test_what_cannot_be_copied_is_named(make_run, weights, how):
+    run = begin(make_run, Holding(x for x in "abc"))
+    run.step(3)
+    before = weights(run)
+    with pytest.raises(TypeError, match=r"model\.inside\['deep'\]\[0\] is a generator, which cannot be copied"):
+        CALLS[how](run)
+    run.step(1)
+    run.rewind(3)
+    assert torch.equal(weights(run), before)
+
+
+def test_a_file_that_is_only_written_is_shared_in_words(make_run, tmp_path):
+    with open(tmp_path / "log", "w") as log:
+        run = begin(make_run, Holding(log))
+        run.step(3)
+        with pytest.warns(UserWarning, match=r"shared .*model\.inside\['deep'\]\[0\]"):
+            branch = run.branch(at=1)
+        assert branch.model.inside["deep"][0] is log
+
+
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock, threading.Event, threading.Condition])
+def test_locks_are_made_anew(make_run, make):
+    run = begin(make_run, Holding(make()))
+    run.step(3)
+    branch = run.branch(at=1)
+    assert type(branch.model.inside["deep"][0]) is type(run.model.inside["deep"][0])
+    assert branch.model.inside["deep"][0] is not run.model.inside["deep"][0]
+
+
+def test_data_in_an_attribute_are_not_copied(make_run, blobs):
+    run = begin(make_run, Holding(blobs[0]))
+    run.step(3)
+    assert run.branch(at=1).model.inside["deep"][0] is blobs[0]
+
+
+def test_a_copy_made_while_the_run_trains_leaves_it_alone(make_run, weights):
+    alone = begin(make_run, OverSelf(), epochs=400)
+    alone.fit()
+    run = begin(make_run, OverSelf(), epochs=400)
+    run.start()
+    for _copy in range(3):
+        branch = run.branch(at=0)
+        branch.step(5)
+    run.wait()
+    assert torch.equal(weights(run), weights(alone))

@@ -1,0 +1,66 @@
+"""The learning-rate finder: it finds where a quadratic diverges, and leaves no trace."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nbopt.run.lr_finder import suggest
+
+
+def test_the_steepest_point_before_the_lowest_is_suggested():
+    rates = np.geomspace(1e-4, 1.0, 41)
+    log = np.log10(rates)
+    smoothed = 1 - 1 / (1 + np.exp(-8 * (log + 2))) + 10 * np.maximum(0, log + 0.5)
+    assert suggest(rates, smoothed) == pytest.approx(1e-2, rel=0.01)
+    assert suggest(rates, np.linspace(1, 2, 41)) is None
+
+
+def test_the_sweep_ends_where_a_quadratic_diverges(make_run):
+    x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    y = x @ torch.ones(4, 1)
+    # Gradient descent on the mean of (x w - y)^2 diverges above 2 over its largest curvature.
+    limit = 2 / float(torch.linalg.eigvalsh(2 * x.T @ x / 32).max())
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1, bias=False)
+    run = make_run(model, train=(x, y), loss="mse", optimizer="sgd", batch_size=32, store=None)
+    found = run.find_lr(1e-4, 100.0, 80)
+    assert found.rates[0] == pytest.approx(1e-4)
+    assert found.rates[-1] < 100.0
+    assert limit / 100 < found.suggestion < limit
+    assert found.losses[0] == pytest.approx(nn.functional.mse_loss(model(x), y).item())
+    ratio = found.rates[1:] / found.rates[:-1]
+    np.testing.assert_allclose(ratio, ratio[0])
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_the_run_notices_nothing(make_run, mlp, weights, steps):
+    settings = {"epochs": 4, "batch_size": 20, "schedule": "cosine", "lr": 0.01, "store": None}
+    run, alone = make_run(mlp(0.3), **settings), make_run(mlp(0.3), **settings)
+    for each in (run, alone):
+        if steps:
+            each.step(steps)
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    before = (dict(run.hyperparams), len(run.journal), run.state, len(run.snapshots))
+    run.find_lr(1e-6, 1.0, 30)
+    assert torch.equal(torch.rand(3), expected)
+    assert (dict(run.hyperparams), len(run.journal), run.state, len(run.snapshots)) == before
+    for each in (run, alone):
+        each.step(7)
+    assert torch.equal(weights(run), weights(alone))
+    assert run.history["loss"][1].tolist() == alone.history["loss"][1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"low": 1.0, "high": 0.1}, "low must be below high"),
+        ({"low": -1.0}, "low must be a finite number above 0"),
+        ({"steps": 3}, "steps must be a whole number at least 10"),
+    ],
+)
+def test_what_is_no_sweep_is_told_in_words(make_run, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_run(store=None).find_lr(**arguments)

@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+AT_WORK = """
+import threading, pathlib
+import torch
+from nbopt.store import writer
+
+begun = threading.Event()
+
+class Follower:
+    folder = pathlib.Path("nowhere")
+    is_over = False
+    def update(self):
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            for _each in range(40):
+                torch.randn(500_000).sort()
+        return True
+    def leave(self): ...
+    def stop(self): ...
+
+writer.add(Follower())
+begun.wait()
+"""
+
+
+def test_a_process_that_ends_waits_for_what_the_thread_is_at():
+    """Otherwise Python breaks the thread off in the midst of torch's code, which aborts the process."""
+    done = subprocess.run([sys.executable, "-c", AT_WORK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,357 @@
+"""What the guard takes for a divergence, and what it leaves of the changes made beside one."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+import nbopt
+from nbopt import RunState
+from nbopt.training.state import Stepped
+
+SECONDS = 60
+
+
+def guarded(run):
+    return [(entry.step, entry.name) for entry in run.journal if entry.source == "guard"]
+
+
+def kept(run, *names):
+    return {name: run.hyperparams[name] for name in names}
+
+
+@pytest.fixture
+def numbers():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(256, 4, generator=generator), torch.randn(256, generator=generator)
+
+
+def line(seed=0):
+    torch.manual_seed(seed)
+    return nn.Linear(4, 1)
+
+
+def absolute(output, target):
+    return (output[:, 0] - target).abs().mean()
+
+
+# -- no divergences
+
+
+@pytest.mark.parametrize(
+    ("terms", "weight"),
+    [
+        ([(0.0, "mse"), (0.001, "mae")], 1.0),
+        ([(0.001, "mse"), (0.01, "mae")], 100.0),
+        ([(1.0, "mse")], 100.0),
+        ([(0.0, "mse"), (0.001, absolute)], 100.0),
+    ],
+)
+def test_a_larger_weight_of_a_term_is_no_divergence(make_run, numbers, terms, weight):
+    run = make_run(line(), numbers, loss=terms, epochs=100, lr=1e-3)
+    run.step(5)
+    run.set(weight_mse=weight)
+    run.step(20)
+    assert kept(run, "weight_mse", "lr") == {"weight_mse": weight, "lr": 1e-3}
+    assert guarded(run) == []
+
+
+@pytest.mark.parametrize("micro", [0, 8])
+@pytest.mark.parametrize("nothing_in", [0, 2])
+def test_a_batch_in_which_nothing_counts_is_no_divergence(make_run, weights, micro, nothing_in):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(64, 4, generator=generator), torch.arange(64) % 3
+    y[16 * nothing_in : 16 * nothing_in + 16] = -100
+    loader = DataLoader(TensorDataset(x, y), batch_size=16)
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    by_hand = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for _epoch in range(2):
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            functional.cross_entropy(by_hand(inputs), labels).backward()
+            optimizer.step()
+    run = make_run(model, loader, val=loader, optimizer="sgd", lr=0.1, epochs=2, micro_batch=micro)
+    with pytest.warns(UserWarning, match="is no number, and its gradient is 0: nothing counts in that batch"):
+        run.fit()
+    expected = torch.cat([value.detach().flatten() for value in by_hand.state_dict().values()])
+    assert torch.allclose(weights(run), expected, atol=0.0 if not micro else 1e-5, rtol=0)
+    assert guarded(run) == []
+    assert run.history.last("val_loss") == pytest.approx(float(functional.cross_entropy(run.model(x), y)), abs=1e-6)
+
+
+def test_a_loss_that_is_no_number_and_spoils_the_weights_is_a_divergence(make_run, numbers):
+    x, y = numbers[0].clone(), numbers[1]
+    x[100] = torch.nan
+    run = make_run(line(), (x, y), loss="mse", epochs=1)
+    with pytest.raises(FloatingPointError, match="Look for data that are no numbers"):
+        run.fit()
+
+
+@pytest.mark.parametrize("before", ["mae", "huber"])
+def test_another_loss_on_prices_is_no_divergence(make_run, numbers, before):
+    x, y = numbers
+    run = make_run(line(), (x, 2000 * y), loss=before, epochs=100, lr=1e-3)
+    run.step(5)
+    run.set(loss="mse")
+    run.step(20)
+    assert (run.hyperparams["loss"], guarded(run)) == ("mse", [])
+
+
+def test_a_density_that_begins_at_0_and_a_critic_train_as_in_a_plain_loop(make_run, numbers):
+    x, _y = numbers
+    real = torch.arange(256) % 2
+
+    def critic_loss(output, real):
+        return output[real == 0].mean() - output[real == 1].mean()
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    nn.init.zeros_(model[2].weight)
+    nn.init.zeros_(model[2].bias)
+    plain = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    for _step in range(40):
+        optimizer.zero_grad()
+        critic_loss(plain(x), real).backward()
+        optimizer.step()
+    run = make_run(model, (x, real), loss=critic_loss, optimizer="sgd", lr=0.1, batch_size=256, epochs=40).fit()
+    assert guarded(run) == []
+    assert run.history["loss"][1][0] == 0.0 > run.history["loss"][1][-1]
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+class Memory(nn.Module):
+    """Knows the targets by heart."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.layer = nn.Dropout(0.0), nn.Linear(4, 1, bias=False)
+        nn.init.constant_(self.layer.weight, 1000.0)
+
+    def forward(self, x):
+        return self.layer(self.drop(x))
+
+
+@pytest.mark.parametrize("loss", ["mse", lambda output, target: functional.mse_loss(output[:, 0], target)])
+def test_what_was_learnt_by_heart_may_be_disturbed_in_a_new_run(make_run, numbers, loss):
+    x, _y = numbers
+    run = make_run(Memory(), (x, x.sum(1) * 1000), loss=loss, epochs=100, lr=1e-3)
+    run.step(8)
+    assert run.history["loss"][1][0] < 1e-3
+    run.set(dropout=0.7, input_noise=0.5)
+    run.step(100)
+    assert guarded(run) == []
+    assert run.history.last("loss") > 1e5
+
+
+def sparse_hinge():
+    """Return a model and data on which hardly any sample has a hinge loss."""
+    torch.manual_seed(0)
+    x = torch.randn(240, 4)
+    y = (x[:, 0] > 0).long()
+    y[::80] = 1 - y[::80]
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.zero_()
+        model.weight[:, 0] = torch.tensor([-500.0, 500.0])
+    return model, (x, y)
+
+
+def test_the_size_of_a_loss_survives_open_and_branch(make_run, tmp_path):
+    model, data = sparse_hinge()
+    fresh = copy.deepcopy(model)
+    run = make_run(model, data, loss="hinge", batch_size=8, epochs=1000, lr=1e-4, store=tmp_path)
+    run.step(40)
+    usual = run.driver.training.guard.state
+    branch = run.branch(40)
+    run.stop()
+    again = nbopt.open(run.id, fresh, data, store=tmp_path)
+    for other in (branch, again):
+        assert other.driver.training.guard.state == usual
+        other.step(200)
+        assert guarded(other) == []
+
+
+# -- divergences
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", absolute, [(0.5, "mse"), (0.1, "mae")]])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_rate_far_too_high_is_found_within_a_few_steps(make_run, numbers, loss, optimizer):
+    run = make_run(line(), numbers, loss=loss, optimizer=optimizer, batch_size=32, epochs=100, lr=1e-3)
+    run.step(5)
+    run.set(lr=1e4)
+    run.step(15)
+    assert (5, "lr") in guarded(run)
+    assert run.hyperparams["lr"] == 5e-4
+
+
+CHANGES = {"dropout": 0.5, "batch_size": 16, "epochs": 77, "weight_decay": 0.001, "weight_mse": 3.0}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_changes_beside_a_divergence_are_made_again_and_a_replay_repeats_it_all(make_run, numbers, weights, at_once):
+    def make():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1), nn.Linear(8, 1))
+
+    run = make_run(make(), numbers, loss=[(1.0, "mse")], optimizer="adamw", batch_size=32, epochs=10, lr=1e-3)
+    run.step(5)
+    if at_once:
+        run.set(lr=1e6, **CHANGES)
+    else:
+        events = run.events()
+        run.set(lr=1e6)
+        next(events)  # a step with that rate: the losses after it are not usual
+        run.set(**CHANGES)
+    run.step(30)
+    assert kept(run, *CHANGES, "lr") == {**CHANGES, "lr": 5e-4}
+    assert {name for _step, name in guarded(run)} == {"diverged", "rewind", "lr", *CHANGES}
+    assert {entry.step for entry in run.journal.effective() if entry.kind == "change"} == {5}
+    again = run.replay()
+    again.wait(SECONDS)
+    assert torch.equal(weights(run), weights(again))
+    script, twin = {}, make()
+    exec(run.to_python(), script)
+    script["train"](twin, numbers)
+    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), twin.parameters(), strict=True))
+
+
+def test_data_that_are_no_numbers_end_a_run_done_in_single_steps_and_the_rate_is_put_back(make_run, blobs):
+    x, y = blobs
+    run = make_run(train=(torch.where(x > 5, torch.nan, x), y), batch_size=60, epochs=100, lr=0.01)
+    with pytest.raises(FloatingPointError, match="impute"):
+        for _try in range(30):
+            run.step(1)
+    assert (run.state, run.hyperparams["lr"]) == (RunState.FAILED, 0.01)
+    assert len(run.journal) < 100
+    run.set(impute="mean", lr=0.02)
+    run.step(5)
+    assert kept(run, "impute", "lr") == {"impute": "mean", "lr": 0.02}
+    assert run.step_count == 5 and torch.tensor(run.history["loss"][1]).isfinite().all()
+    again = run.replay()
+    again.wait(SECONDS)
+    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True))
+
+
+def test_each_try_that_does_not_help_halves_the_rate_once_more(make_run, blobs):
+    x, y = blobs
+    run = make_run(train=(x * torch.nan, y), epochs=3, lr=0.01)
+    with pytest.raises(FloatingPointError):
+        run.fit()
+    rates = [entry.new for entry in run.journal if (entry.kind, entry.name) == ("change", "lr")]
+    assert rates == pytest.approx([0.01 * 0.5**tried for tried in range(1, 13)])
+    assert run.hyperparams["lr"] == 0.01
+
+
+def test_a_rate_is_not_cut_without_end_where_each_retreat_gets_a_little_further(make_run, blobs):
+    calls = []
+
+    def loss(output, target):
+        calls.append(1)
+        return functional.cross_entropy(output, target) / (0.0 if len(calls) % 7 == 0 else 1.0)
+
+    run = make_run(loss=loss, batch_size=20, epochs=1000, lr=0.01)
+    with pytest.raises(FloatingPointError):
+        for _try in range(400):
+            run.step(1)
+    assert run.hyperparams["lr"] == 0.01
+
+
+@pytest.mark.filterwarnings("ignore:loss .*usual loss before")
+def test_a_loss_that_is_another_function_from_a_step_on_is_no_divergence(make_run, numbers):
+    factor = [1.0]
+
+    def loss(output, target):
+        return factor[0] * functional.mse_loss(output[:, 0], target)
+
+    def go(run, steps):
+        for event in run.events():
+            run.driver.training.flush()
+            if isinstance(event, Stepped) and event.step >= steps:
+                return run
+
+    settings = {"loss": loss, "optimizer": "sgd", "batch_size": 32, "epochs": 100, "lr": 1e-9}
+    run = go(make_run(line(), numbers, **settings), 20)
+    factor[0] = 1e6  # as a thread may, or another cell, in the middle of training
+    go(run, 40)
+    assert run.hyperparams["lr"] == 1e-9
+    assert [name for _step, name in guarded(run)].count("diverged") == 1
+    assert "usual from here on" in next(entry.new for entry in run.journal if entry.name == "note")
+    back_to = [entry.new for entry in run.journal if entry.name == "rewind"][-1]
+    factor[0] = 1.0
+    again = go(make_run(line(), numbers, recover=False, **settings), back_to - 1)
+    factor[0] = 1e6
+    assert torch.equal(run.model.weight, go(again, 40).model.weight)
+
+
+def test_a_change_asked_for_while_a_divergence_waits_to_be_put_right_acts_at_once_and_stays(make_run, numbers):
+    run = make_run(line(), numbers, loss="mse", batch_size=32, epochs=100, lr=1e-3)
+    run.step(5)
+    run.set(lr=1e6)
+    events = run.events()
+    while run.driver.training.trouble is None:
+        next(events)
+        run.driver.training.flush()
+    run.set(epochs=77, weight_decay=0.1)
+    assert kept(run, "epochs", "weight_decay") == {"epochs": 77, "weight_decay": 0.1}
+    next(events)
+    assert kept(run, "epochs", "weight_decay", "lr") == {"epochs": 77, "weight_decay": 0.1, "lr": 5e-4}
+
+
+def test_a_run_that_failed_takes_changes_and_goes_on(make_run, blobs):
+    broken = [True]
+
+    def loss(output, target):
+        if broken[0]:
+            raise OSError("no more")
+        return functional.cross_entropy(output, target)
+
+    run = make_run(loss=loss, batch_size=20, epochs=3)
+    with pytest.raises(OSError, match="no more"):
+        run.step(1)
+    run.set(lr=0.5, batch_size=30, epochs=2)
+    broken[0] = False
+    run.resume()
+    assert run.wait(SECONDS) is RunState.FINISHED
+    assert kept(run, "lr", "batch_size") == {"lr": 0.5, "batch_size": 30}
+    assert run.step_count == 4
+
+
+# -- dropout given ahead of the start
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout, nn.AlphaDropout])
+@pytest.mark.parametrize("rates", [(0.1, 0.1), (0.1, 0.4)])
+def test_a_run_back_at_its_beginning_has_the_dropout_of_a_fresh_one(make_run, blobs, weights, layer, rates):
+    def make():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 24), layer(rates[0]), nn.ReLU(), layer(rates[1]), nn.Linear(24, 3))
+        return make_run(model, epochs=1000)
+
+    fresh, run = make(), make()
+    fresh.step(6)
+    run.set(dropout=0.72)
+    run.step(4)
+    run.rewind(0)
+    assert (run.hyperparams["dropout"], [run.model[1].p, run.model[3].p]) == (max(rates), list(rates))
+    run.step(6)
+    assert torch.equal(weights(fresh), weights(run))
+    run.set(dropout=max(rates))
+    run.step(1)
+    assert [run.model[1].p, run.model[3].p] == [max(rates)] * 2
+
+
+def test_a_dropout_given_to_the_run_is_its_beginning(make_run, mlp):
+    run = make_run(mlp(0.1), dropout=0.3)
+    run.set(dropout=0.72)
+    run.step(2)
+    run.rewind(0)
+    assert (run.hyperparams["dropout"], run.model[2].p) == (0.3, 0.3)

@@ -1,0 +1,87 @@
+"""Products by oneDNN in the place of the BLAS's: which ones, and that they are the same numbers."""
+
+import shutil
+
+import pytest
+import torch
+
+from nbopt.training.compile import products
+from nbopt.training.compile.build import Build, trace
+from nbopt.training.compile.step import CannotCompile
+
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+
+
+@pytest.fixture(params=[True])
+def faster(request, monkeypatch):
+    """Take oneDNN for faster than the BLAS, whatever it is here."""
+    monkeypatch.setattr(products, "_is_faster", lambda: request.param)
+
+
+def layer(flat):
+    """A layer with a batch, its gradient and an update: what is done to a product is done by oneDNN with it."""
+    x, weight, bias = flat
+    y = torch.relu(torch.addmm(bias, x, weight.t()))
+    return [y, torch.mm(y.t(), x) + 0.1 * weight]
+
+
+def draw(batch, inputs, units, **kind):
+    generator = torch.Generator().manual_seed(0)
+    shapes = (batch, inputs), (units, inputs), (units,)
+    return [torch.randn(shape, generator=generator).to(**kind) for shape in shapes]
+
+
+def count(flat):
+    graph = trace(layer, flat, products.replacements())
+    return sum("mkldnn" in str(node.target) for node in graph.graph.nodes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((64, 784, 256), 2),
+        ((64, 64, 64), 0),  # small
+        ((4096, 32, 64), 1),  # to copy both of a gradient's factors would take longer
+    ],
+)
+def test_large_products_are_handed_over(faster, shape, expected):
+    flat = draw(*shape)
+    assert count(flat) == expected
+    for ours, torchs in zip(trace(layer, flat, products.replacements())(*flat), layer(flat), strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-3)
+
+
+def test_products_of_other_numbers_are_torchs(faster):
+    assert count(draw(64, 784, 256, dtype=torch.float64)) == count(draw(64, 784, 256, dtype=torch.bfloat16)) == 0
+
+
+@pytest.mark.parametrize("faster", [False], indirect=True)
+def test_nothing_is_handed_over_where_it_brings_nothing(faster):
+    assert products.replacements() == {}
+    assert count(draw(64, 784, 256)) == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_a_compiler_takes_them_with_weights_that_change(faster, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    flat = draw(64, 784, 256)
+    compiled = Build().compile(layer, flat)
+    for scale in (1, 2):
+        flat[1].mul_(scale)
+        for ours, torchs in zip(compiled([*flat]), layer(flat), strict=True):
+            torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-3)
+    assert len(list(tmp_path.rglob("*.pt2"))) == 1
+
+
+def test_a_compiler_that_takes_none_gets_torchs(faster, monkeypatch):
+    tried = []
+
+    def load(self, graph, example):
+        tried.append(products.are_in(graph))
+        if tried[-1]:
+            raise CannotCompile("no such operation")
+        return graph
+
+    monkeypatch.setattr(Build, "_load", load)
+    assert Build().compile(layer, draw(64, 784, 256))
+    assert tried == [True, False]
