@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nbopt import Run
-from nbopt.training.compile.background import Job
+from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.step import make_chunk
@@ -87,7 +87,7 @@ def compiled(request, monkeypatch):
     monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: STEPS)
-    monkeypatch.setattr(Job, "start", Job.run)
+    monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)
     return made
 
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from nbopt.errors import SYNONYMS, InvalidHyperparam, unknown
-from nbopt.export.summary import Schedule, Story
+from nbopt.export.summary import RunSummary, Schedule
 from nbopt.hyperparams import Hyperparams, Strategy
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
@@ -55,7 +55,7 @@ class Recipe(NamedTuple):
     schedule: Schedule
 
 
-def to_yaml(story: Story) -> str:
+def to_yaml(story: RunSummary) -> str:
     """Write the recipe."""
     settings: dict[str, Any] = {"seed": story.seed, "loss": story.start["loss"], "optimizer": story.start["optimizer"]}
     if story.metrics:
@@ -170,7 +170,7 @@ def check_values(where: str, values: Mapping[str, Any], hyperparams: Hyperparams
     return checked
 
 
-def own_callables(story: Story) -> list[str]:
+def own_callables(story: RunSummary) -> list[str]:
     """Return which arguments of the run's maker a recipe cannot hold."""
     found = []
     if not isinstance(story.loss, str):
@@ -197,12 +197,12 @@ def _metric_name(metric: Any) -> str:
     return next((name for name, known in METRICS.items() if known is metric), "")
 
 
-def _metric_names(story: Story) -> list[str] | dict[str, str]:
+def _metric_names(story: RunSummary) -> list[str] | dict[str, str]:
     names = {name: _metric_name(metric) or name for name, metric in story.metrics.items()}
     return list(names) if all(name == stands_for for name, stands_for in names.items()) else names
 
 
-def _acting(story: Story) -> list[str]:
+def _acting(story: RunSummary) -> list[str]:
     """Return the hyperparameters that act at some time, or were given a value of their own."""
     names = set(story.hyperparams.active)
     specs = [story.hyperparams.spec(name) for name in story.hyperparams]

@@ -19,7 +19,7 @@ Schedule = dict[int, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Story:
+class RunSummary:
     """What led a run from its initial model to where it is.
 
     Attributes

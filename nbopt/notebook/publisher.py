@@ -53,7 +53,7 @@ class _LiveRun(Protocol):
     def stop(self, *, wait: bool, source: str) -> object: ...
 
 
-class Beacon:
+class StatusPublisher:
     """Reports the live runs of this kernel to the front end.
 
     Parameters

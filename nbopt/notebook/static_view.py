@@ -57,11 +57,11 @@ _GAP = 12
 _ABREAST = 2 * (_SMALL.width + _GAP)  # wide: two small charts beside each other, as in a panel
 _TOP_CHART = _LARGE._replace(width=_ABREAST - _GAP)
 
-_displayed: weakref.WeakSet[Still] = weakref.WeakSet()
-_due: list[Still] = []
+_displayed: weakref.WeakSet[StaticView] = weakref.WeakSet()
+_due: list[StaticView] = []
 
 
-class Still:
+class StaticView:
     """The still picture of one run.
 
     Parameters

@@ -21,7 +21,7 @@ from nbopt.run.interrupts import Deferred
 from nbopt.run.progress import ProgressLine
 from nbopt.run.worker import Puller
 from nbopt.training import loop
-from nbopt.training.changes import Changes
+from nbopt.training.changes import ChangeQueue
 from nbopt.training.recovery import Recovery
 from nbopt.training.state import Event, RunState
 from nbopt.training.training import Training
@@ -44,7 +44,7 @@ class Driver(Puller):
     journal : Journal
     """
 
-    def __init__(self, name: str, prepare: Callable[[], Training], changes: Changes, journal: Journal) -> None:
+    def __init__(self, name: str, prepare: Callable[[], Training], changes: ChangeQueue, journal: Journal) -> None:
         super().__init__(changes, journal)
         self._name = name
         self._prepare = prepare

@@ -13,7 +13,7 @@ from nbopt.data.split import class_labels
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.export import recipe
 from nbopt.export.script.optimizer import groups_at
-from nbopt.export.summary import Story, by_step, initial_values, operations, until_finished
+from nbopt.export.summary import RunSummary, by_step, initial_values, operations, until_finished
 from nbopt.hyperparams import Choice, Int
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING
@@ -38,7 +38,7 @@ _ARGUMENTS = ("loss", "optimizer", "metrics", "techniques", "forward", "schedule
 AnyRun = TypeVar("AnyRun", bound="Run")
 
 
-def tell(run: Run) -> Story:
+def tell(run: Run) -> RunSummary:
     """Gather the story of ``run`` up to where it is.
 
     Raises
@@ -94,7 +94,7 @@ def tell(run: Run) -> Story:
     else:
         train, val = run.make_sources(torch.device("cpu"))
     snapshots = run.snapshots
-    return Story(
+    return RunSummary(
         name=run.name,
         seed=run.seed,
         model=run.model,

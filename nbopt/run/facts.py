@@ -15,7 +15,7 @@ from nbopt.run.driver import Driver
 from nbopt.run.registry import live_runs
 from nbopt.techniques.plan import Plan
 from nbopt.techniques.regularization.early_stopping import EarlyStopping
-from nbopt.training.changes import Changes
+from nbopt.training.changes import ChangeQueue
 from nbopt.training.state import RunState
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Facts:
     name: str
     hyperparams: Hyperparams
     history: History
-    changes: Changes
+    changes: ChangeQueue
     driver: Driver
 
     @property

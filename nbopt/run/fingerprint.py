@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nbopt.data.sources import AnySource, StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
-from nbopt.store.database import Made
+from nbopt.store.database import RunRecord
 from nbopt.techniques.base import Technique
 from nbopt.training.material import find_tensors
 from nbopt.training.own_code import digest_code
@@ -27,7 +27,7 @@ _LONGEST = 100  # characters of a value that a technique was made with
 _NAMED = 3  # differences of one kind that an error names
 
 
-def describe(run: Run) -> Made:
+def describe(run: Run) -> RunRecord:
     """Return what ``run`` is and was made with."""
     training = run.driver.training
     own = ("loss", "optimizer", "metrics", "techniques")
@@ -50,7 +50,7 @@ def describe(run: Run) -> Made:
         "data": describe_data(training.cursor.source, training.val) if training else None,
         "code": digest_code(training) if training else {},
     }
-    return Made(run.id, run.name, run.parent, run.created, settings)
+    return RunRecord(run.id, run.name, run.parent, run.created, settings)
 
 
 def circumstances(training: Training) -> dict[str, Any]:

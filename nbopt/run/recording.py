@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbopt.run.fingerprint import describe
-from nbopt.store.database import Made
+from nbopt.store.database import RunRecord
 from nbopt.store.recorder import Glance, Recorder
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def make_recorder(run: Run, folder: Path) -> Recorder:
     """Return a recorder for ``run``. It outlives the run, to write what is left; so it does not hold it."""
     ref = weakref.ref(run)
 
-    def made() -> Made | None:
+    def made() -> RunRecord | None:
         return None if (run := ref()) is None else describe(run)
 
     def look() -> Glance | None:

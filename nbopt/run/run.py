@@ -36,7 +36,7 @@ from nbopt.techniques.optimizers.made import make_optimizer
 from nbopt.techniques.regularization.dropout import has_various_dropout
 from nbopt.techniques.schedules.own import check_schedulers
 from nbopt.training import prepare
-from nbopt.training.changes import Changes
+from nbopt.training.changes import ChangeQueue
 from nbopt.training.device import pick_device
 from nbopt.training.material import Material
 from nbopt.training.step.passes import Forward
@@ -162,7 +162,7 @@ class Run(Steering):
         self.created = time.time()
         self.parent: str | None = None  # the run it branched off or repeats
         self.store = None if store is None else folder_of(store)
-        self.changes = Changes(self.hyperparams, self.journal, self._untouched)
+        self.changes = ChangeQueue(self.hyperparams, self.journal, self._untouched)
         self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
         self.inert = find_inert(model, *self.data, self.hyperparams, None)
         for inert in sorted(self.inert.keys() & hyperparams.keys()):

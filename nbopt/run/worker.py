@@ -16,7 +16,7 @@ from nbopt.i18n import _
 from nbopt.record.journal import Journal
 from nbopt.run.exactness import Exactness
 from nbopt.run.progress import ProgressLine
-from nbopt.training.changes import Changes
+from nbopt.training.changes import ChangeQueue
 from nbopt.training.state import Changed, Ending, Event, Finished, Recovered, RunState, Stepped
 from nbopt.training.training import Training
 
@@ -48,7 +48,7 @@ class Puller:
         Guards state and the hand-over between threads; never taken in a step.
     """
 
-    def __init__(self, changes: Changes, journal: Journal) -> None:
+    def __init__(self, changes: ChangeQueue, journal: Journal) -> None:
         self.state = RunState.CREATED
         self.error: BaseException | None = None
         self.end_reason = ""

@@ -74,7 +74,7 @@ class SnapshotFile(NamedTuple):
     bytes: int
 
 
-class Made(NamedTuple):
+class RunRecord(NamedTuple):
     """What a run is: its name, the run it comes from, when and what it was made with (as JSON can hold it)."""
 
     id: str
@@ -110,7 +110,7 @@ class Store:
         """Whether the database is still where it was; sqlite would go on writing to a deleted one."""
         return (self.folder / schema.FILE).exists()
 
-    def begin(self, made: Made) -> None:
+    def begin(self, made: RunRecord) -> None:
         """Add a run, without its journal, or take one up again."""
         run, name, parent, created, settings = made
         version = getattr(sys.modules.get("nbopt"), "__version__", "")

@@ -21,8 +21,8 @@ from nbopt.record.history import History
 from nbopt.record.journal import Entry, Journal
 from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.store import database, writer
-from nbopt.store.database import Made, Progress, SnapshotFile, Store
-from nbopt.store.sync import Mirror
+from nbopt.store.database import Progress, RunRecord, SnapshotFile, Store
+from nbopt.store.sync import SyncState
 
 _SHARE = 0.1  # of its time, the part that a run's latest snapshot may take to write
 _RETRY_SECONDS = 5.0
@@ -48,7 +48,7 @@ class Recorder:
     folder : Path
         The store's.
     describe, look : callable
-        Return the run's `Made` and `Glance`; None once the run is gone.
+        Return the run's `RunRecord` and `Glance`; None once the run is gone.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Recorder:
         folder: Path,
         journal: Journal,
         history: History,
-        describe: Callable[[], Made | None],
+        describe: Callable[[], RunRecord | None],
         look: Callable[[], Glance | None],
     ) -> None:
         self.folder = folder
@@ -80,7 +80,7 @@ class Recorder:
         self._stored = 0  # entries of the journal that are stored for certain
         self._unsure = False  # whether more of them may be: an interrupt came in between
         self._waits = False  # whether entries are left to the writer, while another process holds the store
-        self._mirror = Mirror(History())
+        self._mirror = SyncState(History())
         self._files: Files = {}
         self._snapshot_at = 0.0
 
@@ -104,7 +104,7 @@ class Recorder:
             The stored snapshots, by kind.
         """
         self._store, self._id = store, run
-        self._mirror = Mirror(history)
+        self._mirror = SyncState(history)
         self._files = files
         self._stored = len(self.journal)
 

@@ -13,7 +13,7 @@ from nbopt.record.history import History, Track
 from nbopt.store.database import Columns
 
 
-class News(NamedTuple):
+class HistoryDelta(NamedTuple):
     """A history as it is now, and how it differs from what is stored.
 
     Attributes
@@ -30,7 +30,7 @@ class News(NamedTuple):
     starts: dict[str, int]
 
 
-class Mirror:
+class SyncState:
     """Remembers how much of a history is stored.
 
     Parameters
@@ -43,7 +43,7 @@ class Mirror:
         self._seen = stored.tracks  # the history last stored
         self._counts = {name: len(track.values) for name, track in stored.tracks.items()}  # how much of it
 
-    def compare(self, history: History) -> News:
+    def compare(self, history: History) -> HistoryDelta:
         """Look at the history while it grows."""
         tracks = history.tracks
         columns = {name: track.read() for name, track in list(tracks.items())}
@@ -55,9 +55,9 @@ class Mirror:
                 same = _common(self._seen[name], columns[name], stored) if name in columns else 0
             if same < stored or name not in columns or len(columns[name][1]) > stored:
                 starts[name] = same
-        return News(tracks, columns, starts)
+        return HistoryDelta(tracks, columns, starts)
 
-    def note(self, news: News) -> None:
+    def note(self, news: HistoryDelta) -> None:
         """Take note that what `compare` told is stored."""
         self._seen = news.tracks
         self._counts = {name: len(values) for name, (_steps, values) in news.columns.items()}

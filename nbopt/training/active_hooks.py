@@ -20,7 +20,7 @@ from nbopt.techniques.hooks import HOOKS
 AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
 
 
-class Acting:
+class ActiveHooks:
     """Holds the parts, and for each hook those that have an effect now.
 
     Parameters

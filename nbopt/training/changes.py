@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nbopt.training.training import Training
 
 
-class Changes:
+class ChangeQueue:
     """What was asked for, and what is planned for a later step.
 
     Parameters

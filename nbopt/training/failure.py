@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nbopt.training.training import Training
 
 
-class Trouble(NamedTuple):
+class Failure(NamedTuple):
     """What has to be put right before the next step.
 
     Attributes

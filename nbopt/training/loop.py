@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from nbopt.record.journal import Entry
-from nbopt.training.changes import Changes
+from nbopt.training.changes import ChangeQueue
 from nbopt.training.rates import tell_of_standstill
 from nbopt.training.state import Changed, Evaluating, Event, Finished, Recovered, Stepped, Validated
 from nbopt.training.training import Training
 from nbopt.training.validation import validate
 
 
-def events(training: Training, changes: Changes, recover: Callable[[], list[Entry]]) -> Generator[Event, None, None]:
+def events(
+    training: Training, changes: ChangeQueue, recover: Callable[[], list[Entry]]
+) -> Generator[Event, None, None]:
     """Train, yielding an event for everything that happens.
 
     At each boundary between two steps the order is fixed, and with it what a journal means: recovery from trouble,

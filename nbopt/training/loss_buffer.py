@@ -15,7 +15,7 @@ from nbopt.techniques.guard import Guard
 _FLUSH_SECONDS = 0.05  # how long a measured loss may wait on the device
 
 
-class Meter:
+class LossBuffer:
     """Collects losses and moves them in batches, so that no step waits for the device.
 
     Attributes

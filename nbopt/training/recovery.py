@@ -8,9 +8,9 @@ from typing import Any
 from nbopt.i18n import _
 from nbopt.record.journal import Entry, Journal
 from nbopt.record.snapshots import Snapshot
-from nbopt.training.changes import Changes
+from nbopt.training.changes import ChangeQueue
 from nbopt.training.checkpoint import restore
-from nbopt.training.failure import Trouble
+from nbopt.training.failure import Failure
 from nbopt.training.training import Bound, Training
 
 _CUT = 0.5  # what is left of the learning rate after a divergence; less each time it happens again
@@ -42,7 +42,7 @@ class Recovery:
     journal : Journal
     """
 
-    def __init__(self, training: Training, changes: Changes, journal: Journal) -> None:
+    def __init__(self, training: Training, changes: ChangeQueue, journal: Journal) -> None:
         self._training = training
         self._changes = changes
         self._journal = journal
@@ -71,12 +71,12 @@ class Recovery:
         self._training.trouble = None
         return self._split(trouble) if trouble.memory else self._retreat(trouble)
 
-    def _split(self, trouble: Trouble) -> list[Entry]:
+    def _split(self, trouble: Failure) -> list[Entry]:
         training = self._training
         event = self._journal.event(training.step, "out_of_memory", trouble.text, SOURCE)
         return [event, *self._changes.make({"micro_batch": trouble.smaller}, SOURCE)]
 
-    def _retreat(self, trouble: Trouble) -> list[Entry]:
+    def _retreat(self, trouble: Failure) -> list[Entry]:
         training = self._training
         if trouble.step > self._trouble_at + _CALM:
             self._forget()
@@ -113,7 +113,7 @@ class Recovery:
             )
         return entries
 
-    def _accept(self, trouble: Trouble) -> list[Entry]:
+    def _accept(self, trouble: Failure) -> list[Entry]:
         """Go on with a loss that no step has led to: the very same weights had a usual one before."""
         training = self._training
         snapshot = training.snapshots.before(self._back_to)

@@ -43,20 +43,20 @@ from nbopt.techniques.precision.channels_last import ChannelsLast, lay_out
 from nbopt.techniques.precision.mixed import Precision
 from nbopt.techniques.regularization.dropout import Dropout
 from nbopt.techniques.regularization.early_stopping import EarlyStopping
-from nbopt.training.active_hooks import Acting, tell_carried
+from nbopt.training.active_hooks import ActiveHooks, tell_carried
 from nbopt.training.compile.compiled import Compiled
-from nbopt.training.failure import Trouble, explain_graph, is_out_of_memory, is_sound
+from nbopt.training.failure import Failure, explain_graph, is_out_of_memory, is_sound
 from nbopt.training.hands import Hands
-from nbopt.training.loss_buffer import Meter
+from nbopt.training.loss_buffer import LossBuffer
 from nbopt.training.material import Material, find_strangers, tell_of_look, tell_of_strangers
 from nbopt.training.outside import unchanged
 from nbopt.training.prepare import check_together
 from nbopt.training.rates import set_rate, tell_of_standstill
 from nbopt.training.securing import Securing
 from nbopt.training.step.buffers import Buffers
-from nbopt.training.step.eager import RECENT_BATCHES, Eager, Recent
-from nbopt.training.step.mode import Tiers
-from nbopt.training.step.passes import Forward, Pass
+from nbopt.training.step.eager import RECENT_BATCHES, Eager, OutputBuffer
+from nbopt.training.step.mode import StepModes
+from nbopt.training.step.passes import Forward, ForwardPass
 from nbopt.training.step.scaled import Scaled
 
 _LOOK_SECONDS = 0.1  # between two thoughts about the tier
@@ -119,7 +119,7 @@ class Training:
         self.history = history
         self.step = 0
         self.validation_due = False
-        self.trouble: Trouble | None = None
+        self.trouble: Failure | None = None
         self.half_done = False
         self.bound: Bound | None = None
         self.best_weights: dict[str, Any] = {}  # a state_dict
@@ -130,7 +130,7 @@ class Training:
         self.device = device
         self.noise = Noise(device)
         self.evaluation_seed = derive_seed(seed, EVALUATION)
-        self.recent = Recent()
+        self.recent = OutputBuffer()
         self.material = material
         self.buffers = Buffers([model, *material.others.values()])
         self.parts_compared = False  # whether samples that are evaluated in parts were found independent
@@ -159,15 +159,15 @@ class Training:
             hyperparams.bind(part)
         if not keep_dropout:
             self.dropout.on_change("dropout")
-        self.meter = Meter(history, self.guard)
+        self.meter = LossBuffer(history, self.guard)
         self.step_seed = derive_seed(seed, NOISE)
         measures = [name for technique in techniques for name in technique.measures]
         self.techniques = techniques
         self.context = Context(model, device, seed, self, measures)
-        self.acting = Acting(hyperparams, self._find_trained(), train, self.context, techniques)
+        self.acting = ActiveHooks(hyperparams, self._find_trained(), train, self.context, techniques)
         self.precision = self.acting.part(Precision)
         self.measuring = Measuring(metrics)
-        self.pass_ = Pass(model, forward, (train, val), self.acting, self.guard, self.measuring, self.noise)
+        self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.guard, self.measuring, self.noise)
         self.eager = Eager(
             self.pass_,
             self._params,
@@ -184,7 +184,7 @@ class Training:
         self.lay_out()
         self._strangers = find_strangers([*self.loss.functions, self.pass_.forward], material)
         self.eager.split.unchanged = lambda: unchanged(self, buffers=False)
-        self.tiers = Tiers(self)
+        self.tiers = StepModes(self)
         self.hands = Hands(self)
 
     @property
@@ -395,7 +395,7 @@ class Training:
             self.loss.discard()
             self.buffers.put_back()
             self.noise.states = drawn_from
-            self.trouble = Trouble(step, str(error), memory=True, smaller=smaller)
+            self.trouble = Failure(step, str(error), memory=True, smaller=smaller)
             self.half_done = False
             return 0
         if self.model.training is not self.material.mode:
@@ -494,7 +494,7 @@ class Training:
         if wrong is not None:
             step, loss = wrong
             text = _("loss {loss:g} in step {step}", loss=loss, step=step)
-            self.trouble = Trouble(step, text, memory=False, loss=loss)
+            self.trouble = Failure(step, text, memory=False, loss=loss)
         self.half_done = before
         if news and self.trouble is None:
             self.securing.take_if_due()

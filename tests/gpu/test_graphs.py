@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nbopt.training.compile.background import Job
+from nbopt.training.compile.background import BackgroundCompile
 from tests.training.tiered import STEPS, pull
 
 CHANGES = [{"lr": 3e-3}, {"weight_decay": 0.01}, {"l1": 1e-4}, {"dropout": 0.4}, {"dropout": 0.0}, {"lr": 1e-4}]
@@ -18,7 +18,7 @@ def _at_once(monkeypatch, cuda_only):
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._GAIN", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: STEPS)
-    monkeypatch.setattr(Job, "start", Job.run)
+    monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)
 
 
 @pytest.fixture

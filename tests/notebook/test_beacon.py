@@ -9,7 +9,7 @@ from comm.base_comm import BaseComm
 from jupyter_client.manager import start_new_kernel
 
 from nbopt.notebook import publisher
-from nbopt.notebook.publisher import Beacon
+from nbopt.notebook.publisher import StatusPublisher
 from nbopt.training.state import RunState as State
 from tests.waiting import eventually
 
@@ -102,7 +102,7 @@ def light():
     beacons = []
 
     def open_over(live_runs):
-        beacon = Beacon(live_runs)
+        beacon = StatusPublisher(live_runs)
         beacons.append(beacon)
         beacon.ensure_open()
         channel = FakeComm.opened[-1]
@@ -197,7 +197,7 @@ def test_reports_keep_their_distance(monkeypatch):
     clock, run = Clock(), FakeRun()
     monkeypatch.setattr(publisher, "TICK", 0.5)
     monkeypatch.setattr(publisher, "time", clock)
-    beacon = Beacon(Runs(run))
+    beacon = StatusPublisher(Runs(run))
     beacon._changed = clock
     beacon.ensure_open()
     (channel,) = FakeComm.opened

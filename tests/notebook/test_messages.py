@@ -16,7 +16,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Flag
 from nbopt.notebook.panel.controls import _read
 from nbopt.notebook.panel.toolbar import span_of
-from nbopt.notebook.publisher import Beacon
+from nbopt.notebook.publisher import StatusPublisher
 from nbopt.techniques.initialization import Initialization
 from tests.notebook.frontend import eventually, every_widget
 
@@ -225,7 +225,7 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
     complaints, asks, ask = [], [], run.driver.ask
     monkeypatch.setattr(run.driver, "ask", lambda *request: (ask(*request), asks.append(request)))
     panel.bridge._complain = complaints.append
-    beacon = Beacon(lambda: [run])
+    beacon = StatusPublisher(lambda: [run])
     beacon.ensure_open()
     channel = beacon._comm
     sender = Sender(panel, channel, random.Random(1))

@@ -46,11 +46,11 @@ KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two proc
 
 def compile_at_once():
     """Take chunks for compiled as they are: a compiler takes longer than a victim lives."""
-    from nbopt.training.compile.background import Job
+    from nbopt.training.compile.background import BackgroundCompile
     from nbopt.training.compile.build import Build
 
     Build.compile = lambda self, chunk, example: chunk
-    Job.start = Job.run
+    BackgroundCompile.start = BackgroundCompile.run
     training._LOOK_SECONDS = -1.0
     mode._WATCHED_SECONDS = 0.0
     mode._fitting = lambda speed: 2

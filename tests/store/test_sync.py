@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbopt.record.history import History
-from nbopt.store.sync import Mirror
+from nbopt.store.sync import SyncState
 
 
 def grow(history, values, name="loss"):
@@ -17,7 +17,7 @@ def grow(history, values, name="loss"):
 
 def noted(history):
     """Return a mirror of a history that is all stored."""
-    mirror = Mirror(History())
+    mirror = SyncState(History())
     mirror.note(mirror.compare(history))
     return mirror
 
@@ -31,7 +31,7 @@ def test_what_was_appended_is_news_and_once_noted_no_more():
     grow(history, [1.0])
     mirror.note(news)
     assert mirror.compare(history).starts == {"loss": 2}
-    assert Mirror(history).compare(history).starts == {}
+    assert SyncState(history).compare(history).starts == {}
 
 
 def test_after_going_back_what_is_the_same_again_is_no_news():
@@ -46,7 +46,7 @@ def test_after_going_back_what_is_the_same_again_is_no_news():
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.lists(st.sampled_from([0.0, -0.0, 1.0, math.nan]), max_size=6))))
 def test_a_store_that_takes_the_news_is_the_history(moves):
-    history, mirror, stored = History(), Mirror(History()), {}
+    history, mirror, stored = History(), SyncState(History()), {}
     for step, values in moves:
         if "loss" in history and step < len(history["loss"][1]):
             history.go_back(step, validated=False)

@@ -13,7 +13,7 @@ from torch import nn
 
 from nbopt.data.noise import Noise
 from nbopt.training.compile.build import Build, trace
-from nbopt.training.compile.compiled import Workshop
+from nbopt.training.compile.compiled import Compiler
 from nbopt.training.compile.step import CannotCompile
 from tests.benchmarks.workloads import Attentive, Recurrent, cnn
 from tests.waiting import eventually
@@ -30,7 +30,7 @@ def workshop(make_run):
         data = torch.randn(20, *shape), torch.randint(3, (20,))
         run = make_run(model, data, optimizer="adam", batch_size=4, tier="eager", store=None)
         run.events()
-        return Workshop(run.driver.training, 2)
+        return Compiler(run.driver.training, 2)
 
     return make
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.optimizers.formulas import FORMULAS
 from nbopt.training.compile.captured import RECORDERS, Captured, Shape
-from nbopt.training.compile.compiled import Workshop
+from nbopt.training.compile.compiled import Compiler
 from nbopt.training.compile.layouts import Apart, Joined
 from nbopt.training.compile.step import Arguments, CannotCompile, Layer, Signature, find_trained, make_chunk, stand_in
 from tests.benchmarks.workloads import SMALL, Attentive, Recurrent, cnn
@@ -41,7 +41,7 @@ def test_what_is_captured_computes_what_the_model_does(make_run, recorded, model
     data = torch.randn(20, *shape), torch.randint(3, (20,))
     run = make_run(model(), data, optimizer="adam", batch_size=4, tier="eager", store=None, precision=precision)
     run.events()
-    assert Workshop(run.driver.training, 2).make().chunk  # which compares them
+    assert Compiler(run.driver.training, 2).make().chunk  # which compares them
     assert len(recorded) == 1
 
 

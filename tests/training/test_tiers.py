@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nbopt.training.compile.background import Job
+from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build
 from nbopt.training.compile.step import CannotCompile
 from nbopt.training.state import Stepped
@@ -195,7 +195,7 @@ def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make_tiered, mlp, m
     monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: 2)
-    monkeypatch.setattr(Job, "start", Job.run)
+    monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)
     changes = [{}, *CHANGES, *MORE["sgd"]]
     run, eager = (make_tiered(optimizer="sgd", precision=precision, tier=tier) for tier in ("compiled", "eager"))
     builds, build = [], Build.compile

@@ -6,11 +6,11 @@ from typing import Any
 
 from nbopt.data.reached import find_generators
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource
-from nbopt.export.summary import Story
+from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 
 
-def find_shared(story: Story) -> list[Any]:
+def find_shared(story: RunSummary) -> list[Any]:
     """Return those of the generators of Python's `random` and of `numpy.random` that are drawn from.
 
     Raises

@@ -7,7 +7,7 @@ import torch
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.optimizer import optimizers_of
 from nbopt.export.script.section import Section
-from nbopt.export.summary import Story
+from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.second_order import LBFGS
 from nbopt.techniques.precision.channels_last import lay_channels_last, lay_out
@@ -78,6 +78,6 @@ class FormSource(Section):
         return used
 
 
-def casts(story: Story) -> bool:
+def casts(story: RunSummary) -> bool:
     """Whether a run used mixed precision."""
     return any(name != FULL for name in story.values_of("precision"))

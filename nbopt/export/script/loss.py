@@ -9,7 +9,7 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.forms import casts
 from nbopt.export.script.section import Section
 from nbopt.export.source import literal
-from nbopt.export.summary import Story
+from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Elementwise, Loss
 from nbopt.techniques.losses.choice import LOSS
@@ -171,7 +171,7 @@ class LossSource(Section):
         return f"{name}(output, {target}{shaped})"
 
 
-def _is_curved(story: Story) -> bool:
+def _is_curved(story: RunSummary) -> bool:
     """Whether an optimizer takes gradients of gradients, or the loss again and again."""
     spec: Any = story.hyperparams.spec(OPTIMIZER.name)
     return any(spec.classes[name].full_batch for name in story.values_of(OPTIMIZER.name))

@@ -14,7 +14,7 @@ from nbopt.export.script.section import Section
 from nbopt.export.script.techniques import PartsSource
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_values import alike
-from nbopt.export.summary import Story
+from nbopt.export.summary import RunSummary
 from nbopt.export.template import WIDTH
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.base import Optimizer
@@ -45,7 +45,7 @@ class OptimizerSource(Section):
         For an optimizer that cannot be written out.
     """
 
-    def __init__(self, story: Story, sources: Sources, use: Callable[[str], str], parts: PartsSource) -> None:
+    def __init__(self, story: RunSummary, sources: Sources, use: Callable[[str], str], parts: PartsSource) -> None:
         self.choices = ""
         self.changes: dict[int, dict[str, Any]] = {}
         self._parts = parts
@@ -267,7 +267,7 @@ def _begins(start: str, wanted: bool, name: str, _parameter: nn.Parameter) -> bo
     return name.startswith(start) is wanted
 
 
-def optimizers_of(story: Story) -> list[type[Optimizer]]:
+def optimizers_of(story: RunSummary) -> list[type[Optimizer]]:
     """Return the classes of the optimizers that a run used, in the order of their names."""
     spec: Any = story.hyperparams.spec(OPTIMIZER.name)
     return [spec.classes[name] for name in sorted(set(story.values_of(OPTIMIZER.name)))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nbopt.export.source import Sources
-from nbopt.export.summary import Story
+from nbopt.export.summary import RunSummary
 
 
 class Section:
@@ -24,7 +24,7 @@ class Section:
         For the template, and for the script's head.
     """
 
-    def __init__(self, story: Story, sources: Sources, use: Callable[[str], str]) -> None:
+    def __init__(self, story: RunSummary, sources: Sources, use: Callable[[str], str]) -> None:
         self.story = story
         self.sources = sources
         self.use = use

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_text import bindings_of
-from nbopt.export.summary import Story
+from nbopt.export.summary import RunSummary
 from nbopt.hyperparams import Strategy
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines, hooks_of
@@ -47,7 +47,7 @@ class PartsSource:
         For a part that cannot be written out.
     """
 
-    def __init__(self, story: Story, sources: Sources) -> None:
+    def __init__(self, story: RunSummary, sources: Sources) -> None:
         self.story = story
         self.names: dict[str, list[type[Technique]]] = {}
         self.changes: dict[int, dict[str, Any]] = {step: {} for step in story.schedule}
@@ -205,7 +205,7 @@ def _members(kind: type[Technique]) -> dict[str, Any]:
     return members
 
 
-def _kind(item: Item | Technique, story: Story, values: dict[str, Any]) -> type[Technique]:
+def _kind(item: Item | Technique, story: RunSummary, values: dict[str, Any]) -> type[Technique]:
     if not isinstance(item, Strategy):
         return type(item) if isinstance(item, Technique) else item
     spec: Any = story.hyperparams.spec(item.name)

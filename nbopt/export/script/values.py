@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbopt.export.source import literal
-from nbopt.export.summary import Schedule, Story
+from nbopt.export.summary import RunSummary, Schedule
 from nbopt.export.template import WIDTH
 
 
@@ -25,7 +25,7 @@ class ScriptValues:
         By step, what changes.
     """
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: RunSummary) -> None:
         self.story = story
         self.constants: dict[str, str] = {}
         self.schedule: Schedule = {step: {} for step in story.schedule}

@@ -30,7 +30,7 @@ from nbopt.export.script.step import FRAGMENTS
 from nbopt.export.script.techniques import BY_SCRIPT, PartsSource, variable_of
 from nbopt.export.script.values import ScriptValues
 from nbopt.export.source import Sources, literal, sort_imports
-from nbopt.export.summary import Story
+from nbopt.export.summary import RunSummary
 from nbopt.export.template import render
 from nbopt.i18n import _
 from nbopt.techniques.base import defines
@@ -81,7 +81,7 @@ _SHARED = {
 }
 
 
-def to_python(story: Story) -> str:
+def to_python(story: RunSummary) -> str:
     """Write the script.
 
     Raises
@@ -99,7 +99,7 @@ def to_python(story: Story) -> str:
 
 
 class _Writer:
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: RunSummary) -> None:
         self.story = story
         self.flags: dict[str, bool] = {}
         self.words: dict[str, str] = {}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nbopt.i18n import _
 from nbopt.notebook.charts.change_marks import ChangeMarks
 from nbopt.notebook.charts.colours import OTHERS, PAST, TRAIN, VAL
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.history import History
 from nbopt.viz.curves import Curve, curve
 from nbopt.viz.marks import Mark, brief, visible
@@ -102,7 +102,7 @@ class Chart:
         self,
         name: str,
         title: str,
-        kit: Kit,
+        kit: WidgetFactory,
         labels: tuple[str, str] = (_("training"), _("validation")),
         smooth: bool = True,
     ) -> None:

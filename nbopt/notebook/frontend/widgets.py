@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 
 
-class Kit:
+class WidgetFactory:
     """Makes the widgets of one panel, which share layout and styles; each would bring its own otherwise.
 
     Their layout is nobody's to change: how they look is said by their CSS classes.

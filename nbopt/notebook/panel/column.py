@@ -14,7 +14,7 @@ import ipywidgets as widgets
 
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.group import Group, titled
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.transport import SOURCE
@@ -46,7 +46,9 @@ class Column:
     save, use : ipywidgets.Button
     """
 
-    def __init__(self, run: Run, controls: Controls, attempt: Callable[[Callable[[], Any]], None], kit: Kit) -> None:
+    def __init__(
+        self, run: Run, controls: Controls, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory
+    ) -> None:
         self._run = run
         self._kit = kit
         self._store = AUTO if run.store is None else run.store

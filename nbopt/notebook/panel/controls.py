@@ -18,7 +18,7 @@ from nbopt.hyperparams import Choice, Flag, Hyperparam
 from nbopt.i18n import _
 from nbopt.notebook.charts.scale import stops, with_value
 from nbopt.notebook.frontend.subshells import keep_frontend_route
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.viz.marks import number
 
 GONE = "nbopt-gone"
@@ -90,7 +90,9 @@ class Control:
         meanwhile would be overwritten by what the run was before.
     """
 
-    def __init__(self, spec: Hyperparam[Any], value: Any, ask: Ask, wake: Callable[[], None], kit: Kit) -> None:
+    def __init__(
+        self, spec: Hyperparam[Any], value: Any, ask: Ask, wake: Callable[[], None], kit: WidgetFactory
+    ) -> None:
         self.spec = spec
         self._ask = ask
         self._wake = wake
@@ -262,8 +264,8 @@ class FlagControl(Control):
 
 
 def make_control(
-    spec: Hyperparam[Any], value: Any, ask: Ask, wake: Callable[[], None], kit: Kit | None = None
+    spec: Hyperparam[Any], value: Any, ask: Ask, wake: Callable[[], None], kit: WidgetFactory | None = None
 ) -> Control:
     """Return the control for a declaration."""
     kind = FlagControl if isinstance(spec, Flag) else ChoiceControl if isinstance(spec, Choice) else NumberControl
-    return kind(spec, value, ask, wake, kit or Kit())
+    return kind(spec, value, ask, wake, kit or WidgetFactory())

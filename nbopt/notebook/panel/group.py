@@ -9,7 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.on_demand import Controls
 
 
@@ -36,7 +36,7 @@ class Group:
     """
 
     def __init__(
-        self, title: str, names: Sequence[str], controls: Controls, active: set[str], kit: Kit, folded: bool
+        self, title: str, names: Sequence[str], controls: Controls, active: set[str], kit: WidgetFactory, folded: bool
     ) -> None:
         self._names = names
         self._controls = controls
@@ -76,7 +76,7 @@ class Group:
         return name in active or name in self._controls.made
 
 
-def titled(title: str, rows: Sequence[Any], folded: bool, kit: Kit) -> Any:
+def titled(title: str, rows: Sequence[Any], folded: bool, kit: WidgetFactory) -> Any:
     """Return a box with a title that folds what is below it."""
     head = kit.make(widgets.HTML, f'<div class="nbopt-group-title">{html.escape(title)}</div>')
     css = ("nbopt-group", "nbopt-folded") if folded else ("nbopt-group",)

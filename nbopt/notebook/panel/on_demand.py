@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nbopt.notebook.frontend.intake import guard
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.controls import Ask, Control, NumberControl, make_control
 from nbopt.run.run import Run
 from nbopt.viz.marks import Marks
@@ -46,7 +46,7 @@ class Controls(Mapping[str, Control]):
         ask: Ask,
         wake: Callable[[], None],
         refuse: Callable[[str], None],
-        kit: Kit,
+        kit: WidgetFactory,
     ) -> None:
         self.made: dict[str, Control] = {}
         self._run = run

@@ -19,14 +19,14 @@ from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge, Companion
 from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.frontend.subshells import keep_frontend_route
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import status
 from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
 from nbopt.notebook.panel.transport import SOURCE, Transport
-from nbopt.notebook.publisher import Beacon
-from nbopt.notebook.static_view import Still
+from nbopt.notebook.publisher import StatusPublisher
+from nbopt.notebook.static_view import StaticView
 from nbopt.record.history import History
 from nbopt.run.registry import live_runs
 from nbopt.run.run import Run
@@ -39,7 +39,7 @@ _TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # o
 
 _PIXELS = 1000  # that a chart is wide
 
-_beacon = Beacon(live_runs)
+_beacon = StatusPublisher(live_runs)
 _panels: weakref.WeakKeyDictionary[Run, Panel] = weakref.WeakKeyDictionary()
 
 
@@ -87,7 +87,7 @@ class Panel:
         self._marks = Marks(run.journal)
         self._problem = ""
         self._rewinds = 0
-        self._kit = kit = Kit()
+        self._kit = kit = WidgetFactory()
         self.transport = Transport(run, self._try, self._wake, kit)
         texts = [kit.make(widgets.HTML) for _part in range(5)]
         self._status, self._error, self._device, self._earlier, self._journal = texts
@@ -105,7 +105,7 @@ class Panel:
         in_steps = (_("in each step"), "")
         self._later = [Chart(name, title, kit, labels=in_steps, smooth=False) for name, title in later.items()]
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
-        self.still = Still(run, titles)
+        self.still = StaticView(run, titles)
         companion = Companion(
             search=_("Find a control"),
             labels={name: run.hyperparams.spec(name).label for name in run.hyperparams},

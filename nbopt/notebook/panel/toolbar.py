@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from nbopt.i18n import _
 from nbopt.notebook.charts.charts import Chart, View
 from nbopt.notebook.frontend.subshells import keep_frontend_route
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.viz.ticks import Span
 
 UNITS = {"step": _("step"), "epoch": _("epoch"), "time": _("time (s)")}
@@ -45,7 +45,7 @@ class Toolbar:
     """
 
     def __init__(
-        self, charts: list[Chart], past: Any, wake: Callable[[], None], ask: Callable[[Any], None], kit: Kit
+        self, charts: list[Chart], past: Any, wake: Callable[[], None], ask: Callable[[Any], None], kit: WidgetFactory
     ) -> None:
         self.view = View()
         self._charts = charts
@@ -82,7 +82,7 @@ class Toolbar:
         for chart in self._charts:
             chart.zoom_y = None
 
-    def _look(self, field: str, kit: Kit, kind: type, **traits: Any) -> Any:
+    def _look(self, field: str, kit: WidgetFactory, kind: type, **traits: Any) -> Any:
         """Return the control of a field of the view."""
 
         def changed(change: dict[str, Any]) -> None:

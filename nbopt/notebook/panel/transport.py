@@ -11,7 +11,7 @@ import ipywidgets as widgets
 
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
-from nbopt.notebook.frontend.widgets import Kit
+from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.run.run import Run
 from nbopt.training.state import RunState
 
@@ -47,7 +47,7 @@ class Transport:
     """
 
     def __init__(
-        self, run: Run, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: Kit
+        self, run: Run, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: WidgetFactory
     ) -> None:
         self.branches = _branches.setdefault(run, [])
         self._run = run
@@ -99,7 +99,7 @@ class Transport:
             buttons[name].disabled = run.step_count == 0 or self._is_away
         self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
 
-    def _button(self, kit: Kit, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:
+    def _button(self, kit: WidgetFactory, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:
         button = kit.make(widgets.Button, css=(f"nbopt-{name}",), description=text, icon=icon, tooltip=tooltip)
         keep_frontend_route(button)
         button.on_click(lambda _button: self._attempt(act))

@@ -6,18 +6,18 @@ import atexit
 import ctypes
 import threading
 
-from nbopt.training.compile.compiled import Ready, Workshop
+from nbopt.training.compile.compiled import Artifact, Compiler
 
 _END_SECONDS = 10.0
 
 
-class Job(threading.Thread):
+class BackgroundCompile(threading.Thread):
     """Makes a chunk while the run goes on."""
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(self, workshop: Compiler) -> None:
         super().__init__(name="nbopt compiles", daemon=True)
         self.signature = workshop.signature
-        self.result: Ready | str = ""
+        self.result: Artifact | str = ""
         self._workshop = workshop
 
     def run(self) -> None:
@@ -37,7 +37,7 @@ class Job(threading.Thread):
         self.join(_END_SECONDS)
 
 
-_jobs: set[Job] = set()
+_jobs: set[BackgroundCompile] = set()
 
 
 @atexit.register

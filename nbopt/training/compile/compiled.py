@@ -43,7 +43,7 @@ _CLOSE = {"float32": (1e-3, 1e-6), "bfloat16": (1e-2, 1e-5)}
 _PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
 
 
-class Ready(NamedTuple):
+class Artifact(NamedTuple):
     """A chunk that was made and compared with the model; on a GPU, each run captures it on tensors of its own.
 
     Attributes
@@ -78,7 +78,7 @@ def sign(training: Training, steps: int) -> Signature:
     return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, *tuning)
 
 
-class Workshop:
+class Compiler:
     """Makes one chunk, in any thread: all that it needs of the run is copied when this is made.
 
     Parameters
@@ -112,7 +112,7 @@ class Workshop:
         self._reads = training.tiers.reads()
         self.build = Build()
 
-    def make(self) -> Ready:
+    def make(self) -> Artifact:
         """Make the chunk.
 
         Raises
@@ -142,7 +142,7 @@ class Workshop:
             raise CannotCompile(_("compiled, the model computes something else"))
         # A graph belongs to the tensors that it was made on: each run captures the chunk on its own.
         made = chunk if self.signature.captured else made
-        return Ready(made, self._layers, shapes, self._attributes, self._reads)
+        return Artifact(made, self._layers, shapes, self._attributes, self._reads)
 
     def _example(self) -> Arguments:
         twin, steps, device = self._twin, self.signature.steps, self._x.device
@@ -190,7 +190,7 @@ class Compiled:
     signature : Signature
     """
 
-    def __init__(self, training: Training, ready: Ready, steps: int) -> None:
+    def __init__(self, training: Training, ready: Artifact, steps: int) -> None:
         self.signature = sign(training, steps)
         self._training = training
         self._ready = ready

@@ -11,7 +11,7 @@ from torch import nn
 
 from nbopt.i18n import _
 from nbopt.torch_private import GLOBAL_HOOKS
-from nbopt.training.compile.step import Fed
+from nbopt.training.compile.step import MaskedDropout
 from nbopt.training.compile.values import is_constant
 
 _OWN_NAMES = frozenset(vars(nn.Module()))
@@ -90,7 +90,7 @@ def find_attributes(model: nn.Module) -> list[Attribute]:
     return [
         (name, key, value)
         for name, module in model.named_modules()
-        if type(module) not in (nn.Dropout, Fed)
+        if type(module) not in (nn.Dropout, MaskedDropout)
         for key, value in vars(module).items()
         if key != "training" and is_constant(value)
     ]

@@ -33,7 +33,7 @@ Chunk = Callable[[list[Tensor]], Sequence[Tensor]]
 """Takes `Arguments.flat`, and may empty it; returns losses (k,) and, if they are wanted, outputs (k, batch, ...)."""
 
 
-class Fed(nn.Module):
+class MaskedDropout(nn.Module):
     """Stands in the place of a dropout layer, and takes its mask from outside."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ def stand_in(model: nn.Module) -> tuple[nn.Module, list[str]]:
     names = [name for name, module in twin.named_modules() if type(module) is nn.Dropout and module.training]
     for name in names:
         parent, _dot, own = name.rpartition(".")
-        setattr(twin.get_submodule(parent), own, Fed())
+        setattr(twin.get_submodule(parent), own, MaskedDropout())
     return twin, names
 
 

@@ -14,7 +14,7 @@ from nbopt.techniques.metrics.reading import tensor_of
 from nbopt.techniques.optimizers.accumulation import Accumulation
 from nbopt.techniques.regularization.dropout import Dropout
 from nbopt.torch_private import foreach_div_, run_backward
-from nbopt.training.step.passes import Pass
+from nbopt.training.step.passes import ForwardPass
 from nbopt.training.step.split import Split
 
 RECENT_BATCHES = 16  # training metrics are of an epoch's last batches
@@ -22,7 +22,7 @@ _RECENT_NUMBERS = 100_000  # ... unless outputs are larger than this; snapshots 
 _PART_SEEDS = 1_000_003  # keeps the noise of a batch's parts apart from that of the next steps
 
 
-class Recent(deque[tuple[Tensor, Tensor]]):
+class OutputBuffer(deque[tuple[Tensor, Tensor]]):
     """Outputs and targets of the last batches, as far as they are tensors."""
 
     def __init__(self) -> None:
@@ -56,13 +56,13 @@ class Eager:
 
     def __init__(
         self,
-        pass_: Pass,
+        pass_: ForwardPass,
         params: Sequence[nn.Parameter],
         noise: Noise,
         seed: int,
         dropout: Dropout,
         accumulation: Accumulation,
-        recent: Recent,
+        recent: OutputBuffer,
     ) -> None:
         self._pass = pass_
         self._params = params

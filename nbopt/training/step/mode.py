@@ -15,9 +15,9 @@ import torch
 
 from nbopt.hyperparams import Choice, Tunable
 from nbopt.i18n import _
-from nbopt.training.compile.background import Job
+from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.captured import RECORDERS
-from nbopt.training.compile.compiled import Compiled, Ready, Workshop, sign
+from nbopt.training.compile.compiled import Artifact, Compiled, Compiler, sign
 from nbopt.training.compile.marks import Marks
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.reads import Reads
@@ -26,7 +26,7 @@ from nbopt.training.compile.step import CannotCompile, Signature
 if TYPE_CHECKING:
     from nbopt.training.training import Training
 
-Library = dict[Signature, Ready | str]
+Library = dict[Signature, Artifact | str]
 """What was compiled, by signature; where it failed, why. Runs of the same model and data share it."""
 
 _SIZES = (4, 2, 1)  # steps of a call: 8 save little more, and take twice as long to compile
@@ -49,7 +49,7 @@ class Pace(Tunable):
     )
 
 
-class Tiers:
+class StepModes:
     """Decides how steps are done.
 
     Parameters
@@ -82,7 +82,7 @@ class Tiers:
         training.hyperparams.bind(self._pace)
         self._compiled: Compiled | None = None
         self._next: dict[str, Any] | None = None
-        self._job: Job | None = None
+        self._job: BackgroundCompile | None = None
         self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, "", False, False)
         self._refused: set[Signature] = set()  # found no faster, or not suiting the model any more
         self._kept: set[Signature] = set()  # judged, and found faster
@@ -180,7 +180,7 @@ class Tiers:
         if self._compiled is None or not self._compiled.fits:
             found = self.library.get(self._signature)
             if found is None:
-                found = self.library[self._signature] = Workshop(self._training, self.steps).make()
+                found = self.library[self._signature] = Compiler(self._training, self.steps).make()
             if isinstance(found, str):
                 raise CannotCompile(found)
             try:
@@ -241,7 +241,7 @@ class Tiers:
             self.reason = _("some weights get no gradient")
         if not self.reason:
             try:
-                self._job = Job(Workshop(training, steps))
+                self._job = BackgroundCompile(Compiler(training, steps))
             except Exception as error:  # the model as it is was never called like this
                 self.reason = self.library[sign(training, steps)] = str(error) or type(error).__name__
                 return
@@ -253,7 +253,7 @@ class Tiers:
 
     def _find_ready(self) -> int:
         """Return the steps of a call that there is for the run as it is now; 0 if there is none."""
-        ready = (steps for steps in _SIZES if isinstance(self.library.get(sign(self._training, steps)), Ready))
+        ready = (steps for steps in _SIZES if isinstance(self.library.get(sign(self._training, steps)), Artifact))
         return next(ready, 0)
 
     def _watch(self) -> None:

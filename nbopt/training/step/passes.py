@@ -21,7 +21,7 @@ from nbopt.techniques.losses.traits import SCORES
 from nbopt.techniques.metrics.measuring import Measuring
 from nbopt.techniques.metrics.reading import ends_in_probabilities, tensor_of
 from nbopt.torch_private import DropoutNd
-from nbopt.training.active_hooks import Acting
+from nbopt.training.active_hooks import ActiveHooks
 from nbopt.training.outside import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
 from nbopt.training.types import explain_target, explain_types
@@ -32,7 +32,7 @@ Do = Callable[[Any], tuple[Any, Any, Tensor]]
 NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
-class Pass:
+class ForwardPass:
     """The forward pass and the loss of a run.
 
     Parameters
@@ -63,7 +63,7 @@ class Pass:
         model: nn.Module,
         forward: Forward | None,
         sources: tuple[AnySource | None, ...],
-        acting: Acting,
+        acting: ActiveHooks,
         guard: Guard,
         measuring: Measuring,
         noise: Noise,

@@ -28,7 +28,7 @@ from nbopt.techniques.optimizers.accumulation import (
 )
 from nbopt.torch_private import BatchNorm, DropoutNd
 from nbopt.training.failure import is_out_of_memory
-from nbopt.training.step.passes import Pass
+from nbopt.training.step.passes import ForwardPass
 
 _ROUNDING = 1e-3  # how far gradients may be apart, as a share of their length
 
@@ -53,7 +53,9 @@ class Split:
         Returns a context that puts back what model and loss keep in attributes.
     """
 
-    def __init__(self, pass_: Pass, accumulation: Accumulation, params: Sequence[nn.Parameter], noise: Noise) -> None:
+    def __init__(
+        self, pass_: ForwardPass, accumulation: Accumulation, params: Sequence[nn.Parameter], noise: Noise
+    ) -> None:
         self._pass = pass_
         self._accumulation = accumulation
         self._params = params
