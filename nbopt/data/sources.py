@@ -41,6 +41,7 @@ from nbopt.data.columns import as_columns, is_array
 from nbopt.data.dataset_source import DatasetSource, Gathered
 from nbopt.data.order import LoaderOrder, is_permutation
 from nbopt.data.stream_source import StreamSource
+from nbopt.data.structure import Structure, is_structured, take_apart
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import tensors
 from nbopt.data.workers import Workers
@@ -99,6 +100,9 @@ def as_source(data: Any, role: str, floats: torch.dtype = torch.float32, batch_s
         source = DatasetSource(data, shuffle=shuffle)
     elif isinstance(data, (tuple, list)) and data and all(is_array(item) for item in data):
         source = _from_columns(tuple(data), role, floats, shuffle)
+    elif is_structured(data):
+        columns, structure = take_apart(data)
+        source = _from_columns(tuple(columns), role, floats, shuffle, structure)
     elif is_array(data):
         source = _from_columns((data,), role, floats, shuffle)
     elif _is_loader(data):
@@ -121,13 +125,18 @@ def makes_batches(data: Any) -> bool:
     return not _is_understood(data) if isinstance(data, DataLoader) else _is_loader(data)
 
 
-def _from_columns(items: tuple[Any, ...], role: str, floats: torch.dtype, shuffle: bool) -> AnySource:
+def _from_columns(
+    items: tuple[Any, ...], role: str, floats: torch.dtype, shuffle: bool, structure: Structure | None = None
+) -> AnySource:
     columns, converted = as_columns(items, role, floats)
     source: TensorSource | DatasetSource
     if any(column.layout != torch.strided or column.is_nested for column in columns):
+        if structure is not None:
+            rule = _("sparse and nested tensors cannot be given by name: give a Dataset")
+            raise TypeError(_("{role}: {rule}.", role=role, rule=rule))
         source = DatasetSource(Gathered(columns), Gathered.collate, shuffle=shuffle)
     else:
-        source = TensorSource(columns, shuffle)
+        source = TensorSource(columns, shuffle, structure)
         source.adaptable = True
     source.converted = converted
     return source
@@ -211,6 +220,8 @@ def _check_clear(data: Any, role: str) -> None:
         batches, samples = "DataLoader(data, batch_size=None)", "DataLoader(data, batch_size=64, shuffle=True)"
         way = _("give batches as {batches}, samples as {samples}", batches=batches, samples=samples)
         raise TypeError(_("{given}, and {told}: {way}.", given=given, told=told, way=way))
+    if is_structured(data):
+        return
     names = [type(item).__name__ for item in items if isinstance(item, Mapping) and not isinstance(item, Dataset)]
     if names and not (isinstance(data, list) and len(names) == len(data)):  # samples
         rule = _("columns by name are a StackDataset(**columns) of torch.utils.data, in a DataLoader, and forward=")

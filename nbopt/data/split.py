@@ -71,7 +71,7 @@ def class_labels(source: Samples, fraction: float) -> Any:
     them has to occur twice at least, and neither part may hold fewer samples than there are different ones. Those of a
     dataset are looked up where they are in memory; samples are not fetched to find out.
     """
-    y = _last_column(source) if isinstance(source, TensorSource) else _labels_in_memory(source.dataset)
+    y = _targets(source) if isinstance(source, TensorSource) else _labels_in_memory(source.dataset)
     if y is None or y.ndim not in (1, 2) or y.is_complex():
         return None
     if y.is_floating_point() and not bool((y == y.round()).all()):
@@ -82,8 +82,12 @@ def class_labels(source: Samples, fraction: float) -> Any:
     return y.cpu().numpy() if enough and int(counts.min()) >= 2 else None
 
 
-def _last_column(source: TensorSource) -> Tensor | None:
-    return source.columns[-1] if len(source.columns) > 1 else None
+def _targets(source: TensorSource) -> Tensor | None:
+    """Return what labels may be: the last column or, of targets by name, those that are whole numbers, as one."""
+    if source.structure is None:
+        return source.columns[-1] if len(source.columns) > 1 else None
+    labels = [column for column in source.targets.values() if column.ndim == 1 and not column.is_floating_point()]
+    return torch.stack([column.long() for column in labels], 1) if labels else None
 
 
 def _labels_in_memory(dataset: Any) -> Tensor | None:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from nbopt.data.ahead import Ahead
 from nbopt.data.noise import Noise
+from nbopt.data.places import Place
+from nbopt.data.structure import Structure
 
 # Batches gathered and cut at once: a gather or a slice for each of them takes many times as long. Nor is it the whole
 # epoch: that would take as much memory again as the data, and a pause at its beginning.
@@ -77,6 +79,24 @@ class TensorSource:
         self._ahead: Ahead | None = None
         self._views: list[Any] = []  # the batches that come next, the next one last
         self._place = (0, 0)  # where the next one begins, and the size that they were cut to
+
+    @property
+    def structure(self) -> Structure | None:
+        """What makes batches of columns that were given by name."""
+        return self.collate if isinstance(self.collate, Structure) else None
+
+    @property
+    def targets(self) -> dict[Place, Tensor]:
+        """The columns of targets in batches (x, y), by their place in y."""
+        if self.structure is None:
+            return {(): self.columns[1]} if len(self.columns) == 2 else {}
+        pairs = zip(self.structure.places, self.columns, strict=True)
+        return {place[1:]: column for place, column in pairs if place[0] == 1}
+
+    @property
+    def inputs(self) -> Tensor | None:
+        """The column of inputs, if a batch begins with a tensor."""
+        return self.columns[0] if self.structure is None or self.structure.places[0] == (0,) else None
 
     @property
     def bare(self) -> bool:

@@ -9,13 +9,16 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
+from nbopt.data.places import name_of
 from nbopt.errors import SYNONYMS, InvalidHyperparam, unknown
 from nbopt.export.summary import RunSummary, Schedule
 from nbopt.hyperparams import Hyperparams, Strategy
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
 from nbopt.techniques.catalogue import PARTS
+from nbopt.techniques.losses.by_output import names_of
 from nbopt.techniques.losses.choice import LOSS
+from nbopt.techniques.metrics.by_output import OfOutput
 from nbopt.techniques.metrics.choice import METRICS
 from nbopt.techniques.metrics.scorers import Scorer
 from nbopt.techniques.optimizers.standard import OPTIMIZER
@@ -57,7 +60,8 @@ class Recipe(NamedTuple):
 
 def to_yaml(story: RunSummary) -> str:
     """Write the recipe."""
-    settings: dict[str, Any] = {"seed": story.seed, "loss": story.start["loss"], "optimizer": story.start["optimizer"]}
+    loss = names_of(story.loss) or story.start["loss"]
+    settings: dict[str, Any] = {"seed": story.seed, "loss": loss, "optimizer": story.start["optimizer"]}
     if story.metrics:
         settings["metrics"] = _metric_names(story)
     if story.forward is not None:
@@ -173,7 +177,7 @@ def check_values(where: str, values: Mapping[str, Any], hyperparams: Hyperparams
 def own_callables(story: RunSummary) -> list[str]:
     """Return which arguments of the run's maker a recipe cannot hold."""
     found = []
-    if not isinstance(story.loss, str):
+    if not isinstance(story.loss, str) and names_of(story.loss) is None:
         found.append("loss")
     if not isinstance(story.optimizer, str) and not _is_torchs(story.optimizer):
         found.append("optimizer")
@@ -192,14 +196,38 @@ def _is_torchs(optimizer: Any) -> bool:
 
 def _metric_name(metric: Any) -> str:
     """Return the name that stands for a metric; "" for one of the user's own."""
+    if isinstance(metric, OfOutput):
+        return _metric_name(metric.metric)
     if isinstance(metric, Scorer):
         return metric.name
     return next((name for name, known in METRICS.items() if known is metric), "")
 
 
-def _metric_names(story: RunSummary) -> list[str] | dict[str, str]:
+def _metric_names(story: RunSummary) -> list[str] | dict[Any, Any]:
+    if names_of(story.loss) is not None and all(map(_metric_name, story.metrics.values())):
+        return _names_by_output(story)
     names = {name: _metric_name(metric) or name for name, metric in story.metrics.items()}
     return list(names) if all(name == stands_for for name, stands_for in names.items()) else names
+
+
+def _names_by_output(story: RunSummary) -> dict[Any, Any]:
+    """Return the names of metrics in mappings like those of the losses."""
+    tree: dict[Any, Any] = {}
+    for name, metric in story.metrics.items():
+        assert isinstance(metric, OfOutput)
+        branch = tree
+        for key in metric.place:
+            branch = branch.setdefault(key, {})
+        branch[name.removeprefix(f"{name_of(metric.place)}_")] = _metric_name(metric)
+    named: dict[Any, Any] = _shortened(tree)
+    return named
+
+
+def _shortened(tree: dict[Any, Any]) -> Any:
+    """Return lists in the place of mappings from names to themselves."""
+    if all(name == metric for name, metric in tree.items()):
+        return list(tree)
+    return {key: _shortened(part) if isinstance(part, dict) else part for key, part in tree.items()}
 
 
 def _acting(story: RunSummary) -> list[str]:

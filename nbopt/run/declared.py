@@ -18,6 +18,7 @@ from nbopt.techniques.catalogue import PARTS
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.losses.choice import LOSS, loss_choice
+from nbopt.techniques.losses.terms import Terms
 from nbopt.techniques.optimizers.accumulation import Accumulation
 from nbopt.techniques.optimizers.made import check_settings
 from nbopt.techniques.optimizers.standard import optimizer_choice
@@ -53,7 +54,8 @@ def declare(
     """
     hyperparams = Hyperparams()
     choice, own = optimizer_choice(optimizer)
-    _declare_known(hyperparams, choice, loss_choice(loss))
+    _declare_known(hyperparams, choice, of_loss := loss_choice(loss))
+    _check_terms(hyperparams, of_loss)
     hyperparams.declare(precision_choice(model, device))
     _declare_own(hyperparams, techniques)
     if (dropout := own_dropout(model)) is not None:
@@ -84,6 +86,16 @@ def declare_all() -> Hyperparams:
 def _declare_known(hyperparams: Hyperparams, optimizer: Hyperparam[str], loss: Hyperparam[str]) -> None:
     hyperparams.declare(optimizer, Dropout, Cursor, Plan, EarlyStopping, loss)
     hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace)
+
+
+def _check_terms(hyperparams: Hyperparams, loss: Any) -> None:
+    """Raise InvalidHyperparam where the weight of a term, or a setting of it, has the name of something else."""
+    for kind in loss.classes.values():
+        for name, spec in kind.declared().items():
+            if hyperparams.spec(name) is not spec and issubclass(kind, Terms):
+                raise InvalidHyperparam(
+                    _("loss: there is a hyperparameter {name} already: rename the term.", name=name)
+                )
 
 
 def _declare_own(hyperparams: Hyperparams, techniques: Sequence[Technique]) -> None:

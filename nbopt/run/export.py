@@ -19,7 +19,8 @@ from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.losses.traits import read_traits
-from nbopt.techniques.metrics.choice import METRICS, as_metrics, find_metric
+from nbopt.techniques.metrics.by_output import read_metrics
+from nbopt.techniques.metrics.choice import METRICS, find_metric
 from nbopt.techniques.metrics.reading import Reading
 from nbopt.techniques.optimizers.groups import Groups, has_hooks
 from nbopt.techniques.optimizers.standard import OPTIMIZERS
@@ -125,7 +126,7 @@ def tell(run: Run) -> RunSummary:
         hooked=has_hooks(run.own_optimizer if training is None else training.torch_optimizer),
         techniques=run.techniques,
         metrics=run.metrics,
-        unread=(training.measuring.reading if training else Reading(read_traits(run.given["loss"]))).unusual,
+        unread=training.measuring.unusual if training else Reading(read_traits(run.given["loss"])).unusual,
         forward=run.forward,
         needs_graph=training is not None and training.pass_.needs_graph,
         evaluated=training is not None and any(name.startswith("model.") for name in training.material.evaluated),
@@ -182,7 +183,7 @@ def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: A
         hyperparameters["schedule"] = given["schedule"]
     loss = given.get("loss") or _loss(settings.get("loss", "cross_entropy"))
     optimizer = given.get("optimizer") or _optimizer(settings.get("optimizer", "adam"))
-    metrics = _metrics(settings.get("metrics"), given.get("metrics"))
+    metrics = _metrics(settings.get("metrics"), read_metrics(given.get("metrics"), loss), loss)
     seed = settings.get("seed", 0)
     try:
         return cls(
@@ -193,6 +194,8 @@ def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: A
 
 
 def _loss(name: Any) -> Any:
+    if isinstance(name, dict):
+        return {key: _loss(own) for key, own in name.items()}
     if not isinstance(name, str) or name not in LOSSES:
         raise unknown(_("loss"), name, [*LOSSES, _("your own, given as loss=...")])
     return name
@@ -207,10 +210,11 @@ def _optimizer(name: Any) -> Any:
     return name
 
 
-def _metrics(names: Any, given: Any) -> dict[str, Any]:
-    own = as_metrics(given)
+def _metrics(names: Any, own: dict[str, Any], loss: Any) -> dict[str, Any]:
     if names is None:
         return own
+    if isinstance(names, dict) and not all(isinstance(item, str) for item in names.values()):
+        return {**read_metrics(names, loss), **own}
     if not isinstance(names, dict):
         items = names if isinstance(names, list) else [names]
         names = {str(item): item for item in items}

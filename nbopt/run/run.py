@@ -31,7 +31,7 @@ from nbopt.run.viewer import Viewer
 from nbopt.store.database import AUTO, Place, folder_of
 from nbopt.techniques.catalogue import check_techniques
 from nbopt.techniques.losses.choice import LOSS, find_weights
-from nbopt.techniques.metrics.choice import as_metrics
+from nbopt.techniques.metrics.by_output import read_metrics
 from nbopt.techniques.optimizers.made import make_optimizer
 from nbopt.techniques.regularization.dropout import has_various_dropout
 from nbopt.techniques.schedules.own import check_schedulers
@@ -123,7 +123,7 @@ class Run(Steering):
         self.seed = prepare.check_seed(seed)
         val = prepare.check_val(val)
         self.device = pick_device(device)
-        self.metrics = as_metrics(metrics)
+        self.metrics = read_metrics(metrics, loss)
         for metric in self.metrics:
             check_text(_("the name of a metric"), metric)
         self.data = (train, val)
@@ -151,6 +151,9 @@ class Run(Steering):
         self.initial = dict(self.hyperparams)
         self.history = History()
         measured = ["loss", *self.metrics]
+        self.loss_terms: tuple[str, ...] = kind.classes[self.hyperparams["loss"]].measures
+        measured += self.loss_terms
+        self.history.in_steps |= set(self.loss_terms)
         own = [name for technique in self.techniques for name in technique.measures]
         for measure in own:
             check_text(_("the name of a measurement"), measure)

@@ -93,7 +93,16 @@ class Context:
     def hand_over(self, append: Callable[[str, int, float], None]) -> None:
         """Move what was measured to where ``append(name, step, value)`` puts it."""
         waiting, self._waiting = self._waiting, []
-        for name, step, value in waiting:
+        kinds: dict[tuple[Any, ...], list[int]] = {}
+        for index, (_name, _step, value) in enumerate(waiting):
+            if isinstance(value, Tensor):
+                kinds.setdefault((value.dtype, value.device), []).append(index)
+        values = [value for _name, _step, value in waiting]
+        for indices in kinds.values():  # one transfer for all of them
+            numbers = torch.stack([values[index].reshape(()) for index in indices]).tolist()
+            for index, number in zip(indices, numbers, strict=True):
+                values[index] = number
+        for (name, step, _value), value in zip(waiting, values, strict=True):
             append(name, step, float(value))
 
     def forget(self) -> None:

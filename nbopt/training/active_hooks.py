@@ -60,7 +60,7 @@ class ActiveHooks:
         self._hyperparams = hyperparams
         self._weights = weights
         self._context = context
-        self._inputs = train.columns[0] if isinstance(train, TensorSource) else None
+        self._inputs = train.inputs if isinstance(train, TensorSource) else None
         self._parts: dict[str, Technique] = {}
         self._fitted: WeakSet[Technique] = WeakSet()
         self._strategies = {item.name for item in PARTS if not isinstance(item, type)}
@@ -127,6 +127,7 @@ class ActiveHooks:
 
     def include(self, name: str, part: Technique) -> None:
         """Let another part act, in the place of an earlier one of the same name."""
+        part.context = self._context
         self._parts[name] = part
         self.refresh()
 

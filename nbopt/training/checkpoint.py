@@ -29,8 +29,7 @@ def capture(training: Training) -> Snapshot:
         _put(tensors, parts, "part", {f"{part}.{key}": value for key, value in memory.items()})
     # The best weights change rarely: their tensors are shared, not copied.
     tensors.update({f"best.{name}": t for name, t in training.best_weights.items() if isinstance(t, Tensor)})
-    for index, (output, target) in enumerate(training.recent):
-        tensors[f"recent.{index}.output"], tensors[f"recent.{index}.target"] = copy_to_cpu(output), copy_to_cpu(target)
+    tensors.update({f"recent.{name}": copy_to_cpu(tensor) for name, tensor in training.recent.pack().items()})
     stopping = training.stopping
     facts = {
         "hyperparams": dict(training.hyperparams),
@@ -93,9 +92,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     if training.guard.waits:
         training.pass_.look_again()
     training.tiers.restore(facts.get("tier", {}))
-    recent = _part(snapshot, "recent")
-    for index in range(len(recent) // 2):
-        training.recent.append((recent[f"{index}.output"], recent[f"{index}.target"]))
+    training.recent.unpack(_part(snapshot, "recent"))
 
 
 def restore_material(training: Training, snapshot: Snapshot) -> dict[str, Any]:

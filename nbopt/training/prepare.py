@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nbopt.data.noise import SPLIT, derive_seed
+from nbopt.data.places import Place, name_of
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource, as_source
 from nbopt.data.split import split
 from nbopt.data.tensor_source import TensorSource
@@ -237,6 +238,10 @@ def _check_val_batches(val: AnySource, forward: object) -> None:
 def _check_alike(train: AnySource, val: AnySource) -> None:
     if not isinstance(train, TensorSource) or not isinstance(val, TensorSource):
         return
+    places = [None if source.structure is None else source.structure.places for source in (train, val)]
+    if places[0] != places[1]:
+        names = [_say_places(each) for each in places]
+        raise ValueError(_("train holds {train}, val {val}: give both alike.", train=names[0], val=names[1]))
     shapes = [[tuple(column.shape[1:]) for column in source.columns] for source in (train, val)]
     if shapes[0] != shapes[1]:
         given = [", ".join(str(tuple(column.shape)) for column in source.columns) for source in (train, val)]
@@ -246,16 +251,27 @@ def _check_alike(train: AnySource, val: AnySource) -> None:
         raise ValueError(said)
 
 
-def check_labels(source: AnySource | None, output: torch.Tensor, loss: Loss) -> None:
-    """Check all labels of a source, given one batch's output; raise ValueError, naming their range.
+def _say_places(places: list[Place] | None) -> str:
+    if places is None:
+        return _("columns without names")
+    return ", ".join("/".join(map(str, place)) for place in places)
+
+
+def check_labels(source: AnySource | None, place: Place, output: torch.Tensor, loss: Loss) -> None:
+    """Check all labels of an output in a source, given one batch's output; raise ValueError, naming their range.
 
     Of a loss that nothing is known of, what labels it takes is not known either.
     """
-    if not isinstance(source, TensorSource) or len(source.columns) != 2 or not loss.traits.reduction:
+    labels = source.targets.get(place) if isinstance(source, TensorSource) else None
+    if labels is None or not loss.traits.reduction:
         return
-    labels = source.columns[1]
     scores = isinstance(output, torch.Tensor) and output.ndim in (1, 2)
     if scores and labels.ndim == 1 and not labels.is_floating_point():
         present = torch.unique(labels).to(output.device)
         with suppress(RuntimeError):  # of types: the step itself raises it, and says more
-            loss.explain(output[:1].expand(len(present), *output.shape[1:]), present)
+            try:
+                loss.explain(output[:1].expand(len(present), *output.shape[1:]), present)
+            except ValueError as error:
+                if not place:
+                    raise
+                raise ValueError(f"loss of {name_of(place)}: {error}") from error

@@ -130,7 +130,8 @@ class Training:
         self.device = device
         self.noise = Noise(device)
         self.evaluation_seed = derive_seed(seed, EVALUATION)
-        self.recent = OutputBuffer()
+        self.measuring = Measuring(metrics)
+        self.recent = OutputBuffer(self.measuring.places)
         self.material = material
         self.buffers = Buffers([model, *material.others.values()])
         self.parts_compared = False  # whether samples that are evaluated in parts were found independent
@@ -162,11 +163,12 @@ class Training:
         self.meter = LossBuffer(history, self.guard)
         self.step_seed = derive_seed(seed, NOISE)
         measures = [name for technique in techniques for name in technique.measures]
+        kinds: Any = hyperparams.spec(LOSS.name)
+        measures += [name for kind in kinds.classes.values() for name in kind.measures]
         self.techniques = techniques
         self.context = Context(model, device, seed, self, measures)
         self.acting = ActiveHooks(hyperparams, self._find_trained(), train, self.context, techniques)
         self.precision = self.acting.part(Precision)
-        self.measuring = Measuring(metrics)
         self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.guard, self.measuring, self.noise)
         self.eager = Eager(
             self.pass_,
@@ -446,6 +448,7 @@ class Training:
     def _full_step(self, batch: Any, keep: bool) -> Tensor:
         def evaluate(differentiate: Callable[[Tensor], Any] | None = None) -> Tensor:
             loss = self.eager.gradients(batch, self.step, keep, differentiate, graph=differentiate is not None)
+            self.loss.note_evaluation()
             for act in self.acting.after_gradients:
                 act()
             return loss

@@ -15,6 +15,7 @@ from nbopt.data.noise import Noise
 from nbopt.data.sources import AnySource, TensorSource
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
+from nbopt.techniques.losses.by_output import loss_at
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.losses.classification import ByClass
 from nbopt.techniques.losses.traits import read_traits
@@ -35,12 +36,18 @@ def adapt(source: AnySource | None, model: nn.Module, loss: object) -> None:
     """
     if not isinstance(source, TensorSource) or not source.adaptable or source.needed is not None:
         return
-    x, *others = source.columns
     told = [source.converted] if source.converted else []
-    if others and others[-1].dtype == torch.bool and _takes_indices(loss):
-        others[-1] = others[-1].long()
+    labels = list(source.targets.items()) or [((), source.columns[-1])][: len(source.columns) - 1]
+    of_classes = [
+        labels for place, labels in labels if labels.dtype == torch.bool and _takes_indices(loss_at(loss, place))
+    ]
+    if of_classes:
+        columns = [column.long() if any(column is own for own in of_classes) else column for column in source.columns]
+        source.columns = tuple(columns)
         told.append(say_conversion(torch.bool, torch.int64))
-    needed = None if x.is_floating_point() or x.is_complex() else _needed_type(model, x)
+    x, *others = source.columns
+    as_given = source.inputs is None or x.is_floating_point() or x.is_complex()
+    needed = None if as_given else _needed_type(model, x)
     if needed is not None:
         said = say_conversion(x.dtype, needed)
         if x.dtype == torch.uint8:

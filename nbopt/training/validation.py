@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from nbopt.data.cursor import Cursor
+from nbopt.data.places import item_at
 from nbopt.data.sources import AnySource, StreamSource, sample_count
 from nbopt.data.tensor_source import TensorSource
+from nbopt.data.tree import to_device
 from nbopt.i18n import _
+from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.traits import Traits, count_targets
 from nbopt.training.checkpoint import capture, copy_state
 from nbopt.training.evaluating import evaluate_within_memory
@@ -28,13 +31,13 @@ def validate(training: Training) -> Iterator[None]:
     training.flush()
     measured = _measure_recent(training)
     if training.val is not None:
-        mean, metrics = ValidationLoss(training.loss.traits), training.measuring.start("val_")
+        mean, metrics = LossMeans(training.loss), training.measuring.start("val_")
         for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
             for output, target, loss, part in evaluate_within_memory(training, batch, index):
                 mean.add(loss, target, part)
                 metrics.add(output, target)
             yield
-        measured["val_loss"] = mean.value(training.cursor)
+        measured.update(mean.values(training.cursor))
         measured.update(metrics.values(training.pass_.tell))
     # All of a validation or, where it raised, nothing: it is then done again.
     training.half_done = True
@@ -98,13 +101,39 @@ class ValidationLoss:
         return sum(loss * count for loss, count in zip(losses, counts, strict=True) if count) / sum(counts)
 
 
+class LossMeans:
+    """The loss of all validation batches, and where it is made of several, each of them.
+
+    Parameters
+    ----------
+    loss : Loss
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+        self._means = [(place, ValidationLoss(part.traits)) for place, part in loss.parts.items()]
+
+    def add(self, loss: Tensor, target: Any, batch: Any) -> None:
+        """Take in what `Loss.measure` returned of a batch."""
+        for (place, mean), value in zip(self._means, loss.reshape(-1), strict=True):
+            mean.add(value, item_at(target, place), batch)
+
+    def values(self, cursor: Cursor) -> dict[str, float]:
+        """Return them by name; see `ValidationLoss.value`."""
+        found = [mean.value(cursor) for _place, mean in self._means]
+        if not self._loss.measures:
+            return {"val_loss": found[0]}
+        own = {f"val_{name}": value for name, value in zip(self._loss.measures, found, strict=True)}
+        return {"val_loss": self._loss.total(found), **own}
+
+
 def _measure_recent(training: Training) -> dict[str, float]:
     """Return the metrics of the last training batches."""
     if not training.recent:
         return {}
     metrics = training.measuring.start("")
     for output, target in training.recent:
-        metrics.add(output.to(training.device), target.to(training.device))
+        metrics.add(to_device(output, training.device), to_device(target, training.device))
     return metrics.values(training.pass_.tell)
 
 

@@ -1,3 +1,5 @@
+from collections import namedtuple
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -396,12 +398,47 @@ def test_batches_in_a_list_are_dealt_as_they_are_by_the_way_told():
     assert [len(batch[0]) for batch in batches] == [4, 3]
 
 
-@pytest.mark.parametrize(
-    "data", [{"x": X, "y": Y}, ({"a": X, "b": X}, Y), [{"a": X}, Y]], ids=["mapping", "inputs", "list"]
-)
-def test_columns_by_name_are_refused_with_the_way_to_give_them(data):
+@pytest.mark.parametrize("data", [[{"a": X}, Y], ({"a": "text"}, Y)], ids=["list", "texts"])
+def test_columns_by_name_that_are_no_arrays_are_refused_with_the_way_to_give_them(data):
     with pytest.raises(TypeError, match=r"got a dict: columns by name are a StackDataset\(\*\*columns\)"):
         as_source(data, "train")
+
+
+Pair = namedtuple("Pair", "label size")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"x": X, "y": Y},
+        ({"a": X, "b": X}, Y),
+        (X, {"label": Y, "size": X[:, 0]}),
+        (X, (Y, X[:, 0])),
+        (X, Pair(Y, X[:, 0])),
+        (X, {"all": {"label": Y}, "size": X[:, 0]}),
+    ],
+    ids=["mapping", "inputs", "targets", "tuple", "named tuple", "nested"],
+)
+def test_arrays_by_name_are_dealt_in_the_mappings_and_tuples_they_were_given_in(data):
+    batch = epoch(as_source(data, "val"))[0]
+    given, dealt = list(walked(data)), list(walked(batch))
+    assert [place for place, _array in dealt] == [place for place, _array in given]
+    for (_place, array), (_same, tensor) in zip(given, dealt, strict=True):
+        assert torch.equal(tensor, torch.as_tensor(np.asarray(array)).to(tensor.dtype)[: len(tensor)])
+
+
+def walked(tree, place=()):
+    """Yield arrays with the way to them, classes of tuples included."""
+    if not isinstance(tree, (dict, tuple)):
+        yield place, tree
+        return
+    for key, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        yield from walked(part, (*place, type(tree).__name__, key))
+
+
+def test_arrays_by_name_differ_in_length_as_others_do():
+    with pytest.raises(ValueError, match="the parts of train differ in length"):
+        as_source((X, {"label": Y[:-1]}), "train")
 
 
 def test_columns_by_name_are_dealt_by_the_way_told():

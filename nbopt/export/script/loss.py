@@ -39,6 +39,8 @@ class LossSource(Section):
         """See `Section`."""
         story, use = self.story, self.use
         spec: Any = story.hyperparams.spec(LOSS.name)
+        if isinstance(story.loss, Mapping):
+            raise ValueError(_("the loss cannot be exported: a script does not hold several outputs yet."))
         names = list(dict.fromkeys(story.values_of(LOSS.name)))
         kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in names}
         self.swapped = any(LOSS.name in new for new in story.schedule.values())

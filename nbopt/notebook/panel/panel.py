@@ -98,7 +98,7 @@ class Panel:
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
         titles = {"loss": _("Loss")}
-        titles |= {name: _title(name) for name in run.metrics}
+        titles |= {name: _title(name) for name in (*run.loss_terms, *run.metrics)}
         self.charts = [Chart(name, title, kit) for name, title in titles.items()]
         later = {"lr": _("Learning rate used")}  # it is not just what the control shows
         later |= {name: _title(name) for technique in run.techniques for name in technique.measures}
@@ -288,4 +288,7 @@ class Panel:
 
 def _title(name: str) -> str:
     """Return what the chart of a measurement is called."""
+    of, _line, last = name.rpartition("_")
+    if name not in _TITLES and last in _TITLES and of:
+        return f"{_title(of)} {_TITLES[last]}"
     return _TITLES.get(name) or name.replace("_", " ").capitalize()

@@ -80,8 +80,18 @@ class Mixup(Technique):
 
     def change_loss(self, lose: Any, output: Any, target: Any) -> Tensor:
         """Return the loss for both samples' targets, mixed."""
-        own, other = lose(output, target), lose(output, target[self.order])
+        own = lose(output, target)
+        other = lose(output, reordered(target, self.order))
         return torch.lerp(other, own, self.share)
+
+
+def reordered(target: Any, order: Tensor) -> Any:
+    """Return targets in another order, each of several."""
+    if isinstance(target, dict):
+        return {name: reordered(own, order) for name, own in target.items()}
+    if isinstance(target, (tuple, list)):
+        return [reordered(own, order) for own in target]
+    return target[order]
 
 
 class Flip(Technique):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from nbopt.data.tree import tensors
+from nbopt.data.places import Place, keys_of
+from nbopt.data.tree import tensors, tree_map
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
@@ -36,6 +37,8 @@ class Loss(Technique):
         What is known of it beside its value.
     modules : mapping of str to torch.nn.Module
         Those it is made of, by a name that begins with ``loss``: they may have weights, which are trained.
+    latest : sequence of Tensor
+        What the parts of the last pass were, if each has a curve.
     """
 
     task: ClassVar[str] = "custom"
@@ -45,6 +48,12 @@ class Loss(Technique):
     training_only: ClassVar[tuple[str, ...]] = ()
     traits: ClassVar[Traits] = UNKNOWN
     modules: ClassVar[Mapping[str, nn.Module]] = {}
+    latest: Sequence[Tensor] = ()
+
+    @property
+    def parts(self) -> Mapping[Place, Loss]:
+        """The losses that it is made of, by the place of the output that each takes: one, unless outputs have names."""
+        return {(): self}
 
     def prepare(self, output: Tensor, target: Any) -> Any:
         """Return ``target`` in the shape and dtype that the loss needs; called every step, so cheap."""
@@ -62,8 +71,18 @@ class Loss(Technique):
         raise NotImplementedError
 
     def measure(self, output: Tensor, target: Any) -> Tensor:
-        """Return the loss as validation shows it."""
+        """Return the loss as validation shows it: a scalar, or one number for each of `parts`."""
         return self(output, target)
+
+    def total(self, measured: Any) -> Any:
+        """Return what `measure` returned as one number."""
+        return measured
+
+    def note_part(self, share: float) -> None:
+        """Take note that the last pass was that of a part of the batch."""
+
+    def note_evaluation(self) -> None:
+        """Take note that the loss of the step was evaluated, perhaps not for the last time."""
 
     @property
     def has_settings(self) -> bool:
@@ -132,25 +151,27 @@ def usual_size(loss: Loss, output: Any, target: Any) -> tuple[float, bool]:
     """
     with torch.no_grad():
         if not loss.draws:
-            zeros = torch.zeros_like(output, dtype=torch.promote_types(output.dtype, torch.float32))
-            return float(loss.measure(zeros, loss.prepare(zeros, target))), True
+            zeros = tree_map(_zeros, output)
+            return float(loss.total(loss.measure(zeros, loss.prepare(zeros, target)))), True
         floats = [column for column in tensors(target) if column.is_floating_point()]
         squares = [float(column.double().square().nanmean()) for column in floats]
         return max([1.0, *filter(math.isfinite, squares)]), False
 
 
+def _zeros(output: Tensor) -> Tensor:
+    return torch.zeros_like(output, dtype=torch.promote_types(output.dtype, torch.float32))
+
+
 def need_tensors(name: str, output: Any, target: Any) -> None:
     """Raise ValueError unless output and target are tensors."""
     for what, value in ((_("the model's output"), output), (_("the target"), target)):
-        if not isinstance(value, Tensor):
-            raise ValueError(
-                _(
-                    "{name} needs tensors; {what} is {value}. Give forward=callable(model, batch) -> (output, target).",
-                    name=name,
-                    what=what,
-                    value=describe(value),
-                )
-            )
+        if isinstance(value, Tensor):
+            continue
+        rule = _("{name} needs tensors; {what} is {value}", name=name, what=what, value=describe(value))
+        way = _("Give forward=callable(model, batch) -> (output, target)")
+        if keys := keys_of(value):
+            way += _(", or a loss for each output, as in loss={{{key!r}: {name!r}}}", key=keys[0], name=name)
+        raise ValueError(f"{rule}. {way}.")
 
 
 def mismatch(name: str, output: Tensor, target: Tensor, rule: str) -> ValueError:

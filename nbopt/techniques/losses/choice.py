@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Hyperparam, Strategy, variant
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import GROUP, Loss, align, describe, need_tensors
+from nbopt.techniques.losses.by_output import combine_outputs, split_outputs
 from nbopt.techniques.losses.classification import (
     BinaryCrossEntropy,
     BinaryFocal,
@@ -55,10 +56,10 @@ def loss_choice(given: object) -> Hyperparam[str]:
 
     Parameters
     ----------
-    given : str, callable or list
-        A name of `LOSSES`; ``callable(output, target)`` returning a scalar tensor; or a list of terms, each one of
-        these or a pair (weight, one of these). Losses of torch that compare number by number get targets in the shape
-        of the outputs, where that only takes axes of length 1.
+    given : str, callable, list or mapping
+        A name of `LOSSES`; ``callable(output, target)`` returning a scalar tensor; a list of terms, each one of these
+        or a pair (weight, one of these); or a mapping from names or positions of outputs to such terms. Losses of torch
+        that compare number by number get targets in the shape of the outputs, where that only takes axes of length 1.
 
     Raises
     ------
@@ -69,12 +70,17 @@ def loss_choice(given: object) -> Hyperparam[str]:
         kind = _kind(given)
         classes = {name: other for name, other in LOSSES.items() if other.task == kind.task}
         return variant(LOSS, default=given, classes=classes, options=tuple(classes))
+    if isinstance(given, Mapping):
+        routes = split_outputs(given)
+        kinds = {name: _kind(route.loss) for name, route in routes.items()}
+        label = ", ".join(f"{name}: {_name_of(route.loss)}" for name, route in routes.items())
+        return variant(LOSS, default=label, classes={label: combine_outputs(routes, kinds)}, options=(label,))
     if isinstance(given, (list, tuple)):
         terms = {name: (weight, _kind(item)) for name, (weight, item) in split_terms(given).items()}
         name = " + ".join(terms)
         return variant(LOSS, default=name, classes={name: combine(terms)}, options=(name,))
     kind = _kind(given)
-    name = getattr(given, "__name__", type(given).__name__)
+    name = _name_of(given)
     return variant(LOSS, default=name, classes={name: kind}, options=(name,))
 
 
@@ -83,6 +89,10 @@ def find_weights(model: nn.Module, given: object) -> list[nn.Parameter]:
     choice: Any = loss_choice(given)
     modules = [model, *choice.classes[choice.default].modules.values()]
     return [weight for module in modules for weight in module.parameters()]
+
+
+def _name_of(given: Any) -> str:
+    return given if isinstance(given, str) else str(getattr(given, "__name__", type(given).__name__))
 
 
 def _kind(given: Any) -> type[Loss]:
@@ -100,7 +110,7 @@ def _custom(function: Callable[[Any, Any], Any]) -> type[Loss]:
         raise InvalidHyperparam(_("loss is the class {name}, not an instance: write {name}().", name=name))
     traits = read_traits(function)
     module = _module_in(function)
-    name = getattr(function, "__name__", type(function).__name__)
+    name = _name_of(function)
     _check_arguments(name, function)
 
     def call(self: Loss, output: Tensor, target: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from nbopt.hyperparams import Choice, Float
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import GROUP, Loss
 from nbopt.techniques.losses.traits import combine_traits
+
+Number = TypeVar("Number", Tensor, float)
 
 
 class Terms(Loss):
@@ -63,7 +65,8 @@ class Terms(Loss):
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:
         """Return the weighted sum that is trained on."""
-        values = [term(output, term.prepare(output, target)) for term in self._informed()]
+        self._inform()
+        values = self._evaluate(output, target)
         if self.balance == "fixed":
             return self._sum(values)
         self._seen.append(torch.stack([value.detach() for value in values]))
@@ -71,16 +74,19 @@ class Terms(Loss):
 
     def measure(self, output: Tensor, target: Any) -> Tensor:
         """Return the weighted sum that validation shows."""
-        return self._sum([term.measure(output, term.prepare(output, target)) for term in self._informed()])
+        self._inform()
+        return self._sum([term.measure(output, term.prepare(output, target)) for term in self.terms.values()])
 
     def check(self, output: Any, target: Any) -> None:
         """Raise ValueError where one of the terms cannot work on these."""
-        for term in self._informed():
+        self._inform()
+        for term in self.terms.values():
             term.check(output, target)
 
     def explain(self, output: Any, target: Any) -> None:
         """Raise ValueError where one of the terms failed on these."""
-        for term in self._informed():
+        self._inform()
+        for term in self.terms.values():
             term.explain(output, target)
 
     def after_step(self, loss: Tensor) -> None:
@@ -94,22 +100,28 @@ class Terms(Loss):
         """Forget the terms of a step that did not come about."""
         self._seen.clear()
 
+    def _evaluate(self, output: Any, target: Any) -> list[Tensor]:
+        return [term(output, term.prepare(output, target)) for term in self.terms.values()]
+
     def _weights(self) -> list[float]:
         return [getattr(self, f"weight_{name}") for name in self.terms]
 
-    def _sum(self, values: Iterable[Tensor]) -> Tensor:
-        total: Tensor | None = None
+    def _sum(self, values: Iterable[Number]) -> Number:
+        total: Number | None = None
         for weight, value in zip(self._weights(), values, strict=True):
             total = weight * value if total is None else total + weight * value
         assert total is not None
         return total
 
-    def _informed(self) -> Iterable[Loss]:
+    def _inform(self) -> None:
+        """Give the terms their values, where one has changed."""
         if not self._told:
-            for term in self.terms.values():
-                term.__dict__.update({name: getattr(self, name) for name in term.declared()})
+            for name, term in self.terms.items():
+                term.__dict__.update(self._values_for(name, term))
             self._told = True
-        return self.terms.values()
+
+    def _values_for(self, name: str, term: Loss) -> dict[str, Any]:
+        return {own: getattr(self, own) for own in term.declared()}
 
 
 # Scripts hold these two as they are written here, so in lines of 88 characters.
@@ -150,18 +162,45 @@ def split_terms(given: Sequence[Any]) -> dict[str, tuple[float, Any]]:
     """
     found: dict[str, tuple[float, Any]] = {}
     for item in given:
-        weight, term = item if isinstance(item, (tuple, list)) and len(item) == 2 else (1.0, item)
+        weight, term = read_term(item)
         name = term if isinstance(term, str) else getattr(term, "__name__", type(term).__name__)
-        if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not 0 <= float(weight) < math.inf:
-            rule = _("terms are losses, or pairs (weight, loss) with a weight of at least 0")
-            raise InvalidHyperparam(_("loss: {rule}; got {item!r}.", rule=rule, item=item))
         if not name.isidentifier() or name in found:
             rule = _("each term needs a name of its own: a function with another __name__")
             raise InvalidHyperparam(_("loss: {rule}; got {name!r}.", rule=rule, name=name))
-        found[name] = float(weight), term
+        found[name] = weight, term
     if not found:
         raise InvalidHyperparam(_("loss: the list of terms is empty."))
     return found
+
+
+def read_term(item: Any) -> tuple[float, Any]:
+    """Return the weight of a term, and its loss.
+
+    Raises
+    ------
+    InvalidHyperparam
+        If the weight is no number of at least 0.
+    """
+    weight, term = item if isinstance(item, (tuple, list)) and len(item) == 2 else (1.0, item)
+    if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not 0 <= float(weight) < math.inf:
+        rule = _("terms are losses, or pairs (weight, loss) with a weight of at least 0")
+        raise InvalidHyperparam(_("loss: {rule}; got {item!r}.", rule=rule, item=item))
+    return float(weight), term
+
+
+def weight_of(name: str, weight: float) -> Float:
+    """Declare the weight of a term."""
+    return Float(
+        weight,
+        low=1e-3,
+        high=100.0,
+        log=True,
+        zero=True,
+        ge=0.0,
+        label=_("Weight of {name}", name=name),
+        group=GROUP,
+        help=_("How much this term counts in the sum."),
+    )
 
 
 def combine(terms: Mapping[str, tuple[float, type[Loss]]]) -> type[Loss]:
@@ -178,17 +217,7 @@ def combine(terms: Mapping[str, tuple[float, type[Loss]]]) -> type[Loss]:
         raise InvalidHyperparam(_("loss: these terms want different targets: {names}.", names=names))
     members: dict[str, Any] = {"kinds": {name: kind for name, (_weight, kind) in terms.items()}}
     for name, (weight, kind) in terms.items():
-        members[f"weight_{name}"] = Float(
-            weight,
-            low=1e-3,
-            high=100.0,
-            log=True,
-            zero=True,
-            ge=0.0,
-            label=_("Weight of {name}", name=name),
-            group=GROUP,
-            help=_("How much this term counts in the sum."),
-        )
+        members[f"weight_{name}"] = weight_of(name, weight)
         members.update(kind.declared())
     members["modules"] = {
         f"loss.{name}": module for name, (_weight, kind) in terms.items() for module in kind.modules.values()

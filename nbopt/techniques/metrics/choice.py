@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.i18n import _
-from nbopt.techniques.metrics.scorers import Streaming, find_scorer
+from nbopt.techniques.metrics.scorers import ScoreFunction, Scorer, Streaming, find_scorer
 
 Metric = Callable[[Tensor, Tensor], Any]
 
@@ -207,6 +207,11 @@ SUMS: dict[Metric, tuple[Callable[[Tensor, Tensor], tuple[Tensor, ...]], Callabl
 def is_streaming(item: Any) -> bool:
     """Whether ``item`` takes in batches itself."""
     return all(callable(getattr(item, part, None)) for part in ("update", "compute", "reset"))
+
+
+def is_known(metric: Metric) -> bool:
+    """Whether a metric is one of those that nbopt or scikit-learn name, which take one output and its target."""
+    return isinstance(metric, (Scorer, ScoreFunction)) or any(metric is known for known in METRICS.values())
 
 
 def find_metric(item: Any) -> Metric | None:

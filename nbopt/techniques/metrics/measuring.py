@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nbopt.data.places import Place, check_place, item_at, name_of
 from nbopt.i18n import _
+from nbopt.techniques.losses.probes import Lose
 from nbopt.techniques.losses.traits import IGNORED, UNKNOWN, Traits
-from nbopt.techniques.metrics.choice import METRICS, NUMBERS, SUMS, Metric
+from nbopt.techniques.metrics.by_output import OfOutput
+from nbopt.techniques.metrics.choice import NUMBERS, SUMS, Metric, is_known
 from nbopt.techniques.metrics.reading import Reading
 from nbopt.techniques.metrics.scorers import ScoreFunction, Scorer, Streaming, as_number
 
@@ -28,53 +32,77 @@ class Measuring:
 
     Attributes
     ----------
-    reading : Reading
-        How their outputs are read.
+    places : list of tuple
+        The outputs that have metrics, where there are several.
     """
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         self._metrics = metrics
+        self.places = list(dict.fromkeys(metric.place for metric in metrics.values() if isinstance(metric, OfOutput)))
         self.begin_anew(UNKNOWN)
 
-    def begin_anew(self, traits: Traits) -> None:
-        """Read outputs for a loss of these traits from now on."""
-        self.reading = Reading(traits)
-        self._of_classes = False
-        self._traits = traits
+    def begin_anew(self, traits: Traits, of_outputs: Mapping[Place, Traits] = MappingProxyType({})) -> None:
+        """Read outputs for a loss of these traits from now on; of several outputs, each for that of its loss."""
+        self._traits = {(): traits, **{place: of_outputs.get(place, UNKNOWN) for place in self.places}}
+        self._readings = {place: Reading(known) for place, known in self._traits.items()}
+        self._of_classes: set[Place] = set()
 
-    def check(self, output: Any, target: Any, lose: Callable[[Any, Any], Tensor]) -> None:
-        """Learn from the first batch how outputs are read.
+    def check(
+        self, output: Any, target: Any, lose: Lose, of_outputs: Mapping[Place, Lose] = MappingProxyType({})
+    ) -> None:
+        """Learn from the first batch how outputs are read, by their loss where shapes do not tell.
 
         Raises
         ------
         ValueError
-            If a metric cannot read them.
+            If a metric cannot read them, or takes an output that is not there.
         """
-        asks = any(map(_is_read, self._metrics.values()))  # else the loss is not called without need
-        self.reading.learn(output, target, lose if asks else None)
+        way = _("metrics are given by the names of outputs and targets, as losses are")
+        for place, reading in self._readings.items():
+            own = check_place(output, place, _("output of the model"), way)
+            truth = check_place(target, place, _("target"), way)
+            own_loss = of_outputs.get(place) if place else lose
+            reading.learn(own, truth, own_loss if self._asks(place) else None)
         for name, metric in self._metrics.items():
             try:
                 self._read(metric, output, target)
             except ValueError as error:
                 raise ValueError(_("metric {name}: {error}", name=name, error=error)) from error
 
+    def _asks(self, place: Place) -> bool:
+        """Whether a metric has to know what an output is: else the loss is not called without need."""
+        metrics = map(_split, self._metrics.values())
+        return any(is_known(metric) for of_place, metric in metrics if of_place == place)
+
     def _read(self, metric: Metric, output: Any, target: Any) -> tuple[Any, Any]:
         """Return what a metric takes."""
-        if not _is_read(metric):
+        place, metric = _split(metric)
+        if place:
+            output, target = item_at(output, place), item_at(target, place)
+        if not is_known(metric):
             return output, target
         numbers: bool | None = metric in NUMBERS
         if isinstance(metric, (Scorer, ScoreFunction)):
             numbers = metric.of_numbers
             if numbers is None:
                 numbers = isinstance(target, Tensor) and target.is_floating_point()
-                numbers = numbers and self._traits.classes_first is None
-        self._of_classes |= not numbers
-        return self.reading.numbers(output, target) if numbers else self.reading.classes(output, target)
+                numbers = numbers and self._traits[place].classes_first is None
+        reading = self._readings[place]
+        if numbers:
+            return reading.numbers(output, target)
+        self._of_classes.add(place)
+        return reading.classes(output, target)
 
     @property
     def doubt(self) -> str:
         """Why metrics may take outputs for what they are not, in words; "" if they do not."""
-        return self.reading.doubt if self._of_classes else ""
+        found = {place: self._readings[place].doubt for place in self._readings if place in self._of_classes}
+        return next((f"{name_of(place)}: {doubt}" if place else doubt for place, doubt in found.items() if doubt), "")
+
+    @property
+    def unusual(self) -> str:
+        """How outputs that metrics read differ from plain scores, in words; "" if they do not."""
+        return next(filter(None, (reading.unusual for reading in self._readings.values())), "")
 
     def start(self, prefix: str) -> Measurement:
         """Begin to measure; names get ``prefix``."""
@@ -84,14 +112,15 @@ class Measuring:
         def read(output: Any, target: Any) -> tuple[Any, Any]:
             return self._read(metric, output, target)
 
-        if isinstance(metric, Streaming):
-            return Streamed(metric)
-        return Summed(metric, read) if any(metric is known for known in SUMS) else Joined(metric, read)
+        _place, inner = _split(metric)
+        if isinstance(inner, Streaming):
+            return Streamed(inner, read)
+        return Summed(inner, read) if any(inner is known for known in SUMS) else Joined(inner, read)
 
 
-def _is_read(metric: Metric) -> bool:
-    """Whether a metric takes outputs and targets as `Reading` reads them, not as they are."""
-    return isinstance(metric, (Scorer, ScoreFunction)) or any(metric is known for known in METRICS.values())
+def _split(metric: Metric) -> tuple[Place, Metric]:
+    """Return the output that a metric takes, and what it makes of it."""
+    return (metric.place, metric.metric) if isinstance(metric, OfOutput) else ((), metric)
 
 
 class Measurement:
@@ -166,13 +195,14 @@ class Summed(Meter):
 class Streamed(Meter):
     """An object that takes in batches itself."""
 
-    def __init__(self, metric: Streaming) -> None:
+    def __init__(self, metric: Streaming, read: Callable[[Any, Any], tuple[Any, Any]]) -> None:
         self._metric = metric
+        self._read = read
         metric.metric.reset()
 
     def add(self, output: Any, target: Any) -> None:
         """See `Meter`."""
-        self._metric.update(output, target)
+        self._metric.update(*self._read(output, target))
 
     def value(self) -> float:
         """See `Meter`."""

@@ -31,8 +31,10 @@ def find_obstacle(training: Training) -> str:
         _("steps on {device} are not compiled", device=training.device.type): training.device.type
         not in ("cpu", *RECORDERS),
         _("the forward function is your own"): training.pass_.forward is not call_on_pair,
+        _("the loss is of several outputs"): bool(training.loss.measures),
         _("the data are not a pair of tensors in memory"): not isinstance(source, TensorSource)
         or not source.resident
+        or source.structure is not None
         or len(source.columns) != 2,
         _("the loss is your own"): training.loss.draws,
         _("the loss has settings of its own"): training.loss.has_settings,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nbopt.data.noise import Noise
+from nbopt.data.places import Place, grow, item_at
 from nbopt.techniques.metrics.reading import tensor_of
 from nbopt.techniques.optimizers.accumulation import Accumulation
 from nbopt.techniques.regularization.dropout import Dropout
@@ -22,20 +23,62 @@ _RECENT_NUMBERS = 100_000  # ... unless outputs are larger than this; snapshots 
 _PART_SEEDS = 1_000_003  # keeps the noise of a batch's parts apart from that of the next steps
 
 
-class OutputBuffer(deque[tuple[Tensor, Tensor]]):
-    """Outputs and targets of the last batches, as far as they are tensors."""
+class OutputBuffer(deque[tuple[Any, Any]]):
+    """Outputs and targets of the last batches, as far as they are tensors.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    places : sequence of tuple
+        Where those stand that are kept, in trees of several.
+    """
+
+    def __init__(self, places: Sequence[Place] = ()) -> None:
         super().__init__(maxlen=RECENT_BATCHES)
+        self._places = places
 
     def keep(self, output: Any, target: Any) -> None:
         """Keep those of one more batch."""
+        if self._places:
+            self._keep_some(output, target)
+            return
         output = tensor_of(output)
         if output is None or not isinstance(target, Tensor):
             return
         if output.numel() > _RECENT_NUMBERS:
             self.clear()
         self.append((output.detach(), target))
+
+    def _keep_some(self, output: Any, target: Any) -> None:
+        """Keep what metrics take of several outputs."""
+        outputs = [tensor_of(item_at(output, place)) for place in self._places]
+        targets = [item_at(target, place) for place in self._places]
+        if not all(isinstance(part, Tensor) for part in (*outputs, *targets)):
+            return
+        if sum(part.numel() for part in outputs if part is not None) > _RECENT_NUMBERS:
+            self.clear()
+        detached = [part.detach() for part in outputs if part is not None]
+        self.append((grow(self._places, detached), grow(self._places, targets)))
+
+    def pack(self) -> dict[str, Tensor]:
+        """Return the tensors by name, for snapshots."""
+        found: dict[str, Tensor] = {}
+        for index, pair in enumerate(self):
+            for role, tree in zip(("output", "target"), pair, strict=True):
+                leaves = [item_at(tree, place) for place in self._places or [()]]
+                names = [f"{index}.{role}.{k}" for k in range(len(leaves))] if self._places else [f"{index}.{role}"]
+                found.update(zip(names, leaves, strict=True))
+        return found
+
+    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
+        """Keep what `pack` returned."""
+        count = 2 * max(1, len(self._places))
+        for index in range(len(tensors) // count):
+            names = [f"{index}.output", f"{index}.target"]
+            if not self._places:
+                self.append((tensors[names[0]], tensors[names[1]]))
+                continue
+            output, target = ([tensors[f"{name}.{k}"] for k in range(len(self._places))] for name in names)
+            self.append((grow(self._places, output), grow(self._places, target)))
 
 
 class Eager:
@@ -122,6 +165,7 @@ class Eager:
                 loss = torch.where(count > 0, loss * (count / size * share).to(loss.dtype), 0.0)
             elif share != 1.0:
                 loss = loss * share
+            self._pass.loss.note_part(share)
             if not graph:
                 backward(loss)
             losses.append(loss if graph else loss.detach())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nbopt.data.noise import Noise
+from nbopt.data.places import item_at, name_of
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
@@ -84,7 +85,7 @@ class ForwardPass:
     def use(self, loss: Loss) -> None:
         """Measure ``loss`` from now on."""
         self.loss = loss
-        self._measuring.begin_anew(loss.traits)
+        self._measuring.begin_anew(loss.traits, {place: part.traits for place, part in loss.parts.items()})
         self._learnt = False
         self.look_again()
         self.is_silent = self._plain and not loss.draws
@@ -152,8 +153,11 @@ class ForwardPass:
     def _train(self, batch: Any) -> tuple[Any, Any, Tensor]:
         output, target = self._outputs(batch)
         loss = self._lose(output, target)
-        for change in self.acting.change_loss:
-            loss = change(self._lose, output, target)
+        if self.acting.change_loss:
+            latest = self.loss.latest  # before techniques ask for the loss of other targets
+            for change in self.acting.change_loss:
+                loss = change(self._lose, output, target)
+            self.loss.latest = latest
         return output, target, loss
 
     def _measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
@@ -200,7 +204,8 @@ class ForwardPass:
         """Look once, on the first batch of a loss, whether outputs and targets suit it."""
         self.loss.check(output, target)
         for source in self._sources if self.forward is call_on_pair else ():  # else targets are what forward makes
-            check_labels(source, output, self.loss)
+            for place, part in self.loss.parts.items():
+                check_labels(source, place, item_at(output, place), part)
         if not self._learnt:
             self._learn(output, target, batch)
         self._guard.expect(*usual_size(self.loss, output, target))
@@ -210,21 +215,27 @@ class ForwardPass:
         """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
         # What is drawn here is not missing elsewhere.
         with Noise.lock, nullcontext() if self.is_silent else self._noise.seeded(0):
-            if tensor_of(output) is not None and not torch.is_grad_enabled():
+            if next(tensors(output), None) is not None and not torch.is_grad_enabled():
                 with torch.enable_grad():
                     output, target = self.forward(self.model, batch)
-            self._measuring.check(output, target, lambda scores, labels: self._lose(scores, labels))
+            losses = {place: partial(_lose, part) for place, part in self.loss.parts.items()}
+            self._measuring.check(output, target, self._lose, losses)
         if doubt := self._measuring.doubt:
             self.tell(doubt)
-        traits = self.loss.traits
-        if traits.scale == SCORES and traits.classes_first is not None and ends_in_probabilities(tensor_of(output)):
-            self.tell(
-                _(
-                    "the model ends in a sigmoid or softmax, and the loss applies one again: it wants raw scores. "
-                    "Leave the model's last layer out, or give the loss of probabilities (nn.BCELoss, nn.NLLLoss)."
-                )
+        for place, part in self.loss.parts.items():
+            own = tensor_of(item_at(output, place))
+            if part.traits.scale != SCORES or part.traits.classes_first is None or not ends_in_probabilities(own):
+                continue
+            text = _(
+                "the model ends in a sigmoid or softmax, and the loss applies one again: it wants raw scores. "
+                "Leave the model's last layer out, or give the loss of probabilities (nn.BCELoss, nn.NLLLoss)."
             )
+            self.tell(f"{name_of(place)}: {text}" if place else text)
         self._learnt = True
+
+
+def _lose(loss: Loss, output: Any, target: Any) -> Tensor:
+    return loss(output, loss.prepare(output, target))
 
 
 class _Called(nn.Module):
@@ -242,8 +253,10 @@ def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
     """Say in the user's words why a loss failed: by another error, where the loss knows, or a note to this one."""
     with suppress(RuntimeError, TypeError):  # the same again
         loss.explain(output, target)
-    if explained := explain_target(error, output, target):
-        error.add_note(explained)
+    for place in loss.parts:
+        with suppress(LookupError, AttributeError):  # what is not there was told
+            if explained := explain_target(error, item_at(output, place), item_at(target, place)):
+                error.add_note(explained)
 
 
 def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:

@@ -222,9 +222,10 @@ def _rules(traits: Traits, target: Any) -> list[str]:
     """Return what parts may count by; of a loss that nothing is known of, all there is."""
     if traits.reduction == "sum":
         return [SUM]
+    of_labels = [LABELS] if isinstance(target, Tensor) else []  # of several targets, each has labels of its own
     if traits.reduction == "mean":
-        return [LABELS if traits.counts == "labels" else SAMPLES]
-    return [LABELS, SAMPLES, SUM]
+        return of_labels if of_labels and traits.counts == "labels" else [SAMPLES]
+    return [*of_labels, SAMPLES, SUM]
 
 
 def _count(traits: Traits, target: Any) -> tuple[Tensor, int] | None:

@@ -1,0 +1,78 @@
+"""Metrics of one of several outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nbopt.data.places import Place, item_at, name_of
+from nbopt.errors import InvalidHyperparam
+from nbopt.i18n import _
+from nbopt.techniques.losses.by_output import check_key
+from nbopt.techniques.metrics.choice import Metric, as_metrics, is_known, is_streaming
+
+
+class OfOutput:
+    """A metric that takes one output and its target, of several.
+
+    Parameters
+    ----------
+    place : tuple
+        Where both stand.
+    metric : callable
+    """
+
+    def __init__(self, place: Place, metric: Metric) -> None:
+        self.place = place
+        self.metric = metric
+
+    def __call__(self, output: Any, target: Any) -> Any:
+        """Return its value for what a model returns."""
+        return self.metric(item_at(output, self.place), item_at(target, self.place))
+
+
+def read_metrics(given: Any, loss: Any = None) -> dict[str, Metric]:
+    """Return the metrics given to a run, by name.
+
+    Parameters
+    ----------
+    given : see `nbopt.techniques.metrics.choice.as_metrics`, or mapping
+        From the name of an output to these; the metrics are then called ``<output>_<metric>``.
+    loss : str, callable, list or mapping
+        As given to the run: where it names outputs, metrics do.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For an unknown name, anything that cannot be called, or a name that is taken.
+    """
+    by_output = isinstance(loss, Mapping)
+    is_named = isinstance(given, Mapping) and not is_streaming(given)
+    if is_named and not any(isinstance(item, OfOutput) for item in given.values()):  # else read before
+        if by_output or _is_nested(given, any):
+            return _of_outputs(given, ())
+    found = as_metrics(given)
+    if by_output and (name := next((name for name, metric in found.items() if is_known(metric)), "")):
+        rule = _("loss names several outputs, so tell of which one it is")
+        raise InvalidHyperparam(_('metrics: {name}: {rule}: metrics={{"output": [...]}}.', name=name, rule=rule))
+    return found
+
+
+def _is_nested(given: Mapping[Any, Any], holds: Any) -> bool:
+    return bool(holds(isinstance(item, (list, tuple, Mapping)) and not is_streaming(item) for item in given.values()))
+
+
+def _of_outputs(given: Mapping[Any, Any], place: Place) -> dict[str, Metric]:
+    found: dict[str, Metric] = {}
+    for key, items in given.items():
+        here = (*place, check_key(_("metrics"), key))
+        deeper = isinstance(items, Mapping) and not is_streaming(items) and _is_nested(items, all)
+        if deeper:
+            own = _of_outputs(items, here)
+        else:
+            named = as_metrics(list(items) if isinstance(items, tuple) else items)
+            own = {f"{name_of(here)}_{name}": OfOutput(here, metric) for name, metric in named.items()}
+        if taken := next((name for name in own if name in found), ""):
+            raise InvalidHyperparam(_("metrics: two are called {name}.", name=taken))
+        found.update(own)
+    return found
