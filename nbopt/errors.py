@@ -113,7 +113,6 @@ _ELSEWHERE = {
     "loss": "criterion loss_fn loss_function loss_func objective",
     "optimizer": "optim opt solver optimiser",
     "schedule": "lr_scheduler scheduler lr_schedule sched lr_scheduler_type learning_rate_scheduler",
-    "step_epochs": "step_size",
     "weight_decay": "wd l2 l2_penalty weightdecay",
     "beta1": "betas beta_1",
     "beta2": "beta_2",

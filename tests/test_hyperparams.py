@@ -203,12 +203,40 @@ def test_a_later_declaration_of_the_same_name_is_the_run_s_own():
     assert (hyperparams["pistons"], len(hyperparams)) == (8, 5)
 
 
+# -- names of earlier versions
+
+
+class Valve(Tunable):
+    opening = Float(0.5, low=0.0, high=1.0, was="gap", label="Opening")
+
+
+def valves():
+    hyperparams = Hyperparams()
+    hyperparams.declare(Valve)
+    return hyperparams
+
+
+def test_an_earlier_name_is_understood_with_a_warning_that_says_today_s():
+    hyperparams = valves()
+    with pytest.warns(FutureWarning, match="gap is now called opening") as caught:
+        assert hyperparams.check({"gap": 0.2}) == {"opening": 0.2}
+    assert caught[0].filename == __file__
+    with pytest.warns(FutureWarning):
+        assert (hyperparams["gap"], hyperparams.spec("gap").name) == (0.5, "opening")
+    assert list(hyperparams) == ["opening"] and "gap" not in hyperparams
+
+
+def test_a_hyperparameter_given_by_both_names_is_refused():
+    with pytest.warns(FutureWarning), pytest.raises(InvalidHyperparam, match="opening is given twice"):
+        valves().check({"opening": 0.1, "gap": 0.2})
+
+
 # -- every declaration of the package
 
 
 def every_declaration():
     for module in pkgutil.walk_packages(nbopt.__path__, "nbopt."):
-        if module.name.split(".")[1] in ("hyperparams", "data", "parts", "engine"):
+        if module.name.split(".")[1] in ("hyperparams", "data", "techniques", "training", "run"):
             importlib.import_module(module.name)
     queue, found = [Tunable], {}
     while queue:

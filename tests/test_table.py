@@ -138,7 +138,7 @@ def test_called_the_module_lists_all_that_any_run_can_have():
         assert set(run.hyperparams) <= set(table)
         shown = Cells(run.hyperparams._repr_html_()).rows
         assert shown[0][1] == "now" and len(shown) == len(run.hyperparams) + 1
-    assert {"momentum", "delta", "gamma", "dropout", "damping", "peak_at"} <= set(table)
+    assert {"momentum", "delta", "gamma", "dropout", "damping", "pct_start"} <= set(table)
     assert all(row["group"] and row["help"] for row in table.values())
     frame = table.to_pandas()
     assert isinstance(frame, pd.DataFrame) and list(frame.columns) == COLUMNS

@@ -165,6 +165,7 @@ def check_values(where: str, values: Mapping[str, Any], hyperparams: Hyperparams
                     raise InvalidHyperparam(_("{name} can only be true; got {value!r}.", name=name, value=value))
                 checked[name] = True
                 continue
+            name = hyperparams.current(name)
             if name not in hyperparams:
                 raise unknown(_("hyperparameter"), name, [*hyperparams, *ACTIONS], SYNONYMS)
             spec = hyperparams.spec(name)

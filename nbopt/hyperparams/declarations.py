@@ -33,12 +33,15 @@ class Hyperparam(Generic[T]):
         The value when nobody gives one.
     label, help, group : str
         What the panel writes beside the control, its tooltip, and the group it stands in.
+    was : str
+        Its name in earlier versions, which is still understood where values are given; "" if it had no other.
     """
 
     default: T
     label: str = field(default="", kw_only=True)
     help: str = field(default="", kw_only=True)
     group: str = field(default="", kw_only=True)
+    was: str = field(default="", kw_only=True)
     name: str = field(default="", init=False)
 
     def __set_name__(self, owner: type, name: str) -> None:

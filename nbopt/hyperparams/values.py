@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten, unknown
 from nbopt.hyperparams.declarations import Hyperparam, Strategy, Tunable
 from nbopt.hyperparams.table import HyperparamTable
 from nbopt.i18n import _
+
+T = TypeVar("T")
 
 
 class Hyperparams(Mapping[str, Any]):
@@ -16,6 +20,11 @@ class Hyperparams(Mapping[str, Any]):
 
     Holds every declaration the run could use, also those of strategies not chosen now (the momentum of an
     optimizer that may be swapped in): their values are kept until they are needed. `active` tells which ones act.
+
+    Attributes
+    ----------
+    renamed : dict of str to str
+        Names of earlier versions, and what each is called now.
     """
 
     def __init__(self) -> None:
@@ -23,6 +32,7 @@ class Hyperparams(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._bound: list[Tunable] = []
         self._always: set[str] = set()
+        self.renamed: dict[str, str] = {}
 
     def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
         """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
@@ -35,6 +45,8 @@ class Hyperparams(Mapping[str, Any]):
     def _add(self, spec: Hyperparam[Any]) -> None:
         self._specs[spec.name] = spec
         self._values[spec.name] = spec.default
+        if spec.was:
+            self.renamed[spec.was] = spec.name
         if isinstance(spec, Strategy):
             for option in spec.options:
                 for inner in spec.classes[option].declared().values():
@@ -42,6 +54,7 @@ class Hyperparams(Mapping[str, Any]):
                         self._add(inner)
 
     def __getitem__(self, name: str) -> Any:
+        name = self.current(name)
         if name not in self._values:
             raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
         return self._values[name]
@@ -83,6 +96,7 @@ class Hyperparams(Mapping[str, Any]):
 
     def spec(self, name: str) -> Hyperparam[Any]:
         """Return the declaration of ``name``."""
+        name = self.current(name)
         if name not in self._specs:
             raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
         return self._specs[name]
@@ -97,8 +111,28 @@ class Hyperparams(Mapping[str, Any]):
         return names
 
     def check(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``changes`` in canonical form; raise `InvalidHyperparam` if any is not legal."""
-        return {name: self.spec(name).check(value) for name, value in changes.items()}
+        """Return ``changes`` in canonical form; raise `InvalidHyperparam` if any is not legal.
+
+        A name of earlier versions is taken for today's, with a ``FutureWarning``.
+        """
+        return {name: self.spec(name).check(value) for name, value in self.rename(changes).items()}
+
+    def rename(self, values: Mapping[str, T]) -> dict[str, T]:
+        """Return ``values`` under the names of today, see `current`; raise `InvalidHyperparam` for one given twice."""
+        renamed: dict[str, T] = {}
+        for given, value in values.items():
+            if (name := self.current(given)) in renamed:
+                raise InvalidHyperparam(_("{name} is given twice, once by its earlier name.", name=name))
+            renamed[name] = value
+        return renamed
+
+    def current(self, name: str) -> str:
+        """Return ``name`` or, with a ``FutureWarning``, what a hyperparameter is called now that was called so."""
+        if name not in self.renamed:
+            return name
+        now = self.renamed[name]
+        warnings.warn(_("{old} is now called {name}.", old=name, name=now), FutureWarning, stacklevel=_outside())
+        return now
 
     def assign(self, name: str, value: Any) -> None:
         """Make a checked ``value`` live in every bound part that declares ``name``. Only a run calls this."""
@@ -116,3 +150,11 @@ class Hyperparams(Mapping[str, Any]):
     def unbind(self, part: Tunable) -> None:
         """Stop telling ``part`` about changes."""
         self._bound.remove(part)
+
+
+def _outside() -> int:
+    """Return which frame above a warning's is not nbopt's: the line of the user's that it is about."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("nbopt."):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -64,6 +64,7 @@ def declare(
     for loader in (getattr(train, "batch_sampler", None), train):  # a DataLoader's
         if type(size := getattr(loader, "batch_size", None)) is int and size > 0:
             own["batch_size"] = size
+    given = hyperparams.rename(given)
     own_kind: Any = choice
     check_settings(own_kind.classes[choice.default], optimizer, given, hyperparams)
     if not isinstance(given.get("schedule", ""), str):

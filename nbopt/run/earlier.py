@@ -16,9 +16,12 @@ from nbopt.data.sources import AnySource, StreamSource, as_source
 from nbopt.data.split import class_labels
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
+from nbopt.run.declared import declare_all
 
 if TYPE_CHECKING:
+    from nbopt.hyperparams import Hyperparams
     from nbopt.run.run import Run
+    from nbopt.store.reading import Record
 
 
 def is_earlier(settings: Mapping[str, Any]) -> bool:
@@ -26,9 +29,19 @@ def is_earlier(settings: Mapping[str, Any]) -> bool:
     return "frozen" not in settings
 
 
-def known_only(settings: Mapping[str, Any], values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values of hyperparameters, without those that only the earlier version had in such a run."""
-    return {name: value for name, value in values.items() if name in known or not is_earlier(settings)}
+def rename(record: Record) -> None:
+    """Call a stored run's hyperparameters what they are called now, in what it was made with and in its journal."""
+    renamed = declare_all().renamed
+    settings = record.settings
+    settings["initial"] = {renamed.get(name, name): value for name, value in settings["initial"].items()}
+    settings["given"] = [renamed.get(name, name) for name in settings["given"]]
+    record.journal.load([entry._replace(name=renamed.get(entry.name, entry.name)) for entry in record.journal])
+
+
+def known_only(settings: Mapping[str, Any], values: Mapping[str, Any], known: Hyperparams) -> dict[str, Any]:
+    """Return values of hyperparameters by today's names, without those that only the earlier version had there."""
+    now = {known.renamed.get(name, name): value for name, value in values.items()}
+    return {name: value for name, value in now.items() if name in known or not is_earlier(settings)}
 
 
 def explain_data(run: Run, settings: Mapping[str, Any], train: AnySource) -> str:

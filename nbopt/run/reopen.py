@@ -13,7 +13,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.i18n import _
 from nbopt.objects.packed import is_kept
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Operation
-from nbopt.run.earlier import explain_data, explain_steps, known_only
+from nbopt.run.earlier import explain_data, explain_steps, known_only, rename
 from nbopt.run.fingerprint import (
     compare_frozen,
     describe,
@@ -91,6 +91,7 @@ def open(  # noqa: A001
         If the run is open in another process, or running in this one.
     """
     record = read(run_id, store)
+    rename(record)
     if model is None:
         return record
     if lease.is_alive(record.folder, record.owner) and not lease.is_own(record.owner):

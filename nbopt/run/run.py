@@ -134,11 +134,11 @@ class Run(Steering):
         optimizer = make_optimizer(optimizer, find_weights(model, loss))
         check_schedulers(optimizer, hyperparams.get("schedule"))
         self.techniques = check_techniques(techniques)
+        self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams, self.techniques)
+        hyperparams = {self.hyperparams.renamed.get(name, name): value for name, value in hyperparams.items()}
         self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
         if self.techniques:
             self.given["techniques"] = self.techniques
-
-        self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams, self.techniques)
         schedule: Any = self.hyperparams.spec("schedule")
         if not isinstance(hyperparams.get("schedule", ""), str):  # for copies of the run, which have other optimizers
             self.given["schedule"] = schedule.classes[self.hyperparams["schedule"]]

@@ -157,7 +157,7 @@ def test_a_control_made_late_shows_all_that_one_made_at_the_start_does(page, mak
         unfold(page, late, title) if len(group_of(late, title).children) == 1 else None
     made = late.controls.made
     eventually(lambda: all("step 12" in panel.controls["mixup"].head.value for panel in (early, late)))
-    assert {"mixup", "momentum", "step_factor", "clip_norm", "max_norm", "crop"} <= made.keys()
+    assert {"mixup", "momentum", "step_gamma", "clip_norm", "max_norm", "crop"} <= made.keys()
     for name in made:
         eventually(lambda name=name: look(made[name]) == look(early.controls[name]))
     assert "applied at step 10" in made["clip_norm"].head.value

@@ -198,3 +198,39 @@ def test_moments_of_other_weights_than_train_now_are_refused(folder):
     run = next(line.id for line in nbopt.runs(folder) if line.name == "steered")
     with pytest.raises(ValueError, match="freeze those that were frozen then"):
         nbopt.open(run, model, (X, Y), (X, Y), store=folder)
+
+
+def test_hyperparameters_that_had_other_names_are_read_by_today_s(tmp_path, weights):
+    """What a run was made with, its journal and its snapshots."""
+
+    def make(store):
+        torch.manual_seed(0)
+        return Run(net(), (X, Y), schedule="step", step_size=0.5, step_gamma=0.5, lr=0.1, batch_size=8, store=store)
+
+    with pytest.warns(FutureWarning, match="step_epochs is now called step_size"):
+        old = Run(net(), (X, Y), schedule="step", step_epochs=0.5, step_factor=0.5, batch_size=8, store=None)
+    assert (old.hyperparams["step_size"], "step_size" in old.given) == (0.5, True)
+    with pytest.warns(FutureWarning):
+        old.set(step_factor=0.25)
+    assert old.hyperparams["step_gamma"] == 0.25
+
+    run = make(tmp_path / "store")
+    run.step(5)
+    run.set(step_gamma=0.9)
+    run.step(5)
+    run.recorder.release("test")
+    with closing(sqlite3.connect(tmp_path / "store" / schema.FILE)) as connection, connection:
+        for old_name, name in {"step_epochs": "step_size", "step_factor": "step_gamma"}.items():
+            connection.execute("UPDATE runs SET settings = replace(settings, ?, ?)", (f'"{name}"', f'"{old_name}"'))
+            connection.execute("UPDATE journal SET name = ? WHERE name = ?", (old_name, name))
+    assert [entry.name for entry in read(run.id, tmp_path / "store").journal.changes()] == ["step_factor"]
+    assert [entry.name for entry in nbopt.open(run.id, store=tmp_path / "store").journal.changes()] == ["step_gamma"]
+    again = nbopt.open(run.id, net(), (X, Y), store=tmp_path / "store")
+    again.step(5)
+    whole = make(None)
+    whole.step(5)
+    whole.set(step_gamma=0.9)
+    whole.step(10)
+    assert torch.equal(weights(again), weights(whole))
+    known = earlier.known_only({"frozen": []}, {"step_factor": 0.9}, whole.hyperparams)
+    assert known == {"step_gamma": 0.9}

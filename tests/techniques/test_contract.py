@@ -37,7 +37,7 @@ def rows():
     for item in PARTS:
         if isinstance(item, Strategy):
             for name, kind in item.classes.items():
-                values = {"step_epochs": 1.0} if name == "step" else {}
+                values = {"step_size": 1.0} if name == "step" else {}
                 found[f"{item.name}={name}"] = Row(kind, {item.name: name, **values}, CHANGES.get(name, {}))
         else:
             found[item.__name__] = Row(item, *ACTING.get(item.__name__, ({}, {})))
@@ -69,14 +69,14 @@ ACTING = {
 # For strategies: values that differ from the defaults. An epoch has three steps.
 CHANGES = {
     "constant": {"schedule": "cosine"},
-    "step": {"step_epochs": 0.5},
-    "exponential": {"epoch_decay": 0.5},
+    "step": {"step_size": 0.5},
+    "exponential": {"exponential_gamma": 0.5},
     "linear": {"final_share": 0.5},
     "cosine": {"final_share": 0.5},
-    "one_cycle": {"peak_at": 0.8},
+    "one_cycle": {"pct_start": 0.8},
     "plateau": {"schedule": "cosine"},
     "bold_driver": {"schedule": "cosine"},
-    "hypergradient": {"hyper_rate": 0.1},
+    "hypergradient": {"hypergradient_lr": 0.1},
     "sgd": {"momentum": 0.9},
     "lbfgs": {"max_iter": 1, "line_search": False},
     "newton": {"damping": 5.0},

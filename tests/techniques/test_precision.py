@@ -270,7 +270,7 @@ def test_what_the_optimizer_does_not_hold_is_unscaled_too(make, images):
     "settings",
     [
         {"mixup": 0.5, "label_smoothing": 0.1},
-        {"schedule": "hypergradient", "hyper_rate": 1e-3},
+        {"schedule": "hypergradient", "hypergradient_lr": 1e-3},
         {"schedule": "one_cycle", "l1": 1e-3, "max_norm": 1.0, "clip_value": 0.1},
         {"rotate": 10.0, "flip": 0.5, "input_noise": 0.1},
         {"loss": ["cross_entropy", "hinge"], "balance": "uncertainty", "micro_batch": 5},

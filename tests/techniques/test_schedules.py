@@ -51,12 +51,12 @@ def torchs(make_scheduler, each_epoch=False):
 
 def test_step_decay_is_torch_s():
     theirs = torchs(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.3), each_epoch=True)
-    assert rates(make(schedule="step", step_epochs=2.0, step_factor=0.3)) == pytest.approx(theirs)
+    assert rates(make(schedule="step", step_size=2.0, step_gamma=0.3)) == pytest.approx(theirs)
 
 
 def test_exponential_decay_is_torch_s():
     theirs = torchs(lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.8 ** (1 / STEPS)))
-    assert rates(make(schedule="exponential", epoch_decay=0.8)) == pytest.approx(theirs)
+    assert rates(make(schedule="exponential", exponential_gamma=0.8)) == pytest.approx(theirs)
 
 
 def test_cosine_is_torch_s():
@@ -148,7 +148,7 @@ def test_the_bold_driver_is_faster_while_a_negative_loss_falls():
 
 
 def test_hypergradient_descent_is_the_paper_s_for_sgd():
-    ours = rates(make(schedule="hypergradient", hyper_rate=0.001))
+    ours = rates(make(schedule="hypergradient", hypergradient_lr=0.001))
     torch.manual_seed(0)
     model, (x, y) = nn.Linear(3, 1), data()
     order = make(nn.Linear(3, 1))
@@ -173,7 +173,7 @@ def test_hypergradient_descent_is_the_paper_s_for_sgd():
 
 
 def test_hypergradient_descent_is_the_paper_s_for_adam():
-    run = make(schedule="hypergradient", hyper_rate=1e-3, optimizer="adam", lr=0.01)
+    run = make(schedule="hypergradient", hypergradient_lr=1e-3, optimizer="adam", lr=0.01)
     run.step(2)
     training = run.driver.training
     state = [training.torch_optimizer.state[weight] for weight in run.model.parameters()]

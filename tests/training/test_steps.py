@@ -92,7 +92,7 @@ def test_on_a_stream_without_an_end_the_weights_are_those_of_a_plain_loop(mlp, n
 
 
 def test_one_cycle_goes_up_and_far_down_on_a_stream_without_an_end(mlp):
-    found = rates(pulled(Run(mlp(), endless(), schedule="one_cycle", peak_at=0.25, lr=0.1, steps=40, store=None)))
+    found = rates(pulled(Run(mlp(), endless(), schedule="one_cycle", pct_start=0.25, lr=0.1, steps=40, store=None)))
     assert found.index(max(found)) == 10
     assert max(found) == pytest.approx(0.1)
     assert found[0] == pytest.approx(0.004)

@@ -105,7 +105,7 @@ class Column:
         self._list()
 
     def _use(self) -> None:
-        values = preset(self.name.value, self._store)
+        values = self._run.hyperparams.rename(preset(self.name.value, self._store))
         known = {name: value for name, value in values.items() if name in self._run.hyperparams}
         self._run.set(source=SOURCE, **known)
         if others := sorted(values.keys() - known.keys()):

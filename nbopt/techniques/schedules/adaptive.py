@@ -139,14 +139,15 @@ class Hypergradient(Schedule):
     thousand times the base rate.
     """
 
-    hyper_rate = Float(
+    hypergradient_lr = Float(
         1e-4,
+        was="hyper_rate",
         low=1e-8,
         high=1.0,
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Rate of the rate"),
+        label=_("Hypergradient learning rate"),
         group=GROUP,
         help=_("β: how fast the learning rate itself is learnt."),
     )
@@ -174,7 +175,7 @@ class Hypergradient(Schedule):
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Move the rate down its slope."""
         if rate > 0 and math.isfinite(self.slope):
-            moved = self.scale - self.hyper_rate * self.slope / rate
+            moved = self.scale - self.hypergradient_lr * self.slope / rate
             self.scale = min(max(moved, 1e-3), 1e3)
         self.used = rate * self.scale
         return self.used

@@ -22,7 +22,7 @@ FINAL = Float(
     ge=0.0,
     label=_("Final share"),
     group=GROUP,
-    help=_("What is left of the base rate at the run's end."),
+    help=_("The learning rate at the end of the run, as a share of the base rate: torch's eta_min / lr."),
 )
 
 
@@ -42,49 +42,52 @@ class Constant(Schedule):
 class StepDecay(Schedule):
     """A factor every so many epochs, as torch's StepLR (Zagoruyko and Komodakis 2016)."""
 
-    step_epochs = Float(
+    step_size = Float(
         5.0,
+        was="step_epochs",
         low=0.5,
         high=100.0,
         log=True,
         gt=0.0,
-        label=_("Epochs a stair"),
+        label=_("Step size"),
         group=GROUP,
-        help=_("Epochs between two cuts of the rate."),
+        help=_("Epochs between two cuts of the learning rate: step_size of torch's StepLR."),
     )
-    step_factor = Float(
+    step_gamma = Float(
         0.5,
+        was="step_factor",
         low=0.05,
         high=1.0,
         ge=0.0,
         label=_("Cut to"),
         group=GROUP,
-        help=_("What a cut leaves of the rate."),
+        help=_("The factor by which the learning rate is multiplied at each cut: gamma of torch's StepLR."),
     )
     compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
-        """Return rate * step_factor ** (stairs gone down)."""
-        return rate * power(self.step_factor, epoch // self.step_epochs)
+        """Return rate * step_gamma ** (cuts so far)."""
+        return rate * power(self.step_gamma, epoch // self.step_size)
 
 
 class Exponential(Schedule):
     """A factor an epoch, smoothly (Szegedy et al. 2016, section 8), as torch's ExponentialLR."""
 
-    epoch_decay = Float(
+    exponential_gamma = Float(
         0.95,
+        was="epoch_decay",
         low=0.5,
         high=1.0,
         ge=0.0,
         label=_("Left an epoch"),
         group=GROUP,
-        help=_("What one epoch leaves of the rate."),
+        help=_("The factor by which the learning rate is multiplied per epoch: gamma of torch's ExponentialLR."),
     )
     compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
-        """Return rate * epoch_decay ** epochs done."""
-        return rate * power(self.epoch_decay, epoch)
+        """Return rate * exponential_gamma ** epochs done."""
+        return rate * power(self.exponential_gamma, epoch)
 
 
 class Cosine(Schedule):
@@ -113,15 +116,16 @@ class Linear(Schedule):
 class OneCycle(Schedule):
     """Up to the base rate, then far down (Smith and Topin 2018), along cosines as torch's OneCycleLR."""
 
-    peak_at = Float(
+    pct_start = Float(
         0.3,
+        was="peak_at",
         low=0.0,
         high=0.9,
         ge=0.0,
         lt=1.0,
         label=_("Peak at"),
         group=GROUP,
-        help=_("The part of the run after which the rate is highest."),
+        help=_("The part of the run after which the learning rate is highest: pct_start of torch's OneCycleLR."),
     )
     start_share = Float(
         0.04,
@@ -131,18 +135,18 @@ class OneCycle(Schedule):
         ge=0.0,
         label=_("Start share"),
         group=GROUP,
-        help=_("The part of the base rate that the cycle begins with."),
+        help=_("The learning rate at the start, as a share of the base rate: 1 / div_factor of torch's OneCycleLR."),
     )
     final_share = FINAL
     compiles = True
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the cycle at this part of the run."""
-        if done < self.peak_at:
-            start, turn = self.start_share, math.pi * (1 - done / self.peak_at)
+        if done < self.pct_start:
+            start, turn = self.start_share, math.pi * (1 - done / self.pct_start)
         else:
             start = self.final_share
-            turn = math.pi * (done - self.peak_at) / (1 - self.peak_at)
+            turn = math.pi * (done - self.pct_start) / (1 - self.pct_start)
         height = (1 + math.cos(turn)) / 2
         return rate * (start + (1 - start) * height)
 
