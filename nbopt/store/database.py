@@ -125,7 +125,7 @@ class Store:
     def claim(self, run: str, previous: str | None) -> bool:
         """Make this process a run's owner, unless another was faster; return whether it is."""
         # What was this process's own, its writer may have let go of meanwhile, and nothing is written after that.
-        owners = (previous, None if previous == self._token else previous)
+        owners = (previous, None if lease.was_own(previous) else previous)
         with self.lock, schema.transaction(self._connection) as execute:
             statement = "UPDATE runs SET owner = ? WHERE id = ? AND (owner IS ? OR owner IS ?)"
             return bool(execute(statement, (self._token, run, *owners)).rowcount == 1)

@@ -18,6 +18,7 @@ class _Lock(NamedTuple):
 _AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a lock is a plain file
 
 _held: dict[str, _Lock] = {}
+_given_back: set[str] = set()  # by this process
 
 
 def hold(folder: Path) -> str:
@@ -40,12 +41,18 @@ def release(folder: Path, token: str) -> None:
     """Give a lock of this process back."""
     if is_own(token):
         os.close(_held.pop(token).descriptor)
+        _given_back.add(token)
         (folder / "locks" / token).unlink(missing_ok=True)
 
 
 def is_own(token: str | None) -> bool:
     """Whether this process holds the lock."""
     return token in _held and _held[token].process == os.getpid()
+
+
+def was_own(token: str | None) -> bool:
+    """Whether this process holds the lock, or held it until it gave it back itself."""
+    return is_own(token) or token in _given_back
 
 
 def is_alive(folder: Path, token: str | None) -> bool:

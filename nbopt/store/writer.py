@@ -14,7 +14,7 @@ from nbopt.store import database
 _SECONDS = 0.4  # between two looks at a run that moves
 _IDLE_SECONDS = 0.5
 _TIDY_SECONDS = 5.0
-_END_SECONDS = 10.0  # that the thread is given for what it is at when the process ends
+_END_SECONDS = 30.0  # that the thread is given for what it is at when the process ends
 
 
 class Follower(Protocol):

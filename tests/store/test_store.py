@@ -20,7 +20,7 @@ import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.record.journal import Entry, Journal
 from nbopt.record.snapshots import Snapshot
-from nbopt.store import lease, recorder, schema, tensors, writer
+from nbopt.store import database, lease, recorder, schema, tensors, writer
 from nbopt.store.database import folder_of, state_after, store_in
 from nbopt.store.reading import read
 from tests.waiting import eventually
@@ -316,6 +316,20 @@ def test_a_run_that_was_let_go_of_meanwhile_can_be_opened_by_its_own_process_alo
     store.let_go(run.id)  # as the writer's thread does once a run is closed
     assert not store.claim(run.id, "another process")
     assert store.claim(run.id, own)
+
+
+def test_a_run_whose_store_was_closed_meanwhile_can_be_opened_by_its_own_process(make_run):
+    """Between reading and claiming it, the last writer of a store may have let go of it, and another one be opened."""
+    run = make_run()
+    run.step()
+    folder, own = run.store, read(run.id, run.store).owner
+    run.recorder.release("opened elsewhere")
+    store_in(folder).let_go(run.id)
+    store_in(folder).close()
+    del database._stores[folder]
+    again = store_in(folder)
+    assert not again.claim(run.id, "another process")
+    assert again.claim(run.id, own)
 
 
 def test_clean_wants_to_know_how_much(tmp_path):
