@@ -160,7 +160,7 @@ def _way_back(run: Run) -> str:
     """Return the line of code that opens the run again."""
     if run.store is None:
         return f'<div style="{_SOFT}">{html.escape(_("The run was not stored (store=None)."))}</div>'
-    val = "" if run.data[1] is None or run.val_fraction is not None else ", val=(X_val, y_val)"
+    val = "" if run.spec.val is None or run.spec.val_fraction is not None else ", val=(X_val, y_val)"
     store = "" if run.store == folder_of() else f", store={str(run.store)!r}"
     code = f'run = nbopt.open("{run.id}", model, train=(X, y){val}{store})'
     note = _("To go on from here, with the model and data it was made with:")

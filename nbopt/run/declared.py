@@ -17,6 +17,7 @@ from nbopt.techniques.base import Technique
 from nbopt.techniques.catalogue import PARTS
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.initialization import Initialization
+from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.choice import LOSS, loss_choice
 from nbopt.techniques.losses.terms import Terms
 from nbopt.techniques.optimizers.accumulation import Accumulation
@@ -82,6 +83,13 @@ def declare_all() -> Hyperparams:
     hyperparams = Hyperparams()
     _declare_known(hyperparams, optimizer_choice("adam")[0], LOSS)
     return hyperparams
+
+
+def find_loss(hyperparams: Hyperparams) -> type[Loss]:
+    """Return the class of the loss that a run with these hyperparameters has."""
+    choice: Any = hyperparams.spec(LOSS.name)
+    kind: type[Loss] = choice.classes[hyperparams[LOSS.name]]
+    return kind
 
 
 def _declare_known(hyperparams: Hyperparams, optimizer: Hyperparam[str], loss: Hyperparam[str]) -> None:

@@ -68,8 +68,8 @@ def explain_data(run: Run, settings: Mapping[str, Any], train: AnySource) -> str
         return _say(_("trained on the last, smaller batch too"), _("give the loader with drop_last=False"))
     if isinstance(train, TensorSource) and (turned := _find_turned(before, train)):
         return _say(_("had {types} there", types=turned), _("give columns of these types, in a TensorDataset"))
-    share = run.data[1]
-    if isinstance(share, float) and _is_stratified_now(as_source(run.data[0], "train"), share):
+    share = run.spec.val
+    if isinstance(share, float) and _is_stratified_now(as_source(run.spec.train, "train"), share):
         state = derive_seed(settings["seed"], SPLIT) % 2**32
         cut = f"train_test_split(range(n), test_size={share}, random_state={state})"
         return _say(_("did not stratify such labels"), _("cut train and val by {cut}", cut=cut))
@@ -81,7 +81,8 @@ def explain_steps(run: Run, settings: Mapping[str, Any], train: AnySource, chang
     if not is_earlier(settings):
         return ""
     did = []
-    if run.own_optimizer is not None and len(run.own_optimizer.param_groups) > 1 and "optimizer" in changed:
+    own = run.spec.own_optimizer
+    if own is not None and len(own.param_groups) > 1 and "optimizer" in changed:
         did.append(_("had no parameter groups any more once the optimizer was changed"))
     scheduled = any(settings["initial"].get(k) != plain or k in changed for k, plain in _UNSCHEDULED.items())
     if scheduled and isinstance(train, StreamSource) and train.length is not None:

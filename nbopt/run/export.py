@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +15,10 @@ from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.export import recipe
 from nbopt.export.script.optimizer import groups_at
 from nbopt.export.summary import RunSummary, by_step, initial_values, operations, until_finished
-from nbopt.hyperparams import Choice, Int
+from nbopt.hyperparams import Choice, Hyperparams, Int
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING
+from nbopt.run.spec import RunSpec
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.losses.traits import read_traits
 from nbopt.techniques.metrics.by_output import read_metrics
@@ -47,6 +49,7 @@ def tell(run: Run) -> RunSummary:
     TypeError, ValueError
         For data that a run which has not started cannot use; where the user changed in a pause which weights train.
     """
+    spec = run.spec
     with run.driver.lock:
         run.driver.put_right()
         training = run.driver.training
@@ -93,7 +96,7 @@ def tell(run: Run) -> RunSummary:
     if training is not None:
         train, val = training.cursor.source, training.val
     else:
-        train, val = run.make_sources(torch.device("cpu"))
+        train, val = spec.make_sources(torch.device("cpu"), run.hyperparams["batch_size"])
     snapshots = run.snapshots
     return RunSummary(
         name=run.name,
@@ -103,31 +106,31 @@ def tell(run: Run) -> RunSummary:
         start=start,
         schedule=schedule,
         inert=set(run.inert),
-        sets_dropout="dropout" in run.given or "dropout" in first,
+        sets_dropout="dropout" in spec.hyperparams or "dropout" in first,
         steps=None if own_end else done,
         done=done,
         val_loss=run.history.last("val_loss"),
         stops_early=acted or early,
         train=train,
         val=val,
-        wrapped=any(isinstance(data, Dataset | DataLoader) for data in (run.origin, run.data[1])),
-        share=run.val_fraction,
-        stratified=run.val_fraction is not None and _has_classes(run.origin, run.val_fraction),
-        loss=run.given["loss"],
-        optimizer=run.given["optimizer"],
+        wrapped=any(isinstance(data, Dataset | DataLoader) for data in (spec.origin, spec.val)),
+        share=spec.val_fraction,
+        stratified=spec.val_fraction is not None and _has_classes(spec.origin, spec.val_fraction),
+        loss=spec.loss,
+        optimizer=spec.optimizer,
         learns=any(name.startswith("loss") for name in run.material.parameters if name not in run.material.resting),
-        adopted=run.own_optimizer if "optimizer" not in first else None,
+        adopted=spec.own_optimizer if "optimizer" not in first else None,
         groups=groups_at(
-            Groups(instance=run.own_optimizer) if training is None else training.groups,
+            Groups(instance=spec.own_optimizer) if training is None else training.groups,
             run.hyperparams.spec("optimizer").classes[start["optimizer"]],  # type: ignore[attr-defined]
             start,
         ),
         experienced=bool(snapshots) and remembers(snapshots[0]),
-        hooked=has_hooks(run.own_optimizer if training is None else training.torch_optimizer),
+        hooked=has_hooks(spec.own_optimizer if training is None else training.torch_optimizer),
         techniques=run.techniques,
         metrics=run.metrics,
-        unread=training.measuring.unusual if training else Reading(read_traits(run.given["loss"])).unusual,
-        forward=run.forward,
+        unread=training.measuring.unusual if training else Reading(read_traits(spec.loss)).unusual,
+        forward=spec.forward,
         needs_graph=training is not None and training.pass_.needs_graph,
         evaluated=training is not None and any(name.startswith("model.") for name in training.material.evaluated),
         split={} if training is None else training.eager.split.state,
@@ -147,30 +150,36 @@ def from_yaml(
         if name not in _ARGUMENTS:
             raise unknown(_("argument"), name, _ARGUMENTS)
     read = recipe.read(text_or_path)
-    made = _make(cls, read, model, train, val, given)
+    spec, hyperparams = _specify(read, model, train, val, given)
     schedule = {
-        step: recipe.check_values(_("schedule, step {step}", step=step), changes, made.hyperparams)
+        step: recipe.check_values(_("schedule, step {step}", step=step), changes, hyperparams)
         for step, changes in read.schedule.items()
     }
     for step, changes in schedule.items():
-        prepare.check_in_time(changes, made.hyperparams, step)
+        prepare.check_in_time(changes, hyperparams, step)
     if ahead := next((name for name in ACTIONS if name in schedule.get(0, {})), None):
         raise InvalidHyperparam(_("schedule, step 0: there is nothing yet that {name} could act on.", name=ahead))
     # A swap may lead to an optimizer of the user's own, which the run was therefore made with.
-    first, spec = read.settings.get("optimizer"), made.hyperparams.spec("optimizer")
-    if isinstance(spec, Choice) and first in spec.options and first != made.hyperparams["optimizer"]:
+    first, choice = read.settings.get("optimizer"), hyperparams.spec("optimizer")
+    if isinstance(choice, Choice) and first in choice.options and first != hyperparams["optimizer"]:
         schedule[0] = {"optimizer": first, **schedule.get(0, {})}
-    prepare.check_planned(made.hyperparams, {}, schedule)
-    made.changes.plan(operations(schedule, SOURCE))
-    if "steps" in read.settings:
-        count = Int(1, low=1, high=1, ge=1)
-        count.name = "steps"
-        steps = count.check(read.settings["steps"])
-        made.driver.until = Ending(steps, RunState.STOPPED, _("the recipe's {steps} steps done", steps=steps))
-    return made
+    prepare.check_planned(hyperparams, {}, schedule)
+    return cls.of(replace(spec, planned=list(operations(schedule, SOURCE)), until=_ending(read)))
 
 
-def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: Any, given: dict[str, Any]) -> AnyRun:
+def _ending(read: recipe.Recipe) -> Ending | None:
+    if "steps" not in read.settings:
+        return None
+    count = Int(1, low=1, high=1, ge=1)
+    count.name = "steps"
+    steps = count.check(read.settings["steps"])
+    return Ending(steps, RunState.STOPPED, _("the recipe's {steps} steps done", steps=steps))
+
+
+def _specify(
+    read: recipe.Recipe, model: Any, train: Any, val: Any, given: dict[str, Any]
+) -> tuple[RunSpec, Hyperparams]:
+    """Return what a recipe's run is made with, and the hyperparameters that it will have."""
     settings = read.settings
     if val is None and (val := settings.get("val")) is not None and not isinstance(val, float):
         raise ValueError(_("the recipe's val must be a fraction between 0 and 1; got {value!r}.", value=val))
@@ -182,13 +191,21 @@ def _make(cls: type[AnyRun], read: recipe.Recipe, model: Any, train: Any, val: A
     if "schedule" in given and hyperparameters.get("schedule") not in SCHEDULES:
         hyperparameters["schedule"] = given["schedule"]
     loss = given.get("loss") or _loss(settings.get("loss", "cross_entropy"))
-    optimizer = given.get("optimizer") or _optimizer(settings.get("optimizer", "adam"))
-    metrics = _metrics(settings.get("metrics"), read_metrics(given.get("metrics"), loss), loss)
-    seed = settings.get("seed", 0)
+    spec = RunSpec(
+        model,
+        train,
+        val,
+        loss,
+        optimizer=given.get("optimizer") or _optimizer(settings.get("optimizer", "adam")),
+        metrics=_metrics(settings.get("metrics"), read_metrics(given.get("metrics"), loss), loss),
+        seed=settings.get("seed", 0),
+        hyperparams=hyperparameters,
+        **others,
+    )
     try:
-        return cls(
-            model, train, val, loss, optimizer=optimizer, metrics=metrics, seed=seed, **others, **hyperparameters
-        )
+        spec = spec.checked()
+        hyperparams = spec.declare()
+        return spec.settled(hyperparams), hyperparams
     except InvalidHyperparam as error:
         raise InvalidHyperparam(_("the recipe: {error}", error=error)) from error
 

@@ -20,6 +20,7 @@ from nbopt.training.state import RunState
 
 if TYPE_CHECKING:
     from nbopt.run.run import Run
+    from nbopt.run.spec import RunSpec
 
 
 class Facts:
@@ -30,6 +31,7 @@ class Facts:
     hyperparams: Hyperparams
     history: History
     changes: ChangeQueue
+    spec: RunSpec
     driver: Driver
 
     @property
@@ -128,6 +130,11 @@ class Facts:
     def plan(self) -> Plan:
         """How long the run is, and when it is validated."""
         return self.driver.training.plan if self.driver.training else Plan.of(self.hyperparams)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The hyperparameters that the run was given by name."""
+        return frozenset(self.spec.hyperparams)
 
     @property
     def pending(self) -> frozenset[str]:

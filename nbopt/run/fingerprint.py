@@ -15,11 +15,14 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
 from nbopt.store.database import RunRecord
 from nbopt.techniques.base import Technique
+from nbopt.techniques.metrics.by_output import read_metrics
+from nbopt.training.device import pick_device
 from nbopt.training.material import find_tensors
 from nbopt.training.own_code import digest_code
 
 if TYPE_CHECKING:
     from nbopt.run.run import Run
+    from nbopt.run.spec import RunSpec
     from nbopt.training.training import Training
 
 _SAMPLED = 64  # samples that tell one data set from another
@@ -30,27 +33,43 @@ _NAMED = 3  # differences of one kind that an error names
 def describe(run: Run) -> RunRecord:
     """Return what ``run`` is and was made with."""
     training = run.driver.training
-    own = ("loss", "optimizer", "metrics", "techniques")
     settings = {
-        "seed": run.seed,
-        "device": str(run.device.torch),
-        **_tools(),
-        "initial": run.initial,
-        "given": sorted(run.given.keys() - set(own)),
-        # A name is enough to make these again; None stands for what only the user has.
-        "loss": [run.initial["loss"], isinstance(run.given["loss"], str)],
-        "optimizer": [run.initial["optimizer"], isinstance(run.given["optimizer"], str)],
-        "metrics": _name_metrics(run.given["metrics"], run.metrics),
-        "techniques": {type(one).__name__: _made_with(one) for one in run.techniques},
-        "forward": None if run.forward is None else getattr(run.forward, "__name__", type(run.forward).__name__),
-        "val_fraction": run.val_fraction,
-        "model": describe_model(run.model),
-        "loss_tensors": {name: _shape(tensor) for name, tensor in find_tensors(run.model, run.loss_modules).items()},
+        **describe_spec(run.spec, run.initial, run.loss_modules),
         "frozen": run.snapshots[0].facts.get("resting", []) if training else find_frozen(run.model),
         "data": describe_data(training.cursor.source, training.val) if training else None,
         "code": digest_code(training) if training else {},
     }
     return RunRecord(run.id, run.name, run.parent, run.created, settings)
+
+
+def describe_spec(spec: RunSpec, initial: Mapping[str, Any], loss_modules: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Return what is known of a run before its data are looked at.
+
+    Parameters
+    ----------
+    spec : RunSpec
+        As `RunSpec.checked` returns it.
+    initial : mapping of str to object
+        The hyperparameters' values before the first step.
+    loss_modules : mapping of str to torch.nn.Module
+        Those that the loss is made of.
+    """
+    return {
+        "seed": spec.seed,
+        "device": str(pick_device(spec.device).torch),
+        **_tools(),
+        "initial": initial,
+        "given": sorted(spec.hyperparams),
+        # A name is enough to make these again; None stands for what only the user has.
+        "loss": [initial["loss"], isinstance(spec.loss, str)],
+        "optimizer": [initial["optimizer"], isinstance(spec.optimizer, str)],
+        "metrics": _name_metrics(spec.metrics, read_metrics(spec.metrics, spec.loss)),
+        "techniques": {type(one).__name__: _made_with(one) for one in spec.techniques},
+        "forward": None if spec.forward is None else getattr(spec.forward, "__name__", type(spec.forward).__name__),
+        "val_fraction": spec.val_fraction,
+        "model": describe_model(spec.model),
+        "loss_tensors": {name: _shape(tensor) for name, tensor in find_tensors(spec.model, loss_modules).items()},
+    }
 
 
 def circumstances(training: Training) -> dict[str, Any]:

@@ -67,7 +67,6 @@ def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
     count.name = "steps"
     steps = count.check(steps)
     twin = past.copy_of(run, _("learning rates"))
-    twin.recorder = None
     plain = {name: value for name, value in _PLAIN.items() if name not in twin.inert}
     twin.set(source="finder", **plain, epochs=10**9)
     events = twin.events()

@@ -33,9 +33,10 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
     device = run.device.torch
     for module in (run.model, *run.loss_modules.values(), *find_modules(run.techniques)):
         module.to(device)
-    train, val = run.make_sources(device)
+    spec = run.spec
+    train, val = spec.make_sources(device, run.hyperparams["batch_size"])
     dropout = Dropout(run.model).rates
-    if "dropout" in run.given or len(set(dropout)) < 2:
+    if "dropout" in spec.hyperparams or len(set(dropout)) < 2:
         dropout = [run.initial["dropout"]] * len(dropout)
     training = Training(
         train,
@@ -44,8 +45,8 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
         run.history,
         run.metrics,
         run.material,
-        run.forward,
-        run.own_optimizer,
+        spec.forward,
+        spec.own_optimizer,
         run.seed,
         device,
         keep_dropout,
@@ -63,7 +64,7 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
                 names=", ".join(MISSING),
             )
         )
-    run.inert = find_inert(run.model, *run.data, run.hyperparams, training)
-    for name in sorted(training.acting.unfit.keys() & run.given.keys()):
+    run.inert = find_inert(run.model, spec.train, spec.val, run.hyperparams, training)
+    for name in sorted(training.acting.unfit.keys() & spec.hyperparams.keys()):
         warnings.warn(f"{name}: {run.inert[name]}", stacklevel=3)
     return training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbopt.errors import MOST, check_text
@@ -88,23 +89,23 @@ def replay(run: Run) -> Run:
     """See `Run.replay`."""
     with run.driver.lock:
         run.driver.put_right()
-        twin = _twin(run, _cut(_("{name}, replay", name=run.name)))
-        twin.changes.plan(run.journal.schedule())
-        recorded = run.driver.exactness.record() if run.driver.training else None
         finished = run.state is RunState.FINISHED
         reason = run.end_reason if finished else _("replayed to step {step}", step=run.step_count)
-        twin.driver.until = Ending(run.step_count, RunState.FINISHED if finished else RunState.STOPPED, reason)
+        until = Ending(run.step_count, RunState.FINISHED if finished else RunState.STOPPED, reason)
+        name = _cut(_("{name}, replay", name=run.name))
+        twin = _twin(run, name, planned=run.journal.schedule(), until=until)
+        recorded = run.driver.exactness.record() if run.driver.training else None
     if run.driver.training is not None:
         _begin(twin, run, run.snapshots[0])
         assert twin.driver.training is not None
         twin.driver.training.tiers.held_until = run.step_count
         if recorded is not None:
-            twin.driver.exactness.expect(recorded, int(twin.driver.until.step))
+            twin.driver.exactness.expect(recorded, int(until.step))
         if run.step_count:
             twin.start()
         else:
             twin.changes.apply()
-            twin.driver.become(RunState.STOPPED, twin.driver.until.reason)
+            twin.driver.become(RunState.STOPPED, reason)
     return twin
 
 
@@ -115,7 +116,7 @@ def copy_of(run: Run, name: str) -> Run:
     with run.driver.lock:
         run.driver.put_right()
         _check_tuning(run)
-        twin = _twin(run, name)
+        twin = _twin(run, name, store=None)
         training = run.driver.training
         snapshot = None if training is None else capture(training)
     if snapshot is not None:
@@ -131,29 +132,30 @@ def _cut(name: str) -> str:
     return name if len(name) <= MOST else f"{name[: MOST // 2 - 1]}…{name[-MOST // 2 :]}"
 
 
-def _twin(run: Run, name: str) -> Run:
-    """Make a run like this one, on a copy of its model."""
-    training = run.driver.training
+def _twin(run: Run, name: str, **others: Any) -> Run:
+    """Make a run like this one, on a copy of its model; ``others`` are fields of its `RunSpec`."""
+    training, spec = run.driver.training, run.spec
     if training is not None:
         training.hands.check()
-    own = {"model": run.model, "loss": run.given["loss"], "forward": run.forward}
+    own = {"model": run.model, "loss": spec.loss, "forward": spec.forward}
     columns = () if training is None else getattr(training.cursor.source, "columns", ())
-    copies = Copies({**own, "optimizer": run.own_optimizer}, columns)
+    copies = Copies({**own, "optimizer": spec.own_optimizer}, columns)
     made = {key: copies.of(key) for key in own}
-    optimizer = run.given["optimizer"]
-    if run.own_optimizer is not None:
+    optimizer = spec.optimizer
+    if spec.own_optimizer is not None:
         begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)
         optimizer = copies.of("optimizer", begin)
-    given = {**run.given, "loss": made["loss"], "optimizer": optimizer, "store": run.store}
-    given.setdefault(
-        "schedule", run.initial.get("schedule", SCHEDULE.default)
-    )  # the copy of an optimizer has no scheduler to look for
+    # The copy of an optimizer has no scheduler to look for.
+    schedule = {"schedule": run.initial.get("schedule", SCHEDULE.default)}
     if training is not None:  # without what steps added to it
         go_to_structure(made["model"], training.keeper, run.snapshots[0])
-    data = (training.cursor.source, training.val) if training else run.data
-    forward = made["forward"]
-    twin = type(run)(made["model"], *data, seed=run.seed, device=run.device.torch, forward=forward, name=name, **given)
-    twin.parent, twin.val_fraction, twin.origin = run.id, run.val_fraction, run.origin
+    train, val = (training.cursor.source, training.val) if training else (spec.train, spec.val)
+    fresh: dict[str, Any] = {"id": None, "created": None, "initial": {}, "planned": (), "until": None}
+    like = {
+        **{"train": train, "val": val, "optimizer": optimizer, "parent": run.id, "name": name, "store": run.store},
+        **{"hyperparams": {**schedule, **spec.hyperparams}},
+    }
+    twin = type(run).of(replace(spec, **{**fresh, **made, **like, **others}))
     if copies.shared:
         twin.driver.tell(_("shared with the run it was copied from: {names}.", names=", ".join(copies.shared)))
     return twin

@@ -31,8 +31,8 @@ def predict(run: Run, data: Any) -> Any:
     training = run.driver.prepare()
     floats = next((w.dtype for w in training.material.parameters.values() if w.is_floating_point()), torch.float32)
     source = as_source(data, "val", floats)
-    if run.forward is None:
-        adapt(source, run.model, run.given["loss"])
+    if run.spec.forward is None:
+        adapt(source, run.model, run.spec.loss)
     if not isinstance(source, StreamSource):
         source.shuffle = source.drop_last = False
     if isinstance(source, TensorSource) and not fits(source.nbytes(), training.device):

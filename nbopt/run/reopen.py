@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
 import torch
 
 from nbopt.errors import InvalidHyperparam
+from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.objects.packed import is_kept
 from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Operation
+from nbopt.run.declared import find_loss
 from nbopt.run.earlier import explain_data, explain_steps, known_only, rename
 from nbopt.run.fingerprint import (
     compare_frozen,
-    describe,
     describe_data,
     describe_model,
+    describe_spec,
     differences,
     find_frozen,
     pick,
@@ -26,6 +29,7 @@ from nbopt.run.fingerprint import (
 from nbopt.run.recorded import Recorded
 from nbopt.run.registry import live_runs
 from nbopt.run.run import Run
+from nbopt.run.spec import RunSpec
 from nbopt.store import lease
 from nbopt.store.checked import is_switch, is_tuning, spoilt
 from nbopt.store.checked_facts import is_state
@@ -133,28 +137,33 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     made_with = settings.get("techniques", {})
     own["techniques"] = pick("techniques", own["techniques"], None if made_with else (), ", ".join(made_with))
     schedule, label = own.pop("schedule"), settings["initial"].get("schedule")
+    named = {}
     if isinstance(label, str) and label not in SCHEDULES:
-        own["schedule"] = pick("schedule", schedule, None, label)
-    run = Run(
+        named["schedule"] = pick("schedule", schedule, None, label)
+    spec = RunSpec(
         model,
         train,
         val,
         seed=settings["seed"],
         device=if_here(settings["device"]) if device is None else device,
         store=record.folder,
-        **{**_given(record), **own},
-    )
-    now = describe(run).settings
+        hyperparams={**_given(record), **named},
+        id=record.id,
+        name=record.name,
+        created=record.created,
+        parent=record.parent,
+        val_fraction=settings["val_fraction"],
+        **own,
+    ).checked()
+    hyperparams = spec.declare()
+    now = describe_spec(spec, dict(hyperparams), find_loss(hyperparams).modules)
     found = differences(_names(settings), _names(now), _("run"))
     found += differences(settings.get("loss_tensors", now["loss_tensors"]), now["loss_tensors"], _("loss"))
     found += differences(made_with, now["techniques"], _("technique"))
     if found:
         raise _unlike(record, found)
-    initial = known_only(settings, settings["initial"], run.hyperparams)
-    run.initial |= _check(record, run, initial, _("what it was made with"))  # an earlier version had fewer
-    run.val_fraction = settings["val_fraction"]
-    run.id, run.name, run.created, run.parent = record.id, record.name, record.created, record.parent
-    return run
+    initial = known_only(settings, settings["initial"], hyperparams)
+    return Run.of(replace(spec, initial=_check(record, hyperparams, initial, _("what it was made with"))))
 
 
 def _given(record: Record) -> dict[str, Any]:
@@ -165,10 +174,10 @@ def _given(record: Record) -> dict[str, Any]:
     return {name: record.settings["initial"][name] for name in record.settings["given"]}
 
 
-def _check(record: Record, run: Run, values: Mapping[str, Any], what: str) -> dict[str, Any]:
+def _check(record: Record, hyperparams: Hyperparams, values: Mapping[str, Any], what: str) -> dict[str, Any]:
     """Return values of hyperparameters that stood in the store, if they are legal."""
     try:
-        return run.hyperparams.check(dict(values))
+        return hyperparams.check(dict(values))
     except InvalidHyperparam as error:
         raise spoilt(record.id, f"{what} ({error})") from error
 
@@ -185,7 +194,7 @@ def _check_journal(record: Record, run: Run) -> list[Operation]:
             if not is_tuning(operation.value):
                 raise spoilt(record.id, what)
         elif operation.name not in ACTIONS:
-            _check(record, run, {operation.name: operation.value}, what)
+            _check(record, run.hyperparams, {operation.name: operation.value}, what)
     return operations
 
 
@@ -220,7 +229,7 @@ def _bring_back(run: Run, record: Record) -> None:
     for snapshot in loaded.values():
         what = _("its snapshot of step {step}", step=snapshot.step)
         values = known_only(record.settings, snapshot.facts["hyperparams"], run.hyperparams)
-        snapshot.facts["hyperparams"] = _check(record, run, values, what)
+        snapshot.facts["hyperparams"] = _check(record, run.hyperparams, values, what)
         if "kept" in snapshot.facts and not is_kept(snapshot.facts["kept"], snapshot.tensors):
             raise spoilt(record.id, what)
     operations = _check_journal(record, run)

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from nbopt.data.sources import AnySource
 from nbopt.errors import check_text
 from nbopt.export.recipe import to_yaml
 from nbopt.export.script.writer import to_python
@@ -21,20 +20,18 @@ from nbopt.record.history import History
 from nbopt.record.journal import Journal
 from nbopt.record.snapshots import Snapshot
 from nbopt.run import export, past, predicting, registry
-from nbopt.run.declared import declare, find_inert
+from nbopt.run.declared import find_inert, find_loss
 from nbopt.run.driver import Driver
 from nbopt.run.lr_finder import Sweep, find_lr
 from nbopt.run.making import make_training
 from nbopt.run.recording import make_recorder
+from nbopt.run.spec import RunSpec
 from nbopt.run.steering import Steering
 from nbopt.run.viewer import Viewer
 from nbopt.store.database import AUTO, Place, folder_of
-from nbopt.techniques.catalogue import check_techniques
-from nbopt.techniques.losses.choice import LOSS, find_weights
+from nbopt.techniques.base import Technique
 from nbopt.techniques.metrics.by_output import read_metrics
-from nbopt.techniques.optimizers.made import make_optimizer
 from nbopt.techniques.regularization.dropout import has_various_dropout
-from nbopt.techniques.schedules.own import check_schedulers
 from nbopt.training import prepare
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.device import pick_device
@@ -119,57 +116,73 @@ class Run(Steering):
         store: Place | None = AUTO,
         **hyperparams: Any,
     ) -> None:
-        self.model = prepare.check_model(model)
-        self.seed = prepare.check_seed(seed)
-        val = prepare.check_val(val)
-        self.device = pick_device(device)
-        self.metrics = read_metrics(metrics, loss)
-        for metric in self.metrics:
-            check_text(_("the name of a metric"), metric)
-        self.data = (train, val)
-        self.origin = train  # of a branch too, whose data are cut to size
-        self.val_fraction = val if isinstance(val, float) else None
-        prepare.check_forward(forward)
-        self.forward = forward
-        optimizer = make_optimizer(optimizer, find_weights(model, loss))
-        check_schedulers(optimizer, hyperparams.get("schedule"))
-        self.techniques = check_techniques(techniques)
-        self.hyperparams = declare(model, train, loss, optimizer, self.device.torch, hyperparams, self.techniques)
-        hyperparams = {self.hyperparams.renamed.get(name, name): value for name, value in hyperparams.items()}
-        self.given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, **hyperparams}
-        if self.techniques:
-            self.given["techniques"] = self.techniques
-        schedule: Any = self.hyperparams.spec("schedule")
-        if not isinstance(hyperparams.get("schedule", ""), str):  # for copies of the run, which have other optimizers
-            self.given["schedule"] = schedule.classes[self.hyperparams["schedule"]]
-        kind: Any = self.hyperparams.spec(LOSS.name)
-        self.loss_modules: dict[str, torch.nn.Module] = kind.classes[self.hyperparams["loss"]].modules
+        self._make(
+            RunSpec(
+                model,
+                train,
+                val,
+                loss,
+                forward=forward,
+                optimizer=optimizer,
+                metrics=metrics,
+                techniques=techniques,
+                seed=seed,
+                device=device,
+                name=name,
+                store=store,
+                hyperparams=hyperparams,
+            )
+        )
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> Self:
+        """Return a run made with ``spec``."""
+        run = cls.__new__(cls)
+        run._make(spec)
+        return run
+
+    def _make(self, given: RunSpec) -> None:
+        spec = given.checked()
+        self.model = model = spec.model
+        self.seed = spec.seed
+        self.device = pick_device(spec.device)
+        self.metrics = read_metrics(spec.metrics, spec.loss)
+        self.techniques: tuple[Technique, ...] = spec.techniques
+        self.hyperparams = spec.declare()
+        self.spec = spec.settled(self.hyperparams)
+        named = self.spec.hyperparams
+        loss = find_loss(self.hyperparams)
+        self.loss_modules = loss.modules
+        self.loss_terms: tuple[str, ...] = loss.measures
         self.material = Material(model, self.loss_modules)
-        self.own_optimizer = prepare.check_optimizer(optimizer, model, self.loss_modules)
+        prepare.check_optimizer(spec.optimizer, model, self.loss_modules)
         # Values shown that stand for several of the model's own: setting one to what is shown still acts.
-        self._untouched = {"dropout"} - hyperparams.keys() if has_various_dropout(model) else set()
-        self.initial = dict(self.hyperparams)
+        self._untouched = {"dropout"} - named.keys() if has_various_dropout(model) else set()
+        self.initial = {**self.hyperparams, **spec.initial}
         self.history = History()
-        measured = ["loss", *self.metrics]
-        self.loss_terms: tuple[str, ...] = kind.classes[self.hyperparams["loss"]].measures
-        measured += self.loss_terms
+        measured = ["loss", *self.metrics, *self.loss_terms]
         self.history.in_steps |= set(self.loss_terms)
         own = [name for technique in self.techniques for name in technique.measures]
         for measure in own:
             check_text(_("the name of a measurement"), measure)
         self.history.in_steps |= set(own)
-        self.history.expected = frozenset([*own, *measured, *(f"val_{name}" for name in measured if val is not None)])
+        val_names = [f"val_{name}" for name in measured if spec.val is not None]
+        self.history.expected = frozenset([*own, *measured, *val_names])
         self.journal = Journal()
-        self.id = secrets.token_hex(4)
+        self.id = spec.id or secrets.token_hex(4)
+        name = spec.name
         self.name = f"{type(model).__name__} {self.id[:4]}" if name in (None, "") else check_text("name", name)
-        self.created = time.time()
-        self.parent: str | None = None  # the run it branched off or repeats
-        self.store = None if store is None else folder_of(store)
+        self.created = time.time() if spec.created is None else spec.created
+        self.parent = spec.parent  # the run it branched off or repeats
+        self.store = None if spec.store is None else folder_of(spec.store)
         self.changes = ChangeQueue(self.hyperparams, self.journal, self._untouched)
+        self.changes.plan(spec.planned)
         self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
-        self.inert = find_inert(model, *self.data, self.hyperparams, None)
-        for inert in sorted(self.inert.keys() & hyperparams.keys()):
-            warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=2)
+        if spec.until is not None:
+            self.driver.until = spec.until
+        self.inert = find_inert(model, spec.train, spec.val, self.hyperparams, None)
+        for inert in sorted(self.inert.keys() & named.keys()):
+            warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=3)
         self.recorder = None if self.store is None else make_recorder(self, self.store)
         registry.enter(self)
         if Run.viewer is not None:
@@ -360,11 +373,6 @@ class Run(Steering):
         return export.from_yaml(cls, text_or_path, model, train, val, callables)
 
     # -- behind it
-
-    def make_sources(self, device: torch.device) -> tuple[AnySource, AnySource | None]:
-        """Return sources of the data given, for `Training`."""
-        loss, size = self.given["loss"], self.hyperparams["batch_size"]
-        return prepare.make_sources(*self.data, self.seed, device, self.model, loss, self.forward, size)
 
     def _prepare(self) -> Training:
         return make_training(self, keep_dropout="dropout" in self._untouched)

@@ -27,19 +27,21 @@ class Device(NamedTuple):
     reason: str
 
 
-def pick_device(requested: str | torch.device = "auto") -> Device:
+def pick_device(requested: str | torch.device | Device = "auto") -> Device:
     """Pick the device to train on: CUDA, else MPS, else the CPU, or the one asked for.
 
     Parameters
     ----------
-    requested : str or torch.device
-        ``"auto"`` or anything `torch.device` takes.
+    requested : str, torch.device or Device
+        ``"auto"`` or anything `torch.device` takes; or what was picked before.
 
     Raises
     ------
     ValueError
         If torch does not know such a device, or this machine has none.
     """
+    if isinstance(requested, Device):
+        return requested
     if requested == "auto":
         if torch.cuda.is_available():
             return Device(torch.device("cuda", torch.cuda.current_device()), _("CUDA is available"))

@@ -105,9 +105,9 @@ def test_a_recipe_from_a_file(mlp, blobs, tmp_path):
 
 
 def test_validation_data_given_come_before_the_fraction(mlp, blobs):
-    assert remake("val: 0.25\n", mlp(), blobs).data[1] == 0.25
-    assert remake("val: 0.25\n", mlp(), blobs, blobs).data[1] is blobs
-    assert remake("", mlp(), blobs).data[1] is None
+    assert remake("val: 0.25\n", mlp(), blobs).spec.val == 0.25
+    assert remake("val: 0.25\n", mlp(), blobs, blobs).spec.val is blobs
+    assert remake("", mlp(), blobs).spec.val is None
 
 
 def my_loss(output, target):

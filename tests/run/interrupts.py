@@ -108,11 +108,11 @@ def while_it_runs(call):
 def look(run):
     with run.at_rest():
         run.model.eval()
-        run.model(run.data[0][0])
+        run.model(run.spec.train[0])
 
 
 def predict(run):
-    run.predict(run.data[0][0])
+    run.predict(run.spec.train[0])
 
 
 def go_on(run):

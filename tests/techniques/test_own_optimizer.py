@@ -55,5 +55,5 @@ def test_it_is_replayed_and_exported_with_changes(changes):
     replay = run.replay()
     replay.wait(60)
     assert torch.equal(weights(replay.model), weights(run.model))
-    _text, largest = scripts.check(run, initial, *run.data)
+    _text, largest = scripts.check(run, initial, run.spec.train, run.spec.val)
     assert largest == 0.0

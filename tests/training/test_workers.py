@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,13 +135,13 @@ def test_a_pause_keeps_the_workers_and_a_run_that_let_them_go_does_the_same_with
 
 def test_workers_stay_while_the_run_trains_whoever_lets_them_go(noisy_run, weights, seen):
     run = noisy_run(2)
-    given = run.forward
+    given = run.spec.forward
 
     def forward(model, batch):
         run.release_workers()
         return given(model, batch)
 
-    run.forward = forward
+    run.spec = replace(run.spec, forward=forward)
     run.step(3)  # in a thread of its own
     for _event in run.events():  # in this one
         pass

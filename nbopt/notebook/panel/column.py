@@ -78,7 +78,7 @@ class Column:
             group.fill(active)
 
     def _make_groups(self, controls: Controls) -> dict[str, Group]:
-        named = self._run.given.keys() - {"loss", "optimizer", "metrics"}  # always there, given or not
+        named = self._run.given
         given = [title for title, names in self.members.items() if not named.isdisjoint(names)]
         is_open = [*given, *[title for title in self.members if title not in given][:_OPEN]]
         active = self._run.hyperparams.active
