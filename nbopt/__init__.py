@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbopt.techniques import models
     from nbopt.techniques.base import Technique as Technique
     from nbopt.training.state import RunState as RunState
+    from nbopt.training.widen import Widen as Widen
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "Run": "nbopt.run.run",
     "RunState": "nbopt.training.state",
     "Technique": "nbopt.techniques.base",
+    "Widen": "nbopt.training.widen",
     "clean": "nbopt.store.cleaning",
     "hyperparams": "nbopt.hyperparams",
     "models": "nbopt.techniques.models",
@@ -48,6 +50,7 @@ __all__ = [
     "Run",
     "RunState",
     "Technique",
+    "Widen",
     "__version__",
     "clean",
     "hyperparams",

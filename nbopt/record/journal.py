@@ -19,7 +19,7 @@ class Entry(NamedTuple):
         Steps completed when it happened; a changed value acts from the step of this number (from 0) on.
     name : str
         The hyperparameter changed, or the event: ``start``, ``step``, ``resume``, ``pause``, ``stopped``,
-        ``finished``, ``failed``, ``restore_best``, ``rewind``, ``open``, ``not_exact``, ``store_failed``, ...
+        ``finished``, ``failed``, ``restore_best``, ``edit``, ``rewind``, ``open``, ``not_exact``, ``store_failed``, ...
     old, new : Any
         Values before and after; for an event, ``new`` is its detail or None.
     source : str
@@ -54,8 +54,13 @@ NOT_EXACT = "not_exact"
 ``old`` and ``new``, of what was measured, and ``reason`` in words."""
 
 
+EDIT = "edit"
+"""The event of a change of the model's shape: ``edit`` names it, its arguments follow, ``reason`` tells it in words.
+Part of what a replay repeats."""
+
+
 class Operation(NamedTuple):
-    """Something to do to a run at a step: a change of a hyperparameter, one of `ACTIONS`, `SWITCH` or `TUNING`."""
+    """What to do to a run at a step: a change of a hyperparameter, one of `ACTIONS`, `SWITCH`, `TUNING` or `EDIT`."""
 
     step: int
     name: str
@@ -106,7 +111,7 @@ class Journal(Sequence[Entry]):
         """Return the entries behind `schedule`."""
         kept: list[Entry] = []
         for entry in self:
-            if entry.kind == "change" or entry.name in (*ACTIONS, SWITCH, TUNING):
+            if entry.kind == "change" or entry.name in (*ACTIONS, SWITCH, TUNING, EDIT):
                 kept.append(entry)
             elif entry.name == "rewind":
                 kept = [earlier for earlier in kept if earlier.step < entry.new]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.i18n import _
-from nbopt.record.journal import NOT_EXACT, SWITCH, TUNING, Journal, Operation
+from nbopt.record.journal import EDIT, NOT_EXACT, SWITCH, TUNING, Journal, Operation
 from nbopt.run.causes import find_causes
 from nbopt.run.fingerprint import circumstances
 from nbopt.run.recorded import Recorded, are_alike, find_places, in_order
@@ -178,11 +178,12 @@ def _describe_other(operation: Operation) -> str:
             step=operation.step,
             what=operation.value["reason"],
         )
+    value = operation.value["reason"] if operation.name == EDIT else operation.value
     return _(
         "at step {step}, {name} became {value}, which did not happen the first time.",
         step=operation.step,
         name=operation.name,
-        value=operation.value,
+        value=value,
     )
 
 

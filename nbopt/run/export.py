@@ -17,7 +17,7 @@ from nbopt.export.script.optimizer import groups_at
 from nbopt.export.summary import RunSummary, by_step, initial_values, operations, until_finished
 from nbopt.hyperparams import Choice, Hyperparams, Int
 from nbopt.i18n import _
-from nbopt.record.journal import ACTIONS, SWITCH, TUNING
+from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING
 from nbopt.run.spec import RunSpec
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.losses.traits import read_traits
@@ -66,7 +66,16 @@ def tell(run: Run) -> RunSummary:
         ]
         if training is None:
             steps += [operation for operation in run.changes.planned if operation.name not in (SWITCH, TUNING)]
+        edited = next((entry for entry in entries if entry.name == EDIT), None)
         tuned = next((entry for entry in entries if entry.name == TUNING), None)
+    if edited is not None:
+        raise ValueError(
+            _(
+                "in step {step} the model got another shape ({change}), which no export holds yet: replay does.",
+                step=edited.step,
+                change=edited.new["reason"],
+            )
+        )
     if tuned is not None:
         raise ValueError(
             _(

@@ -35,6 +35,7 @@ def describe(run: Run) -> RunRecord:
     training = run.driver.training
     settings = {
         **describe_spec(run.spec, run.initial, run.loss_modules),
+        "model": _describe_first(run),
         "frozen": run.snapshots[0].facts.get("resting", []) if training else find_frozen(run.model),
         "data": describe_data(training.cursor.source, training.val) if training else None,
         "code": digest_code(training) if training else {},
@@ -81,6 +82,14 @@ def circumstances(training: Training) -> dict[str, Any]:
 def describe_model(model: nn.Module) -> dict[str, Any]:
     """Return shape and dtype of each of the model's weights and buffers."""
     return {name: _shape(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _describe_first(run: Run) -> dict[str, Any]:
+    """Return shape and dtype of what the model held when the run began, whatever was made of it since."""
+    if not run.snapshots:
+        return describe_model(run.model)
+    named = run.snapshots[0].tensors.items()
+    return {name.removeprefix("model."): _shape(tensor) for name, tensor in named if name.startswith("model.")}
 
 
 def find_frozen(model: nn.Module) -> list[str]:

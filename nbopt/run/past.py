@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from nbopt.errors import MOST, check_text
 from nbopt.i18n import _
+from nbopt.record.journal import EDIT
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.again import give_up
 from nbopt.run.copying import Copies
+from nbopt.run.editing import prepare
 from nbopt.run.ties import check_ties
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
@@ -62,7 +64,9 @@ def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
         raise
 
 
-def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mapping[str, Any], source: str) -> Run:
+def branch(
+    run: Run, at: int | str | Snapshot, name: str | None, edit: Any, changes: Mapping[str, Any], source: str
+) -> Run:
     """See `Run.branch`."""
     with run.driver.lock:
         run.driver.put_right()
@@ -79,8 +83,11 @@ def branch(run: Run, at: int | str | Snapshot, name: str | None, changes: Mappin
     _begin(twin, run, snapshot)
     twin.driver.exactness.expect(recorded, target)
     _catch_up(twin, snapshot, target)
+    edits = prepare(twin, edit)
     twin.journal.event(target, "branch", run.id, source)
     twin.driver.become(RunState.PAUSED)
+    for value in edits:
+        twin.driver.ask({EDIT: value}, source)
     twin.set(source=source, **changes)
     return twin
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from inspect import signature
 from typing import Any
 
 import torch
 
-from nbopt.errors import InvalidHyperparam
-from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
-from nbopt.objects.packed import is_kept
-from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Operation
+from nbopt.run.checked_record import check_journal, check_snapshots, check_values
 from nbopt.run.declared import find_loss
 from nbopt.run.earlier import explain_data, explain_steps, known_only, rename
 from nbopt.run.fingerprint import (
@@ -31,13 +27,14 @@ from nbopt.run.registry import live_runs
 from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
 from nbopt.store import lease
-from nbopt.store.checked import is_switch, is_tuning, spoilt
+from nbopt.store.checked import spoilt
 from nbopt.store.checked_facts import is_state
 from nbopt.store.database import AUTO, Place, store_in
 from nbopt.store.reading import Record, read
 from nbopt.techniques.schedules.choice import SCHEDULE, SCHEDULES
 from nbopt.training.checkpoint import restore
 from nbopt.training.device import if_here
+from nbopt.training.edit_base import CannotEdit
 from nbopt.training.moments import compare_groups, compare_positions
 from nbopt.training.state import RunState
 
@@ -163,7 +160,7 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     if found:
         raise _unlike(record, found)
     initial = known_only(settings, settings["initial"], hyperparams)
-    return Run.of(replace(spec, initial=_check(record, hyperparams, initial, _("what it was made with"))))
+    return Run.of(replace(spec, initial=check_values(record, hyperparams, initial, _("what it was made with"))))
 
 
 def _given(record: Record) -> dict[str, Any]:
@@ -172,30 +169,6 @@ def _given(record: Record) -> dict[str, Any]:
     if reserved:
         raise spoilt(record.id, _("what it was made with"))
     return {name: record.settings["initial"][name] for name in record.settings["given"]}
-
-
-def _check(record: Record, hyperparams: Hyperparams, values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Return values of hyperparameters that stood in the store, if they are legal."""
-    try:
-        return hyperparams.check(dict(values))
-    except InvalidHyperparam as error:
-        raise spoilt(record.id, f"{what} ({error})") from error
-
-
-def _check_journal(record: Record, run: Run) -> list[Operation]:
-    """Return what a run is to do again, once it was looked at; a change that no run journals is not made."""
-    operations = record.journal.schedule()
-    for operation in operations:
-        what = _("its journal at step {step}", step=operation.step)
-        if operation.name == SWITCH:
-            if not is_switch(operation.value):
-                raise spoilt(record.id, what)
-        elif operation.name == TUNING:
-            if not is_tuning(operation.value):
-                raise spoilt(record.id, what)
-        elif operation.name not in ACTIONS:
-            _check(record, run.hyperparams, {operation.name: operation.value}, what)
-    return operations
 
 
 def _names(settings: dict[str, Any]) -> dict[str, str | None]:
@@ -226,13 +199,8 @@ def _bring_back(run: Run, record: Record) -> None:
         for snapshot in loaded.values():
             if "moments" not in snapshot.facts and (held := compare_positions(training, snapshot.tensors)):
                 raise _unlike(record, [held])
-    for snapshot in loaded.values():
-        what = _("its snapshot of step {step}", step=snapshot.step)
-        values = known_only(record.settings, snapshot.facts["hyperparams"], run.hyperparams)
-        snapshot.facts["hyperparams"] = _check(record, run.hyperparams, values, what)
-        if "kept" in snapshot.facts and not is_kept(snapshot.facts["kept"], snapshot.tensors):
-            raise spoilt(record.id, what)
-    operations = _check_journal(record, run)
+    operations = check_journal(record, run)
+    check_snapshots(record, run, loaded.values(), operations)
     if loaded:
         assert training is not None
         changed = {operation.name for operation in operations}
@@ -268,7 +236,10 @@ def _bring_back(run: Run, record: Record) -> None:
         raise spoilt(record.id, _("its snapshot of step {step}", step=newest.step)) from error
     later = [operation for operation in operations if operation.step >= newest.step]
     run.driver.exactness.expect(Recorded.of(record.history, record.journal, record.settings), end)
-    run.driver.do_again(later, end)  # the changes made where it ended included
+    try:
+        run.driver.do_again(later, end)  # the changes made where it ended included
+    except CannotEdit as error:
+        raise spoilt(record.id, _("its journal at step {step}", step=run.step_count)) from error
     run.changes.cancel()
     finished = record.state == "finished"
     state = RunState.FINISHED if finished else RunState.PAUSED

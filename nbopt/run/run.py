@@ -19,7 +19,7 @@ from nbopt.i18n import _
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
 from nbopt.record.snapshots import Snapshot
-from nbopt.run import export, past, predicting, registry
+from nbopt.run import editing, export, past, predicting, registry
 from nbopt.run.declared import find_inert, find_loss
 from nbopt.run.driver import Driver
 from nbopt.run.lr_finder import Sweep, find_lr
@@ -35,6 +35,7 @@ from nbopt.techniques.regularization.dropout import has_various_dropout
 from nbopt.training import prepare
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.device import pick_device
+from nbopt.training.edit_base import Edit
 from nbopt.training.material import Material
 from nbopt.training.step.passes import Forward
 from nbopt.training.training import Training
@@ -218,7 +219,13 @@ class Run(Steering):
         past.rewind(self, to, source)
 
     def branch(
-        self, at: int | str | Snapshot = "best", *, name: str | None = None, source: str = "code", **changes: Any
+        self,
+        at: int | str | Snapshot = "best",
+        *,
+        edit: Any = None,
+        name: str | None = None,
+        source: str = "code",
+        **changes: Any,
     ) -> Run:
         """Return a new run with its own copy of the model, that goes on from where this one was, at rest.
 
@@ -226,6 +233,8 @@ class Run(Steering):
         ----------
         at : int, "best" or Snapshot
             A number of steps done.
+        edit : Edit, optional
+            What is to become of the model's shape there, as ``nbopt.Widen("hidden", by=8)``; see `edit`.
         **changes
             Hyperparameters that are to be different from there on.
 
@@ -239,7 +248,33 @@ class Run(Steering):
             If a copy would still use the original, through a global variable; names the line. So do `replay` and
             `find_lr`.
         """
-        return past.branch(self, at, name, self.hyperparams.check(changes), source)
+        return past.branch(self, at, name, edit, self.hyperparams.check(changes), source)
+
+    def edit(self, edit: Edit, *, source: str = "code") -> None:
+        """Ask for another shape of the model, which it has from the next step on; callable from any thread.
+
+        Only a run that has a model of its own can be edited, as `branch` returns one: the model that a run is given
+        keeps its shape. It is looked at first what would become of the next batch: where its outputs would be others,
+        or something that holds a weight could not go along, nothing is done.
+
+        Parameters
+        ----------
+        edit : Edit
+            As ``nbopt.Widen("hidden", by=8)``.
+
+        Raises
+        ------
+        RuntimeError
+            If the run trains the model that it was given.
+        InvalidHyperparam, ValueError
+            If there is no such layer, or it cannot be changed so; says why.
+
+        Examples
+        --------
+        >>> branch = run.branch(at=run.step_count)
+        >>> branch.edit(nbopt.Widen("0", by=8))
+        """
+        editing.edit(self, edit, source)
 
     def find_lr(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Sweep:
         """Try rising learning rates on a copy of the run, one step each, from where it is (Smith 2017, section 3.3).

@@ -119,6 +119,11 @@ class ActiveHooks:
         self.after_step: list[Callable[[Tensor], None]] = found["after_step"]
         self.after_epoch: list[Callable[[float | None], None]] = found["after_epoch"]
 
+    @property
+    def parts(self) -> list[Technique]:
+        """All of them, whether they act or not."""
+        return list(self._parts.values())
+
     def part(self, kind: type[AnyTechnique]) -> AnyTechnique:
         """Return the part of a class that always stands ready."""
         found = self._parts[kind.__name__]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nbopt.export.summary import by_step
 from nbopt.hyperparams import Hyperparams
-from nbopt.record.journal import ACTIONS, SWITCH, TUNING, Entry, Journal, Operation
+from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING, Entry, Journal, Operation
 from nbopt.training.actions import act
+from nbopt.training.edits import make_edit
 from nbopt.training.prepare import DEPENDENT, check_planned, check_together
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class ChangeQueue:
         """Make checked changes now, ahead of those that wait; return the journal's new entries."""
         entries: list[Entry] = []
         for name, value in changes.items():
-            if value != self._hyperparams[name] or self._stands_for_several(name):
+            if name == EDIT or value != self._hyperparams[name] or self._stands_for_several(name):
                 self._do(name, value, source, entries)
         return entries
 
@@ -191,7 +192,10 @@ class ChangeQueue:
         if training is None:
             self._assign(name, value, source, entries)
             return
-        training.securing.take_before_change()
+        if name == EDIT:  # which is not to be done again to a state that has it
+            training.securing.take()
+        else:
+            training.securing.take_before_change()
         before, training.half_done = training.half_done, True
         try:
             self._act(name, value, source, entries)
@@ -212,6 +216,13 @@ class ChangeQueue:
             carried = self.training.tune(value)
             if entries is not None:
                 entries.append(self._journal.event(self.step, name, value, source))
+                self._tell(carried, source, entries)
+            return
+        if name == EDIT:
+            assert self.training is not None
+            made, carried = make_edit(self.training, value)
+            if made is not None and entries is not None:
+                entries.append(self._journal.event(self.step, name, made, source))
                 self._tell(carried, source, entries)
             return
         if name in ACTIONS:

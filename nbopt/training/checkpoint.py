@@ -14,6 +14,7 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.training.blocks import copy_to_cpu
 from nbopt.training.moments import pack, unpack, unpack_by_position
 from nbopt.training.outside import extra_state, keep, put_back, put_optimizer
+from nbopt.training.rebuild import rebuild
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -48,6 +49,7 @@ def capture(training: Training) -> Snapshot:
         "split": training.eager.split.state,
         "kept": keep(training, state, tensors),
         "most_evaluated": training.most_evaluated,
+        "edits": training.edits,
     }
     return Snapshot(training.step, tensors, facts)
 
@@ -63,6 +65,8 @@ def restore(training: Training, snapshot: Snapshot) -> None:
             training.hyperparams.assign(name, value)
             training.changed(name)
     best = restore_material(training, snapshot)
+    training.edits = facts.get("edits", [])
+    rebuild(training)
     training.dropout.rates = facts["dropout_rates"]
     if "moments" in facts:
         unpack(training, facts["moments"], snapshot.tensors)
@@ -70,7 +74,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
         unpack_by_position(training, facts["optimizer"], _get(snapshot, "optimizer"))
     if "kept" in facts:
         put_optimizer(training, facts["kept"], snapshot.tensors)
-    training.lay_out()  # from a file, numbers come in the order of their weights but with other strides for sizes of 1
+    rebuild(training)  # from a file, numbers come in the order of their weights but with other strides for sizes of 1
     parts: dict[str, dict[str, Any]] = {}
     device = next(training.model.parameters()).device
     for name, value in {**_get(snapshot, "part", device), **facts.get("parts", {})}.items():

@@ -140,7 +140,8 @@ class Hands:
         newest = training.snapshots[-1] if training.snapshots else None
         if newest is None or newest.step != training.step or training.validation_due:
             return
-        if newest.facts["hyperparams"] == dict(training.hyperparams):  # else it stands for the time before a change
+        same = newest.facts["hyperparams"] == dict(training.hyperparams)
+        if same and newest.facts.get("edits", []) == training.edits:  # else it stands for the time before a change
             training.snapshots.add(capture(training))
 
 

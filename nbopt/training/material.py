@@ -8,6 +8,7 @@ from inspect import getclosurevars
 from types import FunctionType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nbopt.i18n import _
@@ -44,6 +45,7 @@ class Material:
         self.parameters = self.find_parameters()
         self.names = {id(parameter): name for name, parameter in self.parameters.items()}
         self._modules = self._find_modules()
+        self._shapes = self._find_shapes()
         if not any(module.training for module in model.modules()):
             model.train()  # models come from a hub like this, and loops begin with it
         self._learn()
@@ -66,6 +68,18 @@ class Material:
             for name, parameter in module.named_parameters():
                 found.setdefault(id(parameter), (f"{prefix}.{name}", parameter))
         return dict(found.values())
+
+    def renew(self) -> bool:
+        """Take weights and modules as they are now for the run's, where weights have other shapes; return whether."""
+        if self._find_shapes() == self._shapes:
+            return False
+        self.parameters = self.find_parameters()
+        self.names = {id(parameter): name for name, parameter in self.parameters.items()}
+        self._modules, self._shapes = self._find_modules(), self._find_shapes()
+        return True
+
+    def _find_shapes(self) -> dict[str, torch.Size]:
+        return {name: parameter.shape for name, parameter in self.parameters.items()}
 
     def _find_modules(self) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {}
@@ -90,8 +104,10 @@ class Material:
         now, known = self.find_parameters(), self.parameters if before is None else before
         new = [n for n, weight in now.items() if weight is not known.get(n) and (n in known or before is not None)]
         gone = [name for name in known if name not in now]
-        if new or gone:
+        reshaped = [name for name, shape in self._find_shapes().items() if shape != self._shapes[name]]
+        if new or gone or reshaped:
             what = [_("new: {names}", names=list_names(new))] if new else []
+            what += [_("of another shape: {names}", names=list_names(reshaped))] if reshaped else []
             what += [_("gone: {names}", names=list_names(gone))] if gone else []
             raise ValueError(
                 _(

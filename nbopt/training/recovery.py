@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from nbopt.i18n import _
-from nbopt.record.journal import Entry, Journal
+from nbopt.record.journal import EDIT, Entry, Journal
 from nbopt.record.snapshots import Snapshot
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.checkpoint import restore
@@ -87,9 +87,8 @@ class Recovery:
             snapshot = training.snapshots.before(self._back_to - 1)
         event = self._journal.event(training.step, "diverged", trouble.text, SOURCE)
         asked_rate, undone = training.hyperparams["lr"], self._undone_by(snapshot)
-        by_hand = training.material.place()
+        edits, by_hand = self._edits_undone_by(snapshot), training.material.place()
         entry = go_back(training, self._journal, snapshot, SOURCE, snapshot.step)
-        training.material.put(by_hand)
         good_rate = training.hyperparams["lr"]
         if not self._tries:
             self._asked_rate, self._good_rate = asked_rate, good_rate
@@ -100,7 +99,9 @@ class Recovery:
         failed = self._tries > _TRIES
         rate = self._asked_rate if failed else min(self._good_rate * _CUT**self._tries, good_rate * _CUT)
         training.bound = None
-        entries = [event, entry, *self._changes.tune(), *self._changes.make({"lr": rate, **undone}, SOURCE)]
+        edited, tuned = self._do_again(edits, by_hand)
+        made = self._changes.make({"lr": rate, **undone}, SOURCE)
+        entries = [event, entry, *edited, *tuned, *made]
         if failed:
             self._forget()
             raise FloatingPointError(
@@ -118,12 +119,13 @@ class Recovery:
         training = self._training
         snapshot = training.snapshots.before(self._back_to)
         undone, by_hand = self._undone_by(snapshot), training.material.place()
+        edits = self._edits_undone_by(snapshot)
         entry = go_back(training, self._journal, snapshot, SOURCE, snapshot.step)
-        training.material.put(by_hand)
         training.bound = None
+        edited, tuned = self._do_again(edits, by_hand)
         training.measure_anew()
         training.guard.forget()
-        entries = [entry, *self._changes.tune(), *self._changes.make({"lr": self._asked_rate, **undone}, SOURCE)]
+        entries = [entry, *edited, *tuned, *self._changes.make({"lr": self._asked_rate, **undone}, SOURCE)]
         self._forget()
         training.pass_.tell(
             _(
@@ -133,6 +135,16 @@ class Recovery:
             )
         )
         return entries
+
+    def _edits_undone_by(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+        effective = self._journal.effective()
+        return [entry.new for entry in effective if entry.name == EDIT and entry.step >= snapshot.step]
+
+    def _do_again(self, edits: list[dict[str, Any]], by_hand: dict[str, Any]) -> tuple[list[Entry], list[Entry]]:
+        """Do again what going back undid of the model's shape, and of what trains; return the journal's new entries."""
+        edited = [entry for edit in edits for entry in self._changes.make({EDIT: edit}, SOURCE)]
+        self._training.material.put(by_hand)
+        return edited, self._changes.tune()
 
     def _undone_by(self, snapshot: Snapshot) -> dict[str, Any]:
         """Return the changes that going back to a snapshot undoes, but for the learning rate, which is cut."""

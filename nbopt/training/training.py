@@ -39,7 +39,6 @@ from nbopt.techniques.optimizers.groups import Groups
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.techniques.optimizers.update import Update
 from nbopt.techniques.plan import Plan
-from nbopt.techniques.precision.channels_last import ChannelsLast, lay_out
 from nbopt.techniques.precision.mixed import Precision
 from nbopt.techniques.regularization.dropout import Dropout
 from nbopt.techniques.regularization.early_stopping import EarlyStopping
@@ -52,6 +51,7 @@ from nbopt.training.material import Material, find_strangers, tell_of_look, tell
 from nbopt.training.outside import unchanged
 from nbopt.training.prepare import check_together
 from nbopt.training.rates import set_rate, tell_of_standstill
+from nbopt.training.rebuild import rebuild
 from nbopt.training.securing import Securing
 from nbopt.training.step.buffers import Buffers
 from nbopt.training.step.eager import RECENT_BATCHES, Eager, OutputBuffer
@@ -94,6 +94,8 @@ class Training:
         Whether something is under way: what an interrupt leaves so, `Driver.put_right` does again.
     bound : Bound or None
         Where the run is going back to.
+    edits : list of dict
+        What was made of the model's shape, as the journal has it.
     restored_at : int
         The step after which the best weights were put back last; -1 for none.
     """
@@ -123,6 +125,7 @@ class Training:
         self.half_done = False
         self.bound: Bound | None = None
         self.best_weights: dict[str, Any] = {}  # a state_dict
+        self.edits: list[dict[str, Any]] = []
         self.keeper = Keeper()
         self.snapshots = Snapshots()
         self.securing = Securing(self)
@@ -140,9 +143,9 @@ class Training:
         self.visits: deque[tuple[Callable[[], Any], Future[Any]]] = deque()  # what others want done between two steps
         self._wary = 0
         self.is_tuned = False  # whether the user changed what trains, and it was not journaled yet
-        self._params = list(self.material.parameters.values())
-        self.groups = Groups(self._params, optimizer)
-        self.groups.resting = self._find_resting()
+        self.params = list(self.material.parameters.values())
+        self.groups = Groups(self.params, optimizer)
+        self.groups.resting = self.find_resting()
         self.restored_at = -1
         self._may_end = True  # whether anything happened since `end_reason` was asked that could be a reason
         self._look_at = 0.0
@@ -167,12 +170,12 @@ class Training:
         measures += [name for kind in kinds.classes.values() for name in kind.measures]
         self.techniques = techniques
         self.context = Context(model, device, seed, self, measures)
-        self.acting = ActiveHooks(hyperparams, self._find_trained(), train, self.context, techniques)
+        self.acting = ActiveHooks(hyperparams, self.find_trained(), train, self.context, techniques)
         self.precision = self.acting.part(Precision)
         self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.guard, self.measuring, self.noise)
         self.eager = Eager(
             self.pass_,
-            self._params,
+            self.params,
             self.noise,
             self.step_seed,
             self.dropout,
@@ -183,10 +186,10 @@ class Training:
         self.optimizer: Optimizer
         self._choose_loss()
         self._choose_optimizer()
-        self.lay_out()
         self._strangers = find_strangers([*self.loss.functions, self.pass_.forward], material)
         self.eager.split.unchanged = lambda: unchanged(self, buffers=False)
         self.tiers = StepModes(self)
+        rebuild(self)
         self.hands = Hands(self)
 
     @property
@@ -232,9 +235,9 @@ class Training:
         elif name == "micro_batch":
             self.eager.split.renew()
         elif name == "precision":
-            self._choose_step()
+            self.choose_step()
         elif name == "channels_last":
-            self.lay_out()
+            rebuild(self)
         if grouped and not self.acting.change_groups:
             self.optimizer.renew()
         elif scheduled and not self.acting.change_rate:
@@ -273,24 +276,26 @@ class Training:
         self.torch_optimizer = optimizer.build(self.groups)
         self.optimizer = optimizer
         self.cursor.whole = kind.full_batch
-        self._choose_step()
+        self.choose_step()
 
-    def _choose_step(self) -> None:
+    def choose_step(self) -> None:
+        """Have steps done on weights, and by an optimizer, as they are now."""
         if self.precision.scales:
-            scaled = Scaled(self.eager, self.precision, self.torch_optimizer, self._params)
+            scaled = Scaled(self.eager, self.precision, self.torch_optimizer, self.params)
             self._gradients, self._update = scaled.gradients, scaled.update
         else:
             self._gradients, self._update = self.eager.gradients, Update(self.torch_optimizer)
 
     # -- what trains
 
-    def _find_resting(self) -> set[int]:
+    def find_resting(self) -> set[int]:
+        """Return the ids of the weights that do not train."""
         return {id(self.material.parameters[name]) for name in self.material.resting}
 
-    def _find_trained(self) -> list[nn.Parameter]:
+    def find_trained(self) -> list[nn.Parameter]:
         """Return the weights that steps move, in the model's order: those of the optimizer that are not frozen."""
         held = {id(weight) for group in self.groups.trained for weight in group}
-        return [weight for weight in self._params if id(weight) in held]
+        return [weight for weight in self.params if id(weight) in held]
 
     def receive(self) -> None:
         """Do what was asked for to be done between two steps; it changes nothing of the training."""
@@ -303,8 +308,7 @@ class Training:
     def go_on(self) -> None:
         """Look, after a rest, what the user changed by hand."""
         if self.hands.look():
-            self._choose_step()  # whose lists hold settings of the optimizer and tensors of its state
-            self.tiers.note_change()
+            rebuild(self)
         self.notice()
 
     def notice(self) -> None:
@@ -323,22 +327,8 @@ class Training:
         """Train just what ``change`` says from now on; return what that took over, in words."""
         if change.get("touched"):
             self.hands.take()
-        resting, dropped = self.groups.resting, list[str]()
         self.material.apply(change)
-        self.groups.resting = self._find_resting()
-        if self.groups.resting != resting:
-            self.acting.train(self._find_trained())
-            dropped = self.optimizer.follow()
-            assert self.optimizer.torch is not None
-            self.torch_optimizer = self.optimizer.torch
-        self.lay_out()
-        self.tiers.note_change()
-        return tell_carried([], dropped)
-
-    def lay_out(self) -> None:
-        """Put weights and optimizer state in the order in memory that is asked for."""
-        lay_out(self.model, self.torch_optimizer, self.acting.part(ChannelsLast).channels_last)
-        self._choose_step()  # whose lists hold the state's tensors
+        return tell_carried([], rebuild(self))
 
     # -- one step
 

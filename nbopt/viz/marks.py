@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.record.journal import Entry, Journal
+from nbopt.record.journal import EDIT, Entry, Journal
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Tick(NamedTuple):
 
 
 class Marks:
-    """The marks of a run's changes, without those that a rewind undid.
+    """The marks of a run's changes and edits, without those that a rewind undid.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Marks:
         entries = self._journal[self._read :]
         self._read += len(entries)
         for entry in entries:
-            if entry.kind == "change":
+            if entry.kind == "change" or entry.name == EDIT:
                 self._add(entry)
             elif entry.name == "rewind":
                 self.rewinds += 1
@@ -80,10 +80,14 @@ class Marks:
     def _add(self, change: Entry) -> None:
         self._changes.append(change)
         self.applied[change.name] = change.step
-        text = f"{change.name} {number(change.old)} → {number(change.new)}"
+        text = change.new["reason"] if change.name == EDIT else _tell(change)
         if self.marks and self.marks[-1].step == change.step:
             text = f"{self.marks.pop().text}\n{text}"
         self.marks.append(Mark(change.step, text))
+
+
+def _tell(change: Entry) -> str:
+    return f"{change.name} {number(change.old)} → {number(change.new)}"
 
 
 def visible(marks: Sequence[Mark], x: Array, span: tuple[float, float], most: int) -> list[Tick]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from nbopt.notebook.panel.status import journal_list
 from nbopt.notebook.static_view import still
+from nbopt.record.journal import Journal
 from tests.notebook.frontend import eventually, every_widget
 
 
@@ -63,3 +64,9 @@ def test_the_panel_says_whether_steps_done_again_were_exact(page, make_run, show
         assert "not exact: step " in still(run, {"loss": "Loss"})
         assert "not exact: step " in journal_list(run.journal, unfolded=True)
     assert ("not exact" in panel._error.value) is not exact
+
+
+def test_a_change_of_the_shape_is_told_in_its_words():
+    journal = Journal()
+    journal.event(5, "edit", {"edit": "widen", "layer": "<b>", "by": 8, "reason": "<b>: 16 → 24 units"})
+    assert "&lt;b&gt;: 16 → 24 units" in journal_list(journal, unfolded=True)

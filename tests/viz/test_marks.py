@@ -31,6 +31,14 @@ def test_changes_are_marked_with_name_and_values_and_those_of_one_step_share_a_m
     assert marks_of(Journal()).marks == []
 
 
+def test_a_change_of_the_shape_is_marked_in_its_words():
+    journal = journal_of((5, "lr", 1e-3, 3e-5))
+    journal.event(5, "edit", {"edit": "widen", "reason": "hidden: 16 → 24 units"})
+    assert marks_of(journal).marks == [Mark(5, "lr 0.001 → 3e-5\nhidden: 16 → 24 units")]
+    journal.rewind(7, 5, "code")
+    assert marks_of(journal).marks == []
+
+
 @given(st.lists(st.tuples(st.sampled_from(["lr", "l1", "rewind"]), st.integers(0, 5)), max_size=30), st.data())
 def test_marks_read_piece_by_piece_are_those_of_the_changes_that_no_rewind_undid(operations, data):
     journal, step = Journal(), 0

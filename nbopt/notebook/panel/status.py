@@ -39,6 +39,7 @@ _EVENTS = {
     "out_of_memory": _("out of memory: {detail}"),
     "store_failed": _("not stored: {detail}"),
     "tuning": "{detail[reason]}",
+    "edit": "{detail[reason]}",
     "not_exact": _("not exact: {detail[reason]}"),
     "open": _("opened from the store"),
     "redone": _("interrupted half-way: done again from step {detail}"),

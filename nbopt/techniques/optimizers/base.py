@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nbopt.hyperparams import Float, Tunable
 from nbopt.i18n import _
-from nbopt.techniques.optimizers.groups import Groups, put, settings_of
+from nbopt.techniques.optimizers.groups import Groups, forget_sizes, put, settings_of
 
 GROUP = _("Optimizer")
 
@@ -172,6 +172,12 @@ class Optimizer(Tunable):
             else:
                 self.torch.state[weight] = own
 
+    def remember_only(self, state: Mapping[Any, Any]) -> None:
+        """Remember ``state``, as `remember` does, and forget all else."""
+        assert self.torch is not None
+        self.torch.state.clear()
+        self.remember(state)
+
     def follow(self) -> list[str]:
         """Step the weights that train now, and no others; return what was dropped for that, in words.
 
@@ -180,6 +186,7 @@ class Optimizer(Tunable):
         """
         assert self.torch is not None
         before, groups = self.state, self._groups.trained
+        forget_sizes(self.torch)
         if self.torch is self._groups.instance:
             return []
         if self.repeats:  # what they remember is of all weights together
@@ -190,8 +197,7 @@ class Optimizer(Tunable):
             before.update(self.torch_class(new, **rate).state)  # some are made with one
         for group, weights in zip(self.torch.param_groups, groups, strict=True):
             group["params"] = weights
-        self.torch.state.clear()
-        self.remember(before)
+        self.remember_only(before)
         return []
 
     def take_over(self, earlier: Optimizer) -> tuple[list[str], list[str]]:

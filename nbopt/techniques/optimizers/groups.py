@@ -92,7 +92,8 @@ class Groups:
         """Return the user's own optimizer: as it is, or as it was given if another one was at work meanwhile."""
         assert self.instance is not None
         if self._begun:
-            self.instance.state = defaultdict(dict, _copy_state(self._state))
+            fitting = {weight: own for weight, own in self._state.items() if _fits(weight, own)}
+            self.instance.state = defaultdict(dict, _copy_state(fitting))
             self._reset(self.instance)
         self._begun = True
         return self.instance
@@ -195,7 +196,14 @@ def copy_optimizer(instance: torch.optim.Optimizer, memo: dict[int, Any]) -> tor
             vars(made)[name] = copy(value)
         elif not hasattr(value, "_wrapped_by_lr_sched"):  # a scheduler's way of counting steps, of this one
             vars(made)[name] = deepcopy(value, memo)
+    forget_sizes(made)
     return made
+
+
+def forget_sizes(optimizer: torch.optim.Optimizer) -> None:
+    """Have an optimizer count the numbers in its weights anew: torch's L-BFGS does so once."""
+    if "_numel_cache" in vars(optimizer):
+        vars(optimizer)["_numel_cache"] = None
 
 
 def _held(optimizer: torch.optim.Optimizer) -> list[list[int]]:
@@ -209,6 +217,12 @@ def has_hooks(optimizer: torch.optim.Optimizer | None) -> bool:
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
     return {key: deepcopy(value) for key, value in group.items() if key != "params"}
+
+
+def _fits(weight: Any, own: Any) -> bool:
+    """Whether what is remembered of a weight is of its shape, which an edit may have changed."""
+    values = own.values() if isinstance(own, dict) else ()
+    return all(value.shape == weight.shape for value in values if isinstance(value, Tensor) and value.numel() > 1)
 
 
 def _copy_state(state: Any) -> dict[Any, Any]:

@@ -75,7 +75,8 @@ def sign(training: Training, steps: int) -> Signature:
     captured = training.device.type in RECORDERS
     size, outputs = training.cursor.batch_size, bool(training.metrics)
     tuning = training.material.resting, training.material.evaluated
-    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, *tuning)
+    edits = tuple(map(str, training.edits))
+    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, *tuning, edits)
 
 
 class Compiler:

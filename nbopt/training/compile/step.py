@@ -56,6 +56,8 @@ class Signature(NamedTuple):
         The weights that are not trained.
     evaluated : tuple of str
         The modules that are in evaluation mode.
+    edits : tuple of str
+        What was made of the model's shape.
     """
 
     steps: int
@@ -69,6 +71,7 @@ class Signature(NamedTuple):
     captured: bool
     resting: tuple[str, ...] = ()
     evaluated: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
 
 
 class Layer(NamedTuple):

@@ -1,0 +1,35 @@
+"""Asking a run for another shape of its model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbopt.i18n import _
+from nbopt.record.journal import EDIT
+from nbopt.run.copying import reach
+from nbopt.training.edits import prepare_edit
+
+if TYPE_CHECKING:
+    from nbopt.run.run import Run
+
+
+def edit(run: Run, wanted: Any, source: str) -> None:
+    """See `Run.edit`."""
+    if run.parent is None:
+        raise RuntimeError(
+            _(
+                "this run trains the model that it was given, which keeps its shape: edit a branch, which has a copy, "
+                "run.branch(at=run.step_count, edit=...)."
+            )
+        )
+    for value in prepare(run, wanted):
+        run.driver.ask({EDIT: value}, source)
+
+
+def prepare(run: Run, wanted: Any) -> list[dict[str, Any]]:
+    """Return what is to be asked for, None being nothing; raise where it cannot be made."""
+    if wanted is None:
+        return []
+    spec = run.spec
+    own = {"model": spec.model, "loss": spec.loss, "forward": spec.forward, "optimizer": spec.optimizer}
+    return [run.driver.between_steps(lambda: prepare_edit(run.driver.prepare(), wanted, reach(own)))]

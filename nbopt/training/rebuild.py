@@ -1,0 +1,34 @@
+"""One place that tells all who hold weights, or what follows from them, that these are others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbopt.techniques.precision.channels_last import ChannelsLast, lay_out
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+
+def rebuild(training: Training) -> list[str]:
+    """Have all go on with the weights as they are now; return what was dropped for that, in words.
+
+    Called between two steps whenever which weights there are, their shapes, which of them train, where their numbers
+    are in memory or what steps them may be others: after an edit, a rewind or reopening, a change made by hand, a swap
+    of the optimizer, another memory format. What is not others costs a look.
+    """
+    dropped: list[str] = []
+    reshaped, resting = training.material.renew(), training.groups.resting
+    training.groups.resting = training.find_resting()
+    if reshaped:
+        training.params[:] = training.material.parameters.values()
+        training.buffers.renew()
+    if reshaped or training.groups.resting != resting:
+        training.acting.train(training.find_trained())
+        dropped = training.optimizer.follow()
+        assert training.optimizer.torch is not None
+        training.torch_optimizer = training.optimizer.torch
+    lay_out(training.model, training.torch_optimizer, training.acting.part(ChannelsLast).channels_last)
+    training.choose_step()  # whose lists hold weights and the optimizer's state
+    training.tiers.note_change()
+    return dropped

@@ -1,0 +1,70 @@
+"""Passes of the next batch that leave no trace: what an edit is found out by, and tried with."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nbopt.data.tree import tensors
+from nbopt.training.evaluating import NO_GRAPH
+from nbopt.training.outside import unchanged
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+_ROUNDING = {False: 1e-3, True: 3e-2}  # how far outputs may be apart, as a share of the largest; in mixed precision
+Watching = AbstractContextManager[Any]
+
+
+def evaluate(training: Training, watching: Watching | None = None) -> tuple[Any, Tensor]:
+    """Return outputs and loss of the next batch, done as in validation."""
+    try:
+        with training.material.evaluating(), torch.set_grad_enabled(training.pass_.needs_graph):
+            return _do(training, training.pass_.measure, training.evaluation_seed, watching)
+    except RuntimeError as error:
+        if training.pass_.needs_graph or NO_GRAPH not in str(error):
+            raise
+    training.pass_.needs_graph = True  # torch.autograd.grad in the user's forward or loss
+    return evaluate(training, watching)
+
+
+def watch_passes(training: Training, watching: Watching) -> list[Any]:
+    """Do the next batch as in validation and as in a step, within ``watching``; return the outputs of both."""
+    evaluated, _loss = evaluate(training, watching)
+    with torch.set_grad_enabled(training.pass_.needs_graph):
+        trained, _loss = _do(training, training.pass_.plain, training.step_seed + training.step, watching)
+    return [evaluated, trained]
+
+
+def are_close(training: Training, one: Any, other: Any) -> bool:
+    """Whether trees of tensors are the same but for rounding."""
+    ours, others = list(tensors(one)), list(tensors(other))
+    if [tensor.shape for tensor in ours] != [tensor.shape for tensor in others]:
+        return False
+    share = _ROUNDING[training.pass_.is_narrow]
+    for a, b in zip(ours, others, strict=True):
+        first, second = a.double(), b.double()
+        largest = float(first.nan_to_num(0.0, 0.0, 0.0).abs().max()) if first.numel() else 0.0
+        if not torch.allclose(first, second, rtol=0, atol=share * largest, equal_nan=True):
+            return False
+    return True
+
+
+def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> tuple[Any, Tensor]:
+    guard, batch = training.guard.state, training.cursor.peek()
+    try:
+        with (
+            unchanged(training),
+            training.noise.lock,
+            training.noise.seeded(seed),
+            nullcontext() if watching is None else watching,
+        ):
+            output, _target, loss = how(batch)
+            return output, loss.detach()
+    finally:
+        training.guard.state = guard
+        if training.guard.waits:
+            training.pass_.look_again()
