@@ -7,7 +7,6 @@ class that was seen among these objects.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nbopt.objects.keeper import Keeper, Packed
 from nbopt.objects.kinds import (
     CONTAINERS,
     STANDARD,
@@ -26,7 +26,8 @@ from nbopt.objects.kinds import (
     own_attributes,
     set_attribute,
 )
-from nbopt.objects.taking import Keeper, Packed, is_same
+from nbopt.objects.memory import is_same
+from nbopt.objects.numbers import read_array, read_scalar
 
 _HARMLESS = re.compile(r"[\w -]{0,1000}")
 
@@ -111,19 +112,13 @@ class Putting:
         if "view" in packed:
             return self._view(packed, live, place)
         if "array" in packed:
-            flat = self._tensors[packed["array"]].numpy().tobytes()
-            array = np.frombuffer(flat, _dtype(packed["dtype"])).reshape(packed["shape"]).copy()
+            array = read_array(packed, self._tensors)
             alike = type(live) is np.ndarray and (live.dtype, live.shape) == (array.dtype, array.shape)
-            return live if alike and live.tobytes() == flat and self._claim(live) else array
-        if "number" in packed:
-            return np.frombuffer(base64.b64decode(packed["number"]), _dtype(packed["dtype"]))[0]
-        if "float" in packed:
-            return float(packed["float"])
+            return live if alike and live.tobytes() == array.tobytes() and self._claim(live) else array
         if "complex" in packed:
             return complex(*(self.value(part, None, place) for part in packed["complex"]))
-        if "bytes" in packed:
-            plain = base64.b64decode(packed["bytes"])
-            return bytearray(plain) if packed["changes"] else plain
+        if packed.keys() & {"number", "float", "bytes"}:
+            return read_scalar(packed)
         if "module" in packed:
             return self._module(packed, live, place)
         if "object" in packed:
@@ -306,10 +301,3 @@ def _name_of(value: Any) -> str:
 
 def _plain(key: Any) -> Any:
     return key if isinstance(key, (str, int, float, bool)) else None
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    dtype = np.dtype(name)
-    if dtype.hasobject:
-        raise ValueError(name)
-    return dtype

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import base64
 import math
-import secrets
-import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nbopt.i18n import _
+from nbopt.objects.keeper import Keeper, Packed
 from nbopt.objects.kinds import (
-    CONTAINERS,
     attributes_of,
     describe_kind,
     holds_attributes,
@@ -31,8 +29,8 @@ from nbopt.objects.kinds import (
     own_attributes,
     say_kind,
 )
+from nbopt.objects.memory import covers, is_same, storage_of, view_of
 
-Packed = Any
 PREFIX = "kept."
 """Begins the names of tensors."""
 
@@ -42,66 +40,6 @@ _ACTIVATION = 4 * 2**20  # ... of one with a graph, which the next step makes an
 _MANY = 20_000  # entries of a container that holds more than plain values
 _FLAT = 64  # entries from which on it pays to remember that a container did not change
 _DEEP = 60
-
-
-class Keeper:
-    """Takes down what objects keep, and remembers it: what did not change since is not copied again.
-
-    Attributes
-    ----------
-    classes : dict of str to type
-        The classes seen, by name: what is put back is of one of these.
-    token : str
-        Names this one; `tokens` has those of all that this process made.
-    """
-
-    tokens: ClassVar[set[str]] = set()
-
-    def __init__(self, other: Keeper | None = None) -> None:
-        self.classes: dict[str, type] = dict(CONTAINERS if other is None else other.classes)
-        self.copies: dict[str, Tensor] = {}
-        self.flat: dict[str, tuple[Any, Packed]] = {}
-        self.token = secrets.token_hex(8)
-        self.tokens.add(self.token)
-        self._atoms: dict[int, tuple[int, Callable[[], Any]]] = {}
-        self._by_number: dict[int, Callable[[], Any]] = {}
-        self._numbers = count()
-
-    def take(self, roots: Mapping[str, Any], tensors: dict[str, Tensor], held: Iterable[str] = ()) -> Packed:
-        """Return what ``roots`` keep; copies of tensors go to ``tensors``.
-
-        Parameters
-        ----------
-        roots : mapping of str to object
-            By a name that begins the names of tensors.
-        tensors : dict of str to Tensor
-        held : iterable of str
-            Weights and buffers that a snapshot holds by other means: ``root.name``.
-        """
-        return Taking(self, tensors, held).take(roots)
-
-    def know(self, other: Keeper) -> None:
-        """Know the classes that another one has seen."""
-        self.classes.update(other.classes)
-
-    def enter(self, atom: Any) -> int:
-        """Return the number of a function or the like, by which `find` knows it."""
-        known = self._atoms.get(id(atom))
-        if known is not None and known[1]() is atom:
-            return known[0]
-        number = next(self._numbers)
-        try:
-            look_up: Callable[[], Any] = weakref.ref(atom)
-        except TypeError:
-            look_up = lambda: atom  # noqa: E731
-        self._atoms[id(atom)] = number, look_up
-        self._by_number[number] = look_up
-        return number
-
-    def find(self, number: int) -> Any:
-        """Return what has this number, None if it is gone."""
-        look_up = self._by_number.get(number)
-        return None if look_up is None else look_up()
 
 
 class Taking:
@@ -139,7 +77,7 @@ class Taking:
                 for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                     if tensor is not None and f"{prefix}.{name}" in self._held:
                         self._parts.setdefault(id(tensor), f"{prefix}.{name}")
-                        self._storages.setdefault(_storage(tensor), (tensor, {"part": f"{prefix}.{name}"}))
+                        self._storages.setdefault(storage_of(tensor), (tensor, {"part": f"{prefix}.{name}"}))
         return {root: self.value(value, root) for root, value in roots.items()}
 
     def value(self, value: Any, place: str) -> Packed:
@@ -234,22 +172,22 @@ class Taking:
         limit = _LARGE if value.is_leaf else _ACTIVATION
         if value.nbytes > limit and not isinstance(value, nn.Parameter):
             return self._leave(place, _("a tensor of {size} MB", size=value.nbytes // 10**6))
-        other, known = self._storages.get(_storage(value), (None, {}))
-        if other is not None and _covers(other, value):
+        other, known = self._storages.get(storage_of(value), (None, {}))
+        if other is not None and covers(other, value):
             held = known if "part" in known else {"ref": known.setdefault("id", next(self._ids))}
-            return _view(held, other, value)
+            return view_of(held, other, value)
         node = {"tensor": self._keep(value.detach(), place), "device": value.device.type != "cpu"}
         if value.is_leaf and value.requires_grad:
             node["grad"] = True
         if other is None:
-            self._storages[_storage(value)] = value, self._seen[id(value)]
-        elif "part" not in known and _covers(value, other):  # a part of it came first, and is to be one again
+            self._storages[storage_of(value)] = value, self._seen[id(value)]
+        elif "part" not in known and covers(value, other):  # a part of it came first, and is to be one again
             node["id"] = next(self._ids)
             earlier = {key: known[key] for key in ("id",) if key in known}
             known.clear()
-            known.update({**_view(node, value, other), **earlier})
+            known.update({**view_of(node, value, other), **earlier})
             self._seen[id(value)] = node
-            self._storages[_storage(value)] = value, node
+            self._storages[storage_of(value)] = value, node
             return {"ref": node["id"]}
         return node
 
@@ -287,34 +225,6 @@ class Taking:
 
     def _named(self, values: Mapping[str, Any], place: str) -> list[Packed]:
         return [[name, self.value(value, f"{place}.{name}")] for name, value in values.items()]
-
-
-def is_same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal to the bit."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)))
-
-
-def _storage(tensor: Tensor) -> int:
-    """Return what tells the memory of one tensor from that of others; a number of its own where it has none."""
-    place = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided and not tensor.is_meta else 0
-    return place or -id(tensor)
-
-
-def _covers(base: Tensor, view: Tensor) -> bool:
-    """Whether all that is in ``view``, of the same memory, is in ``base``."""
-    begin = view.storage_offset() - base.storage_offset()
-    end = begin + sum((size - 1) * step for size, step in zip(view.shape, view.stride(), strict=True))
-    alike = base.dtype == view.dtype and base.is_contiguous() and view.numel() > 0
-    return alike and begin >= 0 and end < base.numel()
-
-
-def _view(held: Packed, base: Tensor, view: Tensor) -> dict[str, Packed]:
-    """Return how ``view`` is come by."""
-    offset = view.storage_offset() - base.storage_offset()
-    node = {"view": held, "size": list(view.shape), "stride": list(view.stride()), "offset": offset}
-    return node | {"grad": True} if view.requires_grad else node
 
 
 def _trains(module: nn.Module, name: str) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from nbopt.run.fingerprint import describe
 from nbopt.store.database import RunRecord
-from nbopt.store.recorder import Glance, Recorder
+from nbopt.store.recorder import Recorder
+from nbopt.store.snapshot_files import Glance
 
 if TYPE_CHECKING:
     from nbopt.run.run import Run

@@ -7,37 +7,22 @@ trains. Whatever fails, the run goes on: its journal tells once, and the store i
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from nbopt.errors import tell_error
 from nbopt.i18n import _
 from nbopt.record.history import History
 from nbopt.record.journal import Entry, Journal
-from nbopt.record.snapshots import Snapshot, Snapshots
-from nbopt.store import database, writer
-from nbopt.store.database import Progress, RunRecord, SnapshotFile, Store
+from nbopt.store import database, schema, writer
+from nbopt.store.database import Progress, RunRecord, Store
+from nbopt.store.snapshot_files import Files, Glance, SnapshotFiles, rows_of
 from nbopt.store.sync import SyncState
 
-_SHARE = 0.1  # of its time, the part that a run's latest snapshot may take to write
 _RETRY_SECONDS = 5.0
-
-
-Files = dict[str, tuple[Snapshot | None, SnapshotFile]]
-
-
-class Glance(NamedTuple):
-    """What the writer reads of a run, beside journal and history."""
-
-    step: int
-    epoch: int
-    best: float | None
-    snapshots: Snapshots | None
 
 
 class Recorder:
@@ -81,8 +66,7 @@ class Recorder:
         self._unsure = False  # whether more of them may be: an interrupt came in between
         self._waits = False  # whether entries are left to the writer, while another process holds the store
         self._mirror = SyncState(History())
-        self._files: Files = {}
-        self._snapshot_at = 0.0
+        self._kept = SnapshotFiles()
 
     # -- for the run
 
@@ -105,7 +89,7 @@ class Recorder:
         """
         self._store, self._id = store, run
         self._mirror = SyncState(history)
-        self._files = files
+        self._kept = SnapshotFiles(files)
         self._stored = len(self.journal)
 
     def follow(self) -> None:
@@ -165,7 +149,7 @@ class Recorder:
             self._add_entries(store, [])
             self._store = store
             self.follow()
-        if "initial" in self._files:
+        if "initial" in self._kept.files:
             return
         glance = self._look()
         if glance is None or not glance.snapshots:
@@ -175,9 +159,10 @@ class Recorder:
         first = glance.snapshots[0]
         with self._turn:
             file = self._store.save(self._id, "initial", first, len(self.journal), sync=False)
-            self._files = {**self._files, "initial": (first, file)}  # the writer's thread may have been here already
+            # The writer's thread may have been here already.
+            self._kept.files = {**self._kept.files, "initial": (first, file)}
             settings = made.settings if made else None
-            self._store.update(self._id, self._progress, files=_rows(self._files), settings=settings)
+            self._store.update(self._id, self._progress, files=self._kept.rows, settings=settings)
 
     def _add_entries(self, store: Store, more: list[Entry]) -> None:
         """Have the stored journal end as this one does, with ``more`` behind."""
@@ -192,7 +177,7 @@ class Recorder:
         try:
             write()
         except Exception as error:  # whatever it is: a store must not stop a run
-            if _is_busy(error) and self._store is not None:
+            if schema.is_busy(error) and self._store is not None:
                 self._waits = True
                 if self._warned:
                     return None
@@ -284,7 +269,7 @@ class Recorder:
             progress = Progress(glance.step, glance.epoch, glance.best, entries)
         news = bool(history.starts) or progress != self._progress or files is not None
         if news:
-            rows = None if files is None else _rows(files)
+            rows = None if files is None else rows_of(files)
             store.update(self._id, progress, history.columns, history.starts, rows)
         self._mirror.note(history)
         self._progress = progress
@@ -296,44 +281,12 @@ class Recorder:
         glance = self._look()
         if glance is None or not glance.snapshots:
             return False
-        files = self._save(store, glance.snapshots, entries)
-        if _rows(files) == _rows(self._files) or any(entry.name == "rewind" for entry in self.journal[entries:]):
+        files = self._kept.save(store, self._id, glance.snapshots, entries, self._history.measured)
+        if rows_of(files) == self._kept.rows or any(entry.name == "rewind" for entry in self.journal[entries:]):
             return False
         self._write_rows(store, files)  # with the history up to there
-        self._files = files
+        self._kept.files = files
         return True
-
-    def _save(self, store: Store, snapshots: Snapshots, entries: int) -> Files:
-        """Write the files of the snapshots that are to be kept and are not stored; return all of them."""
-        wanted = {"initial": snapshots[0], "best": snapshots.best, "latest": snapshots[-1]}
-        files: Files = {}
-        measured = self._history.measured  # a snapshot may be some moments ahead of the losses
-        for kind, snapshot in wanted.items():
-            if snapshot is None:
-                continue
-            known = [pair for pair in [*self._files.values(), *files.values()] if pair[0] is snapshot]
-            stored = self._files.get(kind)
-            early = kind == "latest" and time.monotonic() < self._snapshot_at
-            if known:
-                files[kind] = known[0]
-            elif stored and (snapshot.step > measured or (early and stored[1].step <= snapshot.step)):
-                files[kind] = stored
-            elif snapshot.step <= measured:
-                began = time.monotonic()
-                files[kind] = snapshot, store.save(self._id, kind, snapshot, entries)
-                now = time.monotonic()
-                self._snapshot_at = now + (now - began) / _SHARE
-        return files
-
-
-def _rows(files: Files) -> dict[str, SnapshotFile]:
-    return {kind: file for kind, (_snapshot, file) in files.items()}
-
-
-def _is_busy(error: Exception) -> bool:
-    """Whether another process holds the database."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _text(error: Exception) -> str:

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.i18n import _
+from nbopt.objects.keeper import Keeper, Packed
 from nbopt.objects.kinds import holds_attributes, is_constant, is_open
 from nbopt.objects.putting import Putting
-from nbopt.objects.taking import Keeper, Packed, Taking
+from nbopt.objects.taking import Taking
 from nbopt.training.moments import find_other, put_other
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def keep(training: Training, state: Mapping[str, Any], tensors: dict[str, Tensor
     extra |= {name: _extra(module.state_dict()) for name, module in training.material.others.items()}
     return {
         "token": keeper.token,
-        "roots": keeper.take({**roots_of(training), _OPTIMIZER: find_other(training)}, tensors, held),
-        "extra": keeper.take({"extra": extra, "best": _extra(training.best_weights)}, tensors),
+        "roots": Taking(keeper, tensors, held).take({**roots_of(training), _OPTIMIZER: find_other(training)}),
+        "extra": Taking(keeper, tensors).take({"extra": extra, "best": _extra(training.best_weights)}),
     }
 
 
@@ -98,7 +99,7 @@ def unchanged(training: Training, buffers: bool = True) -> Iterator[None]:
     tensors: dict[str, Tensor] = {}
     keeper, roots, step = Keeper(), roots_of(training), training.step
     held = training.material.parameters if buffers else _held(training, training.model.state_dict())
-    kept = keeper.take(roots, tensors, held)
+    kept = Taking(keeper, tensors, held).take(roots)
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_se
 from nbopt.data.sources import AnySource
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
-from nbopt.objects.taking import Keeper
+from nbopt.objects.keeper import Keeper
 from nbopt.record.history import History
 from nbopt.record.snapshots import Snapshots
 from nbopt.techniques.base import Technique

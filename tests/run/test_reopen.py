@@ -112,7 +112,7 @@ def test_the_first_snapshot_is_registered_beside_those_the_writer_has_stored_alr
         if run.snapshots and not kinds:
             kinds.append("asked")
             writer.flush()
-            kinds.extend(run.recorder._files)
+            kinds.extend(run.recorder._kept.files)
         return describe()
 
     monkeypatch.setattr(run.recorder, "_describe", describe_late)

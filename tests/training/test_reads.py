@@ -414,21 +414,22 @@ def closure(monkeypatch, model):
 )
 def test_what_is_bound_anew_is_noticed(monkeypatch, forward, change):
     model, reads, _marks = watched(forward)
-    assert reads.obstacle == reads.find_change() == ""
-    assert Reads(model).find_difference(reads) == Reads(copy.deepcopy(model)).find_difference(reads) == ""
+    assert reads.obstacle == reads.watched.find_change() == ""
+    for again in (model, copy.deepcopy(model)):
+        assert Reads(again).watched.find_difference(reads.watched) == ""
     change(monkeypatch, model)
-    assert reads.find_change()
-    assert Reads(model).find_difference(reads)
+    assert reads.watched.find_change()
+    assert Reads(model).watched.find_difference(reads.watched)
     monkeypatch.undo()
-    assert reads.find_change() == ""
+    assert reads.watched.find_change() == ""
 
 
 def test_an_equal_number_is_no_change(monkeypatch):
     _model, reads, _marks = watched(lambda self, x: self.layer(x) * NUMBER)
     monkeypatch.setitem(globals(), "NUMBER", float("1.0"))
-    assert reads.find_change() == ""
+    assert reads.watched.find_change() == ""
     monkeypatch.setitem(globals(), "NUMBER", 1)
-    assert reads.find_change() == "NUMBER"
+    assert reads.watched.find_change() == "NUMBER"
 
 
 EXCHANGES = {
@@ -511,10 +512,10 @@ def test_the_fields_of_a_configuration_are_watched_in_each_copy_of_a_model(cfg):
     model, reads, _marks = watched(lambda self, x: self.layer(x) * self.cfg.scale, cfg=cfg)
     branch = copy.deepcopy(model)
     of_branch = Reads(branch)
-    assert reads.find_difference(of_branch) == ""
+    assert reads.watched.find_difference(of_branch.watched) == ""
     branch.cfg.scale = 2.0
-    assert (reads.find_change(), of_branch.find_change()) == ("", "scale")
-    assert reads.find_difference(Reads(branch)) == "scale"
+    assert (reads.watched.find_change(), of_branch.watched.find_change()) == ("", "scale")
+    assert reads.watched.find_difference(Reads(branch).watched) == "scale"
 
 
 @pytest.mark.parametrize("kind", [nn.Linear, Model], ids=["torch's", "own"])
@@ -522,13 +523,13 @@ def test_a_class_whose_forward_is_exchanged_is_noticed_though_it_inherits_it(mon
     model = nn.Sequential(type("Heir", (kind,), {})(*[4, 3][: 2 if kind is nn.Linear else 0]))
     reads = Reads(model)
     monkeypatch.setattr(type(model[0]), "forward", lambda self, x: x, raising=False)
-    assert reads.find_change() == "forward"
+    assert reads.watched.find_change() == "forward"
     monkeypatch.undo()
-    assert reads.find_change() == ""
+    assert reads.watched.find_change() == ""
     plain = nn.Sequential(nn.ReLU())
     reads = Reads(plain)
     monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * STATE["now"])
-    assert reads.find_change() == "forward"
+    assert reads.watched.find_change() == "forward"
     assert "STATE" in Reads(plain).obstacle
 
 

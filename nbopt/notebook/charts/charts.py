@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import bqplot
 import ipywidgets as widgets
 import numpy as np
-from numpy.typing import NDArray
 
 from nbopt.i18n import _
 from nbopt.notebook.charts.change_marks import ChangeMarks
 from nbopt.notebook.charts.colours import OTHERS, PAST, TRAIN, VAL
+from nbopt.notebook.charts.lines import Floats, stack
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.history import History
 from nbopt.viz.curves import Curve, curve
@@ -26,9 +26,6 @@ from nbopt.viz.ticks import LEAST, Span, extent, linear_ticks, log_ticks, tick_f
 
 FEW = 2
 """Charts that are all drawn large; of more, only the first one is. `panel.css` lays them out."""
-
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
 
 _COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.28, 0.28, 1.0, 1.0]  # raw, then smoothed
 _GHOST = [0.3, 0.75]  # training, validation
@@ -198,7 +195,7 @@ class Chart:
         lines += [(part.x, part.y) for part in pair] + [(part.smooth_x, part.smooth_y) for part in pair]
         if log:
             lines = [(x, np.where(y > LEAST, y, np.nan)) for x, y in lines]
-        x, y = _stack(lines, (span[0], bottom))
+        x, y = stack(lines, (span[0], bottom))
         if not log:
             self._choose_scale(log)
         with self.curves.hold_sync():
@@ -284,20 +281,3 @@ class Chart:
 
 def _key(colour: str, label: str, more: str = "") -> str:
     return f'<span class="nbopt-key" style="--nbopt-colour:{colour}"><span>{html.escape(label)}</span>{more}</span>'
-
-
-def _stack(lines: list[tuple[Floats, Floats]], corner: Span) -> tuple[Singles, Singles]:
-    """Return all x and all y as one array each, short lines prolonged by their last point, which draws nothing.
-
-    Not by NaN: a line that ends in NaN, or holds nothing else, is an error in the browser. float32 halves the message.
-    """
-    width = max(2, *(len(x) for x, _y in lines))  # bqplot takes a single column for one line
-    stacked = np.empty((2, len(lines), width), np.float32)
-    for row, (x, y) in enumerate(lines):
-        known = np.flatnonzero(np.isfinite(y))
-        end = known[-1] + 1 if len(known) else 0
-        last = (x[end - 1], y[end - 1]) if end else corner
-        for axis, values in enumerate((x, y)):
-            stacked[axis, row, :end] = values[:end]
-            stacked[axis, row, end:] = last[axis]
-    return stacked[0], stacked[1]

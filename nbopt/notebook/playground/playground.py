@@ -22,6 +22,7 @@ from nbopt.notebook.playground.data import KINDS, REACH, make_points
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.lessons import BASE, LESSONS, Setup
 from nbopt.notebook.playground.network import ACTIVATIONS, make_network
+from nbopt.notebook.playground.page import box, legend, said
 from nbopt.notebook.playground.race import Race
 from nbopt.run.run import Run
 from nbopt.training.state import RunState
@@ -70,10 +71,10 @@ class Playground:
         self.setup = Setup()
         self.board = Board()
         self.board.tones, self.board.levels, self.board.reach = list(CLASSES), [_MIDDLE], [-REACH, REACH] * 2
-        self._text, self._note, self._legend = widgets.HTML(), widgets.HTML(), widgets.HTML(_legend())
+        self._text, self._note, self._legend = widgets.HTML(), widgets.HTML(), widgets.HTML(legend())
         self.widget = self._layout()
         guard(self.widget, self._refuse)
-        self._text.value = _said(_WELCOME)
+        self._text.value = said(_WELCOME)
         self._renew(self.setup, dict(BASE))
         if lesson is not None:
             self.choose(lesson)
@@ -98,7 +99,7 @@ class Playground:
             raise unknown(_("lesson"), lesson, LESSONS)
         chosen = LESSONS[lesson]
         with self._lock:
-            self._text.value = _said(chosen.text, chosen.title)
+            self._text.value = said(chosen.text, chosen.title)
             for name, item in self._lessons.items():
                 item.button_style = "primary" if name == lesson else ""
             if chosen.setup is None:
@@ -247,12 +248,12 @@ class Playground:
             name: button(lesson.title, "", partial(self._try, self.choose, name), name)
             for name, lesson in LESSONS.items()
         }
-        lessons = _box("play-lessons", *self._lessons.values())
-        inputs = _box("inputs", *self._inputs.values(), anew, self._legend, self._note)
-        self._main = _box("play-main", inputs, self.board)
-        self._place, self._stage = _box("play-place"), _box("play-stage", self._main)
+        lessons = box("play-lessons", *self._lessons.values())
+        inputs = box("inputs", *self._inputs.values(), anew, self._legend, self._note)
+        self._main = box("play-main", inputs, self.board)
+        self._place, self._stage = box("play-place"), box("play-stage", self._main)
         self._text.add_class("nbopt-play-text")
-        return _box("playground", self._text, lessons, self._stage)
+        return box("playground", self._text, lessons, self._stage)
 
     def _write_inputs(self) -> None:
         self._writing = True
@@ -280,25 +281,3 @@ class Playground:
             field += " " + _("Validation accuracy {accuracy}.", accuracy=brief(accuracy))
         network = _("Network of {depth} hidden layers of {width} units.", depth=setup.depth, width=setup.width)
         return {"field": field, "network": network}
-
-
-def _box(name: str, *children: Any) -> Any:
-    box = widgets.Box(children)
-    box.add_class(f"nbopt-{name}")
-    return box
-
-
-def _said(text: str, title: str = "") -> str:
-    head = f"<b>{html.escape(title)}.</b> " if title else ""
-    return f'<div role="status">{head}{html.escape(text)}</div>'
-
-
-def _legend() -> str:
-    """Return what shapes and colours mean."""
-    first, second = CLASSES
-    marks = (
-        (f"background:{first};border-radius:50%", _("first class; a weight below 0")),
-        (f"background:{second}", _("second class; a weight above 0")),
-        ("border:1.5px solid var(--nbopt-soft);border-radius:50%", _("hollow: validation")),
-    )
-    return "".join(f'<div><i style="{style}"></i>{html.escape(text)}</div>' for style, text in marks)

@@ -135,7 +135,7 @@ class Compiler:
                 do_plainly(self._twin, self._loss, self._formula, self._layers, self.signature, example),
                 made([*got]),
             )
-        if name := self._reads.find_change():
+        if name := self._reads.watched.find_change():
             raise CannotCompile(_("{name}, which forward reads, changed while steps were compiled", name=name))
         if name := name_changed(self._attributes, find_attributes(self._twin)):
             raise CannotCompile(_("the model changes {name} as it computes", name=name))
@@ -241,7 +241,7 @@ class Compiled:
         """Whether the model, weights, optimizer state and what the code reads are still what this was made for."""
         return (
             self._marks.are_same()
-            and not self._reads.find_change()
+            and not self._reads.watched.find_change()
             and self._optimizer is self._training.torch_optimizer
             and self._made_from is self._optimizer.state
             and self._places == [tensor.data_ptr() for tensor in self._own]
@@ -254,7 +254,7 @@ class Compiled:
         if name := name_changed(self._ready.attributes, find_attributes(self._training.model)):
             return _("{name} of the model changed after compiling", name=name)
         self._reads = self._training.tiers.reads()  # a copy of the model holds objects of its own
-        if name := self._ready.reads.find_difference(self._reads):
+        if name := self._ready.reads.watched.find_difference(self._reads.watched):
             return _("{name}, which forward reads, changed after compiling", name=name)
         return find_obstacle(self._training)
 

@@ -33,7 +33,6 @@ from nbopt.training.compile.values import (
     MISSING,
     PURE,
     contents,
-    differ,
     function_of,
     is_constant,
     is_pure,
@@ -42,6 +41,7 @@ from nbopt.training.compile.values import (
     is_users,
     parts_of,
 )
+from nbopt.training.compile.watched import Watched
 
 _BUILTINS = set(
     "abs all any bool bytes callable chr classmethod complex dict divmod enumerate filter float format frozenset"
@@ -64,19 +64,18 @@ class Reads:
 
     Attributes
     ----------
+    watched : Watched
+        What may be bound anew.
     obstacle : str
         What steps that do not run the code would not follow, in words; "" if there is nothing.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.obstacle = ""
-        self._names: list[tuple[object, Mapping[str, Any], str, Any]] = []  # the first is whose names they are
-        self._cells: list[tuple[CellType, str, Any]] = []
+        self.watched = Watched()
         self._seen: set[object] = set()
         self._attributes = set(_BEGINNING)
         self._by_any_name = False  # whether attributes are got by names that are computed
-        self._functions: list[tuple[FunctionType, CodeType, tuple[Any, ...] | None]] = []
-        self._held: list[tuple[int, str, Any]] = []
         modules = list(model.modules())
         own = [module for module in modules if any(map(is_users, type(module).__mro__))]
         for number, module in enumerate(modules):
@@ -91,34 +90,6 @@ class Reads:
                 for name in sorted(names & vars(module).keys() - _OWN_NAMES):
                     if name in self._attributes or not is_torchs(type(module)):
                         self._judge_own(number, module, name, modules)
-
-    def find_change(self) -> str:
-        """Return the name of something that was bound anew since; "" if nothing was."""
-        for _owner, space, name, value in self._names:
-            if space.get(name, MISSING) is not value and differ(space.get(name, MISSING), value):
-                return name
-        for cell, name, value in self._cells:
-            if contents(cell) is not value and differ(contents(cell), value):
-                return name
-        for function, code, defaults in self._functions:  # as an editor's reload exchanges them
-            if function.__code__ is not code or function.__defaults__ is not defaults:
-                return function.__qualname__
-        return ""
-
-    def find_difference(self, other: Reads) -> str:
-        """Return the name of what another model's code reads otherwise, or as another value; "" if there is nothing."""
-        ours, theirs = self._list(), other._list()
-        for (owner, name, value), (owner_there, name_there, value_there) in zip(ours, theirs, strict=False):
-            same_owner = owner is owner_there or (isinstance(owner, str) and owner == owner_there)
-            if not same_owner or name != name_there or differ(value, value_there):
-                return name or _("the code")
-        return "" if len(ours) == len(theirs) else _("the code")
-
-    def _list(self) -> list[tuple[object, str, Any]]:
-        names = [(owner, name, value) for owner, _space, name, value in self._names]
-        held = [(str(number), name, value) for number, name, value in self._held]
-        codes = [(function, "", code) for function, code, _defaults in self._functions]
-        return [*names, *self._cells, *held, *codes]
 
     # -- modules
 
@@ -159,7 +130,7 @@ class Reads:
         value = vars(module)[name]
         if isinstance(value, MethodType) and any(value.__self__ is one for one in modules):
             value = value.__func__  # a copy of the model has a copy of it
-        self._held.append((number, name, type(value) if is_record(value) else value))
+        self.watched.held.append((number, name, type(value) if is_record(value) else value))
         label = _("{name} of {owner}", name=name, owner=type(module).__name__)
         if is_record(value):
             self._look_into(value, f"{number}.{name}", label)
@@ -184,7 +155,7 @@ class Reads:
         key = owner if isinstance(owner, str) else id(owner), name
         if key not in self._seen:
             self._seen.add(key)
-            self._names.append((owner, space, name, value))
+            self.watched.names.append((owner, space, name, value))
 
     def _judge(self, value: Any, label: str) -> None:
         """Take note if a value may change unseen, or runs code that may do anything."""
@@ -250,7 +221,7 @@ class Reads:
             return
         self._seen.add(function)
         code = function.__code__
-        self._functions.append((function, code, function.__defaults__))
+        self.watched.functions.append((function, code, function.__defaults__))
         for name, value in vars(function).items():
             self._watch(function, vars(function), name, value)
             self._judge(value, f"{function.__qualname__}.{name}")
@@ -286,7 +257,7 @@ class Reads:
 
     def _read_cell(self, name: str, cell: CellType) -> None:
         value = contents(cell)
-        self._cells.append((cell, name, value))
+        self.watched.cells.append((cell, name, value))
         if value is not MISSING:
             self._judge(value, _("{name} of a closure", name=name))
 

@@ -95,7 +95,7 @@ class StepModes:
 
     def reads(self) -> Reads:
         """Return what the model's code reads now."""
-        if self._marks is None or not self._marks.are_same() or self._reads.find_change():
+        if self._marks is None or not self._marks.are_same() or self._reads.watched.find_change():
             training = self._training
             self._reads, self._marks = Reads(training.model), Marks(training.model, training.torch_optimizer)
         return self._reads
