@@ -323,7 +323,7 @@ def test_a_technique_of_ones_own_has_its_controls_and_the_chart_of_what_it_measu
     assert [chart.name for chart in panel.charts] == ["loss", "accuracy"]
     run.step(5)
     eventually(lambda: [chart.name for chart in panel.charts] == ["loss", "accuracy", "halves_done"])
-    assert "Halves done" in panel.charts[-1]._head.value
+    eventually(lambda: "Halves done" in panel.charts[-1]._head.value)
     assert panel.controls["halving"].widget is not None
 
 
