@@ -107,30 +107,10 @@ def shorten(value: object) -> str:
 
 
 _ELSEWHERE = {
-    "lr": "learning_rate learningrate base_lr init_lr learning_rate_init eta",
-    "epochs": "n_epochs num_epochs max_epochs nb_epochs nb_epoch n_epoch epoch num_train_epochs",
-    "batch_size": "batch bs batchsize train_batch_size minibatch_size per_device_train_batch_size",
-    "loss": "criterion loss_fn loss_function loss_func objective",
-    "optimizer": "optim opt solver optimiser",
-    "schedule": "lr_scheduler scheduler lr_schedule sched lr_scheduler_type learning_rate_scheduler",
-    "weight_decay": "wd l2 l2_penalty weightdecay",
-    "beta1": "betas beta_1",
-    "beta2": "beta_2",
-    "warmup": "warmup_epochs warm_up",
-    "clip_norm": "max_grad_norm gradient_clip_val grad_clip clip_grad clip_grad_norm clipnorm",
-    "clip_value": "clipvalue clip_grad_value",
-    "micro_batch": "accumulate_grad_batches gradient_accumulation_steps accumulation_steps iter_size",
-    "precision": "amp fp16 bf16 mixed_precision autocast dtype",
-    "dropout": "drop drop_rate dropout_rate p_dropout",
-    "early_stopping": "early_stop earlystopping stop_early callbacks",
-    "patience": "early_stopping_patience n_iter_no_change",
-    "min_delta": "tol early_stopping_threshold",
     "seed": "random_state random_seed manual_seed",
     "val": "validation_data val_data valid validation eval_dataset val_loader val_dataloader validation_split",
     "metrics": "metric scoring scorer",
-    "tier": "compile jit",
-    "channels_last": "memory_format",
 }
 
 SYNONYMS = {other: name for name, others in _ELSEWHERE.items() for other in others.split()}
-"""What other libraries call a hyperparameter or an argument of `Run`, and what it is called here."""
+"""What other libraries call an argument of `Run` that is no hyperparameter, and what it is called here."""

@@ -41,6 +41,8 @@ def test_what_others_call_a_hyperparameter_is_understood(name, meant):
 
 
 def test_synonyms_stand_for_what_there_is_and_are_no_names_themselves():
-    known = set(Run(nn.Linear(2, 2), None, store=None).hyperparams) | inspect.signature(Run).parameters.keys()
-    assert set(SYNONYMS.values()) <= known
-    assert not SYNONYMS.keys() & known
+    hyperparams = Run(nn.Linear(2, 2), None, store=None).hyperparams
+    known = set(hyperparams) | inspect.signature(Run).parameters.keys()
+    assert set(hyperparams.synonyms.values()) <= known
+    assert not hyperparams.synonyms.keys() & known
+    assert len(hyperparams.synonyms) == sum(len(spec.synonyms.split()) for spec in hyperparams.specs) + len(SYNONYMS)

@@ -43,6 +43,7 @@ class Cursor(Tunable):
         label=_("Batch size"),
         group=_("Batches"),
         help=_("Samples per step. A new size takes effect at the very next batch."),
+        synonyms="batch bs batchsize train_batch_size minibatch_size per_device_train_batch_size",
     )
 
     def __init__(self, source: AnySource, seed: int) -> None:

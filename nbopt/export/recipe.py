@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from nbopt.data.places import name_of
-from nbopt.errors import SYNONYMS, InvalidHyperparam, unknown
+from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.export.summary import RunSummary, Schedule
 from nbopt.hyperparams import Hyperparams, Strategy
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
-from nbopt.techniques.catalogue import PARTS
+from nbopt.techniques.catalogue import PARTS, of_models
 from nbopt.techniques.losses.by_output import names_of
 from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.metrics.by_output import OfOutput
@@ -167,7 +167,7 @@ def check_values(where: str, values: Mapping[str, Any], hyperparams: Hyperparams
                 continue
             name = hyperparams.current(name)
             if name not in hyperparams:
-                raise unknown(_("hyperparameter"), name, [*hyperparams, *ACTIONS], SYNONYMS)
+                raise unknown(_("hyperparameter"), name, [*hyperparams, *ACTIONS], hyperparams.synonyms)
             spec = hyperparams.spec(name)
             checked[name] = spec.check(_number(value))
         except InvalidHyperparam as error:
@@ -241,14 +241,14 @@ def _acting(story: RunSummary) -> list[str]:
     for strategy in strategies:
         for choice in story.values_of(strategy.name):
             names |= set(strategy.classes[choice].declared())
+    brought = of_models(story.techniques)
     for item in PARTS:  # nothing is said of parts that were left as they are
         own = {item.name} if isinstance(item, Strategy) else set(item.declared())
-        names -= {name for name in own if story.values_of(name) == [story.hyperparams.spec(name).default]}
+        names -= {name for name in own - brought if story.values_of(name) == [story.hyperparams.spec(name).default]}
     names -= {name for name in ("steps", "validate_every") if not any(story.values_of(name))}
     names |= {name for name, value in story.start.items() if value != story.hyperparams.spec(name).default}
     names -= {OPTIMIZER.name, LOSS.name} | story.inert
-    if not story.sets_dropout:
-        names -= {"dropout"}  # each layer of the model brings its own
+    names -= story.untouched
     return [name for name in story.hyperparams if name in names]
 
 

@@ -35,8 +35,8 @@ class RunSummary:
         Changes after the first step; see `Schedule`.
     inert : set of str
         Hyperparameters that could not act.
-    sets_dropout : bool
-        Whether the first step used a dropout that the model did not bring.
+    untouched : set of str
+        Hyperparameters of which the first step used what the model brought.
     steps : int or None
         Where it was left; None if it came, or will come, to its own end.
     done : int
@@ -86,7 +86,7 @@ class RunSummary:
     start: dict[str, Any]
     schedule: Schedule
     inert: set[str]
-    sets_dropout: bool
+    untouched: set[str]
     steps: int | None
     done: int
     val_loss: float | None

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
-from nbopt.errors import InvalidHyperparam, shorten, unknown
+from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
 
 T = TypeVar("T")
@@ -35,6 +35,10 @@ class Hyperparam(Generic[T]):
         What the panel writes beside the control, its tooltip, and the group it stands in.
     was : str
         Its name in earlier versions, which is still understood where values are given; "" if it had no other.
+    synonyms : str
+        What other libraries call it: names, with blanks between them.
+    initial : bool
+        Whether it acts before the first step alone: later it cannot be changed.
     """
 
     default: T
@@ -42,6 +46,8 @@ class Hyperparam(Generic[T]):
     help: str = field(default="", kw_only=True)
     group: str = field(default="", kw_only=True)
     was: str = field(default="", kw_only=True)
+    synonyms: str = field(default="", kw_only=True)
+    initial: bool = field(default=False, kw_only=True)
     name: str = field(default="", init=False)
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -219,6 +225,11 @@ class Tunable:
 
     def on_change(self, name: str) -> None:
         """React to a new value of the hyperparameter ``name``, which the attribute already has."""
+
+
+def synonyms_of(specs: Iterable[Hyperparam[Any]]) -> dict[str, str]:
+    """Return what others call these hyperparameters, and the arguments of a run, and what they are called here."""
+    return SYNONYMS | {other: spec.name for spec in specs for other in spec.synonyms.split()}
 
 
 def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:

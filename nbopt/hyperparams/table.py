@@ -9,8 +9,8 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any
 
-from nbopt.errors import SYNONYMS, unknown
-from nbopt.hyperparams.declarations import Hyperparam
+from nbopt.errors import unknown
+from nbopt.hyperparams.declarations import Hyperparam, synonyms_of
 from nbopt.i18n import _
 
 # Characters that a cell of the text takes at most; what is longer goes on below.
@@ -46,6 +46,8 @@ class HyperparamTable(Mapping[str, Row]):
             "help": _("help"),
         }
         self._titles = {column: title for column, title in titles.items() if column != "now" or now is not None}
+        specs = list(specs)
+        self._synonyms = synonyms_of(specs)
         self._rows: dict[str, Row] = {}
         for spec in specs:
             cells = {
@@ -61,7 +63,7 @@ class HyperparamTable(Mapping[str, Row]):
 
     def __getitem__(self, name: str) -> Row:
         if name not in self._rows:
-            raise unknown(_("hyperparameter"), name, self._rows, SYNONYMS)
+            raise unknown(_("hyperparameter"), name, self._rows, self._synonyms)
         return self._rows[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten, unknown
-from nbopt.hyperparams.declarations import Hyperparam, Strategy, Tunable
+from nbopt.errors import InvalidHyperparam, shorten, unknown
+from nbopt.hyperparams.declarations import Hyperparam, Strategy, Tunable, synonyms_of
 from nbopt.hyperparams.table import HyperparamTable
 from nbopt.i18n import _
 
@@ -56,13 +56,13 @@ class Hyperparams(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         name = self.current(name)
         if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
+            raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
         return self._values[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Refuse: values are read here, and changed by `Run.set`."""
         if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
+            raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
         raise InvalidHyperparam(
             _("values are read here, not changed: write run.set({name}={value}).", name=name, value=shorten(value))
         )
@@ -94,11 +94,16 @@ class Hyperparams(Mapping[str, Any]):
         """All declarations, in the order they are shown."""
         return list(self._specs.values())
 
+    @property
+    def synonyms(self) -> dict[str, str]:
+        """What others call these, and what they are called here."""
+        return synonyms_of(self.specs)
+
     def spec(self, name: str) -> Hyperparam[Any]:
         """Return the declaration of ``name``."""
         name = self.current(name)
         if name not in self._specs:
-            raise unknown(_("hyperparameter"), name, self._specs, SYNONYMS)
+            raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
         return self._specs[name]
 
     @property

@@ -8,26 +8,20 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from nbopt.data.cursor import Cursor
 from nbopt.data.sources import StreamSource, makes_batches
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Hyperparam, Hyperparams
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
-from nbopt.techniques.catalogue import PARTS
-from nbopt.techniques.guard import Guard
-from nbopt.techniques.initialization import Initialization
+from nbopt.techniques.catalogue import SHOWN, known_of
+from nbopt.techniques.context import Setting
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.choice import LOSS, loss_choice
 from nbopt.techniques.losses.terms import Terms
-from nbopt.techniques.optimizers.accumulation import Accumulation
 from nbopt.techniques.optimizers.made import check_settings
-from nbopt.techniques.optimizers.standard import optimizer_choice
-from nbopt.techniques.plan import Plan
+from nbopt.techniques.optimizers.standard import OPTIMIZER, optimizer_choice
 from nbopt.techniques.precision.channels_last import has_images, is_channels_last
 from nbopt.techniques.precision.mixed import precision_choice
-from nbopt.techniques.regularization.dropout import Dropout, own_dropout
-from nbopt.techniques.regularization.early_stopping import EarlyStopping
 from nbopt.techniques.schedules.of_torch import TorchSchedule
 from nbopt.techniques.schedules.own import schedule_choice
 from nbopt.training.prepare import check_together
@@ -54,13 +48,12 @@ def declare(
         For an unknown name or an illegal value among ``given``.
     """
     hyperparams = Hyperparams()
+    setting = Setting(model, device)
     choice, own = optimizer_choice(optimizer)
     _declare_known(hyperparams, choice, of_loss := loss_choice(loss))
     _check_terms(hyperparams, of_loss)
     hyperparams.declare(precision_choice(model, device))
     _declare_own(hyperparams, techniques)
-    if (dropout := own_dropout(model)) is not None:
-        own["dropout"] = dropout
     own["channels_last"] = is_channels_last(model)
     for loader in (getattr(train, "batch_sampler", None), train):  # a DataLoader's
         if type(size := getattr(loader, "batch_size", None)) is int and size > 0:
@@ -70,8 +63,8 @@ def declare(
     check_settings(own_kind.classes[choice.default], optimizer, given, hyperparams)
     if not isinstance(given.get("schedule", ""), str):
         given = given | _declare_schedule(hyperparams, optimizer, own, given)
-    if given.keys() & {"patience", "min_delta"}:
-        own["early_stopping"] = True
+    for kind in known_of(techniques):
+        own.update(kind.bring(setting) | kind.imply(given))
     for name, value in hyperparams.check({**own, **given}).items():
         hyperparams.assign(name, value)
     check_together(hyperparams, {})
@@ -93,8 +86,8 @@ def find_loss(hyperparams: Hyperparams) -> type[Loss]:
 
 
 def _declare_known(hyperparams: Hyperparams, optimizer: Hyperparam[str], loss: Hyperparam[str]) -> None:
-    hyperparams.declare(optimizer, Dropout, Cursor, Plan, EarlyStopping, loss)
-    hyperparams.declare(*PARTS, Accumulation, Initialization, Guard, Pace)
+    own: dict[Any, Any] = {OPTIMIZER: optimizer, LOSS: loss}
+    hyperparams.declare(*(own.get(item, item) for item in SHOWN), Pace)
 
 
 def _check_terms(hyperparams: Hyperparams, loss: Any) -> None:
@@ -147,20 +140,23 @@ def _declare_schedule(
 
 
 def find_inert(
-    model: torch.nn.Module, train: Any, val: Any, hyperparams: Hyperparams, training: Training | None
+    setting: Setting,
+    train: Any,
+    techniques: Sequence[Technique],
+    hyperparams: Hyperparams,
+    training: Training | None,
 ) -> dict[str, str]:
     """Return the hyperparameters that cannot act in a run, each with the reason; some show once there is a training."""
-    found = {}
-    if own_dropout(model) is None:
-        found["dropout"] = _("the model has no dropout layer")
+    found: dict[str, str] = {}
+    model = setting.model
+    for kind in known_of(techniques):
+        if reason := kind.unfit_for(setting):
+            found.update(dict.fromkeys(kind.declared(), reason))
     precision: Any = hyperparams.spec("precision")
     if len(precision.options) == 1:
         found["precision"] = precision.missing
     if not has_images(model):
         found["channels_last"] = _("the model has no weights of four dimensions, as convolutions of images have")
-    if val is None:
-        reason = _("without val there is no validation loss to judge by")
-        found.update(dict.fromkeys(EarlyStopping.declared(), reason))
     if makes_batches(train):
         found["batch_size"] = _("the DataLoader makes its own batches")
     elif training is not None and isinstance(training.cursor.source, StreamSource):

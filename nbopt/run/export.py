@@ -19,6 +19,7 @@ from nbopt.hyperparams import Choice, Hyperparams, Int
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING
 from nbopt.run.spec import RunSpec
+from nbopt.techniques.catalogue import known_of, may_end, of_models
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.losses.traits import read_traits
 from nbopt.techniques.metrics.by_output import read_metrics
@@ -96,11 +97,11 @@ def tell(run: Run) -> RunSummary:
     own_end, early = training is None, False
     if training is not None and finished:
         complete = Plan.of(values).is_over(done, run.epoch)
-        early = values["early_stopping"] and training.stopping.waited >= values["patience"]
+        early = bool(training.acting.find_end(values))
         own_end = complete or early
         early = early and not complete
-    elif training is None and "early_stopping" not in run.inert:
-        early = any(changes.get("early_stopping") for changes in (start, *schedule.values()))
+    elif training is None:
+        early = may_end(known_of(run.techniques), set(run.inert), [start, *schedule.values()])
 
     if training is not None:
         train, val = training.cursor.source, training.val
@@ -115,7 +116,7 @@ def tell(run: Run) -> RunSummary:
         start=start,
         schedule=schedule,
         inert=set(run.inert),
-        sets_dropout="dropout" in spec.hyperparams or "dropout" in first,
+        untouched=of_models(run.techniques) - spec.hyperparams.keys() - first.keys(),
         steps=None if own_end else done,
         done=done,
         val_loss=run.history.last("val_loss"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,7 +14,6 @@ from nbopt.record.snapshots import Snapshots
 from nbopt.run.driver import Driver
 from nbopt.run.registry import live_runs
 from nbopt.techniques.plan import Plan
-from nbopt.techniques.regularization.early_stopping import EarlyStopping
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.state import RunState
 
@@ -142,9 +141,14 @@ class Facts:
         return self.changes.pending
 
     @property
-    def stopping(self) -> EarlyStopping | None:
-        """The best validation so far and the patience left; None before the start."""
-        return self.driver.training.stopping if self.driver.training else None
+    def stopping(self) -> Any:
+        """The best validation so far, ``best`` at ``best_step``, and the patience ``left``; None before the start."""
+        return self.driver.training.judge if self.driver.training else None
+
+    @property
+    def technique_facts(self) -> list[tuple[str, str]]:
+        """What techniques tell of where they are, as the patience left: names and values."""
+        return self.driver.training.acting.facts if self.driver.training else []
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:

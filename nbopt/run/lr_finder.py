@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
 from nbopt.run import past
+from nbopt.techniques.catalogue import known_of
 from nbopt.training.state import Stepped
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 
 _SMOOTHING = 0.9
 _TOO_FAR = 4.0  # times the lowest smoothed loss: the sweep ends there
-_PLAIN = {
-    **{"schedule": "constant", "warmup": 0.0, "warmup_steps": 0, "steps": 0, "validate_every": 0},
-    **{"early_stopping": False, "recover": False, "tier": "eager"},
+_PLAIN: dict[str, Any] = {
+    **{"schedule": "constant", "steps": 0, "validate_every": 0, "tier": "eager"},
 }
 
 
@@ -67,7 +67,10 @@ def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
     count.name = "steps"
     steps = count.check(steps)
     twin = past.copy_of(run, _("learning rates"))
-    plain = {name: value for name, value in _PLAIN.items() if name not in twin.inert}
+    plain = {**_PLAIN}
+    for item in known_of(run.techniques):
+        plain.update(item.off)
+    plain = {name: value for name, value in plain.items() if name not in twin.inert}
     twin.set(source="finder", **plain, epochs=10**9)
     events = twin.events()
     rates, losses, smoothed = [], [], []

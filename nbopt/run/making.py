@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from nbopt.i18n import _
 from nbopt.run.declared import find_inert
-from nbopt.techniques.catalogue import find_modules
-from nbopt.techniques.regularization.dropout import Dropout
+from nbopt.techniques.catalogue import find_modules, find_several
+from nbopt.techniques.context import Setting
 from nbopt.torch_private import MISSING
 from nbopt.training.training import Training
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from nbopt.run.run import Run
 
 
-def make_training(run: Run, keep_dropout: bool) -> Training:
+def make_training(run: Run, untouched: set[str]) -> Training:
     """Return what a run trains with, at its beginning.
 
     Parameters
     ----------
     run : Run
-    keep_dropout : bool
-        Whether each layer keeps the rate that the model brought.
+    untouched : set of str
+        Hyperparameters that the model has several values of, which it keeps.
 
     Raises
     ------
@@ -35,9 +35,7 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
         module.to(device)
     spec = run.spec
     train, val = spec.make_sources(device, run.hyperparams["batch_size"])
-    dropout = Dropout(run.model).rates
-    if "dropout" in spec.hyperparams or len(set(dropout)) < 2:
-        dropout = [run.initial["dropout"]] * len(dropout)
+    brought = find_several(run.model, run.techniques) - spec.hyperparams.keys()
     training = Training(
         train,
         val,
@@ -49,12 +47,14 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
         spec.own_optimizer,
         run.seed,
         device,
-        keep_dropout,
         run.techniques,
     )
+    # The first snapshot is of what there was before the changes made ahead of the start.
+    training.acting.settle(run.initial, run.initial.keys() - brought)
     training.securing.take()
-    # Before the changes made ahead of the start.
-    training.snapshots[0].facts.update(hyperparams=run.initial, dropout_rates=dropout)
+    training.snapshots[0].facts.update(hyperparams=run.initial)
+    changed = {name for name, value in run.hyperparams.items() if value != run.initial[name]}
+    training.acting.settle(run.hyperparams, changed | brought - untouched)
     run.driver.training = training
     if MISSING:
         run.driver.tell(
@@ -64,7 +64,8 @@ def make_training(run: Run, keep_dropout: bool) -> Training:
                 names=", ".join(MISSING),
             )
         )
-    run.inert = find_inert(run.model, spec.train, spec.val, run.hyperparams, training)
+    setting = Setting(run.model, device, spec.val is not None)
+    run.inert = find_inert(setting, spec.train, run.techniques, run.hyperparams, training)
     for name in sorted(training.acting.unfit.keys() & spec.hyperparams.keys()):
         warnings.warn(f"{name}: {run.inert[name]}", stacklevel=3)
     return training

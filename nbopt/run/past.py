@@ -16,7 +16,7 @@ from nbopt.run.editing import prepare
 from nbopt.run.ties import check_ties
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
-from nbopt.training.checkpoint import capture, restore, restore_material
+from nbopt.training.checkpoint import capture, recall, restore, restore_material
 from nbopt.training.outside import go_to_structure
 from nbopt.training.prepare import check_in_time
 from nbopt.training.recovery import go_back
@@ -206,9 +206,7 @@ def _check_ties(twin: Run, run: Run, snapshot: Snapshot) -> None:
         assert twin.driver.training is not None and run.driver.training is not None
         check_ties(twin.driver.training, run.driver.training, at_rest=not run.driver.is_pulling)
     restore_material(twin.driver.training, snapshot)
-    twin.driver.training.guard.state = snapshot.facts.get("guard", {})
-    if twin.driver.training.guard.waits:
-        twin.driver.training.pass_.look_again()
+    recall(twin.driver.training, snapshot)
 
 
 def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:

@@ -35,5 +35,5 @@ def _glance(run: Run) -> Glance:
     training = run.driver.training
     if training is None:
         return Glance(0, 0, None, None)
-    best = training.stopping.best
+    best = training.judge.best
     return Glance(training.step, training.cursor.epoch, best if math.isfinite(best) else None, training.snapshots)

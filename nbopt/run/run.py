@@ -30,8 +30,9 @@ from nbopt.run.steering import Steering
 from nbopt.run.viewer import Viewer
 from nbopt.store.database import AUTO, Place, folder_of
 from nbopt.techniques.base import Technique
+from nbopt.techniques.catalogue import find_several
+from nbopt.techniques.context import Setting
 from nbopt.techniques.metrics.by_output import read_metrics
-from nbopt.techniques.regularization.dropout import has_various_dropout
 from nbopt.training import prepare
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.device import pick_device
@@ -158,7 +159,7 @@ class Run(Steering):
         self.material = Material(model, self.loss_modules)
         prepare.check_optimizer(spec.optimizer, model, self.loss_modules)
         # Values shown that stand for several of the model's own: setting one to what is shown still acts.
-        self._untouched = {"dropout"} - named.keys() if has_various_dropout(model) else set()
+        self._untouched = find_several(model, self.techniques) - named.keys()
         self.initial = {**self.hyperparams, **spec.initial}
         self.history = History()
         measured = ["loss", *self.metrics, *self.loss_terms]
@@ -181,7 +182,8 @@ class Run(Steering):
         self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
         if spec.until is not None:
             self.driver.until = spec.until
-        self.inert = find_inert(model, spec.train, spec.val, self.hyperparams, None)
+        setting = Setting(model, self.device.torch, spec.val is not None)
+        self.inert = find_inert(setting, spec.train, self.techniques, self.hyperparams, None)
         for inert in sorted(self.inert.keys() & named.keys()):
             warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=3)
         self.recorder = None if self.store is None else make_recorder(self, self.store)
@@ -410,4 +412,4 @@ class Run(Steering):
     # -- behind it
 
     def _prepare(self) -> Training:
-        return make_training(self, keep_dropout="dropout" in self._untouched)
+        return make_training(self, self._untouched)

@@ -148,7 +148,7 @@ class Puller:
         if not training.validation_due:
             self.changes.apply()  # nothing that was asked for is left behind
         if isinstance(event, Finished):
-            if training.stopping.early_stopping:
+            if any(restores() for restores in training.acting.restores_best):
                 self.changes.act("restore_best", "run")
             self.become(RunState.FINISHED, event.reason)
         elif self._goal is RunState.STOPPED:

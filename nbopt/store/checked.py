@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nbopt.errors import shorten
 from nbopt.i18n import _
+from nbopt.objects.plain import is_count
 from nbopt.record.journal import Entry
 from nbopt.store.schema import StoreError
 
@@ -44,11 +45,6 @@ def is_snapshot_file(name: str) -> bool:
 def is_name(value: object) -> bool:
     """Whether ``value`` can be the name of something."""
     return isinstance(value, str) and len(value) <= _NAME
-
-
-def is_count(value: object) -> bool:
-    """Whether ``value`` can be a number of steps, epochs, entries or bytes."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _COUNT
 
 
 def is_time(value: object) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
+from nbopt.objects.plain import is_count, is_number
 from nbopt.record.snapshots import Snapshot
-from nbopt.store.checked import are_names, is_count, is_switch
+from nbopt.store.checked import are_names, is_switch
+from nbopt.techniques.catalogue import ALWAYS
 
 
 def is_state(snapshot: Snapshot) -> bool:
@@ -16,15 +18,11 @@ def is_state(snapshot: Snapshot) -> bool:
         return (
             isinstance(facts["hyperparams"], dict)
             and isinstance(facts["validation_due"], bool)
-            and _is_number(facts["seconds"])
+            and is_number(facts["seconds"])
             and _are_counts(facts["cursor"], 3)
-            and isinstance(facts["dropout_rates"], list)
-            and all(_is_number(rate) and 0 <= rate <= 1 for rate in facts["dropout_rates"])
-            and _is_stopping(facts["stopping"])
-            and all(name.count(".") for name in facts.get("parts", {}))
+            and _are_memories(facts)
             and all(are_names(facts.get(name, [])) for name in ("resting", "evaluated"))
             and (not facts.get("tier") or is_switch(facts["tier"]))
-            and _is_guard(facts.get("guard", {}))
             and _is_split(facts.get("split", {}))
             and (_are_moments(facts["moments"]) if "moments" in facts else _are_placed(facts["optimizer"]))
         )
@@ -32,26 +30,20 @@ def is_state(snapshot: Snapshot) -> bool:
         return False
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _are_counts(value: Any, length: int) -> bool:
     return isinstance(value, list) and len(value) == length and all(map(is_count, value))
 
 
-def _is_stopping(value: Any) -> bool:
-    best, best_step, waited, bar = value
-    numbers = all(item is None or _is_number(item) for item in (best, bar))
-    return numbers and (best_step is None or is_count(best_step)) and is_count(waited)
-
-
-def _is_guard(state: Any) -> bool:
-    if not state:
-        return isinstance(state, dict)
-    flags = all(isinstance(state[name], bool) for name in ("known", "waits"))
-    usual = state["usual"] is None or _is_number(state["usual"])
-    return flags and usual and _is_number(state["floor"]) and all(map(_is_number, state["block"]))
+def _are_memories(facts: Mapping[str, Any]) -> bool:
+    """Whether this is what techniques remember; of those that nbopt has, of the form that each says."""
+    kept: dict[str, dict[str, Any]] = {}
+    for name, value in facts.get("parts", {}).items():
+        part, dot, key = name.partition(".")
+        if not dot:
+            return False
+        kept.setdefault(part, {})[key] = value
+    memories = [(kind, kept.get(kind.__name__) or kind.recall(facts)) for kind in ALWAYS]
+    return all(not memory or kind.is_memory(memory) for kind, memory in memories)
 
 
 def _is_split(state: Any) -> bool:

@@ -22,18 +22,18 @@ around the forward pass of a technique that says that it ``draws``, follows from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from nbopt.hyperparams import Tunable
+from nbopt.hyperparams import Hyperparam, Tunable
 from nbopt.i18n import _
-from nbopt.techniques.context import Context
-from nbopt.techniques.hooks import HOOKS
+from nbopt.techniques.context import Context, Setting
+from nbopt.techniques.hooks import HOOKS, Hooks
 
 
-class Technique(Tunable):
+class Technique(Hooks):
     """Base of what acts in a step. Hooks that a class does not define cost nothing.
 
     A class of one's own may take what it needs when it is made, as a teacher: ``Run(..., techniques=[Distill(net)])``.
@@ -63,6 +63,12 @@ class Technique(Tunable):
         what compiles finds the rate by the arguments alone and what no step changes, and only takes note of losses.
     unwritten : str
         Why a script cannot hold this technique, in words; "" if it can.
+    by_script : bool
+        Whether a script has lines of its own in the place of the class.
+    of_model : tuple of str
+        Hyperparameters whose values every model of the kind brings: a recipe says nothing of them unless they were set.
+    off : mapping of str to Any
+        Values by which it does nothing to the course of a run, as where learning rates are tried.
 
     Examples
     --------
@@ -93,6 +99,9 @@ class Technique(Tunable):
     draws: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     unwritten: ClassVar[str] = ""
+    by_script: ClassVar[bool] = False
+    of_model: ClassVar[tuple[str, ...]] = ()
+    off: ClassVar[Mapping[str, Any]] = {}
 
     def __new__(cls, *arguments: Any, **settings: Any) -> Self:
         """Make a technique, and remember of what: each run makes one like it."""
@@ -116,6 +125,46 @@ class Technique(Tunable):
         """Whether the present values have any effect; asked after each change, not in each step."""
         return True
 
+    # -- what it says of a run, before there is a step
+
+    @classmethod
+    def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
+        """Return the declarations as a run has them, where model or device leave less than all."""
+        return cls.declared()
+
+    @classmethod
+    def bring(cls, setting: Setting) -> dict[str, Any]:
+        """Return values that a run begins with unless they are given, as the model brings them."""
+        return {}
+
+    @classmethod
+    def imply(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values that a run begins with unless they are given, as others that are given imply them."""
+        return {}
+
+    @classmethod
+    def find_several(cls, model: nn.Module) -> set[str]:
+        """Return the hyperparameters that the model has several values of: setting one to what is shown still acts."""
+        return set()
+
+    @classmethod
+    def unfit_for(cls, setting: Setting) -> str:
+        """Return why it cannot act in such a run, whatever the data, in words; "" if it can."""
+        return ""
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, type[Tunable]]) -> str:
+        """Return why the values do not go together, in words; "" if they do.
+
+        Parameters
+        ----------
+        values : mapping of str to Any
+            Those of all hyperparameters.
+        chosen : mapping of str to type
+            The classes that they choose, as that of the ``optimizer``.
+        """
+        return ""
+
     @classmethod
     def unfit(cls, x: Tensor | None) -> str:
         """Return why the part cannot act on these training inputs, in words; "" if it can.
@@ -127,75 +176,37 @@ class Technique(Tunable):
         """
         return ""
 
-    def fit(self, x: Tensor) -> None:
-        """Learn what is needed from the training inputs (n, ...)."""
+    # -- what it says of itself, while it acts
 
-    def change_inputs(self, x: Tensor) -> Tensor:
-        """Return the inputs that the model gets, in training and validation."""
-        raise NotImplementedError
+    @property
+    def obstacle(self) -> str:
+        """Why the compiled step cannot do what this does now, in words; "" where it can."""
+        return "" if compiles(self) else _("{name} acts", name=type(self).__name__)
 
-    def change_batch(self, x: Tensor, y: Any) -> tuple[Tensor, Any]:
-        """Return inputs and targets of a training step."""
-        raise NotImplementedError
+    @property
+    def by_hand(self) -> dict[str, Any]:
+        """What the user may change by hand in a pause, by what it is called in words."""
+        return {}
 
-    def change_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what the model is to compute with in the place of its weights, by name: masked, rounded or averaged.
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What the panel tells of it beside the run's progress: names and values."""
+        return []
 
-        Gradients reach the weights through what is returned; the weights themselves stay.
-        """
-        raise NotImplementedError
+    @classmethod
+    def recall(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return its memory from a snapshot of an earlier version, which kept it among the run's own ``facts``."""
+        return {}
 
-    def change_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
-        """Return outputs, targets and loss of a training batch; ``do(batch)`` is what they would be.
-
-        ``do`` may be called more than once, on other batches than this one.
-        """
-        raise NotImplementedError
-
-    def change_every_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:
-        """Return the same of any batch, whether it is trained on or not."""
-        raise NotImplementedError
-
-    def change_loss(self, lose: Any, output: Any, target: Any) -> Tensor:
-        """Return the loss of a training batch; ``lose(output, target)`` is what it would be."""
-        raise NotImplementedError
-
-    def after_gradients(self) -> None:
-        """Act on the gradients."""
-        raise NotImplementedError
-
-    def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
-        """Return the learning rate that the update is to use.
-
-        Parameters
-        ----------
-        rate : float
-            The base rate, as the parts before this one changed it.
-        step : int
-            Steps done.
-        epoch : float
-            Epochs done, the current one counted in part.
-        done : float
-            The part of the run that is done, from 0 to 1, see `nbopt.techniques.plan`.
-        """
-        raise NotImplementedError
-
-    def change_groups(self, groups: Sequence[dict[str, Any]]) -> None:
-        """Change the settings of the optimizer's parameter groups, which have the rate that the update is to use."""
-        raise NotImplementedError
-
-    def after_step(self, loss: Tensor) -> None:
-        """Act on the weights, or take note of the batch's loss, a scalar."""
-        raise NotImplementedError
-
-    def after_epoch(self, val_loss: float | None) -> None:
-        """Take note of a validation and its loss; where there is no validation, of an epoch's end and None."""
-        raise NotImplementedError
+    @classmethod
+    def is_memory(cls, memory: Mapping[str, Any]) -> bool:
+        """Whether what was read from a file, of what JSON can hold, may be its memory."""
+        return True
 
 
-def defines(kind: type[Technique], hook: str) -> bool:
-    """Return whether a class of parts has a hook of its own."""
-    return getattr(kind, hook) is not getattr(Technique, hook)
+def defines(kind: type[Technique], name: str) -> bool:
+    """Return whether a class has a hook, or anything else that `Technique` has, of its own."""
+    return getattr(kind, name) is not getattr(Technique, name)
 
 
 def hooks_of(kind: type[Technique]) -> list[str]:

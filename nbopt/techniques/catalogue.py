@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from nbopt.hyperparams import Strategy
+from nbopt.data.cursor import Cursor
+from nbopt.hyperparams import Hyperparam, Strategy, Tunable
 from nbopt.i18n import _
-from nbopt.techniques.base import Technique, hooks_of
+from nbopt.techniques.base import Technique, defines, hooks_of
+from nbopt.techniques.guard import Guard
 from nbopt.techniques.hooks import HOOKS
+from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.inputs.augmentation import Flip, InputNoise, Mixup, Warp
 from nbopt.techniques.inputs.preprocessing import Cleaning, Scaling
+from nbopt.techniques.losses.choice import LOSS
+from nbopt.techniques.optimizers.accumulation import Accumulation
+from nbopt.techniques.optimizers.standard import OPTIMIZER
+from nbopt.techniques.plan import Plan
 from nbopt.techniques.precision.channels_last import ChannelsLast
 from nbopt.techniques.precision.mixed import Precision
 from nbopt.techniques.regularization.clipping import ClipNorm, ClipValue, MaxNorm
+from nbopt.techniques.regularization.dropout import Dropout
+from nbopt.techniques.regularization.early_stopping import EarlyStopping
 from nbopt.techniques.regularization.penalties import L1
 from nbopt.techniques.schedules.choice import SCHEDULE
 from nbopt.techniques.schedules.planned import Warmup
 
 Item = type[Technique] | Strategy
 
+_COURSE: tuple[Item, ...] = (Dropout, Accumulation, Initialization, EarlyStopping, Guard)
 _FORMS: tuple[Item, ...] = (Precision, ChannelsLast)
 _OTHERS: tuple[Item, ...] = (
     *(Cleaning, Scaling),
@@ -31,13 +41,27 @@ _OTHERS: tuple[Item, ...] = (
     *(Warmup, SCHEDULE),
     MaxNorm,
 )
-PARTS = (*_OTHERS, *_FORMS)
+PARTS = (*_COURSE, *_OTHERS, *_FORMS)
 """Classes that always stand ready, and choices of one class among several."""
+
+ALWAYS: tuple[type[Technique], ...] = tuple(item for item in PARTS if isinstance(item, type))
+
+SHOWN: tuple[type[Tunable] | Hyperparam[Any], ...] = (
+    *(OPTIMIZER, Dropout, Cursor, Plan, EarlyStopping, LOSS),
+    *(*_OTHERS, *_FORMS),
+    *(Accumulation, Initialization, Guard),
+)
+"""All that a run declares, in the order in which it is shown."""
 
 
 def with_own(own: Sequence[Technique]) -> tuple[Item | Technique, ...]:
     """Return all techniques of a run that was given some of its user's: those act within mixed precision."""
-    return (*_OTHERS, *own, *_FORMS)
+    return (*_COURSE, *_OTHERS, *own, *_FORMS)
+
+
+def known_of(own: Sequence[Technique]) -> list[type[Technique] | Technique]:
+    """Return the techniques that stand ready in a run that was given some of its user's: those of nbopt as classes."""
+    return [*ALWAYS, *own]
 
 
 def check_techniques(given: Any) -> tuple[Technique, ...]:
@@ -74,6 +98,28 @@ def check_techniques(given: Any) -> tuple[Technique, ...]:
         names.add(name)
         found.append(made)
     return tuple(found)
+
+
+def may_end(
+    techniques: Iterable[type[Technique] | Technique], inert: set[str], changes: Iterable[Mapping[str, Any]]
+) -> bool:
+    """Return whether, with any of these changes, a technique is at work that may end a run."""
+    off: dict[str, Any] = {}
+    for item in techniques:
+        if defines(item if isinstance(item, type) else type(item), "end_reason"):
+            off.update(item.off)
+    known = off.keys() - inert
+    return any(change[name] != off[name] for change in changes for name in known & change.keys())
+
+
+def of_models(own: Sequence[Technique]) -> set[str]:
+    """Return the hyperparameters whose values a model brings by itself."""
+    return {name for item in known_of(own) for name in item.of_model}
+
+
+def find_several(model: nn.Module, own: Sequence[Technique]) -> set[str]:
+    """Return the hyperparameters that a model has several values of."""
+    return {name for item in known_of(own) for name in item.find_several(model)}
 
 
 def find_modules(own: Iterable[Technique]) -> list[nn.Module]:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from nbopt.errors import unknown
 from nbopt.i18n import _
+
+
+class Setting(NamedTuple):
+    """What a run is made with, as far as techniques ask.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+    device : torch.device
+    validates : bool
+        Whether there is data to validate on.
+    """
+
+    model: nn.Module
+    device: torch.device
+    validates: bool = True
 
 
 class Progress(Protocol):

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from nbopt.hyperparams import Flag, Tunable
+from nbopt.hyperparams import Flag
 from nbopt.i18n import _
+from nbopt.objects.plain import is_number
+from nbopt.techniques.base import Technique
 
 _EXPLODED = 1000.0
 _BLOCK = 100  # losses whose median tells how large losses are by now
 _GROWTH = 2.0  # how much larger than before that may be; what grows faster explodes
 
 
-class Guard(Tunable):
+class Guard(Technique):
     """Tells whether losses are still sane: finite, and below a thousand times their usual size.
+
+    A run then goes back to an earlier snapshot, as is done by hand where a loss spikes (Chowdhery et al. 2022, section
+    5.1).
 
     The usual size is that of an output that knows nothing, or of the first loss if that is larger, and never falls: a
     loss near 0 is no reason to expect another one. It follows losses that grow slowly, as a critic's may. Negative
@@ -31,6 +36,11 @@ class Guard(Tunable):
         group=_("Safety"),
         help=_("When the loss is no number or explodes: back to the last good snapshot, with a lower learning rate."),
     )
+
+    memory: ClassVar[tuple[str, ...]] = ("state",)
+    compiles = True
+    by_script = True
+    off: ClassVar[Mapping[str, Any]] = {"recover": False}
 
     def __init__(self) -> None:
         self.renew()
@@ -48,19 +58,22 @@ class Guard(Tunable):
         self.renew()
         self._usual = None
 
-    def expect(self, floor: float, known: bool) -> None:
+    def losses_change(self, why: str) -> None:
+        """Learn at the next batch how large losses are."""
+        if why == "weights":
+            self.forget()
+        else:
+            self.renew()
+
+    def expect_loss(self, size: float, known: bool) -> None:
         """Take note of the size to expect, at the first batch after `renew`.
 
-        Parameters
-        ----------
-        floor : float
-            The loss of an output that knows nothing, or a guess at it.
-        known : bool
-            Whether it is no guess. From one known size to another, the usual size changes as they do; otherwise the
-            next loss, of weights that no step with another loss has touched yet, is taken for usual.
+        From one known size to another, the usual size changes as they do; otherwise the next loss, of weights that no
+        step with another loss has touched yet, is taken for usual.
         """
         if not self.waits:
             return
+        floor = size
         if not (math.isfinite(floor) and floor > 0):
             floor, known = 1.0, False
         if self._usual is not None and known and self._known:
@@ -72,12 +85,8 @@ class Guard(Tunable):
     def find_trouble(self, losses: Sequence[float], sound: bool = False) -> int | None:
         """Return the index of the first loss gone wrong, or None.
 
-        Parameters
-        ----------
-        losses : sequence of float
-        sound : bool
-            Whether the weights are numbers after all of these. A loss that is none is that of a batch in which nothing
-            counts, then: its gradient is 0.
+        Where the weights are ``sound``, a loss that is no number is that of a batch in which nothing counts: its
+        gradient is 0.
         """
         start = 0
         while start < len(losses):
@@ -129,3 +138,18 @@ class Guard(Tunable):
             return
         self._usual, self._floor, self._known = state["usual"], state["floor"], state["known"]
         self.waits, self._block = state["waits"], list(state["block"])
+
+    @classmethod
+    def recall(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return its memory from a snapshot of an earlier version, of which the earliest had none."""
+        return {"state": facts.get("guard", {})}
+
+    @classmethod
+    def is_memory(cls, memory: Mapping[str, Any]) -> bool:
+        """Whether these are numbers and flags."""
+        state = memory["state"]
+        if not state:
+            return isinstance(state, dict)
+        flags = all(isinstance(state[name], bool) for name in ("known", "waits"))
+        usual = state["usual"] is None or is_number(state["usual"])
+        return flags and usual and is_number(state["floor"]) and all(map(is_number, state["block"]))

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from nbopt.errors import unknown
 from nbopt.hyperparams import Choice, Float, Int, Tunable
 from nbopt.i18n import _
-from nbopt.techniques.initialization import initialize as initialize
-from nbopt.techniques.initialization import load_weights as load_weights
+from nbopt.techniques.drawn_weights import initialize as initialize
+from nbopt.techniques.drawn_weights import load_weights as load_weights
 
 _GROUP = _("Model")
 ACTIVATIONS: dict[str, type[nn.Module]] = {

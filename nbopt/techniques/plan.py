@@ -27,6 +27,7 @@ class Plan(Tunable):
         label=_("Epochs"),
         group=_GROUP,
         help=_("Passes over the training data. Raise it to train a finished run further."),
+        synonyms="n_epochs num_epochs max_epochs nb_epochs nb_epoch n_epoch epoch num_train_epochs",
     )
     steps = Int(
         0,

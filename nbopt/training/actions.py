@@ -23,10 +23,8 @@ def act(training: Training, action: str) -> bool:
         training.end_epoch(left_out)
         return left_out
     if action == "reopen":
-        due = training.stopping.due
-        training.stopping.waited = 0 if due else training.stopping.waited
-        return due
-    if not training.best_weights or training.step in (training.stopping.best_step, training.restored_at):
+        return bool(sum(reopen() for reopen in training.acting.reopen))  # all of them
+    if not training.best_weights or training.step in (training.judge.best_step, training.restored_at):
         return False
     training.model.load_state_dict(training.best_weights)
     training.restored_at = training.step

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -12,7 +13,7 @@ from nbopt.data.sources import AnySource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
-from nbopt.techniques.base import Technique, compiles, defines
+from nbopt.techniques.base import Technique, defines
 from nbopt.techniques.catalogue import PARTS, with_own
 from nbopt.techniques.context import Context
 from nbopt.techniques.hooks import HOOKS
@@ -37,17 +38,45 @@ class ActiveHooks:
 
     Attributes
     ----------
-    change_inputs, change_batch, change_weights : list of callable
+    begin, draws_now, change_inputs, change_batch, change_weights : list of callable
     change_pass, change_every_pass, change_loss : list of callable
     after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
+    end_reason, restores_best, reopen, losses_change, expect_loss, find_trouble : list of callable
+    largest_part, need_less : list of callable
         See `nbopt.techniques.hooks`.
+    part_size : int
+        How many samples go through the model at once; 0 for all of a batch.
     draws : bool
         Whether any that acts draws random numbers in the forward pass or before it.
-    not_compiled : str
-        The names of those that act now and that the compiled step does not know.
+    obstacle : str
+        Why the compiled step cannot do what acts now, in words; "" if it can.
+    judging : Technique
+        That which says which weights are the best so far.
     unfit : dict of str to str
         Hyperparameters of parts that cannot act on these data, each with the reason.
     """
+
+    begin: list[Callable[[], None]]
+    draws_now: list[Callable[[], bool]]
+    change_inputs: list[Callable[[Tensor], Tensor]]
+    change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]]
+    change_weights: list[Callable[[dict[str, Tensor]], dict[str, Tensor]]]
+    change_pass: list[Callable[..., tuple[Any, Any, Tensor]]]
+    change_every_pass: list[Callable[..., tuple[Any, Any, Tensor]]]
+    change_loss: list[Callable[..., Tensor]]
+    after_gradients: list[Callable[[], None]]
+    change_rate: list[Callable[[float, int, float, float], float]]
+    change_groups: list[Callable[[Sequence[dict[str, Any]]], None]]
+    after_step: list[Callable[[Tensor], None]]
+    after_epoch: list[Callable[[float | None], None]]
+    end_reason: list[Callable[[], str]]
+    restores_best: list[Callable[[], bool]]
+    reopen: list[Callable[[], bool]]
+    losses_change: list[Callable[[str], None]]
+    expect_loss: list[Callable[[float, bool], None]]
+    largest_part: list[Callable[[], int]]
+    need_less: list[Callable[[int], dict[str, Any]]]
+    find_trouble: list[Callable[[Sequence[float], bool], int | None]]
 
     def __init__(
         self,
@@ -72,6 +101,7 @@ class ActiveHooks:
                 self._parts[item.__name__] = self._bind(item())
             else:
                 self._parts[item.name] = self._bind(self._chosen(item.name)())
+        self.judging: Any = next(part for part in self._parts.values() if defines(type(part), "judge"))
         self.refresh()
 
     def _chosen(self, name: str) -> type[Technique]:
@@ -96,28 +126,58 @@ class ActiveHooks:
     def refresh(self) -> None:
         """Find out anew which parts have an effect."""
         found: dict[str, list[Any]] = {hook: [] for hook in HOOKS}
-        acts = [part for part in self._parts.values() if part.acts and not part.unfit(self._inputs)]
+        fit = [part for part in self._parts.values() if not part.unfit(self._inputs)]
+        acts = [part for part in fit if part.acts]
         for part in acts:
             self._fit(part)
-            for hook in HOOKS:
-                if defines(type(part), hook):
-                    found[hook].append(getattr(part, hook))
-        self.change_inputs: list[Callable[[Tensor], Tensor]] = found["change_inputs"]
-        self.change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]] = found["change_batch"]
-        own = self._parts.get("loss")
-        names = [type(part).__name__ for part in acts if part is not own and not compiles(part)]
-        self.not_compiled = ", ".join(names)
+        for part in fit:
+            for hook in HOOKS.values():
+                if (hook.idle or part in acts) and defines(type(part), hook.name):
+                    found[hook.name].append(getattr(part, hook.name))
+        vars(self).update(found)
+        self.obstacle = self._find_obstacle(acts)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
-        self.change_weights: list[Callable[[dict[str, Tensor]], dict[str, Tensor]]] = found["change_weights"]
+        self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
-        self.change_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_pass"]
-        self.change_every_pass: list[Callable[..., tuple[Any, Any, Tensor]]] = found["change_every_pass"]
-        self.change_loss: list[Callable[..., Tensor]] = found["change_loss"]
-        self.after_gradients: list[Callable[[], None]] = found["after_gradients"]
-        self.change_rate: list[Callable[[float, int, float, float], float]] = found["change_rate"]
-        self.change_groups: list[Callable[[Sequence[dict[str, Any]]], None]] = found["change_groups"]
-        self.after_step: list[Callable[[Tensor], None]] = found["after_step"]
-        self.after_epoch: list[Callable[[float | None], None]] = found["after_epoch"]
+
+    def _find_obstacle(self, acts: Sequence[Technique]) -> str:
+        own = self._parts.get("loss")
+        unknown = [part for part in acts if part is not own and part.obstacle]
+        names = [type(part).__name__ for part in unknown if not defines(type(part), "obstacle")]
+        said = next((part.obstacle for part in unknown if defines(type(part), "obstacle")), "")
+        return said or (_("{name} acts", name=", ".join(names)) if names else "")
+
+    def find_end(self, values: Mapping[str, Any]) -> str:
+        """Return why a technique ends the run where hyperparameters have these values; "" if none does."""
+        for part in self._parts.values():
+            if defines(type(part), "end_reason"):
+                twin = copy(part)
+                vars(twin).update({name: values[name] for name in part.declared()})
+                if reason := twin.end_reason():
+                    return reason
+        return ""
+
+    def settle(self, values: Mapping[str, Any], names: Container[str]) -> None:
+        """Give the techniques these values, and let those that act on the model as they change, ``names``, do so."""
+        for part in self._parts.values():
+            vars(part).update({name: values[name] for name in part.declared()})
+            for name in part.declared():
+                if name in names:
+                    part.on_change(name)
+
+    def find_several(self) -> set[str]:
+        """Return the hyperparameters whose value shown is not what acts everywhere."""
+        return {name for part in self._parts.values() for name in part.find_several(self._context.model)}
+
+    @property
+    def by_hand(self) -> dict[str, Any]:
+        """What the user may change by hand in a pause, by what it is called in words."""
+        return {word: value for part in self._parts.values() for word, value in part.by_hand.items()}
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What the techniques tell of themselves: names and values."""
+        return [fact for part in self._parts.values() for fact in part.facts]
 
     @property
     def parts(self) -> list[Technique]:
@@ -197,11 +257,25 @@ class ActiveHooks:
             if part.memory
         }
 
-    @state.setter
-    def state(self, state: dict[str, dict[str, Any]]) -> None:
+    def keep(self, hook: str) -> Callable[[], None]:
+        """Return what lets the techniques that have a hook remember what they remember now."""
+        parts = [part for part in self._parts.values() if defines(type(part), hook)]
+        kept = [(part, {item: getattr(part, item) for item in part.memory}) for part in parts]
+
+        def put_back() -> None:
+            for part, memory in kept:
+                for item, value in memory.items():
+                    setattr(part, item, value)
+
+        return put_back
+
+    def recall(self, state: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+        """Remember ``state``; what a snapshot of an earlier version does not have there is found in its ``facts``."""
         for name, part in self._parts.items():
-            for item, value in state.get(name, {}).items():
-                setattr(part, item, value)
+            memory = state.get(name) or part.recall(facts)
+            for item in part.memory:
+                if item in memory:
+                    setattr(part, item, memory[item])
 
 
 def tell_carried(kept: Sequence[str], dropped: Sequence[str]) -> str:

@@ -160,7 +160,7 @@ class ChangeQueue:
 
     def _stands_for_several(self, name: str) -> bool:
         """Whether the value shown is not what acts everywhere, so that setting it to just that still does something."""
-        return name in self._untouched if self.training is None else name == "dropout" and self.training.dropout.varies
+        return name in (self._untouched if self.training is None else self.training.acting.find_several())
 
     def act(self, action: str, source: str) -> bool:
         """Do one of `ACTIONS` now; journal it if it changed something, and return whether it did."""
@@ -228,7 +228,7 @@ class ChangeQueue:
         if name in ACTIONS:
             assert self.training is not None
             if act(self.training, name) and entries is not None:
-                entries.append(self._journal.event(self.step, name, self.training.stopping.best_step, source))
+                entries.append(self._journal.event(self.step, name, self.training.judge.best_step, source))
             return
         self._assign(name, value, source, entries)
 

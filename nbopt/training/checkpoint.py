@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -31,20 +30,16 @@ def capture(training: Training) -> Snapshot:
     # The best weights change rarely: their tensors are shared, not copied.
     tensors.update({f"best.{name}": t for name, t in training.best_weights.items() if isinstance(t, Tensor)})
     tensors.update({f"recent.{name}": copy_to_cpu(tensor) for name, tensor in training.recent.pack().items()})
-    stopping = training.stopping
     facts = {
         "hyperparams": dict(training.hyperparams),
         "moments": pack(training, tensors),
         "resting": list(training.material.resting),
         "evaluated": list(training.material.evaluated),
         "cursor": training.cursor.place(),
-        "dropout_rates": training.dropout.rates,
-        "stopping": [_finite(stopping.best), stopping.best_step, stopping.waited, _finite(stopping.bar)],
         "parts": parts,
         "validation_due": training.validation_due,
         "seconds": training.meter.seconds,
         "tier": training.tiers.place,
-        "guard": training.guard.state,
         "generators": _generators(training),
         "split": training.eager.split.state,
         "kept": keep(training, state, tensors),
@@ -67,7 +62,6 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     best = restore_material(training, snapshot)
     training.edits = facts.get("edits", [])
     rebuild(training)
-    training.dropout.rates = facts["dropout_rates"]
     if "moments" in facts:
         unpack(training, facts["moments"], snapshot.tensors)
     else:
@@ -75,28 +69,28 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     if "kept" in facts:
         put_optimizer(training, facts["kept"], snapshot.tensors)
     rebuild(training)  # from a file, numbers come in the order of their weights but with other strides for sizes of 1
-    parts: dict[str, dict[str, Any]] = {}
-    device = next(training.model.parameters()).device
-    for name, value in {**_get(snapshot, "part", device), **facts.get("parts", {})}.items():
-        part, key = name.split(".", 1)
-        parts.setdefault(part, {})[key] = value
-    training.acting.state = parts
+    recall(training, snapshot)
     training.best_weights = _part(snapshot, "best") | best
     training.step = snapshot.step
     training.cursor.seek(*facts["cursor"])
-    lowest, training.stopping.best_step, training.stopping.waited, bar = facts["stopping"]
-    training.stopping.best = math.inf if lowest is None else lowest
-    training.stopping.bar = math.inf if bar is None else bar
     training.validation_due = facts["validation_due"]
     training.forget_unmeasured(facts["seconds"])
     _put_generators(training, facts.get("generators", {}))
-    training.guard.state = facts.get("guard", {})
     training.eager.split.state = facts.get("split", {})
     training.most_evaluated = max(0, int(facts.get("most_evaluated", 0)))
-    if training.guard.waits:
-        training.pass_.look_again()
     training.tiers.restore(facts.get("tier", {}))
     training.recent.unpack(_part(snapshot, "recent"))
+
+
+def recall(training: Training, snapshot: Snapshot) -> None:
+    """Let the techniques remember what they did, and how large losses are be looked at in the next batch."""
+    parts: dict[str, dict[str, Any]] = {}
+    device = next(training.model.parameters()).device
+    for name, value in {**_get(snapshot, "part", device), **snapshot.facts.get("parts", {})}.items():
+        part, key = name.split(".", 1)
+        parts.setdefault(part, {})[key] = value
+    training.acting.recall(parts, snapshot.facts)
+    training.pass_.look_again()
 
 
 def restore_material(training: Training, snapshot: Snapshot) -> dict[str, Any]:
@@ -166,7 +160,3 @@ def _get(snapshot: Snapshot, kind: str, device: torch.device | None = None) -> d
         else:
             state[name] = copy
     return state
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nbopt.data.samples import count_samples, cut, find_samples
 from nbopt.data.tree import items_of, tensors, with_items
 from nbopt.i18n import _
-from nbopt.techniques.optimizers.accumulation import count_samples, cut, find_samples
 from nbopt.training.failure import is_out_of_memory
 
 if TYPE_CHECKING:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -24,8 +26,8 @@ class Failure(NamedTuple):
         What happened.
     memory : bool
         Whether memory ran out; otherwise the loss went wrong.
-    smaller : int
-        Where memory ran out, of how many samples parts may be that are smaller.
+    less : dict of str to Any
+        Where memory ran out, changes of hyperparameters by which a step needs less.
     loss : float
         The loss that went wrong.
     """
@@ -33,7 +35,7 @@ class Failure(NamedTuple):
     step: int
     text: str
     memory: bool
-    smaller: int = 0
+    less: Mapping[str, Any] = MappingProxyType({})
     loss: float = math.nan
 
 

@@ -31,8 +31,8 @@ class Look(NamedTuple):
         The settings of the optimizer's parameter groups.
     remembered : list
         What the optimizer remembers, piece by piece.
-    rates : list of float
-        Those of dropout.
+    techniques : dict
+        What may be changed by hand of what they act on, see `Technique.by_hand`.
     read : dict of str to str
         The numbers that loss and forward read from around them, and what the objects that they are hold.
     """
@@ -42,7 +42,7 @@ class Look(NamedTuple):
     sums: dict[str, int]
     groups: list[dict[str, Any]]
     remembered: list[Any]
-    rates: list[float]
+    techniques: dict[str, Any]
     read: dict[str, str]
 
 
@@ -76,8 +76,8 @@ class Hands:
         ]
         remembered = _pieces(training.torch_optimizer)
         weights = training.material.find_parameters()
-        rates, read = training.dropout.rates, find_settings(training)
-        self._left = Look(training.step, weights, _sums(training.material), groups, remembered, rates, read)
+        techniques, read = training.acting.by_hand, find_settings(training)
+        self._left = Look(training.step, weights, _sums(training.material), groups, remembered, techniques, read)
 
     def forget(self) -> None:
         """Take everything for given: the run was put somewhere else."""
@@ -110,8 +110,9 @@ class Hands:
             one is not other for one, other in zip(left.remembered, now, strict=True)
         ):
             words.append(_("what the optimizer remembers, changed by hand"))
-        if left.rates != training.dropout.rates:
-            words.append(_("dropout, changed by hand"))
+        for word, value in training.acting.by_hand.items():
+            if left.techniques.get(word, value) != value:
+                words.append(_("{what}, changed by hand", what=word))
         read = find_settings(training)
         if names := [name for name, value in left.read.items() if read.get(name, value) != value]:
             words.append(_("numbers that loss or forward read, changed by hand: {names}", names=list_names(names)))
@@ -135,8 +136,7 @@ class Hands:
     def take(self) -> None:
         """Go on with what was changed: losses have another size, and a way back to this step leads to it."""
         training, self.found = self._training, ""
-        training.measure_anew()
-        training.guard.forget()
+        training.measure_anew("weights")
         newest = training.snapshots[-1] if training.snapshots else None
         if newest is None or newest.step != training.step or training.validation_due:
             return

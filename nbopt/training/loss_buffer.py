@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nbopt.record.history import History
-from nbopt.techniques.guard import Guard
+from nbopt.training.active_hooks import ActiveHooks
 
 _FLUSH_SECONDS = 0.05  # how long a measured loss may wait on the device
 
@@ -26,11 +26,11 @@ class LossBuffer:
         Recent speed; None before it is known.
     """
 
-    def __init__(self, history: History, guard: Guard) -> None:
+    def __init__(self, history: History, acting: ActiveHooks) -> None:
         self.due = 0.0
         self.steps_per_second: float | None = None
         self._history = history
-        self._guard = guard
+        self._acting = acting
         self._losses: list[Tensor] = []
         self.take = self._losses.append  # the loss of a step, detached
         self._rates: list[float] = []  # of steps one after the other, where they are not the base rate
@@ -100,7 +100,8 @@ class LossBuffer:
         self._losses.clear()
         first = step - count
         sound = math.isnan(sum(values)) and is_sound()
-        wrong = self._guard.find_trouble(values, sound)
+        found = (find(values, sound) for find in self._acting.find_trouble)
+        wrong = min((index for index in found if index is not None), default=None)
         self._history.extend("loss", range(first, step), values)
         self._move_rates()
         elapsed = self.seconds

@@ -20,7 +20,6 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.export.summary import Schedule
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
-from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.techniques.precision.mixed import SCALED
@@ -110,7 +109,7 @@ def check_seed(seed: object) -> int:
 
 def check_in_time(changes: Mapping[str, Any], hyperparams: Hyperparams, step: int) -> None:
     """Raise InvalidHyperparam if one of ``changes``, made when ``step`` steps are done, comes too late to act."""
-    for name in Initialization.declared():
+    for name in (spec.name for spec in hyperparams.specs if spec.initial):
         if step and changes.get(name, hyperparams[name]) != hyperparams[name]:
             rule = _("it acts only before the first step, and this is step {step}", step=step)
             way = _("run.rewind(0) first, or run.branch(at=0, {name}=...)", name=name)

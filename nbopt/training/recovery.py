@@ -74,7 +74,7 @@ class Recovery:
     def _split(self, trouble: Failure) -> list[Entry]:
         training = self._training
         event = self._journal.event(training.step, "out_of_memory", trouble.text, SOURCE)
-        return [event, *self._changes.make({"micro_batch": trouble.smaller}, SOURCE)]
+        return [event, *self._changes.make(trouble.less, SOURCE)]
 
     def _retreat(self, trouble: Failure) -> list[Entry]:
         training = self._training
@@ -123,8 +123,7 @@ class Recovery:
         entry = go_back(training, self._journal, snapshot, SOURCE, snapshot.step)
         training.bound = None
         edited, tuned = self._do_again(edits, by_hand)
-        training.measure_anew()
-        training.guard.forget()
+        training.measure_anew("weights")
         entries = [entry, *edited, *tuned, *self._changes.make({"lr": self._asked_rate, **undone}, SOURCE)]
         self._forget()
         training.pass_.tell(

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.cursor import Cursor
-from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, Noise, derive_seed
+from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
+from nbopt.data.samples import count_samples, find_samples
 from nbopt.data.sources import AnySource
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
@@ -26,22 +27,17 @@ from nbopt.record.history import History
 from nbopt.record.snapshots import Snapshots
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Context
-from nbopt.techniques.guard import Guard
-from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.inputs.preprocessing import RESCALING
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.metrics.choice import Metric
 from nbopt.techniques.metrics.measuring import Measuring
-from nbopt.techniques.optimizers.accumulation import Accumulation, count_samples, find_samples
 from nbopt.techniques.optimizers.base import Optimizer
 from nbopt.techniques.optimizers.groups import Groups
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.techniques.optimizers.update import Update
 from nbopt.techniques.plan import Plan
 from nbopt.techniques.precision.mixed import Precision
-from nbopt.techniques.regularization.dropout import Dropout
-from nbopt.techniques.regularization.early_stopping import EarlyStopping
 from nbopt.training.active_hooks import ActiveHooks, tell_carried
 from nbopt.training.compile.compiled import Compiled
 from nbopt.training.failure import Failure, explain_graph, is_out_of_memory, is_sound
@@ -112,7 +108,6 @@ class Training:
         optimizer: torch.optim.Optimizer | None,
         seed: int,
         device: torch.device,
-        keep_dropout: bool,
         techniques: Sequence[Technique] = (),
     ) -> None:
         self.model = model = material.model
@@ -152,18 +147,8 @@ class Training:
 
         self.cursor = Cursor(train, seed)
         self.plan = Plan()
-        self.stopping = EarlyStopping()
-        self.dropout = Dropout(model)
-        self.accumulation = Accumulation()
-        self.initialization = Initialization()
-        self._initial_seed = derive_seed(seed, INITIALIZATION)
-        self.guard = Guard()
-        parts = (self.cursor, self.plan, self.stopping, self.dropout, self.accumulation, self.initialization)
-        for part in (*parts, self.guard):
+        for part in (self.cursor, self.plan):
             hyperparams.bind(part)
-        if not keep_dropout:
-            self.dropout.on_change("dropout")
-        self.meter = LossBuffer(history, self.guard)
         self.step_seed = derive_seed(seed, NOISE)
         measures = [name for technique in techniques for name in technique.measures]
         kinds: Any = hyperparams.spec(LOSS.name)
@@ -171,15 +156,15 @@ class Training:
         self.techniques = techniques
         self.context = Context(model, device, seed, self, measures)
         self.acting = ActiveHooks(hyperparams, self.find_trained(), train, self.context, techniques)
+        self.judge = self.acting.judging
+        self.meter = LossBuffer(history, self.acting)
         self.precision = self.acting.part(Precision)
-        self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.guard, self.measuring, self.noise)
+        self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.measuring, self.noise)
         self.eager = Eager(
             self.pass_,
             self.params,
             self.noise,
             self.step_seed,
-            self.dropout,
-            self.accumulation,
             self.recent,
         )
         self.loss: Loss
@@ -207,8 +192,10 @@ class Training:
     def changed(self, name: str) -> str:
         """React to a change, which has reached its part; return what a swap took over, in words."""
         self._may_end = True
-        scheduled, grouped = self.acting.change_rate, self.acting.change_groups
+        scheduled, grouped, size = self.acting.change_rate, self.acting.change_groups, self.acting.part_size
         carried = self.acting.changed(name)
+        if self.acting.part_size != size:
+            self.eager.split.renew()
         if name in self.loss.declared() or name in RESCALING:
             self.measure_anew()
         if name == "optimizer":
@@ -223,17 +210,13 @@ class Training:
             self.hyperparams.unbind(self.loss)
             self._choose_loss()
             self.eager.split.renew()
-            self.measure_anew()
-            self._forget_best()
+            self.measure_anew("loss")
         elif name == "batch_size":
             self.end_epoch(self.cursor.resize())
             if self.loss.traits.reduction == "sum":  # losses are on another scale now
-                self.measure_anew()
-                self._forget_best()
+                self.measure_anew("loss")
         elif name in ("lr", "weight_decay"):
             carried = self.optimizer.explain(name)
-        elif name == "micro_batch":
-            self.eager.split.renew()
         elif name == "precision":
             self.choose_step()
         elif name == "channels_last":
@@ -253,14 +236,12 @@ class Training:
         self.acting.include("loss", self.loss)
         self.pass_.use(self.loss)
 
-    def _forget_best(self) -> None:
-        """Let the next validation be the best so far: losses before it are not comparable."""
-        self.stopping.reset()
-        self.best_weights = {}
-
-    def measure_anew(self) -> None:
-        """Let the guard learn at the next batch how large losses are."""
-        self.guard.renew()
+    def measure_anew(self, why: str = "scale") -> None:
+        """Take note that losses have another size from the next batch on, see `Hooks.losses_change`."""
+        for note in self.acting.losses_change:
+            note(why)
+        if why == "loss":  # those before are not comparable: the next validation is the best so far
+            self.best_weights = {}
         self.pass_.look_again()
 
     def _choose_optimizer(self) -> None:
@@ -336,7 +317,8 @@ class Training:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
         self.half_done = True
         if not self.step:
-            self.initialization.draw(self.model, self._initial_seed)
+            for begin in self.acting.begin:
+                begin()
         if self.model.training is not self.material.mode:
             self._wary = _WARY_STEPS
         if self._wary:
@@ -380,14 +362,14 @@ class Training:
             # Nothing has been updated yet; buffers may have been.
             self.half_done = batch is not None and (full or next(self.model.buffers(), None) is not None)
             leaf = find_samples(batch) if is_out_of_memory(error) and batch is not None else None
-            smaller = None if leaf is None else self.accumulation.half_of(count_samples(batch, leaf))
-            if smaller is None:
+            less = {} if leaf is None else self._need_less(count_samples(batch, leaf))
+            if not less:
                 explain_graph(error)
                 raise
             self.loss.discard()
             self.buffers.put_back()
             self.noise.states = drawn_from
-            self.trouble = Failure(step, str(error), memory=True, smaller=smaller)
+            self.trouble = Failure(step, str(error), memory=True, less=less)
             self.half_done = False
             return 0
         if self.model.training is not self.material.mode:
@@ -407,6 +389,10 @@ class Training:
         self.meter.take(loss)
         self._advance(1)
         return 1
+
+    def _need_less(self, samples: int) -> dict[str, Any]:
+        """Return changes by which a step on so many samples needs less memory."""
+        return next(filter(None, (need_less(samples) for need_less in self.acting.need_less)), {})
 
     def _advance(self, count: int) -> None:
         self.step += count
@@ -453,9 +439,9 @@ class Training:
         """Return why the run is over, or ""."""
         if not self._may_end:  # nothing happened since it was last asked
             return ""
-        if self.stopping.due:
-            count = self.stopping.patience
-            return _("stopped early: no better validation loss in {count} validations", count=count)
+        for reason in (end_reason() for end_reason in self.acting.end_reason):
+            if reason:
+                return reason
         if self.plan.is_over(self.step, self.cursor.epoch):
             return self.plan.end_reason()
         self._may_end = False

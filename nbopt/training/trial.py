@@ -54,7 +54,7 @@ def are_close(training: Training, one: Any, other: Any) -> bool:
 
 
 def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> tuple[Any, Tensor]:
-    guard, batch = training.guard.state, training.cursor.peek()
+    put_back, batch = training.acting.keep("expect_loss"), training.cursor.peek()
     try:
         with (
             unchanged(training),
@@ -65,6 +65,5 @@ def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> t
             output, _target, loss = how(batch)
             return output, loss.detach()
     finally:
-        training.guard.state = guard
-        if training.guard.waits:
-            training.pass_.look_again()
+        put_back()
+        training.pass_.look_again()

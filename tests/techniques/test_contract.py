@@ -14,6 +14,7 @@ from torch import nn
 from nbopt import Run, RunState
 from nbopt.hyperparams import Choice, Flag, Strategy
 from nbopt.techniques.catalogue import PARTS
+from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.optimizers.standard import OPTIMIZERS
 from tests.export import scripts
@@ -39,7 +40,7 @@ def rows():
             for name, kind in item.classes.items():
                 values = {"step_size": 1.0} if name == "step" else {}
                 found[f"{item.name}={name}"] = Row(kind, {item.name: name, **values}, CHANGES.get(name, {}))
-        else:
+        elif item is not Initialization:  # which nothing can change later: test_initialization
             found[item.__name__] = Row(item, *ACTING.get(item.__name__, ({}, {})))
     for name, kind in OPTIMIZERS.items():
         found[f"optimizer={name}"] = Row(kind, {"optimizer": name}, {"weight_decay": 0.5, **CHANGES.get(name, {})})
@@ -52,6 +53,10 @@ def rows():
 
 # What makes each part act, and the change.
 ACTING = {
+    "Accumulation": ({"micro_batch": 3}, {"micro_batch": 2}),
+    "Dropout": ({"dropout": 0.3}, {"dropout": 0.0}),
+    "EarlyStopping": ({"early_stopping": True, "patience": 9}, {"patience": 8}),
+    "Guard": ({"recover": True}, {"recover": False}),
     "Cleaning": ({"impute": "mean", "outliers": 2.0}, {"outliers": 1.0}),
     "Scaling": ({"scaling": "standardize"}, {"scaling": "range"}),
     "Warp": ({"rotate": 20.0, "zoom": 0.2, "crop": 0.1}, {"rotate": 0.0}),
@@ -81,6 +86,7 @@ CHANGES = {
     "lbfgs": {"max_iter": 1, "line_search": False},
     "newton": {"damping": 5.0},
 }
+COURSE = {"Accumulation", "EarlyStopping", "Guard"}  # the weights are the same, up to rounding, where all goes well
 ROWS = rows()
 STEPS, AT = 12, 7
 
@@ -108,7 +114,8 @@ def net(name):
     def make():
         torch.manual_seed(0)
         last = nn.Linear(64, 3 if ROWS[name].task == "classification" else 1)
-        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), last)
+        drops = [nn.Dropout(0.0)] if name == "Dropout" else []
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), *drops, last)
 
     return make
 
@@ -167,7 +174,7 @@ def test_both_ends_of_its_ranges_are_safe(name, make):
             assert run.fit().state is RunState.FINISHED
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in COURSE])
 def test_it_acts_and_a_change_is_felt_at_the_very_next_step(name, make):
     row = ROWS[name]
     changed, unchanged, without = make(**row.values), make(**row.values), make()

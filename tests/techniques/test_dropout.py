@@ -2,7 +2,8 @@ import torch
 from torch import nn
 
 from nbopt.hyperparams import Hyperparams
-from nbopt.techniques.regularization.dropout import Dropout, own_dropout
+from nbopt.techniques.context import Context, Setting
+from nbopt.techniques.regularization.dropout import Dropout
 
 
 def model():
@@ -23,11 +24,17 @@ def probabilities(net):
     return [*layers, net["attention"].dropout, net["lstm"].dropout, net["shallow"].dropout]
 
 
-def test_every_layer_that_has_a_probability_gets_the_live_one():
-    net = model()
-    part, hyperparams = Dropout(net), Hyperparams()
+def make(net):
+    part, hyperparams = Dropout(), Hyperparams()
+    part.context = Context(net, torch.device("cpu"), 0, None)
     hyperparams.declare(Dropout)
     hyperparams.bind(part)
+    return part, hyperparams
+
+
+def test_every_layer_that_has_a_probability_gets_the_live_one():
+    net = model()
+    _part, hyperparams = make(net)
     assert probabilities(net) == [0.1, 0.3, 0.2, 0.15, 0.25, 0.0]
     hyperparams.assign("dropout", 0.4)
     assert probabilities(net) == [0.4] * 5 + [0.0]
@@ -35,9 +42,7 @@ def test_every_layer_that_has_a_probability_gets_the_live_one():
 
 def test_the_share_of_units_left_out_is_the_one_set():
     net = nn.Dropout(0.0)
-    part, hyperparams = Dropout(net), Hyperparams()
-    hyperparams.declare(Dropout)
-    hyperparams.bind(part)
+    _part, hyperparams = make(net)
     for share in (0.25, 0.75, 0.0):
         hyperparams.assign("dropout", share)
         zeros = (net(torch.ones(100_000)) == 0).float().mean()
@@ -45,5 +50,7 @@ def test_the_share_of_units_left_out_is_the_one_set():
 
 
 def test_a_model_shows_its_largest_probability_or_none():
-    assert own_dropout(model()) == 0.3
-    assert own_dropout(nn.Linear(2, 2)) is None
+    cpu = torch.device("cpu")
+    assert Dropout.bring(Setting(model(), cpu)) == {"dropout": 0.3}
+    assert Dropout.bring(Setting(nn.Linear(2, 2), cpu)) == {}
+    assert Dropout.unfit_for(Setting(nn.Linear(2, 2), cpu)) == "the model has no dropout layer"

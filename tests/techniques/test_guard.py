@@ -16,7 +16,7 @@ def make_guard(floor=None, known=True, recover=True):
     hyperparams.assign("recover", recover)
     hyperparams.bind(guard)
     if floor is not None:
-        guard.expect(floor, known)
+        guard.expect_loss(floor, known)
     return guard
 
 
@@ -55,10 +55,10 @@ def test_between_two_losses_of_known_size_the_usual_one_changes_as_they_do():
     guard = make_guard(1.0)
     guard.find_trouble([2.0])
     guard.renew()
-    guard.expect(1e6, True)
+    guard.expect_loss(1e6, True)
     assert guard.find_trouble([1e9, 2.1e9]) == 1
     guard.renew()
-    guard.expect(1e-3, True)
+    guard.expect_loss(1e-3, True)
     assert guard.find_trouble([1.9, 2.1]) == 1
 
 
@@ -66,7 +66,7 @@ def test_after_a_change_of_unknown_effect_the_next_loss_is_usual():
     guard = make_guard(1.0, known=False)
     guard.find_trouble([1e-3])
     guard.renew()
-    guard.expect(1.0, False)
+    guard.expect_loss(1.0, False)
     assert guard.find_trouble([1e5, 9e7, 1.1e8]) == 2
 
 

@@ -12,7 +12,7 @@ import nbopt
 from nbopt import RunState
 from nbopt.data.noise import INITIALIZATION, derive_seed
 from nbopt.errors import InvalidHyperparam
-from nbopt.techniques.initialization import RULES
+from nbopt.techniques.drawn_weights import RULES
 from tests.export import scripts
 from tests.export.test_script import is_tidy
 

@@ -21,7 +21,7 @@ def stops_at(losses, **values):
     """Return the number of validations after which the run ends; None if it goes on."""
     part, _hyperparams = stopping(**values)
     for count, loss in enumerate(losses, 1):
-        part.observe(loss, count)
+        part.judge(loss, count)
         if part.due:
             return count
     return None
@@ -55,7 +55,7 @@ def test_small_gains_add_up():
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=30), st.floats(0, 2))
 def test_the_best_is_the_lowest_loss_and_the_first_of_equals(losses, min_delta):
     part, _hyperparams = stopping(min_delta=min_delta)
-    best = [part.observe(loss, step) for step, loss in enumerate(losses)]
+    best = [part.judge(loss, step) for step, loss in enumerate(losses)]
     assert part.best == min(losses)
     assert part.best_step == losses.index(min(losses)) == max(step for step, is_best in enumerate(best) if is_best)
 
@@ -63,7 +63,7 @@ def test_the_best_is_the_lowest_loss_and_the_first_of_equals(losses, min_delta):
 def test_patience_is_live():
     part, hyperparams = stopping(patience=5)
     for step, loss in enumerate([1, 2, 3, 4]):
-        part.observe(loss, step)
+        part.judge(loss, step)
     assert (part.left, part.due) == (2, False)
     hyperparams.assign("patience", 3)
     assert (part.left, part.due) == (0, True)
@@ -73,8 +73,8 @@ def test_patience_is_live():
 
 def test_the_switch_is_live():
     part, hyperparams = stopping(patience=1, early_stopping=False)
-    part.observe(1, 0)
-    part.observe(2, 1)
+    part.judge(1, 0)
+    part.judge(2, 1)
     assert not part.due
     hyperparams.assign("early_stopping", True)
     assert part.due
@@ -83,10 +83,10 @@ def test_the_switch_is_live():
 def test_a_reset_forgets_the_best_and_what_was_waited():
     part, _hyperparams = stopping(patience=2)
     for step, loss in enumerate([1, 2, 3]):
-        part.observe(loss, step)
+        part.judge(loss, step)
     part.reset()
     assert (part.best, part.best_step, part.left, part.due) == (math.inf, None, 2, False)
-    assert part.observe(100, 5)
+    assert part.judge(100, 5)
 
 
 def test_patience_counts_alike_where_losses_are_negative():

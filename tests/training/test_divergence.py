@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbopt
 from nbopt import RunState
+from nbopt.techniques.guard import Guard
 from nbopt.training.state import Stepped
 
 SECONDS = 60
@@ -169,12 +170,12 @@ def test_the_size_of_a_loss_survives_open_and_branch(make_run, tmp_path):
     fresh = copy.deepcopy(model)
     run = make_run(model, data, loss="hinge", batch_size=8, epochs=1000, lr=1e-4, store=tmp_path)
     run.step(40)
-    usual = run.driver.training.guard.state
+    usual = run.driver.training.acting.part(Guard).state
     branch = run.branch(40)
     run.stop()
     again = nbopt.open(run.id, fresh, data, store=tmp_path)
     for other in (branch, again):
-        assert other.driver.training.guard.state == usual
+        assert other.driver.training.acting.part(Guard).state == usual
         other.step(200)
         assert guarded(other) == []
 

@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset, Subset
 
 from nbopt.data.dataset_source import Gathered
 from nbopt.data.order import LoaderOrder
+from nbopt.data.samples import count_samples, cut
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_count
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import TensorSource
@@ -18,7 +19,6 @@ from nbopt.export.script.optimizer import optimizers_of
 from nbopt.export.script.section import Section
 from nbopt.export.source import literal
 from nbopt.i18n import _
-from nbopt.techniques.optimizers.accumulation import count_samples, cut
 
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
 _FEW, _MANY = 64, 4096

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbopt.data.samples import LABELS, SAMPLES, SUM
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.forms import casts
 from nbopt.export.script.section import Section
@@ -15,7 +16,6 @@ from nbopt.techniques.losses.base import Elementwise, Loss
 from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.losses.terms import Terms, balance_terms, move_scales
 from nbopt.techniques.losses.traits import Traits
-from nbopt.techniques.optimizers.accumulation import LABELS, SAMPLES, SUM
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 
 _UNCERTAINTY = "uncertainty"

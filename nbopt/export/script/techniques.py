@@ -17,14 +17,9 @@ from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines, hooks_of
 from nbopt.techniques.catalogue import Item, with_own
 from nbopt.techniques.hooks import HOOKS
-from nbopt.techniques.precision.channels_last import ChannelsLast
-from nbopt.techniques.precision.mixed import Precision
 
 _WIDTH = 80  # of a docstring
-BY_SCRIPT = (Precision, ChannelsLast)
-"""Parts that a script's own lines stand for, see `nbopt.export.script.forms`."""
-
-_OF_ENGINE = ("compiles", "draws", "measures", "unwritten")
+_OF_ENGINE = ("compiles", "draws", "measures", "unwritten", "by_script", "off", "facts", "obstacle")
 _INIT = """\
     def __init__(self, weights):
         self.weights = weights"""
@@ -55,7 +50,7 @@ class PartsSource:
         self._always: set[str] = set()
         self._making: dict[str, list[str]] = {}
         for item in with_own(story.techniques):
-            if item in BY_SCRIPT:
+            if isinstance(item, type) and item.by_script:
                 continue
             if isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert:
                 self._take(variable_of(item), item)
@@ -227,6 +222,8 @@ def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, so
             attributes["acts"] = True
     methods, functions = [], []
     for name, member in members.items():
+        if name in _OF_ENGINE:
+            continue
         if isinstance(member, staticmethod):  # the user's own
             called = sources.name_for(_("the schedule"), member.__func__)
             functions.append(f"    {name} = staticmethod({called})")
@@ -238,7 +235,7 @@ def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, so
             continue
         if function is not None:
             methods.append(_method_text(kind, function, sources))
-        elif not name.startswith("__") and name not in _OF_ENGINE:
+        elif not name.startswith("__"):
             attributes[name] = member
     if "__init__" not in members:
         methods.insert(0, _INIT)

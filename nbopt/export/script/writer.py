@@ -27,7 +27,7 @@ from nbopt.export.script.model import ALWAYS_NOISY, NOISY, dropout_kinds, may_dr
 from nbopt.export.script.optimizer import OptimizerSource
 from nbopt.export.script.section import Section
 from nbopt.export.script.step import FRAGMENTS
-from nbopt.export.script.techniques import BY_SCRIPT, PartsSource, variable_of
+from nbopt.export.script.techniques import PartsSource, variable_of
 from nbopt.export.script.values import ScriptValues
 from nbopt.export.source import Sources, literal, sort_imports
 from nbopt.export.summary import RunSummary
@@ -35,7 +35,8 @@ from nbopt.export.template import render
 from nbopt.i18n import _
 from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import PARTS
-from nbopt.techniques.initialization import AS_GIVEN, RULES, draw_weights
+from nbopt.techniques.drawn_weights import RULES, draw_weights
+from nbopt.techniques.initialization import AS_GIVEN
 from nbopt.techniques.metrics.choice import METRICS, NUMBERS
 
 _WRITTEN = ("accuracy", "r2", "mae", "rmse")  # metrics that the template holds
@@ -61,7 +62,7 @@ _OWN_NAMES = {
     *("compute_loss", "measure", "evaluate", "set_dropout", "train", "itertools"),
     *("Context", "Plain", "Reweighted", "change_weights", "forward_pass"),
     *("partial", "deque", "defaultdict", "train_test_split", "as_columns", "update", "take_over", *_WRITTEN),
-    *(variable_of(item) for item in PARTS if item not in BY_SCRIPT),
+    *(variable_of(item) for item in PARTS if not (isinstance(item, type) and item.by_script)),
 }
 _PLACES = (r"^\s*([\w, ]+?) \+?= ", r"for ([\w, ]+) in", r"def \w+\(([^)$]*)", r"(\w+)=")
 _TEXTS = (FUNCTIONS, LOOP, *FRAGMENTS.values())
@@ -232,7 +233,7 @@ class _Writer:
         story, flags = self.story, self.flags
         changes = {step: new["dropout"] for step, new in story.schedule.items() if "dropout" in new}
         acts = "dropout" not in story.inert
-        flags["starting_dropout"] = acts and story.sets_dropout
+        flags["starting_dropout"] = acts and "dropout" not in story.untouched
         flags["dropout_changes"] = acts and bool(changes)
         flags["dropout"] = flags["starting_dropout"] or flags["dropout_changes"]
         if flags["starting_dropout"]:

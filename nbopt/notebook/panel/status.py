@@ -70,9 +70,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     stopping = run.stopping
     if stopping is not None and stopping.best_step is not None:
         found.append((_("best val loss"), f"{brief(stopping.best)} @ {stopping.best_step:,}"))
-        if stopping.early_stopping:
-            found.append((_("patience left"), f"{stopping.left} / {stopping.patience}"))
-    return found
+    return found + run.technique_facts
 
 
 def status_line(run: Run) -> str:

@@ -47,6 +47,7 @@ LOSS = Strategy(
     label=_("Loss"),
     group=GROUP,
     help=_("What the steps make smaller."),
+    synonyms="criterion loss_fn loss_function loss_func objective",
 )
 LOSS.__set_name__(Loss, "loss")
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from torch import Tensor
-
-from nbopt.data.tree import tensors, tree_map
-from nbopt.hyperparams import Int, Tunable
+from nbopt.hyperparams import Int
 from nbopt.i18n import _
-
-LABELS, SAMPLES, SUM = "labels", "samples", "sum"
-"""What a part counts: as the labels in it that count, as its samples, or fully, because the loss is a sum."""
+from nbopt.techniques.base import Technique
 
 
-class Accumulation(Tunable):
-    """Splits batches; gradients of the parts add up to the batch's own, see `nbopt.training.step.split`.
+class Accumulation(Technique):
+    """Splits batches; gradients of the parts add up to the batch's own (Ott et al. 2018).
+
+    How, and whether that can be done, is the affair of `nbopt.training.step.split`.
 
     Batch normalization sees the parts as its batches.
     """
@@ -31,59 +27,26 @@ class Accumulation(Tunable):
         label=_("Micro-batch"),
         group=_("Batches"),
         help=_("Samples sent through the model at once, when a batch is too large for the memory; 0: all of them."),
+        synonyms="accumulate_grad_batches gradient_accumulation_steps accumulation_steps iter_size",
     )
+    compiles = True
+    by_script = True
 
-    def half_of(self, count: int) -> int | None:
-        """Return a smaller micro-batch for a batch of ``count`` samples; None if there is none."""
-        size = min(self.micro_batch or count, count)
-        return size // 2 if size > 1 else None
+    @property
+    def acts(self) -> bool:
+        """With any size."""
+        return self.micro_batch > 0
 
+    def largest_part(self) -> int:
+        """Return the size that is asked for."""
+        return self.micro_batch
 
-def find_samples(batch: Any, target: Any = None) -> int | None:
-    """Return which of a batch's tensors has one row for each sample; None if that cannot be told.
+    def need_less(self, samples: int) -> dict[str, Any]:
+        """Halve the parts; a single sample has no half."""
+        size = min(self.micro_batch or samples, samples)
+        return {"micro_batch": size // 2} if size > 1 else {}
 
-    That is the target or, if that is not known or no part of the batch, a tensor that is as long; at last, one as long
-    as most of the others.
-    """
-    columns = list(tensors(batch))
-    lengths = [len(column) if column.ndim else 0 for column in columns]
-    if isinstance(target, Tensor) and target.ndim:
-        same = [k for k, column in enumerate(columns) if column is target]
-        alike = [k for k, length in enumerate(lengths) if length == len(target)]
-        return next(iter([*same, *alike]), None)
-    if isinstance(batch, (tuple, list)) and len(batch) == 2 and isinstance(batch[1], Tensor) and batch[1].ndim:
-        return len(columns) - 1
-    found = Counter(length for length in lengths if length)
-    return lengths.index(found.most_common(1)[0][0]) if found else None
-
-
-def find_rows(batch: Any, target: Any) -> int | None:
-    """Return which of a batch's tensors has a row for each sample, where each of these has several targets in a row."""
-    leaf = find_samples(batch)
-    if leaf is None or not isinstance(target, Tensor) or not target.ndim:
-        return None
-    return None if len(target) % count_samples(batch, leaf) else leaf
-
-
-# Scripts hold these two as they are written here, so in lines of 80 characters.
-
-
-def count_samples(batch: Any, leaf: int) -> int:
-    """Return how many samples a batch has.
-
-    It is told by the tensor that `find_samples` found.
-    """
-    return len(list(tensors(batch))[leaf])
-
-
-def cut(batch: Any, count: int, start: int, stop: int) -> Any:
-    """Return some samples of a batch of ``count``.
-
-    Tensors of another length are not of samples, and stay whole.
-    """
-
-    def piece(column: Tensor) -> Tensor:
-        of_samples = column.ndim and len(column) == count
-        return column[start:stop] if of_samples else column
-
-    return tree_map(piece, batch)
+    @property
+    def obstacle(self) -> str:
+        """The compiled step takes batches whole."""
+        return _("batches are split") if self.micro_batch else ""

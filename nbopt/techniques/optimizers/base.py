@@ -35,6 +35,7 @@ BETA1 = Float(
     label="β₁",
     group=GROUP,
     help=_("Decay of the running mean of gradients."),
+    synonyms="betas beta_1",
 )
 BETA2 = Float(
     0.999,
@@ -45,6 +46,7 @@ BETA2 = Float(
     label="β₂",
     group=GROUP,
     help=_("Decay of the running mean of squared gradients."),
+    synonyms="beta_2",
 )
 
 
@@ -79,6 +81,7 @@ class Optimizer(Tunable):
         label=_("Learning rate"),
         group=GROUP,
         help=_("Length of a step along the optimizer's direction."),
+        synonyms="learning_rate learningrate base_lr init_lr learning_rate_init eta",
     )
     weight_decay = Float(
         0.0,
@@ -90,6 +93,7 @@ class Optimizer(Tunable):
         label=_("Weight decay"),
         group=_("Regularization"),
         help=_("L2 regularization; decoupled from the gradient in AdamW."),
+        synonyms="wd l2 l2_penalty weightdecay",
     )
 
     torch_class: ClassVar[type[torch.optim.Optimizer]]

@@ -239,5 +239,6 @@ OPTIMIZER = Strategy(
     label=_("Optimizer"),
     group=GROUP,
     help=_("Swapped between two steps; running means that mean the same to the new one are kept."),
+    synonyms="optim opt solver optimiser",
 )
 OPTIMIZER.__set_name__(Optimizer, "optimizer")

@@ -24,8 +24,10 @@ class ChannelsLast(Technique):
         label=_("Channels last"),
         group=_("Speed"),
         help=_("Images and convolutions' weights with channels side by side in memory: faster on GPUs."),
+        synonyms="memory_format",
     )
     compiles = True
+    by_script = True
 
     @property
     def acts(self) -> bool:

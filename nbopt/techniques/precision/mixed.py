@@ -57,9 +57,11 @@ class Precision(Technique):
         label=_("Precision"),
         group=_("Speed"),
         help=_("Of forward pass and loss: 16 bits are faster on GPUs. Weights and the optimizer's state stay float32."),
+        synonyms="amp fp16 bf16 mixed_precision autocast dtype",
     )
     memory: ClassVar[tuple[str, ...]] = ("scaling",)
     compiles = True
+    by_script = True
 
     def __init__(self) -> None:
         self.scaling = None

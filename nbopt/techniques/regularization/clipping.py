@@ -25,6 +25,7 @@ class ClipValue(Technique):
         label=_("Clip value"),
         group=_GROUP,
         help=_("Largest size of any number of the gradient; 0: no limit."),
+        synonyms="clipvalue clip_grad_value",
     )
 
     @property
@@ -50,6 +51,7 @@ class ClipNorm(Technique):
         label=_("Clip norm"),
         group=_GROUP,
         help=_("Largest length of the gradient of all weights together; 0: no limit."),
+        synonyms="max_grad_norm gradient_clip_val grad_clip clip_grad clip_grad_norm clipnorm",
     )
 
     @property

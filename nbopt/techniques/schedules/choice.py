@@ -34,5 +34,6 @@ SCHEDULE = Strategy(
     label=_("Schedule"),
     group=GROUP,
     help=_("How the learning rate goes on from its base value, which stays a control."),
+    synonyms="lr_scheduler scheduler lr_schedule sched lr_scheduler_type learning_rate_scheduler",
 )
 SCHEDULE.__set_name__(Schedule, "schedule")

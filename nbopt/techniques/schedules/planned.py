@@ -6,6 +6,8 @@ Changed, swapped or rewound, they are at once where they belong.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
@@ -164,6 +166,7 @@ class Warmup(Technique):
         label=_("Warm-up"),
         group=GROUP,
         help=_("Epochs over which the rate grows from a hundredth to what the schedule says."),
+        synonyms="warmup_epochs warm_up",
     )
     warmup_steps = Int(
         0,
@@ -177,6 +180,7 @@ class Warmup(Technique):
         help=_("The same in steps. Where both are given, the rate is as far as the slower of the two."),
     )
     compiles = True
+    off: ClassVar[Mapping[str, Any]] = {"warmup": 0.0, "warmup_steps": 0}
 
     @property
     def acts(self) -> bool:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
+from nbopt.objects.layers import leaves_out
 from nbopt.techniques.optimizers.formulas import FORMULAS
-from nbopt.torch_private import DropoutNd
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.marks import find_hooks
 from nbopt.training.step.passes import NOISY, call_on_pair
@@ -38,9 +38,8 @@ def find_obstacle(training: Training) -> str:
         or len(source.columns) != 2,
         _("the loss is your own"): training.loss.draws,
         _("the loss has settings of its own"): training.loss.has_settings,
-        _("{name} acts", name=training.acting.not_compiled): bool(training.acting.not_compiled),
+        training.acting.obstacle: bool(training.acting.obstacle),
         _("float16 scales the loss"): training.precision.scales,
-        _("batches are split"): bool(training.accumulation.micro_batch),
         _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
         _("the optimizer is set up in an unusual way"): bool(hooked)
         or len(optimizer.param_groups) > 1
@@ -63,10 +62,7 @@ def _counts_differ(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter]
 
 
 def _obstacle_in(module: nn.Module) -> str:
-    name = type(module).__name__
-    rate = getattr(module, "dropout", 0.0) if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) else 0.0
-    if isinstance(module, DropoutNd) and type(module) is not nn.Dropout:
-        rate = module.p
-    if rate or isinstance(module, NOISY):
-        return _("the noise of {name} cannot be fed from outside", name=name)
+    fed = type(module) is nn.Dropout
+    if (leaves_out(module) and not fed) or isinstance(module, NOISY):
+        return _("the noise of {name} cannot be fed from outside", name=type(module).__name__)
     return ""

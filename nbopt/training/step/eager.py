@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from nbopt.data.noise import Noise
 from nbopt.data.places import Place, grow, item_at
 from nbopt.techniques.metrics.reading import tensor_of
-from nbopt.techniques.optimizers.accumulation import Accumulation
-from nbopt.techniques.regularization.dropout import Dropout
 from nbopt.torch_private import foreach_div_, run_backward
 from nbopt.training.step.passes import ForwardPass
 from nbopt.training.step.split import Split
@@ -92,7 +90,6 @@ class Eager:
     noise : Noise
     seed : int
         The noise of step n follows from this and n.
-    dropout, accumulation : parts
     recent : Recent
         Where outputs are kept for metrics.
     """
@@ -103,18 +100,14 @@ class Eager:
         params: Sequence[nn.Parameter],
         noise: Noise,
         seed: int,
-        dropout: Dropout,
-        accumulation: Accumulation,
         recent: OutputBuffer,
     ) -> None:
         self._pass = pass_
         self._params = params
         self._noise = noise
         self._seed = seed
-        self._dropout = dropout
-        self._accumulation = accumulation
         self._recent = recent
-        self.split = Split(pass_, accumulation, params, noise)
+        self.split = Split(pass_, params, noise)
         self._one: Tensor | None = None
 
     def gradients(
@@ -143,7 +136,7 @@ class Eager:
         for parameter in self._params:
             parameter.grad = None
         self._pass.step = step
-        if not self._accumulation.micro_batch:
+        if not self._pass.acting.part_size:
             output, target, loss = self._do(batch, step)
             backward(loss)
             if keep:
@@ -188,7 +181,11 @@ class Eager:
         return total.detach()
 
     def _do(self, batch: Any, noise: int) -> tuple[Any, Any, Tensor]:
-        if self._pass.is_silent and not self._pass.acting.draws and not self._dropout.acts:
+        acting = self._pass.acting
+        draws = acting.draws or not self._pass.is_silent
+        for draws_now in acting.draws_now:
+            draws = draws or draws_now()
+        if not draws:
             return self._pass(batch)
         with self._noise.lock, self._noise.seeded(self._seed + noise, goes_on=True):
             return self._pass(batch)

@@ -46,6 +46,7 @@ class Pace(Tunable):
         label=_("Steps"),
         group=_("Speed"),
         help=_("Compiled steps are faster and take a while to get ready; auto compiles where a long run gains by it."),
+        synonyms="compile jit",
     )
 
 

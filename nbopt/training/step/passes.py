@@ -16,7 +16,6 @@ from nbopt.data.places import item_at, name_of
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
-from nbopt.techniques.guard import Guard
 from nbopt.techniques.losses.base import Loss, usual_size
 from nbopt.techniques.losses.traits import SCORES
 from nbopt.techniques.metrics.measuring import Measuring
@@ -45,8 +44,6 @@ class ForwardPass:
         Whose labels are checked with the first batch of a loss.
     acting : Acting
         The parts that may change batches and losses.
-    guard : Guard
-        Is told how large losses are.
     measuring : Measuring
         The metrics, which outputs and targets have to suit.
     noise : Noise
@@ -65,7 +62,6 @@ class ForwardPass:
         forward: Forward | None,
         sources: tuple[AnySource | None, ...],
         acting: ActiveHooks,
-        guard: Guard,
         measuring: Measuring,
         noise: Noise,
     ) -> None:
@@ -74,7 +70,6 @@ class ForwardPass:
         self.forward = forward or call_on_pair
         self.step = 0
         self._sources = sources
-        self._guard = guard
         self._measuring = measuring
         self._noise = noise
         self.needs_graph = False
@@ -208,7 +203,9 @@ class ForwardPass:
                 check_labels(source, place, item_at(output, place), part)
         if not self._learnt:
             self._learn(output, target, batch)
-        self._guard.expect(*usual_size(self.loss, output, target))
+        size = usual_size(self.loss, output, target)
+        for expect in self.acting.expect_loss:
+            expect(*size)
         self._checked = True
 
     def _learn(self, output: Any, target: Any, batch: Any) -> None:

@@ -14,18 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.noise import Noise
+from nbopt.data.samples import LABELS, SAMPLES, SUM, count_samples, cut, find_rows, find_samples
 from nbopt.i18n import _
+from nbopt.objects.layers import leaves_out
 from nbopt.techniques.losses.traits import Traits, count_targets
-from nbopt.techniques.optimizers.accumulation import (
-    LABELS,
-    SAMPLES,
-    SUM,
-    Accumulation,
-    count_samples,
-    cut,
-    find_rows,
-    find_samples,
-)
 from nbopt.torch_private import BatchNorm, DropoutNd
 from nbopt.training.failure import is_out_of_memory
 from nbopt.training.step.passes import ForwardPass
@@ -39,8 +31,6 @@ class Split:
     Parameters
     ----------
     pass_ : Pass
-    accumulation : Accumulation
-        Which says how large a part is.
     params : sequence of Parameter
         Those that get gradients.
     noise : Noise
@@ -53,11 +43,8 @@ class Split:
         Returns a context that puts back what model and loss keep in attributes.
     """
 
-    def __init__(
-        self, pass_: ForwardPass, accumulation: Accumulation, params: Sequence[nn.Parameter], noise: Noise
-    ) -> None:
+    def __init__(self, pass_: ForwardPass, params: Sequence[nn.Parameter], noise: Noise) -> None:
         self._pass = pass_
-        self._accumulation = accumulation
         self._params = params
         self._noise = noise
         self.unchanged: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -85,7 +72,7 @@ class Split:
         ValueError
             If the batch cannot be cut, or its parts do not have the gradient of the whole.
         """
-        size, leaf = self._accumulation.micro_batch, self._leaf
+        size, leaf = self._pass.acting.part_size, self._leaf
         if not self.rule:
             leaf = find_samples(batch)
             if leaf is not None and count_samples(batch, leaf) <= size:
@@ -114,7 +101,7 @@ class Split:
             self._leaf = find_rows(batch, target) if guessed else self._leaf
             if self._leaf is None:
                 raise _refusal(_("no tensor of the batch is as long as the target, so where samples are is not known"))
-            count, size = count_samples(batch, self._leaf), self._accumulation.micro_batch
+            count, size = count_samples(batch, self._leaf), self._pass.acting.part_size
             rules = _rules(traits, target)
             if whole is None:  # the parts of a part, then
                 batch, count, size = cut(batch, count, 0, min(size, count)), min(size, count), max(1, size // 2)
@@ -132,7 +119,7 @@ class Split:
             if apart > _ROUNDING:
                 self._judge(whole, batch, apart)
         if normalized:
-            size = self._accumulation.micro_batch
+            size = self._pass.acting.part_size
             tell(_("micro_batch: batch normalization sees each part as its batch, of {size} samples", size=size))
 
     def _judge(self, whole: list[Tensor | None], batch: Any, apart: float) -> None:
@@ -214,8 +201,7 @@ class Split:
 
 
 def _is_restless(module: nn.Module) -> bool:
-    within = isinstance(module, (nn.MultiheadAttention, nn.RNNBase)) and bool(module.dropout)
-    return within or isinstance(module, (DropoutNd, BatchNorm))
+    return leaves_out(module) or isinstance(module, (DropoutNd, BatchNorm))
 
 
 def _rules(traits: Traits, target: Any) -> list[str]:
