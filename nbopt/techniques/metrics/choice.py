@@ -189,7 +189,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-NUMBERS = frozenset((r2, mae, rmse))
+NUMBERS: set[Metric] = {r2, mae, rmse}
 """Those of numbers; the others are of classes."""
 
 SUMS: dict[Metric, tuple[Callable[[Tensor, Tensor], tuple[Tensor, ...]], Callable[..., Tensor]]] = {
