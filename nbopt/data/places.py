@@ -73,6 +73,17 @@ def name_of(place: Place) -> str:
     return "_".join([f"output_{first}" if isinstance(first, int) else first, *map(str, others)])
 
 
+def write_place(place: Place, what: str) -> str:
+    """Return what stands at a place as text, which `read_place` understands: ``heads/0: mse``."""
+    return f"{'/'.join(map(str, place))}: {what}"
+
+
+def read_place(text: str) -> tuple[Place, str]:
+    """Return what `write_place` was given."""
+    path, _colon, what = text.partition(": ")
+    return tuple(int(key) if key.isdecimal() else key for key in path.split("/")), what
+
+
 def grow(places: Sequence[Place], leaves: Iterable[Any]) -> Any:
     """Return a tree of mappings that has just these leaves at these places."""
     tree: dict[Key, Any] = {}

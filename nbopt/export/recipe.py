@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from nbopt.data.places import name_of
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.export.summary import RunSummary, Schedule
 from nbopt.hyperparams import Hyperparams, Strategy
@@ -18,9 +17,8 @@ from nbopt.record.journal import ACTIONS
 from nbopt.techniques.catalogue import PARTS, of_models
 from nbopt.techniques.losses.by_output import names_of
 from nbopt.techniques.losses.choice import LOSS
-from nbopt.techniques.metrics.by_output import OfOutput
-from nbopt.techniques.metrics.choice import METRICS
-from nbopt.techniques.metrics.scorers import Scorer
+from nbopt.techniques.metrics.by_output import names_by_output
+from nbopt.techniques.metrics.choice import name_of_metric
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.techniques.schedules.choice import SCHEDULES
 
@@ -182,7 +180,7 @@ def own_callables(story: RunSummary) -> list[str]:
         found.append("loss")
     if not isinstance(story.optimizer, str) and not _is_torchs(story.optimizer):
         found.append("optimizer")
-    if not all(map(_metric_name, story.metrics.values())):
+    if names_by_output(story.metrics) is None and not all(map(name_of_metric, story.metrics.values())):
         found.append("metrics")
     if story.forward is not None:
         found.append("forward")
@@ -195,40 +193,11 @@ def _is_torchs(optimizer: Any) -> bool:
     return isinstance(optimizer, type) and getattr(torch.optim, optimizer.__name__, None) is optimizer
 
 
-def _metric_name(metric: Any) -> str:
-    """Return the name that stands for a metric; "" for one of the user's own."""
-    if isinstance(metric, OfOutput):
-        return _metric_name(metric.metric)
-    if isinstance(metric, Scorer):
-        return metric.name
-    return next((name for name, known in METRICS.items() if known is metric), "")
-
-
 def _metric_names(story: RunSummary) -> list[str] | dict[Any, Any]:
-    if names_of(story.loss) is not None and all(map(_metric_name, story.metrics.values())):
-        return _names_by_output(story)
-    names = {name: _metric_name(metric) or name for name, metric in story.metrics.items()}
+    if (by_output := names_by_output(story.metrics)) is not None:
+        return by_output
+    names = {name: name_of_metric(metric) or name for name, metric in story.metrics.items()}
     return list(names) if all(name == stands_for for name, stands_for in names.items()) else names
-
-
-def _names_by_output(story: RunSummary) -> dict[Any, Any]:
-    """Return the names of metrics in mappings like those of the losses."""
-    tree: dict[Any, Any] = {}
-    for name, metric in story.metrics.items():
-        assert isinstance(metric, OfOutput)
-        branch = tree
-        for key in metric.place:
-            branch = branch.setdefault(key, {})
-        branch[name.removeprefix(f"{name_of(metric.place)}_")] = _metric_name(metric)
-    named: dict[Any, Any] = _shortened(tree)
-    return named
-
-
-def _shortened(tree: dict[Any, Any]) -> Any:
-    """Return lists in the place of mappings from names to themselves."""
-    if all(name == metric for name, metric in tree.items()):
-        return list(tree)
-    return {key: _shortened(part) if isinstance(part, dict) else part for key, part in tree.items()}
 
 
 def _acting(story: RunSummary) -> list[str]:

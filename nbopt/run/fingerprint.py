@@ -15,7 +15,8 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
 from nbopt.store.database import RunRecord
 from nbopt.techniques.base import Technique
-from nbopt.techniques.metrics.by_output import read_metrics
+from nbopt.techniques.losses.by_output import names_of
+from nbopt.techniques.metrics.by_output import OfOutput, read_metrics
 from nbopt.training.device import pick_device
 from nbopt.training.material import find_tensors
 from nbopt.training.own_code import digest_code
@@ -62,7 +63,7 @@ def describe_spec(spec: RunSpec, initial: Mapping[str, Any], loss_modules: Mappi
         "initial": initial,
         "given": sorted(spec.hyperparams),
         # A name is enough to make these again; None stands for what only the user has.
-        "loss": [initial["loss"], isinstance(spec.loss, str)],
+        "loss": [initial["loss"], isinstance(spec.loss, str) or names_of(spec.loss) is not None],
         "optimizer": [initial["optimizer"], isinstance(spec.optimizer, str)],
         "metrics": _name_metrics(spec.metrics, read_metrics(spec.metrics, spec.loss)),
         "techniques": {type(one).__name__: _made_with(one) for one in spec.techniques},
@@ -186,6 +187,8 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _name_metrics(given: Any, metrics: Mapping[str, Any]) -> dict[str, str | None]:
+    if by_output := {name: metric.label for name, metric in metrics.items() if isinstance(metric, OfOutput)}:
+        return {name: by_output.get(name) for name in metrics}
     if isinstance(given, Mapping):
         return {str(name): item if isinstance(item, str) else None for name, item in given.items()}
     items = given if isinstance(given, (list, tuple)) else [given]

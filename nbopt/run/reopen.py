@@ -31,6 +31,8 @@ from nbopt.store.checked import spoilt
 from nbopt.store.checked_facts import is_state
 from nbopt.store.database import AUTO, Place, store_in
 from nbopt.store.reading import Record, read
+from nbopt.techniques.losses.by_output import read_label
+from nbopt.techniques.metrics.by_output import read_labels
 from nbopt.techniques.schedules.choice import SCHEDULE, SCHEDULES
 from nbopt.training.checkpoint import restore
 from nbopt.training.device import if_here
@@ -126,9 +128,11 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     settings = record.settings
     for name in ("loss", "optimizer"):
         label, is_name = settings[name]
-        own[name] = pick(name, own[name], label if is_name else None, label)
+        stored = read_label(label, settings["initial"]) if name == "loss" and ": " in label else label
+        own[name] = pick(name, own[name], stored if is_name else None, label)
     names = settings["metrics"]
-    own["metrics"] = pick("metrics", own["metrics"], names if all(names.values()) else None, ", ".join(names))
+    stored = read_labels(names) if all(names.values()) else None
+    own["metrics"] = pick("metrics", own["metrics"], stored, ", ".join(names))
     if settings["forward"] is not None:
         own["forward"] = pick("forward", own["forward"], None, settings["forward"])
     made_with = settings.get("techniques", {})

@@ -273,10 +273,36 @@ def test_a_stored_run_goes_on_as_if_nothing_had_been(tmp_path, step):
     unbroken, broken = make(), make(store=tmp_path)
     unbroken.fit()
     broken.step(step)
-    again = nbopt.open(broken.id, Net(), given, given, loss=LOSS, metrics=METRICS, store=tmp_path)
-    assert again.step_count == step
+    for own in ({}, {"loss": LOSS, "metrics": METRICS}):  # names are stored
+        again = nbopt.open(broken.id, Net(), given, given, store=tmp_path, **own)
+        assert again.step_count == step
     again.fit()
     assert_same(again, unbroken)
+
+
+def test_what_only_the_user_has_is_to_be_given_again(tmp_path):
+    def far(output, target):
+        return (output[:, 0] - target).abs().max()
+
+    x, digit, angle = data()
+    given = (x, {"digit": digit, "angle": angle})
+    own = {"loss": {"digit": "cross_entropy", "angle": (0.5, far)}, "metrics": {"angle": [far]}}
+    run = make(store=tmp_path, **own)
+    run.step(2)
+    with pytest.raises(ValueError, match="loss digit: cross_entropy, angle: far: only you have it"):
+        nbopt.open(run.id, Net(), given, given, metrics=own["metrics"], store=tmp_path)
+    with pytest.raises(ValueError, match="metrics angle_far: only you have it"):
+        nbopt.open(run.id, Net(), given, given, loss=own["loss"], store=tmp_path)
+    assert nbopt.open(run.id, Net(), given, given, store=tmp_path, **own).step_count == 2
+
+
+def test_before_its_first_step_a_stored_run_has_the_weights_it_was_given(tmp_path):
+    x, digit, angle = data()
+    given = (x, {"digit": digit, "angle": angle})
+    run = make(store=tmp_path)
+    run.set(digit_weight=0.5)
+    again = nbopt.open(run.id, Net(), given, given, store=tmp_path)
+    assert (again.hyperparams["digit_weight"], again.hyperparams["angle_weight"]) == (0.5, 0.3)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from nbopt.data.places import Key, Place, check_place, item_at, name_of
+from nbopt.data.places import Key, Place, check_place, grow, item_at, name_of, read_place
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import variant
 from nbopt.i18n import _
@@ -178,6 +178,13 @@ def names_of(given: Any) -> dict[Any, Any] | None:
             return None
         found[key] = own
     return found
+
+
+def read_label(label: str, values: Mapping[str, Any]) -> Any:
+    """Return the losses that the name of their sum tells, with the weights among the values of hyperparameters."""
+    places, losses = zip(*map(read_place, label.split(", ")), strict=True)
+    weights = [values.get(f"{name_of(place)}_weight", 1.0) for place in places]
+    return grow(places, zip(weights, losses, strict=True))
 
 
 def combine_outputs(routes: Mapping[str, Route], kinds: Mapping[str, type[Loss]]) -> type[Loss]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.noise import Noise
+from nbopt.data.places import write_place
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Hyperparam, Strategy, variant
 from nbopt.i18n import _
@@ -74,7 +75,7 @@ def loss_choice(given: object) -> Hyperparam[str]:
     if isinstance(given, Mapping):
         routes = split_outputs(given)
         kinds = {name: _kind(route.loss) for name, route in routes.items()}
-        label = ", ".join(f"{name}: {_name_of(route.loss)}" for name, route in routes.items())
+        label = ", ".join(write_place(route.place, _name_of(route.loss)) for route in routes.values())
         return variant(LOSS, default=label, classes={label: combine_outputs(routes, kinds)}, options=(label,))
     if isinstance(given, (list, tuple)):
         terms = {name: (weight, _kind(item)) for name, (weight, item) in split_terms(given).items()}

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbopt.data.places import Place, item_at, name_of
-from nbopt.errors import InvalidHyperparam
+from nbopt.data.places import Place, item_at, name_of, read_place, write_place
+from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.i18n import _
 from nbopt.techniques.losses.by_output import check_key
-from nbopt.techniques.metrics.choice import Metric, as_metrics, is_known, is_streaming
+from nbopt.techniques.metrics.choice import (
+    METRICS,
+    Metric,
+    as_metrics,
+    find_metric,
+    is_known,
+    is_streaming,
+    name_of_metric,
+)
 
 
 class OfOutput:
@@ -29,6 +37,47 @@ class OfOutput:
     def __call__(self, output: Any, target: Any) -> Any:
         """Return its value for what a model returns."""
         return self.metric(item_at(output, self.place), item_at(target, self.place))
+
+    @property
+    def label(self) -> str | None:
+        """The output and the metric's name, as a store keeps them; None for a metric of the user's own."""
+        name = name_of_metric(self.metric)
+        return write_place(self.place, name) if name else None
+
+
+def read_labels(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return metrics by the labels that a store has."""
+    found: dict[str, Any] = {}
+    for name, label in labels.items():
+        if ": " not in label:
+            found[name] = label
+            continue
+        place, own = read_place(label)
+        if (metric := find_metric(own)) is None:
+            raise unknown(_("metric"), own, METRICS)
+        found[name] = OfOutput(place, metric)
+    return found
+
+
+def names_by_output(metrics: Mapping[str, Metric]) -> dict[Any, Any] | None:
+    """Return the names of metrics in mappings like those of their outputs; None unless all have names and outputs."""
+    tree: dict[Any, Any] = {}
+    for name, metric in metrics.items():
+        if not isinstance(metric, OfOutput) or not name_of_metric(metric.metric):
+            return None
+        branch = tree
+        for key in metric.place:
+            branch = branch.setdefault(key, {})
+        branch[name.removeprefix(f"{name_of(metric.place)}_")] = name_of_metric(metric.metric)
+    found: dict[Any, Any] = _shortened(tree)
+    return found
+
+
+def _shortened(tree: dict[Any, Any]) -> Any:
+    """Return lists in the place of mappings from names to themselves."""
+    if tree and all(name == metric for name, metric in tree.items()):
+        return list(tree)
+    return {key: _shortened(part) if isinstance(part, dict) else part for key, part in tree.items()}
 
 
 def read_metrics(given: Any, loss: Any = None) -> dict[str, Metric]:

@@ -214,6 +214,13 @@ def is_known(metric: Metric) -> bool:
     return isinstance(metric, (Scorer, ScoreFunction)) or any(metric is known for known in METRICS.values())
 
 
+def name_of_metric(metric: Any) -> str:
+    """Return the name that stands for a metric; "" for one of the user's own."""
+    if isinstance(metric, Scorer):
+        return metric.name
+    return next((name for name, known in METRICS.items() if known is metric), "")
+
+
 def find_metric(item: Any) -> Metric | None:
     """Return the metric that ``item``, a name, a scorer or an object, stands for; None if it is none of these."""
     if isinstance(item, str) and item in METRICS:
