@@ -289,10 +289,12 @@ class Putting:
         if kept is None or (isinstance(live, Tensor) and (live.shape, live.dtype) == (kept.shape, kept.dtype)):
             return live
         made = kept.to(self._device, copy=True)
-        if isinstance(live, nn.Parameter) and trains is not None:  # others hold it, as an optimizer
-            live.data, live.grad = made, None
-            return live.requires_grad_(trains)
-        return made if trains is None else nn.Parameter(made, trains)
+        if not isinstance(live, Tensor if trains is None else nn.Parameter):
+            return made if trains is None else nn.Parameter(made, trains)
+        live.data = made  # others hold it, as an optimizer
+        if trains is not None:
+            live.requires_grad_(trains).grad = None
+        return live
 
 
 def _name_of(value: Any) -> str:

@@ -55,7 +55,7 @@ class ChangeQueue:
     @property
     def pending(self) -> frozenset[str]:
         """The names asked for that do not act yet."""
-        return frozenset(name for changes, _source in self._asked.copy() for name in changes)
+        return frozenset(name for changes, _source in self._asked.copy() for name in changes if name != EDIT)
 
     def ask(self, changes: dict[str, Any], source: str) -> None:
         """Queue checked changes for the next boundary between two steps; from any thread.

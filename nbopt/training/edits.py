@@ -77,9 +77,22 @@ def prepare_edit(training: Training, edit: object, around: Iterable[tuple[str, A
     for module in training.model.modules():
         if isinstance(module, torch.jit.ScriptModule) or type(module).__module__.startswith("torch._dynamo"):
             raise edit.refuse(_("the model is compiled, by torch.compile or torch.jit"))
+    if not training.step and training.acting.begin:
+        raise edit.refuse(_("what comes before the first step, as drawing initial weights, would undo it: do a step"))
+    half_done, training.half_done = training.half_done, True  # what interrupts this leaves the rest to do again
+    try:
+        made = _try(training, edit, around)
+    except Exception:
+        training.half_done = half_done
+        raise
+    training.half_done = half_done
+    return made.to_json()
+
+
+def _try(training: Training, edit: Edit, around: Iterable[tuple[str, Any]]) -> Edit:
+    """Return an edit with all that it has to know, once it was made, looked at and undone."""
     edit = edit.prepare(training)
-    plan = _plan(training, edit)
-    exchange = Exchange(training.model, plan)
+    exchange = Exchange(training.model, _plan(training, edit))
     if reason := find_obstacle(training, exchange, around):
         raise edit.refuse(reason)
     before = evaluate(training)
@@ -92,7 +105,7 @@ def prepare_edit(training: Training, edit: object, around: Iterable[tuple[str, A
         exchange.undo()
     if not are_close(training, before, after):
         raise edit.refuse(_("outputs or loss of the next batch would be others"))
-    return edit.to_json()
+    return edit
 
 
 def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:

@@ -109,7 +109,8 @@ def find_obstacle(training: Training, exchange: Exchange, around: Iterable[tuple
     for kind, keeper in keepers.items():
         for name, value in vars(keeper).items():
             if name not in ("weights", "param_groups", "state") and _holds(value, shapes, training.material.names):
-                return _("{kind} keeps tensors of the weights' shape in {name}", kind=kind, name=name)
+                way = _("a technique that defines train(weights) is told of others, and may make them anew there")
+                return _("{kind} keeps tensors of the weights' shape in {name}; {way}", kind=kind, name=name, way=way)
     return ""
 
 

@@ -69,14 +69,20 @@ class Material:
                 found.setdefault(id(parameter), (f"{prefix}.{name}", parameter))
         return dict(found.values())
 
-    def renew(self) -> bool:
-        """Take weights and modules as they are now for the run's, where weights have other shapes; return whether."""
-        if self._find_shapes() == self._shapes:
-            return False
+    @property
+    def is_reshaped(self) -> bool:
+        """Whether weights have other shapes than those that are known."""
+        return self._find_shapes() != self._shapes
+
+    def renew(self) -> None:
+        """Take weights and modules as they are now for the run's."""
         self.parameters = self.find_parameters()
         self.names = {id(parameter): name for name, parameter in self.parameters.items()}
-        self._modules, self._shapes = self._find_modules(), self._find_shapes()
-        return True
+        self._modules = self._find_modules()
+
+    def learn_shapes(self) -> None:
+        """Know the shapes that weights have now."""
+        self._shapes = self._find_shapes()
 
     def _find_shapes(self) -> dict[str, torch.Size]:
         return {name: parameter.shape for name, parameter in self.parameters.items()}

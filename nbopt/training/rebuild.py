@@ -18,17 +18,19 @@ def rebuild(training: Training) -> list[str]:
     of the optimizer, another memory format. What is not others costs a look.
     """
     dropped: list[str] = []
-    reshaped, resting = training.material.renew(), training.groups.resting
+    reshaped, resting = training.material.is_reshaped, training.groups.resting
     training.groups.resting = training.find_resting()
     if reshaped:
+        training.material.renew()
         training.params[:] = training.material.parameters.values()
-        training.buffers.renew()
     if reshaped or training.groups.resting != resting:
         training.acting.train(training.find_trained())
         dropped = training.optimizer.follow()
         assert training.optimizer.torch is not None
         training.torch_optimizer = training.optimizer.torch
+    training.buffers.renew()
     lay_out(training.model, training.torch_optimizer, training.acting.part(ChannelsLast).channels_last)
     training.choose_step()  # whose lists hold weights and the optimizer's state
     training.tiers.note_change()
+    training.material.learn_shapes()  # last: what interrupts this leaves all of it to be done again
     return dropped

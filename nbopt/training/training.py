@@ -206,6 +206,7 @@ class Training:
                 if self.optimizer.full_batch:
                     carried = "; ".join(filter(None, [_("each step takes all samples of an epoch"), carried]))
                 self.hyperparams.unbind(before)
+                rebuild(self)
         elif name == "loss":
             self.hyperparams.unbind(self.loss)
             self._choose_loss()
@@ -217,9 +218,7 @@ class Training:
                 self.measure_anew("loss")
         elif name in ("lr", "weight_decay"):
             carried = self.optimizer.explain(name)
-        elif name == "precision":
-            self.choose_step()
-        elif name == "channels_last":
+        elif name in ("precision", "channels_last"):
             rebuild(self)
         if grouped and not self.acting.change_groups:
             self.optimizer.renew()
@@ -257,7 +256,6 @@ class Training:
         self.torch_optimizer = optimizer.build(self.groups)
         self.optimizer = optimizer
         self.cursor.whole = kind.full_batch
-        self.choose_step()
 
     def choose_step(self) -> None:
         """Have steps done on weights, and by an optimizer, as they are now."""

@@ -121,6 +121,10 @@ def go_on(run):
     nbopt.open(run.id, model, *data, store=run.store).step(3)
 
 
+def widen(run):
+    run.edit(nbopt.Widen("0", by=3))
+
+
 CALLS = {
     "step": lambda run: run.step(3),
     "set": lambda run: run.set(lr=2e-3, dropout=0.5),
@@ -150,6 +154,10 @@ CALLS = {
     "from_yaml": lambda run: nbopt.Run.from_yaml(run.to_yaml(), *material(), store=None),
     "clean": lambda run: nbopt.clean(keep=1, store=run.store),
     "open to go on": go_on,
+    "edit": widen,
+    "edit while it runs": while_it_runs(widen),
+    "rewind over an edit": lambda run: run.rewind(7),
+    "branch of an edited run": lambda run: run.branch(12),
 }
 
 
@@ -165,6 +173,9 @@ def lines_of(name, store):
 def prepared(store, name, chance=None):
     """Return a run in the middle of its life."""
     run = make(store)
+    if "edit" in name:  # which only a branch can be
+        run.step(1)
+        run = run.branch(1)
     if name == "fit":
         run.set(epochs=3)
     if (
@@ -174,6 +185,8 @@ def prepared(store, name, chance=None):
     ):
         run.step(10)
         run.set(lr=3e-3)
+        if "edited" in name or "over" in name:
+            widen(run)
         run.step(5)
     return run
 
