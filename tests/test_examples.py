@@ -17,13 +17,12 @@ MODULES = sorted(
 )
 
 
-@pytest.fixture
 def given():
-    """Return what examples take for granted: a run, and its inputs."""
+    """Return what an example takes for granted: a run of its own, and its inputs."""
     x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
-    run = nbopt.Run(torch.nn.Linear(4, 3), (x, torch.arange(60) % 3), epochs=10, store=None)
-    yield {"nbopt": nbopt, "torch": torch, "run": run, "X": x}
-    run.stop()
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    run = nbopt.Run(model, (x, torch.arange(60) % 3), epochs=10, store=None)
+    return {"nbopt": nbopt, "torch": torch, "run": run, "X": x}
 
 
 def test_there_are_some():
@@ -31,7 +30,13 @@ def test_there_are_some():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_they_run(name, given, tmp_path, monkeypatch):
+def test_they_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS, extraglobs=given)
-    assert found.attempted and not found.failed
+    monkeypatch.delenv("NBOPT_HOME", raising=False)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for found in doctest.DocTestFinder().find(importlib.import_module(name)):
+        found.globs.update(given())
+        runner.run(found, clear_globs=False)
+        found.globs["run"].stop()
+    tried = runner.summarize()
+    assert tried.attempted and not tried.failed

@@ -98,6 +98,14 @@ class Float(Hyperparam[float]):
         Whether a log scale has a true zero below ``low``.
     ge, gt, lt : float or None
         Legal values: at least, above, below.
+
+    Examples
+    --------
+    >>> rate = nbopt.Float(1e-3, low=1e-6, high=1.0, log=True, ge=0.0)
+    >>> rate.check(3)
+    3.0
+    >>> rate.legal
+    'a finite number at least 0'
     """
 
     low: float = field(kw_only=True)
@@ -133,7 +141,13 @@ class Float(Hyperparam[float]):
 
 @dataclass(eq=False)
 class Int(Hyperparam[int]):
-    """A whole number; ``powers`` walks the offered range in powers of two, ``zero`` adds 0 below them."""
+    """A whole number; ``powers`` walks the offered range in powers of two, ``zero`` adds 0 below them.
+
+    Examples
+    --------
+    >>> nbopt.Int(64, low=1, high=1024, powers=True, ge=1).offered
+    '1 to 1024, in powers of 2'
+    """
 
     low: int = field(kw_only=True)
     high: int = field(kw_only=True)
@@ -167,7 +181,13 @@ class Int(Hyperparam[int]):
 
 @dataclass(eq=False)
 class Choice(Hyperparam[str]):
-    """One of several names; ``refused`` holds those that would be, but for a reason, in words."""
+    """One of several names; ``refused`` holds those that would be, but for a reason, in words.
+
+    Examples
+    --------
+    >>> nbopt.Choice("linear", options=("linear", "cubic")).check("cubic")
+    'cubic'
+    """
 
     options: tuple[str, ...] = field(default=(), kw_only=True)
     refused: Mapping[str, str] = field(default_factory=dict, kw_only=True)
@@ -198,7 +218,13 @@ class Strategy(Choice):
 
 @dataclass(eq=False)
 class Flag(Hyperparam[bool]):
-    """On or off."""
+    """On or off.
+
+    Examples
+    --------
+    >>> nbopt.Flag(False).check(True)
+    True
+    """
 
     def check(self, value: Any) -> bool:
         """Return ``value`` as a bool, if it is one."""

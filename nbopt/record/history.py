@@ -52,6 +52,14 @@ class History(Mapping[str, Series]):
         Whether values have been left out.
     check : callable or None
         Called with the name, the steps and the values of all that was just appended.
+
+    Examples
+    --------
+    >>> steps, values = run.fit().history["loss"]
+    >>> steps[:3].tolist(), len(values)
+    ([0, 1, 2], 10)
+    >>> run.history
+    History(loss: 10)
     """
 
     def __init__(self) -> None:
@@ -95,7 +103,15 @@ class History(Mapping[str, Series]):
         return self._tracks
 
     def last(self, name: str) -> float | None:
-        """Return the newest value of ``name``; None before the first."""
+        """Return the newest value of ``name``; None before the first.
+
+        Examples
+        --------
+        >>> run.history.last("loss") is None
+        True
+        >>> run.fit().history.last("loss") > 0
+        True
+        """
         track = self._tracks.get(name)
         length = 0 if track is None else len(track.values)
         return float(track.values.view(length)[-1]) if track and length else None
@@ -136,7 +152,13 @@ class History(Mapping[str, Series]):
         self._tracks = self.copy_to(step, validated)._tracks
 
     def to_pandas(self) -> Any:
-        """Return a ``pandas.DataFrame`` with one row per step and one column per name, gaps as NaN."""
+        """Return a ``pandas.DataFrame`` with one row per step and one column per name, gaps as NaN.
+
+        Examples
+        --------
+        >>> run.fit().history.to_pandas().columns.tolist()
+        ['loss']
+        """
         import pandas as pd
 
         series = {}

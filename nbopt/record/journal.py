@@ -77,6 +77,13 @@ class Journal(Sequence[Entry]):
         Stores an entry before the journal shows it. Returns a warning that is to follow it, or None; never raises.
     lock : threading.RLock
         Held while an entry is appended: taken when something changes, never in a step.
+
+    Examples
+    --------
+    >>> run.step(3)
+    >>> run.set(lr=0.01)
+    >>> [(entry.step, entry.name, entry.old, entry.new) for entry in run.journal.changes()]
+    [(3, 'lr', 0.001, 0.01)]
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -118,7 +125,14 @@ class Journal(Sequence[Entry]):
         return kept
 
     def to_pandas(self) -> Any:
-        """Return a ``pandas.DataFrame`` with one row per entry and one column per field of `Entry`, times as UTC."""
+        """Return a ``pandas.DataFrame`` with one row per entry and one column per field of `Entry`, times as UTC.
+
+        Examples
+        --------
+        >>> run.set(lr=0.01)
+        >>> run.journal.to_pandas()[["step", "name", "old", "new"]].values.tolist()
+        [[0, 'lr', 0.001, 0.01]]
+        """
         import pandas as pd
 
         frame = pd.DataFrame(list(self), columns=Entry._fields)

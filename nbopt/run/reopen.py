@@ -92,6 +92,18 @@ def open(  # noqa: A001
         If the run is spoilt, or the store cannot be read.
     RuntimeError
         If the run is open in another process, or running in this one.
+
+    Examples
+    --------
+    >>> model = torch.nn.Linear(4, 3)
+    >>> first = nbopt.Run(model, (X, X[:, :3]), loss="mse", epochs=2).fit()
+    >>> record = nbopt.open(first.id)
+    >>> record.state, record.step, record.hyperparams["lr"]
+    ('finished', 2, 0.001)
+    >>> again = nbopt.open(first.id, torch.nn.Linear(4, 3), (X, X[:, :3]))
+    >>> again.set(epochs=4)
+    >>> again.fit().step_count
+    4
     """
     record = read(run_id, store)
     rename(record)

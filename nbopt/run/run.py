@@ -273,7 +273,8 @@ class Run(Steering):
 
         Examples
         --------
-        >>> branch = run.branch(at=run.step_count)
+        >>> run.step(3)
+        >>> branch = run.branch(at=0)
         >>> branch.edit(nbopt.Widen("0", by=8))
         """
         editing.edit(self, edit, source)

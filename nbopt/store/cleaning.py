@@ -34,6 +34,12 @@ def clean(*, keep: int | None = None, older_than: timedelta | float | None = Non
         If neither is given, or one is no number of at least 0.
     nbopt.store.schema.StoreError
         If the store cannot be read.
+
+    Examples
+    --------
+    >>> finished = nbopt.Run(torch.nn.Linear(4, 3), (X, X[:, :3]), loss="mse", epochs=1).fit()
+    >>> len(nbopt.clean(keep=20, older_than=30))  # the newest 20 stay, and those younger than 30 days
+    0
     """
     if keep is None and older_than is None:
         raise ValueError(_("say which runs may go: keep=20, older_than=30 (days), or both."))

@@ -107,6 +107,13 @@ def runs(store: Place = AUTO) -> StoredRuns:
     ------
     nbopt.store.schema.StoreError
         If its database cannot be read at all.
+
+    Examples
+    --------
+    >>> nbopt.Run(torch.nn.Linear(4, 3), (X, X[:, :3]), loss="mse", epochs=2, name="first").fit()
+    <Run 'first': finished, epoch 2/2, step 2>
+    >>> [(line.name, line.state, line.step) for line in nbopt.runs()]
+    [('first', 'finished', 2)]
     """
     with reading(store) as (folder, connection):
         return StoredRuns() if connection is None else StoredRuns(line for line, _owner in lines(folder, connection))

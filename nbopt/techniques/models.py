@@ -74,6 +74,15 @@ class Model(nn.Module, Tunable):
     ------
     InvalidHyperparam
         For an unknown name or an illegal value.
+
+    Examples
+    --------
+    >>> sorted(nbopt.models.FAMILIES)
+    ['cnn', 'gru', 'linear', 'lstm', 'mlp', 'resnet', 'transformer']
+    >>> nbopt.models.MLP(inputs=4, outputs=3, widht=8)
+    Traceback (most recent call last):
+    ...
+    nbopt.errors.UnknownName: unknown setting of MLP 'widht'. Did you mean 'width'? Allowed: depth, width, activation, dropout.
     """
 
     def __init__(self, inputs: int, outputs: int, **settings: Any) -> None:
@@ -91,7 +100,13 @@ class Model(nn.Module, Tunable):
 
 
 class Linear(Model):
-    """One layer on the flattened sample: linear or (multinomial) logistic regression (Cox 1958)."""
+    """One layer on the flattened sample: linear or (multinomial) logistic regression (Cox 1958).
+
+    Examples
+    --------
+    >>> nbopt.models.Linear(inputs=64, outputs=10)(torch.randn(5, 8, 8)).shape
+    torch.Size([5, 10])
+    """
 
     def build(self, inputs: int, outputs: int) -> None:
         """Make the layer."""
@@ -104,7 +119,13 @@ class Linear(Model):
 
 
 class MLP(Linear):
-    """Multilayer perceptron on the flattened sample (Rumelhart et al. 1986)."""
+    """Multilayer perceptron on the flattened sample (Rumelhart et al. 1986).
+
+    Examples
+    --------
+    >>> nbopt.models.MLP(inputs=64, outputs=10, depth=3, width=128, activation="gelu")(torch.randn(5, 64)).shape
+    torch.Size([5, 10])
+    """
 
     depth = _depth(2, _("Hidden layers."))
     width = _width(64)
@@ -121,7 +142,15 @@ class MLP(Linear):
 
 
 class CNN(Model):
-    """Convolutions with strides, then the mean over all places (LeCun et al. 1998; Springenberg et al. 2015)."""
+    """Convolutions with strides, then the mean over all places (LeCun et al. 1998; Springenberg et al. 2015).
+
+    Examples
+    --------
+    >>> nbopt.models.CNN(inputs=3, outputs=10)(torch.randn(5, 3, 32, 32)).shape
+    torch.Size([5, 10])
+    >>> nbopt.models.CNN(inputs=1, outputs=2, dimensions=1)(torch.randn(5, 1, 100)).shape
+    torch.Size([5, 2])
+    """
 
     depth = _depth(3, _("Convolutions; each after the first halves the image and doubles the channels."))
     width = _width(16)
@@ -148,7 +177,13 @@ class CNN(Model):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2016, figure 2)."""
+    """Two convolutions beside a shortcut (He et al. 2016, figure 2).
+
+    Examples
+    --------
+    >>> nbopt.models.Residual(16, 32, 2, "relu")(torch.randn(5, 16, 8, 8)).shape
+    torch.Size([5, 32, 4, 4])
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, activation: str) -> None:
         super().__init__()
@@ -170,7 +205,13 @@ class Residual(nn.Module):
 
 
 class ResNet(Model):
-    """A residual network for small images (He et al. 2016, section 4.2)."""
+    """A residual network for small images (He et al. 2016, section 4.2).
+
+    Examples
+    --------
+    >>> nbopt.models.ResNet(inputs=3, outputs=10)(torch.randn(5, 3, 32, 32)).shape
+    torch.Size([5, 10])
+    """
 
     depth = _depth(3, _("Stages of two blocks; each after the first halves the image and doubles the channels."))
     width = _width(16)
@@ -196,7 +237,13 @@ class ResNet(Model):
 
 
 class GRU(Model):
-    """Gated recurrent units over a series (Cho et al. 2014), read in both directions, their mean over time."""
+    """Gated recurrent units over a series (Cho et al. 2014), read in both directions, their mean over time.
+
+    Examples
+    --------
+    >>> nbopt.models.GRU(inputs=2, outputs=4)(torch.randn(5, 100, 2)).shape
+    torch.Size([5, 4])
+    """
 
     depth = _depth(1, _("Layers of units."))
     width = _width(32)
@@ -218,13 +265,25 @@ class GRU(Model):
 
 
 class LSTM(GRU):
-    """Long short-term memory over a series (Hochreiter and Schmidhuber 1997), as `GRU`."""
+    """Long short-term memory over a series (Hochreiter and Schmidhuber 1997), as `GRU`.
+
+    Examples
+    --------
+    >>> nbopt.models.LSTM(inputs=2, outputs=4)(torch.randn(5, 100, 2)).shape
+    torch.Size([5, 4])
+    """
 
     cell = nn.LSTM
 
 
 class Transformer(Model):
-    """A small encoder over a series (Vaswani et al. 2017), norms first, with learnt positions, its mean over time."""
+    """A small encoder over a series (Vaswani et al. 2017), norms first, with learnt positions, its mean over time.
+
+    Examples
+    --------
+    >>> nbopt.models.Transformer(inputs=2, outputs=4)(torch.randn(5, 100, 2)).shape
+    torch.Size([5, 4])
+    """
 
     depth = _depth(2, _("Layers of attention."))
     width = _width(32)

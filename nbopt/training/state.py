@@ -13,6 +13,13 @@ class RunState(Enum):
 
     CREATED -> RUNNING <-> PAUSED; from either to FINISHED (its epochs done, or early stopping), STOPPED (by hand) or
     FAILED (an exception, in `Run.error`). `Run.resume` goes on from any of them.
+
+    Examples
+    --------
+    >>> run.state
+    <RunState.CREATED: 'created'>
+    >>> run.fit().state is nbopt.RunState.FINISHED
+    True
     """
 
     CREATED = "created"
