@@ -96,12 +96,12 @@ def worst(output, target):
 
 FAMILY = """
 from torch import nn
-from nbopt.techniques.models import Model, _width
+from nbopt.techniques.models.base import Model, width_of
 
 class Wide(Model):
     "One wide hidden layer."
 
-    width = _width(64)
+    width = width_of(64)
 
     def build(self, inputs, outputs):
         self.layers = nn.Sequential(nn.Linear(inputs, self.width), nn.ReLU(), nn.Linear(self.width, outputs))

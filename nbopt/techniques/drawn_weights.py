@@ -92,6 +92,12 @@ def initialize(model: AnyModel, rule: str, *, gain: float = 1.0, seed: int = 0) 
     ------
     InvalidHyperparam
         For an unknown rule, or a gain that is no number above 0.
+
+    Examples
+    --------
+    >>> model = nbopt.models.MLP(inputs=4, outputs=3)
+    >>> nbopt.models.initialize(model, "kaiming", seed=1) is model
+    True
     """
     if rule not in RULES:
         raise unknown(_("rule"), rule, RULES)
@@ -117,6 +123,14 @@ def load_weights(model: AnyModel, path: str | Path) -> AnyModel:
         If there is no such file.
     ValueError
         If it holds something else, or weights of another model; names what differs.
+
+    Examples
+    --------
+    >>> path = "weights.safetensors"
+    >>> import safetensors.torch
+    >>> safetensors.torch.save_file(run.model.state_dict(), path)
+    >>> nbopt.models.load_weights(run.model, path) is run.model
+    True
     """
     path = Path(path)
     if not path.is_file():

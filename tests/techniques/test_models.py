@@ -6,7 +6,8 @@ import torch
 import nbopt
 from nbopt import Run
 from nbopt.errors import InvalidHyperparam
-from nbopt.techniques.models import ACTIVATIONS, FAMILIES
+from nbopt.techniques.models import FAMILIES
+from nbopt.techniques.models.base import ACTIVATIONS
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

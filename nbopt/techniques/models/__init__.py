@@ -1,0 +1,41 @@
+"""Model families to start from: each a few lines of torch, with depth, width and activation declared.
+
+Public as ``nbopt.models``::
+
+    model = nbopt.models.MLP(inputs=64, outputs=10, depth=2, width=128, activation="gelu")
+
+Read one, copy it, change it: there is nothing else to know. Weights are drawn from torch's generator.
+"""
+
+from __future__ import annotations
+
+from nbopt.techniques.drawn_weights import initialize, load_weights
+from nbopt.techniques.models.base import Model
+from nbopt.techniques.models.convolutional import CNN, Residual, ResNet
+from nbopt.techniques.models.dense import MLP, Linear
+from nbopt.techniques.models.series import GRU, LSTM, Transformer
+
+__all__ = [
+    "CNN",
+    "FAMILIES",
+    "GRU",
+    "LSTM",
+    "MLP",
+    "Linear",
+    "Model",
+    "ResNet",
+    "Residual",
+    "Transformer",
+    "initialize",
+    "load_weights",
+]
+
+FAMILIES: dict[str, type[Model]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "cnn": CNN,
+    "resnet": ResNet,
+    "gru": GRU,
+    "lstm": LSTM,
+    "transformer": Transformer,
+}
