@@ -26,7 +26,7 @@ _LOCK = threading.RLock()  # keeps two runs from seeding into each other's noise
 
 
 def derive_seed(seed: int, stream: int, index: int = 0) -> int:
-    """Return a 63-bit seed for one of a run's random streams (`numpy.random.SeedSequence`)."""
+    """Return the 63-bit seed number ``index`` of one of a run's random streams."""
     state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 

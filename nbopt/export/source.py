@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import builtins
+import dis
 import functools
 import keyword
 import math
@@ -138,12 +139,18 @@ class Sources:
         self.arguments[chosen] = reason
         return chosen
 
-    def check(self, script: str) -> None:
-        """Raise ValueError if a function of the script has a variable that hides what it calls."""
+    def hiding(self, script: str) -> set[str]:
+        """Return what the script calls, or takes as an argument, and a function of it has as a variable."""
         functions = [item for item in compile(script, "script", "exec").co_consts if isinstance(item, CodeType)]
+        found: set[str] = set()
         for function in functions:
-            for name in sorted(self.called & {*function.co_varnames, *function.co_cellvars}):
-                raise ValueError(_("the script already has a {name!r}: rename yours.", name=name))
+            functions += [item for item in function.co_consts if isinstance(item, CodeType)]
+            made = {
+                step.argval for step in dis.get_instructions(function) if step.opname in ("STORE_FAST", "STORE_DEREF")
+            }
+            found |= self.called & {*made, *function.co_varnames} - self.arguments.keys()
+            found |= {name for name in self.arguments.keys() & made if not name.startswith("loss")}
+        return found
 
     def include_used(self, text: str, known: Mapping[str, Any], who: str) -> dict[str, str]:
         """Make all that a statement uses stand in the script; return the names that are others there.
@@ -192,7 +199,7 @@ class Sources:
             line = f"from {home} import {own}" + (f" as {name}" if name != own else "")
             self._import(line, name, item)
         elif isinstance(item, (FunctionType, type)):
-            self._define(name, item)
+            self.define(name, item)
         else:
             text = self._value(item, name)
             self.definitions.append(f"{name} = {text}")
@@ -211,7 +218,8 @@ class Sources:
         self.imports.append(line)
         self._known[name] = item
 
-    def _define(self, name: str, item: FunctionType | type) -> None:
+    def define(self, name: str, item: FunctionType | type) -> None:
+        """Let the script hold a function or class, and what it uses."""
         text = text_of(item, name)
         made = getattr(item, "__name__", name)
         tree = ast.parse(text).body[0]

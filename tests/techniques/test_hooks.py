@@ -1,8 +1,7 @@
 import inspect
 import re
 
-from nbopt.export.script.loop import LOOP
-from nbopt.export.script.step import FRAGMENTS
+from nbopt.export.script import template
 from nbopt.techniques.base import Technique
 from nbopt.techniques.hooks import HOOKS
 
@@ -15,7 +14,7 @@ def test_each_hook_of_the_table_is_a_method_and_each_method_a_hook():
 
 
 def test_a_script_has_a_place_for_each_hook_that_it_can_hold():
-    text = LOOP + "".join(FRAGMENTS.values())
+    text = "".join(value for value in vars(template).values() if isinstance(value, str))
     for hook in HOOKS.values():
-        place = {"fit": "fit_parts", "change_inputs": "change_batch"}.get(hook.name, hook.name)
+        place = {"fit": "techniques", "change_loss": "forward"}.get(hook.name, hook.name)
         assert bool(re.search(rf"\${place}\b", text)) == bool(hook.call), hook.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,130 +9,131 @@ from torch.utils.data import IterableDataset, Subset
 
 from nbopt.data.dataset_source import Gathered
 from nbopt.data.order import LoaderOrder
-from nbopt.data.samples import count_samples, cut
-from nbopt.data.sources import AnySource, DatasetSource, StreamSource, sample_count
+from nbopt.data.sources import AnySource, DatasetSource, StreamSource
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import TensorSource
-from nbopt.data.tree import tree_map
-from nbopt.export.script.optimizer import optimizers_of
 from nbopt.export.script.section import Section
+from nbopt.export.script.text import fill, lines
 from nbopt.export.source import literal
 from nbopt.i18n import _
 
 _EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
 _FEW, _MANY = 64, 4096
 
+_SPLIT = """\
+if val is None:
+    rows, val_rows = train_test_split(
+        range($size),
+        test_size=VAL_SHARE,
+        random_state=derive_seed(SEED, SPLIT) % 2**32,
+        $stratify
+    )
+    $cut
+else:
+    val = $given
+"""
+_CUT_COLUMNS = """\
+val = [column[val_rows] for column in data]
+data = [column[rows] for column in data]
+"""
+_CUT_SAMPLES = """\
+dataset, collate = train.dataset, train.collate_fn
+val = DataLoader(Subset(dataset, val_rows), collate_fn=collate)
+train = DataLoader(Subset(dataset, rows), collate_fn=collate)
+"""
 
-class DataSource(Section):
+
+class Data(Section):
     """What a script says of its data: columns in memory, samples of a Dataset, or batches as a loader yields them.
+
+    Attributes
+    ----------
+    sized : bool
+        Whether batches are dealt by the number of their samples.
+    outputs : str
+        The call that makes outputs and targets of a batch.
 
     Raises
     ------
     ValueError
-        For a ``forward`` that cannot be written out.
+        For data that cannot be dealt alike.
     """
 
     def write(self) -> None:
         """See `Section`."""
-        train, val = self.story.train, self.story.val
-        measured = train if val is None else val
-        self._write_kinds(train, measured)
-        self._write_columns([source for source in (train, measured) if isinstance(source, TensorSource)])
-        self._write_preparation(train, measured)
-        self._write_batches(train)
-        self._write_evaluation(measured)
-
-    def _write_kinds(self, train: AnySource, measured: AnySource) -> None:
-        flags, sources = self.flags, [train, measured]
-        datasets = [source.dataset for source in sources if isinstance(source, DatasetSource)]
-        for name, kind in (("tensors", TensorSource), ("samples", DatasetSource), ("stream", StreamSource)):
-            flags[f"train_{name}"] = isinstance(train, kind)
-            flags[f"val_{name}"] = isinstance(measured, kind)
-            flags[name] = any(isinstance(source, kind) for source in sources)
-        flags["streams"] = flags.pop("stream")
-        flags["loaders"] = self.story.wrapped or not flags["train_tensors"] or not flags["val_tensors"]
-        flags["loaders_of_tensors"] = flags["loaders"] and flags["tensors"]
-        flags["trees"] = not flags["train_tensors"]
-        within = [dataset.dataset if isinstance(dataset, Subset) else dataset for dataset in datasets]
-        flags["getitems"] = all(hasattr(dataset, "__getitems__") for dataset in within)
-        flags["sampled"] = isinstance(train, DatasetSource) and train.sampler is not None
-        flags["val_sampled"] = isinstance(measured, DatasetSource) and measured.sampler is not None
-        flags["counts_batches"] = isinstance(train, StreamSource) and train.length is not None
-        flags["moves"] = flags["samples"] or flags["streams"]
-        flags["tells_epoch"] = flags["trees"] and bool(
-            hear_epochs(train.loader if isinstance(train, StreamSource) else train)
-        )
-        if flags["tells_epoch"]:
-            self.sources.name_for(_("the data"), hear_epochs)
-        self._write_parts()
-
-    def _write_parts(self) -> None:
-        """Write how a batch is cut that goes through the model in parts."""
-        trees, parts = self.flags["trees"], any(self.story.values_of("micro_batch"))
-        leaf = self.story.split.get("leaf")
-        self.words["sample_count"] = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
-        used: list[Callable[..., Any]] = []
-        if trees and (parts or any(self.story.values_of("channels_last"))):
-            used.append(tree_map)
-        if trees and parts:
-            used += [cut, sample_count if leaf is None else count_samples]
-        for function in used:
-            self.sources.name_for(_("the data"), function)
-
-    def _write_columns(self, sources: list[TensorSource]) -> None:
         story = self.story
-        own = story.forward is not None
-        single = own and bool(sources) and sources[0].bare
-        if sources:
-            types = [column.dtype for column in sources[0].columns]
-            types[0] = sources[0].needed or types[0]
-            names = ", ".join(map(str, types))
-            self.constants["DTYPES"] = f"({names},)" if len(types) == 1 else f"({names})"
-        self.flags.update(
-            single=single,
-            columns=own and not single and not self.flags["loaders"],
-            pair=not own and not self.flags["loaders"],
-            share=story.share is not None,
-            stratified=story.stratified,
-        )
+        self.train, self.val = story.train, story.train if story.val is None else story.val
+        self.of_loaders = story.wrapped or not all(isinstance(each, TensorSource) for each in (self.train, self.val))
+        columns = [each for each in (self.train, self.val) if isinstance(each, TensorSource)]
+        self.single = story.forward is not None and bool(columns) and columns[0].bare
+        if columns:
+            types = [column.dtype for column in columns[0].columns]
+            types[0] = columns[0].needed or types[0]
+            self.values.constants["DTYPES"] = f"({', '.join(map(str, types))}{',' * (len(types) == 1)})"
+        self.sized = not isinstance(self.train, StreamSource)
+        self.called, self.outputs = "call", "model(batch[0]), batch[1]"
+        if story.forward is not None:
+            self.called = self.sources.name_for(_("forward"), story.forward, "forward")
+            self.outputs = f"{self.called}(model, {'batch[0]' if self.single else 'batch'})"
+        self._write_evaluation()
+        self.words.update(setup=self._setup(), begin_epoch=self._begin(), progress=self._progress())
+        self.words.update(call=self.called, told_data=self._told())
 
-    def _write_preparation(self, train: AnySource, measured: AnySource) -> None:
-        flags, words = self.flags, self.words
-        columns = "columns_of(train)" if flags["loaders"] else "train"
-        words["train_columns"] = f"({columns},)" if flags["single"] else columns
-        flags["wraps_train"] = _is_wrapped(train)
-        flags["wraps"] = flags["wraps_train"] or _is_wrapped(measured)
-        batched = [source for source in (train, measured) if isinstance(source, StreamSource) and _is_wrapped(source)]
-        flags["batched"] = bool(batched)
-        flags["gathered"] = any(_is_gathered(source) for source in (train, measured))
-        flags["plain"] = not flags["batched"] and not flags["gathered"]
-        if flags["gathered"]:
-            if converted := train.converted or measured.converted:
-                rule = _("a script takes sparse tensors in the types that the model needs")
-                raise ValueError(_("train cannot be exported: {told}; {rule}.", told=converted, rule=rule))
-            self.sources.name_for(_("the data"), Gathered)
-        words["labels"] = self._labels(train) if flags["stratified"] and flags["train_samples"] else ""
-        words["stream_size"] = literal(getattr(batched[0].loader, "batch_size", None)) if batched else ""
-        words["val_as_given"] = "val = as_loader(val)" if _is_wrapped(measured) else ""
-        if flags["val_tensors"]:
-            columns = "columns_of(val)" if flags["loaders"] else "val"
-            words["val_as_given"] = f"val = as_tensors({f'({columns},)' if flags['single'] else columns}, device)"
-        if flags["wraps"]:
-            self.sources.used.add("DataLoader")
-        if flags["share"] and flags["train_samples"]:
-            self.sources.used.update(("DataLoader", "Subset"))
-        flags["prepares_val"] = bool(words["val_as_given"])
-        kinds = {
-            TensorSource: _("arrays or rows of tensors"),
-            DatasetSource: _("a Dataset or DataLoader"),
-            StreamSource: _("a loader of batches"),
-        }
-        words["given_data"] = _(" and ").join(dict.fromkeys(kinds[type(source)] for source in (train, measured)))
+    # -- before the loop
 
-    def _labels(self, train: AnySource) -> str:
+    def _setup(self) -> str:
+        story, of_columns = self.story, isinstance(self.train, TensorSource)
+        made = self._given("train", self.train)
+        first = f"data = {made}" if of_columns else "" if made == "train" else f"train = {made}"
+        given = self._given("val", self.val)
+        deal, val = self._dealt("data" if of_columns else "train", self.train), self._dealt("val", self.val, True)
+        if story.share is None:
+            wrapped = self._dealt(given, self.val, True)
+            val_lines = ["if val is not None:", f"    val = {wrapped}"]
+        else:
+            self.values.constants["VAL_SHARE"] = literal(float(story.share))
+            labels = "data[-1].cpu().numpy()" if of_columns else self._labels() if story.stratified else ""
+            split = fill(
+                _SPLIT,
+                size="len(data[0])" if of_columns else "len(train.dataset)",
+                stratify=f"stratify={labels}," if story.stratified else "",
+                cut=_CUT_COLUMNS if of_columns else _CUT_SAMPLES,
+                given=given,
+            )
+            val_lines = [split, f"val = {val}"]
+        return lines(first, *val_lines, f"batches = {deal}")
+
+    def _given(self, name: str, source: AnySource) -> str:
+        """Return what a script makes of what it is given."""
+        if isinstance(source, TensorSource):
+            columns = f"columns_of({name})" if self.of_loaders else name
+            return f"as_tensors({f'({columns},)' if self.single else columns}, device)"
+        if isinstance(source, StreamSource):
+            if not isinstance(getattr(source.loader, "dataset", None), IterableDataset):
+                return name
+            return f"as_loader({name}, batch_size={literal(getattr(source.loader, 'batch_size', None))})"
+        if not isinstance(_within(source), Gathered):
+            return f"as_loader({name})"
+        if converted := source.converted:
+            rule = _("a script takes sparse tensors in the types that the model needs")
+            raise ValueError(_("train cannot be exported: {told}; {rule}.", told=converted, rule=rule))
+        return f"DataLoader(Gathered({name}), collate_fn=Gathered.collate)"
+
+    def _dealt(self, name: str, source: AnySource, measured: bool = False) -> str:
+        """Return what deals a source's batches."""
+        if isinstance(source, StreamSource):
+            return f"Stream({name}, device)"
+        shuffles = source.shuffle and (not measured or self.story.val is not None)
+        if isinstance(source, TensorSource):
+            picks = "lambda size, seed: torch.tensor(list(train.sampler))"
+            order = picks if source.sampler is not None else "permutation" if shuffles else ""
+            return f"Columns({name}, {order})" if order else f"Columns({name})"
+        draw = "picked" if source.sampler is not None else "shuffled" if shuffles else "in_order"
+        return f"Samples({name}, device, {draw})"
+
+    def _labels(self) -> str:
         """Return an expression for the labels by which a dataset was cut, which are in memory."""
-        dataset: Any = train.dataset if isinstance(train, DatasetSource) else None
-        dataset = dataset.dataset if isinstance(dataset, Subset) else dataset
+        dataset = _within(self.train)
         if isinstance(dataset, list):
             labels = "[sample[-1] for sample in train.dataset]"
             stacked = isinstance(dataset[0][-1], torch.Tensor)
@@ -143,57 +143,74 @@ class DataSource(Section):
         rule = _("it was cut by labels that a script does not look up")
         raise ValueError(_("train cannot be exported: {rule}; give val its own data.", rule=rule))
 
-    def _write_batches(self, train: AnySource) -> None:
-        story, flags, words = self.story, self.flags, self.words
-        flags["permutes"] = not isinstance(train, StreamSource) and train.shuffle and not flags["sampled"]
-        flags["ordered"] = isinstance(train, TensorSource) and train.sampler is not None
-        flags["shuffle"] = flags["permutes"] or flags["sampled"] or flags["ordered"]
-        seeding = flags["sampled"] and train.generator is not None  # type: ignore[union-attr]
-        flags["seeds_workers"] = seeding or (flags["ordered"] and isinstance(train.sampler, LoaderOrder))  # type: ignore[union-attr]
-        flags["begins"] = flags["shuffle"] or flags["trees"]
-        words["dealt"] = "shuffled" if flags["shuffle"] else "data"
-        batches = not flags["train_stream"] and not all(kind.full_batch for kind in optimizers_of(story))
-        words["batch_size"] = self.use("batch_size") if batches else ""
-        words["usual_size"] = words["batch_size"] or "size"
-        if batches and any(kind.full_batch for kind in optimizers_of(story)):
-            words["usual_size"] = f"size if full else {words['batch_size']}"
-        if isinstance(train, StreamSource):
-            words["usual_size"] = literal(getattr(train.loader, "batch_size", None) or 1)
-        varies = batches and len(set(story.values_of("batch_size"))) > 1
-        flags["drops"] = batches and train.drop_last
-        flags["drops_varying"] = flags["drops"] and varies
-        flags["leaves_two"] = varies and not flags["drops"]
-        flags["parts"] = any(story.values_of("micro_batch"))
-        words["micro_batch"] = self.use("micro_batch") if flags["parts"] else ""
-        words["outputs"] = "model(batch[0]), batch[1]"
-        if story.forward is not None:
-            name = self.sources.name_for(_("forward"), story.forward, "forward")
-            words["outputs"] = f"{name}(model, batch[0])" if flags["single"] else f"{name}(model, batch)"
-        if story.share is not None:
-            self.constants["VAL_SHARE"] = literal(float(story.share))
+    def _told(self) -> str:
+        """Return what ``train`` says of its data."""
+        if self.of_loaders:
+            kinds = {
+                TensorSource: _("arrays or rows of tensors"),
+                DatasetSource: _("a Dataset or DataLoader"),
+                StreamSource: _("a loader of batches"),
+            }
+            given = _(" and ").join(dict.fromkeys(kinds[type(source)] for source in (self.train, self.val)))
+            told = f"``train``, and ``val`` if there is one, are of the kinds that the run had:\n{given}."
+        elif self.single:
+            told = "``train`` and ``val`` are arrays or tensors."
+        elif self.story.forward is not None:
+            told = "``train`` and ``val`` are tuples of arrays or tensors."
+        else:
+            told = "``train`` and ``val`` are pairs (X, y) of arrays or tensors."
+        aside = "Without ``val``, a part of ``train`` is set aside for it." if self.story.share is not None else ""
+        return "\n\n".join(filter(None, [told, aside]))
 
-    def _write_evaluation(self, measured: AnySource) -> None:
-        flags, given = self.flags, self.story.val is not None
-        flags["val_shuffled"] = flags["val_drops"] = False
-        if isinstance(measured, StreamSource):
-            return
-        flags["val_shuffled"] = given and measured.shuffle and not flags["val_sampled"]
-        flags["val_drops"] = given and measured.drop_last
+    @property
+    def example(self) -> str:
+        """What ``train`` is called with."""
+        if self.of_loaders:
+            return "train=loader, val=val_loader"
+        return "train=(X, y), val=(X_val, y_val)" if self.story.forward is None else "train=data, val=val_data"
+
+    # -- in the loop
+
+    def _begin(self) -> str:
+        """Return the lines that begin an epoch."""
+        source: Any = self.train
+        told = not isinstance(source, TensorSource) and hear_epochs(source if self.sized else source.loader)
+        drawn = isinstance(source, DatasetSource) and source.sampler is not None and source.generator is not None
+        drawn = drawn or (isinstance(source, TensorSource) and isinstance(source.sampler, LoaderOrder))
+        plain = isinstance(source, TensorSource) and (source.sampler is not None or not source.shuffle)
+        return lines(
+            "for part in hear_epochs(train):\n    part.set_epoch(epoch)" if told else "",
+            "# As a loader does, for its workers.\n" if drawn else "",
+            "torch.empty((), dtype=torch.int64).random_(generator=train.generator)" if drawn else "",
+            f"batches.begin({'' if plain else 'derive_seed(SEED, ORDER, epoch)'})",
+        )
+
+    def _progress(self) -> str:
+        """Return how many epochs are done, as an expression."""
+        if self.sized:
+            return "epoch + batches.position / batches.size"
+        known = isinstance(self.train, StreamSource) and self.train.length is not None
+        return "epoch + min(1.0, batches.position / len(train))" if known else "epoch"
+
+    def _write_evaluation(self) -> None:
+        measured, given = self.val, self.story.val is not None
+        drops = not isinstance(measured, StreamSource) and given and measured.drop_last
+        streams = isinstance(measured, StreamSource)
+        plain = isinstance(measured, TensorSource) and not (given and measured.shuffle)
+        self.evaluation = {
+            "seed": "" if plain else "derive_seed(SEED, EVALUATION)",
+            "left": "batches.left(EVALUATION_BATCH) == EVALUATION_BATCH" if drops else "batches.left()",
+            "take": "" if streams else "EVALUATION_BATCH",
+            "number": "batches.position" if streams else "batches.position // EVALUATION_BATCH",
+        }
         at_once = measured.batch_size or _FEW
         if isinstance(measured, TensorSource) and measured.batch_size is None:
             size = max(1, measured.size or 0)
             at_once = max(_FEW, min(_MANY, _EVALUATION_BYTES * size // max(1, measured.nbytes())))
-        self.constants["EVALUATION_BATCH"] = literal(at_once)
+        self.values.constants["EVALUATION_BATCH"] = literal(at_once)
 
 
-def _is_gathered(source: AnySource) -> bool:
-    """Whether the run made a dataset of columns that cannot be cut into rows, as sparse tensors."""
+def _within(source: AnySource) -> Any:
+    """Return the dataset of a source, that which a part was cut off from."""
     dataset = source.dataset if isinstance(source, DatasetSource) else None
-    return isinstance(dataset.dataset if isinstance(dataset, Subset) else dataset, Gathered)
-
-
-def _is_wrapped(source: AnySource) -> bool:
-    """Whether a script has to make a DataLoader of what is given, where it is none."""
-    if isinstance(source, StreamSource):
-        return isinstance(getattr(source.loader, "dataset", None), IterableDataset)
-    return isinstance(source, DatasetSource)
+    return dataset.dataset if isinstance(dataset, Subset) else dataset

@@ -1,16 +1,64 @@
-"""What a run on the user's data, model and functions draws from, as far as its script has to know."""
+"""What draws random numbers in a run, as far as its script has to know."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
+from nbopt.data.generators import NUMPYS, PYTHONS
 from nbopt.data.reached import find_generators
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
+from nbopt.torch_private import DropoutNd
+
+_ALWAYS_NOISY = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+_NOISY = (DropoutNd, nn.RReLU, *_ALWAYS_NOISY, nn.MultiheadAttention, nn.RNNBase)
 
 
-def find_shared(story: RunSummary) -> list[Any]:
+class Draws:
+    """What draws.
+
+    Parameters
+    ----------
+    story : RunSummary
+    techniques : bool
+        Whether one of them draws.
+
+    Attributes
+    ----------
+    training, evaluating : bool
+        Whether the passes of a step, and those of a validation, may draw.
+    shared : dict of str to bool
+        Of Python's `random` and of `numpy.random`, as a script calls them: whether their generators are drawn from.
+
+    Raises
+    ------
+    ValueError
+        If generators of the user's own go on in a script in another way than they did in the run.
+    """
+
+    def __init__(self, story: RunSummary, techniques: bool) -> None:
+        own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
+        modules = list(story.model.modules())
+        unknown = own or story.forward is not None or any(map(_may_draw, modules))
+        self.training = unknown or techniques or any(isinstance(module, _NOISY) for module in modules)
+        self.evaluating = unknown or any(isinstance(module, _ALWAYS_NOISY) for module in modules)
+        found = _find_shared(story)
+        self.shared = {
+            "random": any(generator is PYTHONS for generator in found),
+            "np.random": any(generator is NUMPYS for generator in found),
+        }
+
+
+def _may_draw(module: nn.Module) -> bool:
+    """Whether a module may draw random numbers that nbopt knows nothing of."""
+    torchs = type(module).__module__.startswith("torch.nn.modules.")
+    return not torchs or bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+def _find_shared(story: RunSummary) -> list[Any]:
     """Return those of the generators of Python's `random` and of `numpy.random` that are drawn from.
 
     Raises

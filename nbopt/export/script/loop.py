@@ -1,382 +1,305 @@
-"""The second part of a script: the loop. `nbopt.export.template` tells what the marks mean."""
+"""What a script's loop does and what it does not, of all that `nbopt.export.script.template` has."""
 
-LOOP = '''\
-def train(model, train, val=None$arguments):
-    """Train ``model``; return the values of every metric, one for each epoch.  #? not validates_steps
-    """Train ``model``; return the values of every metric, one for each validation.  #? validates_steps
+from __future__ import annotations
 
-    #? pair
-    ``train`` and ``val`` are pairs (X, y) of arrays or tensors.
-    #?
-    #? single
-    ``train`` and ``val`` are arrays or tensors.
-    #?
-    #? columns
-    ``train`` and ``val`` are tuples of arrays or tensors.
-    #?
-    #? loaders
-    ``train``, and ``val`` if there is one, are of the kinds that the run had:
-    $given_data.
-    #?
-    #? share
-    Without ``val``, a part of ``train`` is set aside for it.
-    #?
-    $told_arguments
+import ast
+import math
+import re
+
+import torch
+
+from nbopt.data.samples import LABELS, SUM
+from nbopt.data.sources import StreamSource
+from nbopt.data.tensor_source import TensorSource
+from nbopt.export.script.data import Data
+from nbopt.export.script.draws import Draws
+from nbopt.export.script.loss import LossLines
+from nbopt.export.script.optimizer import OptimizerLines
+from nbopt.export.script.prune import prune
+from nbopt.export.script.section import Section
+from nbopt.export.script.techniques import Techniques
+from nbopt.export.script.template import (
+    BY_LABELS,
+    EVALUATE,
+    GIVE,
+    GRADIENTS,
+    PARTS,
+    PASS,
+    RATE,
+    SHARE_OUT,
+    TELL,
+    TRAIN,
+    VALIDATE,
+)
+from nbopt.export.script.text import fill, lines
+from nbopt.export.source import literal
+from nbopt.i18n import _
+from nbopt.record.journal import ACTIONS
+from nbopt.techniques.drawn_weights import RULES
+from nbopt.techniques.initialization import AS_GIVEN
+from nbopt.techniques.precision.mixed import FULL, SCALED
+
+_HYPERPARAMETERS = {
+    **{name: name for name in ("steps", "epochs", "validate_every", "patience", "min_delta", "early_stopping")},
+    **{name: name for name in ("batch_size", "micro_batch", "lr", "weight_decay", "channels_last", "initial_gain")},
+    **{"balance": "balance", "precision_name": "precision"},
+}
+"""What the template calls hyperparameters, and their names."""
+
+_OFF_AT_ZERO = ("steps", "validate_every", "early_stopping", "min_delta", "weight_decay", "channels_last")
+
+
+class Loop(Section):
+    """The functions ``train`` and ``evaluate`` of a script.
+
+    Parameters
+    ----------
+    data, loss, techniques, optimizer, draws : sections
+    measures : bool
+        Whether there are metrics.
     """
-    device = next(model.parameters()).device
-    $take_arguments
-    #? initializes
-    draw_weights(model, $draw, $initial_gain, derive_seed(INITIALIZATION))
-    #?
-    #? train_tensors
-    data = as_tensors($train_columns, device)
-    #?
-    train = as_loader(train)  #? wraps_train
-    #? share
-    if val is None:
-        rows, val_rows = train_test_split(
-            range(len(data[0])),  #? train_tensors
-            range(len(train.dataset)),  #? train_samples
-            test_size=VAL_SHARE,
-            random_state=derive_seed(SPLIT) % 2**32,
-            stratify=data[-1].cpu().numpy(),  #? stratified train_tensors
-            stratify=$labels,  #? stratified train_samples
+
+    def __init__(
+        self,
+        data: Data,
+        loss: LossLines,
+        techniques: Techniques,
+        optimizer: OptimizerLines,
+        draws: Draws,
+        measures: bool,
+    ) -> None:
+        self._data = data
+        self._loss = loss
+        self._techniques = techniques
+        self._optimizer = optimizer
+        self._draws = draws
+        self._measures = measures
+        super().__init__(data.story, data.sources, data.values)
+
+    def write(self) -> None:
+        """See `Section`."""
+        for section in (self._data, self._loss, self._techniques, self._optimizer):
+            self.words.update(section.words)
+            self.known.update(section.known)
+        self._know_the_end()
+        self._know_the_forms()
+        self._know_the_rest()
+        self._write_passes()
+        self._write_steps()
+
+    # -- what there is
+
+    def _know_the_end(self) -> None:
+        story, known = self.story, self.known
+        for name in _OFF_AT_ZERO:
+            first, *others = map(bool, story.values_of(name))
+            if all(other is first for other in others):
+                known[name] = first
+        restored = [step for step, new in story.schedule.items() if "restore_best" in new]
+        end, own_end = story.done or math.inf, story.steps is None
+        waits = story.stops_early and own_end
+        for step, new in story.schedule.items():
+            names = [name for name in ACTIONS if name in new and (name != "reopen" or waits)]
+            self.values.plan({step: dict.fromkeys(names, True) if step < end else {}})
+        self._lacks("waited bar", not waits)
+        self._lacks("best_loss best_weights", not waits and not restored)
+        if not waits:
+            known["early_stopping"] = True
+            known["best_weights and early_stopping"] = any(step >= end for step in restored)
+        self._by_steps = any(story.values_of("validate_every") + story.values_of("steps"))
+        self._lacks("due over", not self._by_steps)
+        if story.steps is not None:
+            known["step >= steps if steps else epoch >= epochs"] = False
+            self.values.constants["STEPS_DONE"] = literal(story.steps)
+        self.words["steps"] = "itertools.count()" if own_end else "range(STEPS_DONE)"
+        self.words["period"] = "validation" if self._by_steps else "epoch"
+
+    def _know_the_forms(self) -> None:
+        story = self.story
+        precisions = story.values_of("precision")
+        casts, scales = any(name != FULL for name in precisions), SCALED in precisions
+        images = "channels_last" not in story.inert
+        self._lays = images and any(story.values_of("channels_last"))
+        self._lacks("cast_to", not casts)
+        self._lacks("loss.float", not casts or isinstance(story.loss, str))  # others may return 16 bits
+        self._lacks("scaler", not scales)
+        if len(set(precisions)) == 1 or not scales:
+            self.known["scaled"] = scales
+        self._lacks("lay_out", not self._lays)
+        self._lacks("torch.contiguous_format", self._lays or not images)  # a run lays out what it is given
+        self.words["widened"] = ".float()" * casts
+        self._casts = casts
+        adopted = story.adopted
+        if scales and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
+            raise ValueError(_("in float16, a script cannot hold SGD made with fused=True: make it without."))
+
+    def _know_the_rest(self) -> None:
+        story, techniques = self.story, self._techniques
+        rule = story.start["initialization"]
+        draws = rule != AS_GIVEN and story.steps != 0  # weights are drawn in the first step
+        self.words["draw"] = self.sources.name_of(RULES[rule]) if draws else "None"
+        sets_dropout = "dropout" not in story.inert and "dropout" not in story.untouched
+        if "dropout" not in story.inert:
+            self.values.constants["DROPOUT"] = literal(story.start["dropout"])
+            changes = {step: {"dropout": new["dropout"]} for step, new in story.schedule.items() if "dropout" in new}
+            self.values.plan(changes)
+        self._lacks("draw_weights", not draws)
+        self._lacks("DROPOUT", not sets_dropout)
+        self._lacks("context", not techniques.uses_context)
+        self._lacks("progress done", not techniques.uses_context and not techniques.has("change_rate"))
+        self._lacks("recent results", not self._measures)
+        self._lacks("reweighted change_weights", not techniques.has("change_weights"))
+        self._lacks("lose", not techniques.has("change_loss") or not self._loss.training)
+        self._lacks("forward_pass do", not techniques.has("change_pass"))
+        self._lacks("total part", not self._loss.parts)
+        self._lacks("of counted", self._loss.parts != LABELS)
+        self._lacks("seed_all", not self._draws.training)
+        self._lacks("model.training", story.evaluated)
+        if story.share is not None:
+            self.known["val is not None"] = True
+
+    def _lacks(self, names: str, lacks: bool) -> None:
+        """Take note of what is not there."""
+        self.known.update({name: False for name in names.split() if lacks})
+
+    # -- words
+
+    def _write_passes(self) -> None:
+        story, words, techniques, loss = self.story, self.words, self._techniques, self._loss
+        inputs, augmented = techniques.calls("change_inputs"), techniques.calls("change_batch")
+        if (inputs or augmented) and self._data.single:
+            names = ", ".join(techniques.names)
+            raise ValueError(_("{names}: in a script they need samples as (X, y), not in a single array.", names=names))
+        lay = ""
+        if self._lays:
+            of_columns = isinstance(story.train, TensorSource)
+            laid = "tuple(map(lay_channels_last, batch))" if of_columns else "tree_map(lay_channels_last, batch)"
+            live = len(set(story.values_of("channels_last"))) > 1
+            lay = f"if channels_last:\n    batch = {laid}" if live else f"batch = {laid}"
+        rest = "" if story.forward is None or self._data.of_loaders else ", *batch[2:]"
+        change = lines("x, y = batch[0], batch[1]", inputs, augmented, f"batch = (x, y{rest})")
+        words["change_batch"] = lines(change if inputs or augmented else "", lay)
+        words["change_inputs"] = lines(*("x = batch[0]", inputs, "batch = (x, *batch[1:])") * bool(inputs), lay)
+        words["change_pass"] = techniques.calls("change_pass")
+        words["change_weights"] = techniques.calls("change_weights") or "pass"
+        words["model"], words["outputs"] = "model", self._data.outputs
+        if techniques.has("change_weights"):
+            words["model"], words["outputs"] = "reweighted", "reweighted(batch)"
+        named = "lose" if loss.training else "compute_loss"
+        words["forward"] = lines(
+            f"output, target = {words['outputs']}",
+            f"loss = compute_loss(output, target{loss.training})",
+            techniques.calls("change_loss", loss="loss", lose=named),
         )
-        #? train_tensors
-        val = [column[val_rows] for column in data]
-        data = [column[rows] for column in data]
-        #?
-        #? train_samples
-        dataset, collate = train.dataset, train.collate_fn
-        val = DataLoader(Subset(dataset, val_rows), collate_fn=collate)
-        train = DataLoader(Subset(dataset, rows), collate_fn=collate)
-        #?
-    else:
-        $val_as_given
-    #?
-    #? not share
-    if val is not None:  #? prepares_val
-        $val_as_given
-    #?
-    size = len(data[0])  #? train_tensors
-    size = len(train.dataset)  #? train_samples not sampled
-    length = len(train)  #? counts_batches progresses
-    $starting_values
-
-    parameters = [p for p in model.parameters() if p.requires_grad]  #? listed not regroups
-    $groups
-    $optimizer
-    #? regroups
-    held = {p for g in optimizer.param_groups for p in g["params"]}
-    parameters = [p for p in model.parameters() if p in held]
-    #?
-    #? shares
-    given = [dict(group) for group in optimizer.param_groups]
-    rates = [key for key in ("lr", "weight_decay") if key in given[0]]
-    largest = {key: max(group[key] for group in given) for key in rates}
-    #?
-    lay_out(model, optimizer, $channels_last)  #? lays
-    model.to(memory_format=torch.contiguous_format)  #? contiguous
-    scaler = torch.amp.GradScaler(device.type)  #? scales
-    history = defaultdict(list)  #? contexts
-    context = Context(model, device, $seed, history)  #? contexts
-    $make_parts
-    $fit_parts
-    #? reweights
-
-    def change_weights(weights):
-        """Return what the model computes with."""
-        $change_weights
-        return weights
-
-    reweighted = Reweighted(model, change_weights)
-    #?
-    set_dropout(model, DROPOUT)  #? starting_dropout
-    if not model.training:  #? not modes
-        model.train()  #? not modes
-
-    history = defaultdict(list)  #? not contexts
-    losses = []
-    recent = deque(maxlen=16)  # what the training metrics are measured on  #? metrics
-    best_loss, best_weights = float("inf"), {}  #? best
-    waited = 0  # validations since the loss was last better  #? patience
-    bar = float("inf")  # the loss when it was  #? min_delta
-    epoch = position = 0  #? not train_stream
-    #? train_stream
-    epoch = 0
-    upcoming = None  # the batch that comes next, if the epoch has one
-    #?
-
-    #? balances
-    scales = [0.0] * $term_count  # log variances of the loss's terms
-    seen = []  # the terms of the present step
-    #?
-
-    #? loses
-    def lose(output, target):
-        """Return what the loss of the step's samples would be."""
-        return compute_loss(output, target$loss_arguments)
-
-    #?
-    #? passes
-    def forward_pass(batch):
-        """Return outputs, targets and loss of what the model gets."""
-        output, target = $outputs
-        loss = compute_loss(output, target$loss_arguments)
-        $change_loss
-        return output, target, loss
-
-    #?
-    #? full
-    def closure($closure_arguments):
-        """Return the loss of the step's samples; leave its gradients in the weights."""
-        batch = samples
-        $gradients
-        #? strings
-        #? not only_lbfgs
-        if isinstance(optimizer, torch.optim.LBFGS):
-            $string
-        #?
-        $string  #? only_lbfgs
-        #?
-        #? decays
-        #? not only_lbfgs
-        if isinstance(optimizer, torch.optim.LBFGS):
-            $decay
-        #?
-        $decay  #? only_lbfgs
-        #?
-        return loss.detach()
-
-    #?
-    for step in itertools.count():  #? own_end
-    for step in range(STEPS_DONE):  #? not own_end
-        #? schedule
-        changes = SCHEDULE.get(step, {})
-        #? restores
-        if "restore_best" in changes:
-            model.load_state_dict(best_weights)
-        #?
-        #? reopens
-        if "reopen" in changes:
-            waited = 0
-        #?
-        $updates
-        $part_updates
-        #? best_reset
-        if "loss" in changes:
-            best_loss, best_weights = float("inf"), {}
-            waited = 0  #? patience
-            bar = float("inf")  #? min_delta
-        #?
-        #? dropout_changes
-        if "dropout" in changes:
-            set_dropout(model, changes["dropout"])
-        #?
-        $swap
-        #? optimizer_changes
-        #? not shares
-        for group in optimizer.param_groups:
-            group.update({name: new for name, new in changes.items() if name in group})
-        #?
-        #? shares
-        for group, settings in zip(optimizer.param_groups, given):
-            for name in group.keys() & changes.keys():
-                group[name] = share(changes[name], name, settings, largest)
-        #?
-        #?
-        #? trims
-        if "history_size" in changes:  # the oldest are forgotten
-            for state in optimizer.state.values():
-                state.pop("al", None)
-                for key in {"old_dirs", "old_stps", "ro"} & state.keys():
-                    state[key] = state[key][-changes["history_size"] :]
-        #?
-        #? late_momentum
-        if changes.get("momentum"):
-            for state in optimizer.state.values():
-                if "square_avg" in state and "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(state["square_avg"])
-        #?
-        #? relays
-        if "channels_last" in changes:
-            lay_out(model, optimizer, channels_last)
-        #?
-
-        #?
-        #? own_end
-        if $over:
-            break
-        #? patience
-        if $out_of_patience:
-            break
-        #?
-        #?
-
-        #? begins
-        if position == 0:  # an epoch begins, in an order of its own  #? shuffle
-        if position == 0:  # an epoch begins  #? not shuffle not train_stream
-        if upcoming is None:  # an epoch begins  #? train_stream
-            epoch_seed = derive_seed(ORDER, epoch)  #? train_samples
-            #? tells_epoch
-            for part in hear_epochs(train):
-                part.set_epoch(epoch)
-            #?
-            #? permutes
-            generator = torch.Generator().manual_seed(derive_seed(ORDER, epoch))  #? train_tensors
-            generator = torch.Generator().manual_seed(epoch_seed)  #? train_samples
-            order = torch.randperm(size, generator=generator).to(device)  #? train_tensors
-            order = torch.randperm(size, generator=generator).tolist()  #? train_samples
-            shuffled = [column[order] for column in data]  #? train_tensors
-            #?
-            #? seeds_workers
-            torch.empty((), dtype=torch.int64).random_(generator=train.generator)  # as the loader does
-            #?
-            #? ordered
-            order = torch.tensor(list(train.sampler)).to(device)
-            shuffled = [column[order] for column in data]
-            #?
-            #? sampled
-            draws, order = draw_indices(train.sampler, epoch_seed), []
-            size = len(train.sampler)  #? counts_samples
-            #?
-            #? train_stream
-            batches = stream(train, derive_seed(ORDER, epoch), device)
-            upcoming = next(batches)
-            used = 0  #? counts_batches progresses
-            #?
-        #?
-        uncertain = (scales, seen) if $balance == "uncertainty" else ()  #? rebalances
-        scaled = $precision == "float16"  #? rescales
-        progress = epoch + position / size  #? progresses not train_stream
-        progress = epoch + min(1.0, used / length)  #? counts_batches progresses
-        progress = epoch  #? progresses train_stream not counts_batches
-        done = $done  #? progresses
-        context.step, context.progress = step, done  #? contexts
-        full = isinstance(optimizer, $full_classes)  #? mixed
-        #? not train_stream
-        end = position + $batch_size  #? not whole
-        end = size  #? whole not mixed train_samples
-        end = size if full else position + $batch_size  #? mixed whole
-        #? leaves_two
-        order += itertools.islice(draws, max(0, end - position + 2 - len(order)))  #? sampled
-        left = position + len(order) - end  #? sampled
-        if left == 1 and $batch_size > 2 and position % $batch_size:  #? sampled
-        if size - end == 1 and $batch_size > 2 and position % $batch_size:  #? not sampled
-            end -= 1  # no sample is left alone by a change of the batch size
-        #?
-        #?
-        #? train_samples
-        #? sampled
-        order += itertools.islice(draws, max(0, end - position - len(order)))
-        indices, order = order[: end - position], order[end - position :]
-        #?
-        indices = order[position:end]  #? permutes
-        indices = list(range(position, min(end, size)))  #? not shuffle
-        batch = fetch(train, indices, epoch_seed + position, device)
-        position += len(indices)
-        #?
-        batch = upcoming  #? train_stream
-        samples = batch  #? full not train_tensors
-        #? train_tensors
-        batch = tuple(column[position:end] for column in $dealt)  #? not full
-        samples = tuple($dealt)  #? whole not mixed
-        samples = tuple(column[position:end] for column in $dealt)  #? full not whole
-        samples = tuple(column[position:end] for column in $dealt)  #? mixed whole
-        position += len(batch[0])  #? not full
-        position += len(samples[0])  #? full
-        #?
-
-        #? not full
-        $gradients
-        $set_rate
-        $update_weights
-        #?
-        #? full not mixed
-        $set_rate
-        $full_step
-        #?
-        #? mixed
-        if full:
-            $set_rate
-            $full_step
+        scaled = "scaler.scale(loss) if scaled else loss"
+        self.words["backward"] = f"({scaled}).backward()"
+        if self._optimizer.is_curved:
+            self.words["backward"] = f"differentiate({scaled})"
+        words["weigh"] = ""
+        passing = {**words, "forward": "" if words["change_pass"] else words["forward"]}
+        if not loss.parts:
+            words["passes"] = fill(PASS, **passing)
         else:
-            loss = closure()
-            $set_rate
-            $update_weights
-        #?
-        $after_step
-        #? balances
-        if seen:
-            weights = [
-                $term_weights
-            ]
-            scales = move_scales(scales, seen, weights, $balance_rate)
-            seen.clear()
-        #?
-        losses.append(loss.item())
+            leaf, count = story.split.get("leaf"), ""
+            if not isinstance(story.train, TensorSource):
+                count = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
+            words["parts"] = f"parts_of_tree(whole, micro_batch, {count})" if count else "parts_of(whole, micro_batch)"
+            passing["weigh"] = "" if loss.parts == SUM else "loss = loss * share"
+            if loss.parts == LABELS:
+                passing["weigh"] = fill(BY_LABELS, ignored=loss.ignored)
+            words["passes"] = fill(PARTS, parts=words["parts"], **{"pass": fill(PASS, **passing)})
+        words["gradients"] = fill(
+            GRADIENTS, passes=words["passes"], after_gradients=techniques.calls("after_gradients")
+        )
 
-        #? not train_stream
-        larger = max($batch_size, SCHEDULE.get(step + 1, {}).get("batch_size", 0))  #? drops_varying
-        #? sampled
-        ahead = larger  #? drops_varying
-        ahead = $batch_size  #? drops not drops_varying
-        ahead = 1  #? not drops
-        order += itertools.islice(draws, max(0, ahead - len(order)))
-        if len(order) < ahead:  # too few are left for a batch: the epoch is complete  #? not leaves_out
-        if len(order) < ahead or "leave_out" in SCHEDULE.get(step + 1, {}):  # the epoch is complete  #? leaves_out
-        #?
-        #? not sampled
-        if position + larger > size:  # what is left is dropped: the epoch is complete  #? drops_varying
-        if position + $batch_size > size:  # what is left is dropped: the epoch is complete  #? drops not drops_varying
-        if position == size or "leave_out" in SCHEDULE.get(step + 1, {}):  # the epoch is complete  #? leaves_out
-        if position == size:  # the epoch is complete  #? not drops not leaves_out
-        #?
-            epoch, position = epoch + 1, 0
-        #?
-        #? train_stream
-        upcoming = next(batches, None)
-        used += 1  #? counts_batches progresses
-        if upcoming is None:  # the epoch is complete
-            epoch += 1
-        #?
-        due = $due  #? validates_steps
-        over = $over_now  #? validates_steps
-        if due or over:  #? validates_steps
-            history["loss"].append(sum(losses) / len(losses))
-            losses.clear()
-            #? metrics
-            for name, value in measure(recent).items():
-                history[name].append(value)
-            recent.clear()
-            #?
-            val_loss = None  #? watches not share
-            #? not share
-            if val is not None:
-                $validation
-            #?
-            #? share
-            $validation
-            #?
-            #? contexts watches
-            progress = epoch + position / size  #? not train_stream
-            progress = epoch  #? train_stream not counts_batches
-            #? counts_batches
-            progress = epoch if upcoming is None else epoch + min(1.0, used / length)
-            #?
-            context.progress = $done_after
-            #?
-            $after_epoch
+    def _write_steps(self) -> None:
+        story, words, techniques, optimizer = self.story, self.words, self._techniques, self._optimizer
+        varies, drops = len(set(story.values_of("batch_size"))) > 1, self._data.sized and story.train.drop_last
+        batches = self._data.sized and not (optimizer.whole and optimizer.only_full)
+        words["compute"] = words["gradients"] if self.known.get("full") is False else "loss = closure()"
+        words["batch"] = "batch" if self.known.get("full") is False else "samples"
+        self._lacks("count", not batches or not varies or drops)
+        words["count"] = "batch_size" if "count" in self.known else "count"
+        if optimizer.whole:
+            words["count"] = f"batches.size - batches.position if full else {words['count']}"
+        if not self._data.sized:
+            words["count"] = ""
+        self._lacks("larger", not batches or not varies or not drops)
+        words["complete"] = "not batches.left()"
+        if batches and drops:
+            size = "batch_size" if "larger" in self.known else "larger"
+            words["complete"] = f"batches.left({size}) < {size}"
+        rates, give = techniques.calls("change_rate"), GIVE if "given" in self.known else SHARE_OUT
+        words["change_rate"] = fill(RATE, calls=rates, give=give) if rates else ""
+        words["after_step"] = techniques.calls("after_step")
+        words["after_epoch"] = techniques.calls("after_epoch")
+        words["no_loss"] = "val_loss = None" if words["after_epoch"] and story.share is None else ""
+        words["results"] = ", results" * self._measures
+        words["tell"] = fill(TELL, **words) if words["after_epoch"] and techniques.uses_context else ""
+        told = [*self._loss.passed, *(["forward"] if "forward" in self.sources.arguments else [])]
+        told += techniques.having("change_inputs")
+        forms = {"precision": self._casts, "channels_last": self._lays}
+        forms_called = [self.values.use(name) for name, acts in forms.items() if acts]
+        words["told"] = "".join(f", {name}" for name in (*told, *(each for each in forms_called if not each.isupper())))
+        words["as_batch"] = f"val_loss *= {self._usual_size}  # as much as a batch" if self._loss.sums else ""
+        validate = fill(VALIDATE, **words)
+        words["validate_then"], words["validate"] = validate, "" if self._by_steps else validate
 
-    #? restores_end
-    #? restores_if
-    if best_weights and early_stopping:
-        model.load_state_dict(best_weights)
-    #?
-    #? not restores_if
-    if best_weights:
-        model.load_state_dict(best_weights)
-    #?
-    #?
-    return dict(history)
-'''
+    @property
+    def _usual_size(self) -> str:
+        if isinstance(self.story.train, StreamSource):
+            return literal(getattr(self.story.train.loader, "batch_size", None) or 1)
+        if self._optimizer.whole:
+            return "batches.size if full else batch_size"
+        return "batch_size"
+
+    # -- the functions
+
+    def train(self, arguments: str, told: str, taken: str) -> str:
+        """Return the function ``train``; to be asked for when all sections are written."""
+        words = {**self.words, "arguments": arguments, "told_arguments": told, "take_arguments": taken}
+        text = self._named(prune(fill(TRAIN, **words), self.known))
+        planned = {name for changes in self.values.schedule.values() for name in changes}
+        asked = re.findall(r'"(\w+)" in (changes|SCHEDULE.get\(step \+ 1, {}\))|changes\.get\("(\w+)"', TRAIN)
+        known = {f"'{name}' in {where}": False for name, where, _other in asked if name not in planned}
+        known |= {f"changes.get('{name}')": False for _name, _where, name in asked if name not in planned}
+        if not planned:
+            known["changes"] = known["UPDATES"] = False
+        text = prune(text, known)
+        text = text.replace("(loss).backward", "loss.backward").replace("(scaler.scale(loss)).", "scaler.scale(loss).")
+        text = text.replace("$", "$$").replace("STARTING_VALUES", "$starting").replace("UPDATES", "$updates")
+        return fill(text, starting=self.values.starting, updates=self.values.updates)
+
+    def evaluate(self) -> str:
+        """Return the function ``evaluate``."""
+        graph, draws = self.story.needs_graph, self._draws.evaluating
+        known: dict[str, bool] = {name: False for name in ("cast_to", "results") if name in self.known}
+        if not self._casts:
+            known["device"] = False
+        if not draws:
+            known["seed"] = False
+        unused = ("model.training", "model.train") if self.story.evaluated else ("modes",)
+        known.update(dict.fromkeys(unused, False))
+        widened = ".detach()" * graph + self.words["widened"]
+        words = {
+            **self.words,
+            **self._data.evaluation,
+            "no_graph": "" if graph else "@torch.no_grad()",
+            "outcome": ", and each (output, target)" * self._measures,
+            "widened": widened,
+            "measuring": self._loss.measuring,
+            "add": self._loss.add,
+        }
+        return self._named(prune(fill(EVALUATE, **words), known))
+
+    def _named(self, text: str) -> str:
+        """Return ``text`` with hyperparameters as the script calls them."""
+        rows = text.splitlines()
+        names = [
+            node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name) and node.id in _HYPERPARAMETERS
+        ]
+        for node in sorted(names, key=lambda node: (node.lineno, node.col_offset), reverse=True):
+            row = rows[node.lineno - 1].encode()  # columns are counted in bytes
+            called = self.values.use(_HYPERPARAMETERS[node.id]).encode()
+            rows[node.lineno - 1] = (row[: node.col_offset] + called + row[node.end_col_offset :]).decode()
+        return "\n".join(rows) + "\n"

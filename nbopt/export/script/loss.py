@@ -7,27 +7,37 @@ from typing import Any
 
 from nbopt.data.samples import LABELS, SAMPLES, SUM
 from nbopt.data.tensor_source import TensorSource
-from nbopt.export.script.forms import casts
 from nbopt.export.script.section import Section
+from nbopt.export.script.template import COUNT, COUNT_SOME
+from nbopt.export.script.text import fill, indent, lines
 from nbopt.export.source import literal
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Elementwise, Loss
 from nbopt.techniques.losses.choice import LOSS
-from nbopt.techniques.losses.terms import Terms, balance_terms, move_scales
-from nbopt.techniques.losses.traits import Traits
+from nbopt.techniques.losses.terms import Terms
+from nbopt.techniques.losses.traits import IGNORED
 from nbopt.techniques.optimizers.standard import OPTIMIZER
+from nbopt.techniques.precision.mixed import FULL
 
 _UNCERTAINTY = "uncertainty"
 
 
-class LossSource(Section):
+class LossLines(Section):
     """What a script says of its loss.
 
     Attributes
     ----------
+    definition : str
+        The function ``compute_loss``.
+    training, measuring : str
+        What it is called with, beside outputs and targets.
+    passed : list of str
+        Those of ``measuring`` that validation has to be told.
     swapped : bool
         Whether the loss changes on the way.
+    parts : str
+        How parts of a batch count, see `nbopt.techniques.optimizers.accumulation`.
 
     Raises
     ------
@@ -37,46 +47,57 @@ class LossSource(Section):
 
     def write(self) -> None:
         """See `Section`."""
-        story, use = self.story, self.use
+        story, use = self.story, self.values.use
         spec: Any = story.hyperparams.spec(LOSS.name)
         if isinstance(story.loss, Mapping):
             raise ValueError(_("the loss cannot be exported: a script does not hold several outputs yet."))
-        names = list(dict.fromkeys(story.values_of(LOSS.name)))
-        kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in names}
+        kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in dict.fromkeys(story.values_of(LOSS.name))}
+        self._traits = next(iter(kinds.values())).traits
         self.swapped = any(LOSS.name in new for new in story.schedule.values())
+        self._balances = _UNCERTAINTY in self._values_of("balance")
+        self._arguments: list[str] = []
+        self.parts = self._find_parts()
         parameters = [use(LOSS.name)] if self.swapped else []
         training, measuring = parameters[:], parameters[:]
         called: dict[str, str] = {}
-        balances = self.flags["balances"] = _UNCERTAINTY in self._values_of("balance")
         for name in dict.fromkeys(name for kind in kinds.values() for name in kind.declared()):
             if not any(story.values_of(name)):  # zero, off or text that is none of the loss's
                 called[name] = ""
                 continue
-            if isinstance(story.start[name], str) or (name == "balance_rate" and not balances):
+            if isinstance(story.start[name], str) or (name == "balance_rate" and not self._balances):
                 continue
             called[name] = used = use(name)
-            regularizes = any(name in each.training_only for kind in kinds.values() for each in _terms(kind).values())
+            regularizes = any(name in each.training_only for kind in kinds.values() for each in _terms(kind))
             if regularizes:
                 called[name] = name
             if regularizes or (used == name and name != "balance_rate"):
                 parameters.append(name)
                 training.append(used)
                 measuring.append("0.0" if regularizes else used)
-        body = self._write_body(kinds, called)
-        for name in self._arguments:
-            for listed in (parameters, training, measuring):
-                listed.append(name)
-        passed = [item for item in measuring if item != "0.0"]
-        self.words["loss_parameters"] = _listed(parameters) + ", scales=None, seen=None" * balances
-        self.words["loss_arguments"] = _listed(training) + self._write_balance(kinds, called)
-        self.words["measure_arguments"] = _listed(measuring)
-        self.words["measure_parameters"] = _listed(passed)
-        self.flags["elementwise"] = all(issubclass(kind, Elementwise) for kind in kinds.values())
-        self.words["loss_body"] = "\n".join(body)
+        body = self._body(kinds, called)
+        for listed in (parameters, training, measuring):
+            listed += self._arguments
+        self._write_balance(list(kinds.values())[-1], called)
+        self.passed = [item for item in measuring if item != "0.0"]
+        balance = "" if not self._balances else ", *uncertain" if self._rebalances else ", scales, seen"
+        self.training, self.measuring = _listed(training) + balance, _listed(measuring)
+        self.words["training"] = self.training
+        shaped = f"target = target.reshape(output.shape){self._numbers}"
+        elementwise = all(issubclass(kind, Elementwise) for kind in kinds.values())
+        self.definition = lines(
+            f"def compute_loss(output, target{_listed(parameters)}{', scales=None, seen=None' * self._balances}):",
+            '    """Return the mean loss of a batch."""',
+            indent(lines(shaped if elementwise else "", *body)),
+        )
 
-    def _write_body(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> list[str]:
-        self._arguments: list[str] = []
-        self._count(next(iter(kinds.values())).traits)
+    # -- the function
+
+    @property
+    def _numbers(self) -> str:
+        """What turns targets into numbers like the outputs'."""
+        return ".float()" if any(name != FULL for name in self.story.values_of("precision")) else ".to(output.dtype)"
+
+    def _body(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> list[str]:
         body = []
         for name, kind in list(kinds.items())[:-1]:
             body += [f"if loss_name == {literal(name)}:", f"    return {self._written(kind, called)}"]
@@ -85,79 +106,20 @@ class LossSource(Section):
             self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
         )
 
-    def _count(self, traits: Traits) -> None:
-        """Write what a batch of validation weighs."""
-        validates = self.story.val is not None
-        self.flags["sums"] = sums = validates and traits.reduction == "sum"
-        self._write_shares(traits)
-        self.flags["class_weights"] = traits.weight is not None
-        self.words["class_weights"] = "" if traits.weight is None else literal(traits.weight.tolist())
-        self.flags["counts_labels"] = validates and traits.counts == "labels" and not sums
-        self.flags["counts"] = self.flags["counts_labels"] or (validates and traits.counts == "numbers" and not sums)
-        self.words["counted"] = "count_labels(target)" if traits.counts == "labels" else "target.numel()"
-        self.words["ignored"] = literal(traits.ignored)
-
-    def _write_shares(self, traits: Traits) -> None:
-        """Write what the parts of a batch count, as the run found it.
-
-        Raises
-        ------
-        ValueError
-            Where that is not known, or by class weights.
-        """
-        story, flags = self.story, self.flags
-        flags["adds"] = flags["by_labels"] = False
-        if not any(story.values_of("micro_batch")):
-            return
-        found = {"sum": SUM, "mean": LABELS if traits.counts == "labels" else SAMPLES}.get(traits.reduction, "")
-        rule = story.split.get("rule", found)
-        if not rule and not story.done:
-            way = _("how much parts of a batch count is found out in the first step: export the run after it")
-            raise ValueError(_("the loss cannot be exported: {rule}.", rule=way))
-        train = story.train
-        labels = train.columns[1] if isinstance(train, TensorSource) and len(train.columns) == 2 else None
-        all_count = labels is not None and story.forward is None and not bool((labels == traits.ignored).any())
-        flags["adds"] = rule == SUM
-        flags["by_labels"] = rule == LABELS and not all_count
-        if traits.weight is not None or (flags["by_labels"] and _is_curved(story)):
-            told = _("parts of a batch are written out for a mean over labels that count alike: set micro_batch=0")
-            raise ValueError(_("the loss cannot be exported: {rule}.", rule=told))
-
-    def _write_balance(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> str:
-        """Write how terms are balanced, if they are; return the arguments that the loss gets for it."""
-        self.flags["rebalances"] = changes = len(set(self._values_of("balance"))) > 1
-        self.words.update(dict.fromkeys(("balance", "balance_rate", "term_count", "term_weights"), ""))
-        if not self.flags["balances"]:
-            return ""
-        terms = next(kind for kind in kinds.values() if issubclass(kind, Terms)).kinds
-        weights = [called[f"weight_{name}"] or "0.0" for name in terms]
-        self.sources.name_for(_("the loss"), move_scales)
-        self.sources.name_for(_("the loss"), balance_terms)
-        self.words["balance"] = self.use("balance") if changes else ""
-        self.words["balance_rate"] = called["balance_rate"] or "0.0"
-        self.words["term_count"] = str(len(terms))
-        self.words["term_weights"] = "\n".join(f"{weight}," for weight in weights)
-        return ", *uncertain" if changes else ", scales, seen"
-
     def _sum(self, kind: type[Terms], called: Mapping[str, str]) -> list[str]:
-        lines, values = [], []
+        body, values = [], []
         if any(issubclass(term, Elementwise) for term in kind.kinds.values()):
-            dtype = ".float()" if casts(self.story) else ".to(output.dtype)"
-            lines.append(f"numbers = target.reshape(output.shape){dtype}")
+            body.append(f"numbers = target.reshape(output.shape){self._numbers}")
         for term in kind.kinds.values():
             values.append(self._written(term, called, "numbers" if issubclass(term, Elementwise) else "target"))
-        if self.flags["balances"]:
-            lines += ["terms = [", *(f"    {value}," for value in values), "]", "if scales is not None:"]
-            lines += ["    seen.append(torch.stack([term.detach() for term in terms]))"]
-            lines += ["    terms = balance_terms(terms, scales)"]
+        if self._balances:
+            body += ["terms = [", *(f"    {value}," for value in values), "]", "if scales is not None:"]
+            body += ["    seen.append(torch.stack([term.detach() for term in terms]))"]
+            body += ["    terms = balance_terms(terms, scales)"]
             values = [f"terms[{k}]" for k in range(len(values))]
         for k, (name, value) in enumerate(zip(kind.kinds, values, strict=True)):
-            lines.append(f"total = {'total + ' if k else ''}{called[f'weight_{name}'] or '0.0'} * {value}")
-        return [*lines, "return total"]
-
-    def _values_of(self, name: str) -> list[Any]:
-        """Return all values of a hyperparameter that not every loss has."""
-        return self.story.values_of(name) if name in self.story.start else []
+            body.append(f"total = {'total + ' if k else ''}{called[f'weight_{name}'] or '0.0'} * {value}")
+        return [*body, "return total"]
 
     def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
         if kind.source:
@@ -172,6 +134,89 @@ class LossSource(Section):
         shaped = ".reshape(output.shape)" if kind.traits.elementwise else ""
         return f"{name}(output, {target}{shaped})"
 
+    # -- terms that are balanced
+
+    @property
+    def _rebalances(self) -> bool:
+        return len(set(self._values_of("balance"))) > 1
+
+    def _write_balance(self, kind: type[Loss], called: Mapping[str, str]) -> None:
+        self.words.update(balances="", term_weights="", balance_rate="0.0")
+        if not self._balances or not self._rebalances:
+            self.known["uncertain"] = False
+        if not self._balances:
+            self.known["seen"] = False
+            return
+        assert issubclass(kind, Terms)
+        first = f"scales = [0.0] * {len(kind.kinds)}  # log variances of the loss's terms"
+        self.words["balances"] = lines(first, "seen = []  # the terms of the present step")
+        self.words["term_weights"] = "\n".join(f"{called[f'weight_{name}'] or '0.0'}," for name in kind.kinds)
+        self.words["balance_rate"] = called["balance_rate"] or "0.0"
+
+    def _values_of(self, name: str) -> list[Any]:
+        """Return all values of a hyperparameter that not every loss has."""
+        return self.story.values_of(name) if name in self.story.start else []
+
+    # -- what a batch counts
+
+    @property
+    def sums(self) -> bool:
+        """Whether validation adds up losses that are sums."""
+        return self.story.val is not None and self._traits.reduction == "sum"
+
+    @property
+    def add(self) -> str:
+        """Lines that add up the losses of batches in validation."""
+        size = self._counted
+        if size:
+            return fill(COUNT_SOME, size=size)
+        size = "len(batch[0])"
+        if not isinstance(self.story.train if self.story.val is None else self.story.val, TensorSource):
+            size = "sample_count(batch)" if self.sums else "size_of(target, batch)"
+        return f"total += loss.item()\ncount += {size}" if self.sums else fill(COUNT, size=size)
+
+    @property
+    def _counted(self) -> str:
+        """How much of a batch counts in validation, as an expression; "" if it is a number of samples."""
+        if self.story.val is None or self.sums or self._traits.counts not in ("labels", "numbers"):
+            return ""
+        if self._traits.counts == "numbers":
+            return "target.numel()"
+        ignored = "" if self._traits.ignored == IGNORED else f", {self._traits.ignored}"
+        if self._traits.weight is None:
+            return f"count_labels(target{ignored})"
+        return f"weigh_labels(target, {literal(self._traits.weight.tolist())}{ignored})"
+
+    @property
+    def ignored(self) -> str:
+        """The label that does not count."""
+        return literal(self._traits.ignored)
+
+    def _find_parts(self) -> str:
+        """Return what the parts of a batch count, as the run found it.
+
+        Raises
+        ------
+        ValueError
+            Where that is not known, or by class weights.
+        """
+        story, traits = self.story, self._traits
+        if not any(story.values_of("micro_batch")):
+            return ""
+        found = {"sum": SUM, "mean": LABELS if traits.counts == "labels" else SAMPLES}.get(traits.reduction, "")
+        rule: str = story.split.get("rule", found)
+        if not rule and not story.done:
+            way = _("how much parts of a batch count is found out in the first step: export the run after it")
+            raise ValueError(_("the loss cannot be exported: {rule}.", rule=way))
+        train = story.train
+        labels = train.columns[1] if isinstance(train, TensorSource) and len(train.columns) == 2 else None
+        all_count = labels is not None and story.forward is None and not bool((labels == traits.ignored).any())
+        by_labels = rule == LABELS and not all_count
+        if traits.weight is not None or (by_labels and _is_curved(story)):
+            told = _("parts of a batch are written out for a mean over labels that count alike: set micro_batch=0")
+            raise ValueError(_("the loss cannot be exported: {rule}.", rule=told))
+        return SAMPLES if rule == LABELS and all_count else rule
+
 
 def _is_curved(story: RunSummary) -> bool:
     """Whether an optimizer takes gradients of gradients, or the loss again and again."""
@@ -179,8 +224,8 @@ def _is_curved(story: RunSummary) -> bool:
     return any(spec.classes[name].full_batch for name in story.values_of(OPTIMIZER.name))
 
 
-def _terms(kind: type[Loss]) -> dict[str, type[Loss]]:
-    return kind.kinds if issubclass(kind, Terms) else {"": kind}
+def _terms(kind: type[Loss]) -> list[type[Loss]]:
+    return list(kind.kinds.values()) if issubclass(kind, Terms) else [kind]
 
 
 def _listed(names: list[str]) -> str:

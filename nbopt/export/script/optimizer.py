@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from nbopt.export.script.groups import choose
 from nbopt.export.script.section import Section
-from nbopt.export.script.techniques import PartsSource
+from nbopt.export.script.techniques import Techniques
+from nbopt.export.script.text import WIDTH, lines
+from nbopt.export.script.values import ScriptValues
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_values import alike
 from nbopt.export.summary import RunSummary
-from nbopt.export.template import WIDTH
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.base import Optimizer
 from nbopt.techniques.optimizers.groups import SHARED_OUT, Groups
@@ -23,21 +23,21 @@ from nbopt.techniques.optimizers.second_order import LBFGS, Newton
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 
 
-class OptimizerSource(Section):
+class OptimizerLines(Section):
     """What a script says of its optimizer.
 
     Parameters
     ----------
-    story, sources, use
+    story, sources, values
         See `Section`.
-    parts : PartsSource
+    techniques : Techniques
 
     Attributes
     ----------
     choices : str
         The table of the optimizers that are swapped in; "" if there are none.
-    changes : dict
-        By step, what changes: keys of a torch parameter group, and ``optimizer`` at a swap.
+    only_full, whole : bool
+        Whether all take steps that evaluate the loss several times, and whether some do so on all samples at once.
 
     Raises
     ------
@@ -45,54 +45,49 @@ class OptimizerSource(Section):
         For an optimizer that cannot be written out.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources, use: Callable[[str], str], parts: PartsSource) -> None:
-        self.choices = ""
-        self.changes: dict[int, dict[str, Any]] = {}
-        self._parts = parts
-        super().__init__(story, sources, use)
+    def __init__(self, story: RunSummary, sources: Sources, values: ScriptValues, techniques: Techniques) -> None:
+        self._techniques = techniques
+        super().__init__(story, sources, values)
 
     def write(self) -> None:
         """See `Section`."""
-        self._check_tuning()
-        self._write_making()
-        self._write_changes()
-        self._write_full_steps()
-
-    def _check_tuning(self) -> None:
-        """Raise ValueError for what a run trains, or its optimizer calls, and a script would not."""
         if self.story.hooked:
             raise ValueError(_("the optimizer has step hooks, which a script does not call."))
         if self.story.learns:
             raise ValueError(_("the loss has weights that are trained, which a script does not do: to_yaml does."))
+        self._write_changes()
+        self._write_making()
+        self._write_full_steps()
 
     def _write_making(self) -> None:
         story = self.story
         kind = self._kind(story.start["optimizer"])
-        settings = _settings(kind, story.start)
-        extras = self._extras(kind)
-        given = {**_unusual(kind, settings), **extras}
+        extras = {} if story.adopted is None else self._extras_of(story.adopted, kind)
+        given = {**_unusual(kind, _settings(kind, story.start)), **extras}
         taken = inspect.signature(kind.torch_class).parameters
         late = {name: given.pop(name) for name in list(given) if name not in taken}
-        groups = self._groups(kind, given)
         frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
-        self.flags["listed"] = listed = frozen or bool(self._parts.names)
+        listed = frozen or bool(self._techniques.names)
+        groups = self._groups(kind, given)
+        regroups = bool(groups) and bool(self._techniques.names)
         self.words["parameters"] = "parameters" if listed else "model.parameters()"
-        self.words["groups"] = groups
-        self.flags["regroups"] = bool(groups) and bool(self._parts.names)
-        arguments = ["groups" if groups else self.words["parameters"]]
-        for name, value in given.items():
-            self.constants[name.upper()] = literal(value)
-            arguments.append(f"{name}={name.upper()}")
+        self.values.constants.update({name.upper(): literal(value) for name, value in given.items()})
+        arguments = ["groups" if groups else self.words["parameters"], *(f"{name}={name.upper()}" for name in given)]
         if "fused" not in extras and self._fuses(kind) and story.adopted is None:
             arguments.append("fused=True")
-        self.words["optimizer"] = f"optimizer = {self._named(kind)}({', '.join(arguments)})"
-        if late and not groups:
-            self.words["optimizer"] += f"\nfor group in optimizer.param_groups:\n    group.update({literal(late)})"
+        self.words["optimizer"] = lines(
+            "parameters = [p for p in model.parameters() if p.requires_grad]" if listed and not regroups else "",
+            groups,
+            f"optimizer = {self._named(kind)}({', '.join(arguments)})",
+            f"for group in optimizer.param_groups:\n    group.update({literal(late)})" if late and not groups else "",
+            'held = {p for g in optimizer.param_groups for p in g["params"]}' if regroups else "",
+            "parameters = [p for p in model.parameters() if p in held]" if regroups else "",
+        )
 
     def _groups(self, kind: type[Optimizer], given: dict[str, Any]) -> str:
         """Return the lines that make the parameter groups; "" if one group of all weights is all there is."""
         story = self.story
-        self.flags["shares"] = False
+        self.known["given"] = False
         if story.adopted is None:
             return ""
         if story.experienced:
@@ -105,7 +100,10 @@ class OptimizerSource(Section):
         held = [id(weight) for weights, _settings in story.groups for weight in weights]
         if not any(others) and held == [id(weight) for weight in story.model.parameters() if weight.requires_grad]:
             return ""
-        self.flags["shares"] = any(key in other for other in others for key in SHARED_OUT)
+        live = self._techniques.has("change_rate") or any(key in new for new in self._changed for key in SHARED_OUT)
+        if live and any(key in other for other in others for key in SHARED_OUT):
+            del self.known["given"]
+            self.known["new"] = False
         rows = []
         for (weights, _settings), other in zip(story.groups, others, strict=True):
             items = [f'"params": {choose(story.model, weights)}']
@@ -117,61 +115,65 @@ class OptimizerSource(Section):
         return "\n".join([*named, "groups = [", *rows, "]"])
 
     def _write_changes(self) -> None:
-        story, flags = self.story, self.flags
+        story = self.story
         values = dict(story.start)
         kind = self._kind(values["optimizer"])
         settings = _settings(kind, values)
         swapped: dict[str, str] = {}
-        swapped_at: list[int] = []
-        carries = False
-        flags["optimizer_changes"] = flags["late_momentum"] = flags["trims"] = False
+        carries = begins = False
+        self._changed: list[dict[str, Any]] = []
         for step, new in story.schedule.items():
             values.update({name: value for name, value in new.items() if name in values})
-            after = _settings(self._kind(values["optimizer"]), values)
-            if self._kind(values["optimizer"]) is not kind:
-                carries = carries or (bool(kind.memory) and kind.memory == self._kind(values["optimizer"]).memory)
-                kind = self._kind(values["optimizer"])
+            before, kind = kind, self._kind(values["optimizer"])
+            after = _settings(kind, values)
+            if kind is not before:
+                if len(story.groups) > 1:
+                    rule = _(
+                        "the optimizer given has parameter groups, and a script does not hand them on to another one"
+                    )
+                    raise ValueError(_("{rule}, as in step {step}.", rule=rule, step=step))
+                carries = carries or (bool(before.memory) and before.memory == kind.memory)
                 changed = {"optimizer": values["optimizer"], **_unusual(kind, after)}
                 swapped[values["optimizer"]] = self._maker(kind)
-                swapped_at.append(step)
             else:
                 changed = {name: value for name, value in after.items() if value != settings[name]}
-                late = kind.torch_class is torch.optim.RMSprop and "momentum" in changed
-                flags["late_momentum"] = flags["late_momentum"] or late
-                flags["trims"] = flags["trims"] or "history_size" in changed
-            self.changes[step] = changed
-            flags["optimizer_changes"] = flags["optimizer_changes"] or bool(changed)
+                begins = begins or (kind.torch_class is torch.optim.RMSprop and "momentum" in changed)
+            self.values.plan({step: changed})
+            self._changed.append(changed)
             settings = after
-        live = any(key in changed for changed in self.changes.values() for key in SHARED_OUT)
-        flags["shares"] = flags["shares"] and (live or self._parts.has("change_rate"))
-        if swapped and len(story.groups) > 1:
-            rule = _("the optimizer given has parameter groups, and a script does not hand them on to another one")
-            raise ValueError(_("{rule}, as in step {step}.", rule=rule, step=next(iter(swapped_at))))
-        flags["swap"], flags["carries"] = bool(swapped), carries
-        flags["partial"] = any("partial" in maker for maker in swapped.values())
-        if swapped:
-            rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
-            self.choices = f"OPTIMIZERS = {{\n{rows}}}"
+        rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
+        self.choices = f"OPTIMIZERS = {{\n{rows}}}" if swapped else ""
+        if not any(self._changed):
+            self.known["new"] = self.known["changes.keys"] = False
+        self.known.update({name: False for name in ("earlier", "both") if not carries})
+        if not begins:
+            self.known["begin_momentum"] = False
 
     def _write_full_steps(self) -> None:
         """Write steps that evaluate the loss several times, on a batch or on all samples at once."""
-        story, flags, words = self.story, self.flags, self.words
-        kinds = optimizers_of(story)
+        story, kinds, known = self.story, optimizers_of(self.story), self.known
         full = [self._named(kind) for kind in kinds if kind.repeats]
-        lbfgs = [kind for kind in kinds if issubclass(kind, LBFGS)]
-        flags["full"] = bool(full)
-        flags["whole"] = any(kind.full_batch for kind in kinds)
-        if flags["whole"] and not all(kind.full_batch for kind in kinds if kind.repeats):
+        self.only_full = bool(full) and all(kind.repeats for kind in kinds)
+        self.whole = any(kind.full_batch for kind in kinds)
+        self.is_curved = Newton in kinds
+        if self.whole and not all(kind.full_batch for kind in kinds if kind.repeats):
             rule = _("one evaluates the loss of a batch several times, the other that of all samples")
             raise ValueError(_("a script holds not both {names}: {rule}.", names=" + ".join(full), rule=rule))
-        flags["mixed"] = bool(full) and not all(kind.repeats for kind in kinds)
-        flags["newton"] = Newton in kinds
-        flags["decays"] = bool(lbfgs) and any(story.values_of("weight_decay"))
-        flags["only_lbfgs"] = kinds == lbfgs
-        flags["still"] = bool(lbfgs) and (self._parts.has("change_rate") or 0.0 in story.values_of("lr"))
-        words["full_classes"] = full[0] if len(full) == 1 else f"({', '.join(full)})"
-        words["weight_decay"] = self.use("weight_decay") if flags["decays"] else ""
-        words["closure_arguments"] = "differentiate=torch.Tensor.backward" * flags["newton"]
+        lbfgs = [kind for kind in kinds if issubclass(kind, LBFGS)]
+        if not full or self.only_full:
+            known["full"] = self.only_full
+        if not full:
+            known["closure"] = False
+        if not lbfgs or not (self._techniques.has("change_rate") or 0.0 in story.values_of("lr")):
+            known["optimizer.param_groups[0]['lr'] == 0"] = False
+        if lbfgs == kinds or not lbfgs:
+            known["isinstance(optimizer, torch.optim.LBFGS)"] = bool(lbfgs)
+        if "channels_last" in story.inert or not any(story.values_of("channels_last")):
+            known["weight.grad.contiguous"] = False
+        self.words["full_classes"] = full[0] if len(full) == 1 else f"({', '.join(full)})"
+        self.words["differentiate"] = "differentiate=torch.Tensor.backward" * self.is_curved
+
+    # -- how it is called and made
 
     def _kind(self, name: str) -> type[Optimizer]:
         spec: Any = self.story.hyperparams.spec(OPTIMIZER.name)
@@ -185,19 +187,14 @@ class OptimizerSource(Section):
             return f"torch.optim.{name}"
         return self.sources.name_for(_("the optimizer"), kind.torch_class)
 
-    def _extras(self, kind: type[Optimizer]) -> dict[str, Any]:
-        """Return what the user's own instance was given beyond the hyperparameters."""
-        return {} if self.story.adopted is None else self._extras_of(self.story.adopted, kind)
-
     def _extras_of(self, instance: torch.optim.Optimizer, kind: type[Optimizer]) -> dict[str, Any]:
-        group = instance.param_groups[0]
+        """Return what the user's own instance was given beyond the hyperparameters."""
         parameters = inspect.signature(kind.torch_class).parameters
-        known = _settings(kind, self.story.start)
-        found = {}
-        for name, value in group.items():
-            if name != "params" and name in parameters and name not in known and value != parameters[name].default:
-                found[name] = value
-        return found
+        known = {"params", *_settings(kind, self.story.start)}
+        group = {name: value for name, value in instance.param_groups[0].items() if name not in known}
+        return {
+            name: value for name, value in group.items() if name in parameters and value != parameters[name].default
+        }
 
     def _fuses(self, kind: type[Optimizer]) -> bool:
         return kind.fused and all(p.is_floating_point() for p in self.story.model.parameters() if p.requires_grad)
@@ -218,53 +215,6 @@ def groups_at(groups: Groups, kind: type[Optimizer], values: dict[str, Any]) -> 
         (weights, given | {key: groups.value(index, key, settings[key]) for key in given.keys() & settings.keys()})
         for index, (weights, given) in enumerate(groups.given)
     ]
-
-
-def choose(model: nn.Module, weights: list[nn.Parameter]) -> str:
-    """Return an expression for some weights of a model: a rule, if there is one that picks just them in this order.
-
-    Raises
-    ------
-    ValueError
-        If one is not the model's.
-    """
-    named = list(model.named_parameters())
-    wanted = list(map(id, weights))
-    for child, module in model.named_children():
-        if list(map(id, module.parameters())) == wanted:
-            place = f"model.{child}" if child.isidentifier() else f"model.get_submodule({literal(child)})"
-            return f"{place}.parameters()"
-    for trained in ("", " and p.requires_grad"):
-        for rule, holds in _rules(model).items():
-            found = [id(p) for name, p in named if holds(name, p) and (p.requires_grad or not trained)]
-            if found == wanted:
-                where = f" if {rule}{trained}" if rule else trained.replace(" and", " if")
-                source = "n, p in named.items()" if "n." in rule else "p in model.parameters()"
-                return f"[p for {source}{where}]"
-    names = {id(p): name for name, p in named}
-    if not all(id(weight) in names for weight in weights):
-        raise ValueError(_("the optimizer given holds weights that are not the model's."))
-    return "[\n" + "".join(f"            named[{literal(names[id(weight)])}],\n" for weight in weights) + "        ]"
-
-
-def _rules(model: nn.Module) -> dict[str, Callable[[str, nn.Parameter], bool]]:
-    """Return rules that people pick weights by, as source and as functions."""
-    rules: dict[str, Callable[[str, nn.Parameter], bool]] = {
-        "": lambda name, p: True,
-        "p.ndim >= 2": lambda name, p: p.ndim >= 2,
-        "p.ndim < 2": lambda name, p: p.ndim < 2,
-        'n.endswith("bias")': lambda name, p: name.endswith("bias"),
-        'not n.endswith("bias")': lambda name, p: not name.endswith("bias"),
-    }
-    for child, _module in model.named_children():
-        start = f"{child}."
-        rules[f"n.startswith({literal(start)})"] = partial(_begins, start, True)
-        rules[f"not n.startswith({literal(start)})"] = partial(_begins, start, False)
-    return rules
-
-
-def _begins(start: str, wanted: bool, name: str, _parameter: nn.Parameter) -> bool:
-    return name.startswith(start) is wanted
 
 
 def optimizers_of(story: RunSummary) -> list[type[Optimizer]]:

@@ -1,9 +1,8 @@
-"""The base of a script's sections: each fills in the template's words for one thing that a run is made of."""
+"""The base of a script's sections: each says one thing that a run is made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from nbopt.export.script.values import ScriptValues
 from nbopt.export.source import Sources
 from nbopt.export.summary import RunSummary
 
@@ -13,28 +12,28 @@ class Section:
 
     Parameters
     ----------
-    story : Story
+    story : RunSummary
     sources : Sources
-    use : callable
-        Returns how the script calls a hyperparameter: a constant, or a variable if it changes on the way.
+    values : ScriptValues
 
     Attributes
     ----------
-    flags, words, constants : dict
-        For the template, and for the script's head.
+    words : dict of str to str
+        What is filled in for a ``$word`` of `nbopt.export.script.template`.
+    known : dict of str to bool
+        What there is and what holds, see `nbopt.export.script.prune`.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources, use: Callable[[str], str]) -> None:
+    def __init__(self, story: RunSummary, sources: Sources, values: ScriptValues) -> None:
         self.story = story
         self.sources = sources
-        self.use = use
-        self.flags: dict[str, bool] = {}
+        self.values = values
         self.words: dict[str, str] = {}
-        self.constants: dict[str, str] = {}
+        self.known: dict[str, bool] = {}
         self.write()
 
     def write(self) -> None:
-        """Fill in flags, words and constants.
+        """Find out what is to be said.
 
         Raises
         ------

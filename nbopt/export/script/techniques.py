@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nbopt.export.script.section import Section
+from nbopt.export.script.text import lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_text import bindings_of
 from nbopt.export.summary import RunSummary
@@ -26,15 +28,15 @@ _INIT = """\
 _KNOWN = (Technique, *Technique.__mro__[1:])
 
 
-class PartsSource:
-    """What a script says of its parts.
+class Techniques(Section):
+    """What a script says of its techniques.
 
     Attributes
     ----------
     names : dict of str to list of type
         The variables of the script, each with the classes that it stands for in the course of the run.
-    changes : dict
-        By step, what changes: hyperparameters, and the choice of a class with all its values.
+    definitions : list of str
+        Classes, and tables of those that are swapped.
 
     Raises
     ------
@@ -42,23 +44,27 @@ class PartsSource:
         For a part that cannot be written out.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources) -> None:
-        self.story = story
+    def write(self) -> None:
+        """See `Section`."""
+        story, sources = self.story, self.sources
         self.names: dict[str, list[type[Technique]]] = {}
-        self.changes: dict[int, dict[str, Any]] = {step: {} for step in story.schedule}
-        self.definitions: list[str] = []
+        self._changed: set[str] = set()
         self._always: set[str] = set()
-        self._making: dict[str, list[str]] = {}
         for item in with_own(story.techniques):
             if isinstance(item, type) and item.by_script:
                 continue
             if isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert:
                 self._take(variable_of(item), item)
+        self.definitions: list[str] = []
+        making: list[str] = []
         for name, kinds in self.names.items():
             texts = [_class_text(kind, story.start, len(kinds) > 1, sources) for kind in kinds]
             self.definitions += texts
-            self._making[name] = self._made(name, "\n".join(texts), sources)
+            making += self._made(name, "\n".join(texts))
+        self.definitions += self._choices()
         self.uses_context = any("self.context" in text for text in self.definitions)
+        self.words["techniques"] = lines(*making, self.calls("fit", guarded=False))
+        self.words["update_techniques"] = self._update()
 
     def _take(self, name: str, item: Item | Technique) -> None:
         """Find out when and how one item of the catalogue acted."""
@@ -84,56 +90,44 @@ class PartsSource:
         self.names[name] = kinds
         if all(acted):
             self._always.add(name)
-        for step in self.changes:
-            self.changes[step].update(found[step])
+        self.values.plan({step: new for step, new in found.items() if step >= 0})
+        self._changed |= {key for step, new in found.items() if step >= 0 for key in new}
 
-    @property
-    def update(self) -> str:
-        """Lines that give the parts their new values."""
-        lines = []
+    def _update(self) -> str:
+        """Return the lines that give the techniques their new values."""
+        found = []
         for name, kinds in self.names.items():
             if len(kinds) > 1:
                 memory = any(set(a.memory) & set(b.memory) for a in kinds for b in kinds)
                 new = f"{name.upper()}S[changes[{literal(name)}]](parameters)"
-                lines.append(f"if {literal(name)} in changes:")
-                lines.append(f"    {name} = take_over({new}, {name})" if memory else f"    {name} = {new}")
-            if any(key in new for new in self.changes.values() for kind in kinds for key in kind.declared()):
-                lines.append(f"update({name}, changes)")
-        return "\n".join(lines)
+                found.append(f"if {literal(name)} in changes:")
+                found.append(f"    {name} = take_over({new}, {name})" if memory else f"    {name} = {new}")
+            if any(key in self._changed for kind in kinds for key in kind.declared()):
+                found.append(f"update({name}, changes)")
+        return "\n".join(found)
 
-    @property
-    def making(self) -> str:
-        """Lines that make the parts."""
-        return "\n".join(line for lines in self._making.values() for line in lines)
-
-    def _made(self, name: str, text: str, sources: Sources) -> list[str]:
+    def _made(self, name: str, text: str) -> list[str]:
         """Return the lines that make what a variable stands for, whose classes are written as ``text``."""
         kind = self.names[name][0]
         lines = [f"{name} = {kind.__name__}(parameters)"]
         own = next((each for each in self.story.techniques if type(each) is kind), None)
         if own is not None and "__init__" in _members(kind):
-            lines = [f"{name} = {kind.__name__}({_arguments(own, sources)})"]
+            lines = [f"{name} = {kind.__name__}({_arguments(own, self.sources)})"]
             if "self.weights" in text:
                 lines.append(f"{name}.weights = parameters")
         if "self.context" in text:
             lines.append(f"{name}.context = context")
         return lines
 
-    @property
-    def fitting(self) -> str:
-        """Lines that let the parts learn from the training inputs."""
-        return self.calls("fit", guarded=False)
-
-    @property
-    def choices(self) -> dict[str, str]:
-        """Tables of the classes that are swapped, by name."""
-        tables = {}
+    def _choices(self) -> list[str]:
+        """Return the tables of the classes that are swapped."""
+        tables = []
         for name, kinds in self.names.items():
             if len(kinds) > 1:
                 spec: Any = self.story.hyperparams.spec(name)
                 chosen = [(key, spec.classes[key]) for key in spec.options if spec.classes[key] in kinds]
                 rows = [f"    {literal(key)}: {kind.__name__}," for key, kind in chosen]
-                tables[f"{name.upper()}S"] = "\n".join(["{", *rows, "}"])
+                tables.append("\n".join([f"{name.upper()}S = {{", *rows, "}"]))
         return tables
 
     def calls(self, hook: str, guarded: bool = True, **words: str) -> str:
@@ -153,19 +147,18 @@ class PartsSource:
             lines += [f"if {' and '.join(guard)}:", f"    {line}"] if guard else [line]
         return "\n".join(lines)
 
+    def having(self, hook: str) -> list[str]:
+        """Return the variables that have a hook."""
+        return [name for name, kinds in self.names.items() if any(defines(kind, hook) for kind in kinds)]
+
     def has(self, hook: str) -> bool:
-        """Return whether any part has a hook."""
-        return any(defines(kind, hook) for kinds in self.names.values() for kind in kinds)
+        """Return whether any has a hook."""
+        return bool(self.having(hook))
 
     @property
     def draws(self) -> bool:
         """Whether any part draws random numbers in the forward pass or before it."""
         return self.has("change_batch") or any(kind.draws for kinds in self.names.values() for kind in kinds)
-
-    @property
-    def takes_over(self) -> bool:
-        """Whether a part hands its memory to another."""
-        return "take_over(" in self.update
 
 
 def variable_of(item: Item | Technique) -> str:

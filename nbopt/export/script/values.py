@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbopt.export.script.text import WIDTH
 from nbopt.export.source import literal
 from nbopt.export.summary import RunSummary, Schedule
-from nbopt.export.template import WIDTH
 
 
 class ScriptValues:
@@ -15,7 +15,7 @@ class ScriptValues:
 
     Parameters
     ----------
-    story : Story
+    story : RunSummary
 
     Attributes
     ----------
@@ -53,12 +53,13 @@ class ScriptValues:
     @property
     def starting(self) -> str:
         """Lines that give each variable its first value."""
-        return "\n".join(f"{name} = {_constant(name)}" for name in self._variables)
+        return "".join(f"{name} = {_constant(name)}\n" for name in self._variables)
 
     @property
     def updates(self) -> str:
         """Lines that give each variable its new value, if it has one."""
-        return "\n".join(f'{name} = changes.get("{name.removesuffix("_name")}", {name})' for name in self._variables)
+        rows = [f'{name} = changes.get("{name.removesuffix("_name")}", {name})\n' for name in self._variables]
+        return "".join(rows)
 
     @property
     def table(self) -> str:

@@ -31,7 +31,7 @@ def count_right(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
-    """Share of labels that are guessed right: by the highest score, or by the sign of the only one."""
+    """Share of labels guessed right: by the highest score, or the only one's sign."""
     return share(*count_right(output, target))
 
 
@@ -41,21 +41,24 @@ def share(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def sum_squares(output: Tensor, target: Tensor) -> tuple[Tensor, ...]:
-    """Return samples, and the sums over them of y, y^2 and (y - f)^2, for each number of a sample."""
+    """Return samples, and sums of y, y^2 and (y - f)^2, for each number of a sample."""
     f, y = _columns(output, target)
     count = torch.full_like(y[0], len(y))
     return count, y.sum(0), (y**2).sum(0), ((y - f) ** 2).sum(0)
 
 
 def r2_of(count: Tensor, total: Tensor, squares: Tensor, missed: Tensor) -> Tensor:
-    """Return the coefficient of determination; of constant targets, 1 where they are met and 0 where not."""
+    """Return the coefficient of determination; 1 for constant targets that are met."""
     spread = squares - total**2 / count
     constant = spread <= 1e-13 * squares  # but for rounding
     return torch.where(constant, (missed == 0).double(), 1 - missed / spread).mean()
 
 
 def r2(output: Tensor, target: Tensor) -> Tensor:
-    """Coefficient of determination: 1 - sum (y - f)^2 / sum (y - mean y)^2; the mean over the numbers of a sample."""
+    """Coefficient of determination, the mean over the numbers of a sample.
+
+    That is 1 - sum (y - f)^2 / sum (y - mean y)^2.
+    """
     return r2_of(*sum_squares(output, target))
 
 

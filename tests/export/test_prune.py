@@ -1,0 +1,44 @@
+"""Leaving out of a script what its run did not use."""
+
+import pytest
+
+from nbopt.export.script.prune import prune
+from nbopt.export.script.text import fill
+
+CASES = {
+    "a statement goes with the name it needs": ("a = gone(1)\nb = 2\n", "b = 2\n"),
+    "a name that is only set goes too": ("gone = 1\nb = 2\n", "b = 2\n"),
+    "its comment goes with it": ("# why\na = gone\n\n# what\nb = 2\n", "\n# what\nb = 2\n"),
+    "a test that cannot hold": ("if gone > 1:\n    a = 1\nelse:\n    b = 2\nc = 3\n", "b = 2\nc = 3\n"),
+    "a test that holds": ("if here:\n    a = 1\nelse:\n    b = 2\n", "a = 1\n"),
+    "a test of nothing": ("if a:\n    gone()\nb = 2\n", "b = 2\n"),
+    "a loop over it": ("for k in gone:\n    a = 1\nb = 2\n", "b = 2\n"),
+    "a block within it": ("with gone(x):\n    # why\n    a = 1\n", "# why\na = 1\n"),
+    "a function": ("def gone():\n    return 1\n\nb = 2\n", "\nb = 2\n"),
+    "one of two values": ("a = 1 if gone else f(2 if here else 3)\n", "a = f(2)\n"),
+    "one of several reasons": ("if a or gone:\n    b = 1\n", "if a:\n    b = 1\n"),
+    "what holds anyway": ("if here and a:\n    b = 1\n", "if a:\n    b = 1\n"),
+    "what has to hold too": ("if a and gone:\n    b = 1\nc = 2\n", "c = 2\n"),
+    "a part of a sum": ("a = b + 3 * gone\nc = c + gone\n", "a = b\n"),
+    "a text": ('if "gone" in a:\n    b = 1\nif "there" in a:\n    c = 2\n', 'if "there" in a:\n    c = 2\n'),
+    "letters of several bytes": ('a = f("\u00e4\u00f6", 1 if here else 2)\n', 'a = f("\u00e4\u00f6", 1)\n'),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_known_is_left_out(name):
+    text, left = CASES[name]
+    assert prune(text, {"gone": False, "here": True, "'gone'": False}) == left
+
+
+def test_words_are_filled_in_and_keep_their_indentation():
+    filled = fill("if x:\n    $body\n$none\nend", body="a = 1\n\nb = 2", none="")
+    assert filled == "if x:\n    a = 1\n\n    b = 2\nend"
+    with pytest.raises(KeyError, match="word"):
+        fill("$word")
+
+
+def test_a_call_that_grows_too_long_is_broken():
+    names = ", ".join(f"argument_{k}" for k in range(8))
+    broken = fill("value = function($names)", names=names)
+    assert broken.splitlines()[:2] == ["value = function(", "    argument_0,"]
