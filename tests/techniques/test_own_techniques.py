@@ -293,7 +293,7 @@ class Rate(nbopt.Technique):
         ([FGSM, FGSM], ValueError, "there is a FGSM already"),
         ([type("Mixup", (FGSM,), {})], ValueError, "there is a Mixup already"),
         ([Rate], ValueError, "Rate: there is a hyperparameter lr already"),
-        ([type("Empty", (nbopt.Technique,), {})], TypeError, "Empty defines no hook: one of fit, change_inputs"),
+        ([type("Empty", (nbopt.Technique,), {})], TypeError, "Empty defines no hook: one of fit, begin"),
     ],
 )
 def test_what_is_no_technique_is_refused_in_words(given, kind, words):

@@ -182,9 +182,9 @@ class Loop(Section):
         words["change_inputs"] = lines(*("x = batch[0]", inputs, "batch = (x, *batch[1:])") * bool(inputs), lay)
         words["change_pass"] = techniques.calls("change_pass")
         words["change_weights"] = techniques.calls("change_weights") or "pass"
-        words["model"], words["outputs"] = "model", self._data.outputs
-        if techniques.has("change_weights"):
-            words["model"], words["outputs"] = "reweighted", "reweighted(batch)"
+        reweights = techniques.has("change_weights")
+        words["model"] = "reweighted" if reweights else "model"
+        words["outputs"] = "reweighted(batch)" if reweights else self._data.outputs
         named = "lose" if loss.training else "compute_loss"
         words["forward"] = lines(
             f"output, target = {words['outputs']}",
@@ -195,7 +195,10 @@ class Loop(Section):
         self.words["backward"] = f"({scaled}).backward()"
         if self._optimizer.is_curved:
             self.words["backward"] = f"differentiate({scaled})"
-        words["weigh"] = ""
+        words["weigh"], made = "", (["output, target, ", ""] if self._measures else ["", "[2]"])
+        if loss.parts == LABELS and not self._measures:
+            made = ["target, ", "[1:]"]
+        words["made"], words["part"] = f"{made[0]}loss", made[1]
         passing = {**words, "forward": "" if words["change_pass"] else words["forward"]}
         if not loss.parts:
             words["passes"] = fill(PASS, **passing)
@@ -288,6 +291,7 @@ class Loop(Section):
             "outcome": ", and each (output, target)" * self._measures,
             "widened": widened,
             "measuring": self._loss.measuring,
+            "outputs": "model(batch)" if self._techniques.has("change_weights") else self._data.outputs,
             "add": self._loss.add,
         }
         return self._named(prune(fill(EVALUATE, **words), known))

@@ -186,7 +186,7 @@ $change_batch
 with cast_to(precision_name, device):
     do = forward_pass
     $change_pass
-    output, target, loss = do(batch)
+    $made = do(batch)$part
     $forward
 loss = loss.float()
 $weigh
