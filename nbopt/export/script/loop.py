@@ -108,6 +108,7 @@ class Loop(Section):
             known["best_weights and early_stopping"] = any(step >= end for step in restored)
         self._by_steps = any(story.values_of("validate_every") + story.values_of("steps"))
         self._lacks("due over", not self._by_steps)
+        self._lacks("ended", not self._by_steps or known.get("validate_every", False))
         if story.steps is not None:
             known["step >= steps if steps else epoch >= epochs"] = False
             self.values.constants["STEPS_DONE"] = literal(story.steps)

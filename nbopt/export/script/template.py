@@ -146,7 +146,8 @@ def train(model, train, val=None$arguments):
         if $complete or "leave_out" in SCHEDULE.get(step + 1, {}):
             epoch, batches.position = epoch + 1, 0  # the epoch is complete
             $validate
-        due = (step + 1) % validate_every == 0 if validate_every else batches.position == 0
+        ended = batches.position == 0
+        due = (step + 1) % validate_every == 0 if validate_every else ended
         over = step + 1 >= steps if steps else epoch >= epochs
         if due or over:
             $validate_then
