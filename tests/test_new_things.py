@@ -22,9 +22,35 @@ from nbopt.techniques.models import FAMILIES
 from nbopt.techniques.optimizers.standard import OPTIMIZERS
 from nbopt.techniques.schedules.choice import SCHEDULE, SCHEDULES
 from nbopt.testing import check_technique
+from nbopt.training.edits import EDITS
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 Y = (X.sum(1) > 0).long()
+
+EDIT = """
+from dataclasses import dataclass
+import torch
+from nbopt.training.edit_base import Edit, Plan, Resize
+
+@dataclass(frozen=True)
+class Reorder(Edit):
+    "Give the units between two layers another order."
+
+    layer: str
+    into: str
+    kind = "reorder"
+
+    def prepare(self, training):
+        return self
+
+    def plan(self, model, generator):
+        layer = model.get_submodule(self.layer)
+        units = torch.randperm(layer.out_features, generator=generator)
+        resizes = {f"{self.layer}.{name}": Resize(0, units) for name, _weight in layer.named_parameters()}
+        if self.into != self.layer:
+            resizes[f"{self.into}.weight"] = Resize(1, units)
+        return Plan(resizes, [], f"{self.layer}: another order")
+"""
 
 TECHNIQUE = """
 import torch
@@ -226,6 +252,23 @@ def new_kind_of_data(module, _monkeypatch, folder):
     assert run.history["loss"][1].tolist() == same.history["loss"][1].tolist()
 
 
+def new_edit(module, monkeypatch):
+    reorder = module(EDIT).Reorder
+    monkeypatch.setitem(EDITS, reorder.kind, reorder)
+    run = make()
+    run.step(2)
+    branch = run.branch(at=2, edit=reorder("0", "2"))
+    before, after = (each.model[0].weight.detach() for each in (run, branch))
+    assert not torch.equal(before, after) and sorted(before.tolist()) == sorted(after.tolist())
+    torch.testing.assert_close(run.predict(X), branch.predict(X))
+    branch.step(2)
+    twin = branch.replay()
+    twin.wait()
+    assert all(map(torch.equal, twin.model.parameters(), branch.model.parameters()))
+    with pytest.raises(ValueError, match="outputs or loss of the next batch would be others"):
+        branch.edit(reorder("0", "0"))
+
+
 def new_picture(module, _monkeypatch):
     run = make().fit()
     assert module(PICTURE).sparkline(run.history).values == run.history["loss"][1].tolist()
@@ -246,6 +289,7 @@ ROWS = {
     "metric": new_metric,
     "model family": new_model_family,
     "kind of data": new_kind_of_data,
+    "edit of a model's shape": new_edit,
     "picture": new_picture,
     "lesson": new_lesson,
 }

@@ -89,6 +89,14 @@ class Copies:
                 )
             ) from error
 
+    def hook(self) -> None:
+        """Have what is called with the gradients of weights called with those of their copies, once these are made."""
+        for weight in (value for value in self._own.values() if isinstance(value, nn.Parameter)):
+            made = self._memo.get(id(weight))
+            if isinstance(made, nn.Parameter) and made is not weight:
+                for way, hook in hooks_of(weight):
+                    getattr(made, way)(self._copy(hook))
+
     def _seed(self, place: str, value: Any, storages: set[int]) -> None:
         """Enter what is not to be copied as `copy.deepcopy` would."""
         memo = self._memo
@@ -194,6 +202,8 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
         return [("", value.func), ("", value.args), ("", value.keywords)]
     if isinstance(value, (MethodType, BuiltinFunctionType)):
         return [("", value.__self__)]
+    if isinstance(value, nn.Parameter):
+        return [(".hook", hook) for _way, hook in hooks_of(value)]
     if isinstance(value, torch.jit.ScriptModule):
         return []
     if isinstance(value, nn.Module):
@@ -204,6 +214,12 @@ def parts_of(value: Any) -> list[tuple[str, Any]]:
     if inside or (holds_attributes(value) and not is_constant(value)):
         return [(f".{name}", part) for name, part in attributes_of(value).items()]
     return []
+
+
+def hooks_of(weight: Tensor) -> list[tuple[str, Callable[..., Any]]]:
+    """Return what is called with a weight's gradient, each with the name of the method that has it called."""
+    found = {"register_hook": "_backward_hooks", "register_post_accumulate_grad_hook": "_post_accumulate_grad_hooks"}
+    return [(way, hook) for way, held in found.items() for hook in (getattr(weight, held, None) or {}).values()]
 
 
 def _copy_scripted(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:

@@ -152,6 +152,7 @@ def _twin(run: Run, name: str, **others: Any) -> Run:
     if spec.own_optimizer is not None:
         begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)
         optimizer = copies.of("optimizer", begin)
+    copies.hook()
     # The copy of an optimizer has no scheduler to look for.
     schedule = {"schedule": run.initial.get("schedule", SCHEDULE.default)}
     if training is not None:  # without what steps added to it

@@ -87,6 +87,21 @@ class ByHook(Block):
         return inner
 
 
+class Masked(Block):
+    """Freezes rows of a weight by its gradient, and decays another one that it reads."""
+
+    def tie(self):
+        mask, inner = (torch.arange(8) % 2)[:, None].float(), self.inner
+        self.inner.weight.register_hook(lambda gradient: gradient * mask)
+        self.outer.weight.register_hook(lambda gradient: gradient + 0.1 * inner.weight.mean())
+        self.inner.bias.register_post_accumulate_grad_hook(Masked.halve)
+        return inner
+
+    @staticmethod
+    def halve(weight):
+        weight.grad.mul_(0.5)
+
+
 class Counting(Block):
     """A function with a variable of its own, and one that another function shares."""
 
@@ -150,7 +165,19 @@ LOSSES = {
     "partial": lambda model: functools.partial(weigh, model.outer),
     "terms": lambda model: [(0.5, PenaltyModule(model)), (0.5, penalized(model))],
 }
-BLOCKS = [OverLayer, OverSelf, OverDefault, OverFunction, Bound, BoundOfTensor, Partial, InList, ByHook, Counting]
+BLOCKS = [
+    OverLayer,
+    OverSelf,
+    OverDefault,
+    OverFunction,
+    Bound,
+    BoundOfTensor,
+    Partial,
+    InList,
+    ByHook,
+    Masked,
+    Counting,
+]
 
 
 def begin(make_run, model, **settings):
