@@ -1,4 +1,4 @@
-"""What a script's own text uses of `nbopt.export.script.plain`: written out, imported, or a constant at its head."""
+"""What a script's own text uses of `nbopt.export.script.plain` and `deals`: written out, imported, or a constant."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ from nbopt.export.script.prune import prune
 from nbopt.export.source import Sources
 from nbopt.export.source_text import names_read
 
-_OWN = (deals, plain)
 _IMPORTS: dict[str, str] = {}
-for _node in [node for each in _OWN for node in ast.walk(ast.parse(inspect.getsource(each)))]:
-    if isinstance(_node, (ast.Import, ast.ImportFrom)):
-        for _alias in _node.names:
-            _from = f"from {_node.module} " if isinstance(_node, ast.ImportFrom) else ""
-            _renamed = f" as {_alias.asname}" if _alias.asname else ""
-            _IMPORTS[_alias.asname or _alias.name] = f"{_from}import {_alias.name}{_renamed}"
-
-SHARED: dict[str, Any] = {
-    **dict.fromkeys(_IMPORTS),
-    **{name: item for each in _OWN for name, item in vars(each).items() if not name.startswith("_")},
-}
+_TEXTS: dict[str, str] = {}  # of functions and classes, in the order in which scripts have them
+SHARED: dict[str, Any] = {}
 """What a script may hold or import, by name."""
+
+
+def _look_into(module: Any) -> None:
+    text = inspect.getsource(module)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.col_offset:
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            _TEXTS[node.name] = "\n".join(text.splitlines()[first - 1 : node.end_lineno]).replace("  # noqa: B905", "")
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            home = getattr(node, "module", "") and f"from {getattr(node, 'module', '')} "
+            for alias in node.names:
+                other = f" as {alias.asname}" if alias.asname else ""
+                _IMPORTS[alias.asname or alias.name] = f"{home}import {alias.name}{other}"
+    SHARED.update({name: item for name, item in vars(module).items() if not name.startswith("_")})
+
+
+_look_into(deals)
+_look_into(plain)
+SHARED = {**dict.fromkeys(_IMPORTS), **SHARED}
 
 
 class Names:
@@ -36,35 +45,31 @@ class Names:
     text : str
         The script's own functions.
     sources : Sources
-        Which knows what the user's own code uses, and holds what is taken from nbopt as it is written there.
+        Which knows what the user's own code uses, and is to hold what is taken from nbopt as it is written there.
     drawn : mapping of str to bool
         See `nbopt.export.script.draws.Draws.shared`.
 
     Attributes
     ----------
     definitions : list of str
-        Functions and classes of `nbopt.export.script.plain`.
+        Functions and classes.
     read : set of str
         All names that the script's own text reads.
     """
 
     def __init__(self, text: str, sources: Sources, drawn: Mapping[str, bool]) -> None:
-        found: dict[tuple[int, int], str] = {}
+        texts: dict[str, str] = {}
         self.read: set[str] = set()
-        known = {name: False for name, is_drawn in drawn.items() if not is_drawn}
-        names = [*names_read(text), *sources.used]
-        while names := list(dict.fromkeys(name for name in (*names, *sources.used) if name not in self.read)):
+        names = names_read(text)
+        while names := sorted({*names, *sources.used} - self.read):
             name = names.pop()
             self.read.add(name)
-            item: Any = SHARED.get(name)
-            line = _IMPORTS.get(name, "")
-            home = next((k for k, each in enumerate(_OWN) if getattr(item, "__module__", "") == each.__name__), None)
-            if home is not None:
-                written = prune(inspect.getsource(item).replace("  # noqa: B905", ""), known)
-                found[home, inspect.findsource(item)[1]] = written.rstrip()
-                names += names_read(written)
-            elif line and "nbopt." not in line:
-                sources.imports.append(line)
-            elif callable(item):
-                sources.define(name, item)
-        self.definitions = [found[line] for line in sorted(found)]
+            if name in _TEXTS:
+                known = {each: False for each, is_drawn in drawn.items() if not is_drawn}
+                texts[name] = prune(_TEXTS[name], known).rstrip()
+                names += names_read(texts[name])
+            elif "nbopt." not in _IMPORTS.get(name, "nbopt."):
+                sources.imports.append(_IMPORTS[name])
+            elif callable(SHARED.get(name)):
+                sources.define(name, SHARED[name])
+        self.definitions = [texts[name] for name in _TEXTS if name in texts]
