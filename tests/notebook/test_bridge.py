@@ -99,6 +99,24 @@ class Clock(threading.Event):
             self.now += timeout
 
 
+def test_a_frame_that_nobody_awaited_does_not_count_as_slowly_drawn(page, make_run, monkeypatch):
+    """As one sent to a hidden page, which answers once it is looked at again."""
+    clock = Clock()
+    monkeypatch.setattr(bridge_module, "time", clock)
+    bridge = Bridge(make_run(), lambda: None, print, lambda: None, print)
+    bridge._show()
+    page.tell(bridge.companion, {"frame": 1})
+    bridge._show()
+    clock.now += 0.2
+    page.tell(bridge.companion, {"frame": 2})
+    assert bridge._drawing == pytest.approx(0.2)
+    bridge._show()
+    bridge._show()  # the third is not answered yet
+    clock.now += 100
+    page.tell(bridge.companion, {"frame": 4})
+    assert bridge._drawing == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize(
     ("took", "gap"),
     [(0.0, 0.1), (0.02, 0.1), (0.05, 0.15), (0.2, 0.6), (0.5, 1.0), (5.0, 5.0)],
