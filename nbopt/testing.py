@@ -1,4 +1,4 @@
-"""What every technique promises, to be checked of one's own."""
+"""What every technique, and every run, promises: to be checked of one's own."""
 
 from __future__ import annotations
 
@@ -75,32 +75,97 @@ def check_technique(
     ...             weight.mul_(1 - self.shrink)
     >>> check_technique(Shrink, {"shrink": 0.01}, {"shrink": 0.05})
     """
-    made = _Made(technique, model or _make_model, data or _make_data(), settings)
-    _check_acting(made, values, change)
+    made = _Made([technique], model or _make_model, data or _make_data(), settings)
+    _check_acting(made, values)
+    _check_all(made, values, change)
+
+
+def check_run(
+    model: Callable[[], nn.Module],
+    data: Any,
+    change: Mapping[str, Any],
+    **settings: Any,
+) -> None:
+    """Check that a run is repeated exactly, stored and exported, whatever it is made of.
+
+    It makes some short runs on the CPU, in which a change is felt at the very next step; rewound, replayed, branched,
+    stored and opened again, they do the same bit for bit; the exported script does the same without nbopt.
+
+    Parameters
+    ----------
+    model : callable
+        Makes the model, the same each time.
+    data : tuple of Tensor
+        What it trains on, at least 24 samples, and is validated on: (x, y).
+    change : mapping
+        Hyperparameters, which the next step feels.
+    **settings
+        Of `nbopt.Run`.
+
+    Raises
+    ------
+    AssertionError
+        If it breaks a promise; says which.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nbopt.testing import check_run
+    >>> class Two(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         torch.manual_seed(0)
+    ...         self.digit, self.angle = torch.nn.Linear(5, 3), torch.nn.Linear(5, 1)
+    ...
+    ...     def forward(self, x):
+    ...         return {"digit": self.digit(x), "angle": self.angle(x)}
+    >>> x = torch.randn(24, 5)
+    >>> data = x, {"digit": torch.arange(24) % 3, "angle": x[:, 0]}
+    >>> check_run(Two, data, {"angle_weight": 1.0}, loss={"digit": "cross_entropy", "angle": (0.3, "mse")})
+    """
+    _check_all(_Made([], model, data, settings), {}, change)
+
+
+def _check_all(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+    _check_change(made, values, change)
     _check_repeated(made, values, change)
     _check_stored(made, values, change)
     _check_script(made, values, change)
 
 
 class _Made:
-    """Makes runs with the technique."""
+    """Makes runs with the techniques."""
 
-    def __init__(self, technique: Any, model: Callable[[], nn.Module], data: Any, settings: dict[str, Any]) -> None:
-        self.technique = technique
+    def __init__(
+        self, techniques: list[Any], model: Callable[[], nn.Module], data: Any, settings: dict[str, Any]
+    ) -> None:
+        self.techniques = techniques
         self.model = model
         self.data = data
         self.settings = {"lr": 0.05, "optimizer": "sgd", "batch_size": 8, "epochs": 4, "recover": False, **settings}
 
     def run(self, store: str | None = None, **values: Any) -> Run:
-        settings = {"techniques": [self.technique], **self.settings, **values}
+        settings = {"techniques": self.techniques, **self.settings, **values}
         return Run(self.model(), self.data, self.data, device="cpu", store=store, **settings)
 
+    @property
+    def own(self) -> dict[str, Any]:
+        """What only the user may have, to open a stored run again."""
+        names = ("loss", "metrics", "forward", "optimizer", "schedule")
+        return {"techniques": self.techniques, **{name: self.settings[name] for name in names if name in self.settings}}
 
-def _check_acting(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
-    changed, unchanged, without = made.run(**values), made.run(**values), made.run()
-    for run in (changed, unchanged, without):
+
+def _check_acting(made: _Made, values: Mapping[str, Any]) -> None:
+    acting, without = made.run(**values), made.run()
+    for run in (acting, without):
         run.step(_AT)
-    _check(not _same(without, changed), f"after {_AT} steps the weights are those of a run without it")
+    _check(not _same(without, acting), f"after {_AT} steps the weights are those of a run without it")
+
+
+def _check_change(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
+    changed, unchanged = made.run(**values), made.run(**values)
+    for run in (changed, unchanged):
+        run.step(_AT)
     _check(_same(changed, unchanged), "two runs of the same seed are not the same: what it draws is not seeded")
     changed.set(**change)
     by_epoch = any(isinstance(item, Technique) and defines(type(item), "after_epoch") for item in changed.techniques)
@@ -136,7 +201,7 @@ def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, A
         run.set(**change)
         run.step(2)
         run.stop()
-        again = open_again(run.id, made.model(), made.data, made.data, techniques=[made.technique], store=folder)
+        again = open_again(run.id, made.model(), made.data, made.data, store=folder, **made.own)
         assert isinstance(again, Run)
         again.step(_STEPS - _AT - 2)
         _check(torch.equal(_weights(again), weights), "stored and opened again, it ends with other weights")

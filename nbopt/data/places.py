@@ -19,10 +19,12 @@ Key = str | int
 Place = tuple[Key, ...]
 
 
-def item_at(tree: Any, place: Place) -> Any:
+# Scripts hold this as it is written here, so in lines of 80 characters.
+def item_at(tree: Any, place: tuple[Any, ...]) -> Any:
     """Return what stands at a place that is there."""
     for key in place:
-        tree = getattr(tree, key) if isinstance(key, str) and not isinstance(tree, Mapping) else tree[key]
+        named = isinstance(key, str) and not isinstance(tree, Mapping)
+        tree = getattr(tree, key) if named else tree[key]
     return tree
 
 

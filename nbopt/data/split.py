@@ -86,8 +86,13 @@ def _targets(source: TensorSource) -> Tensor | None:
     """Return what labels may be: the last column or, of targets by name, those that are whole numbers, as one."""
     if source.structure is None:
         return source.columns[-1] if len(source.columns) > 1 else None
-    labels = [column for column in source.targets.values() if column.ndim == 1 and not column.is_floating_point()]
+    labels = [column for column in source.targets.values() if is_label(column)]
     return torch.stack([column.long() for column in labels], 1) if labels else None
+
+
+def is_label(column: Tensor) -> bool:
+    """Whether a column of several is stratified by: one whole number a sample."""
+    return column.ndim == 1 and not column.is_floating_point() and not column.is_complex()
 
 
 def _labels_in_memory(dataset: Any) -> Tensor | None:

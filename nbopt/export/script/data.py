@@ -9,8 +9,11 @@ from torch.utils.data import IterableDataset, Subset
 
 from nbopt.data.dataset_source import Gathered
 from nbopt.data.order import LoaderOrder
+from nbopt.data.places import Place
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource
+from nbopt.data.split import is_label
 from nbopt.data.stream_source import hear_epochs
+from nbopt.data.structure import Structure
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.section import Section
 from nbopt.export.script.text import fill, lines
@@ -41,6 +44,20 @@ dataset, collate = train.dataset, train.collate_fn
 val = DataLoader(Subset(dataset, val_rows), collate_fn=collate)
 train = DataLoader(Subset(dataset, rows), collate_fn=collate)
 """
+
+
+_STRUCTURE = '''\
+def flatten(data):
+    """Return the columns in ``data``, one by one."""
+    return [
+        $columns
+    ]
+
+
+def structure($names):
+    """Return the columns of a batch as they stood in the data."""
+    return $batch
+'''
 
 
 class Data(Section):
@@ -75,6 +92,9 @@ class Data(Section):
         if story.forward is not None:
             self.called = self.sources.name_for(_("forward"), story.forward, "forward")
             self.outputs = f"{self.called}(model, {'batch[0]' if self.single else 'batch'})"
+        self.structure = columns[0].structure if columns else None
+        if self.structure is not None:
+            self.sources.definitions.append(self._structure(self.structure))
         self._write_evaluation()
         self.words.update(setup=self._setup(), begin_epoch=self._begin(), progress=self._progress())
         self.words.update(call=self.called, told_data=self._told())
@@ -92,7 +112,7 @@ class Data(Section):
             val_lines = ["if val is not None:", f"    val = {wrapped}"]
         else:
             self.values.constants["VAL_SHARE"] = literal(float(story.share))
-            labels = "data[-1].cpu().numpy()" if of_columns else self._labels() if story.stratified else ""
+            labels = self._stratified() if of_columns else self._labels() if story.stratified else ""
             split = fill(
                 _SPLIT,
                 size="len(data[0])" if of_columns else "len(train.dataset)",
@@ -107,6 +127,8 @@ class Data(Section):
         """Return what a script makes of what it is given."""
         if isinstance(source, TensorSource):
             columns = f"columns_of({name})" if self.of_loaders else name
+            if source.structure is not None:
+                return f"as_tensors(flatten({columns}), device)"
             return f"as_tensors({f'({columns},)' if self.single else columns}, device)"
         if isinstance(source, StreamSource):
             if not isinstance(getattr(source.loader, "dataset", None), IterableDataset):
@@ -127,9 +149,28 @@ class Data(Section):
         if isinstance(source, TensorSource):
             picks = "lambda size, seed: torch.tensor(list(train.sampler))"
             order = picks if source.sampler is not None else "permutation" if shuffles else ""
+            if source.structure is not None:
+                return f"Structured({name}, structure{f', {order}' * bool(order)})"
             return f"Columns({name}, {order})" if order else f"Columns({name})"
         draw = "picked" if source.sampler is not None else "shuffled" if shuffles else "in_order"
         return f"Samples({name}, device, {draw})"
+
+    def _stratified(self) -> str:
+        """Return an expression for the labels by which columns were cut."""
+        if self.structure is None:
+            return "data[-1].cpu().numpy()"
+        assert isinstance(self.train, TensorSource)
+        columns = zip(self.structure.places, self.train.columns, strict=True)
+        labels = [k for k, (place, column) in enumerate(columns) if place[0] == 1 and is_label(column)]
+        return f"torch.stack([{', '.join(f'data[{k}]' for k in labels)}], 1).cpu().numpy()"
+
+    def _structure(self, structure: Structure) -> str:
+        """Return the function that makes a batch of its columns."""
+        names = [_name(place) for place in structure.places]
+        if len(set(names)) < len(names) or not all(name.isidentifier() for name in names):
+            names = [f"column_{k}" for k in range(len(names))]
+        made, columns = _written(structure(names)), "\n".join(f"data{_way(place)}," for place in structure.places)
+        return fill(_STRUCTURE, columns=columns, names=", ".join(names), batch=made[1:-1] if made[0] == "(" else made)
 
     def _labels(self) -> str:
         """Return an expression for the labels by which a dataset was cut, which are in memory."""
@@ -153,6 +194,8 @@ class Data(Section):
             }
             given = _(" and ").join(dict.fromkeys(kinds[type(source)] for source in (self.train, self.val)))
             told = f"``train``, and ``val`` if there is one, are of the kinds that the run had:\n{given}."
+        elif self.structure is not None:
+            told = "``train`` and ``val`` hold arrays or tensors by name, as the run's data did."
         elif self.single:
             told = "``train`` and ``val`` are arrays or tensors."
         elif self.story.forward is not None:
@@ -167,7 +210,8 @@ class Data(Section):
         """What ``train`` is called with."""
         if self.of_loaders:
             return "train=loader, val=val_loader"
-        return "train=(X, y), val=(X_val, y_val)" if self.story.forward is None else "train=data, val=val_data"
+        plain = self.story.forward is None and self.structure is None
+        return "train=(X, y), val=(X_val, y_val)" if plain else "train=data, val=val_data"
 
     # -- in the loop
 
@@ -208,6 +252,28 @@ class Data(Section):
             size = max(1, measured.size or 0)
             at_once = max(_FEW, min(_MANY, _EVALUATION_BYTES * size // max(1, measured.nbytes())))
         self.values.constants["EVALUATION_BATCH"] = literal(at_once)
+
+
+def _name(place: Place) -> str:
+    """Return what a script may call a column."""
+    name = "_".join(map(str, place[1:] if place[0] in (0, 1) else place))
+    return name or ("x" if place[0] == 0 else "y")
+
+
+def _way(place: Place) -> str:
+    return "".join(f"[{literal(key)}]" for key in place)
+
+
+def _written(tree: Any) -> str:
+    """Return a tree of names as source."""
+    if isinstance(tree, str):
+        return tree
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{literal(key)}: {_written(part)}" for key, part in tree.items()) + "}"
+    if hasattr(tree, "_fields"):
+        rule = _("a script does not hold {kind}: give the columns in a dict or tuple", kind=type(tree).__name__)
+        raise ValueError(_("train cannot be exported: {rule}.", rule=rule))
+    return "(" + ", ".join(map(_written, tree)) + "," * (len(tree) == 1) + ")"
 
 
 def _within(source: AnySource) -> Any:

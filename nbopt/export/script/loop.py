@@ -14,6 +14,7 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.data import Data
 from nbopt.export.script.draws import Draws
 from nbopt.export.script.loss import LossLines
+from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.prune import prune
 from nbopt.export.script.section import Section
@@ -54,9 +55,7 @@ class Loop(Section):
 
     Parameters
     ----------
-    data, loss, techniques, optimizer, draws : sections
-    measures : bool
-        Whether there are metrics.
+    data, loss, techniques, optimizer, metrics, draws : sections
     """
 
     def __init__(
@@ -65,20 +64,20 @@ class Loop(Section):
         loss: LossLines,
         techniques: Techniques,
         optimizer: OptimizerLines,
+        metrics: Metrics,
         draws: Draws,
-        measures: bool,
     ) -> None:
         self._data = data
         self._loss = loss
         self._techniques = techniques
         self._optimizer = optimizer
         self._draws = draws
-        self._measures = measures
+        self._metrics = metrics
         super().__init__(data.story, data.sources, data.values)
 
     def write(self) -> None:
         """See `Section`."""
-        for section in (self._data, self._loss, self._techniques, self._optimizer):
+        for section in (self._data, self._loss, self._techniques, self._optimizer, self._metrics):
             self.words.update(section.words)
             self.known.update(section.known)
         self._know_the_end()
@@ -128,7 +127,6 @@ class Loop(Section):
             self.known["scaled"] = scales
         self._lacks("lay_out", not self._lays)
         self._lacks("torch.contiguous_format", self._lays or not images)  # a run lays out what it is given
-        self.words["widened"] = ".float()" * casts
         self._casts = casts
         adopted = story.adopted
         if scales and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
@@ -148,7 +146,7 @@ class Loop(Section):
         self._lacks("DROPOUT", not sets_dropout)
         self._lacks("context", not techniques.uses_context)
         self._lacks("progress done", not techniques.uses_context and not techniques.has("change_rate"))
-        self._lacks("recent results", not self._measures)
+        self._lacks("recent results", not self._metrics)
         self._lacks("reweighted change_weights", not techniques.has("change_weights"))
         self._lacks("lose", not techniques.has("change_loss") or not self._loss.training)
         self._lacks("forward_pass do", not techniques.has("change_pass"))
@@ -173,7 +171,7 @@ class Loop(Section):
             raise ValueError(_("{names}: in a script they need samples as (X, y), not in a single array.", names=names))
         lay = ""
         if self._lays:
-            of_columns = isinstance(story.train, TensorSource)
+            of_columns = isinstance(story.train, TensorSource) and story.train.structure is None
             laid = "tuple(map(lay_channels_last, batch))" if of_columns else "tree_map(lay_channels_last, batch)"
             live = len(set(story.values_of("channels_last"))) > 1
             lay = f"if channels_last:\n    batch = {laid}" if live else f"batch = {laid}"
@@ -189,15 +187,15 @@ class Loop(Section):
         named = "lose" if loss.training else "compute_loss"
         words["forward"] = lines(
             f"output, target = {words['outputs']}",
-            f"loss = compute_loss(output, target{loss.training})",
+            f"loss = compute_loss(output, target{loss.training}{words['latest']})",
             techniques.calls("change_loss", loss="loss", lose=named),
         )
         scaled = "scaler.scale(loss) if scaled else loss"
         self.words["backward"] = f"({scaled}).backward()"
         if self._optimizer.is_curved:
             self.words["backward"] = f"differentiate({scaled})"
-        words["weigh"], made = "", (["output, target, ", ""] if self._measures else ["", "[2]"])
-        if loss.parts == LABELS and not self._measures:
+        words["weigh"], made = "", (["output, target, ", ""] if self._metrics else ["", "[2]"])
+        if loss.parts == LABELS and not self._metrics:
             made = ["target, ", "[1:]"]
         words["made"], words["part"] = f"{made[0]}loss", made[1]
         passing = {**words, "forward": "" if words["change_pass"] else words["forward"]}
@@ -205,16 +203,15 @@ class Loop(Section):
             words["passes"] = fill(PASS, **passing)
         else:
             leaf, count = story.split.get("leaf"), ""
-            if not isinstance(story.train, TensorSource):
+            if not isinstance(story.train, TensorSource) or story.train.structure is not None:
                 count = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
             words["parts"] = f"parts_of_tree(whole, micro_batch, {count})" if count else "parts_of(whole, micro_batch)"
             passing["weigh"] = "" if loss.parts == SUM else "loss = loss * share"
             if loss.parts == LABELS:
                 passing["weigh"] = fill(BY_LABELS, ignored=loss.ignored)
             words["passes"] = fill(PARTS, parts=words["parts"], **{"pass": fill(PASS, **passing)})
-        words["gradients"] = fill(
-            GRADIENTS, passes=words["passes"], after_gradients=techniques.calls("after_gradients")
-        )
+        words["after_gradients"] = techniques.calls("after_gradients")
+        words["gradients"] = fill(GRADIENTS, **words)
 
     def _write_steps(self) -> None:
         story, words, techniques, optimizer = self.story, self.words, self._techniques, self._optimizer
@@ -238,14 +235,14 @@ class Loop(Section):
         words["after_step"] = techniques.calls("after_step")
         words["after_epoch"] = techniques.calls("after_epoch")
         words["no_loss"] = "val_loss = None" if words["after_epoch"] and story.share is None else ""
-        words["results"] = ", results" * self._measures
+        words["results"] = ", results" * bool(self._metrics)
         words["tell"] = fill(TELL, **words) if words["after_epoch"] and techniques.uses_context else ""
         told = [*self._loss.passed, *(["forward"] if "forward" in self.sources.arguments else [])]
         told += techniques.having("change_inputs")
         forms = {"precision": self._casts, "channels_last": self._lays}
         forms_called = [self.values.use(name) for name, acts in forms.items() if acts]
         words["told"] = "".join(f", {name}" for name in (*told, *(each for each in forms_called if not each.isupper())))
-        words["as_batch"] = f"val_loss *= {self._usual_size}  # as much as a batch" if self._loss.sums else ""
+        words["as_batch"] = self._loss.as_batch(self._usual_size)
         validate = fill(VALIDATE, **words)
         words["validate_then"], words["validate"] = validate, "" if self._by_steps else validate
 
@@ -284,14 +281,12 @@ class Loop(Section):
             known["seed"] = False
         unused = ("model.training", "model.train") if self.story.evaluated else ("modes",)
         known.update(dict.fromkeys(unused, False))
-        widened = ".detach()" * graph + self.words["widened"]
         words = {
             **self.words,
             **self._data.evaluation,
             "no_graph": "" if graph else "@torch.no_grad()",
-            "outcome": ", and each (output, target)" * self._measures,
-            "widened": widened,
-            "measuring": self._loss.measuring,
+            "outcome": ", and each (output, target)" * bool(self._metrics),
+            "measure": self._loss.measure,
             "outputs": "model(batch)" if self._techniques.has("change_weights") else self._data.outputs,
             "add": self._loss.add,
         }

@@ -77,11 +77,13 @@ class LossLines(Section):
         body = self._body(kinds, called)
         for listed in (parameters, training, measuring):
             listed += self._arguments
-        self._write_balance(list(kinds.values())[-1], called)
+        weights = {name: called.get(f"weight_{name}", "") for name in _names(list(kinds.values())[-1])}
+        self._write_balance(list(kinds.values())[-1], weights, called.get("balance_rate", ""))
         self.passed = [item for item in measuring if item != "0.0"]
         balance = "" if not self._balances else ", *uncertain" if self._rebalances else ", scales, seen"
         self.training, self.measuring = _listed(training) + balance, _listed(measuring)
-        self.words["training"] = self.training
+        self.words.update(training=self.training, begin_note="", note="", record="", val_loss="val_loss")
+        self.words.update(begin="total = 0.0\ncount = 0", mean="total / count", latest="")
         shaped = f"target = target.reshape(output.shape){self._numbers}"
         elementwise = all(issubclass(kind, Elementwise) for kind in kinds.values())
         self.definition = lines(
@@ -140,7 +142,7 @@ class LossLines(Section):
     def _rebalances(self) -> bool:
         return len(set(self._values_of("balance"))) > 1
 
-    def _write_balance(self, kind: type[Loss], called: Mapping[str, str]) -> None:
+    def _write_balance(self, kind: type[Loss], weights: Mapping[str, str], rate: str) -> None:
         self.words.update(balances="", term_weights="", balance_rate="0.0")
         if not self._balances or not self._rebalances:
             self.known["uncertain"] = False
@@ -150,8 +152,8 @@ class LossLines(Section):
         assert issubclass(kind, Terms)
         first = f"scales = [0.0] * {len(kind.kinds)}  # log variances of the loss's terms"
         self.words["balances"] = lines(first, "seen = []  # the terms of the present step")
-        self.words["term_weights"] = "\n".join(f"{called[f'weight_{name}'] or '0.0'}," for name in kind.kinds)
-        self.words["balance_rate"] = called["balance_rate"] or "0.0"
+        self.words["term_weights"] = "\n".join(f"{weight or '0.0'}," for weight in weights.values())
+        self.words["balance_rate"] = rate or "0.0"
 
     def _values_of(self, name: str) -> list[Any]:
         """Return all values of a hyperparameter that not every loss has."""
@@ -159,10 +161,19 @@ class LossLines(Section):
 
     # -- what a batch counts
 
+    def as_batch(self, usual_size: str) -> str:
+        """Lines that make a sum in validation as large as that of a batch."""
+        return f"val_loss *= {usual_size}  # as much as a batch" if self.sums else ""
+
     @property
     def sums(self) -> bool:
         """Whether validation adds up losses that are sums."""
         return self.story.val is not None and self._traits.reduction == "sum"
+
+    @property
+    def measure(self) -> str:
+        """The line that works out the loss of a batch in validation."""
+        return f"loss = compute_loss(output, target{self.measuring})"
 
     @property
     def add(self) -> str:
@@ -226,6 +237,10 @@ def _is_curved(story: RunSummary) -> bool:
 
 def _terms(kind: type[Loss]) -> list[type[Loss]]:
     return list(kind.kinds.values()) if issubclass(kind, Terms) else [kind]
+
+
+def _names(kind: type[Loss]) -> list[str]:
+    return list(kind.kinds) if issubclass(kind, Terms) else []
 
 
 def _listed(names: list[str]) -> str:

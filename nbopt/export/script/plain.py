@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Subset
 
 from nbopt.data.dataset_source import Gathered
 from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, ORDER, SPLIT, derive_seed
+from nbopt.data.places import item_at
 from nbopt.data.samples import count_samples
 from nbopt.data.sources import sample_count
 from nbopt.data.stream_source import hear_epochs
@@ -67,6 +68,37 @@ def measure(results):
     output = torch.cat([output for output, _ in results])
     target = torch.cat([target for _, target in results])
     return {name: float(metric(output, target)) for name, metric in METRICS.items()}
+
+
+# -- several outputs
+
+
+def take_note(terms, losses, share=1.0):
+    """Add the losses of a pass to those of the step."""
+    for name, loss in losses.items():
+        terms[name] = terms.get(name, 0.0) + loss * share
+
+
+def keep_outputs(output):
+    """Return the outputs that have metrics, by their places."""
+    places = {place for place, _ in METRICS.values()}
+    return {place: item_at(output, place).detach() for place in places}
+
+
+def count_outputs(output):
+    """Return how many numbers those hold."""
+    return sum(kept.numel() for kept in keep_outputs(output).values())
+
+
+def measure_outputs(results):
+    """Return the metrics of a list of (outputs that were kept, targets)."""
+    found = {}
+    with torch.no_grad():
+        for name, (place, metric) in METRICS.items():
+            output = torch.cat([kept[place] for kept, _ in results])
+            target = torch.cat([item_at(target, place) for _, target in results])
+            found[name] = float(metric(output, target))
+    return found
 
 
 # -- model, optimizer and techniques

@@ -141,6 +141,7 @@ def train(model, train, val=None$arguments):
             scales = move_scales(scales, seen, weights, $balance_rate)
             seen.clear()
         losses.append(loss.item())
+        $record
 
         larger = max(batch_size, SCHEDULE.get(step + 1, {}).get("batch_size", 0))
         if $complete or "leave_out" in SCHEDULE.get(step + 1, {}):
@@ -175,6 +176,7 @@ for group, settings in zip(optimizer.param_groups, given):
 
 GRADIENTS = """\
 optimizer.zero_grad()
+$begin_note
 $passes
 if scaled:
     scaler.unscale_(optimizer)
@@ -190,12 +192,13 @@ with cast_to(precision_name, device):
     $made = do(batch)$part
     $forward
 loss = loss.float()
+$note
 $weigh
 $backward
 total += loss.detach()
-if output.numel() > 100_000:
+if $count_outputs > 100_000:
     recent.clear()
-recent.append((output.detach()$widened, target))
+recent.append(($kept, target))
 """
 
 PARTS = """\
@@ -229,15 +232,15 @@ else:
 VALIDATE = """\
 history["loss"].append(sum(losses) / len(losses))
 losses.clear()
-for name, value in measure(recent).items():
+for name, value in $measure_all(recent).items():
     history[name].append(value)
 recent.clear()
 $no_loss
 if val is not None:
-    val_loss$results = evaluate($model, val$told)
+    $val_loss$results = evaluate($model, val$told)
     $as_batch
     history["val_loss"].append(val_loss)
-    for name, value in measure(results).items():
+    for name, value in $measure_all(results).items():
         history["val_" + name].append(value)
     if val_loss < bar - min_delta:
         bar, waited = val_loss, 0
@@ -276,8 +279,7 @@ def evaluate(model, batches$told):
     modes = [(module, module.training) for module in model.modules()]
     training = model.training
     model.eval()
-    total = 0.0
-    count = 0
+    $begin
     results = []
     batches.begin($seed)
     while $left:
@@ -287,11 +289,11 @@ def evaluate(model, batches$told):
         $change_inputs
         with cast_to(precision_name, device):
             output, target = $outputs
-            loss = compute_loss(output, target$measuring)
+            $measure
         $add
-        results.append((output$widened, target))
+        results.append(($measured, target))
     for module, training in modes:
         module.training = training
     model.train(training)
-    return total / count$results
+    return $mean$results
 '''

@@ -61,3 +61,8 @@ def _broken(line: str) -> list[str]:
         return [line]
     margin, opening, arguments, closing = call.groups()
     return [margin + opening, *(f"{margin}    {item}," for item in arguments.split(", ")), margin + closing]
+
+
+def plain(text: str) -> str:
+    """Return ``text`` as it may stand in a comment or docstring."""
+    return "".join(letter for letter in text if letter.isprintable() and letter not in "\"'\\$#")

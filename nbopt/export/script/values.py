@@ -58,8 +58,7 @@ class ScriptValues:
     @property
     def updates(self) -> str:
         """Lines that give each variable its new value, if it has one."""
-        rows = [f'{name} = changes.get("{name.removesuffix("_name")}", {name})\n' for name in self._variables]
-        return "".join(rows)
+        return "".join(map(_update, self._variables))
 
     @property
     def table(self) -> str:
@@ -70,6 +69,12 @@ class ScriptValues:
 
 def _constant(name: str) -> str:
     return name.removesuffix("_name").upper()
+
+
+def _update(name: str) -> str:
+    key = name.removesuffix("_name")
+    line = f'{name} = changes.get("{key}", {name})\n'
+    return line if len(line) <= WIDTH - 8 else f'{name} = changes.get(\n    "{key}",\n    {name},\n)\n'
 
 
 def _rows(step: int, changes: dict[str, Any]) -> list[str]:

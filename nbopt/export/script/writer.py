@@ -10,16 +10,16 @@ from nbopt.data import noise
 from nbopt.export.script.data import Data
 from nbopt.export.script.draws import Draws
 from nbopt.export.script.loop import Loop
-from nbopt.export.script.loss import LossLines
+from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.names import SHARED, Names
 from nbopt.export.script.optimizer import OptimizerLines
+from nbopt.export.script.outputs import lines_of_loss
 from nbopt.export.script.techniques import Techniques
-from nbopt.export.script.text import fill, lines, tidy
+from nbopt.export.script.text import fill, lines, plain, tidy
 from nbopt.export.script.values import ScriptValues
 from nbopt.export.source import Sources, literal, sort_imports
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
-from nbopt.techniques.metrics.choice import METRICS, NUMBERS
 
 _STREAMS = ("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION")
 
@@ -83,17 +83,17 @@ _OWN |= {"compute_loss", "evaluate", "train", "MAX_EVAL", "LINE_SEARCH_FN"}
 def _write(story: RunSummary, sources: Sources) -> str:
     values = ScriptValues(story)
     data = Data(story, sources, values)
-    loss = LossLines(story, sources, values)
+    loss = lines_of_loss(story, sources, values)
     techniques = Techniques(story, sources, values)
     optimizer = OptimizerLines(story, sources, values, techniques)
     draws = Draws(story, techniques.draws)
-    metrics, left_out = _metrics(story, sources)
-    loop = Loop(data, loss, techniques, optimizer, draws, bool(metrics))
+    metrics = Metrics(story, sources, values)
+    loop = Loop(data, loss, techniques, optimizer, metrics, draws)
     told, taken = _arguments(sources)
     given = "".join(f", {name}" for name in ("*", *sources.arguments)) if sources.arguments else ""
     functions = [loop.evaluate(), loop.train(given, told, taken)]
     if metrics:
-        functions.insert(0, f"METRICS = {{{', '.join(f'{literal(name)}: {item}' for name, item in metrics.items())}}}")
+        functions.insert(0, metrics.table)
     own = "\n\n\n".join([loss.definition, *functions])
     if not any(draws.shared.values()):
         own = own.replace("seed_all(", "torch.manual_seed(")
@@ -103,12 +103,14 @@ def _write(story: RunSummary, sources: Sources) -> str:
     about = "# Streams of random numbers, each with seeds of its own, all drawn from SEED."
     text = fill(
         _SCRIPT,
-        title=f'Train a model as the run "{_plain(story.name)[:40]}" did.',
+        title=f'Train a model as the run "{plain(story.name)[:40]}" did.',
         example=data.example,
         called_with="".join(f", {name}={name}" for name in sources.arguments),
         ending=_ending(story),
         imports=sort_imports(sources.imports),
-        constants=lines(*(f"{name} = {value}" for name, value in constants.items() if name in names.read), *left_out),
+        constants=lines(
+            *(f"{name} = {value}" for name, value in constants.items() if name in names.read), *metrics.left_out
+        ),
         schedule=_SCHEDULE + values.table if values.table else "",
         streams=lines(about, *streams) if streams else "",
         definitions="\n\n\n".join(
@@ -119,24 +121,10 @@ def _write(story: RunSummary, sources: Sources) -> str:
     return tidy(text)
 
 
-def _metrics(story: RunSummary, sources: Sources) -> tuple[dict[str, str], list[str]]:
-    """Return how the script calls each metric, and what it says of those that it leaves out."""
-    table: dict[str, str] = {}
-    left_out = []
-    for name, metric in story.metrics.items():
-        try:
-            if story.unread and any(metric is item for item in METRICS.values()) and metric not in NUMBERS:
-                raise ValueError(story.unread)
-            table[name] = sources.name_of(metric, name if name.isidentifier() else "metric")
-        except ValueError as error:
-            left_out.append(f"\n# The metric {_plain(name)} is left out: {_plain(str(error))}")
-    return table, left_out
-
-
 def _arguments(sources: Sources) -> tuple[str, str]:
     """Return what a script says of what it cannot hold, and how it takes losses."""
     told = [
-        _("``{name}`` is what the run was given: {reason}", name=name, reason=_plain(reason))
+        _("``{name}`` is what the run was given: {reason}", name=name, reason=plain(reason))
         for name, reason in sources.arguments.items()
     ]
     losses = [name for name in sources.arguments if re.fullmatch(r"loss(_\d+)?", name)]
@@ -152,8 +140,3 @@ def _ending(story: RunSummary) -> str:
     left = "\nThe run was left after {n} steps" if story.steps is not None else "\nThe run ended after {n} steps"
     loss = "" if story.val_loss is None else f"; its last validation loss was {story.val_loss:.6g}"
     return left.format(n=story.done) + loss + "."
-
-
-def _plain(text: str) -> str:
-    """Return ``text`` as it may stand in a comment or docstring."""
-    return "".join(letter for letter in text if letter.isprintable() and letter not in "\"'\\$#")

@@ -1,0 +1,61 @@
+"""The metrics of a run, as source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nbopt.export.script.section import Section
+from nbopt.export.script.text import plain
+from nbopt.export.source import literal
+from nbopt.i18n import _
+from nbopt.techniques.metrics.by_output import OfOutput
+from nbopt.techniques.metrics.choice import METRICS, NUMBERS
+from nbopt.techniques.precision.mixed import FULL
+
+
+class Metrics(Section):
+    """What a script says of its metrics.
+
+    Attributes
+    ----------
+    by_output : bool
+        Whether each is of one output of several.
+    left_out : list of str
+        What is said of those that are left out.
+    """
+
+    def write(self) -> None:
+        """See `Section`."""
+        story = self.story
+        self.by_output = any(isinstance(metric, OfOutput) for metric in story.metrics.values())
+        self.left_out: list[str] = []
+        self._rows: list[str] = []
+        for name, metric in story.metrics.items():
+            try:
+                own = metric.metric if isinstance(metric, OfOutput) else metric
+                if own is metric and isinstance(story.loss, Mapping):
+                    raise ValueError(_("it takes all outputs at once"))
+                if story.unread and any(own is item for item in METRICS.values()) and own not in NUMBERS:
+                    raise ValueError(story.unread)
+                called = self.sources.name_of(own, name if name.isidentifier() else "metric")
+                called = f"({literal(metric.place)}, {called})" if isinstance(metric, OfOutput) else called
+                self._rows.append(f"{literal(name)}: {called}")
+            except ValueError as error:
+                self.left_out.append(f"\n# The metric {plain(name)} is left out: {plain(str(error))}")
+        widened = ".float()" * any(name != FULL for name in story.values_of("precision"))
+        detached = ".detach()" * story.needs_graph
+        self.words = {"kept": f"output.detach(){widened}", "count_outputs": "output.numel()", "measure_all": "measure"}
+        self.words["measured"] = f"output{detached}{widened}"
+        if self.by_output:
+            self.words = {"kept": "keep_outputs(output)", "count_outputs": "count_outputs(output)"}
+            self.words.update(measured="keep_outputs(output)", measure_all="measure_outputs")
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    @property
+    def table(self) -> str:
+        """The metrics by name."""
+        if not self.by_output:
+            return f"METRICS = {{{', '.join(self._rows)}}}"
+        return "\n".join(["METRICS = {", *(f"    {row}," for row in self._rows), "}"])
