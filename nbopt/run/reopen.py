@@ -140,7 +140,7 @@ def _make_again(record: Record, model: torch.nn.Module, train: Any, val: Any, ow
     settings = record.settings
     for name in ("loss", "optimizer"):
         label, is_name = settings[name]
-        stored = read_label(label, settings["initial"]) if name == "loss" and ": " in label else label
+        stored = read_label(label, settings["initial"]) if name == "loss" and is_name and ": " in label else label
         own[name] = pick(name, own[name], stored if is_name else None, label)
     names = settings["metrics"]
     stored = read_labels(names) if all(names.values()) else None

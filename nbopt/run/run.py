@@ -53,13 +53,18 @@ class Run(Steering):
         ``(X, y)``, each of shape (n, ...). Arrays, data frames and tensors given so become floats of the model's own
         type (float32 or float64) and int64; X of whole numbers becomes floats where the model needs them; booleans,
         half precision and images of bytes stay. `converted` tells what became what. What a Dataset or DataLoader holds
-        is used as it is. ``batch_size`` is live unless the loader makes its own batches, see ``inert``.
+        is used as it is. ``batch_size`` is live unless the loader makes its own batches, see ``inert``. X and y may
+        hold several arrays by name or position, in mappings and tuples: ``(X, {"digit": y, "angle": a})``; those of X
+        are used as they are given.
     val : same kinds, float or None
         A float in (0, 1) is a share of ``train``: seeded, stratified for class labels in memory. A loader's own batches
         are kept.
-    loss : str, callable or list
+    loss : str, callable, list or mapping
         A name of ``nbopt.techniques.losses.choice.LOSSES``; ``callable(output, target)`` returning a scalar tensor; or
-        a list of terms, each one of these or a pair (weight, one of these). The weights of a module are trained too: a
+        a list of terms, each one of these or a pair (weight, one of these). Where the model returns several outputs, a
+        mapping from their names or positions to these: ``{"digit": "cross_entropy", "angle": (0.3, "mse")}``. Targets
+        go by the same names, the weighted sum is trained on, and the hyperparameters of each go by its name:
+        ``angle_weight``, ``digit_label_smoothing``. The weights of a module are trained too: a
         named optimizer gets them after the model's, one of yours has to hold them. Validation shows the mean over all
         that the loss counts, and of a loss that sums, the sum of as many samples as a training batch has; of a function
         of your own, the mean over batches, which weigh as many targets as they have.
@@ -67,11 +72,13 @@ class Run(Steering):
         ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
     optimizer : str, torch.optim class or instance, or callable
         A callable makes one of the weights: ``functools.partial(torch.optim.Adam, eps=1e-5)``.
-    metrics : list of str or callable, optional
+    metrics : list of str or callable, or mapping, optional
         Names of ``nbopt.techniques.metrics.choice.METRICS``, names of scikit-learn's scorers, functions of
         ``sklearn.metrics``, ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``. What
         outputs are, probabilities or scores, and which labels do not count, is read from the loss and the end of the
-        model. A metric that raises is NaN, and the journal says why.
+        model. A metric that raises is NaN, and the journal says why. Of several outputs, a mapping from their names:
+        ``{"digit": ["accuracy"], "angle": ["mae"]}``. The history then holds ``digit_loss``, ``val_digit_loss``,
+        ``digit_accuracy``, ``val_digit_accuracy`` and so on.
     techniques : list of Technique, optional
         Classes or instances of your own, see `nbopt.Technique`: they act in each step, and their hyperparameters are
         the run's.

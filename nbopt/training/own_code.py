@@ -15,6 +15,7 @@ from torch import nn
 
 from nbopt.data.sources import StreamSource
 from nbopt.training.compile.values import contents, function_of, is_constant, is_users
+from nbopt.training.outside import functions_of
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -45,7 +46,7 @@ def _given(training: Training) -> Iterator[tuple[str, FunctionType]]:
     for module in (training.model, *training.material.others.values()):
         for part in module.modules():
             yield from _functions_of(part)
-    for function in (training.pass_.forward, *training.loss.functions):
+    for function in (training.pass_.forward, *functions_of(training.loss)):
         yield from _functions_of(function)
     for part in (*training.techniques, *data_parts(training)):
         yield from _functions_of(part)

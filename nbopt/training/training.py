@@ -44,7 +44,7 @@ from nbopt.training.failure import Failure, explain_graph, is_out_of_memory, is_
 from nbopt.training.hands import Hands
 from nbopt.training.loss_buffer import LossBuffer
 from nbopt.training.material import Material, find_strangers, tell_of_look, tell_of_strangers
-from nbopt.training.outside import unchanged
+from nbopt.training.outside import functions_of, unchanged
 from nbopt.training.prepare import check_together
 from nbopt.training.rates import set_rate, tell_of_standstill
 from nbopt.training.rebuild import rebuild
@@ -171,7 +171,7 @@ class Training:
         self.optimizer: Optimizer
         self._choose_loss()
         self._choose_optimizer()
-        self._strangers = find_strangers([*self.loss.functions, self.pass_.forward], material)
+        self._strangers = find_strangers([*functions_of(self.loss), self.pass_.forward], material)
         self.eager.split.unchanged = lambda: unchanged(self, buffers=False)
         self.tiers = StepModes(self)
         rebuild(self)

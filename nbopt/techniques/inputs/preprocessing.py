@@ -148,5 +148,6 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def needs_samples(x: Tensor | None) -> str:
     """Return why the training samples cannot be learnt from; "" if they can."""
     if x is None:
-        return _("it learns from training samples in memory, and these come from a Dataset or DataLoader")
+        told = _("these come from a Dataset or DataLoader, or have several inputs")
+        return _("it learns from training samples in memory, one tensor of them, and {told}", told=told)
     return needs_floats(x)
