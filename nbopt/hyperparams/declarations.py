@@ -249,6 +249,19 @@ class Tunable:
             found.update({name: item for name, item in vars(base).items() if isinstance(item, Hyperparam)})
         return found
 
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, type[Tunable]]) -> str:
+        """Return why the values do not go together, in words; "" if they do.
+
+        Parameters
+        ----------
+        values : mapping of str to Any
+            Those of all hyperparameters.
+        chosen : mapping of str to type
+            The classes that strategies choose, as that of the ``optimizer``.
+        """
+        return ""
+
     def on_change(self, name: str) -> None:
         """React to a new value of the hyperparameter ``name``, which the attribute already has."""
 

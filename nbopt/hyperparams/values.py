@@ -32,12 +32,15 @@ class Hyperparams(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._bound: list[Tunable] = []
         self._always: set[str] = set()
+        self._wary: list[type[Tunable]] = []  # classes of whose values some do not go together with others
         self.renamed: dict[str, str] = {}
 
     def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
         """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
         for item in declarations:
             specs = [item] if isinstance(item, Hyperparam) else item.declared().values()
+            if isinstance(item, type) and vars(item).get("conflict"):
+                self._wary.append(item)
             for spec in specs:
                 self._always.add(spec.name)
                 self._add(spec)
@@ -138,6 +141,23 @@ class Hyperparams(Mapping[str, Any]):
         now = self.renamed[name]
         warnings.warn(_("{old} is now called {name}.", old=name, name=now), FutureWarning, stacklevel=_outside())
         return now
+
+    @property
+    def dependent(self) -> set[str]:
+        """The names whose values may not go together, see `check_together`."""
+        strategies = {name for name, spec in self._specs.items() if isinstance(spec, Strategy)}
+        return strategies.union(*(kind.declared() for kind in self._wary)) if self._wary else set()
+
+    def check_together(self, changes: Mapping[str, Any]) -> None:
+        """Raise `InvalidHyperparam` if values, with ``changes`` made to them, do not go together."""
+        if not self._wary:
+            return
+        values = {**self._values, **changes}
+        strategies = [spec for spec in self.specs if isinstance(spec, Strategy)]
+        chosen = {spec.name: spec.classes[values[spec.name]] for spec in strategies}
+        for kind in self._wary:
+            if reason := kind.conflict(values, chosen):
+                raise InvalidHyperparam(f"{reason}.")
 
     def assign(self, name: str, value: Any) -> None:
         """Make a checked ``value`` live in every bound part that declares ``name``. Only a run calls this."""

@@ -20,11 +20,8 @@ from nbopt.techniques.losses.choice import LOSS, loss_choice
 from nbopt.techniques.losses.terms import Terms
 from nbopt.techniques.optimizers.made import check_settings
 from nbopt.techniques.optimizers.standard import OPTIMIZER, optimizer_choice
-from nbopt.techniques.precision.channels_last import has_images, is_channels_last
-from nbopt.techniques.precision.mixed import precision_choice
 from nbopt.techniques.schedules.of_torch import TorchSchedule
 from nbopt.techniques.schedules.own import schedule_choice
-from nbopt.training.prepare import check_together
 from nbopt.training.step.mode import Pace
 from nbopt.training.training import Training
 
@@ -52,9 +49,10 @@ def declare(
     choice, own = optimizer_choice(optimizer)
     _declare_known(hyperparams, choice, of_loss := loss_choice(loss))
     _check_terms(hyperparams, of_loss)
-    hyperparams.declare(precision_choice(model, device))
     _declare_own(hyperparams, techniques)
-    own["channels_last"] = is_channels_last(model)
+    for kind in known_of(techniques):
+        every = kind.declared()
+        hyperparams.declare(*(spec for name, spec in kind.declared_for(setting).items() if spec is not every[name]))
     for loader in (getattr(train, "batch_sampler", None), train):  # a DataLoader's
         if type(size := getattr(loader, "batch_size", None)) is int and size > 0:
             own["batch_size"] = size
@@ -67,7 +65,7 @@ def declare(
         own.update(kind.bring(setting) | kind.imply(given))
     for name, value in hyperparams.check({**own, **given}).items():
         hyperparams.assign(name, value)
-    check_together(hyperparams, {})
+    hyperparams.check_together({})
     return hyperparams
 
 
@@ -143,20 +141,13 @@ def find_inert(
     setting: Setting,
     train: Any,
     techniques: Sequence[Technique],
-    hyperparams: Hyperparams,
     training: Training | None,
 ) -> dict[str, str]:
     """Return the hyperparameters that cannot act in a run, each with the reason; some show once there is a training."""
     found: dict[str, str] = {}
-    model = setting.model
     for kind in known_of(techniques):
         if reason := kind.unfit_for(setting):
             found.update(dict.fromkeys(kind.declared(), reason))
-    precision: Any = hyperparams.spec("precision")
-    if len(precision.options) == 1:
-        found["precision"] = precision.missing
-    if not has_images(model):
-        found["channels_last"] = _("the model has no weights of four dimensions, as convolutions of images have")
     if makes_batches(train):
         found["batch_size"] = _("the DataLoader makes its own batches")
     elif training is not None and isinstance(training.cursor.source, StreamSource):

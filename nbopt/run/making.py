@@ -65,7 +65,7 @@ def make_training(run: Run, untouched: set[str]) -> Training:
             )
         )
     setting = Setting(run.model, device, spec.val is not None)
-    run.inert = find_inert(setting, spec.train, run.techniques, run.hyperparams, training)
+    run.inert = find_inert(setting, spec.train, run.techniques, training)
     for name in sorted(training.acting.unfit.keys() & spec.hyperparams.keys()):
         warnings.warn(f"{name}: {run.inert[name]}", stacklevel=3)
     return training

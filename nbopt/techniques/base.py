@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from nbopt.hyperparams import Hyperparam, Tunable
+from nbopt.hyperparams import Hyperparam
 from nbopt.i18n import _
 from nbopt.techniques.context import Context, Setting
 from nbopt.techniques.hooks import HOOKS, Hooks
@@ -153,19 +153,6 @@ class Technique(Hooks):
         return ""
 
     @classmethod
-    def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, type[Tunable]]) -> str:
-        """Return why the values do not go together, in words; "" if they do.
-
-        Parameters
-        ----------
-        values : mapping of str to Any
-            Those of all hyperparameters.
-        chosen : mapping of str to type
-            The classes that they choose, as that of the ``optimizer``.
-        """
-        return ""
-
-    @classmethod
     def unfit(cls, x: Tensor | None) -> str:
         """Return why the part cannot act on these training inputs, in words; "" if it can.
 
@@ -187,6 +174,11 @@ class Technique(Hooks):
     def by_hand(self) -> dict[str, Any]:
         """What the user may change by hand in a pause, by what it is called in words."""
         return {}
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether what is computed around it now is as coarse as numbers of 16 bits are."""
+        return False
 
     @property
     def facts(self) -> list[tuple[str, str]]:

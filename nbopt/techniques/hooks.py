@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from nbopt.hyperparams import Tunable
 
@@ -35,6 +37,8 @@ HOOKS = {
     hook.name: hook
     for hook in (
         Hook("fit", "once, before it first acts, with the training inputs, if they are in memory", "{hook}(data[0])"),
+        Hook("lay_out", "whenever weights or what the optimizer keeps of them may be others", "", idle=True),
+        Hook("replace_step", "after that: what takes the place of gradients and update of a step", ""),
         Hook("begin", "before the first step of a run", ""),
         Hook("draws_now", "before each forward pass of a step: whether random numbers are drawn in it", ""),
         Hook("change_inputs", "before each forward pass, in validation too", "x = {hook}(x)"),
@@ -80,11 +84,58 @@ HOOKS = {
 """All hooks by name, in the order in which a step calls them."""
 
 
+class OwnStep(Protocol):
+    """What does gradients and update of a step in a way of its own.
+
+    Attributes
+    ----------
+    leaves_out : bool
+        Whether it does no update where gradients are no numbers.
+    """
+
+    leaves_out: bool
+
+    def gradients(self, batch: Any, step: int, keep: bool) -> Tensor:
+        """Compute the gradients of a batch's loss, and return that loss."""
+        ...
+
+    def update(self) -> None:
+        """Update the weights."""
+        ...
+
+
+def surround(changes: Iterable[Callable[..., Any]], do: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``do`` with what hooks put around it, the last one outermost."""
+    for change in changes:
+        do = partial(change, do)
+    return do
+
+
 class Hooks(Tunable):
     """The hooks as methods; a technique defines those that it needs, and the others are never called."""
 
     def fit(self, x: Tensor) -> None:
         """Learn what is needed from the training inputs (n, ...)."""
+
+    def lay_out(self, optimizer: torch.optim.Optimizer) -> None:
+        """Put the model's tensors, and those that the optimizer keeps of them, in order in memory."""
+        raise NotImplementedError
+
+    def replace_step(
+        self, gradients: Callable[..., Tensor], optimizer: torch.optim.Optimizer, weights: Sequence[nn.Parameter]
+    ) -> OwnStep | None:
+        """Return what does the two halves of a step from now on; None where they are to be done as ever.
+
+        Parameters
+        ----------
+        gradients : callable
+            ``gradients(batch, step, keep, backward)`` computes the gradients of a batch's loss, by calling
+            ``backward(loss)``, and returns that loss.
+        optimizer : torch.optim.Optimizer
+        weights : sequence of Parameter
+            Those that get gradients.
+        """
+        raise NotImplementedError
 
     def begin(self) -> None:
         """Do what comes before the first step."""

@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 
 from nbopt.data.sources import AnySource
@@ -16,7 +17,7 @@ from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines
 from nbopt.techniques.catalogue import PARTS, with_own
 from nbopt.techniques.context import Context
-from nbopt.techniques.hooks import HOOKS
+from nbopt.techniques.hooks import HOOKS, OwnStep
 
 AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
 
@@ -38,12 +39,16 @@ class ActiveHooks:
 
     Attributes
     ----------
-    begin, draws_now, change_inputs, change_batch, change_weights : list of callable
+    lay_out, replace_step, begin, draws_now, change_inputs, change_batch, change_weights : list of callable
     change_pass, change_every_pass, change_loss : list of callable
     after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
     end_reason, restores_best, reopen, losses_change, expect_loss, find_trouble : list of callable
     largest_part, need_less : list of callable
         See `nbopt.techniques.hooks`.
+    around : list of Technique
+        Those that act around every pass.
+    is_coarse : bool
+        Whether any computes with numbers of 16 bits.
     part_size : int
         How many samples go through the model at once; 0 for all of a batch.
     draws : bool
@@ -56,6 +61,8 @@ class ActiveHooks:
         Hyperparameters of parts that cannot act on these data, each with the reason.
     """
 
+    lay_out: list[Callable[[torch.optim.Optimizer], None]]
+    replace_step: list[Callable[..., OwnStep | None]]
     begin: list[Callable[[], None]]
     draws_now: list[Callable[[], bool]]
     change_inputs: list[Callable[[Tensor], Tensor]]
@@ -137,6 +144,8 @@ class ActiveHooks:
         vars(self).update(found)
         self.obstacle = self._find_obstacle(acts)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
+        self.around = [part for part in acts if defines(type(part), "change_every_pass")]
+        self.is_coarse = any(part.is_coarse for part in acts)
         self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
 
@@ -156,6 +165,10 @@ class ActiveHooks:
                 if reason := twin.end_reason():
                     return reason
         return ""
+
+    def is_of(self, hook: str, name: str) -> bool:
+        """Return whether a technique that has this hook declares the hyperparameter ``name``."""
+        return any(name in part.declared() and defines(type(part), hook) for part in self._parts.values())
 
     def settle(self, values: Mapping[str, Any], names: Container[str]) -> None:
         """Give the techniques these values, and let those that act on the model as they change, ``names``, do so."""

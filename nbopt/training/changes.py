@@ -13,7 +13,7 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING, Entry, Journal, Operation
 from nbopt.training.actions import act
 from nbopt.training.edits import make_edit
-from nbopt.training.prepare import DEPENDENT, check_planned, check_together
+from nbopt.training.prepare import check_planned
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -65,7 +65,7 @@ class ChangeQueue:
         InvalidHyperparam
             If they do not go together with what acts, waits or is planned.
         """
-        if changes.keys() & DEPENDENT:
+        if changes.keys() & self._hyperparams.dependent:
             self._check_together(changes)
         self._asked.append((changes, source))
 
@@ -76,7 +76,7 @@ class ChangeQueue:
         for asked, _source in waiting:
             values.update(asked)
         values.update(changes)
-        check_together(self._hyperparams, values)
+        self._hyperparams.check_together(values)
         later = by_step(operation for operation in planned if operation.step > step)
         check_planned(self._hyperparams, values, later)
 

@@ -55,8 +55,9 @@ def explain_graph(error: Exception) -> None:
 
 def is_sound(training: Training) -> bool:
     """Whether the weights are numbers though a loss was none, as a plain loop would go on from; tells of it."""
-    scaled = training.precision.scales  # leaves such steps out by itself
-    if scaled or not all(bool(weight.isfinite().all()) for group in training.groups.trained for weight in group):
+    if training.leaves_out or not all(
+        bool(weight.isfinite().all()) for group in training.groups.trained for weight in group
+    ):
         return False
     training.pass_.tell(
         _(

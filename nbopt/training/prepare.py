@@ -21,14 +21,9 @@ from nbopt.export.summary import Schedule
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Loss
-from nbopt.techniques.optimizers.standard import OPTIMIZER
-from nbopt.techniques.precision.mixed import SCALED
 from nbopt.torch_private import load_dynamo
 from nbopt.training.device import fits
 from nbopt.training.types import adapt, float_type
-
-DEPENDENT = frozenset(("precision", OPTIMIZER.name))
-"""The hyperparameters whose values may not go together, see `check_together`."""
 
 
 def check_model(model: object) -> nn.Module:
@@ -121,24 +116,13 @@ def load_ahead() -> None:
     load_dynamo()
 
 
-def check_together(hyperparams: Hyperparams, changes: Mapping[str, Any]) -> None:
-    """Raise InvalidHyperparam if values, with ``changes`` made to them, do not go together."""
-    values = {**hyperparams, **changes}
-    spec: Any = hyperparams.spec(OPTIMIZER.name)
-    if values["precision"] == SCALED and spec.classes[values[OPTIMIZER.name]].repeats:
-        name = values[OPTIMIZER.name]
-        rule = _("it scales the loss by torch's GradScaler, which knows no steps that evaluate it several times")
-        way = _("use float32 or bfloat16, or another optimizer")
-        raise InvalidHyperparam(_("float16 does not work with {name}: {rule}; {way}.", name=name, rule=rule, way=way))
-
-
 def check_planned(hyperparams: Hyperparams, changes: Mapping[str, Any], schedule: Schedule) -> None:
     """Raise InvalidHyperparam if values do not go together once ``changes``, then a schedule, are made to them."""
     values = dict(changes)
     for step, planned in sorted(schedule.items()):
         values.update(planned)
         try:
-            check_together(hyperparams, values)
+            hyperparams.check_together(values)
         except InvalidHyperparam as error:
             raise InvalidHyperparam(_("schedule, step {step}: {error}", step=step, error=error)) from error
 

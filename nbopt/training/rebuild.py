@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbopt.techniques.precision.channels_last import ChannelsLast, lay_out
-
 if TYPE_CHECKING:
     from nbopt.training.training import Training
 
@@ -29,7 +27,8 @@ def rebuild(training: Training) -> list[str]:
         assert training.optimizer.torch is not None
         training.torch_optimizer = training.optimizer.torch
     training.buffers.renew()
-    lay_out(training.model, training.torch_optimizer, training.acting.part(ChannelsLast).channels_last)
+    for lay_out in training.acting.lay_out:
+        lay_out(training.torch_optimizer)
     training.choose_step()  # whose lists hold weights and the optimizer's state
     training.tiers.note_change()
     training.material.learn_shapes()  # last: what interrupts this leaves all of it to be done again

@@ -37,7 +37,6 @@ from nbopt.techniques.optimizers.groups import Groups
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.techniques.optimizers.update import Update
 from nbopt.techniques.plan import Plan
-from nbopt.techniques.precision.mixed import Precision
 from nbopt.training.active_hooks import ActiveHooks, tell_carried
 from nbopt.training.compile.compiled import Compiled
 from nbopt.training.failure import Failure, explain_graph, is_out_of_memory, is_sound
@@ -45,7 +44,6 @@ from nbopt.training.hands import Hands
 from nbopt.training.loss_buffer import LossBuffer
 from nbopt.training.material import Material, find_strangers, tell_of_look, tell_of_strangers
 from nbopt.training.outside import functions_of, unchanged
-from nbopt.training.prepare import check_together
 from nbopt.training.rates import set_rate, tell_of_standstill
 from nbopt.training.rebuild import rebuild
 from nbopt.training.securing import Securing
@@ -53,7 +51,6 @@ from nbopt.training.step.buffers import Buffers
 from nbopt.training.step.eager import RECENT_BATCHES, Eager, OutputBuffer
 from nbopt.training.step.mode import StepModes
 from nbopt.training.step.passes import Forward, ForwardPass
-from nbopt.training.step.scaled import Scaled
 
 _LOOK_SECONDS = 0.1  # between two thoughts about the tier
 _WARY_STEPS = 1000  # while another thread may be in the middle of model.eval(), which goes module by module
@@ -158,7 +155,6 @@ class Training:
         self.acting = ActiveHooks(hyperparams, self.find_trained(), train, self.context, techniques)
         self.judge = self.acting.judging
         self.meter = LossBuffer(history, self.acting)
-        self.precision = self.acting.part(Precision)
         self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.measuring, self.noise)
         self.eager = Eager(
             self.pass_,
@@ -218,7 +214,7 @@ class Training:
                 self.measure_anew("loss")
         elif name in ("lr", "weight_decay"):
             carried = self.optimizer.explain(name)
-        elif name in ("precision", "channels_last"):
+        elif self.acting.is_of("lay_out", name) or self.acting.is_of("replace_step", name):
             rebuild(self)
         if grouped and not self.acting.change_groups:
             self.optimizer.renew()
@@ -259,11 +255,15 @@ class Training:
 
     def choose_step(self) -> None:
         """Have steps done on weights, and by an optimizer, as they are now."""
-        if self.precision.scales:
-            scaled = Scaled(self.eager, self.precision, self.torch_optimizer, self.params)
-            self._gradients, self._update = scaled.gradients, scaled.update
-        else:
+        own = (replace(self.eager.gradients, self.torch_optimizer, self.params) for replace in self.acting.replace_step)
+        found = next(filter(None, own), None)
+        self.leaves_out = found is not None and found.leaves_out
+        self._gradients: Callable[[Any, int, bool], Tensor]
+        self._update: Callable[[], None]
+        if found is None:
             self._gradients, self._update = self.eager.gradients, Update(self.torch_optimizer)
+        else:
+            self._gradients, self._update = found.gradients, found.update
 
     # -- what trains
 
@@ -427,7 +427,7 @@ class Training:
                 act()
             return loss
 
-        check_together(self.hyperparams, {})
+        self.hyperparams.check_together({})
         set_rate(self)
         return self.optimizer.full_step(evaluate)
 

@@ -11,6 +11,7 @@ from nbopt.data.tree import tree_map
 from nbopt.hyperparams import Flag
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
+from nbopt.techniques.context import Setting
 
 
 class ChannelsLast(Technique):
@@ -28,6 +29,21 @@ class ChannelsLast(Technique):
     )
     compiles = True
     by_script = True
+
+    @classmethod
+    def bring(cls, setting: Setting) -> dict[str, Any]:
+        """Leave a model as it is."""
+        return {"channels_last": is_channels_last(setting.model)}
+
+    @classmethod
+    def unfit_for(cls, setting: Setting) -> str:
+        """There have to be weights of images."""
+        known = has_images(setting.model)
+        return "" if known else _("the model has no weights of four dimensions, as convolutions of images have")
+
+    def lay_out(self, optimizer: torch.optim.Optimizer) -> None:
+        """Put model and optimizer in the order that the flag alone says, whatever led there."""
+        lay_out(self.context.model, optimizer, self.channels_last)
 
     @property
     def acts(self) -> bool:

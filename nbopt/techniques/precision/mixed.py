@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from nbopt.data.tree import tree_map
-from nbopt.hyperparams import Choice, variant
+from nbopt.hyperparams import Choice, Hyperparam, variant
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
+from nbopt.techniques.context import Setting
+from nbopt.techniques.precision.scaled import Scaled
 
 FULL, SCALED = "float32", "float16"
 _DTYPES = {"bfloat16": torch.bfloat16, SCALED: torch.float16}
@@ -43,7 +46,8 @@ class Precision(Technique):
 
     Weights and the optimizer's state stay float32, and so do outputs and losses as they are shown. In float16, small
     gradients would become 0: the loss is scaled for the backward pass, by a `torch.amp.GradScaler`, see
-    `nbopt.training.step.scaled`. A step whose gradients overflow is skipped; a loss that is no number is a divergence.
+    `nbopt.techniques.precision.scaled`. A step whose gradients overflow is skipped; a loss that is no number stays a
+    divergence.
 
     Attributes
     ----------
@@ -65,6 +69,41 @@ class Precision(Technique):
 
     def __init__(self) -> None:
         self.scaling = None
+
+    @classmethod
+    def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
+        """Return the declaration with what model and device can use."""
+        return {"precision": precision_choice(setting.model, setting.device)}
+
+    @classmethod
+    def unfit_for(cls, setting: Setting) -> str:
+        """Look whether there is more than float32."""
+        choice = precision_choice(setting.model, setting.device)
+        return choice.missing if len(choice.options) == 1 else ""
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
+        """Scaled losses go with steps of one evaluation."""
+        if values["precision"] != SCALED or not chosen["optimizer"].repeats:
+            return ""
+        name = values["optimizer"]
+        rule = _("it scales the loss by torch's GradScaler, which knows no steps that evaluate it several times")
+        way = _("use float32 or bfloat16, or another optimizer")
+        return _("float16 does not work with {name}: {rule}; {way}", name=name, rule=rule, way=way)
+
+    @property
+    def obstacle(self) -> str:
+        """The compiled step scales nothing."""
+        return _("float16 scales the loss") if self.scales else ""
+
+    @property
+    def is_coarse(self) -> bool:
+        """In 16 bits."""
+        return self.acts
+
+    def replace_step(self, gradients: Any, optimizer: torch.optim.Optimizer, weights: Any) -> Scaled | None:
+        """Scale the loss, in float16."""
+        return Scaled(gradients, self, optimizer, weights) if self.scales else None
 
     @property
     def acts(self) -> bool:
@@ -106,15 +145,11 @@ class Precision(Technique):
 def cast_to(
     precision: str,
     device: torch.device,
-    cached: bool = True,
 ) -> torch.autocast:
-    """Return the ``with`` block in which torch computes in ``precision``.
-
-    ``cached`` tells whether a weight used twice is cast once.
-    """
+    """Return the ``with`` block in which torch computes in ``precision``."""
     low = precision != "float32"
     dtype = getattr(torch, precision) if low else None
-    return torch.autocast(device.type, dtype, low, cached)
+    return torch.autocast(device.type, dtype, low)
 
 
 def widen(tensor: Tensor) -> Tensor:

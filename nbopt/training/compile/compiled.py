@@ -18,6 +18,7 @@ from nbopt.training.compile.build import Build
 from nbopt.training.compile.captured import RECORDERS, Captured, Shape
 from nbopt.training.compile.marks import Attribute, Marks, find_attributes, name_changed
 from nbopt.training.compile.obstacles import find_obstacle
+from nbopt.training.compile.plain import do_plainly
 from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import (
     Arguments,
@@ -25,7 +26,6 @@ from nbopt.training.compile.step import (
     Chunk,
     Layer,
     Signature,
-    do_plainly,
     find_layers,
     find_trained,
     make_chunk,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nbopt.training.training import Training
 
 # Compiled against not compiled, after one chunk: the difference, as a share of the whole and of the largest there is.
-_CLOSE = {"float32": (1e-3, 1e-6), "bfloat16": (1e-2, 1e-5)}
+_CLOSE, _COARSE = (1e-3, 1e-6), (1e-2, 1e-5)  # in 32 bits, in 16
 # With these, an optimizer's state and steps are in proportion to the gradients; Adam's own steps are of one size, and
 # gradients that are 0 but for rounding, as those of attention's key biases, would lead anywhere.
 _PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
@@ -70,13 +70,12 @@ def sign(training: Training, steps: int) -> Signature:
     """Return the signature of a chunk for the run as it is now."""
     optimizer, loss = type(training.torch_optimizer), type(training.loss)
     threads = torch.get_num_threads()
-    values = training.hyperparams
-    order = values["precision"], values["channels_last"]
+    order = tuple((type(part), *(getattr(part, name) for name in part.declared())) for part in training.acting.around)
     captured = training.device.type in RECORDERS
     size, outputs = training.cursor.batch_size, bool(training.metrics)
     tuning = training.material.resting, training.material.evaluated
     edits = tuple(map(str, training.edits))
-    return Signature(steps, size, optimizer, loss, outputs, threads, *order, captured, *tuning, edits)
+    return Signature(steps, size, optimizer, loss, outputs, threads, order, captured, *tuning, edits)
 
 
 class Compiler:
@@ -105,8 +104,10 @@ class Compiler:
         assert isinstance(source, TensorSource)
         rows = torch.arange(steps * self.signature.batch_size, device=training.device) % len(source.columns[0])
         self._x, self._y = source.rows(rows)
-        batch = self._x[: self.signature.batch_size]
-        self._layers = find_layers(self._twin, names, batch, training.noise, self.signature)
+        self._around = [copy(part).change_every_pass for part in training.acting.around]  # as they are now
+        self._close = _COARSE if training.acting.is_coarse else _CLOSE
+        batch = self._x[: self.signature.batch_size], self._y[: self.signature.batch_size]
+        self._layers = find_layers(self._twin, names, batch, training.noise, self._around)
         group = training.torch_optimizer.param_groups[0] | _PROPORTIONAL
         self._numbers = [[0.0, *self._formula.numbers(group, 1 + k)] for k in range(steps)]
         self._attributes = find_attributes(training.model)
@@ -121,7 +122,7 @@ class Compiler:
         CannotCompile
             If it cannot be made, or does not compute what it should.
         """
-        chunk = make_chunk(self._twin, self._loss, self._formula, self._layers, self.signature)
+        chunk = make_chunk(self._twin, self._loss, self._formula, self._layers, self.signature, self._around)
         example, other = self._example(), self._example()
         got = other.flat()
         shapes = list(map(Shape.of, got))
@@ -132,14 +133,14 @@ class Compiler:
             made = self.build.compile(chunk, got)
         with torch.no_grad():
             results = (
-                do_plainly(self._twin, self._loss, self._formula, self._layers, self.signature, example),
+                do_plainly(self._twin, self._loss, self._formula, self._layers, self.signature, self._around, example),
                 made([*got]),
             )
         if name := self._reads.watched.find_change():
             raise CannotCompile(_("{name}, which forward reads, changed while steps were compiled", name=name))
         if name := name_changed(self._attributes, find_attributes(self._twin)):
             raise CannotCompile(_("the model changes {name} as it computes", name=name))
-        if not _agree([*results[0], *example.flat()], [*results[1], *got], *_CLOSE[self.signature.precision]):
+        if not _agree([*results[0], *example.flat()], [*results[1], *got], *self._close):
             raise CannotCompile(_("compiled, the model computes something else"))
         # A graph belongs to the tensors that it was made on: each run captures the chunk on its own.
         made = chunk if self.signature.captured else made

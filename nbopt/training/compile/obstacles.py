@@ -39,7 +39,6 @@ def find_obstacle(training: Training) -> str:
         _("the loss is your own"): training.loss.draws,
         _("the loss has settings of its own"): training.loss.has_settings,
         training.acting.obstacle: bool(training.acting.obstacle),
-        _("float16 scales the loss"): training.precision.scales,
         _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
         _("the optimizer is set up in an unusual way"): bool(hooked)
         or len(optimizer.param_groups) > 1

@@ -18,10 +18,10 @@ from torch.nn.functional import dropout
 
 from nbopt.data.noise import Noise
 from nbopt.i18n import _
+from nbopt.techniques.hooks import surround
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.optimizers.formulas import Formula
-from nbopt.techniques.precision.channels_last import lay_channels_last
-from nbopt.techniques.precision.mixed import cast_to, widen
+from nbopt.training.compile.around import Around, measure, uncached
 from nbopt.training.compile.layouts import Apart, Joined, Layout
 
 
@@ -50,6 +50,8 @@ class Signature(NamedTuple):
 
     Attributes
     ----------
+    around : tuple
+        What stands around the pass: classes of techniques, each with its values.
     captured : bool
         Whether a GPU's graph is made of it, not machine code.
     resting : tuple of str
@@ -66,8 +68,7 @@ class Signature(NamedTuple):
     loss: type[Any]
     outputs: bool
     threads: int
-    precision: str
-    channels_last: bool
+    around: tuple[Any, ...]
     captured: bool
     resting: tuple[str, ...] = ()
     evaluated: tuple[str, ...] = ()
@@ -157,7 +158,9 @@ def find_trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return sorted(trained, key=lambda pair: pair[1].ndim < 2)
 
 
-def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise, signature: Signature) -> list[Layer]:
+def find_layers(
+    twin: nn.Module, names: list[str], batch: tuple[Tensor, Tensor], noise: Noise, around: Around
+) -> list[Layer]:
     """Pass a batch through a stand-in, and return its dropout layers in the order they are used.
 
     Raises
@@ -174,9 +177,9 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise, sign
     trial = deepcopy(twin)  # batch statistics would change
     for hook in hooks:
         hook.remove()
-    with torch.no_grad(), noise.lock, noise.seeded(0), cast_to(signature.precision, x.device):
+    with torch.no_grad(), noise.lock, noise.seeded(0):
         before = noise.drawn()
-        trial(lay_channels_last(x) if signature.channels_last else x)
+        surround(around, lambda batch: (trial(batch[0]), batch[1], torch.zeros(())))(batch)
         drawn = not all(map(torch.equal, before, noise.drawn()))
     if drawn:
         raise CannotCompile(_("the model draws random numbers by means of its own"))
@@ -185,44 +188,9 @@ def find_layers(twin: nn.Module, names: list[str], x: Tensor, noise: Noise, sign
     return layers
 
 
-def do_plainly(
-    twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], signature: Signature, given: Arguments
-) -> list[Tensor]:
-    """Do what a chunk does as anyone would write it, one step after the other, by the model's own weights.
-
-    Chunks are compared with this: that tracing a model and differentiating it as a function changes nothing is not
-    taken for granted.
-    """
-    model = deepcopy(twin)
-    weights = [weight for _name, weight in find_trained(model)]
-    masked = [model.get_submodule(layer.name) for layer in layers]
-    states = [given.state[k * len(weights) : (k + 1) * len(weights)] for k in range(len(formula.keys))]
-    batch, losses, results = len(given.x) // signature.steps, [], []
-    for k in range(signature.steps):
-        inputs, target = given.x[k * batch : (k + 1) * batch], given.y[k * batch : (k + 1) * batch]
-        for module, mask in zip(masked, given.masks, strict=True):
-            module.mask = mask[k]
-        with torch.enable_grad(), cast_to(signature.precision, inputs.device, cached=False):
-            output = model(lay_channels_last(inputs) if signature.channels_last else inputs)
-            value = widen(loss(output, loss.prepare(output, target)))
-        gradients = torch.autograd.grad(value, weights, materialize_grads=True)
-        _l1, *row = given.numbers[k].unbind()
-        for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
-            after, own = formula.rule(weight.detach(), gradient, [state[index] for state in states], row)
-            for place, changed in zip(
-                [weight.detach(), *[state[index] for state in states]], [after, *own], strict=True
-            ):
-                place.copy_(changed)
-        losses.append(value.detach())
-        results.append(widen(output).detach())
-    masks = {f"{layer.name}.mask" for layer in layers}
-    now = [*weights, *[buffer for name, buffer in model.named_buffers() if name not in masks]]
-    for before, after in zip([*given.weights, *given.buffers], now, strict=True):
-        before.copy_(after)
-    return [torch.stack(losses), torch.stack(results)] if signature.outputs else [torch.stack(losses)]
-
-
-def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], signature: Signature) -> Chunk:
+def make_chunk(
+    twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer], signature: Signature, around: Around
+) -> Chunk:
     """Return the function that is to be compiled.
 
     Parameters
@@ -234,6 +202,8 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
         The optimizer's.
     layers : list of Layer
     signature : Signature
+    around : sequence of callable
+        What techniques put around the pass.
     """
     steps = signature.steps
     trained = find_trained(twin)
@@ -263,11 +233,9 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
         losses, results = [], []
         for k in range(steps):
             inputs, target = given.x[k * batch : (k + 1) * batch], given.y[k * batch : (k + 1) * batch]
-            if signature.channels_last:
-                inputs = lay_channels_last(inputs)
             fed = fixed | dict(zip(mask_names, [mask[k] for mask in given.masks], strict=True))
 
-            def measure(
+            def find_loss(
                 weights: list[Tensor],
                 buffers: list[Tensor] = buffers,
                 inputs: Tensor = inputs,
@@ -276,13 +244,15 @@ def make_chunk(twin: nn.Module, loss: Loss, formula: Formula, layers: list[Layer
             ) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
                 own = [buffer.clone() for buffer in buffers]  # layers write to their statistics
                 named = fed | dict(zip(weight_names + buffer_names, weights + own, strict=True))
-                # Not cached: what a weight was cast to is not to outlive its place in the graph.
-                with cast_to(signature.precision, inputs.device, cached=False):
-                    output = functional_call(twin, named, (inputs,))
-                    value = loss(output, loss.prepare(output, target))
-                return widen(value), (widen(output), own)
 
-            found, (value, (output, buffers)) = grad_and_value(measure, has_aux=True)(layout.cut(weights))
+                def do(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+                    return measure(loss, functional_call(twin, named, (batch[0],)), batch[1])
+
+                with uncached():
+                    output, _target, value = surround(around, do)((inputs, target))
+                return value, (output, own)
+
+            found, (value, (output, buffers)) = grad_and_value(find_loss, has_aux=True)(layout.cut(weights))
             l1, *row = given.numbers[k].unbind()
             gradients = layout.penalize(layout.join(found), weights, l1)
             for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):

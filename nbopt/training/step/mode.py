@@ -84,7 +84,7 @@ class StepModes:
         self._compiled: Compiled | None = None
         self._next: dict[str, Any] | None = None
         self._job: BackgroundCompile | None = None
-        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, "", False, False)
+        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, (), False)
         self._refused: set[Signature] = set()  # found no faster, or not suiting the model any more
         self._kept: set[Signature] = set()  # judged, and found faster
         self._eager_speed = 0.0  # to judge the compiled tier by; 0 once it is judged

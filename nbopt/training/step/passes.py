@@ -16,6 +16,7 @@ from nbopt.data.places import item_at, name_of
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
+from nbopt.techniques.hooks import surround
 from nbopt.techniques.losses.base import Loss, usual_size
 from nbopt.techniques.losses.traits import SCORES
 from nbopt.techniques.metrics.measuring import Measuring
@@ -96,9 +97,7 @@ class ForwardPass:
         acting = self.acting
         if acting.changes_batches:
             batch = acting.prepare(batch, training=True)
-        do: Do = self._train
-        for change in acting.change_pass:
-            do = partial(change, do)
+        do: Do = surround(acting.change_pass, self._train) if acting.change_pass else self._train
         return self._within(do, batch) if acting.change_every_pass else do(batch)
 
     def measure(self, batch: Any) -> tuple[Any, Any, Tensor]:
@@ -136,14 +135,13 @@ class ForwardPass:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether something stands around the pass, as mixed precision does."""
-        return bool(self.acting.change_every_pass)
+        """Whether what stands around the pass computes with numbers of 16 bits."""
+        return self.acting.is_coarse
 
     def _within(self, do: Do, batch: Any) -> tuple[Any, Any, Tensor]:
         """Do a pass within what techniques put around every one."""
-        for change in self.acting.change_every_pass:
-            do = partial(change, do)
-        return do(batch)
+        within: Do = surround(self.acting.change_every_pass, do)
+        return within(batch)
 
     def _train(self, batch: Any) -> tuple[Any, Any, Tensor]:
         output, target = self._outputs(batch)

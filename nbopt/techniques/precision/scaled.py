@@ -1,16 +1,25 @@
-"""The eager step in float16: the loss is scaled for the backward pass, and what overflows is skipped."""
+"""A step in float16: the loss is scaled for the backward pass, and what overflows is skipped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
-from nbopt.techniques.precision.mixed import Precision
 from nbopt.torch_private import foreach_div_
-from nbopt.training.step.eager import Eager
+
+
+class Scales(Protocol):
+    """Who has the scaler, and its state."""
+
+    scaling: dict[str, Any] | None
+
+    def begin_scaling(self) -> GradScaler:
+        """Return the scaler; make it, if there is none yet."""
+        ...
 
 
 class Scaled:
@@ -22,19 +31,24 @@ class Scaled:
 
     Parameters
     ----------
-    eager : Eager
-    precision : Precision
-        Which has the scaler.
+    gradients : callable
+        See `nbopt.techniques.hooks.Hooks.replace_step`.
+    holder : Scales
     optimizer : torch.optim.Optimizer
     params : sequence of Parameter
         Those that get gradients.
     """
 
     def __init__(
-        self, eager: Eager, precision: Precision, optimizer: torch.optim.Optimizer, params: Sequence[nn.Parameter]
+        self,
+        gradients: Callable[..., Tensor],
+        holder: Scales,
+        optimizer: torch.optim.Optimizer,
+        params: Sequence[nn.Parameter],
     ) -> None:
-        self._eager = eager
-        self._precision = precision
+        self.leaves_out = True
+        self._of_batch = gradients
+        self._holder = holder
         self._optimizer = optimizer
         held = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
         self._others = [weight for weight in params if id(weight) not in held]
@@ -43,11 +57,11 @@ class Scaled:
             optimizer._step_supports_amp_scaling = False
 
     def gradients(self, batch: Any, step: int, keep: bool) -> Tensor:
-        """Do as `Eager.gradients`: the loss returned is not scaled, nor are the gradients."""
+        """Compute gradients; the loss returned is not scaled, nor are they."""
         if self._begun:  # the last step broke off, between here and its update: a scaler that knows nothing of it
-            self._precision.scaling = self._precision.scaling
-        self._scaler = self._precision.begin_scaling()
-        loss = self._eager.gradients(batch, step, keep, self._backward)
+            self._holder.scaling = self._holder.scaling
+        self._scaler = self._holder.begin_scaling()
+        loss = self._of_batch(batch, step, keep, self._backward)
         self._begun = True
         self._scaler.unscale_(self._optimizer)
         others = [weight.grad for weight in self._others if weight.grad is not None]
