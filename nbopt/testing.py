@@ -17,6 +17,7 @@ from nbopt.export.summary import operations
 from nbopt.run.reopen import open as open_again
 from nbopt.run.run import Run
 from nbopt.techniques.base import Technique, defines
+from nbopt.techniques.catalogue import known_of
 
 _STEPS, _AT, _EPOCH = 12, 7, 3  # of a run; the step before which something changes; of an epoch
 _NEAR = 1e-6  # how far a script's weights may be from the run's: some sums are done in another order
@@ -142,7 +143,8 @@ class _Made:
         self.techniques = techniques
         self.model = model
         self.data = data
-        self.settings = {"lr": 0.05, "optimizer": "sgd", "batch_size": 8, "epochs": 4, "recover": False, **settings}
+        off = {name: value for item in known_of(()) for name, value in item.off.items()}
+        self.settings = {"lr": 0.05, "optimizer": "sgd", "batch_size": 8, "epochs": 4, **off, **settings}
 
     def run(self, store: str | None = None, **values: Any) -> Run:
         settings = {"techniques": self.techniques, **self.settings, **values}

@@ -6,26 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import LRScheduler
 
 from nbopt.data.sources import StreamSource, makes_batches
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Hyperparam, Hyperparams
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
-from nbopt.techniques.catalogue import SHOWN, known_of
+from nbopt.techniques.catalogue import SHOWN, known_of, still_values
 from nbopt.techniques.context import Setting
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.choice import LOSS, loss_choice
 from nbopt.techniques.losses.terms import Terms
 from nbopt.techniques.optimizers.made import check_settings
 from nbopt.techniques.optimizers.standard import OPTIMIZER, optimizer_choice
-from nbopt.techniques.schedules.of_torch import TorchSchedule
 from nbopt.techniques.schedules.own import schedule_choice
 from nbopt.training.step.mode import Pace
 from nbopt.training.training import Training
-
-_OF_SCHEDULE = {"schedule", "schedule_interval"}
 
 
 def declare(
@@ -58,7 +54,7 @@ def declare(
             own["batch_size"] = size
     given = hyperparams.rename(given)
     own_kind: Any = choice
-    check_settings(own_kind.classes[choice.default], optimizer, given, hyperparams)
+    check_settings(own_kind.classes[choice.default], optimizer, given, hyperparams, still_values(techniques))
     if not isinstance(given.get("schedule", ""), str):
         given = given | _declare_schedule(hyperparams, optimizer, own, given)
     for kind in known_of(techniques):
@@ -114,7 +110,8 @@ def _declare_schedule(
     hyperparams: Hyperparams, optimizer: object, own: dict[str, Any], given: dict[str, Any]
 ) -> dict[str, Any]:
     """Let a schedule of the user's own stand among the names; return the values that it brings."""
-    values = hyperparams.check({**own, **{name: given[name] for name in given.keys() - _OF_SCHEDULE}})
+    known = given.keys() & hyperparams.keys() - {"schedule"}  # the others are those of this schedule
+    values = hyperparams.check({**own, **{name: given[name] for name in known}})
     spec: Any = hyperparams.spec("optimizer")
     part = spec.classes[hyperparams["optimizer"]]()
     vars(part).update({name: values.get(name, hyperparams[name]) for name in part.declared()})
@@ -125,33 +122,23 @@ def _declare_schedule(
     hyperparams.declare(choice)
     kind = choice.classes[choice.default]
     brings = {"schedule": choice.default}
-    if not issubclass(kind, TorchSchedule):
-        return brings
-    if kind.needs_interval and "schedule_interval" not in given:
-        rule = _("whether {name} is stepped after each step or each epoch, nothing tells", name=kind.__name__)
-        way = _('schedule_interval="step" or schedule_interval="epoch"')
-        raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
-    if isinstance(given["schedule"], LRScheduler) and values.get("lr", kind.base) != kind.base and "lr" in given:
-        rule = _("the scheduler began with lr={base:g}, and what it says would be multiplied", base=kind.base)
-        raise InvalidHyperparam(_("lr: {rule}: leave lr out, or set it later.", rule=rule))
-    return {**brings, "lr": kind.base}
+    return {**brings, **kind.adopt(given, values)}
 
 
-def find_inert(
-    setting: Setting,
-    train: Any,
-    techniques: Sequence[Technique],
-    training: Training | None,
-) -> dict[str, str]:
-    """Return the hyperparameters that cannot act in a run, each with the reason; some show once there is a training."""
+def find_inert(setting: Setting, train: Any, techniques: Sequence[Technique]) -> dict[str, str]:
+    """Return the hyperparameters that cannot act in a run, each with the reason; others show by `find_unfit`."""
     found: dict[str, str] = {}
     for kind in known_of(techniques):
         if reason := kind.unfit_for(setting):
             found.update(dict.fromkeys(kind.declared(), reason))
     if makes_batches(train):
         found["batch_size"] = _("the DataLoader makes its own batches")
-    elif training is not None and isinstance(training.cursor.source, StreamSource):
+    return found
+
+
+def find_unfit(training: Training, train: Any) -> dict[str, str]:
+    """Return the hyperparameters that cannot act on a run's data, each with the reason."""
+    found = dict(training.acting.unfit)
+    if isinstance(training.cursor.source, StreamSource) and not makes_batches(train):
         found["batch_size"] = _("a stream keeps the batch size that it began with")
-    if training is not None:
-        found.update(training.acting.unfit)
     return found

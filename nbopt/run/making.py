@@ -6,9 +6,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from nbopt.i18n import _
-from nbopt.run.declared import find_inert
+from nbopt.run.declared import find_unfit
 from nbopt.techniques.catalogue import find_modules, find_several
-from nbopt.techniques.context import Setting
 from nbopt.torch_private import MISSING
 from nbopt.training.training import Training
 
@@ -64,8 +63,7 @@ def make_training(run: Run, untouched: set[str]) -> Training:
                 names=", ".join(MISSING),
             )
         )
-    setting = Setting(run.model, device, spec.val is not None)
-    run.inert = find_inert(setting, spec.train, run.techniques, training)
+    run.inert.update(find_unfit(training, spec.train))
     for name in sorted(training.acting.unfit.keys() & spec.hyperparams.keys()):
         warnings.warn(f"{name}: {run.inert[name]}", stacklevel=3)
     return training

@@ -190,7 +190,7 @@ class Run(Steering):
         if spec.until is not None:
             self.driver.until = spec.until
         setting = Setting(model, self.device.torch, spec.val is not None)
-        self.inert = find_inert(setting, spec.train, self.techniques, None)
+        self.inert = find_inert(setting, spec.train, self.techniques)
         for inert in sorted(self.inert.keys() & named.keys()):
             warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=3)
         self.recorder = None if self.store is None else make_recorder(self, self.store)

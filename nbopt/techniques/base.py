@@ -176,6 +176,16 @@ class Technique(Hooks):
         return {}
 
     @property
+    def moves_by(self) -> str:
+        """By what it has the rate move: ``epochs``, ``length``, that of the run, or else, ""."""
+        return ""
+
+    @property
+    def sign_pull(self) -> float:
+        """What multiple of the signs of weights with two dimensions or more it adds to their gradients."""
+        return 0.0
+
+    @property
     def is_coarse(self) -> bool:
         """Whether what is computed around it now is as coarse as numbers of 16 bits are."""
         return False

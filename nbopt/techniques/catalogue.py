@@ -100,6 +100,15 @@ def check_techniques(given: Any) -> tuple[Technique, ...]:
     return tuple(found)
 
 
+def still_values(own: Sequence[Technique]) -> dict[str, Any]:
+    """Return values by which no technique moves the learning rate."""
+    values = {SCHEDULE.name: SCHEDULE.default}
+    for item in known_of(own):
+        if defines(item if isinstance(item, type) else type(item), "change_rate"):
+            values.update(item.off)
+    return values
+
+
 def may_end(
     techniques: Iterable[type[Technique] | Technique], inert: set[str], changes: Iterable[Mapping[str, Any]]
 ) -> bool:

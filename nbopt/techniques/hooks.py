@@ -39,7 +39,7 @@ HOOKS = {
         Hook("fit", "once, before it first acts, with the training inputs, if they are in memory", "{hook}(data[0])"),
         Hook("lay_out", "whenever weights or what the optimizer keeps of them may be others", "", idle=True),
         Hook("replace_step", "after that: what takes the place of gradients and update of a step", ""),
-        Hook("begin", "before the first step of a run", ""),
+        Hook("before_first_step", "before the first step of a run", ""),
         Hook("draws_now", "before each forward pass of a step: whether random numbers are drawn in it", ""),
         Hook("change_inputs", "before each forward pass, in validation too", "x = {hook}(x)"),
         Hook("change_batch", "before each forward pass of a step", "x, y = {hook}(x, y)"),
@@ -137,7 +137,7 @@ class Hooks(Tunable):
         """
         raise NotImplementedError
 
-    def begin(self) -> None:
+    def before_first_step(self) -> None:
         """Do what comes before the first step."""
         raise NotImplementedError
 

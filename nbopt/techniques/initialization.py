@@ -46,7 +46,7 @@ class Initialization(Technique):
         """Unless the weights are to stay as given."""
         return self.initialization != AS_GIVEN
 
-    def begin(self) -> None:
+    def before_first_step(self) -> None:
         """Draw the weights."""
         seed = derive_seed(self.context.seed, INITIALIZATION)
         draw_weights(self.context.model, RULES[self.initialization], self.initial_gain, seed)

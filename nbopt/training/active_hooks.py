@@ -39,7 +39,7 @@ class ActiveHooks:
 
     Attributes
     ----------
-    lay_out, replace_step, begin, draws_now, change_inputs, change_batch, change_weights : list of callable
+    lay_out, replace_step, before_first_step, draws_now, change_inputs, change_batch, change_weights : list of callable
     change_pass, change_every_pass, change_loss : list of callable
     after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
     end_reason, restores_best, reopen, losses_change, expect_loss, find_trouble : list of callable
@@ -49,6 +49,10 @@ class ActiveHooks:
         Those that act around every pass.
     is_coarse : bool
         Whether any computes with numbers of 16 bits.
+    moves : dict of str to str
+        By what the rate moves, by hyperparameter, see `Technique.moves_by`.
+    sign_pull : float
+        What multiple of the weights' signs is added to gradients.
     part_size : int
         How many samples go through the model at once; 0 for all of a batch.
     draws : bool
@@ -63,7 +67,7 @@ class ActiveHooks:
 
     lay_out: list[Callable[[torch.optim.Optimizer], None]]
     replace_step: list[Callable[..., OwnStep | None]]
-    begin: list[Callable[[], None]]
+    before_first_step: list[Callable[[], None]]
     draws_now: list[Callable[[], bool]]
     change_inputs: list[Callable[[Tensor], Tensor]]
     change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]]
@@ -146,8 +150,16 @@ class ActiveHooks:
         self.changes_batches = bool(self.change_inputs or self.change_batch)
         self.around = [part for part in acts if defines(type(part), "change_every_pass")]
         self.is_coarse = any(part.is_coarse for part in acts)
+        self.moves = {self._called(part): part.moves_by for part in acts if defines(type(part), "change_rate")}
+        self.sign_pull = sum(part.sign_pull for part in acts)
         self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
+
+    def _called(self, part: Technique) -> str:
+        """Return the hyperparameter by which a technique is called: its choice, or its first."""
+        return next((name for name in self._strategies if self._parts.get(name) is part), None) or next(
+            iter(part.declared()), type(part).__name__
+        )
 
     def _find_obstacle(self, acts: Sequence[Technique]) -> str:
         own = self._parts.get("loss")

@@ -77,7 +77,7 @@ def prepare_edit(training: Training, edit: object, around: Iterable[tuple[str, A
     for module in training.model.modules():
         if isinstance(module, torch.jit.ScriptModule) or type(module).__module__.startswith("torch._dynamo"):
             raise edit.refuse(_("the model is compiled, by torch.compile or torch.jit"))
-    if not training.step and training.acting.begin:
+    if not training.step and training.acting.before_first_step:
         raise edit.refuse(_("what comes before the first step, as drawing initial weights, would undo it: do a step"))
     half_done, training.half_done = training.half_done, True  # what interrupts this leaves the rest to do again
     try:

@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 
 from nbopt.data.stream_source import StreamSource
 from nbopt.i18n import _
-from nbopt.techniques.schedules.choice import SCHEDULES
-from nbopt.techniques.schedules.planned import Cosine, Exponential, Linear, OneCycle, StepDecay
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
 
-_BY_EPOCHS = (StepDecay, Exponential)
 _AHEAD = 64
-_BY_LENGTH = (Linear, Cosine, OneCycle)
 
 
 def set_rate(training: Training) -> None:
@@ -76,10 +72,8 @@ def tell_of_standstill(training: Training) -> None:
     source, values = training.cursor.source, training.hyperparams
     if not isinstance(source, StreamSource) or source.length is not None:
         return
-    kind = SCHEDULES.get(values["schedule"])
-    names = ["warmup"] if values["warmup"] > 0 else []
-    if kind in _BY_EPOCHS or (kind in _BY_LENGTH and not values["steps"]):
-        names.append("schedule")
+    unknown = ("epochs",) if values["steps"] else ("epochs", "length")
+    names = [name for name, by in training.acting.moves.items() if by in unknown]
     if names:
         training.pass_.tell(
             _(

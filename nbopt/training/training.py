@@ -315,8 +315,8 @@ class Training:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
         self.half_done = True
         if not self.step:
-            for begin in self.acting.begin:
-                begin()
+            for act in self.acting.before_first_step:
+                act()
         if self.model.training is not self.material.mode:
             self._wary = _WARY_STEPS
         if self._wary:

@@ -17,7 +17,6 @@ from nbopt.data.tree import tensors
 from nbopt.i18n import _
 from nbopt.techniques.losses.by_output import loss_at
 from nbopt.techniques.losses.choice import LOSSES
-from nbopt.techniques.losses.classification import ByClass
 from nbopt.techniques.losses.traits import read_traits
 
 
@@ -61,7 +60,7 @@ def adapt(source: AnySource | None, model: nn.Module, loss: object) -> None:
 
 def _takes_indices(loss: object) -> bool:
     if isinstance(loss, str):
-        return loss in LOSSES and issubclass(LOSSES[loss], ByClass)
+        return loss in LOSSES and LOSSES[loss].task == "classification"
     return read_traits(loss).classes_first is True
 
 

@@ -21,7 +21,7 @@ from nbopt.techniques.catalogue import Item, with_own
 from nbopt.techniques.hooks import HOOKS
 
 _WIDTH = 80  # of a docstring
-_OF_ENGINE = ("compiles", "draws", "measures", "unwritten", "by_script", "off", "facts", "obstacle")
+_OF_ENGINE = vars(Technique).keys() - {"acts", "memory"}
 _INIT = """\
     def __init__(self, weights):
         self.weights = weights"""
@@ -215,7 +215,7 @@ def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, so
             attributes["acts"] = True
     methods, functions = [], []
     for name, member in members.items():
-        if name in _OF_ENGINE:
+        if name in _OF_ENGINE and not name.startswith("__"):
             continue
         if isinstance(member, staticmethod):  # the user's own
             called = sources.name_for(_("the schedule"), member.__func__)

@@ -13,8 +13,6 @@ from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.base import Optimizer
 
-_STILL = {"lr": None, "warmup": 0, "warmup_steps": 0, "schedule": "constant"}  # what leaves a rate alone
-
 
 def make_optimizer(given: object, weights: Iterable[nn.Parameter]) -> Any:
     """Return what a run trains with: ``given`` or, where that is a function of the weights, what it makes.
@@ -46,7 +44,13 @@ def make_optimizer(given: object, weights: Iterable[nn.Parameter]) -> Any:
     return made
 
 
-def check_settings(kind: type[Optimizer], given: object, settings: Mapping[str, Any], known: Iterable[str]) -> None:
+def check_settings(
+    kind: type[Optimizer],
+    given: object,
+    settings: Mapping[str, Any],
+    known: Iterable[str],
+    still: Mapping[str, Any],
+) -> None:
     """Refuse what torch's optimizer takes and a run does not, and a rate for an optimizer that has none.
 
     Parameters
@@ -59,6 +63,8 @@ def check_settings(kind: type[Optimizer], given: object, settings: Mapping[str, 
         What the run was given by name.
     known : iterable of str
         The names of hyperparameters.
+    still : mapping of str to Any
+        Values by which hyperparameters leave a rate alone.
 
     Raises
     ------
@@ -75,7 +81,8 @@ def check_settings(kind: type[Optimizer], given: object, settings: Mapping[str, 
         path = f"torch.optim.{name}" if getattr(torch.optim, name, None) is torch_class else name
         way = f"optimizer=functools.partial({path}, {key}={shorten(settings[key])})"
         raise InvalidHyperparam(_("{rule}: write {way}.", rule=rule, way=way))
-    rates = sorted(key for key, still in _STILL.items() if settings.get(key, still) != still)
+    still = {"lr": None, **still}
+    rates = sorted(key for key, value in still.items() if settings.get(key, value) != value)
     if rates and not kind.rated:
         rule = _("{name} was made without a learning rate and finds its own", name=name)
         raise InvalidHyperparam(_("{rule}: leave {names} out.", rule=rule, names=", ".join(rates)))

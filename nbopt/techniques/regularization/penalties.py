@@ -36,6 +36,11 @@ class L1(Technique):
         """With any strength."""
         return self.l1 > 0
 
+    @property
+    def sign_pull(self) -> float:
+        """The strength."""
+        return self.l1
+
     @torch.no_grad()
     def after_gradients(self) -> None:
         """Add the penalty to the gradients."""

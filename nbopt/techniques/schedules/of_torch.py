@@ -72,6 +72,18 @@ class TorchSchedule(Schedule):
     base: ClassVar[float]
     needs_interval: ClassVar[bool] = False
 
+    @classmethod
+    def adopt(cls, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Bring the rate that the scheduler began with."""
+        if cls.needs_interval and "schedule_interval" not in given:
+            rule = _("whether {name} is stepped after each step or each epoch, nothing tells", name=cls.__name__)
+            way = _('schedule_interval="step" or schedule_interval="epoch"')
+            raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
+        if isinstance(given["schedule"], LRScheduler) and values.get("lr", cls.base) != cls.base and "lr" in given:
+            rule = _("the scheduler began with lr={base:g}, and what it says would be multiplied", base=cls.base)
+            raise InvalidHyperparam(_("lr: {rule}: leave lr out, or set it later.", rule=rule))
+        return {"lr": cls.base}
+
     def __init__(self) -> None:
         self.scheduler = deepcopy(self.given)
         self.factor = 1.0

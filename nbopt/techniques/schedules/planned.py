@@ -31,6 +31,24 @@ FINAL = Float(
 class Schedule(Technique):
     """Base of the schedules: each changes the rate in its own way."""
 
+    @classmethod
+    def adopt(cls, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values that one of the user's own brings, where a run begins with it.
+
+        Parameters
+        ----------
+        given : mapping of str to Any
+            What the run was given by name.
+        values : mapping of str to Any
+            The same checked, and what the optimizer brings.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If something else is needed, or does not go with it.
+        """
+        return {}
+
 
 class Constant(Schedule):
     """The base rate as it is: plain gradient descent (Cauchy 1847)."""
@@ -67,6 +85,11 @@ class StepDecay(Schedule):
     )
     compiles = True
 
+    @property
+    def moves_by(self) -> str:
+        """By epochs."""
+        return "epochs"
+
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return rate * step_gamma ** (cuts so far)."""
         return rate * power(self.step_gamma, epoch // self.step_size)
@@ -87,6 +110,11 @@ class Exponential(Schedule):
     )
     compiles = True
 
+    @property
+    def moves_by(self) -> str:
+        """By epochs."""
+        return "epochs"
+
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return rate * exponential_gamma ** epochs done."""
         return rate * power(self.exponential_gamma, epoch)
@@ -97,6 +125,11 @@ class Cosine(Schedule):
 
     final_share = FINAL
     compiles = True
+
+    @property
+    def moves_by(self) -> str:
+        """By the part of the run that is done."""
+        return "length"
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the cosine; a longer run stretches it."""
@@ -109,6 +142,11 @@ class Linear(Schedule):
 
     final_share = FINAL
     compiles = True
+
+    @property
+    def moves_by(self) -> str:
+        """By the part of the run that is done."""
+        return "length"
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the line; a longer run makes it less steep."""
@@ -141,6 +179,11 @@ class OneCycle(Schedule):
     )
     final_share = FINAL
     compiles = True
+
+    @property
+    def moves_by(self) -> str:
+        """By the part of the run that is done."""
+        return "length"
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the cycle at this part of the run."""
@@ -186,6 +229,11 @@ class Warmup(Technique):
     def acts(self) -> bool:
         """With any length."""
         return self.warmup > 0 or self.warmup_steps > 0
+
+    @property
+    def moves_by(self) -> str:
+        """Where its length is given in epochs, by these."""
+        return "epochs" if self.warmup else ""
 
     def change_rate(self, rate: float, step: int, epoch: float, done: float) -> float:
         """Return the rate as far as it has grown."""

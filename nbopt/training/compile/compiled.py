@@ -271,11 +271,11 @@ class Compiled:
     def _find_numbers(self) -> list[list[float]]:
         """Return what each step takes as numbers: its own learning rate, where something changes that."""
         training, group, numbers = self._training, self._optimizer.param_groups[0], self._formula.numbers
-        first, l1, rows = training.step + self._ahead + 1, training.hyperparams["l1"], []
+        first, pull, rows = training.step + self._ahead + 1, training.acting.sign_pull, []
         rates = self._rates.take(self._steps) if training.acting.change_rate else [group["lr"]] * self._steps
         for k, rate in enumerate(rates, first):
             group["lr"] = rate  # there is one group
-            rows.append([l1, *numbers(group, k)])
+            rows.append([pull, *numbers(group, k)])
         return rows
 
     def _draw(self) -> list[Tensor]:

@@ -18,8 +18,8 @@ class Layout(Protocol):
     def cut(self, blocks: Sequence[Tensor]) -> list[Tensor]:
         """Return the tensors."""
 
-    def penalize(self, gradients: list[Tensor], weights: list[Tensor], l1: Tensor) -> list[Tensor]:
-        """Return blocks of gradients with those of the L1 penalty, which is not of biases."""
+    def penalize(self, gradients: list[Tensor], weights: list[Tensor], pull: Tensor) -> list[Tensor]:
+        """Return blocks of gradients with what pulls weights by their signs, but no biases."""
 
 
 class Apart:
@@ -31,10 +31,10 @@ class Apart:
 
     cut = join
 
-    def penalize(self, gradients: list[Tensor], weights: list[Tensor], l1: Tensor) -> list[Tensor]:
-        """Return blocks of gradients with those of the L1 penalty."""
+    def penalize(self, gradients: list[Tensor], weights: list[Tensor], pull: Tensor) -> list[Tensor]:
+        """Return blocks of gradients with what pulls weights by their signs."""
         pairs = zip(gradients, weights, strict=True)
-        return [gradient + l1 * weight.sign() if weight.ndim > 1 else gradient for gradient, weight in pairs]
+        return [gradient + pull * weight.sign() if weight.ndim > 1 else gradient for gradient, weight in pairs]
 
 
 class Joined:
@@ -45,7 +45,7 @@ class Joined:
     Parameters
     ----------
     like : sequence of Tensor
-        Dense tensors of the shapes to come; those that the L1 penalty is of come first.
+        Dense tensors of the shapes to come; matrices come first.
     """
 
     def __init__(self, like: Sequence[Tensor]) -> None:
@@ -65,10 +65,10 @@ class Joined:
         dense = [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
         return [tensor.permute(_inverse(order)) for tensor, order in zip(dense, self._orders, strict=True)]
 
-    def penalize(self, gradients: list[Tensor], weights: list[Tensor], l1: Tensor) -> list[Tensor]:
-        """Return the block of gradients with those of the L1 penalty, in a list."""
+    def penalize(self, gradients: list[Tensor], weights: list[Tensor], pull: Tensor) -> list[Tensor]:
+        """Return the block of gradients with what pulls weights by their signs, in a list."""
         count = self._penalized
-        gradients[0][:count].addcmul_(l1, weights[0][:count].sign())
+        gradients[0][:count].addcmul_(pull, weights[0][:count].sign())
         return gradients
 
 

@@ -41,7 +41,7 @@ def do_plainly(
         with torch.enable_grad(), uncached():
             output, _target, value = do((inputs, target))
         gradients = torch.autograd.grad(value, weights, materialize_grads=True)
-        _l1, *row = given.numbers[k].unbind()
+        _pull, *row = given.numbers[k].unbind()
         for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             after, own = formula.rule(weight.detach(), gradient, [state[index] for state in states], row)
             for place, changed in zip(

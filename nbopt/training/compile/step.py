@@ -114,7 +114,7 @@ class Arguments(NamedTuple):
     masks : list of Tensor
         For each dropout layer, (k, ...), of its input's type.
     numbers : Tensor
-        (k, count): the L1 strength, then what the formula takes.
+        (k, count): how signs pull, then what the formula takes.
     """
 
     weights: list[Tensor]
@@ -153,7 +153,7 @@ def stand_in(model: nn.Module) -> tuple[nn.Module, list[str]]:
 
 
 def find_trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Return the weights that are trained, by name; those that the L1 penalty is of come first."""
+    """Return the weights that are trained, by name; matrices come first, whose signs may pull them."""
     trained = [pair for pair in model.named_parameters() if pair[1].requires_grad]
     return sorted(trained, key=lambda pair: pair[1].ndim < 2)
 
@@ -253,8 +253,8 @@ def make_chunk(
                 return value, (output, own)
 
             found, (value, (output, buffers)) = grad_and_value(find_loss, has_aux=True)(layout.cut(weights))
-            l1, *row = given.numbers[k].unbind()
-            gradients = layout.penalize(layout.join(found), weights, l1)
+            pull, *row = given.numbers[k].unbind()
+            gradients = layout.penalize(layout.join(found), weights, pull)
             for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
                 own = [state[index] for state in states]
                 weights[index], own = formula.rule(weight, gradient, own, row)
