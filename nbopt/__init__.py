@@ -66,7 +66,7 @@ def __getattr__(name: str) -> Any:
     value = home if _HOMES[name].endswith(f".{name}") else getattr(home, name)
     globals()[name] = value
     if name in ("Run", "open"):  # each gives runs to show
-        _connect_viewer(import_module(_HOMES["Run"]).Run)
+        _connect_viewer(import_module("nbopt.run.session").Session)
     return value
 
 
@@ -74,11 +74,11 @@ def __dir__() -> list[str]:
     return sorted([*__all__, "open"])
 
 
-def _connect_viewer(run_class: Any) -> None:
-    """Let a run show itself as a panel where a notebook is listening; elsewhere it stays plain text."""
+def _connect_viewer(session: Any) -> None:
+    """Let runs show themselves as a panel where a notebook is listening; elsewhere it stays plain text."""
     ipython = sys.modules.get("IPython")
     if ipython is not None and ipython.get_ipython() is not None:
-        run_class.viewer = import_module("nbopt.notebook.viewer")
+        session.viewer = import_module("nbopt.notebook.viewer")
 
 
 def load_ipython_extension(ipython: Any) -> None:

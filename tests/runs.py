@@ -99,7 +99,7 @@ def make_tiered(make_run, mlp, blobs):
         settings = {"tier": "compiled", "batch_size": 4, "epochs": 10**6, "store": None, **settings}
         run = make_run(mlp(dropout=0.3) if model is None else model, **settings)
         run.events()
-        run.driver.training.meter.tick(running=True)  # also where no driver pulls
+        run.training.meter.tick(running=True)  # also where no worker pulls
         return run
 
     return make

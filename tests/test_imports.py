@@ -1,6 +1,7 @@
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import IPython
@@ -100,13 +101,13 @@ def test_a_public_name_loads_its_part_on_first_use():
 @pytest.mark.parametrize("name", ["Run", "open"])
 @pytest.mark.parametrize("shell", [object(), None])
 def test_whatever_gives_a_run_lets_it_show_itself_in_a_notebook(monkeypatch, name, shell):
-    run_class = nbopt.Run
-    monkeypatch.setattr(run_class, "viewer", None)
+    session = import_module("nbopt.run.session").Session
+    monkeypatch.setattr(session, "viewer", None)
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
     for each in ("Run", "open"):  # as in a new process
         monkeypatch.delitem(vars(nbopt), each, raising=False)
     getattr(nbopt, name)
-    assert (run_class.viewer is None) is (shell is None)
+    assert (session.viewer is None) is (shell is None)
 
 
 def test_an_unknown_public_name_is_an_attribute_error():

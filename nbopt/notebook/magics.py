@@ -11,7 +11,7 @@ from nbopt.notebook.demos import DEMOS
 from nbopt.run.registry import live_runs
 
 if TYPE_CHECKING:
-    from nbopt.run.run import Run
+    from nbopt.run.steerable import Steerable
 
 _HELP = """\
 nbopt: tune a training run while it runs.
@@ -71,7 +71,7 @@ def _demo(name: str) -> None:
     ipython.run_cell(DEMOS[name])  # type: ignore[no-untyped-call]
 
 
-def _find(name: str) -> Run:
+def _find(name: str) -> Steerable:
     for run in live_runs():
         if name in (run.id, run.name):
             return run

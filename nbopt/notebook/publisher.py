@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import comm
 from comm.base_comm import BaseComm
@@ -19,6 +19,9 @@ from comm.base_comm import BaseComm
 from nbopt.errors import shorten
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
+
+if TYPE_CHECKING:
+    from nbopt.run.steerable import Steerable
 
 TARGET = "nbopt.runs"
 SOURCE = "status bar"
@@ -31,28 +34,6 @@ UNSEEN = 60
 """Reports to send without a sign of a reader: the server keeps those that no page collects."""
 
 
-class _LiveRun(Protocol):
-    """What a beacon needs to know of a run."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def state(self) -> Any: ...
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def step_count(self) -> int: ...
-    @property
-    def steps_per_second(self) -> float | None: ...
-    @property
-    def hyperparams(self) -> Mapping[str, Any]: ...
-    def pause(self, *, wait: bool, source: str) -> object: ...
-    def resume(self, *, wait: bool, source: str) -> object: ...
-    def stop(self, *, wait: bool, source: str) -> object: ...
-
-
 class StatusPublisher:
     """Reports the live runs of this kernel to the front end.
 
@@ -62,7 +43,7 @@ class StatusPublisher:
         Returns the runs to report, in the order to show them. It is called from the publisher's thread.
     """
 
-    def __init__(self, live_runs: Callable[[], Iterable[_LiveRun]]) -> None:
+    def __init__(self, live_runs: Callable[[], Iterable[Steerable]]) -> None:
         self._live_runs = live_runs
         self._changed = threading.Condition()  # guards all below; never held while a run is called
         self._comm: BaseComm | None = None
@@ -177,14 +158,14 @@ class StatusPublisher:
                 raise ValueError(_("The beacon does not understand {command}.", command=shorten(command)))
 
 
-def _describe(run: _LiveRun) -> dict[str, Any]:
+def _describe(run: Steerable) -> dict[str, Any]:
     speed = run.steps_per_second
     return {
         "id": run.id,
         "name": run.name,
         "state": run.state.name,
         "epoch": int(run.epoch),
-        "epochs": int(run.hyperparams["epochs"]),
+        "epochs": int(run.plan.epochs),
         "step": int(run.step_count),
         "steps_per_second": float(speed) if speed is not None and math.isfinite(speed) else None,
     }

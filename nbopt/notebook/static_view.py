@@ -21,8 +21,7 @@ from nbopt.i18n import _
 from nbopt.notebook.charts.charts import FEW
 from nbopt.notebook.charts.colours import MARK, TRAIN, VAL
 from nbopt.notebook.panel.status import STATES, facts
-from nbopt.run.run import Run
-from nbopt.store.database import folder_of
+from nbopt.run.steerable import Steerable
 from nbopt.viz.curves import Curve, curve, whole_span
 from nbopt.viz.marks import Marks, Tick, brief, number, visible
 from nbopt.viz.ticks import extent, linear_ticks
@@ -66,12 +65,12 @@ class StaticView:
 
     Parameters
     ----------
-    run : Run
+    run : Steerable
     titles : dict of str to str
         Name and title of each chart.
     """
 
-    def __init__(self, run: Run, titles: dict[str, str]) -> None:
+    def __init__(self, run: Steerable, titles: dict[str, str]) -> None:
         self._run = run
         self._titles = titles
         self._lock = threading.Lock()
@@ -116,7 +115,7 @@ def _after_cell(_result: object = None) -> None:
         _displayed.add(shown)
 
 
-def still(run: Run, titles: dict[str, str]) -> str:
+def still(run: Steerable, titles: dict[str, str]) -> str:
     """Return the picture as HTML, at most `MOST_BYTES` long."""
     marks = Marks(run.journal)
     marks.refresh()
@@ -146,7 +145,7 @@ def still(run: Run, titles: dict[str, str]) -> str:
     )
 
 
-def _telling(run: Run) -> list[str]:
+def _telling(run: Steerable) -> list[str]:
     """Return the hyperparameters that make the run what it is: the usual ones, and those that are not as by default."""
     values = run.hyperparams
     return [
@@ -156,19 +155,18 @@ def _telling(run: Run) -> list[str]:
     ]
 
 
-def _way_back(run: Run) -> str:
+def _way_back(run: Steerable) -> str:
     """Return the line of code that opens the run again."""
-    if run.store is None:
+    if "open" not in run.abilities:
+        return ""
+    if not run.opening:
         return f'<div style="{_SOFT}">{html.escape(_("The run was not stored (store=None)."))}</div>'
-    val = "" if run.spec.val is None or run.spec.val_fraction is not None else ", val=(X_val, y_val)"
-    store = "" if run.store == folder_of() else f", store={str(run.store)!r}"
-    code = f'run = nbopt.open("{run.id}", model, train=(X, y){val}{store})'
     note = _("To go on from here, with the model and data it was made with:")
-    return f'<div style="{_SOFT}">{html.escape(note)} <code>{html.escape(code)}</code></div>'
+    return f'<div style="{_SOFT}">{html.escape(note)} <code>{html.escape(run.opening)}</code></div>'
 
 
 def _chart(
-    run: Run, name: str, title: str, span: tuple[float, float], ticks: Sequence[Tick], points: int, size: _Size
+    run: Steerable, name: str, title: str, span: tuple[float, float], ticks: Sequence[Tick], points: int, size: _Size
 ) -> str:
     pair = [curve(run.history, key, smoothing=_SMOOTHING) for key in (name, f"val_{name}")]
     pair = [_thinned(part, points) for part in pair]

@@ -14,10 +14,10 @@ from nbopt.notebook.panel.panel import announce, panel_of
 
 if TYPE_CHECKING:
     from nbopt.run.lr_finder import Sweep
-    from nbopt.run.run import Run
+    from nbopt.run.steerable import Steerable
 
 
-def mimebundle(run: Run) -> dict[str, Any]:
+def mimebundle(run: Steerable) -> dict[str, Any]:
     """Return the live panel, as a cell's result, and put its still picture below: see `nbopt.notebook.static_view`."""
     announce(run)
     panel = panel_of(run)
@@ -26,7 +26,7 @@ def mimebundle(run: Run) -> dict[str, Any]:
     return {**panel.family._repr_mimebundle_(), "text/plain": repr(run)}
 
 
-def show(run: Run) -> None:
+def show(run: Steerable) -> None:
     """Put the panel under the running cell."""
     from IPython.display import display
 
@@ -40,6 +40,6 @@ def sweep(sweep: Sweep) -> dict[str, Any]:
     return {**chart.widget._repr_mimebundle_(), "text/plain": repr(sweep)}
 
 
-def made(run: Run) -> None:
+def made(run: Steerable) -> None:
     """Take note of which cell made the run."""
     CELLS.made(run)

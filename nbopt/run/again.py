@@ -1,80 +1,112 @@
-"""Doing steps again: those between a snapshot and the step that a run is to be at."""
+"""The loop of a run as those need it who lead the run somewhere: its events, and steps done again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterable
+from inspect import GEN_RUNNING, getgeneratorstate
 
 from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
+from nbopt.run.exactness import Exactness
+from nbopt.run.session import Session
+from nbopt.training import loop
 from nbopt.training.checkpoint import restore
-from nbopt.training.state import RunState
+from nbopt.training.recovery import Recovery
+from nbopt.training.state import Event, RunState
 from nbopt.training.training import Bound, Training
 
-if TYPE_CHECKING:
-    from nbopt.run.driver import Driver
 
+class Loop:
+    """The events of a run that has begun, and doing those steps again that lie between a snapshot and a step.
 
-def do_again(driver: Driver, operations: Iterable[Operation], target: int) -> None:
-    """Do the steps up to ``target`` again, with changes journaled already, and journal where that ends if not there.
-
-    A run that is not exact may run out of patience where it did not the first time, or of batches.
+    Parameters
+    ----------
+    session : Session
+    training : Training
+    exactness : Exactness
+        Told what is expected of steps done again.
     """
-    training, changes = driver.training, driver.changes
-    assert training is not None
-    changes.plan(operations, journaled=True)
-    events = driver.make_events()
-    training.tiers.held_until = target
-    training.tiers.room = lambda: target - training.step
-    try:
-        while training.step < target or training.validation_due or changes.due():
-            if next(events, None) is None:
-                if training.step >= target or not changes.act("reopen", "run"):
-                    break
-                events = driver.make_events()
-    finally:
-        training.tiers.room = lambda: math.inf
-    training.hands.leave()
-    if training.step < target:
-        driver.journal.rewind(target, training.step, "run")
 
+    def __init__(self, session: Session, training: Training, exactness: Exactness) -> None:
+        self.training = training
+        self._session = session
+        self._exactness = exactness
+        self._recover = Recovery(training, session.changes, session.journal)
+        self._events: Generator[Event, None, None] | None = None  # those last made
 
-def go_on_half_way(driver: Driver, training: Training) -> None:
-    """Put the run back to a snapshot, and lead it by its journal to where it was, or was going."""
-    journal = driver.journal
-    bound = training.bound or Bound(training.step, len(journal))
-    rewinds = [entry.new for entry in journal[bound.entries :] if entry.name == "rewind"]
-    target = rewinds[-1] if rewinds else bound.step
-    training.bound = Bound(target, len(journal))  # if this is interrupted, too
-    snapshot = training.snapshots.before(min(target, training.history.measured))
-    recorded = driver.exactness.record()
-    _put(driver, training, snapshot)
-    training.snapshots.forget_after(target)
-    held = training.tiers.held_until
-    driver.exactness.expect(recorded, target)
-    do_again(driver, (op for op in journal.schedule() if op.step >= snapshot.step), target)
-    training.tiers.held_until = max(held, target)
-    training.bound = None
-    journal.event(target, "redone", snapshot.step)
+    def events(self) -> Generator[Event, None, None]:
+        """Return the events from where the run is, for whoever pulls them."""
+        self.training.go_on()
+        self._events = loop.events(self.training, self._session.changes, self._recover)
+        return self._events
 
+    @property
+    def is_running(self) -> bool:
+        """Whether somebody is pulling an event at this moment."""
+        return self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING
 
-def give_up(driver: Driver, snapshot: Snapshot) -> None:
-    """Have the run rest at a snapshot, from which it can be led no further: what it did there fails now."""
-    training = driver.training
-    assert training is not None
-    with driver.lock:
-        step = training.bound.step if training.bound is not None else training.step
-        training.bound = Bound(snapshot.step, len(driver.journal))
-        _put(driver, training, snapshot)
-        training.snapshots.forget_after(snapshot.step)
-        driver.journal.rewind(max(step, snapshot.step), snapshot.step, "run")
+    def do_again(self, operations: Iterable[Operation], target: int) -> None:
+        """Do the steps up to ``target`` again, with changes journaled already; journal where that ends, if not there.
+
+        A run that is not exact may run out of patience where it did not the first time, or of batches.
+        """
+        training, changes = self.training, self._session.changes
+        changes.plan(operations, journaled=True)
+        events = self.events()
+        training.tiers.held_until = target
+        training.tiers.room = lambda: target - training.step
+        try:
+            while training.step < target or training.validation_due or changes.due():
+                if next(events, None) is None:
+                    if training.step >= target or not changes.act("reopen", "run"):
+                        break
+                    events = self.events()
+        finally:
+            training.tiers.room = lambda: math.inf
+        training.hands.leave()
+        if training.step < target:
+            self._session.journal.rewind(target, training.step, "run")
+
+    def catch_up(self, snapshot: Snapshot, target: int) -> None:
+        """Do the steps from ``snapshot`` to ``target`` again, with the changes journaled in between."""
+        schedule = self._session.journal.schedule()
+        self.do_again([operation for operation in schedule if snapshot.step <= operation.step < target], target)
+
+    def put_right(self) -> None:
+        """Put a run that is half-way back to a snapshot, and lead it by its journal to where it was, or was going."""
+        training, journal = self.training, self._session.journal
+        if not training.is_half_way:
+            return
+        bound = training.bound or Bound(training.step, len(journal))
+        rewinds = [entry.new for entry in journal[bound.entries :] if entry.name == "rewind"]
+        target = rewinds[-1] if rewinds else bound.step
+        training.bound = Bound(target, len(journal))  # if this is interrupted, too
+        snapshot = training.snapshots.before(min(target, training.history.measured))
+        recorded = self._exactness.record()
+        self._put(snapshot)
+        training.snapshots.forget_after(target)
+        held = training.tiers.held_until
+        self._exactness.expect(recorded, target)
+        self.do_again((op for op in journal.schedule() if op.step >= snapshot.step), target)
+        training.tiers.held_until = max(held, target)
         training.bound = None
-        driver.become(RunState.PAUSED)
+        journal.event(target, "redone", snapshot.step)
 
+    def give_up(self, snapshot: Snapshot) -> None:
+        """Have the run rest at a snapshot, from which it can be led no further: what it did there fails now."""
+        training, session = self.training, self._session
+        with session.lock:
+            step = training.bound.step if training.bound is not None else training.step
+            training.bound = Bound(snapshot.step, len(session.journal))
+            self._put(snapshot)
+            training.snapshots.forget_after(snapshot.step)
+            session.journal.rewind(max(step, snapshot.step), snapshot.step, "run")
+            training.bound = None
+            session.become(RunState.PAUSED)
 
-def _put(driver: Driver, training: Training, snapshot: Snapshot) -> None:
-    restore(training, snapshot)
-    training.half_done = False
-    training.history.go_back(snapshot.step, validated=not snapshot.facts["validation_due"])
-    driver.changes.forget_journaled()
+    def _put(self, snapshot: Snapshot) -> None:
+        restore(self.training, snapshot)
+        self.training.half_done = False
+        self.training.history.go_back(snapshot.step, validated=not snapshot.facts["validation_due"])
+        self._session.changes.forget_journaled()

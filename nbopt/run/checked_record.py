@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Hyperparams
@@ -17,9 +17,6 @@ from nbopt.store.checked import is_switch, is_tuning, spoilt
 from nbopt.store.reading import Record
 from nbopt.training.edits import is_edit
 
-if TYPE_CHECKING:
-    from nbopt.run.run import Run
-
 
 def check_values(record: Record, hyperparams: Hyperparams, values: Mapping[str, Any], what: str) -> dict[str, Any]:
     """Return values of hyperparameters that stood in the store, if they are legal."""
@@ -29,7 +26,7 @@ def check_values(record: Record, hyperparams: Hyperparams, values: Mapping[str, 
         raise spoilt(record.id, f"{what} ({error})") from error
 
 
-def check_journal(record: Record, run: Run) -> list[Operation]:
+def check_journal(record: Record, hyperparams: Hyperparams) -> list[Operation]:
     """Return what a run is to do again, once it was looked at; a change that no run journals is not made."""
     operations = record.journal.schedule()
     edits = [operation.value for operation in operations if operation.name == EDIT]
@@ -40,16 +37,18 @@ def check_journal(record: Record, run: Run) -> list[Operation]:
             if not looks[operation.name](operation.value):
                 raise spoilt(record.id, what)
         elif operation.name not in ACTIONS:
-            check_values(record, run.hyperparams, {operation.name: operation.value}, what)
+            check_values(record, hyperparams, {operation.name: operation.value}, what)
     return operations
 
 
-def check_snapshots(record: Record, run: Run, loaded: Iterable[Snapshot], operations: Sequence[Operation]) -> None:
+def check_snapshots(
+    record: Record, hyperparams: Hyperparams, loaded: Iterable[Snapshot], operations: Sequence[Operation]
+) -> None:
     """See that the values in snapshots are legal, and that each has the shape that its step had."""
     for snapshot in loaded:
         what = _("its snapshot of step {step}", step=snapshot.step)
-        values = known_only(record.settings, snapshot.facts["hyperparams"], run.hyperparams)
-        snapshot.facts["hyperparams"] = check_values(record, run.hyperparams, values, what)
+        values = known_only(record.settings, snapshot.facts["hyperparams"], hyperparams)
+        snapshot.facts["hyperparams"] = check_values(record, hyperparams, values, what)
         if "kept" in snapshot.facts and not is_kept(snapshot.facts["kept"], snapshot.tensors):
             raise spoilt(record.id, what)
         edits = [op.value for op in operations if op.name == EDIT and op.step < snapshot.step]

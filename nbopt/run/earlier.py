@@ -7,7 +7,7 @@ batch sampler and with what ``drop_last`` drops, and cut validation data off wit
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,13 +15,11 @@ from nbopt.data.noise import SPLIT, derive_seed
 from nbopt.data.sources import AnySource, StreamSource, as_source
 from nbopt.data.split import class_labels
 from nbopt.data.tensor_source import TensorSource
+from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.run.declared import declare_all
-
-if TYPE_CHECKING:
-    from nbopt.hyperparams import Hyperparams
-    from nbopt.run.run import Run
-    from nbopt.store.reading import Record
+from nbopt.run.trained import TrainedSession
+from nbopt.store.reading import Record
 
 
 def is_earlier(settings: Mapping[str, Any]) -> bool:
@@ -44,7 +42,7 @@ def known_only(settings: Mapping[str, Any], values: Mapping[str, Any], known: Hy
     return {name: value for name, value in now.items() if name in known or not is_earlier(settings)}
 
 
-def explain_data(run: Run, settings: Mapping[str, Any], train: AnySource) -> str:
+def explain_data(run: TrainedSession, settings: Mapping[str, Any], train: AnySource) -> str:
     """Say what to give instead of ``train``, which the earlier version used otherwise; "" where it did as this one.
 
     Parameters
@@ -76,7 +74,7 @@ def explain_data(run: Run, settings: Mapping[str, Any], train: AnySource) -> str
     return ""
 
 
-def explain_steps(run: Run, settings: Mapping[str, Any], train: AnySource, changed: Container[str]) -> str:
+def explain_steps(run: TrainedSession, settings: Mapping[str, Any], train: AnySource, changed: Container[str]) -> str:
     """Say why steps of a run in which these were changed are not done as they were; "" if they are."""
     if not is_earlier(settings):
         return ""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbopt.i18n import _
 from nbopt.record.journal import EDIT
 from nbopt.run.copying import reach
+from nbopt.run.trained import TrainedSession
 from nbopt.training.edits import prepare_edit
 
-if TYPE_CHECKING:
-    from nbopt.run.run import Run
 
-
-def edit(run: Run, wanted: Any, source: str) -> None:
+def edit(run: TrainedSession, wanted: Any, source: str) -> None:
     """See `Run.edit`."""
     if run.parent is None:
         raise RuntimeError(
@@ -23,13 +21,13 @@ def edit(run: Run, wanted: Any, source: str) -> None:
             )
         )
     for value in prepare(run, wanted):
-        run.driver.ask({EDIT: value}, source)
+        run.worker.ask({EDIT: value}, source)
 
 
-def prepare(run: Run, wanted: Any) -> list[dict[str, Any]]:
+def prepare(run: TrainedSession, wanted: Any) -> list[dict[str, Any]]:
     """Return what is to be asked for, None being nothing; raise where it cannot be made."""
     if wanted is None:
         return []
     spec = run.spec
     own = {"model": spec.model, "loss": spec.loss, "forward": spec.forward, "optimizer": spec.optimizer}
-    return [run.driver.between_steps(lambda: prepare_edit(run.driver.prepare(), wanted, reach(own)))]
+    return [run.worker.between_steps(lambda: prepare_edit(run.training, wanted, reach(own)))]

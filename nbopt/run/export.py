@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -19,6 +19,7 @@ from nbopt.hyperparams import Choice, Hyperparams, Int
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING
 from nbopt.run.spec import RunSpec
+from nbopt.run.trained import TrainedSession
 from nbopt.techniques.catalogue import known_of, may_end, of_models
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.losses.traits import read_traits
@@ -33,16 +34,13 @@ from nbopt.training import prepare
 from nbopt.training.moments import remembers
 from nbopt.training.state import Ending, RunState
 
-if TYPE_CHECKING:
-    from nbopt.run.run import Run
-
 SOURCE = "recipe"
 _ARGUMENTS = ("loss", "optimizer", "metrics", "techniques", "forward", "schedule", "device", "name", "store")
 
-AnyRun = TypeVar("AnyRun", bound="Run")
+AnyRun = TypeVar("AnyRun", bound=TrainedSession)
 
 
-def tell(run: Run) -> RunSummary:
+def tell(run: TrainedSession) -> RunSummary:
     """Gather the story of ``run`` up to where it is.
 
     Raises
@@ -51,9 +49,9 @@ def tell(run: Run) -> RunSummary:
         For data that a run which has not started cannot use; where the user changed in a pause which weights train.
     """
     spec = run.spec
-    with run.driver.lock:
-        run.driver.put_right()
-        training = run.driver.training
+    with run.lock:
+        run.worker.put_right()
+        training = run.training if run.has_begun else None
         done = run.step_count
         finished = run.state is RunState.FINISHED
         effective = run.journal.effective()

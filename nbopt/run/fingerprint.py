@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nbopt.data.sources import AnySource, StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
-from nbopt.store.database import RunRecord
+from nbopt.record.snapshots import Snapshots
 from nbopt.techniques.base import Technique
 from nbopt.techniques.losses.by_output import names_of
 from nbopt.techniques.metrics.by_output import OfOutput, read_metrics
@@ -22,26 +22,12 @@ from nbopt.training.material import find_tensors
 from nbopt.training.own_code import digest_code
 
 if TYPE_CHECKING:
-    from nbopt.run.run import Run
     from nbopt.run.spec import RunSpec
     from nbopt.training.training import Training
 
 _SAMPLED = 64  # samples that tell one data set from another
 _LONGEST = 100  # characters of a value that a technique was made with
 _NAMED = 3  # differences of one kind that an error names
-
-
-def describe(run: Run) -> RunRecord:
-    """Return what ``run`` is and was made with."""
-    training = run.driver.training
-    settings = {
-        **describe_spec(run.spec, run.initial, run.loss_modules),
-        "model": _describe_first(run),
-        "frozen": run.snapshots[0].facts.get("resting", []) if training else find_frozen(run.model),
-        "data": describe_data(training.cursor.source, training.val) if training else None,
-        "code": digest_code(training) if training else {},
-    }
-    return RunRecord(run.id, run.name, run.parent, run.created, settings)
 
 
 def describe_spec(spec: RunSpec, initial: Mapping[str, Any], loss_modules: Mapping[str, nn.Module]) -> dict[str, Any]:
@@ -85,11 +71,11 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     return {name: _shape(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
-def _describe_first(run: Run) -> dict[str, Any]:
+def describe_first(model: nn.Module, snapshots: Snapshots) -> dict[str, Any]:
     """Return shape and dtype of what the model held when the run began, whatever was made of it since."""
-    if not run.snapshots:
-        return describe_model(run.model)
-    named = run.snapshots[0].tensors.items()
+    if not snapshots:
+        return describe_model(model)
+    named = snapshots[0].tensors.items()
     return {name.removeprefix("model."): _shape(tensor) for name, tensor in named if name.startswith("model.")}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
 from nbopt.run import past
+from nbopt.run.session import Session
+from nbopt.run.trained import TrainedSession
 from nbopt.techniques.catalogue import known_of
 from nbopt.training.state import Stepped
-
-if TYPE_CHECKING:
-    from nbopt.run.run import Run
 
 _SMOOTHING = 0.9
 _TOO_FAR = 4.0  # times the lowest smoothed loss: the sweep ends there
@@ -37,7 +36,7 @@ class Sweep(NamedTuple):
         The same, smoothed exponentially, (n,).
     suggestion : float or None
         Where the smoothed loss falls most steeply over log lr; None if it never fell.
-    run : Run
+    run : Session
         The run they were tried for: in a notebook, a click on the chart sets its rate.
     """
 
@@ -45,7 +44,7 @@ class Sweep(NamedTuple):
     losses: NDArray[np.float64]
     smoothed: NDArray[np.float64]
     suggestion: float | None
-    run: Run
+    run: Session
 
     def __repr__(self) -> str:
         found = _("nothing to suggest") if self.suggestion is None else _("suggested: {lr:.2g}", lr=self.suggestion)
@@ -56,7 +55,7 @@ class Sweep(NamedTuple):
         return {"text/plain": repr(self)} if viewer is None or not len(self.rates) else viewer.sweep(self)
 
 
-def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
+def find_lr(run: TrainedSession, low: float, high: float, steps: int) -> Sweep:
     """See `Run.find_lr`."""
     if "lr" not in run.hyperparams.active:
         raise ValueError(_("the optimizer at work finds its own learning rate: there is none to try."))
@@ -78,8 +77,7 @@ def find_lr(run: Run, low: float, high: float, steps: int) -> Sweep:
     for rate in np.geomspace(low, high, steps):
         twin.set(source="finder", lr=float(rate))
         next(event for event in events if type(event) is Stepped)
-        training = twin.driver.training
-        assert training is not None
+        training = twin.training
         training.meter.due = math.inf  # only here
         training.flush()
         loss = twin.history.last("loss")

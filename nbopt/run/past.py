@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from nbopt.errors import MOST, check_text
 from nbopt.i18n import _
 from nbopt.record.journal import EDIT
 from nbopt.record.snapshots import Snapshot
-from nbopt.run.again import give_up
 from nbopt.run.copying import Copies
 from nbopt.run.editing import prepare
 from nbopt.run.ties import check_ties
+from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
 from nbopt.training.checkpoint import capture, recall, restore, restore_material
@@ -22,54 +22,52 @@ from nbopt.training.prepare import check_in_time
 from nbopt.training.recovery import go_back
 from nbopt.training.state import Ending, RunState
 
-if TYPE_CHECKING:
-    from nbopt.run.run import Run
+AnyRun = TypeVar("AnyRun", bound=TrainedSession)
 
 
-def rewind(run: Run, to: int | str | Snapshot, source: str) -> None:
+def rewind(run: TrainedSession, to: int | str | Snapshot, source: str) -> None:
     """See `Run.rewind`."""
-    driver = run.driver
+    worker = run.worker
     snapshot: Snapshot | None = None
 
     def go() -> None:
         nonlocal snapshot
         target = run.snapshots.find(to, run.step_count)
         snapshot = run.snapshots.before(target)
-        training = driver.training
-        assert training is not None
+        training = run.training
         training.hands.check()
         training.flush()
         run.changes.tune()
-        recorded = driver.exactness.record()
+        recorded = worker.exactness.record()
         go_back(training, run.journal, snapshot, source, target)
-        driver.exactness.expect(recorded, target)
-        _catch_up(run, snapshot, target)
+        worker.exactness.expect(recorded, target)
+        worker.loop.catch_up(snapshot, target)
         training.bound = None
-        driver.become(RunState.PAUSED)
+        run.become(RunState.PAUSED)
 
     try:
-        driver.at_rest(source, go)
+        worker.at_rest(source, go)
     except Exception as error:
         try:
-            driver.put_right()
+            worker.put_right()
         except Exception:  # again: what the steps between need is not there any more
             if snapshot is None:
                 raise
-            give_up(driver, snapshot)
+            worker.loop.give_up(snapshot)
             rule = _("steps after {step} could not be done again, and the run rests there", step=snapshot.step)
             error.add_note(f"nbopt: {rule}.")
         raise
     except BaseException:
-        driver.put_right()
+        worker.put_right()
         raise
 
 
 def branch(
-    run: Run, at: int | str | Snapshot, name: str | None, edit: Any, changes: Mapping[str, Any], source: str
-) -> Run:
+    run: AnyRun, at: int | str | Snapshot, name: str | None, edit: Any, changes: Mapping[str, Any], source: str
+) -> AnyRun:
     """See `Run.branch`."""
-    with run.driver.lock:
-        run.driver.put_right()
+    with run.lock:
+        run.worker.put_right()
         target = run.snapshots.find(at, run.step_count)
         if target == run.step_count:
             _check_tuning(run)
@@ -79,57 +77,52 @@ def branch(
         twin = _twin(run, name or _cut(_("{name}, branch at {step}", name=run.name, step=target)))
         twin.journal.take_over(run.journal, target)
         twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
-        recorded = run.driver.exactness.record()
+        recorded = run.worker.exactness.record()
     _begin(twin, run, snapshot)
-    twin.driver.exactness.expect(recorded, target)
-    _catch_up(twin, snapshot, target)
+    twin.worker.exactness.expect(recorded, target)
+    twin.worker.loop.catch_up(snapshot, target)
     edits = prepare(twin, edit)
     twin.journal.event(target, "branch", run.id, source)
-    twin.driver.become(RunState.PAUSED)
+    twin.become(RunState.PAUSED)
     for value in edits:
-        twin.driver.ask({EDIT: value}, source)
+        twin.worker.ask({EDIT: value}, source)
     twin.set(source=source, **changes)
     return twin
 
 
-def replay(run: Run) -> Run:
+def replay(run: AnyRun) -> AnyRun:
     """See `Run.replay`."""
-    with run.driver.lock:
-        run.driver.put_right()
+    with run.lock:
+        run.worker.put_right()
         finished = run.state is RunState.FINISHED
         reason = run.end_reason if finished else _("replayed to step {step}", step=run.step_count)
         until = Ending(run.step_count, RunState.FINISHED if finished else RunState.STOPPED, reason)
         name = _cut(_("{name}, replay", name=run.name))
         twin = _twin(run, name, planned=run.journal.schedule(), until=until)
-        recorded = run.driver.exactness.record() if run.driver.training else None
-    if run.driver.training is not None:
+        recorded = run.worker.exactness.record() if run.has_begun else None
+    if recorded is not None:
         _begin(twin, run, run.snapshots[0])
-        assert twin.driver.training is not None
-        twin.driver.training.tiers.held_until = run.step_count
-        if recorded is not None:
-            twin.driver.exactness.expect(recorded, int(until.step))
+        twin.training.tiers.held_until = run.step_count
+        twin.worker.exactness.expect(recorded, int(until.step))
         if run.step_count:
             twin.start()
         else:
             twin.changes.apply()
-            twin.driver.become(RunState.STOPPED, reason)
+            twin.become(RunState.STOPPED, reason)
     return twin
 
 
-def copy_of(run: Run, name: str) -> Run:
+def copy_of(run: AnyRun, name: str) -> AnyRun:
     """Make a run that stands where this one does and leaves nothing in the store; one that trains is paused."""
     if run.state is RunState.RUNNING:
         run.pause()
-    with run.driver.lock:
-        run.driver.put_right()
+    with run.lock:
+        run.worker.put_right()
         _check_tuning(run)
         twin = _twin(run, name, store=None)
-        training = run.driver.training
-        snapshot = None if training is None else capture(training)
+        snapshot = capture(run.training) if run.has_begun else None
     if snapshot is not None:
-        twin.driver.events()
-        assert twin.driver.training is not None
-        restore(twin.driver.training, snapshot)
+        restore(twin.training, snapshot)
         _check_ties(twin, run, snapshot)
     return twin
 
@@ -139,9 +132,9 @@ def _cut(name: str) -> str:
     return name if len(name) <= MOST else f"{name[: MOST // 2 - 1]}…{name[-MOST // 2 :]}"
 
 
-def _twin(run: Run, name: str, **others: Any) -> Run:
+def _twin(run: AnyRun, name: str, **others: Any) -> AnyRun:
     """Make a run like this one, on a copy of its model; ``others`` are fields of its `RunSpec`."""
-    training, spec = run.driver.training, run.spec
+    training, spec = run.training if run.has_begun else None, run.spec
     if training is not None:
         training.hands.check()
     own = {"model": run.model, "loss": spec.loss, "forward": spec.forward}
@@ -165,17 +158,18 @@ def _twin(run: Run, name: str, **others: Any) -> Run:
     }
     twin = type(run).of(replace(spec, **{**fresh, **made, **like, **others}))
     if copies.shared:
-        twin.driver.tell(_("shared with the run it was copied from: {names}.", names=", ".join(copies.shared)))
+        twin.tell(_("shared with the run it was copied from: {names}.", names=", ".join(copies.shared)))
     return twin
 
 
-def _check_tuning(run: Run) -> None:
+def _check_tuning(run: TrainedSession) -> None:
     """Raise RuntimeError where the user changed in this pause what trains: a copy would begin before that."""
-    training = run.driver.training
-    if training is not None:
-        training.hands.look()
-        training.hands.leave()
-    change = None if training is None else training.find_tuning()
+    if not run.has_begun:
+        return
+    training = run.training
+    training.hands.look()
+    training.hands.leave()
+    change = training.find_tuning()
     if change is not None:
         raise RuntimeError(
             _(
@@ -186,31 +180,22 @@ def _check_tuning(run: Run) -> None:
         )
 
 
-def _begin(run: Run, other: Run, snapshot: Snapshot) -> None:
+def _begin(run: TrainedSession, other: TrainedSession, snapshot: Snapshot) -> None:
     """Put a new run to ``snapshot`` of another one."""
-    first = other.snapshots[0]
-    run.driver.events()
-    assert run.driver.training is not None
-    run.driver.training.snapshots.clear(first)
+    first, training = other.snapshots[0], run.training
+    training.snapshots.clear(first)
     if snapshot is not first:
-        run.driver.training.snapshots.add(snapshot)
-    assert other.driver.training is not None
-    run.driver.training.tiers.library = other.driver.training.tiers.library
-    run.driver.training.keeper.know(other.driver.training.keeper)
-    restore(run.driver.training, snapshot)
+        training.snapshots.add(snapshot)
+    training.tiers.library = other.training.tiers.library
+    training.keeper.know(other.training.keeper)
+    restore(training, snapshot)
     _check_ties(run, other, snapshot)
 
 
-def _check_ties(twin: Run, run: Run, snapshot: Snapshot) -> None:
+def _check_ties(twin: TrainedSession, run: TrainedSession, snapshot: Snapshot) -> None:
     """Raise `Tied` where a copy's steps would use what belongs to the original."""
-    with run.driver.lock:
-        assert twin.driver.training is not None and run.driver.training is not None
-        check_ties(twin.driver.training, run.driver.training, at_rest=not run.driver.is_pulling)
-    restore_material(twin.driver.training, snapshot)
-    recall(twin.driver.training, snapshot)
-
-
-def _catch_up(run: Run, snapshot: Snapshot, target: int) -> None:
-    """Do the steps from ``snapshot`` to ``target`` again, with the changes journaled in between."""
-    between = [operation for operation in run.journal.schedule() if snapshot.step <= operation.step < target]
-    run.driver.do_again(between, target)
+    training = twin.training
+    with run.lock:
+        check_ties(training, run.training, at_rest=not run.worker.is_pulling)
+    restore_material(training, snapshot)
+    recall(training, snapshot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from nbopt.data.sources import DatasetSource, StreamSource, as_source
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import items_of, tree_map, with_items
 from nbopt.i18n import _
+from nbopt.run.trained import TrainedSession
 from nbopt.training.device import fits
 from nbopt.training.evaluating import NO_GRAPH
 from nbopt.training.outside import unchanged
@@ -22,13 +23,10 @@ from nbopt.training.state import RunState
 from nbopt.training.types import adapt
 from nbopt.training.validation import walk
 
-if TYPE_CHECKING:
-    from nbopt.run.run import Run
 
-
-def predict(run: Run, data: Any) -> Any:
+def predict(run: TrainedSession, data: Any) -> Any:
     """See `Run.predict`."""
-    training = run.driver.prepare()
+    training = run.training
     floats = next((w.dtype for w in training.material.parameters.values() if w.is_floating_point()), torch.float32)
     source = as_source(data, "val", floats)
     if run.spec.forward is None:
@@ -53,29 +51,28 @@ def predict(run: Run, data: Any) -> Any:
         return outputs()
 
     try:
-        return _join(run.driver.between_steps(outputs))
+        return _join(run.worker.between_steps(outputs))
     finally:
         if isinstance(source, DatasetSource) and source.workers is not None:
             source.workers.stop()
 
 
 @contextmanager
-def at_rest(run: Run) -> Iterator[None]:
+def at_rest(run: TrainedSession) -> Iterator[None]:
     """See `Run.at_rest`."""
-    driver = run.driver
-    if driver.is_own_thread:
+    worker = run.worker
+    if worker.is_own_thread:
         raise RuntimeError(_("a run cannot come to rest in the middle of its own step."))
     running, credit = run.state is RunState.RUNNING, 0.0
     if running:
         run.pause()
-        credit = driver.credit
+        credit = worker.credit
         running = run.state is RunState.PAUSED  # not over meanwhile
     still = run.material.find_modes()
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-    training = driver.training
     try:
-        with nullcontext() if training is None else unchanged(training, buffers=False):
+        with unchanged(run.training, buffers=False) if run.has_begun else nullcontext():
             yield
     finally:
         torch.set_rng_state(states[0])
@@ -85,7 +82,7 @@ def at_rest(run: Run) -> Iterator[None]:
             torch.cuda.set_rng_state_all(on_gpu)
         run.material.set_modes(still)
         if running and run.state is RunState.PAUSED:
-            driver.go(credit, "code")
+            worker.go(credit, "code")
 
 
 def _on_cpu(output: Any) -> Any:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nbopt.run.facts import Facts
+    from nbopt.run.session import Session
 
 _SECONDS = 0.2
 _LINES = 20
@@ -16,7 +16,7 @@ _LINES = 20
 class ProgressLine:
     """Writes one line to stderr, rewritten on a terminal; elsewhere one an epoch, or twenty where steps are counted."""
 
-    def __init__(self, run: Facts) -> None:
+    def __init__(self, run: Session) -> None:
         self._run = run
         self._due = 0.0
         self._done = 0  # epochs, or twentieths of the run

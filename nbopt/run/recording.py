@@ -1,39 +1,37 @@
-"""What connects a run with the recorder that keeps it in the store."""
+"""What connects a session with the recorder that keeps it in the store."""
 
 from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from nbopt.run.fingerprint import describe
+from nbopt.run.session import Session
 from nbopt.store.database import RunRecord
 from nbopt.store.recorder import Recorder
 from nbopt.store.snapshot_files import Glance
 
-if TYPE_CHECKING:
-    from nbopt.run.run import Run
+AnySession = TypeVar("AnySession", bound=Session)
 
 
-def make_recorder(run: Run, folder: Path) -> Recorder:
-    """Return a recorder for ``run``. It outlives the run, to write what is left; so it does not hold it."""
-    ref = weakref.ref(run)
+def make_recorder(session: AnySession, folder: Path, describe: Callable[[AnySession], RunRecord]) -> Recorder:
+    """Return a recorder for ``session``. It outlives that, to write what is left; so it does not hold it."""
+    ref = weakref.ref(session)
 
     def made() -> RunRecord | None:
-        return None if (run := ref()) is None else describe(run)
+        return None if (session := ref()) is None else describe(session)
 
     def look() -> Glance | None:
-        return None if (run := ref()) is None else _glance(run)
+        return None if (session := ref()) is None else _glance(session)
 
-    recorder = Recorder(folder, run.journal, run.history, made, look)
-    weakref.finalize(run, recorder.close).atexit = False
+    recorder = Recorder(folder, session.journal, session.history, made, look)
+    weakref.finalize(session, recorder.close).atexit = False
     return recorder
 
 
-def _glance(run: Run) -> Glance:
-    training = run.driver.training
-    if training is None:
-        return Glance(0, 0, None, None)
-    best = training.judge.best
-    return Glance(training.step, training.cursor.epoch, best if math.isfinite(best) else None, training.snapshots)
+def _glance(session: Session) -> Glance:
+    stage = session.stage
+    best = math.inf if stage.judge is None else stage.judge.best
+    return Glance(stage.step, stage.epoch, best if math.isfinite(best) else None, stage.snapshots)

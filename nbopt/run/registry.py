@@ -8,21 +8,21 @@ import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nbopt.run.run import Run
+    from nbopt.run.session import Session
 
 _LAST_STEP_SECONDS = 5.0  # how long the end of the process waits for a step to end
 
-_live: weakref.WeakSet[Run] = weakref.WeakSet()
+_live: weakref.WeakSet[Session] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
-def enter(run: Run) -> None:
+def enter(run: Session) -> None:
     """Take note of a new run, for as long as somebody holds it."""
     with _lock:
         _live.add(run)
 
 
-def live_runs() -> list[Run]:
+def live_runs() -> list[Session]:
     """Return the runs of this process, oldest first."""
     with _lock:
         return sorted(_live, key=lambda run: run.created)
@@ -31,4 +31,4 @@ def live_runs() -> list[Run]:
 @atexit.register
 def _halt_all() -> None:
     for run in live_runs():
-        run.driver.halt(_LAST_STEP_SECONDS)
+        run.halt(_LAST_STEP_SECONDS)

@@ -200,9 +200,7 @@ def _bring_back(run: Run, record: Record) -> None:
         if not is_state(snapshot):
             raise spoilt(record.id, _("its snapshot of step {step}", step=snapshot.step))
     if loaded:
-        run.driver.events()
-        training = run.driver.training
-        assert training is not None
+        training = run.training
         if told := explain_data(run, record.settings, training.cursor.source):
             raise _unlike(record, [told])
         if record.settings["data"] is not None:
@@ -215,10 +213,9 @@ def _bring_back(run: Run, record: Record) -> None:
         for snapshot in loaded.values():
             if "moments" not in snapshot.facts and (held := compare_positions(training, snapshot.tensors)):
                 raise _unlike(record, [held])
-    operations = check_journal(record, run)
-    check_snapshots(record, run, loaded.values(), operations)
+    operations = check_journal(record, run.hyperparams)
+    check_snapshots(record, run.hyperparams, loaded.values(), operations)
     if loaded:
-        assert training is not None
         changed = {operation.name for operation in operations}
         if told := explain_steps(run, record.settings, training.cursor.source, changed):
             warnings.warn(told, stacklevel=3)
@@ -228,7 +225,6 @@ def _bring_back(run: Run, record: Record) -> None:
     if not store.claim(record.id, record.owner):
         raise _held(record)
     run.journal.load(record.journal)
-    run.changes.forget_untouched(operation.name for operation in operations)
     assert run.recorder is not None
     files = {kind: (loaded.get(kind), file) for kind, file in record.files.items()}
     run.recorder.take_up(store, record.id, record.stored_history, files)
@@ -237,7 +233,6 @@ def _bring_back(run: Run, record: Record) -> None:
         run.changes.apply()
         run.recorder.follow()
         return
-    assert training is not None
     # Of two at one step, the one after the validation goes further.
     snapshots = sorted(loaded.values(), key=lambda snapshot: (snapshot.step, not snapshot.facts["validation_due"]))
     training.snapshots.clear(snapshots[0])
@@ -251,17 +246,17 @@ def _bring_back(run: Run, record: Record) -> None:
     except Exception as error:  # whatever torch makes of a state that is none
         raise spoilt(record.id, _("its snapshot of step {step}", step=newest.step)) from error
     later = [operation for operation in operations if operation.step >= newest.step]
-    run.driver.exactness.expect(Recorded.of(record.history, record.journal, record.settings), end)
+    run.worker.exactness.expect(Recorded.of(record.history, record.journal, record.settings), end)
     try:
-        run.driver.do_again(later, end)  # the changes made where it ended included
+        run.worker.loop.do_again(later, end)  # the changes made where it ended included
     except CannotEdit as error:
         raise spoilt(record.id, _("its journal at step {step}", step=run.step_count)) from error
     run.changes.cancel()
     finished = record.state == "finished"
     state = RunState.FINISHED if finished else RunState.PAUSED
     run.journal.event(run.step_count, "open", state.value)
-    run.driver.become(state)
-    run.driver.end_reason = record.reason if finished else ""
+    run.become(state)
+    run.end_reason = record.reason if finished else ""
     run.recorder.follow()
 
 
@@ -269,7 +264,7 @@ def _release_others(opened: Run, record: Record) -> None:
     """See that no other object of this process goes on storing this run."""
     for run in live_runs():
         if run is not opened and run.id == record.id and run.recorder is not None and run.store == record.folder:
-            if run.driver.is_pulling:
+            if isinstance(run, Run) and run.worker.is_pulling:
                 rule = _("pause it before you open it again")
                 raise RuntimeError(_("run {id} is running in this process: {rule}.", id=run.id, rule=rule))
             run.recorder.release(_("opened again with nbopt.open: from here on, that one is stored instead"))

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 
-from nbopt.errors import check_text
 from nbopt.export.recipe import to_yaml
 from nbopt.export.script.writer import to_python
-from nbopt.i18n import _
-from nbopt.record.history import History
-from nbopt.record.journal import Journal
 from nbopt.record.snapshots import Snapshot
-from nbopt.run import editing, export, past, predicting, registry
-from nbopt.run.declared import find_inert, find_loss
-from nbopt.run.driver import Driver
+from nbopt.run import editing, export, past, predicting
 from nbopt.run.lr_finder import Sweep, find_lr
-from nbopt.run.making import make_training
-from nbopt.run.recording import make_recorder
 from nbopt.run.spec import RunSpec
-from nbopt.run.steering import Steering
-from nbopt.run.viewer import Viewer
-from nbopt.store.database import AUTO, Place, folder_of
-from nbopt.techniques.base import Technique
-from nbopt.techniques.catalogue import find_several
-from nbopt.techniques.context import Setting
-from nbopt.techniques.metrics.by_output import read_metrics
-from nbopt.training import prepare
-from nbopt.training.changes import ChangeQueue
-from nbopt.training.device import pick_device
+from nbopt.run.trained import TrainedSession
+from nbopt.store.database import AUTO, Place
 from nbopt.training.edit_base import Edit
-from nbopt.training.material import Material
 from nbopt.training.step.passes import Forward
-from nbopt.training.training import Training
 
 
-class Run(Steering):
+class Run(TrainedSession):
     """A training run. Show it as the last expression of a cell, and steer it.
 
     Parameters
@@ -105,9 +84,6 @@ class Run(Steering):
         For a model that cannot be trained. Data are checked at the start.
     """
 
-    viewer: ClassVar[Viewer | None] = None
-    """Shows runs as panels; set where there is a notebook."""
-
     def __init__(
         self,
         model: torch.nn.Module,
@@ -125,90 +101,8 @@ class Run(Steering):
         store: Place | None = AUTO,
         **hyperparams: Any,
     ) -> None:
-        self._make(
-            RunSpec(
-                model,
-                train,
-                val,
-                loss,
-                forward=forward,
-                optimizer=optimizer,
-                metrics=metrics,
-                techniques=techniques,
-                seed=seed,
-                device=device,
-                name=name,
-                store=store,
-                hyperparams=hyperparams,
-            )
-        )
-
-    @classmethod
-    def of(cls, spec: RunSpec) -> Self:
-        """Return a run made with ``spec``."""
-        run = cls.__new__(cls)
-        run._make(spec)
-        return run
-
-    def _make(self, given: RunSpec) -> None:
-        spec = given.checked()
-        self.model = model = spec.model
-        self.seed = spec.seed
-        self.device = pick_device(spec.device)
-        self.metrics = read_metrics(spec.metrics, spec.loss)
-        self.techniques: tuple[Technique, ...] = spec.techniques
-        self.hyperparams = spec.declare()
-        self.spec = spec.settled(self.hyperparams)
-        named = self.spec.hyperparams
-        loss = find_loss(self.hyperparams)
-        self.loss_modules = loss.modules
-        self.loss_terms: tuple[str, ...] = loss.measures
-        self.material = Material(model, self.loss_modules)
-        prepare.check_optimizer(spec.optimizer, model, self.loss_modules)
-        # Values shown that stand for several of the model's own: setting one to what is shown still acts.
-        self._untouched = find_several(model, self.techniques) - named.keys()
-        self.initial = {**self.hyperparams, **spec.initial}
-        self.history = History()
-        measured = ["loss", *self.metrics, *self.loss_terms]
-        self.history.in_steps |= set(self.loss_terms)
-        own = [name for technique in self.techniques for name in technique.measures]
-        for measure in own:
-            check_text(_("the name of a measurement"), measure)
-        self.history.in_steps |= set(own)
-        val_names = [f"val_{name}" for name in measured if spec.val is not None]
-        self.history.expected = frozenset([*own, *measured, *val_names])
-        self.journal = Journal()
-        self.id = spec.id or secrets.token_hex(4)
-        name = spec.name
-        self.name = f"{type(model).__name__} {self.id[:4]}" if name in (None, "") else check_text("name", name)
-        self.created = time.time() if spec.created is None else spec.created
-        self.parent = spec.parent  # the run it branched off or repeats
-        self.store = None if spec.store is None else folder_of(spec.store)
-        self.changes = ChangeQueue(self.hyperparams, self.journal, self._untouched)
-        self.changes.plan(spec.planned)
-        self.driver = Driver(self.name, self._prepare, self.changes, self.journal)
-        if spec.until is not None:
-            self.driver.until = spec.until
-        setting = Setting(model, self.device.torch, spec.val is not None)
-        self.inert = find_inert(setting, spec.train, self.techniques)
-        for inert in sorted(self.inert.keys() & named.keys()):
-            warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=3)
-        self.recorder = None if self.store is None else make_recorder(self, self.store)
-        registry.enter(self)
-        if Run.viewer is not None:
-            Run.viewer.made(self)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": repr(self)} if Run.viewer is None else Run.viewer.mimebundle(self)
-
-    def show(self) -> None:
-        """Show the panel again, under the running cell; outside a notebook, print one line."""
-        if Run.viewer is None:
-            print(self)  # on the thread of who asked for it: the training thread never does
-        else:
-            Run.viewer.show(self)
-
-    # -- the past
+        given = (model, train, val, loss, forward, optimizer, metrics, techniques, seed, device, name, store)
+        super().__init__(RunSpec(*given, hyperparams))
 
     def rewind(self, to: int | str | Snapshot, *, source: str = "code") -> None:
         """Go back to where the run was, before any change made there; it then rests there.
@@ -266,11 +160,6 @@ class Run(Steering):
         keeps its shape. It is looked at first what would become of the next batch: where its outputs would be others,
         or something that holds a weight could not go along, nothing is done.
 
-        Parameters
-        ----------
-        edit : Edit
-            As ``nbopt.Widen("hidden", by=8)``.
-
         Raises
         ------
         RuntimeError
@@ -294,15 +183,8 @@ class Run(Steering):
 
         Parameters
         ----------
-        low, high : float
-            The first and the last rate; those between lie evenly on a log scale.
-        steps : int
-            How many, at least 10.
-
-        Returns
-        -------
-        Sweep
-            Rates, losses, and a suggestion.
+        low, high, steps : float, float, int
+            The first and the last rate; and how many, at least 10, evenly on a log scale.
 
         Raises
         ------
@@ -317,8 +199,6 @@ class Run(Steering):
         On the CPU, with the same number of threads, it ends with the same weights, bit for bit.
         """
         return past.replay(self)
-
-    # -- looking at it
 
     def predict(self, x: Any) -> Any:
         """Return the model's outputs on ``x``, on the CPU, without disturbing the training in any way.
@@ -375,8 +255,6 @@ class Run(Steering):
         with predicting.at_rest(self):
             yield
 
-    # -- taking it away
-
     def to_python(self) -> str:
         """Return a plain PyTorch script, without nbopt, that does again what led to where the run is.
 
@@ -416,8 +294,3 @@ class Run(Steering):
             For a recipe that cannot be followed; says which entry is wrong, and at which step.
         """
         return export.from_yaml(cls, text_or_path, model, train, val, callables)
-
-    # -- behind it
-
-    def _prepare(self) -> Training:
-        return make_training(self, self._untouched)

@@ -1,25 +1,23 @@
-"""What the engine asks of a notebook, which it does not know."""
+"""What sessions ask of a notebook, which they do not know."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from nbopt.run.lr_finder import Sweep
-    from nbopt.run.run import Run
+from nbopt.run.steerable import Steerable
 
 
 class Viewer(Protocol):
-    """What a notebook does with runs."""
+    """What a notebook does with sessions."""
 
-    def mimebundle(self, run: Run) -> dict[str, Any]:
+    def mimebundle(self, session: Steerable) -> dict[str, Any]:
         """Return the panel, as a cell's result."""
 
-    def show(self, run: Run) -> None:
+    def show(self, session: Steerable) -> None:
         """Put the panel under the running cell."""
 
-    def sweep(self, sweep: Sweep) -> dict[str, Any]:
+    def sweep(self, sweep: Any) -> dict[str, Any]:
         """Return the chart of a learning-rate sweep, as a cell's result."""
 
-    def made(self, run: Run) -> None:
-        """Take note of a new run, before it has done anything."""
+    def made(self, session: Steerable) -> None:
+        """Take note of a new one, before it has done anything."""

@@ -1,211 +1,297 @@
-"""The thread that pulls a run's events: how far it goes, and how it comes to rest."""
+"""The worker of a run has its events pulled, in a thread of its own or the caller's: what any thread asks of it."""
 
 from __future__ import annotations
 
 import math
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from types import FrameType
+from typing import Any, TypeVar
 
-import torch
-
-from nbopt.data.sources import DatasetSource
-from nbopt.data.thread_generator import switch
-from nbopt.errors import tell_error
+from nbopt.errors import check_text
 from nbopt.i18n import _
-from nbopt.record.journal import Journal
+from nbopt.run.again import Loop
 from nbopt.run.exactness import Exactness
+from nbopt.run.interrupts import Deferred
 from nbopt.run.progress import ProgressLine
-from nbopt.training.changes import ChangeQueue
-from nbopt.training.state import Changed, Ending, Event, Finished, Recovered, RunState, Stepped
+from nbopt.run.pulling import Pulling
+from nbopt.run.session import Session
+from nbopt.training.begun import Begun
+from nbopt.training.state import Ending, Event, RunState
 from nbopt.training.training import Training
 
+T = TypeVar("T")
 
-class Puller:
-    """Pulls events until the run is to rest, and knows the run's state.
+_VISIT_SECONDS = 0.1  # between two looks whether a run that is waited for came to rest
+
+
+class Worker:
+    """Starts, pauses and ends the pulling. All public methods may be called from any thread.
 
     Parameters
     ----------
-    changes : Changes
-    journal : Journal
+    session : Session
+        What trains.
+    make : callable
+        Makes the training, before the first event.
+    until : Ending, optional
+        Where the run is to rest in any case.
 
     Attributes
     ----------
-    state : RunState
-    error : BaseException or None
-        What ended the run.
-    end_reason : str
-        Why it ended, in words.
-    training : Training or None
-        The run's material, once there is one.
-    until : Ending
-        Where a replay is to end.
     exactness : Exactness
         Whether steps done again give what they gave.
-    watchers : list of callable
-        Who is called whenever state or journal changed.
-    lock : threading.RLock
-        Guards state and the hand-over between threads; never taken in a step.
     """
 
-    def __init__(self, changes: ChangeQueue, journal: Journal) -> None:
-        self.state = RunState.CREATED
-        self.error: BaseException | None = None
-        self.end_reason = ""
-        self.training: Training | None = None
-        self.until = Ending(math.inf, RunState.STOPPED, "")
-        self.watchers: list[Callable[[], None]] = []
-        self.lock = threading.RLock()
-        self._moved = threading.Condition(self.lock)
-        self.changes = changes
-        self.journal = journal
-        self.exactness = Exactness(journal)
-        self._thread: threading.Thread | None = None  # who pulls; None while nobody does
-        self._credit = math.inf  # steps to do before pausing
-        self._goal = RunState.RUNNING  # what the puller is asked to become
-        self._asked_by = "run"
-        self._halted = False
-        self._begun = False  # whether the puller has done its first step
+    def __init__(self, session: Session, make: Callable[[], Training], until: Ending | None = None) -> None:
+        self.exactness = Exactness(session.journal)
+        self._session = session
+        self._make = make
+        self._pulling = Pulling(session, until or Ending(math.inf, RunState.STOPPED, ""))
+        self._loop: Loop | None = None
 
-    def _pull(self, events: Iterator[Event], progress: ProgressLine | None = None) -> None:
-        """Pull events until the run is to rest."""
-        training = self.training
-        assert training is not None
-        try:
-            # A thread takes its share of cores at the first sign only: without this, oneDNN adds up in another order
-            # here than where the same steps are done again, in the thread of whoever rewinds.
-            torch.set_num_threads(torch.get_num_threads())
-            training.meter.tick(running=True)
-            training.tiers.room = self._room
-            for event in events:
-                kind = type(event)
-                if isinstance(event, Stepped):
-                    self._credit -= event.steps
-                    if not self._begun:
-                        self._begun = True
-                        self.announce()
-                elif kind is Changed or kind is Recovered:
-                    self.announce()
-                if progress is not None:
-                    progress.update()
-                if (
-                    self._credit <= 0
-                    or self._goal is not RunState.RUNNING
-                    or kind is Finished
-                    or training.step >= self.until.step
-                ):
-                    with self.lock:
-                        if self._is_due(event):
-                            self._settle(event)
-                            break
-        except Exception as error:
-            if progress is None:
-                _explain_thread(error)
-            with self.lock:
-                with suppress(Exception):  # the first error is the one to tell
-                    training.flush()
-                    self.changes.apply()
-                self._fail(error)
-                self._leave()
-        except BaseException:  # Ctrl-C in fit
-            switch(None)  # from within a block of the thread's own noise
-            with self.lock:
-                if self._thread is threading.current_thread():
-                    self._leave()
-                    self.put_right()
-            raise
-        finally:
-            if progress is not None:
-                progress.close()
+    # -- the loop
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the data are known, and there is a training."""
+        return self._loop is not None
+
+    @property
+    def loop(self) -> Loop:
+        """The run's loop; made, with its training, on first asking."""
+        if self._loop is not None:
+            return self._loop
+        with self._session.lock:
+            if self._loop is None:
+                training, session = self._make(), self._session
+                training.tiers.planned = session.changes.steps_to_plan
+                training.pass_.tell = session.tell
+                self.exactness.begin(training)
+                loop = Loop(session, training, self.exactness)
+                session.changes.stage = Begun(training)
+                self._loop = loop  # last: now all of it is there
+            return self._loop
+
+    @property
+    def training(self) -> Training:
+        """What the run trains with; made on first asking."""
+        return self.loop.training
+
+    def events(self) -> Generator[Event, None, None]:
+        """Return the loop's events, for whoever pulls them."""
+        with self._session.lock:
+            self.put_right()
+            if self._pulling.thread is not None:
+                raise RuntimeError(_("the run trains in a thread of its own: pause it before pulling its events."))
+            return self.loop.events()
 
     def put_right(self) -> None:
-        """Put right what an interrupt left half-way."""
-        raise NotImplementedError
+        """Bring a run that an interrupt left half-way to where its journal says it is; else do nothing.
 
-    def _room(self) -> float:
-        """Return how many steps may be done before this looks at what happened."""
-        assert self.training is not None
-        return min(self._credit, self.until.step - self.training.step)
+        Whoever asks something of a run at rest calls this first: an exception may fall between any two instructions,
+        and another one while this puts right what the first left.
+        """
+        session, pulling = self._session, self._pulling
+        with session.lock:
+            if pulling.thread is not None and self._is_gone(pulling.thread):
+                pulling.thread = None
+            if self._is_busy():
+                return
+            if self._loop is not None:
+                self._loop.put_right()
+            if session.state is RunState.RUNNING:  # nobody pulls any more
+                session.stage.flush()
+                if not session.stage.validation_due:
+                    session.changes.apply()
+                session.journal.event(session.step_count, "pause", source=pulling.asked_by)
+                session.become(RunState.PAUSED)
 
-    def _is_due(self, event: Event) -> bool:
-        """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
-        training = self.training
-        assert training is not None
-        if isinstance(event, Finished) or self._goal is RunState.STOPPED or self._halted:
-            return True
-        if training.step < self.until.step and self._credit > 0 and self._goal is RunState.RUNNING:
-            return False
-        training.flush()
-        # What belongs to this boundary is seen through first; and where nothing is left to do, the run finishes.
-        done = not training.validation_due and training.trouble is None and not self.changes.due()
-        return done and (training.step >= self.until.step or not training.end_reason())
+    def between_steps(self, act: Callable[[], T]) -> T:
+        """Return what ``act`` returns, called between two steps: by the thread that trains, or here if none does."""
+        visit: Future[T] = Future()
+        training, session = self.training, self._session
+        with session.lock:
+            self.put_right()
+            if self._is_busy() and not self.is_own_thread:
+                visit.add_done_callback(lambda _visit: session.announce())
+                training.visits.append((act, visit))
+                while not session.moved.wait_for(visit.done, _VISIT_SECONDS):
+                    if not self._is_busy() and (act, visit) in training.visits:  # it came to rest first
+                        training.visits.remove((act, visit))
+                        return act()
+                return visit.result()
+            return act()
 
-    def _settle(self, event: Event | None) -> None:
-        """Bring the run to rest after ``event``: finished, stopped or paused."""
-        training = self.training
-        assert training is not None
-        training.flush()
-        if not training.validation_due:
-            self.changes.apply()  # nothing that was asked for is left behind
-        if isinstance(event, Finished):
-            if any(restores() for restores in training.acting.restores_best):
-                self.changes.act("restore_best", "run")
-            self.become(RunState.FINISHED, event.reason)
-        elif self._goal is RunState.STOPPED:
-            self.become(RunState.STOPPED, _("stopped by hand"), self._asked_by)
-        elif training.step >= self.until.step:
-            self.become(self.until.state, self.until.reason)
-            self.until = Ending(math.inf, RunState.STOPPED, "")
-        else:
-            self.journal.event(training.step, "pause", source=self._asked_by)
-            self.become(RunState.PAUSED)
-        self._leave()
+    def ask(self, changes: dict[str, Any], source: str) -> None:
+        """Queue changes; where nobody pulls, the run is at rest between two steps, and they are applied here."""
+        session = self._session
+        with session.lock:
+            self.put_right()
+            session.changes.ask(changes, source)
+            # A validation that is due comes first, as in the loop.
+            if not self._is_busy() and not session.stage.validation_due:
+                session.changes.apply_at_rest()
+            session.announce()
 
-    def _leave(self) -> None:
-        """Pull no more."""
-        assert self.training is not None
-        self.training.meter.tick(running=False)
-        self.training.hands.leave()
-        self.training.tiers.room = lambda: math.inf
-        self._thread = None
-        self.announce()
+    def go(self, credit: float, source: str, progress: ProgressLine | None = None) -> None:
+        """Pull ``credit`` steps in a new thread; with a progress line, in this one."""
+        check_text("source", source)
+        try:
+            events = self._set_out(credit, source, progress is None)
+            if events is not None and progress is not None:
+                with Deferred(self._ask_for_pause):
+                    self._pulling.pull(self.training, events, progress)
+        except BaseException:
+            self.put_right()
+            raise
 
-    def _fail(self, error: Exception) -> None:
-        self.error = error
-        self.become(RunState.FAILED, tell_error(error))
+    def _pull(self, training: Training, events: Iterator[Event]) -> None:
+        """Pull, in a thread of the run's own."""
+        try:
+            self._pulling.pull(training, events)
+        except BaseException:
+            self.put_right()
+            raise
 
-    def become(self, state: RunState, reason: str = "", source: str = "run") -> None:
-        """Enter a state; with a reason, journal it."""
-        with self.lock:
-            self.state = state
-            self.end_reason = reason
-            if state.is_ended:
-                self._stop_workers()
-            if reason:
-                self.journal.event(self.changes.step, state.value, reason, source)
-            self.announce()
+    def _events_or_failure(self) -> Generator[Event, None, None]:
+        try:
+            return self.events()
+        except Exception as error:
+            self._pulling.fail(error)
+            raise
 
-    def _stop_workers(self) -> None:
-        if self.training is None:
-            return
-        for source in (self.training.cursor.source, self.training.val):
-            if isinstance(source, DatasetSource) and source.workers is not None:
-                source.workers.stop()
+    def _set_out(self, credit: float, source: str, threaded: bool) -> Iterator[Event] | None:
+        """Begin to pull, in a new thread or this one; return the events, None if somebody pulls them already."""
+        session, pulling = self._session, self._pulling
+        with session.lock:
+            self.put_right()
+            pulling.credit = credit
+            pulling.goal, pulling.asked_by = RunState.RUNNING, source
+            if pulling.thread is not None:
+                session.announce()  # whoever waits for it to rest need not any more
+                return None
+            events = self._events_or_failure()
+            training = self.training
+            if session.state is RunState.FINISHED:
+                session.changes.act("reopen", source)
+                if reason := training.end_reason():
+                    raise RuntimeError(training.plan.explain_end(reason))
+            if session.state is RunState.FAILED:
+                session.changes.act("leave_out", source)
+            session.error = None
+            pulling.begun = False
+            onward = "start" if session.state is RunState.CREATED else "resume"
+            session.journal.event(training.step, onward if credit == math.inf else "step", source=source)
+            session.become(RunState.RUNNING)
+            thread = threading.current_thread()
+            if threaded:
+                name = f"nbopt {session.name}"
+                thread = threading.Thread(target=self._pull, args=(training, events), name=name, daemon=True)
+            pulling.thread = thread
+            if threaded:
+                thread.start()
+            return events
 
-    def announce(self) -> None:
-        """Wake who waits or watches."""
-        with self.lock:
-            self._moved.notify_all()
-        for wake in list(self.watchers):
-            wake()
+    def _ask_for_pause(self) -> None:
+        if self._pulling.goal is not RunState.STOPPED:  # without the lock: a signal's handler waits for nobody
+            self._pulling.goal, self._pulling.asked_by = RunState.PAUSED, "code"
 
+    def rest(self, goal: RunState, source: str, wait: bool) -> None:
+        """Ask whoever pulls to pause or stop."""
+        check_text("source", source)
+        session, pulling = self._session, self._pulling
+        with session.lock:
+            self.put_right()
+            if not self.is_pulling:
+                if goal is RunState.STOPPED and session.state in (RunState.CREATED, RunState.PAUSED):
+                    session.become(RunState.STOPPED, _("stopped by hand"), source)
+                return
+            if pulling.goal is not RunState.STOPPED:
+                pulling.goal, pulling.asked_by = goal, source
+        if wait:  # or until someone lets it go on
+            self.wait(lambda: not self.is_pulling or pulling.goal is RunState.RUNNING)
 
-def _explain_thread(error: Exception) -> None:
-    """Say in an error that speaks of threads in which one it was raised: the user made none."""
-    if "thread" in str(error).lower():
-        error.add_note(
-            _(
-                "nbopt: a run that is started trains in a thread of its own. run.fit() trains in the caller's thread; "
-                "or open what belongs to one thread, as a database connection, where the samples are fetched."
-            )
-        )
+    def at_rest(self, source: str, work: Callable[[], None]) -> None:
+        """Pause, and do ``work`` while others are kept from going on.
+
+        Raises
+        ------
+        RuntimeError
+            In the run's own thread, as in a metric of the user's.
+        """
+        if self.is_own_thread and not self._is_gone(threading.current_thread()):
+            raise RuntimeError(_("a run cannot go back in the middle of its own step."))
+        while True:
+            self.rest(RunState.PAUSED, source, wait=True)
+            with self._session.lock:
+                if not self.is_pulling:  # nobody resumed it meanwhile
+                    work()
+                    return
+
+    def release_workers(self) -> None:
+        """End the processes that fetch samples, if the run is at rest; one that goes on starts others."""
+        with self._session.lock:
+            if not self._is_busy():
+                self._session.stage.release()
+
+    def _is_busy(self) -> bool:
+        """Whether some thread pulls events: one of its own, or now that of a caller."""
+        return self._pulling.thread is not None or (self._loop is not None and self._loop.is_running)
+
+    def _is_gone(self, thread: threading.Thread) -> bool:
+        """Whether an interrupt has taken a thread out of its pulling without a word."""
+        if thread is not threading.current_thread():
+            return not thread.is_alive()
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and frame.f_code is not Pulling.pull.__code__:
+            frame = frame.f_back
+        return frame is None
+
+    def halt(self, timeout: float) -> None:
+        """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""
+        with self._session.lock:
+            self._pulling.halted = True
+            self._pulling.goal = RunState.PAUSED
+            thread = self._pulling.thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def wait(self, done: Callable[[], bool], timeout: float | None = None) -> None:
+        """Block until ``done``; raise the exception that ended the run, if one did."""
+        session = self._session
+        self.put_right()
+        if not self.is_own_thread:  # a metric or model of the user's that asks for a pause
+            with session.lock:
+                session.moved.wait_for(done, timeout)
+        if session.state is RunState.FAILED and session.error is not None:
+            raise session.error
+
+    def has_set_out(self) -> bool:
+        """Whether the first step since the last start is done, or nobody pulls."""
+        return self._pulling.begun or not self.is_pulling
+
+    def has_spent(self) -> bool:
+        """Whether the steps asked for are done, or someone lets it run on."""
+        return not self.is_pulling or self._pulling.credit == math.inf
+
+    def has_ended(self) -> bool:
+        """Whether nothing trains until someone resumes."""
+        return self._session.state.is_ended and not self.is_pulling
+
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether the caller is called by the run itself, as a metric of the user's is."""
+        return self._pulling.thread is threading.current_thread()
+
+    @property
+    def credit(self) -> float:
+        """How many steps are still to be done of those asked for; infinite if there is no end to them."""
+        return self._pulling.credit
+
+    @property
+    def is_pulling(self) -> bool:
+        """Whether some thread pulls events."""
+        return self._pulling.thread is not None

@@ -54,9 +54,9 @@ class Plan(Tunable):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Plan:
-        """Return the plan that a run with these hyperparameters has."""
+        """Return the plan that a run with these hyperparameters has; without them, it goes on for ever."""
         plan = cls()
-        vars(plan).update({name: values[name] for name in cls.declared()})
+        vars(plan).update({name: values.get(name, 0) for name in cls.declared()})
         return plan
 
     def share(self, step: int, progress: float) -> float:
@@ -108,8 +108,8 @@ class Plan(Tunable):
 
     @property
     def of_epochs(self) -> str:
-        """What stands behind the number of epochs done: ``/20``; "" where steps are counted."""
-        return "" if self.steps else f"/{self.epochs}"
+        """What stands behind the number of epochs done: ``/20``; "" where steps are counted, and without an end."""
+        return "" if self.steps or not self.epochs else f"/{self.epochs}"
 
     @property
     def of_steps(self) -> str:

@@ -6,17 +6,15 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbopt.export.summary import by_step
 from nbopt.hyperparams import Hyperparams
 from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING, Entry, Journal, Operation
-from nbopt.training.actions import act
-from nbopt.training.edits import make_edit
 from nbopt.training.prepare import check_planned
+from nbopt.training.stage import Stage
 
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
+_OPERATIONS = frozenset((*ACTIONS, EDIT, SWITCH, TUNING))  # that set no value
 
 
 class ChangeQueue:
@@ -26,31 +24,21 @@ class ChangeQueue:
     ----------
     hyperparams : Hyperparams
     journal : Journal
-    untouched : set of str
-        Hyperparameters whose value the model brought: setting one to the value shown still acts.
-
-    Attributes
-    ----------
-    training : Training or None
-        The run's material, once there is one.
+    stage : Stage
+        What changes act on.
     """
 
-    def __init__(self, hyperparams: Hyperparams, journal: Journal, untouched: set[str]) -> None:
-        self.training: Training | None = None
+    def __init__(self, hyperparams: Hyperparams, journal: Journal, stage: Stage) -> None:
+        self.stage = stage
         self._hyperparams = hyperparams
         self._journal = journal
-        self._untouched = untouched
         self._asked: deque[tuple[dict[str, Any], str]] = deque()
         self._planned: deque[tuple[Operation, bool]] = deque()
 
     @property
     def step(self) -> int:
         """Steps completed."""
-        return self.training.step if self.training else 0
-
-    def forget_untouched(self, names: Iterable[str]) -> None:
-        """Take note that ``names`` were set in an earlier session: what they show is what acts."""
-        self._untouched.difference_update(names)
+        return self.stage.step
 
     @property
     def pending(self) -> frozenset[str]:
@@ -109,8 +97,7 @@ class ChangeQueue:
         Losses measured before are looked at first: what went wrong then is not what the changes lead to.
         """
         entries: list[Entry] = []
-        if self.training is not None:
-            self.training.flush()
+        self.stage.flush()
         while self._planned and self._planned[0][0].step <= self.step:
             operation, journaled = self._planned[0]
             with self._taken_off(self._planned):
@@ -122,15 +109,9 @@ class ChangeQueue:
         return entries
 
     def apply_at_rest(self) -> None:
-        """Apply what is due while nobody pulls; none of it was made by hand, as other changes in a rest may be."""
-        hands = None if self.training is None else self.training.hands
-        if hands is not None:
-            hands.look()
-        try:
+        """Apply what is due while nobody pulls."""
+        with self.stage.at_rest():
             self.apply()
-        finally:
-            if hands is not None:
-                hands.leave()
 
     @contextmanager
     def _taken_off(self, queue: deque[Any]) -> Iterator[None]:
@@ -154,13 +135,9 @@ class ChangeQueue:
         """Make checked changes now, ahead of those that wait; return the journal's new entries."""
         entries: list[Entry] = []
         for name, value in changes.items():
-            if name == EDIT or value != self._hyperparams[name] or self._stands_for_several(name):
+            if name in _OPERATIONS or value != self._hyperparams[name] or name in self.stage.several:
                 self._do(name, value, source, entries)
         return entries
-
-    def _stands_for_several(self, name: str) -> bool:
-        """Whether the value shown is not what acts everywhere, so that setting it to just that still does something."""
-        return name in (self._untouched if self.training is None else self.training.acting.find_several())
 
     def act(self, action: str, source: str) -> bool:
         """Do one of `ACTIONS` now; journal it if it changed something, and return whether it did."""
@@ -180,81 +157,33 @@ class ChangeQueue:
 
     def tune(self) -> list[Entry]:
         """Take note of what the user changed in the model itself; return the journal's new entries."""
-        assert self.training is not None
         entries: list[Entry] = []
-        change, self.training.is_tuned = self.training.find_tuning(), False
-        if change is not None:
+        if (change := self.stage.take_tuning()) is not None:
             self._do(TUNING, change, "code", entries)
         return entries
 
     def _do(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
-        training = self.training
-        if training is None:
-            self._assign(name, value, source, entries)
-            return
-        if name == EDIT:  # which is not to be done again to a state that has it
-            training.securing.take()
-        else:
-            training.securing.take_before_change()
-        before, training.half_done = training.half_done, True
-        try:
-            self._act(name, value, source, entries)
-        except Exception:  # refused: it was not taken
-            training.half_done = before
-            raise
-        training.half_done = before
-
-    def _act(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
-        if name == SWITCH:
-            assert self.training is not None
-            self.training.tiers.switch(value)
-            if entries is not None:
-                entries.append(self._journal.event(self.step, name, value, source))
-            return
-        if name == TUNING:
-            assert self.training is not None
-            carried = self.training.tune(value)
-            if entries is not None:
-                entries.append(self._journal.event(self.step, name, value, source))
-                self._tell(carried, source, entries)
-            return
-        if name == EDIT:
-            assert self.training is not None
-            made, carried = make_edit(self.training, value)
-            if made is not None and entries is not None:
-                entries.append(self._journal.event(self.step, name, made, source))
-                self._tell(carried, source, entries)
-            return
-        if name in ACTIONS:
-            assert self.training is not None
-            if act(self.training, name) and entries is not None:
-                entries.append(self._journal.event(self.step, name, self.training.judge.best_step, source))
-            return
-        self._assign(name, value, source, entries)
+        with self.stage.changing(name):
+            if name not in _OPERATIONS:
+                self._assign(name, value, source, entries)
+            elif (done := self.stage.do(name, value)) is not None and entries is not None:
+                entries.append(self._journal.event(self.step, name, done.detail, source))
+                self._tell(done.carried, source, entries)
 
     def _assign(self, name: str, value: Any, source: str, entries: list[Entry] | None) -> None:
         old, journaled = self._hyperparams[name], len(self._journal)
         try:
             self._hyperparams.assign(name, value)
-            carried = self.training.changed(name) if self.training is not None else ""
+            carried = self.stage.changed(name)
             if entries is not None:
                 entries.append(self._journal.change(self.step, name, old, value, source))
         except BaseException:  # whatever torch or the user's own optimizer makes of the value: it was not taken
             if len(self._journal) == journaled:
                 self._hyperparams.assign(name, old)
             raise
-        self._untouched.discard(name)
         if entries is not None:
             self._tell(carried, source, entries)
 
     def _tell(self, carried: str, source: str, entries: list[Entry]) -> None:
         if carried:
             entries.append(self._journal.event(self.step, "carried", carried, source))
-
-    def restore(self, values: Mapping[str, Any]) -> None:
-        """Put back the hyperparameters of a snapshot."""
-        for name, value in values.items():
-            if self._hyperparams[name] != value:
-                self._hyperparams.assign(name, value)
-                if self.training is not None:
-                    self.training.changed(name)

@@ -31,7 +31,7 @@ run = nbopt.Run(nn.Linear(8, 2), (X, y), val=0.2, metrics=["accuracy"], store=No
 panel = panel_of(run)
 panel.bridge.close()
 # Painted below, as while it trains: at rest a still picture is drawn beside it.
-run.driver.state = RunState.RUNNING
+run.state = RunState.RUNNING
 
 random = np.random.default_rng(0)
 NAMES = "loss", "val_loss", "accuracy", "val_accuracy"

@@ -133,7 +133,7 @@ class Live:
         while settled < 3 and time.monotonic() < end:
             time.sleep(0.5)
             compiling = any(thread.name == "nbopt compiles" for thread in threading.enumerate())
-            settled = 0 if compiling or not self.run.driver.training.tiers.reason else settled + 1
+            settled = 0 if compiling or not self.run.training.tiers.reason else settled + 1
         time.sleep(JUDGED_SECONDS)
 
     def __call__(self, seconds: float) -> float:

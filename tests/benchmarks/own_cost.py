@@ -51,7 +51,7 @@ def _ours(run: nbopt.Run) -> Callable[[int], None]:
 
 
 def _flush(run: nbopt.Run) -> float:
-    training = run.driver.training
+    training = run.training
     losses = [torch.rand(()) for _step in range(FLUSHED)]
     training.flush()
     for loss in losses:

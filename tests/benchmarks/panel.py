@@ -63,7 +63,7 @@ def compare():
         run.set(tier=tier)
         end = time.perf_counter() + (60 if tier == "auto" else 1)
         run.resume()
-        while time.perf_counter() < end and not run.driver.training.tiers.steps:
+        while time.perf_counter() < end and not run.training.tiers.steps:
             time.sleep(0.5)
         time.sleep(3 * (tier == "auto"))
         run.pause()

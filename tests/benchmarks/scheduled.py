@@ -32,7 +32,7 @@ def _side(schedule: str) -> Callable[[int], float]:
     settings = {"optimizer": "sgd", "lr": SMALL.lr, "batch_size": SMALL.batch, "tier": "compiled"}
     run = nbopt.Run(SMALL.model(), SMALL.data(), epochs=10**5, store=None, schedule=schedule, **settings)
     events = run.events()
-    training = run.driver.training
+    training = run.training
     training.meter.tick(running=True)
 
     def go(count: int) -> float:

@@ -51,8 +51,8 @@ def by_hand(name: str) -> Callable[[], float]:
 def by_nbopt(name: str, tier: str) -> Callable[[], float]:
     run = nbopt.Run(mlp(), data(), optimizer=name, lr=0.01, batch_size=BATCH, epochs=10**9, store=None, tier=tier)
     events = run.events()
-    assert run.driver.training is not None
-    run.driver.training.meter.tick(running=True)
+    assert run.training is not None
+    run.training.meter.tick(running=True)
 
     def epoch() -> float:
         start, steps = time.thread_time(), 0
@@ -63,7 +63,7 @@ def by_nbopt(name: str, tier: str) -> Callable[[], float]:
         return (time.thread_time() - start) / steps
 
     end = time.perf_counter() + (COMPILE_SECONDS if tier == "compiled" else 0)
-    while not run.driver.training.tiers.steps and time.perf_counter() < end:
+    while not run.training.tiers.steps and time.perf_counter() < end:
         epoch()
     return epoch
 

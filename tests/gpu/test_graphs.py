@@ -28,9 +28,9 @@ def capture(make_run):
     def make(*given, **settings):
         run = make_run(*given, tier="compiled", batch_size=16, **settings)
         run.events()
-        run.driver.training.meter.tick(running=True)
+        run.training.meter.tick(running=True)
         pull(run, 40)
-        assert run.driver.training.tiers.steps == STEPS, run.tier
+        assert run.training.tiers.steps == STEPS, run.tier
         return run
 
     return make

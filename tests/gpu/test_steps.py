@@ -33,7 +33,7 @@ def test_mixed_precision_is_torchs_own_recipe(make_run, net, data, device, preci
     losses = []
     run.events()
     for step in range(5):
-        cursor = run.driver.training.cursor
+        cursor = run.training.cursor
         x, y = (part.clone() for part in cursor.peek())
         run.step(1)
         optimizer.zero_grad()
@@ -71,7 +71,7 @@ def test_samples_copied_ahead_are_those_that_stay_on_the_device(make_run, monkey
     monkeypatch.setattr("nbopt.training.prepare.fits", lambda nbytes, device: False)
     copied = make_run(batch_size=32)
     copied.step(50)
-    source = copied.driver.training.cursor.source
+    source = copied.training.cursor.source
     assert isinstance(source, TensorSource) and not source.resident
     assert torch.equal(weights(resident), weights(copied))
 

@@ -10,6 +10,7 @@ from jupyter_client.manager import start_new_kernel
 
 from nbopt.notebook import publisher
 from nbopt.notebook.publisher import StatusPublisher
+from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState as State
 from tests.waiting import eventually
 
@@ -24,7 +25,7 @@ class FakeRun:
         self.epoch = 2
         self.step_count = 10
         self.steps_per_second = 12.5
-        self.hyperparams = {"epochs": 20}
+        self.plan = Plan()  # 20 epochs
 
     def _become(self, state, wait, source):
         assert not wait  # it would hold up the shell that handles messages
@@ -349,9 +350,9 @@ OPEN_IN_A_KERNEL = """
 import sys
 sys.path.insert(0, {root!r})
 from tests.waiting import eventually
-from tests.notebook.test_beacon import Beacon, FakeRun, State
+from tests.notebook.test_beacon import FakeRun, State, StatusPublisher
 run = FakeRun()
-beacon = Beacon(lambda: [run])
+beacon = StatusPublisher(lambda: [run])
 beacon.ensure_open()
 """
 WAIT_IN_A_CELL = """

@@ -222,8 +222,8 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
     run = make_run(batch_size=24)
     initial = dict(run.hyperparams)
     panel = show(run)
-    complaints, asks, ask = [], [], run.driver.ask
-    monkeypatch.setattr(run.driver, "ask", lambda *request: (ask(*request), asks.append(request)))
+    complaints, asks, ask = [], [], run.worker.ask
+    monkeypatch.setattr(run.worker, "ask", lambda *request: (ask(*request), asks.append(request)))
     panel.bridge._complain = complaints.append
     beacon = StatusPublisher(lambda: [run])
     beacon.ensure_open()

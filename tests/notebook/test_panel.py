@@ -228,9 +228,9 @@ def test_text_of_the_user_s_is_never_taken_for_html(page, make_run, show):
     panel._unfold.value = True
     page.do(panel.controls["lr"].inputs[1], value=EVIL)
     run.journal.event(1, EVIL, EVIL, EVIL)
-    run.driver.error = Evil(EVIL)
-    run.driver.error.add_note(EVIL)
-    run.driver.become(run.state.FAILED, EVIL)
+    run.error = Evil(EVIL)
+    run.error.add_note(EVIL)
+    run.become(run.state.FAILED, EVIL)
     for control in panel.controls.values():
         control._requested = EVIL
         control.head.value = control._say("")

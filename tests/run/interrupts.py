@@ -213,7 +213,7 @@ def weights(run):
 def taken_up(run):
     """Open a run again, wherever an interrupt left who opened it."""
     for other in live_runs():
-        if other.id == run.id and other.driver.is_pulling:
+        if other.id == run.id and other.worker.is_pulling:
             other.pause()
     model, *data = material()
     return nbopt.open(run.id, model, *data, store=run.store)
@@ -240,11 +240,11 @@ def try_one(name, at, store, chance):
             CALLS[name](run)
         except KeyboardInterrupt:
             pass
-    if run.driver.is_pulling:  # it was started before
+    if run.worker.is_pulling:  # it was started before
         run.pause()
     if name == "open to go on":
         run = taken_up(run)
-    locks = [run.driver.lock, run.journal.lock]
+    locks = [run.lock, run.journal.lock]
     if run.recorder._store is not None:
         locks.append(run.recorder._store.lock)
     assert all(is_free(lock) for lock in locks), f"a lock is still held ({interrupt.where})"

@@ -207,7 +207,7 @@ def test_what_belongs_to_a_thread_is_told_with_the_way_out(make_run):
 def test_a_fraction_of_numpy_is_a_fraction(make_run, blobs, fraction):
     run = make_run(val=fraction)
     run.step()
-    assert run.driver.training.val.size == 15
+    assert run.training.val.size == 15
 
 
 @pytest.mark.parametrize("form", ["list", "loader", "stream"])

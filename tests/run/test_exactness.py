@@ -263,7 +263,7 @@ def test_weights_changed_by_hand_are_noticed(make_run, no_snapshots):
     with torch.no_grad():
         run.model[0].weight.mul_(2)
     run.step(4)
-    run.driver.training.snapshots.clear(run.snapshots[0])
+    run.training.snapshots.clear(run.snapshots[0])
     run.rewind(7)
     assert tells(run)[0].new["step"] == 4
     assert "Why: by hand at step 4, " in run.exactness
@@ -280,7 +280,7 @@ def test_early_stopping_that_comes_earlier_the_second_time_does_not_keep_a_run_f
 
     run = make_run(val=0.2, loss=loss, batch_size=24, patience=3, epochs=50)
     run.step(20)
-    run.driver.training.snapshots.clear(run.snapshots[0])  # as where memory is short
+    run.training.snapshots.clear(run.snapshots[0])  # as where memory is short
     run.rewind(19)
     assert (run.step_count, run.exact) == (19, False)
     assert [entry.step for entry in run.journal if entry.name == "reopen"] == [8, 14]
@@ -310,7 +310,7 @@ def test_a_stream_that_cannot_be_begun_anew_is_said_and_the_run_rests_at_a_snaps
     assert "could not be done again, and the run rests there" in caught.value.__notes__[-1]
     assert run.state is RunState.PAUSED
     assert run.step_count == run.journal[-1].new
-    assert run.driver.training.bound is None
+    assert run.training.bound is None
 
 
 @random_settings
@@ -454,7 +454,7 @@ def test_memory_that_ran_out_makes_no_difference(make_run, mlp, blobs, no_snapsh
     assert run.hyperparams["micro_batch"] == 6
     again = run.replay()
     again.wait(SECONDS)
-    run.driver.training.snapshots.clear(run.snapshots[0])
+    run.training.snapshots.clear(run.snapshots[0])
     run.rewind(11)
     run.step(9)
     assert (run.exact, again.exact) == (True, True)
@@ -474,7 +474,7 @@ def test_compiled_steps_are_exact_but_for_those_done_in_another_way(make_tiered,
         if chance.random() < 0.5:
             run = run.branch(at=chance.randrange(run.step_count))
             run.events()
-            run.driver.training.meter.tick(running=True)
+            run.training.meter.tick(running=True)
             run.step(chance.choice([3, 20]))
             runs.append(run)
     again = run.replay()

@@ -173,7 +173,7 @@ def test_a_rest_goes_on_with_the_steps_that_were_left_and_leaves_a_run_at_rest_a
     with run.at_rest():
         done = run.step_count
         assert 0 < done <= 7
-    run.driver.wait(lambda: not run.driver.is_pulling)
+    run.worker.wait(lambda: not run.worker.is_pulling)
     assert run.step_count == 7
     with run.at_rest():
         run.model.eval()

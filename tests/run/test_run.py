@@ -176,7 +176,7 @@ def test_resume_while_a_pause_is_still_asked_for_takes_it_back(make_run):
     inside.wait(60)
     waiting = threading.Thread(target=run.pause)
     waiting.start()
-    while run.driver._goal is RunState.RUNNING:
+    while run.worker._pulling.goal is RunState.RUNNING:
         pass
     run.resume(wait=False)
     gate.set()

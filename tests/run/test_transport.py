@@ -116,7 +116,7 @@ class OneThread(RuleBasedStateMachine):
             return
         assert self.run.state is self.state
         assert self.run.error is None
-        assert not self.run.driver.is_pulling
+        assert not self.run.worker.is_pulling
         check_events(self.run)
 
     def teardown(self):
@@ -164,7 +164,7 @@ def test_commands_from_many_threads_end_in_order(make_run, blobs, epochs, seed):
     attempt(run.step)
     run.stop()
     assert run.state is (RunState.STOPPED if epochs > 5 or run.epoch < 5 else RunState.FINISHED)
-    assert not run.driver.is_pulling and not run.pending and run.error is None
+    assert not run.worker.is_pulling and not run.pending and run.error is None
     check_events(run)
     for source, changes in asked.items():
         assert [entry.new for entry in run.journal.changes() if entry.source == source] == changes

@@ -155,7 +155,7 @@ def ends_as_unbroken(store: Path, run: str, kind: str = "plain") -> bool:
     resumed.step(STEPS_MORE)
     unbroken = new_run(None, kind)
     unbroken.events()
-    unbroken.driver.training.tiers.held_until = resumed.step_count
+    unbroken.training.tiers.held_until = resumed.step_count
     unbroken.changes.plan(resumed.journal.schedule())
     unbroken.step(resumed.step_count)
     losses = [run.history["loss"][1].tolist() for run in (resumed, unbroken)]

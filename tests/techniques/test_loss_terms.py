@@ -114,7 +114,7 @@ def test_terms_are_weighted_and_their_weights_are_live():
         run.set(weight_mse=weights[0], weight_huber=weights[1])
         before = expected(*weights)
         run.step(1)
-        run.driver.training.flush()
+        run.training.flush()
         assert run.history.last("loss") == pytest.approx(before, rel=1e-5)
 
 
@@ -129,11 +129,11 @@ def test_balanced_terms_follow_the_paper_s_gradient():
     for _step in range(5):
         objective = (weights * (torch.exp(-s) * torch.tensor(losses) / 2 + s / 2)).sum()
         run.step(1)
-        run.driver.training.flush()
+        run.training.flush()
         assert run.history.last("loss") == pytest.approx(objective.item(), rel=1e-5)
         (slope,) = torch.autograd.grad(objective, s)
         s = (s - 0.1 * slope).detach().requires_grad_()
-    assert run.driver.training.loss.scales == pytest.approx(s.tolist(), rel=1e-5)
+    assert run.training.loss.scales == pytest.approx(s.tolist(), rel=1e-5)
 
 
 def test_left_alone_each_uncertainty_comes_to_its_loss():
@@ -145,17 +145,17 @@ def test_left_alone_each_uncertainty_comes_to_its_loss():
     run.fit()
     f, (_x, y) = run.model(data("regression")[0]).detach(), data("regression")
     expected = [math.log(functional.mse_loss(f, y[:, None])), math.log(functional.l1_loss(f, y[:, None]))]
-    assert run.driver.training.loss.scales == pytest.approx(expected, rel=1e-3)
+    assert run.training.loss.scales == pytest.approx(expected, rel=1e-3)
 
 
 def test_uncertainties_survive_a_rewind_and_a_replay():
     run = Run(net("regression"), data("regression"), loss=["mse", "mae"], balance="uncertainty", store=None, epochs=9)
     run.step(6)
-    scales, weights = run.driver.training.loss.scales, run.model[0].weight.detach().clone()
+    scales, weights = run.training.loss.scales, run.model[0].weight.detach().clone()
     run.rewind(2)
-    assert run.driver.training.loss.scales != scales
+    assert run.training.loss.scales != scales
     run.step(4)
-    assert run.driver.training.loss.scales == scales
+    assert run.training.loss.scales == scales
     twin = run.replay()
     twin.wait(60)
     assert torch.equal(twin.model[0].weight, weights)

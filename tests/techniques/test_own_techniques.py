@@ -240,7 +240,7 @@ def test_a_branch_has_a_technique_of_its_own_and_shares_the_teacher():
     run.step(2)
     branch = run.branch(1, distill=0.1)
     branch.step(1)
-    first, second = (each.driver.training.acting.part(Distill) for each in (run, branch))
+    first, second = (each.training.acting.part(Distill) for each in (run, branch))
     assert first is not second and first is not given
     assert first.teacher is second.teacher is given.teacher
     assert (first.distill, second.distill) == (0.5, 0.1)

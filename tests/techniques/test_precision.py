@@ -67,7 +67,7 @@ def test_a_loop_by_hand_does_the_same(make, images, kind, name):
     assert run.history["loss"][1].tolist() == losses
     assert all(weight.dtype is torch.float32 for weight in run.model.parameters())
     if name == "float16":
-        assert run.driver.training.acting.part(Precision).scaler.state_dict() == scaler.state_dict()
+        assert run.training.acting.part(Precision).scaler.state_dict() == scaler.state_dict()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,14 +194,14 @@ def test_fused_sgd_of_the_users_skips_a_first_step_unharmed(make, line):
 def test_the_scaler_comes_back_with_the_run(make, line):
     run = steep(make, line)
     run.step(12)
-    scale, after = run.driver.training.acting.part(Precision).scaling, weights(run.model)
+    scale, after = run.training.acting.part(Precision).scaling, weights(run.model)
     assert scale["scale"] < 2.0**15
     assert scale["_growth_tracker"] > 0
     for step in (0, 1, 3, 11):
         run.rewind(step)
-        assert (run.driver.training.acting.part(Precision).scaling is None) == (step == 0)
+        assert (run.training.acting.part(Precision).scaling is None) == (step == 0)
         run.step(12 - step)
-        assert run.driver.training.acting.part(Precision).scaling == scale
+        assert run.training.acting.part(Precision).scaling == scale
         assert torch.equal(weights(run.model), after)
     branch = run.branch(at=5)
     branch.step(7)
@@ -209,7 +209,7 @@ def test_the_scaler_comes_back_with_the_run(make, line):
     again.wait(60)
     for other in (branch, again):
         assert torch.equal(weights(other.model), after)
-        assert other.driver.training.acting.part(Precision).scaling == scale
+        assert other.training.acting.part(Precision).scaling == scale
 
 
 def test_the_scaler_comes_back_from_the_store(make, line, tmp_path):
@@ -220,7 +220,7 @@ def test_the_scaler_comes_back_from_the_store(make, line, tmp_path):
     opened = nbopt.open(run.id, Steep(), line, store=tmp_path)
     opened.step(7)
     assert torch.equal(weights(opened.model), weights(alone.model))
-    assert opened.driver.training.acting.part(Precision).scaling == alone.driver.training.acting.part(Precision).scaling
+    assert opened.training.acting.part(Precision).scaling == alone.training.acting.part(Precision).scaling
 
 
 def test_a_sweep_of_learning_rates_leaves_the_scaler_alone(make, line):
@@ -231,13 +231,13 @@ def test_a_sweep_of_learning_rates_leaves_the_scaler_alone(make, line):
     for each in (run, alone):
         each.step(5)
     assert torch.equal(weights(run.model), weights(alone.model))
-    assert run.driver.training.acting.part(Precision).scaling == alone.driver.training.acting.part(Precision).scaling
+    assert run.training.acting.part(Precision).scaling == alone.training.acting.part(Precision).scaling
 
 
 def test_a_step_that_broke_off_before_its_update_is_done_again(make, line):
     run, alone = steep(make, line, clip_norm=1e6), steep(make, line, clip_norm=1e6)
     run.step(4)
-    training = run.driver.training
+    training = run.training
 
     def interrupt():
         raise KeyboardInterrupt
@@ -354,7 +354,7 @@ def test_of_two_requests_that_wait_together_the_second_is_refused(make, first, s
 def test_of_two_requests_at_rest_the_second_is_refused(make, images, first, second):
     run = make(val=images)
     events = run.events()
-    while not run.driver.training.validation_due:  # so that what is asked for waits for the validation
+    while not run.training.validation_due:  # so that what is asked for waits for the validation
         next(events)
     run.set(**first)
     assert run.pending == first.keys()
@@ -371,7 +371,7 @@ def test_of_two_requests_at_rest_the_second_is_refused(make, images, first, seco
 def test_what_waits_makes_room_for_what_is_asked_for_next(make, images):
     run = make(val=images, precision="float16")
     events = run.events()
-    while not run.driver.training.validation_due:
+    while not run.training.validation_due:
         next(events)
     run.set(precision="bfloat16")
     run.set(optimizer="lbfgs")
@@ -468,8 +468,8 @@ def test_float32_knows_nothing_of_it(make, monkeypatch):
     monkeypatch.setattr(torch, "autocast", None)
     monkeypatch.setattr(torch.amp, "GradScaler", None)
     run.step(3)
-    assert not run.driver.training.acting.change_every_pass
-    assert run.driver.training.acting.part(Precision).scaler is None
+    assert not run.training.acting.change_every_pass
+    assert run.training.acting.part(Precision).scaler is None
 
 
 def test_a_copy_of_the_model_of_a_run_has_nothing_of_it(make):

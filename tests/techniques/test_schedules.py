@@ -155,7 +155,7 @@ def test_hypergradient_descent_is_the_paper_s_for_sgd():
     order.events()
     rate, before, expected = 0.1, None, []
     for _epoch in range(EPOCHS):
-        cursor = order.driver.training.cursor
+        cursor = order.training.cursor
         for _step in range(STEPS):
             batch = cursor.peek()
             cursor.advance()
@@ -175,7 +175,7 @@ def test_hypergradient_descent_is_the_paper_s_for_sgd():
 def test_hypergradient_descent_is_the_paper_s_for_adam():
     run = make(schedule="hypergradient", hypergradient_lr=1e-3, optimizer="adam", lr=0.01)
     run.step(2)
-    training = run.driver.training
+    training = run.training
     state = [training.torch_optimizer.state[weight] for weight in run.model.parameters()]
     # equation 8: the derivative of the update by the rate
     direction = [
@@ -231,11 +231,11 @@ def test_groups_keep_their_proportion():
 def test_a_swap_says_what_it_carried_over():
     run = make(schedule="bold_driver", epochs=20)
     run.step(3 * STEPS)
-    scale = run.driver.training.acting.state["schedule"]["scale"]
+    scale = run.training.acting.state["schedule"]["scale"]
     run.set(schedule="plateau")
     run.step(1)
     assert scale != 1.0
-    assert run.driver.training.acting.state["schedule"]["scale"] == scale
+    assert run.training.acting.state["schedule"]["scale"] == scale
     assert [entry.new for entry in run.journal if entry.name == "carried"] == [
         "kept: scale, total, count; dropped: previous"
     ]

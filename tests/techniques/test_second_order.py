@@ -122,11 +122,11 @@ def test_swapped_in_it_takes_the_rest_of_the_epoch(net, data):
     run.step(2)
     run.set(optimizer="newton")
     run.step(1)
-    assert (run.epoch, run.driver.training.cursor.position) == (1, 0)
+    assert (run.epoch, run.training.cursor.position) == (1, 0)
     assert "each step takes all samples" in next(entry.new for entry in run.journal if entry.name == "carried")
     run.set(optimizer="sgd")
     run.step(1)
-    assert run.driver.training.cursor.position == 7
+    assert run.training.cursor.position == 7
 
 
 def test_newton_is_in_the_minimum_of_a_quadratic_after_one_step(data):

@@ -30,7 +30,7 @@ def workshop(make_run):
         data = torch.randn(20, *shape), torch.randint(3, (20,))
         run = make_run(model, data, optimizer="adam", batch_size=4, tier="eager", store=None)
         run.events()
-        return Compiler(run.driver.training, 2)
+        return Compiler(run.training, 2)
 
     return make
 

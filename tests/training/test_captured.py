@@ -39,7 +39,7 @@ def test_what_is_captured_computes_what_the_model_does(make_run, recorded, model
     data = torch.randn(20, *shape), torch.randint(3, (20,))
     run = make_run(model(), data, optimizer="adam", batch_size=4, tier="eager", store=None, precision=precision)
     run.events()
-    assert Compiler(run.driver.training, 2).make().chunk  # which compares them
+    assert Compiler(run.training, 2).make().chunk  # which compares them
     assert len(recorded) == 1
 
 
@@ -51,7 +51,7 @@ def test_no_slider_captures_again(make_tiered, compiled, recorded, optimizer):
     for change in CHANGES + MORE[optimizer]:
         run.set(**change)
         pull(run, run.step_count + 15)
-    assert run.driver.training.tiers.steps == STEPS
+    assert run.training.tiers.steps == STEPS
     assert len(recorded) == 2  # on copies, to see whether it computes the same, and on the run's own tensors
 
 

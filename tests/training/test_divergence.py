@@ -170,12 +170,12 @@ def test_the_size_of_a_loss_survives_open_and_branch(make_run, tmp_path):
     fresh = copy.deepcopy(model)
     run = make_run(model, data, loss="hinge", batch_size=8, epochs=1000, lr=1e-4, store=tmp_path)
     run.step(40)
-    usual = run.driver.training.acting.part(Guard).state
+    usual = run.training.acting.part(Guard).state
     branch = run.branch(40)
     run.stop()
     again = nbopt.open(run.id, fresh, data, store=tmp_path)
     for other in (branch, again):
-        assert other.driver.training.acting.part(Guard).state == usual
+        assert other.training.acting.part(Guard).state == usual
         other.step(200)
         assert guarded(other) == []
 
@@ -275,7 +275,7 @@ def test_a_loss_that_is_another_function_from_a_step_on_is_no_divergence(make_ru
 
     def go(run, steps):
         for event in run.events():
-            run.driver.training.flush()
+            run.training.flush()
             if isinstance(event, Stepped) and event.step >= steps:
                 return run
 
@@ -298,9 +298,9 @@ def test_a_change_asked_for_while_a_divergence_waits_to_be_put_right_acts_at_onc
     run.step(5)
     run.set(lr=1e6)
     events = run.events()
-    while run.driver.training.trouble is None:
+    while run.training.trouble is None:
         next(events)
-        run.driver.training.flush()
+        run.training.flush()
     run.set(epochs=77, weight_decay=0.1)
     assert kept(run, "epochs", "weight_decay") == {"epochs": 77, "weight_decay": 0.1}
     next(events)

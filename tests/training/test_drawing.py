@@ -419,7 +419,7 @@ def test_what_torch_compiles_draws_from_the_default_generator_seeded_itself(make
     model = torch.compile(Net(), backend="eager")
     run = make_run(train=columns(), model=model, batch_size=8, epochs=2)
     run.events()
-    noise = run.driver.training.noise
+    noise = run.training.noise
     assert noise.generator is None
     before = torch.get_rng_state()
     with noise.lock, noise.seeded(5):

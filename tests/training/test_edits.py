@@ -97,7 +97,7 @@ def test_rewinding_over_an_edit_gives_the_old_shape_back_and_forth(make):
     ahead, recorded = copy.deepcopy(branch.model), losses(branch)
     branch.rewind(3)
     assert branch.model[0].out_features == 16 and branch.model[0].weight.shape == (16, 4)
-    assert not edits(branch)[1:] and branch.driver.training.edits == []
+    assert not edits(branch)[1:] and branch.training.edits == []
     branch.step(2)
     assert losses(branch) == recorded[:5]
     branch.edit(nbopt.Widen("0", by=5))
@@ -137,9 +137,9 @@ def test_the_best_weights_go_along_and_the_best_snapshot_has_the_old_shape(make,
     run.step(3)
     branch = run.branch(at=0, early_stopping=True, patience=3)
     branch.step(6)
-    best = branch.driver.training.best_weights
+    best = branch.training.best_weights
     branch.edit(nbopt.Widen("0", by=5))
-    wide = branch.driver.training.best_weights
+    wide = branch.training.best_weights
     assert wide["0.weight"].shape == (21, 4) and torch.equal(wide["0.weight"][:16], best["0.weight"])
     branch.set(lr=10.0, recover=False)  # nothing gets better from here on
     branch.start()
@@ -412,7 +412,7 @@ def test_what_a_technique_remembers_of_each_weight_is_in_the_way_unless_it_follo
     run.step(STEPS)
     branch = widened(run)
     branch.step(6)
-    part = next(part for part in branch.driver.training.acting.parts if isinstance(part, Following))
+    part = next(part for part in branch.training.acting.parts if isinstance(part, Following))
     assert [mean.shape for mean in part.mean] == [weight.shape for weight in branch.model.parameters()]
     twin = branch.replay()
     twin.wait()
@@ -440,7 +440,7 @@ def test_an_edit_that_fails_half_way_is_undone(make):
     branch = run.branch(at=STEPS)
     with pytest.raises(ArithmeticError, match="not with these"):
         branch.edit(nbopt.Widen("0", by=5))
-    assert not edits(branch) and branch.model[0].out_features == 16 and not branch.driver.training.edits
+    assert not edits(branch) and branch.model[0].out_features == 16 and not branch.training.edits
     branch.step(3)
     run.step(3)
     assert same(run, branch)

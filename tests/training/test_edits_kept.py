@@ -133,7 +133,7 @@ def test_compiled_steps_are_compiled_anew_and_replayed(compiled, make_tiered, no
     pull(run, 20)
     branch = run.branch(at=20, edit=nbopt.Widen("0", by=5))
     made = len(compiled)
-    branch.driver.training.meter.tick(running=True)
+    branch.training.meter.tick(running=True)
     pull(branch, 60)
     assert len(compiled) > made and [to for step, _old, to in switches(branch) if step >= 20][-1]
     assert branch.model[0].out_features == 21
@@ -174,7 +174,7 @@ def test_a_run_that_trains_is_edited_between_two_steps(make):
     branch.edit(nbopt.Widen("0", by=5))
     with pytest.raises(ValueError, match="unknown layer"):
         branch.edit(nbopt.Widen("first", by=5))
-    branch.driver.wait(lambda: bool(edits(branch)), 10)
+    branch.worker.wait(lambda: bool(edits(branch)), 10)
     branch.step(5)
     branch.pause()
     assert branch.model[0].out_features == 21 and branch.state.name == "PAUSED"
@@ -219,7 +219,7 @@ def test_whatever_is_edited_when_replays_and_rewinds_do_it_again(actions):
             run.rewind(int(rest[0] * run.step_count))
     run.step(2)
     effective = [entry.new for entry in run.journal.effective() if entry.name == "edit"]
-    assert run.driver.training.edits == effective
+    assert run.training.edits == effective
     assert run.model[0].out_features == 16 + sum(edit["by"] for edit in effective if edit["layer"] == "0")
     twin = run.replay()
     twin.wait()
@@ -319,7 +319,7 @@ def test_an_edit_asked_for_ahead_of_a_validation_comes_after_it(make, blobs):
     branch = run.branch(at=1)
     branch.step(1)
     for event in branch.events():  # to the end of an epoch, whose validation is due
-        if type(event).__name__ == "Stepped" and branch.driver.training.validation_due:
+        if type(event).__name__ == "Stepped" and branch.training.validation_due:
             break
     branch.edit(nbopt.Widen("0", by=5))
     assert not edits(branch) and not branch.pending

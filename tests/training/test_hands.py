@@ -313,9 +313,9 @@ def test_compiled_steps_follow_what_is_changed_by_hand_in_a_pause(make_tiered, c
         settings = {"momentum": 0.9} if kind == "sgd" else {}
         run = make_tiered(model, optimizer=kind, lr=0.02, tier=tier, **settings)
         pull(run, stops[0])
-        assert bool(run.driver.training.tiers.steps) == (tier == "compiled")
+        assert bool(run.training.tiers.steps) == (tier == "compiled")
         first = run.step_count
-        run.driver.training.hands.leave()
+        run.training.hands.leave()
         CHANGED[name](model, run.optimizer)
         pull(run, stops[1])
         models.append(model)

@@ -188,7 +188,7 @@ def test_every_hyperparameter_moves_at_any_step_and_the_journal_knows(form, data
         group = run.optimizer.param_groups[0]
         assert type(run.optimizer).__name__.lower() == values["optimizer"]
         expected = optimizer_settings(values)
-        if run.driver.training.acting.change_rate:  # a schedule over the base rate
+        if run.training.acting.change_rate:  # a schedule over the base rate
             del expected["lr"]
         assert {key: group[key] for key in expected} == expected
         assert run.model[2].p == values["dropout"]

@@ -179,7 +179,7 @@ def test_weights_are_live_and_shared_settings_are_each_output_s_own():
             functional.huber_loss(output["angle"], angle[:, None], delta=delta),
         ]
         run.step(1)
-        run.driver.training.flush()
+        run.training.flush()
         found = [run.history.last(f"{name}_loss") for name in ("digit", "again", "angle")]
         assert found == pytest.approx([loss.item() for loss in expected], rel=1e-5)
         weights = [run.hyperparams[f"{name}_weight"] for name in ("digit", "again", "angle")]
@@ -243,7 +243,7 @@ def replayed(run):
 def test_uncertainty_balances_tasks():
     run = make(balance="uncertainty", balance_rate=0.5)
     run.fit()
-    assert len(set(run.driver.training.loss.scales)) == 2
+    assert len(set(run.training.loss.scales)) == 2
     assert_same(replayed(run), run)
 
 
@@ -327,7 +327,7 @@ def test_a_share_for_validation_keeps_the_labels_of_all_outputs_in_proportion():
     x, _digit, angle = data(60)
     run = make(train=(x, {"digit": torch.arange(60) % 3, "angle": angle}), val=0.2)
     run.step(1)
-    counts = torch.bincount(run.driver.training.val.targets["digit",])
+    counts = torch.bincount(run.training.val.targets["digit",])
     assert counts.tolist() == [4, 4, 4]
 
 
@@ -335,7 +335,7 @@ def test_booleans_become_indices_where_the_loss_of_their_output_takes_these():
     x, _digit, angle = data()
     run = make(train=(x.double().numpy(), {"digit": (angle > 0).numpy(), "angle": angle.numpy()}))
     run.step(1)
-    assert [column.dtype for column in run.driver.training.cursor.source.columns] == [
+    assert [column.dtype for column in run.training.cursor.source.columns] == [
         torch.float32,
         torch.int64,
         torch.float32,
@@ -355,7 +355,7 @@ def test_mixed_precision_takes_trees(precision):
 def test_compiled_steps_have_a_reason_not_to_be():
     run = make(tier="compiled")
     run.step(1)
-    assert find_obstacle(run.driver.training) == "the loss is of several outputs"
+    assert find_obstacle(run.training) == "the loss is of several outputs"
 
 
 def test_a_loss_of_your_own_and_one_metric_of_all_outputs():

@@ -153,4 +153,4 @@ def test_images_of_bytes_become_floats_batch_by_batch():
     run = make(train=(images, {"digit": digit.numpy(), "angle": angle.numpy()}))
     run.step(1)
     assert run.converted == "uint8 data became float32 batch by batch"
-    assert run.driver.training.cursor.source.columns[0].dtype == torch.uint8
+    assert run.training.cursor.source.columns[0].dtype == torch.uint8

@@ -569,7 +569,7 @@ def test_what_no_snapshot_holds_is_named(make_run):
 
     run = make_run(Opaque(), forward=forward)
     run.step(2)
-    assert name_unheld(run.driver.training) == [
+    assert name_unheld(run.training) == [
         "model.inside['stream'] (a list_iterator)",
         "COUNT, which forward sets",
         "seen, which forward reads",
@@ -579,7 +579,7 @@ def test_what_no_snapshot_holds_is_named(make_run):
 def test_of_a_model_of_torch_s_all_is_held(make_run):
     run = make_run()
     run.step(2)
-    assert name_unheld(run.driver.training) == []
+    assert name_unheld(run.training) == []
 
 
 def test_what_does_not_change_is_held_once(make_run):
@@ -593,7 +593,7 @@ def test_what_does_not_change_is_held_once(make_run):
     run = make_run(Constant(), batch_size=20, epochs=99)
     for _step in range(4):
         run.step(1)
-        run.driver.training.securing.take()
+        run.training.securing.take()
     held = [snapshot.tensors["kept.model.table"] for snapshot in run.snapshots]
     assert len(held) > 3
     assert all(tensor is held[0] for tensor in held)

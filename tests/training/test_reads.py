@@ -579,11 +579,11 @@ def test_no_loss_is_that_of_a_function_the_model_does_not_compute_any_more(
     monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", 1e9)
     pull(run, 30)
     if not switches(run):  # looks were needed to get there
-        run.driver.training.tiers.look()
+        run.training.tiers.look()
     pull(run, 40)
-    assert run.driver.training.tiers.steps == STEPS, run.tier
+    assert run.training.tiers.steps == STEPS, run.tier
     change(model, monkeypatch.setitem)
-    source = run.driver.training.cursor
+    source = run.training.cursor
     batch = source.peek()
     right = by_hand(run, batch)
     event = next(event for event in run.events() if isinstance(event, Stepped))
@@ -600,7 +600,7 @@ def test_a_model_that_reads_a_global_dict_is_not_compiled_and_says_so(make_tiere
     assert compiled == []
     assert "forward reads STATE, a global" in run.tier
     monkeypatch.setitem(STATE, "now", 100.0)
-    right = by_hand(run, run.driver.training.cursor.peek())
+    right = by_hand(run, run.training.cursor.peek())
     pull(run, 31)
     assert run.history.last("loss") == pytest.approx(right)
 
@@ -611,8 +611,8 @@ def test_why_compiled_steps_were_left_is_in_the_journal(make_tiered, compiled, m
     del model.other  # gets no gradient
     run = make_tiered(model)
     pull(run, 30)
-    assert run.driver.training.tiers.steps == STEPS
+    assert run.training.tiers.steps == STEPS
     monkeypatch.setitem(globals(), "NUMBER", 3.0)
     pull(run, 40)
     assert "NUMBER, which forward reads, changed" in run.journal[-1].new["reason"]
-    assert run.driver.training.tiers.steps == 0
+    assert run.training.tiers.steps == 0

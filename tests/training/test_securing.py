@@ -78,7 +78,7 @@ def test_a_change_of_a_large_model_does_not_wait_for_a_copy_of_it(make_run, weig
     run = make_run(batch_size=20, store=None)
     run.step(5)
     monkeypatch.setattr("nbopt.training.securing._CHEAP_BYTES", 0)
-    run.driver.training.securing._due = time.perf_counter() + 1e6
+    run.training.securing._due = time.perf_counter() + 1e6
     kept = len(run.snapshots)
     passed = {}
     for lr in (0.02, 0.01, 0.03):

@@ -33,7 +33,7 @@ def step(micro_batch, loss, y, model=None, **settings):
     options = {"optimizer": "sgd", "lr": 0.1, "micro_batch": micro_batch, "batch_size": 32, "store": None, **settings}
     run = Run(model, options.pop("train", (X, y)), loss=loss, **options)
     run.step(1)
-    run.driver.training.flush()
+    run.training.flush()
     return torch.cat([weight.detach().flatten() for weight in model.parameters()]), run.history.last("loss"), run
 
 

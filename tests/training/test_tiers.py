@@ -32,7 +32,7 @@ def test_both_tiers_compute_the_same_whatever_is_changed(make_tiered, mlp, compi
         runs.append(run)
     ours, eager = runs
     assert ours.step_count == eager.step_count
-    assert ours.driver.training.tiers.steps == STEPS
+    assert ours.training.tiers.steps == STEPS
     torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-4, atol=1e-5)
     assert ours.history["loss"][1].tolist() == pytest.approx(eager.history["loss"][1].tolist(), rel=1e-4, abs=1e-5)
     assert ours.history["accuracy"][1].tolist() == pytest.approx(eager.history["accuracy"][1].tolist())
@@ -55,7 +55,7 @@ def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(
         pull(run, 45)
         runs.append(run)
     ours, eager = runs
-    assert ours.driver.training.tiers.steps == STEPS
+    assert ours.training.tiers.steps == STEPS
     torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-3, atol=CLOSE[precision])
     assert ours.history["loss"][1].tolist() == pytest.approx(
         eager.history["loss"][1].tolist(), rel=1e-3, abs=10 * CLOSE[precision]
@@ -139,8 +139,8 @@ def test_what_cannot_be_compiled_stays_eager_and_says_why(make_tiered, compiled,
     model = settings.pop("model", lambda: None)()
     run = make_tiered(model, **settings)
     pull(run, 20)
-    assert run.driver.training.tiers.steps == 0
-    assert reason in run.driver.training.tiers.reason
+    assert run.training.tiers.steps == 0
+    assert reason in run.training.tiers.reason
     assert not switches(run)
 
 
@@ -156,7 +156,7 @@ def test_a_compiler_that_fails_is_tried_once(make_tiered, compiled, monkeypatch)
     run = make_tiered()
     pull(run, 40)
     assert tries == [1]
-    assert run.driver.training.tiers.reason == "no compiler here"
+    assert run.training.tiers.reason == "no compiler here"
 
 
 @only_compiled
@@ -173,7 +173,7 @@ def test_auto_compiles_a_long_run_and_leaves_a_tier_that_is_no_faster(make_tiere
     run = make_tiered(tier="auto")
     pull(run, 60)
     assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0]
-    assert "times as fast" in run.driver.training.tiers.reason
+    assert "times as fast" in run.training.tiers.reason
     assert len(compiled) == 1
 
 
@@ -251,7 +251,7 @@ def test_epochs_shorter_than_the_time_between_two_looks_do_not_put_them_off(make
     for module in ("training", "loss_buffer"):
         monkeypatch.setattr(f"nbopt.training.{module}.time", SimpleNamespace(perf_counter=lambda: now[0]))
     run = make_tiered(tier="eager", val=0.2)
-    monkeypatch.setattr(run.driver.training.tiers, "look", lambda: looks.append(now[0]))
+    monkeypatch.setattr(run.training.tiers, "look", lambda: looks.append(now[0]))
     for event in run.events():
         now[0] += 0.002 * isinstance(event, Stepped)  # an epoch takes 0.024
         if now[0] > 1:
@@ -267,7 +267,7 @@ def test_updates_skipped_between_two_compiled_calls_are_counted(make_tiered, com
         pull(run, 30)
         run.set(tier="eager", precision="bfloat16")
         pull(run, 35)
-        for state in run.driver.training.torch_optimizer.state.values():
+        for state in run.training.torch_optimizer.state.values():
             state["step"] -= 20
         run.set(tier=tier, precision="float32")
         pull(run, 60)
@@ -283,12 +283,12 @@ def test_a_tier_is_judged_by_all_its_steps_and_not_by_a_pause_or_a_first_one(mak
     monkeypatch.setattr("nbopt.training.step.mode._GAIN", 0.0)
     run = make_tiered(tier="auto")
     pull(run, 30)
-    tiers = run.driver.training.tiers
+    tiers = run.training.tiers
     assert tiers.steps == STEPS
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 1e9)
     monkeypatch.setattr("nbopt.training.step.mode._GAIN", 1e9)
     for _pause in range(5):
-        run.driver.training.meter.tick(running=False)
-        run.driver.training.meter.tick(running=True)
+        run.training.meter.tick(running=False)
+        run.training.meter.tick(running=True)
         pull(run, run.step_count + 8)
     assert tiers.steps == STEPS

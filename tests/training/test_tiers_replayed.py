@@ -71,7 +71,7 @@ def test_whatever_is_done_to_a_run_a_replay_repeats_it_bit_for_bit(make_tiered, 
         elif run.step_count:
             run = run.branch(at=choice.randrange(run.step_count))
             run.events()
-            run.driver.training.meter.tick(running=True)
+            run.training.meter.tick(running=True)
         run.step(choice.choice([1, 3, 7, 20, 33]))
     again = run.replay()
     again.wait(60)
@@ -114,7 +114,7 @@ def test_a_stored_run_goes_on_in_the_tier_it_was_on(make_tiered, compiled, mlp, 
     assert opened.step_count == 42
     assert torch.equal(weights(opened), weights(run))
     assert opened.history["loss"][1].tolist() == run.history["loss"][1].tolist()
-    assert opened.driver.training.tiers.place == run.driver.training.tiers.place
+    assert opened.training.tiers.place == run.training.tiers.place
     assert STEPS in {steps for _step, _before, steps in switches(opened)}
 
 

@@ -48,14 +48,14 @@ def test_scheduled_steps_are_the_same_on_both_tiers(make_tiered, compiled, weigh
     for tier in ("compiled", "eager"):
         run = make_tiered(optimizer=optimizer, lr=0.02, weight_decay=0.01, tier=tier, **settings)
         ends.append(pull(run, 105))  # seven epochs: both are there at the same time
-        run.driver.training.flush()
+        run.training.flush()
         runs.append(run)
     assert switches(runs[0]) == [(2, 0, STEPS)]
     assert set(sizes(ends[0])) == {1, STEPS}
     assert set(sizes(ends[1])) == {1}
     agree(*runs, weights)
     assert runs[0].history["lr"][0].tolist() == list(range(105))
-    groups = [run.driver.training.torch_optimizer.param_groups[0]["lr"] for run in runs]
+    groups = [run.training.torch_optimizer.param_groups[0]["lr"] for run in runs]
     assert groups[0] == groups[1] == runs[0].history["lr"][1][-1]
 
 
@@ -66,7 +66,7 @@ def test_what_goes_by_validations_is_told_of_them_between_two_calls(make_tiered,
     for tier in ("compiled", "eager"):
         run = make_tiered(tier=tier, optimizer="sgd", lr=0.1, val=0.2, validate_every=every, **SCHEDULES[name])
         pull(run, 96)
-        run.driver.training.flush()
+        run.training.flush()
         runs.append(run)
     assert switches(runs[0])
     agree(*runs, weights)
@@ -82,7 +82,7 @@ def test_a_rate_or_schedule_changed_in_the_midst_acts_at_the_next_step(make_tier
             pull(run, 15 * number + 4 * (number % 2))  # at an epoch's end, or after a call in its midst
             run.set(**change)
         pull(run, 90)
-        run.driver.training.flush()
+        run.training.flush()
         runs.append(run)
     assert len(switches(runs[0])) == len(compiled) == 1
     assert [entry.step for entry in runs[0].journal.changes()] == [entry.step for entry in runs[1].journal.changes()]
@@ -115,10 +115,10 @@ def test_a_rate_that_goes_by_gradients_stays_eager_and_says_so(make_tiered, comp
     assert "Hypergradient acts" in run.tier
     run.set(schedule="cosine")
     pull(run, 40)
-    assert run.driver.training.tiers.steps == STEPS
+    assert run.training.tiers.steps == STEPS
     run.set(schedule="hypergradient")
     pull(run, 45)
-    assert run.driver.training.tiers.steps == 0
+    assert run.training.tiers.steps == 0
     assert "Hypergradient acts" in run.tier
 
 

@@ -184,7 +184,7 @@ def test_the_best_weights_go_back_and_on_with_the_run(make_run, mlp, noisy, tmp_
     elif way == "branch":
         run = run.branch(at)
     else:
-        run.driver.training.best_weights.clear()  # what is stored has to do
+        run.training.best_weights.clear()  # what is stored has to do
         run = nbopt.open(run.id, mlp(), noisy["train"], noisy["val"], store=tmp_path)
     run.resume()
     run.wait(60)

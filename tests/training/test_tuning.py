@@ -291,7 +291,7 @@ def test_layers_frozen_while_it_trains_rest_soon(make_run, blobs):
     run = make_run(net(), blobs, optimizer="adam", epochs=10**6, store=None)
     run.start()
     freeze(run.model, [0])
-    run.driver.wait(lambda: any(entry.name == "tuning" for entry in run.journal), 10)
+    run.worker.wait(lambda: any(entry.name == "tuning" for entry in run.journal), 10)
     run.pause()
     assert [entry.new["resting"] for entry in run.journal if entry.name == "tuning"] == [
         ["model.0.weight", "model.0.bias"]

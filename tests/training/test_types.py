@@ -28,7 +28,7 @@ class OneHot(nn.Module):
 
 
 def first_types(run):
-    return [column.dtype for column in run.driver.training.cursor.peek()]
+    return [column.dtype for column in run.training.cursor.peek()]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_images_of_bytes_stay_bytes_and_become_floats_batch_by_batch(make_run, w
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     expected = make_run(copy.deepcopy(model), train=(images.astype(np.float32), Y), val=val, epochs=2).fit()
     run = make_run(model, train=(images, Y), val=val, epochs=2).fit()
-    source = run.driver.training.cursor.source
+    source = run.training.cursor.source
     assert source.columns[0].dtype is torch.uint8
     assert first_types(run) == [torch.float32, torch.int64]
     assert torch.equal(weights(run), weights(expected))
@@ -176,7 +176,7 @@ def test_bytes_become_whole_numbers_for_an_embedding_batch_by_batch(make_run, we
     run = make_run(model, train=(X.astype(np.uint8), Y), val=val, epochs=2).fit()
     assert torch.equal(weights(run), weights(expected))
     assert run.converted == "uint8 data became int64 batch by batch"
-    assert run.driver.training.cursor.source.columns[0].dtype is torch.uint8
+    assert run.training.cursor.source.columns[0].dtype is torch.uint8
 
 
 def test_numbers_that_an_embedding_does_not_take_are_told_so(make_run):

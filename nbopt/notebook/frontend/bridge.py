@@ -49,7 +49,9 @@ class Companion(FrontEnd):
 class Watched(Protocol):
     """What a bridge shows: a run, or several of them."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What lists and panels call it."""
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` from now on whenever there is news."""

@@ -18,7 +18,7 @@ from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.group import Group, titled
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.transport import SOURCE
-from nbopt.run.run import Run
+from nbopt.run.steerable import Steerable
 from nbopt.store.database import AUTO
 from nbopt.store.presets import preset, presets, save_preset
 
@@ -30,7 +30,7 @@ class Column:
 
     Parameters
     ----------
-    run : Run
+    run : Steerable
     controls : Controls
     attempt : callable
         Does what it is given, and shows what that raises.
@@ -47,7 +47,7 @@ class Column:
     """
 
     def __init__(
-        self, run: Run, controls: Controls, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory
+        self, run: Steerable, controls: Controls, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory
     ) -> None:
         self._run = run
         self._kit = kit

@@ -13,7 +13,7 @@ from typing import Any
 from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.controls import Ask, Control, NumberControl, make_control
-from nbopt.run.run import Run
+from nbopt.run.steerable import Steerable
 from nbopt.viz.marks import Marks
 
 
@@ -22,7 +22,7 @@ class Controls(Mapping[str, Control]):
 
     Parameters
     ----------
-    run : Run
+    run : Steerable
     marks : Marks
         Says at which step a hyperparameter was changed last.
     ask : callable
@@ -41,7 +41,7 @@ class Controls(Mapping[str, Control]):
 
     def __init__(
         self,
-        run: Run,
+        run: Steerable,
         marks: Marks,
         ask: Ask,
         wake: Callable[[], None],

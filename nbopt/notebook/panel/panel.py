@@ -29,28 +29,29 @@ from nbopt.notebook.publisher import StatusPublisher
 from nbopt.notebook.static_view import StaticView
 from nbopt.record.history import History
 from nbopt.run.registry import live_runs
-from nbopt.run.run import Run
+from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 from nbopt.viz.curves import from_axis, to_axis, whole_span
 from nbopt.viz.marks import Marks
 from nbopt.viz.ticks import Span
 
-_TITLES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # of metrics that are not called by a word
+_TITLES = {"loss": _("Loss"), "lr": _("Learning rate used")}  # the latter is not just what the control shows
+_TITLES |= {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # of metrics that are not called by a word
 
 _PIXELS = 1000  # that a chart is wide
 
 _beacon = StatusPublisher(live_runs)
-_panels: weakref.WeakKeyDictionary[Run, Panel] = weakref.WeakKeyDictionary()
+_panels: weakref.WeakKeyDictionary[Steerable, Panel] = weakref.WeakKeyDictionary()
 
 
-def panel_of(run: Run) -> Panel:
+def panel_of(run: Steerable) -> Panel:
     """Return the run's panel, made on first asking."""
     if run not in _panels:
         _panels[run] = Panel(run)
     return _panels[run]
 
 
-def retire(run: Run) -> None:
+def retire(run: Steerable) -> None:
     """Take the run's panel away for good, wherever it stands."""
     if run in _panels:
         panel = _panels[run]
@@ -58,7 +59,7 @@ def retire(run: Run) -> None:
         panel.close()
 
 
-def announce(run: Run) -> None:
+def announce(run: Steerable) -> None:
     """Tell JupyterLab's status bar of the run, now and whenever it changes."""
     if _beacon.wake not in run.watchers:
         run.watch(_beacon.wake)
@@ -81,7 +82,7 @@ class Panel:
         What the panel is a part of, if it is: the panel of the run it branched off, or the playground.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Steerable) -> None:
         self.run = run
         self.host: object = None
         self._marks = Marks(run.journal)
@@ -97,11 +98,9 @@ class Panel:
         self._unfold.observe(lambda _change: self._wake(), "value")
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
-        titles = {"loss": _("Loss")}
-        titles |= {name: _title(name) for name in (*run.loss_terms, *run.metrics)}
+        titles = {name: _title(name) for name in run.measures}
         self.charts = [Chart(name, title, kit) for name, title in titles.items()]
-        later = {"lr": _("Learning rate used")}  # it is not just what the control shows
-        later |= {name: _title(name) for technique in run.techniques for name in technique.measures}
+        later = {name: _title(name) for name in run.later_measures}
         in_steps = (_("in each step"), "")
         self._later = [Chart(name, title, kit, labels=in_steps, smooth=False) for name, title in later.items()]
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
@@ -251,15 +250,15 @@ class Panel:
         ends = [chart.end_of_past(axis) for chart in self.charts]
         return min(low for low, _high in spans), max(*(high for _low, high in spans), *ends)
 
-    def _relatives(self) -> list[Run]:
+    def _relatives(self) -> list[Steerable]:
         """Return the runs shown beside this one: the one it branched off, and the newest branches."""
-        found = [run for run in live_runs() if run.id == self.run.parent or run.parent == self.run.id]
+        found: list[Steerable] = [run for run in live_runs() if run.id == self.run.parent or run.parent == self.run.id]
         for run in found:
             if self._wake not in run.watchers:
                 run.watch(self._wake)
         return found[-len(OTHERS) :]
 
-    def _label(self, relative: Run) -> str:
+    def _label(self, relative: Steerable) -> str:
         return _("parent") if relative.id == self.run.parent else relative.name.removeprefix(f"{self.run.name}, ")
 
     def _growth(self) -> float | None:

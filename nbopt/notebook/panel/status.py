@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from nbopt.i18n import _
 from nbopt.notebook.cells import SOURCE as CELL
 from nbopt.record.journal import Entry, Journal
-from nbopt.run.run import Run
+from nbopt.run.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
 from nbopt.training.state import RunState
 from nbopt.viz.marks import brief, number
@@ -56,12 +56,11 @@ _SOURCES = {
 _JOURNAL_LINES = 50
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
+def facts(run: Steerable) -> list[tuple[str, str]]:
     """Return where the run is, as names and values."""
-    found = [
-        (_("epoch"), f"{run.epoch}{run.plan.of_epochs.replace('/', ' / ')}"),
-        (_("step"), f"{run.step_count:,} / {run.plan.steps:,}" if run.plan.steps else f"{run.step_count:,}"),
-    ]
+    plan = run.plan
+    found = [(_("epoch"), f"{run.epoch}{plan.of_epochs.replace('/', ' / ')}")] if plan.epochs or run.epoch else []
+    found.append((_("step"), f"{run.step_count:,} / {plan.steps:,}" if plan.steps else f"{run.step_count:,}"))
     if run.state is RunState.RUNNING:
         if speed := run.steps_per_second:
             found.append((_("steps/s"), f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"))
@@ -73,7 +72,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return found + run.technique_facts
 
 
-def status_line(run: Run) -> str:
+def status_line(run: Steerable) -> str:
     """Return the line beside the buttons, as HTML."""
     cells = "".join(
         f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts(run)
@@ -84,7 +83,7 @@ def status_line(run: Run) -> str:
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
 
 
-def end_line(run: Run) -> str:
+def end_line(run: Steerable) -> str:
     """Return what the run came to, as HTML; "" while there is nothing to say."""
     if run.state is RunState.PAUSED and len(run.journal) and run.journal[-1].source == CELL:
         text = _("Paused: the cell that made this run was run again, and made another one. This one is kept.")
@@ -99,14 +98,14 @@ def end_line(run: Run) -> str:
     return f'<div class="nbopt-note">{html.escape(text)}</div>'
 
 
-def exactness_line(run: Run) -> str:
+def exactness_line(run: Steerable) -> str:
     """Return where steps done again were not what they were the first time, as HTML; "" where they were."""
     if run.exact is not False:
         return ""
     return f'<div class="nbopt-note nbopt-not-exact">{html.escape(run.exactness)}</div>'
 
 
-def earlier_line(runs: Iterable[Run]) -> str:
+def earlier_line(runs: Iterable[Steerable]) -> str:
     """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
     lines = [
         html.escape(_("Earlier run of this cell: {name}, at step {step:,}.", name=run.name, step=run.step_count))
@@ -116,7 +115,7 @@ def earlier_line(runs: Iterable[Run]) -> str:
     return "".join(f"<div>{line}</div>" for line in lines)
 
 
-def error_box(run: Run) -> str:
+def error_box(run: Steerable) -> str:
     """Return the run's error with what to do next, as HTML; "" if there is none."""
     error = run.error
     if run.state is not RunState.FAILED or error is None:
@@ -134,14 +133,14 @@ def error_box(run: Run) -> str:
     )
 
 
-def device_line(run: Run) -> str:
+def device_line(run: Steerable) -> str:
     """Return where the run trains and why, as HTML."""
-    device = run.device
-    memory = memory_in_use(device.torch)
-    told = [run.converted, run.tier, _("exact when done again") if run.exact else ""]
-    parts = [describe(device.torch), device.reason, *filter(None, told)]
-    if memory is not None:
-        parts.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))
+    device, told = run.device, [*run.notes, _("exact when done again") if run.exact else ""]
+    if device is not None:
+        told = [describe(device.torch), device.reason, *told]
+        if (memory := memory_in_use(device.torch)) is not None:
+            told.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))
+    parts = list(filter(None, told))
     return f'<span class="nbopt-device">{html.escape(" · ".join(parts))}</span>'
 
 

@@ -12,12 +12,12 @@ import ipywidgets as widgets
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
-from nbopt.run.run import Run
+from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 
 SOURCE = "panel"
 
-_branches: weakref.WeakKeyDictionary[Run, list[Run]] = weakref.WeakKeyDictionary()  # nobody else holds them
+_branches: weakref.WeakKeyDictionary[Steerable, list[Steerable]] = weakref.WeakKeyDictionary()  # nobody else holds them
 
 
 class Transport:
@@ -25,7 +25,7 @@ class Transport:
 
     Parameters
     ----------
-    run : Run
+    run : Steerable
     attempt : callable
         Does what it is given, and shows what that raises.
     wake : callable
@@ -42,12 +42,12 @@ class Transport:
         By the name that stands in their CSS class.
     target : ipywidgets.Text
         The step to go to; empty for the best one.
-    branches : list of Run
+    branches : list of Steerable
         The runs branched off here, in an earlier panel of the run too.
     """
 
     def __init__(
-        self, run: Run, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: WidgetFactory
+        self, run: Steerable, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: WidgetFactory
     ) -> None:
         self.branches = _branches.setdefault(run, [])
         self._run = run
@@ -68,7 +68,7 @@ class Transport:
                 _("Go on from that step in a second run"),
             ),
         }
-        self.buttons = {name: self._button(kit, name, *act) for name, act in acts.items()}
+        self.buttons = {name: self._button(kit, name, *act) for name, act in acts.items() if name in run.abilities}
         self.target = kit.make(
             widgets.Text,
             css=("nbopt-target",),
@@ -78,8 +78,9 @@ class Transport:
         )
         keep_frontend_route(self.target)
         self.target.observe(lambda _change: wake(), "value")
-        self.widget = kit.box("transport", *list(self.buttons.values())[:4])
-        self.past = kit.box("past", self.buttons["rewind"], self.buttons["branch"], self.target)
+        back = [name for name in ("rewind", "branch") if name in self.buttons]
+        self.widget = kit.box("transport", *(button for name, button in self.buttons.items() if name not in back))
+        self.past = kit.box("past", *(self.buttons[name] for name in back), *([self.target] if back else []))
 
     @property
     def step(self) -> int | None:
@@ -89,14 +90,20 @@ class Transport:
 
     def paint(self) -> None:
         """Bring the buttons up to date; called by the bridge alone."""
-        run, state, buttons = self._run, self._run.state, self.buttons
-        buttons["start"].disabled = state is RunState.RUNNING or self._is_away
-        buttons["start"].description = _("Start") if state is RunState.CREATED else _("Resume")
-        buttons["pause"].disabled = state is not RunState.RUNNING or self._is_away
-        buttons["step"].disabled = state is RunState.RUNNING or self._is_away
-        buttons["stop"].disabled = state not in (RunState.RUNNING, RunState.PAUSED) or self._is_away
-        for name in ("rewind", "branch"):
-            buttons[name].disabled = run.step_count == 0 or self._is_away
+        run, state = self._run, self._run.state
+        running = state is RunState.RUNNING
+        usable = {
+            "start": not running,
+            "pause": running,
+            "step": not running,
+            "stop": running or state is RunState.PAUSED,
+            "rewind": run.step_count > 0,
+            "branch": run.step_count > 0,
+        }
+        for name, button in self.buttons.items():
+            button.disabled = self._is_away or not usable[name]
+        if "start" in self.buttons:
+            self.buttons["start"].description = _("Start") if state is RunState.CREATED else _("Resume")
         self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
 
     def _button(self, kit: WidgetFactory, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:
