@@ -43,10 +43,11 @@ class Run(TrainedSession):
         a list of terms, each one of these or a pair (weight, one of these). Where the model returns several outputs, a
         mapping from their names or positions to these: ``{"digit": "cross_entropy", "angle": (0.3, "mse")}``. Targets
         go by the same names, the weighted sum is trained on, and the hyperparameters of each go by its name:
-        ``angle_weight``, ``digit_label_smoothing``. The weights of a module are trained too: a
-        named optimizer gets them after the model's, one of yours has to hold them. Validation shows the mean over all
-        that the loss counts, and of a loss that sums, the sum of as many samples as a training batch has; of a function
-        of your own, the mean over batches, which weigh as many targets as they have.
+        ``angle_weight``, ``digit_label_smoothing``; ``monitor="angle_loss"`` lets early stopping and the best weights
+        go by one of them. The weights of a module are trained too: a named optimizer gets them after the model's, one
+        of yours has to hold them. Validation shows the mean over all that the loss counts, and of a loss that sums, the
+        sum of as many samples as a training batch has; of a function of your own, the mean over batches, which weigh as
+        many targets as they have.
     forward : callable, optional
         ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
     optimizer : str, torch.optim class or instance, or callable

@@ -193,7 +193,7 @@ class Training:
         if self.acting.part_size != size:
             self.eager.split.renew()
         if name in self.loss.declared() or name in RESCALING:
-            self.measure_anew()
+            self.measure_anew("loss" if self.loss.is_judged_anew(name) else "scale")
         if name == "optimizer":
             before = self.optimizer
             self._choose_optimizer()
@@ -210,7 +210,7 @@ class Training:
             self.measure_anew("loss")
         elif name == "batch_size":
             self.end_epoch(self.cursor.resize())
-            if self.loss.traits.reduction == "sum":  # losses are on another scale now
+            if any(part.traits.reduction == "sum" for part in self.loss.parts.values()):  # on another scale now
                 self.measure_anew("loss")
         elif name in ("lr", "weight_decay"):
             carried = self.optimizer.explain(name)

@@ -52,7 +52,7 @@ def validate(training: Training) -> Iterator[None]:
     training.history.append("_epoch", training.step, training.cursor.progress)
     for name, value in measured.items():
         training.history.append(name, training.step, value)
-    if training.val is not None and training.judge.judge(measured["val_loss"], training.step):
+    if training.val is not None and training.judge.judge(training.loss.judged(measured), training.step):
         training.best_weights = copy_state(training.model)
         training.validation_due = False
         training.snapshots.add(capture(training), best=True)

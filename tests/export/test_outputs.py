@@ -41,6 +41,7 @@ SETTINGS = {
     "share": {"share": True},
     "no val": {"val": None},
     "best": {"patience": 1, "lr": 1.0},
+    "watched": {"patience": 1, "lr": 1.0, "monitor": "angle_loss"},
     "a scale": {"standardize": True},
     "settings": {"loss": {"digit": "focal", "angle": (0.5, "huber")}, "digit_gamma": 1.0, "angle_delta": 0.2},
     "own loss": {"loss": {"digit": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0])), "angle": far}},
@@ -77,6 +78,20 @@ def test_what_changes_on_the_way_changes_in_the_script(schedule):
     train = given()
     run, initial = scripts.make(Net(), train, train, loss=LOSS, metrics=METRICS, batch_size=8, epochs=3)
     scripts.follow(run, schedule)
+    text, _largest = scripts.check(run, initial, train, train)
+    assert is_tidy(text)
+
+
+@pytest.mark.parametrize("monitor", ["loss", "digit_loss"])
+@pytest.mark.parametrize(
+    "change", [{"angle_weight": 0.01}, {"monitor": "angle_loss"}, {"digit_label_smoothing": 0.3}, {"digit_gamma": 0.5}]
+)
+def test_what_is_watched_and_when_it_is_another_is_the_same_in_the_script(monitor, change):
+    train = given()
+    loss = {**LOSS, "digit": "focal"} if "digit_gamma" in change else LOSS
+    settings = {"loss": loss, "monitor": monitor, "batch_size": 8, "epochs": 6, "lr": 0.5, "patience": 2}
+    run, initial = scripts.make(Net(), train, train, **settings)
+    scripts.follow(run, {7: change})
     text, _largest = scripts.check(run, initial, train, train)
     assert is_tidy(text)
 

@@ -196,6 +196,35 @@ def settings_of_three():
     return {"net": Net(form), "train": given, "metrics": None, "batch_size": 24}
 
 
+@pytest.mark.parametrize("monitor", ["loss", "digit_loss", "angle_loss"])
+def test_any_of_the_losses_tells_which_weights_are_best(monitor):
+    run = make(monitor=monitor, patience=2, epochs=8, lr=0.3)
+    run.fit()
+    steps, values = run.history[f"val_{monitor}"]
+    assert (run.stopping.best, run.stopping.best_step) == (values.min(), steps[values.argmin()])
+    assert run.epoch == min(8, values.argmin() + 1 + 2)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "change", "anew"),
+    [
+        ("loss", {"angle_weight": 1.0}, True),
+        ("loss", {"digit_label_smoothing": 0.1}, False),
+        ("digit_loss", {"angle_weight": 1.0}, False),
+        ("digit_loss", {"digit_weight": 0.1}, False),
+        ("digit_loss", {"monitor": "angle_loss"}, True),
+        ("loss", {"lr": 0.1}, False),
+    ],
+)
+def test_a_loss_that_is_another_has_its_own_best(monitor, change, anew):
+    run = make(monitor=monitor, epochs=4)
+    run.step(7)
+    assert run.stopping.best_step == 6
+    run.set(**change)
+    run.step(1)
+    assert (run.stopping.best_step is None) == anew
+
+
 @pytest.mark.parametrize("micro", [3, 5])
 def test_in_parts_the_losses_are_those_of_the_batch(micro):
     whole, parts = make(), make(micro_batch=micro)

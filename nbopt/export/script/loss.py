@@ -82,7 +82,9 @@ class LossLines(Section):
         self.passed = [item for item in measuring if item != "0.0"]
         balance = "" if not self._balances else ", *uncertain" if self._rebalances else ", scales, seen"
         self.training, self.measuring = _listed(training) + balance, _listed(measuring)
-        self.words.update(training=self.training, begin_note="", note="", record="", val_loss="val_loss")
+        self.words.update(
+            training=self.training, begin_note="", note="", record="", val_loss="val_loss", judged="val_loss"
+        )
         self.words.update(begin="total = 0.0\ncount = 0", mean="total / count", latest="")
         shaped = f"target = target.reshape(output.shape){self._numbers}"
         elementwise = all(issubclass(kind, Elementwise) for kind in kinds.values())

@@ -11,7 +11,7 @@ from nbopt.export.script.text import fill, indent, lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.summary import RunSummary
 from nbopt.techniques.losses.base import Elementwise, Loss
-from nbopt.techniques.losses.by_output import ByOutput
+from nbopt.techniques.losses.by_output import ByOutput, judges_anew
 from nbopt.techniques.losses.choice import LOSS
 
 _RECORD = """\
@@ -51,6 +51,7 @@ class LossesLines(LossLines):
         self.training = "".join(f", {name}" for name in (*training, *live)) + balance
         self.measuring = "".join(f", {name}" for name in measuring)
         self._write_words()
+        self._watch()
         told = "".join(f", {name}" for name in parameters)
         taken = "".join(f", {name}" for name in (*parameters, *live))
         self.definition = lines(
@@ -72,11 +73,26 @@ class LossesLines(LossLines):
             note=f"take_note(evaluations[-1], latest{shared})",
             record=_RECORD,
             val_loss="val_losses",
+            judged="val_loss",
             begin="totals, counts = defaultdict(float), defaultdict(int)",
             mean="{name: totals[name] / counts[name] for name in counts}",
         )
         first = "latest = {}  # the losses of the last pass, output by output\nevaluations = []  # those of the step"
         self.words["balances"] = lines(self.words["balances"], first)
+
+    def _watch(self) -> None:
+        """Write which loss validations are judged by, and when that is another one."""
+        story = self.story
+        self._watched = ""
+        if not story.stops_early and not any("restore_best" in new for new in story.schedule.values()):
+            return
+        if set(story.values_of("monitor")) != {"loss"}:
+            self._watched, self.words["judged"] = self.values.use("monitor"), "judged"
+        monitor = story.start["monitor"]
+        for step, new in story.schedule.items():
+            monitor = new.get("monitor", monitor)
+            if any(judges_anew(self._kind, name, monitor) for name in new):
+                self.values.plan({step: {"judge_anew": True}})
 
     def _settings(
         self, name: str, kind: type[Loss], parameters: list[str], training: list[str], measuring: list[str]
@@ -157,7 +173,8 @@ class LossesLines(LossLines):
         sums = [name for name, kind in self._kind.kinds.items() if kind.traits.reduction == "sum"]
         found = [f"val_losses[{literal(f'{name}_loss')}] *= {usual_size}  # as much as a batch" for name in sums]
         record = 'for name, value in val_losses.items():\n    history["val_" + name].append(value)'
-        return lines(*found, *self._total("val_loss", "val_losses"), record)
+        judged = f"judged = val_losses.get({self._watched}, val_loss)" if self._watched else ""
+        return lines(*found, *self._total("val_loss", "val_losses"), record, judged)
 
 
 def lines_of_loss(story: RunSummary, sources: Sources, values: Any) -> LossLines:

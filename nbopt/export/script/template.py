@@ -78,7 +78,7 @@ def train(model, train, val=None$arguments):
             waited = 0
         UPDATES
         $update_techniques
-        if "loss" in changes:
+        if "loss" in changes or "judge_anew" in changes:
             best_loss, best_weights = float("inf"), {}
             waited = 0
             bar = float("inf")
@@ -242,12 +242,12 @@ if val is not None:
     history["val_loss"].append(val_loss)
     for name, value in $measure_all(results).items():
         history["val_" + name].append(value)
-    if val_loss < bar - min_delta:
-        bar, waited = val_loss, 0
+    if $judged < bar - min_delta:
+        bar, waited = $judged, 0
     else:
         waited += 1
-    if val_loss < best_loss:
-        best_loss = val_loss
+    if $judged < best_loss:
+        best_loss = $judged
         best_weights = copy.deepcopy(model.state_dict())
 $tell
 $after_epoch

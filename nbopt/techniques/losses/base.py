@@ -78,6 +78,14 @@ class Loss(Technique):
         """Return what `measure` returned as one number."""
         return measured
 
+    def judged(self, measured: Mapping[str, float]) -> float:
+        """Return what a validation is judged by, of all that it measured."""
+        return measured["val_loss"]
+
+    def is_judged_anew(self, name: str) -> bool:
+        """Whether what validations were judged by is not comparable any more, now that a hyperparameter changed."""
+        return False
+
     def note_part(self, share: float) -> None:
         """Take note that the last pass was that of a part of the batch."""
 

@@ -10,11 +10,19 @@ from torch import Tensor
 
 from nbopt.data.places import Key, Place, check_place, grow, item_at, name_of, read_place
 from nbopt.errors import InvalidHyperparam
-from nbopt.hyperparams import variant
+from nbopt.hyperparams import Choice, variant
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.terms import Terms, read_term, weight_of
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
+
+MONITOR = Choice(
+    "loss",
+    options=("loss",),
+    label=_("Watched loss"),
+    group=_("Early stopping"),
+    help=_("The validation loss that tells which weights are best, and when patience runs out."),
+)
 
 
 class ByOutput(Terms):
@@ -29,6 +37,7 @@ class ByOutput(Terms):
     """
 
     places: ClassVar[Mapping[str, Place]] = {}
+    monitor = MONITOR
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,6 +84,14 @@ class ByOutput(Terms):
     def total(self, measured: Any) -> Any:
         """Return the weighted sum of what `measure` returned."""
         return self._sum(measured)
+
+    def judged(self, measured: Mapping[str, float]) -> float:
+        """Return the validation loss that is watched."""
+        return measured[f"val_{self.monitor}"]
+
+    def is_judged_anew(self, name: str) -> bool:
+        """Whether another loss is watched, or that one is another."""
+        return judges_anew(type(self), name, self.monitor)
 
     def note_part(self, share: float) -> None:
         """Take note that the last pass was that of a part of the batch."""
@@ -198,12 +215,24 @@ def combine_outputs(routes: Mapping[str, Route], kinds: Mapping[str, type[Loss]]
         "traits": _traits_of([kind.traits for kind in kinds.values()]),
         "__doc__": ByOutput.__doc__,
     }
+    members["monitor"] = variant(MONITOR, options=("loss", *members["measures"]))
     for name, route in routes.items():
         members[f"{name}_weight"] = weight_of(name, route.weight)
         for own, spec in kinds[name].declared().items():
             members[f"{name}_{own}"] = copy = variant(spec, label=_("{label} of {name}", label=spec.label, name=name))
             copy.name = ""
     return type("ByOutput", (ByOutput,), members)
+
+
+def judges_anew(kind: type[ByOutput], name: str, monitor: str) -> bool:
+    """Whether a change of a hyperparameter makes another validation loss of the one that is watched."""
+    if name == "monitor":
+        return True
+    of_training = {f"{output}_{own}" for output, loss in kind.kinds.items() for own in loss.training_only}
+    if monitor == "loss":
+        return any(name.startswith(f"{output}_") for output in kind.kinds) and name not in of_training
+    output = monitor.removesuffix("_loss")
+    return name in {f"{output}_{own}" for own in kind.kinds[output].declared()} - of_training
 
 
 def _traits_of(each: list[Traits]) -> Traits:
