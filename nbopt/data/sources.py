@@ -54,12 +54,15 @@ __all__ = [
     "StreamSource",
     "TensorSource",
     "as_source",
+    "evaluation_size",
     "makes_batches",
     "sample_count",
 ]
 
 Samples = TensorSource | DatasetSource
 AnySource = Samples | StreamSource
+
+_FEW, _MANY, _EVALUATION_BYTES = 64, 4096, 2**24  # samples that are evaluated at once, at least and at most
 
 
 def as_source(data: Any, role: str, floats: torch.dtype = torch.float32, batch_size: int = 64) -> AnySource:
@@ -237,6 +240,13 @@ def _is_loader(data: Any) -> bool:
     if is_array(data) or isinstance(data, (str, bytes, list, tuple, Mapping, type, torch.nn.Module)):
         return False
     return hasattr(data, "__iter__") and not hasattr(data, "__next__") and not _is_dataset(data)
+
+
+def evaluation_size(source: AnySource) -> int:
+    """Return how many samples are evaluated at once: as many as a source's own batches have, or as is fast."""
+    if source.batch_size is not None or not isinstance(source, TensorSource):
+        return source.batch_size or _FEW
+    return max(_FEW, min(_MANY, _EVALUATION_BYTES * source.size // max(1, source.nbytes())))
 
 
 def sample_count(batch: Any) -> int:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from nbopt.data.cursor import Cursor
 from nbopt.data.places import item_at
-from nbopt.data.sources import AnySource, StreamSource, sample_count
-from nbopt.data.tensor_source import TensorSource
+from nbopt.data.sources import AnySource, StreamSource, evaluation_size, sample_count
 from nbopt.data.tree import to_device
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Loss
@@ -22,8 +21,6 @@ from nbopt.training.evaluating import evaluate_within_memory
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
-
-_EVALUATION_BYTES = 2**24  # samples that are evaluated in one go
 
 
 def validate(training: Training) -> Iterator[None]:
@@ -144,13 +141,7 @@ def walk(source: AnySource, seed: int) -> Iterator[Any]:
         return
     assert source.size is not None
     source.begin(seed)
-    if source.batch_size is not None:
-        size = source.batch_size
-    elif isinstance(source, TensorSource):
-        size = max(64, min(4096, _EVALUATION_BYTES * source.size // max(1, source.nbytes())))
-    else:
-        size = 64
-    start = 0
+    start, size = 0, evaluation_size(source)
     while source.reaches(start + (size if source.drop_last else 1)):
         yield source.batch(start, start + size)
         start += size

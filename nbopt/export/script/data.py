@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset, Subset
 from nbopt.data.dataset_source import Gathered
 from nbopt.data.order import LoaderOrder
 from nbopt.data.places import Place
-from nbopt.data.sources import AnySource, DatasetSource, StreamSource
+from nbopt.data.sources import AnySource, DatasetSource, StreamSource, evaluation_size
 from nbopt.data.split import is_label
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.structure import Structure
@@ -19,9 +19,6 @@ from nbopt.export.script.section import Section
 from nbopt.export.script.text import fill, lines
 from nbopt.export.source import literal
 from nbopt.i18n import _
-
-_EVALUATION_BYTES = 2**24  # samples that are evaluated in one go, as in the run
-_FEW, _MANY = 64, 4096
 
 _SPLIT = """\
 if val is None:
@@ -61,58 +58,58 @@ def structure($names):
 
 
 class Data(Section):
-    """What a script says of its data: columns in memory, samples of a Dataset, or batches as a loader yields them.
+    """Columns in memory, samples of a Dataset, or batches as a loader yields them.
 
     Attributes
     ----------
-    sized : bool
-        Whether batches are dealt by the number of their samples.
     outputs : str
         The call that makes outputs and targets of a batch.
-
-    Raises
-    ------
-    ValueError
-        For data that cannot be dealt alike.
+    evaluation : dict of str to str
+        Words of validation.
     """
 
     def write(self) -> None:
         """See `Section`."""
-        story = self.story
-        self.train, self.val = story.train, story.train if story.val is None else story.val
-        self.of_loaders = story.wrapped or not all(isinstance(each, TensorSource) for each in (self.train, self.val))
-        columns = [each for each in (self.train, self.val) if isinstance(each, TensorSource)]
+        story, words, constants = self.story, self.words, self.values.constants
+        train, val = story.train, story.train if story.val is None else story.val
+        columns = [each for each in (train, val) if isinstance(each, TensorSource)]
+        self.val, self.of_loaders = val, story.wrapped or len(columns) < 2
         self.single = story.forward is not None and bool(columns) and columns[0].bare
-        if columns:
-            types = [column.dtype for column in columns[0].columns]
-            types[0] = columns[0].needed or types[0]
-            self.values.constants["DTYPES"] = f"({', '.join(map(str, types))}{',' * (len(types) == 1)})"
-        self.sized = not isinstance(self.train, StreamSource)
-        self.called, self.outputs = "call", "model(batch[0]), batch[1]"
-        if story.forward is not None:
-            self.called = self.sources.name_for(_("forward"), story.forward, "forward")
-            self.outputs = f"{self.called}(model, {'batch[0]' if self.single else 'batch'})"
+        self.sized = not isinstance(train, StreamSource)
         self.structure = columns[0].structure if columns else None
         if self.structure is not None:
             self.sources.definitions.append(self._structure(self.structure))
-        self._write_evaluation()
-        self.words.update(setup=self._setup(), begin_epoch=self._begin(), progress=self._progress())
-        self.words.update(call=self.called, told_data=self._told())
+        if columns:
+            types = [columns[0].needed or columns[0].columns[0].dtype, *(each.dtype for each in columns[0].columns[1:])]
+            constants["DTYPES"] = f"({', '.join(map(str, types))}{',' * (len(types) == 1)})"
+        constants["EVALUATION_BATCH"] = literal(0 if isinstance(val, StreamSource) else evaluation_size(val))
+        words["call"], self.outputs = "call", "model(batch[0]), batch[1]"
+        if story.forward is not None:
+            words["call"] = self.sources.name_for(_("forward"), story.forward, "forward")
+            self.outputs = f"{words['call']}(model, {'batch[0]' if self.single else 'batch'})"
+        words.update(setup=self._setup(train, val), begin_epoch=self._begin(train), told_data=self._told(train, val))
+        words["progress"] = "epoch + batches.position / batches.size"
+        if isinstance(train, StreamSource):
+            words["progress"] = "epoch" if train.length is None else "epoch + min(1.0, batches.position / len(train))"
+        self._write_evaluation(val)
 
     # -- before the loop
 
-    def _setup(self) -> str:
-        story, of_columns = self.story, isinstance(self.train, TensorSource)
-        made = self._given("train", self.train)
-        first = f"data = {made}" if of_columns else "" if made == "train" else f"train = {made}"
-        given = self._given("val", self.val)
-        deal, val = self._dealt("data" if of_columns else "train", self.train), self._dealt("val", self.val, True)
+    def _setup(self, train: AnySource, val: AnySource) -> str:
+        story, of_columns = self.story, isinstance(train, TensorSource)
+        name, made, given = "data" if of_columns else "train", self._given("train", train), self._given("val", val)
+        setup = [f"{name} = {made}" if made != "train" else ""]
         if story.share is None:
-            wrapped = self._dealt(given, self.val, True)
-            val_lines = ["if val is not None:", f"    val = {wrapped}"]
+            setup += ["if val is not None:", f"    val = {self._dealt(given, val, story.val is not None)}"]
         else:
             self.values.constants["VAL_SHARE"] = literal(float(story.share))
-            labels = self._stratified() if of_columns else self._labels() if story.stratified else ""
+            labels = (
+                self._stratified(train)
+                if isinstance(train, TensorSource)
+                else self._labels(train)
+                if story.stratified
+                else ""
+            )
             split = fill(
                 _SPLIT,
                 size="len(data[0])" if of_columns else "len(train.dataset)",
@@ -120,8 +117,8 @@ class Data(Section):
                 cut=_CUT_COLUMNS if of_columns else _CUT_SAMPLES,
                 given=given,
             )
-            val_lines = [split, f"val = {val}"]
-        return lines(first, *val_lines, f"batches = {deal}")
+            setup += [split, f"val = {self._dealt('val', val, True)}"]
+        return lines(*setup, f"batches = {self._dealt(name, train, True)}")
 
     def _given(self, name: str, source: AnySource) -> str:
         """Return what a script makes of what it is given."""
@@ -141,26 +138,23 @@ class Data(Section):
             raise ValueError(_("train cannot be exported: {told}; {rule}.", told=converted, rule=rule))
         return f"DataLoader(Gathered({name}), collate_fn=Gathered.collate)"
 
-    def _dealt(self, name: str, source: AnySource, measured: bool = False) -> str:
+    def _dealt(self, name: str, source: AnySource, shuffles: bool) -> str:
         """Return what deals a source's batches."""
         if isinstance(source, StreamSource):
             return f"Stream({name}, device)"
-        shuffles = source.shuffle and (not measured or self.story.val is not None)
-        if isinstance(source, TensorSource):
-            picks = "lambda size, seed: torch.tensor(list(train.sampler))"
-            order = picks if source.sampler is not None else "permutation" if shuffles else ""
-            if source.structure is not None:
-                return f"Structured({name}, structure{f', {order}' * bool(order)})"
-            return f"Columns({name}, {order})" if order else f"Columns({name})"
-        draw = "picked" if source.sampler is not None else "shuffled" if shuffles else "in_order"
-        return f"Samples({name}, device, {draw})"
+        picks, shuffles = source.sampler is not None, shuffles and source.shuffle
+        if isinstance(source, DatasetSource):
+            return f"Samples({name}, device, {'picked' if picks else 'shuffled' if shuffles else 'in_order'})"
+        order = "lambda size, seed: torch.tensor(list(train.sampler))" if picks else "permutation" if shuffles else ""
+        if source.structure is not None:
+            return f"Structured({name}, structure{f', {order}' * bool(order)})"
+        return f"Columns({name}, {order})" if order else f"Columns({name})"
 
-    def _stratified(self) -> str:
+    def _stratified(self, train: TensorSource) -> str:
         """Return an expression for the labels by which columns were cut."""
         if self.structure is None:
             return "data[-1].cpu().numpy()"
-        assert isinstance(self.train, TensorSource)
-        columns = zip(self.structure.places, self.train.columns, strict=True)
+        columns = zip(self.structure.places, train.columns, strict=True)
         labels = [k for k, (place, column) in enumerate(columns) if place[0] == 1 and is_label(column)]
         return f"torch.stack([{', '.join(f'data[{k}]' for k in labels)}], 1).cpu().numpy()"
 
@@ -172,9 +166,9 @@ class Data(Section):
         made, columns = _written(structure(names)), "\n".join(f"data{_way(place)}," for place in structure.places)
         return fill(_STRUCTURE, columns=columns, names=", ".join(names), batch=made[1:-1] if made[0] == "(" else made)
 
-    def _labels(self) -> str:
+    def _labels(self, train: AnySource) -> str:
         """Return an expression for the labels by which a dataset was cut, which are in memory."""
-        dataset = _within(self.train)
+        dataset = _within(train)
         if isinstance(dataset, list):
             labels = "[sample[-1] for sample in train.dataset]"
             stacked = isinstance(dataset[0][-1], torch.Tensor)
@@ -184,74 +178,52 @@ class Data(Section):
         rule = _("it was cut by labels that a script does not look up")
         raise ValueError(_("train cannot be exported: {rule}; give val its own data.", rule=rule))
 
-    def _told(self) -> str:
-        """Return what ``train`` says of its data."""
-        if self.of_loaders:
-            kinds = {
-                TensorSource: _("arrays or rows of tensors"),
-                DatasetSource: _("a Dataset or DataLoader"),
-                StreamSource: _("a loader of batches"),
-            }
-            given = _(" and ").join(dict.fromkeys(kinds[type(source)] for source in (self.train, self.val)))
-            told = f"``train``, and ``val`` if there is one, are of the kinds that the run had:\n{given}."
-        elif self.structure is not None:
-            told = "``train`` and ``val`` hold arrays or tensors by name, as the run's data did."
-        elif self.single:
-            told = "``train`` and ``val`` are arrays or tensors."
-        elif self.story.forward is not None:
-            told = "``train`` and ``val`` are tuples of arrays or tensors."
-        else:
-            told = "``train`` and ``val`` are pairs (X, y) of arrays or tensors."
-        aside = "Without ``val``, a part of ``train`` is set aside for it." if self.story.share is not None else ""
-        return "\n\n".join(filter(None, [told, aside]))
-
-    @property
-    def example(self) -> str:
-        """What ``train`` is called with."""
-        if self.of_loaders:
-            return "train=loader, val=val_loader"
-        plain = self.story.forward is None and self.structure is None
-        return "train=(X, y), val=(X_val, y_val)" if plain else "train=data, val=val_data"
+    def _told(self, train: AnySource, val: AnySource) -> str:
+        """Return what ``train`` says of its data; put down how it is called with them."""
+        kinds = {
+            TensorSource: _("arrays or rows of tensors"),
+            DatasetSource: _("a Dataset or DataLoader"),
+            StreamSource: _("a loader of batches"),
+        }
+        given = _(" and ").join(dict.fromkeys(kinds[type(source)] for source in (train, val)))
+        told = f"``train``, and ``val`` if there is one, are of the kinds that the run had:\n{given}."
+        self.words["example"] = "train=loader, val=val_loader"
+        if not self.of_loaders:
+            pairs = self.story.forward is None and self.structure is None
+            many = "pairs (X, y) of " if pairs else "" if self.single else "tuples of "
+            told = f"``train`` and ``val`` are {many}arrays or tensors."
+            if self.structure is not None:
+                told = "``train`` and ``val`` hold arrays or tensors by name, as the run's data did."
+            self.words["example"] = "train=(X, y), val=(X_val, y_val)" if pairs else "train=data, val=val_data"
+        aside = "\n\nWithout ``val``, a part of ``train`` is set aside for it."
+        return told + aside * (self.story.share is not None)
 
     # -- in the loop
 
-    def _begin(self) -> str:
+    def _begin(self, train: AnySource) -> str:
         """Return the lines that begin an epoch."""
-        source: Any = self.train
-        told = not isinstance(source, TensorSource) and hear_epochs(source if self.sized else source.loader)
-        drawn = isinstance(source, DatasetSource) and source.sampler is not None and source.generator is not None
-        drawn = drawn or (isinstance(source, TensorSource) and isinstance(source.sampler, LoaderOrder))
-        plain = isinstance(source, TensorSource) and (source.sampler is not None or not source.shuffle)
+        told = not isinstance(train, TensorSource) and hear_epochs(train if self.sized else train.loader)  # type: ignore[union-attr]
+        sampler, generator = getattr(train, "sampler", None), getattr(train, "generator", None)
+        drawn = isinstance(sampler, LoaderOrder) or (sampler is not None and generator is not None)
+        unseeded = isinstance(train, TensorSource) and (sampler is not None or not train.shuffle)
         return lines(
             "for part in hear_epochs(train):\n    part.set_epoch(epoch)" if told else "",
-            "# As a loader does, for its workers.\n" if drawn else "",
+            "# As a loader does, for its workers." if drawn else "",
             "torch.empty((), dtype=torch.int64).random_(generator=train.generator)" if drawn else "",
-            f"batches.begin({'' if plain else 'derive_seed(SEED, ORDER, epoch)'})",
+            f"batches.begin({'' if unseeded else 'derive_seed(SEED, ORDER, epoch)'})",
         )
 
-    def _progress(self) -> str:
-        """Return how many epochs are done, as an expression."""
-        if self.sized:
-            return "epoch + batches.position / batches.size"
-        known = isinstance(self.train, StreamSource) and self.train.length is not None
-        return "epoch + min(1.0, batches.position / len(train))" if known else "epoch"
-
-    def _write_evaluation(self) -> None:
-        measured, given = self.val, self.story.val is not None
-        drops = not isinstance(measured, StreamSource) and given and measured.drop_last
-        streams = isinstance(measured, StreamSource)
-        plain = isinstance(measured, TensorSource) and not (given and measured.shuffle)
+    def _write_evaluation(self, val: AnySource) -> None:
+        given, streams = self.story.val is not None, isinstance(val, StreamSource)
+        unseeded = isinstance(val, TensorSource) and not (given and val.shuffle)
         self.evaluation = {
-            "seed": "" if plain else "derive_seed(SEED, EVALUATION)",
-            "left": "batches.left(EVALUATION_BATCH) == EVALUATION_BATCH" if drops else "batches.left()",
+            "seed": "" if unseeded else "derive_seed(SEED, EVALUATION)",
+            "left": "batches.left(EVALUATION_BATCH) == EVALUATION_BATCH"
+            if given and val.drop_last
+            else "batches.left()",
             "take": "" if streams else "EVALUATION_BATCH",
             "number": "batches.position" if streams else "batches.position // EVALUATION_BATCH",
         }
-        at_once = measured.batch_size or _FEW
-        if isinstance(measured, TensorSource) and measured.batch_size is None:
-            size = max(1, measured.size or 0)
-            at_once = max(_FEW, min(_MANY, _EVALUATION_BYTES * size // max(1, measured.nbytes())))
-        self.values.constants["EVALUATION_BATCH"] = literal(at_once)
 
 
 def _name(place: Place) -> str:

@@ -32,7 +32,7 @@ from nbopt.export.script.template import (
     TRAIN,
     VALIDATE,
 )
-from nbopt.export.script.text import fill, lines
+from nbopt.export.script.text import WIDTH, fill, lines
 from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
@@ -55,29 +55,18 @@ class Loop(Section):
 
     Parameters
     ----------
-    data, loss, techniques, optimizer, metrics, draws : sections
+    sections : tuple of sections
+    draws : Draws
     """
 
-    def __init__(
-        self,
-        data: Data,
-        loss: LossLines,
-        techniques: Techniques,
-        optimizer: OptimizerLines,
-        metrics: Metrics,
-        draws: Draws,
-    ) -> None:
-        self._data = data
-        self._loss = loss
-        self._techniques = techniques
-        self._optimizer = optimizer
+    def __init__(self, sections: tuple[Data, LossLines, Techniques, OptimizerLines, Metrics], draws: Draws) -> None:
+        self._data, self._loss, self._techniques, self._optimizer, self._metrics = self._sections = sections
         self._draws = draws
-        self._metrics = metrics
-        super().__init__(data.story, data.sources, data.values)
+        super().__init__(self._data.story, self._data.sources, self._data.values)
 
     def write(self) -> None:
         """See `Section`."""
-        for section in (self._data, self._loss, self._techniques, self._optimizer, self._metrics):
+        for section in self._sections:
             self.words.update(section.words)
             self.known.update(section.known)
         self._know_the_end()
@@ -115,19 +104,18 @@ class Loop(Section):
         self.words["period"] = "validation" if self._by_steps else "epoch"
 
     def _know_the_forms(self) -> None:
-        story = self.story
-        precisions = story.values_of("precision")
-        casts, scales = any(name != FULL for name in precisions), SCALED in precisions
-        images = "channels_last" not in story.inert
-        self._lays = images and any(story.values_of("channels_last"))
-        self._lacks("cast_to", not casts)
-        self._lacks("loss.float", not casts or isinstance(story.loss, str))  # others may return 16 bits
+        story, precisions = self.story, self.story.values_of("precision")
+        scales, images = SCALED in precisions, "channels_last" not in story.inert
+        self._casts = any(name != FULL for name in precisions)
+        if not images:
+            self.known["channels_last"] = False
+        self._lacks("cast_to", not self._casts)
+        self._lacks("loss.float", not self._casts or isinstance(story.loss, str))  # others may return 16 bits
         self._lacks("scaler", not scales)
         if len(set(precisions)) == 1 or not scales:
             self.known["scaled"] = scales
-        self._lacks("lay_out", not self._lays)
-        self._lacks("torch.contiguous_format", self._lays or not images)  # a run lays out what it is given
-        self._casts = casts
+        # A run lays out what it is given.
+        self._lacks("torch.contiguous_format", self.known.get("channels_last") is not False or not images)
         adopted = story.adopted
         if scales and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
             raise ValueError(_("in float16, a script cannot hold SGD made with fused=True: make it without."))
@@ -148,9 +136,9 @@ class Loop(Section):
         self._lacks("progress done", not techniques.uses_context and not techniques.has("change_rate"))
         self._lacks("recent results", not self._metrics)
         self._lacks("reweighted change_weights", not techniques.has("change_weights"))
-        self._lacks("lose", not techniques.has("change_loss") or not self._loss.training)
+        self._lacks("lose", not techniques.has("change_loss") or not self.words["training"])
         self._lacks("forward_pass do", not techniques.has("change_pass"))
-        self._lacks("total part", not self._loss.parts)
+        self._lacks("added part", not self._loss.parts)
         self._lacks("of counted", self._loss.parts != LABELS)
         self._lacks("seed_all", not self._draws.training)
         self._lacks("model.training", story.evaluated)
@@ -165,94 +153,68 @@ class Loop(Section):
 
     def _write_passes(self) -> None:
         story, words, techniques, loss = self.story, self.words, self._techniques, self._loss
-        inputs, augmented = techniques.calls("change_inputs"), techniques.calls("change_batch")
-        if (inputs or augmented) and self._data.single:
+        samples = techniques.having("change_inputs") + techniques.having("change_batch")
+        if samples and self._data.single:
             names = ", ".join(techniques.names)
             raise ValueError(_("{names}: in a script they need samples as (X, y), not in a single array.", names=names))
-        lay = ""
-        if self._lays:
-            of_columns = isinstance(story.train, TensorSource) and story.train.structure is None
-            laid = "tuple(map(lay_channels_last, batch))" if of_columns else "tree_map(lay_channels_last, batch)"
-            live = len(set(story.values_of("channels_last"))) > 1
-            lay = f"if channels_last:\n    batch = {laid}" if live else f"batch = {laid}"
-        rest = "" if story.forward is None or self._data.of_loaders else ", *batch[2:]"
-        change = lines("x, y = batch[0], batch[1]", inputs, augmented, f"batch = (x, y{rest})")
-        words["change_batch"] = lines(change if inputs or augmented else "", lay)
-        words["change_inputs"] = lines(*("x = batch[0]", inputs, "batch = (x, *batch[1:])") * bool(inputs), lay)
-        words["change_pass"] = techniques.calls("change_pass")
-        words["change_weights"] = techniques.calls("change_weights") or "pass"
-        reweights = techniques.has("change_weights")
+        reweights, of_columns = techniques.has("change_weights"), isinstance(story.train, TensorSource)
+        of_columns = of_columns and self._data.structure is None
+        self._lacks("x", not samples)
+        words["rest"] = "" if story.forward is None or self._data.of_loaders else ", *batch[2:]"
+        words["laid"] = f"{'tuple(map(' if of_columns else 'tree_map('}lay_channels_last, batch{')' * of_columns})"
         words["model"] = "reweighted" if reweights else "model"
-        words["outputs"] = "reweighted(batch)" if reweights else self._data.outputs
-        named = "lose" if loss.training else "compute_loss"
+        outputs = "reweighted(batch)" if reweights else self._data.outputs
+        words["outputs"] = "model(batch)" if reweights else self._data.outputs
         words["forward"] = lines(
-            f"output, target = {words['outputs']}",
-            f"loss = compute_loss(output, target{loss.training}{words['latest']})",
-            techniques.calls("change_loss", loss="loss", lose=named),
+            f"output, target = {outputs}",
+            f"loss = compute_loss(output, target{words['training']}{words['latest']})",
+            techniques.calls("change_loss", loss="loss", lose="lose" if words["training"] else "compute_loss"),
         )
+        words["forward_here"] = "" if words["change_pass"] else words["forward"]
+        made = "target, loss = do(batch)[1:]" if loss.parts == LABELS else "loss = do(batch)[2]"
+        words["made"] = "output, target, loss = do(batch)" if self._metrics else made
         scaled = "scaler.scale(loss) if scaled else loss"
-        self.words["backward"] = f"({scaled}).backward()"
-        if self._optimizer.is_curved:
-            self.words["backward"] = f"differentiate({scaled})"
-        words["weigh"], made = "", (["output, target, ", ""] if self._metrics else ["", "[2]"])
-        if loss.parts == LABELS and not self._metrics:
-            made = ["target, ", "[1:]"]
-        words["made"], words["part"] = f"{made[0]}loss", made[1]
-        passing = {**words, "forward": "" if words["change_pass"] else words["forward"]}
-        if not loss.parts:
-            words["passes"] = fill(PASS, **passing)
-        else:
-            leaf, count = story.split.get("leaf"), ""
-            if not isinstance(story.train, TensorSource) or story.train.structure is not None:
-                count = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
-            words["parts"] = f"parts_of_tree(whole, micro_batch, {count})" if count else "parts_of(whole, micro_batch)"
-            passing["weigh"] = "" if loss.parts == SUM else "loss = loss * share"
-            if loss.parts == LABELS:
-                passing["weigh"] = fill(BY_LABELS, ignored=loss.ignored)
-            words["passes"] = fill(PARTS, parts=words["parts"], **{"pass": fill(PASS, **passing)})
-        words["after_gradients"] = techniques.calls("after_gradients")
+        words["backward"] = f"differentiate({scaled})" if self._optimizer.is_curved else f"({scaled}).backward()"
+        words["weigh"] = "" if loss.parts in ("", SUM) else "loss = loss * share"
+        if loss.parts == LABELS:
+            words["weigh"] = fill(BY_LABELS, ignored=loss.ignored)
+        words["passes"] = fill(PASS, **words)
+        if loss.parts:
+            leaf = story.split.get("leaf")
+            count = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
+            parts = "parts_of(whole, micro_batch)" if of_columns else f"parts_of_tree(whole, micro_batch, {count})"
+            words["passes"] = fill(PARTS, parts=parts, **{"pass": words["passes"]})
         words["gradients"] = fill(GRADIENTS, **words)
 
     def _write_steps(self) -> None:
         story, words, techniques, optimizer = self.story, self.words, self._techniques, self._optimizer
-        varies, drops = len(set(story.values_of("batch_size"))) > 1, self._data.sized and story.train.drop_last
-        batches = self._data.sized and not (optimizer.whole and optimizer.only_full)
-        words["compute"] = words["gradients"] if self.known.get("full") is False else "loss = closure()"
-        words["batch"] = "batch" if self.known.get("full") is False else "samples"
-        self._lacks("count", not batches or not varies or drops)
-        words["count"] = "batch_size" if "count" in self.known else "count"
+        sized = self._data.sized and not (optimizer.whole and optimizer.only_full)
+        varies, drops = sized and len(set(story.values_of("batch_size"))) > 1, sized and story.train.drop_last
+        self._lacks("number", not varies or drops)
+        self._lacks("larger", not varies or not drops)
+        words["number"] = "batch_size" if "number" in self.known else "number"
+        size = "batch_size" if "larger" in self.known else "larger"
+        words["complete"] = f"batches.left({size}) < {size}" if drops else "not batches.left()"
+        usual = "batches.size if full else batch_size" if optimizer.whole else "batch_size"
         if optimizer.whole:
-            words["count"] = f"batches.size - batches.position if full else {words['count']}"
-        if not self._data.sized:
-            words["count"] = ""
-        self._lacks("larger", not batches or not varies or not drops)
-        words["complete"] = "not batches.left()"
-        if batches and drops:
-            size = "batch_size" if "larger" in self.known else "larger"
-            words["complete"] = f"batches.left({size}) < {size}"
-        rates, give = techniques.calls("change_rate"), GIVE if "given" in self.known else SHARE_OUT
-        words["change_rate"] = fill(RATE, calls=rates, give=give) if rates else ""
-        words["after_step"] = techniques.calls("after_step")
-        words["after_epoch"] = techniques.calls("after_epoch")
+            words["number"] = f"batches.size - batches.position if full else {words['number']}"
+        if isinstance(story.train, StreamSource):
+            words["number"], usual = "", literal(getattr(story.train.loader, "batch_size", None) or 1)
+        inline = self.known.get("full") is False
+        words["compute"], words["batch"] = (words["gradients"], "batch") if inline else ("loss = closure()", "samples")
+        give = GIVE if "given" in self.known else SHARE_OUT
+        words["set_rate"] = fill(RATE, give=give, **words) if words["change_rate"] else ""
         words["no_loss"] = "val_loss = None" if words["after_epoch"] and story.share is None else ""
         words["results"] = ", results" * bool(self._metrics)
         words["tell"] = fill(TELL, **words) if words["after_epoch"] and techniques.uses_context else ""
         told = [*self._loss.passed, *(["forward"] if "forward" in self.sources.arguments else [])]
         told += techniques.having("change_inputs")
-        forms = {"precision": self._casts, "channels_last": self._lays}
-        forms_called = [self.values.use(name) for name, acts in forms.items() if acts]
-        words["told"] = "".join(f", {name}" for name in (*told, *(each for each in forms_called if not each.isupper())))
-        words["as_batch"] = self._loss.as_batch(self._usual_size)
-        validate = fill(VALIDATE, **words)
-        words["validate_then"], words["validate"] = validate, "" if self._by_steps else validate
-
-    @property
-    def _usual_size(self) -> str:
-        if isinstance(self.story.train, StreamSource):
-            return literal(getattr(self.story.train.loader, "batch_size", None) or 1)
-        if self._optimizer.whole:
-            return "batches.size if full else batch_size"
-        return "batch_size"
+        forms = {"precision": self._casts, "channels_last": self.known.get("channels_last") is not False}
+        told += [name for form, acts in forms.items() if acts and not (name := self.values.use(form)).isupper()]
+        words["told"] = "".join(f", {name}" for name in told)
+        words["as_batch"] = self._loss.as_batch(usual)
+        words["validate_then"] = fill(VALIDATE, **words)
+        words["validate"] = "" if self._by_steps else words["validate_then"]
 
     # -- the functions
 
@@ -269,25 +231,27 @@ class Loop(Section):
         text = prune(text, known)
         text = text.replace("(loss).backward", "loss.backward").replace("(scaler.scale(loss)).", "scaler.scale(loss).")
         text = text.replace("$", "$$").replace("STARTING_VALUES", "$starting").replace("UPDATES", "$updates")
-        return fill(text, starting=self.values.starting, updates=self.values.updates)
+        variables = self.values.variables.items()
+        starting = lines(*(f"{name} = {own.upper()}" for name, own in variables))
+        updates = lines(*(_update(name, own) for name, own in variables))
+        return fill(text, starting=starting, updates=updates)
 
     def evaluate(self) -> str:
         """Return the function ``evaluate``."""
-        graph, draws = self.story.needs_graph, self._draws.evaluating
-        known: dict[str, bool] = {name: False for name in ("cast_to", "results") if name in self.known}
-        if not self._casts:
-            known["device"] = False
-        if not draws:
-            known["seed"] = False
-        unused = ("model.training", "model.train") if self.story.evaluated else ("modes",)
-        known.update(dict.fromkeys(unused, False))
+        graph, known = self.story.needs_graph, dict(self.known)
+        if self._techniques.has("change_inputs"):
+            known.pop("x", None)
+        else:
+            known["x"] = False
+        known.update(dict.fromkeys(["model.train"] if self.story.evaluated else ["modes"], False))
+        known |= {} if self._casts else {"device": False}
+        known |= {} if self._draws.evaluating else {"seed": False}
         words = {
             **self.words,
             **self._data.evaluation,
             "no_graph": "" if graph else "@torch.no_grad()",
             "outcome": ", and each (output, target)" * bool(self._metrics),
             "measure": self._loss.measure,
-            "outputs": "model(batch)" if self._techniques.has("change_weights") else self._data.outputs,
             "add": self._loss.add,
         }
         return self._named(prune(fill(EVALUATE, **words), known))
@@ -295,11 +259,17 @@ class Loop(Section):
     def _named(self, text: str) -> str:
         """Return ``text`` with hyperparameters as the script calls them."""
         rows = text.splitlines()
-        names = [
-            node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name) and node.id in _HYPERPARAMETERS
-        ]
+        names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
         for node in sorted(names, key=lambda node: (node.lineno, node.col_offset), reverse=True):
+            if node.id not in _HYPERPARAMETERS:
+                continue
             row = rows[node.lineno - 1].encode()  # columns are counted in bytes
             called = self.values.use(_HYPERPARAMETERS[node.id]).encode()
             rows[node.lineno - 1] = (row[: node.col_offset] + called + row[node.end_col_offset :]).decode()
         return "\n".join(rows) + "\n"
+
+
+def _update(variable: str, name: str) -> str:
+    """Return the line that gives a variable the new value of its hyperparameter, if it has one."""
+    line = f'{variable} = changes.get("{name}", {variable})'
+    return line if len(line) <= WIDTH - 8 else f'{variable} = changes.get(\n    "{name}",\n    {variable},\n)'

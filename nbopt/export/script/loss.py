@@ -8,7 +8,6 @@ from typing import Any
 from nbopt.data.samples import LABELS, SAMPLES, SUM
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.section import Section
-from nbopt.export.script.template import COUNT, COUNT_SOME
 from nbopt.export.script.text import fill, indent, lines
 from nbopt.export.source import literal
 from nbopt.export.summary import RunSummary
@@ -21,6 +20,17 @@ from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.techniques.precision.mixed import FULL
 
 _UNCERTAINTY = "uncertainty"
+_COUNT = """\
+size = $size
+total += loss.item() * size
+count += size
+"""
+_COUNT_SOME = """\
+size = $size
+if size:
+    total += loss.item() * size
+    count += size
+"""
 
 
 class LossLines(Section):
@@ -49,8 +59,6 @@ class LossLines(Section):
         """See `Section`."""
         story, use = self.story, self.values.use
         spec: Any = story.hyperparams.spec(LOSS.name)
-        if isinstance(story.loss, Mapping):
-            raise ValueError(_("the loss cannot be exported: a script does not hold several outputs yet."))
         kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in dict.fromkeys(story.values_of(LOSS.name))}
         self._traits = next(iter(kinds.values())).traits
         self.swapped = any(LOSS.name in new for new in story.schedule.values())
@@ -85,7 +93,7 @@ class LossLines(Section):
         self.words.update(
             training=self.training, begin_note="", note="", record="", val_loss="val_loss", judged="val_loss"
         )
-        self.words.update(begin="total = 0.0\ncount = 0", mean="total / count", latest="")
+        self.words.update(start="total = 0.0\ncount = 0", mean="total / count", latest="")
         shaped = f"target = target.reshape(output.shape){self._numbers}"
         elementwise = all(issubclass(kind, Elementwise) for kind in kinds.values())
         self.definition = lines(
@@ -182,11 +190,11 @@ class LossLines(Section):
         """Lines that add up the losses of batches in validation."""
         size = self._counted
         if size:
-            return fill(COUNT_SOME, size=size)
+            return fill(_COUNT_SOME, size=size)
         size = "len(batch[0])"
         if not isinstance(self.story.train if self.story.val is None else self.story.val, TensorSource):
             size = "sample_count(batch)" if self.sums else "size_of(target, batch)"
-        return f"total += loss.item()\ncount += {size}" if self.sums else fill(COUNT, size=size)
+        return f"total += loss.item()\ncount += {size}" if self.sums else fill(_COUNT, size=size)
 
     @property
     def _counted(self) -> str:

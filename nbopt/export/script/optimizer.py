@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from nbopt.export.script.groups import choose
-from nbopt.export.script.section import Section
+from nbopt.export.script.section import Section, Values
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import WIDTH, lines
-from nbopt.export.script.values import ScriptValues
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_values import alike
 from nbopt.export.summary import RunSummary
@@ -24,13 +23,7 @@ from nbopt.techniques.optimizers.standard import OPTIMIZER
 
 
 class OptimizerLines(Section):
-    """What a script says of its optimizer.
-
-    Parameters
-    ----------
-    story, sources, values
-        See `Section`.
-    techniques : Techniques
+    """The optimizer: made, changed and swapped.
 
     Attributes
     ----------
@@ -38,14 +31,11 @@ class OptimizerLines(Section):
         The table of the optimizers that are swapped in; "" if there are none.
     only_full, whole : bool
         Whether all take steps that evaluate the loss several times, and whether some do so on all samples at once.
-
-    Raises
-    ------
-    ValueError
-        For an optimizer that cannot be written out.
+    is_curved : bool
+        Whether some take gradients of gradients.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources, values: ScriptValues, techniques: Techniques) -> None:
+    def __init__(self, story: RunSummary, sources: Sources, values: Values, techniques: Techniques) -> None:
         self._techniques = techniques
         super().__init__(story, sources, values)
 

@@ -74,7 +74,7 @@ class LossesLines(LossLines):
             record=_RECORD,
             val_loss="val_losses",
             judged="val_loss",
-            begin="totals, counts = defaultdict(float), defaultdict(int)",
+            start="totals, counts = defaultdict(float), defaultdict(int)",
             mean="{name: totals[name] / counts[name] for name in counts}",
         )
         first = "latest = {}  # the losses of the last pass, output by output\nevaluations = []  # those of the step"

@@ -27,6 +27,8 @@ from nbopt.data.tensor_source import permutation
 from nbopt.data.tree import tree_map
 from nbopt.techniques.drawn_weights import draw_weights
 from nbopt.techniques.losses.terms import balance_terms, move_scales
+from nbopt.techniques.optimizers.second_order import forget_oldest
+from nbopt.techniques.optimizers.standard import begin_momentum
 from nbopt.techniques.precision.channels_last import lay_channels_last, lay_out
 from nbopt.techniques.precision.mixed import cast_to
 
@@ -121,21 +123,6 @@ def share_out(value, name, given, largest):
     if value == largest.get(name):
         return given[name]
     return value * (given[name] / largest[name]) if largest.get(name) else value
-
-
-def forget_oldest(optimizer, count):
-    """Let L-BFGS remember no more than ``count`` steps."""
-    for state in optimizer.state.values():
-        state.pop("al", None)
-        for key in {"old_dirs", "old_stps", "ro"} & state.keys():
-            state[key] = state[key][-count:]
-
-
-def begin_momentum(optimizer):
-    """Let RMSprop, which had no momentum so far, begin with one."""
-    for state in optimizer.state.values():
-        if "square_avg" in state and "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(state["square_avg"])
 
 
 def update(technique, changes):

@@ -1,20 +1,65 @@
-"""The base of a script's sections: each says one thing that a run is made of."""
+"""The sections of a script, each of which says one thing that a run is made of, and the hyperparameters they use."""
 
 from __future__ import annotations
 
-from nbopt.export.script.values import ScriptValues
-from nbopt.export.source import Sources
-from nbopt.export.summary import RunSummary
+from collections.abc import Mapping
+from typing import Any
+
+from nbopt.export.script.text import WIDTH
+from nbopt.export.source import Sources, literal
+from nbopt.export.summary import RunSummary, Schedule
+
+
+class Values:
+    """The hyperparameters that a script uses: constants at its head; where one changes, a variable and a schedule.
+
+    Attributes
+    ----------
+    constants : dict of str to str
+        Each as source.
+    schedule : dict
+        By step, what changes.
+    variables : dict of str to str
+        Those of the loop, and the hyperparameters that they hold.
+    """
+
+    def __init__(self, story: RunSummary) -> None:
+        self._story = story
+        self.constants: dict[str, str] = {}
+        self.schedule: Schedule = {step: {} for step in story.schedule}
+        self.variables: dict[str, str] = {}
+
+    def use(self, name: str) -> str:
+        """Return how the script calls a hyperparameter."""
+        self.constants.setdefault(name.upper(), literal(self._story.start[name]))
+        changes = {step: {name: new[name]} for step, new in self._story.schedule.items() if name in new}
+        if not changes:
+            return name.upper()
+        self.plan(changes)
+        variable = f"{name}_name" if name in ("loss", "precision") else name  # loss is another, precision a metric
+        self.variables[variable] = name
+        return variable
+
+    def plan(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Enter changes into the schedule."""
+        for step, new in changes.items():
+            self.schedule[step].update(new)
+
+    @property
+    def table(self) -> str:
+        """The schedule as source; "" if nothing changes."""
+        rows = []
+        for step, changes in self.schedule.items():
+            row = f"    {step}: {literal(changes)},"
+            if len(row) > WIDTH:
+                items = "".join(f"        {literal(name)}: {literal(value)},\n" for name, value in changes.items())
+                row = f"    {step}: {{\n{items}    }},"
+            rows += [row] if changes else []
+        return "\n".join(["SCHEDULE = {", *rows, "}"]) if rows else ""
 
 
 class Section:
     """What a script says of one thing.
-
-    Parameters
-    ----------
-    story : RunSummary
-    sources : Sources
-    values : ScriptValues
 
     Attributes
     ----------
@@ -24,7 +69,7 @@ class Section:
         What there is and what holds, see `nbopt.export.script.prune`.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources, values: ScriptValues) -> None:
+    def __init__(self, story: RunSummary, sources: Sources, values: Values) -> None:
         self.story = story
         self.sources = sources
         self.values = values

@@ -21,6 +21,7 @@ from nbopt.techniques.catalogue import Item, with_own
 from nbopt.techniques.hooks import HOOKS
 
 _WIDTH = 80  # of a docstring
+_OTHERWISE = ("fit", "change_loss", *(name for name, hook in HOOKS.items() if not hook.call))
 _OF_ENGINE = vars(Technique).keys() - {"acts", "memory"}
 _INIT = """\
     def __init__(self, weights):
@@ -63,6 +64,7 @@ class Techniques(Section):
             making += self._made(name, "\n".join(texts))
         self.definitions += self._choices()
         self.uses_context = any("self.context" in text for text in self.definitions)
+        self.words.update({hook: self.calls(hook) for hook in HOOKS if hook not in _OTHERWISE})
         self.words["techniques"] = lines(*making, self.calls("fit", guarded=False))
         self.words["update_techniques"] = self._update()
 

@@ -116,18 +116,18 @@ def train(model, train, val=None$arguments):
         done = min(1.0, step / steps if steps else progress / epochs)
         context.step, context.progress = step, done
         full = isinstance(optimizer, $full_classes)
-        count = leave_none_alone(batches, batch_size)
-        $batch = batches.take($count)
+        number = leave_none_alone(batches, batch_size)
+        $batch = batches.take($number)
 
         if full:
-            $change_rate
+            $set_rate
             if optimizer.param_groups[0]["lr"] == 0:  # nothing to search along
                 loss = closure()
             else:
                 loss = optimizer.step(closure)
         else:
             $compute
-            $change_rate
+            $set_rate
             if scaled:
                 scaler.step(optimizer)  # unless a gradient overflowed
                 scaler.update()
@@ -160,7 +160,7 @@ def train(model, train, val=None$arguments):
 
 RATE = """\
 rate = lr
-$calls
+$change_rate
 $give
 """
 
@@ -185,17 +185,22 @@ $after_gradients
 
 PASS = """\
 seed_all(derive_seed(SEED, NOISE) + step + 1_000_003 * part)
+x, y = batch[0], batch[1]
+$change_inputs
 $change_batch
+batch = (x, y$rest)
+if channels_last:
+    batch = $laid
 with cast_to(precision_name, device):
     do = forward_pass
     $change_pass
-    $made = do(batch)$part
-    $forward
+    $made
+    $forward_here
 loss = loss.float()
 $note
 $weigh
 $backward
-total += loss.detach()
+added += loss.detach()
 if $count_outputs > 100_000:
     recent.clear()
 recent.append(($kept, target))
@@ -203,12 +208,12 @@ recent.append(($kept, target))
 
 PARTS = """\
 # The batch goes through the model in parts, whose gradients add up.
-whole, total = batch, 0.0
+whole, added = batch, 0.0
 counted = of = 0  # labels that count, of all
 parts = $parts
 for part, (batch, share) in enumerate(parts):
     $pass
-loss = total
+loss = added
 if of:
     labelled = (counted / of).to(loss.dtype)
     loss = loss / labelled
@@ -258,19 +263,6 @@ progress = $progress
 context.progress = min(1.0, (step + 1) / steps if steps else progress / epochs)
 """
 
-COUNT = """\
-size = $size
-total += loss.item() * size
-count += size
-"""
-
-COUNT_SOME = """\
-size = $size
-if size:
-    total += loss.item() * size
-    count += size
-"""
-
 EVALUATE = '''\
 $no_graph
 def evaluate(model, batches$told):
@@ -279,14 +271,18 @@ def evaluate(model, batches$told):
     modes = [(module, module.training) for module in model.modules()]
     training = model.training
     model.eval()
-    $begin
+    $start
     results = []
     batches.begin($seed)
     while $left:
         seed = derive_seed(SEED, EVALUATION) + $number
         batch = batches.take($take)
         seed_all(seed)
+        x = batch[0]
         $change_inputs
+        batch = (x, *batch[1:])
+        if channels_last:
+            batch = $laid
         with cast_to(precision_name, device):
             output, target = $outputs
             $measure

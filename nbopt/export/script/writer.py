@@ -14,9 +14,9 @@ from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.names import SHARED, Names
 from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.outputs import lines_of_loss
+from nbopt.export.script.section import Values
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import fill, lines, plain, tidy
-from nbopt.export.script.values import ScriptValues
 from nbopt.export.source import Sources, literal, sort_imports
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
@@ -81,14 +81,14 @@ _OWN |= {"compute_loss", "evaluate", "train", "MAX_EVAL", "LINE_SEARCH_FN"}
 
 
 def _write(story: RunSummary, sources: Sources) -> str:
-    values = ScriptValues(story)
+    values = Values(story)
     data = Data(story, sources, values)
     loss = lines_of_loss(story, sources, values)
     techniques = Techniques(story, sources, values)
     optimizer = OptimizerLines(story, sources, values, techniques)
     draws = Draws(story, techniques.draws)
     metrics = Metrics(story, sources, values)
-    loop = Loop(data, loss, techniques, optimizer, metrics, draws)
+    loop = Loop((data, loss, techniques, optimizer, metrics), draws)
     told, taken = _arguments(sources)
     given = "".join(f", {name}" for name in ("*", *sources.arguments)) if sources.arguments else ""
     functions = [loop.evaluate(), loop.train(given, told, taken)]
@@ -104,7 +104,7 @@ def _write(story: RunSummary, sources: Sources) -> str:
     text = fill(
         _SCRIPT,
         title=f'Train a model as the run "{plain(story.name)[:40]}" did.',
-        example=data.example,
+        example=data.words["example"],
         called_with="".join(f", {name}={name}" for name in sources.arguments),
         ending=_ending(story),
         imports=sort_imports(sources.imports),

@@ -65,10 +65,8 @@ class LBFGS(Optimizer):
     def on_change(self, name: str) -> None:
         """Bring torch up to date; with a smaller memory the oldest pairs are forgotten."""
         super().on_change(name)
-        for state in self.torch.state.values() if self.torch is not None else ():
-            for key in ("old_dirs", "old_stps", "ro"):
-                if key in state:
-                    state[key] = state[key][-self.history_size :]
+        if self.torch is not None:
+            forget_oldest(self.torch, self.history_size)
 
     def full_step(self, evaluate: Evaluate) -> Tensor:
         """Do one of torch's steps; return the loss before it."""
@@ -104,7 +102,15 @@ class BatchLBFGS(LBFGS):
     full_batch = False
 
 
-# Scripts hold the next three as they are written here, so in lines of 88 characters.
+# Scripts hold the next four as they are written here, so in lines of 88 characters.
+
+
+def forget_oldest(optimizer: torch.optim.Optimizer, count: int) -> None:
+    """Let L-BFGS remember no more than ``count`` steps."""
+    for state in optimizer.state.values():
+        for key in {"old_dirs", "old_stps", "ro"} & state.keys():
+            state[key] = state[key][-count:]
+        state.pop("al", None)  # scratch space, as long as the memory was
 
 
 class NewtonCG(torch.optim.Optimizer):

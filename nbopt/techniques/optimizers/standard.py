@@ -93,8 +93,15 @@ class RMSprop(Optimizer):
         """Bring the parameter groups up to date; give weights that had no momentum so far a place for it."""
         super().on_change(name)
         if self.momentum and self.torch is not None:
-            for state in self.torch.state.values():
-                state.setdefault("momentum_buffer", torch.zeros_like(state["square_avg"]))
+            begin_momentum(self.torch)
+
+
+# Scripts hold this as it is written here.
+def begin_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give weights that had no momentum in RMSprop so far a place for it."""
+    for state in optimizer.state.values():
+        if "square_avg" in state and "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(state["square_avg"])
 
 
 class Adagrad(Optimizer):
