@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nbopt.data.noise import SPLIT, derive_seed
-from nbopt.data.places import Place, name_of
+from nbopt.data.places import Place, check_place, name_of
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource, as_source
 from nbopt.data.split import split
 from nbopt.data.tensor_source import TensorSource
@@ -21,6 +21,7 @@ from nbopt.export.summary import Schedule
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Loss
+from nbopt.techniques.losses.by_output import TARGETS_BY_NAME, places_in
 from nbopt.torch_private import load_dynamo
 from nbopt.training.device import fits
 from nbopt.training.types import adapt, float_type
@@ -169,7 +170,7 @@ def make_sources(
         val_source = as_source(val, "val", floats, batch_size)
         if model is not None and forward is None:
             adapt(val_source, model, loss)
-        _check_val_batches(val_source, forward)
+        _check_val_batches(val_source, forward, loss)
         _check_alike(train_source, val_source)
     for source in (train_source, val_source):
         if isinstance(source, TensorSource) and not fits(source.nbytes(), device):
@@ -202,7 +203,7 @@ def check_returned(pair: Any) -> None:
         raise TypeError(_("forward must return (output, target); it returned {parts}.", parts=parts))
 
 
-def _check_val_batches(val: AnySource, forward: object) -> None:
+def _check_val_batches(val: AnySource, forward: object, loss: object) -> None:
     """Look before the first step what the first validation would find, where that costs no more than a sample."""
     batch: Any = None
     if isinstance(val, StreamSource):
@@ -214,6 +215,8 @@ def _check_val_batches(val: AnySource, forward: object) -> None:
     if batch is not None and forward is None:
         try:
             check_pair(batch)
+            for place in places_in(loss):
+                check_place(batch[1], place, _("target"), TARGETS_BY_NAME)
         except ValueError as error:
             raise ValueError(_("val: {error}", error=error)) from error
 
@@ -221,11 +224,14 @@ def _check_val_batches(val: AnySource, forward: object) -> None:
 def _check_alike(train: AnySource, val: AnySource) -> None:
     if not isinstance(train, TensorSource) or not isinstance(val, TensorSource):
         return
-    places = [None if source.structure is None else source.structure.places for source in (train, val)]
-    if places[0] != places[1]:
-        names = [_say_places(each) for each in places]
-        raise ValueError(_("train holds {train}, val {val}: give both alike.", train=names[0], val=names[1]))
-    shapes = [[tuple(column.shape[1:]) for column in source.columns] for source in (train, val)]
+    columns: list[dict[Any, torch.Tensor]] = [dict(enumerate(source.columns)) for source in (train, val)]
+    if train.structure is not None or val.structure is not None:
+        columns = [_by_name(source) for source in (train, val)]
+        if missing := [place for place in columns[0] if place not in columns[1]]:
+            names = ", ".join("/".join(map(str, place)) for place in missing)
+            raise ValueError(_("val holds no {names}, as train does: give both alike.", names=names))
+        columns[1] = {place: columns[1][place] for place in columns[0]}
+    shapes = [[tuple(column.shape[1:]) for column in each.values()] for each in columns]
     if shapes[0] != shapes[1]:
         given = [", ".join(str(tuple(column.shape)) for column in source.columns) for source in (train, val)]
         said = _("train {train} and val {val} hold samples of different shapes.", train=given[0], val=given[1])
@@ -234,10 +240,10 @@ def _check_alike(train: AnySource, val: AnySource) -> None:
         raise ValueError(said)
 
 
-def _say_places(places: list[Place] | None) -> str:
-    if places is None:
-        return _("columns without names")
-    return ", ".join("/".join(map(str, place)) for place in places)
+def _by_name(source: TensorSource) -> dict[Any, torch.Tensor]:
+    """Return columns by their places; without names, they are x and y."""
+    places = [(0,), (1,)] if source.structure is None else source.structure.places
+    return dict(zip(places, source.columns, strict=False))
 
 
 def check_labels(source: AnySource | None, place: Place, output: torch.Tensor, loss: Loss) -> None:

@@ -524,8 +524,37 @@ def test_the_weight_of_a_term_cannot_be_another_hyperparameter():
         Run(nn.Linear(5, 1), (x, angle), loss=["mse", (0.1, decay)], store=None)
 
 
-def test_train_and_val_are_told_where_they_hold_other_columns():
-    x, digit, _angle = data()
+def test_val_holds_what_train_does_in_any_order():
+    x, digit, angle = data()
+    val = x, {"name": digit, "angle": angle, "digit": digit}
+    run = make(val=val)
+    run.fit()
+    assert_same(run, make_fitted())
     run = make(val=(x, {"digit": digit}))
-    with pytest.raises(ValueError, match="train holds 0, 1/digit, 1/angle, val 0, 1/digit"):
+    with pytest.raises(ValueError, match="val holds no 1/angle, as train does"):
         run.fit()
+    run = make(val=(x, {"digit": digit, "angle": angle[:, None].repeat(1, 2)}))
+    with pytest.raises(ValueError, match="hold samples of different shapes"):
+        run.fit()
+    run = make(val=(x, digit))
+    with pytest.raises(ValueError, match="val holds no 1/digit, 1/angle"):
+        run.fit()
+
+
+def make_fitted():
+    run = make()
+    run.fit()
+    return run
+
+
+def test_a_target_that_only_a_dataset_for_validation_lacks_is_told_before_the_first_step():
+    x, digit, _angle = data()
+    lacking = [(x[k], {"digit": digit[k]}) for k in range(4)]
+    run = make(val=lacking)
+    with pytest.raises(ValueError, match=r"val: unknown target 'angle'\. Allowed: digit"):
+        run.fit()
+    assert run.step_count == 0
+    run = make(val=[(x[k], digit[k]) for k in range(4)])
+    with pytest.raises(ValueError, match="val: there is no target 'digit' in"):
+        run.fit()
+    assert run.step_count == 0

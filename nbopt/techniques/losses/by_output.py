@@ -16,6 +16,7 @@ from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.terms import Terms, read_term, weight_of
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
 
+TARGETS_BY_NAME = _('give the targets by the names in loss, as train=(X, {{"name": y}})')
 MONITOR = Choice(
     "loss",
     options=("loss",),
@@ -66,7 +67,7 @@ class ByOutput(Terms):
                 _("output of the model"),
                 _("let the model return a dict or tuple of outputs, as loss names them"),
             ),
-            (target, _("target"), _('give the targets by the names in loss, as train=(X, {{"name": y}})')),
+            (target, _("target"), TARGETS_BY_NAME),
         )
         for name, (place, loss) in zip(self.terms, self.parts.items(), strict=True):
             try:
@@ -182,6 +183,11 @@ def loss_at(given: Any, place: Place) -> Any:
     for key in place:
         given = given.get(key) if isinstance(given, Mapping) else None
     return given[1] if isinstance(given, tuple) and len(given) == 2 else None if isinstance(given, Mapping) else given
+
+
+def places_in(given: Any) -> list[Place]:
+    """Return where the outputs stand that have a loss of their own; none of a single one."""
+    return [route.place for route in split_outputs(given).values()] if isinstance(given, Mapping) else []
 
 
 def names_of(given: Any) -> dict[Any, Any] | None:
