@@ -13,8 +13,8 @@ from nbopt.run.session import Session
 from nbopt.training import loop
 from nbopt.training.checkpoint import restore
 from nbopt.training.recovery import Recovery
-from nbopt.training.state import Event, RunState
-from nbopt.training.training import Bound, Training
+from nbopt.training.state import Bound, Event, RunState
+from nbopt.training.training import Training
 
 
 class Loop:

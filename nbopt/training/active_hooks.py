@@ -7,7 +7,6 @@ from copy import copy
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-import torch
 from torch import Tensor, nn
 
 from nbopt.data.sources import AnySource
@@ -17,12 +16,13 @@ from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines
 from nbopt.techniques.catalogue import PARTS, with_own
 from nbopt.techniques.context import Context
-from nbopt.techniques.hooks import HOOKS, OwnStep
+from nbopt.techniques.hooks import HOOKS
+from nbopt.training.hook_lists import HookLists
 
 AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
 
 
-class ActiveHooks:
+class ActiveHooks(HookLists):
     """Holds the parts, and for each hook those that have an effect now.
 
     Parameters
@@ -39,12 +39,6 @@ class ActiveHooks:
 
     Attributes
     ----------
-    lay_out, replace_step, before_first_step, draws_now, change_inputs, change_batch, change_weights : list of callable
-    change_pass, change_every_pass, change_loss : list of callable
-    after_gradients, change_rate, change_groups, after_step, after_epoch : list of callable
-    end_reason, restores_best, reopen, losses_change, expect_loss, find_trouble : list of callable
-    largest_part, need_less : list of callable
-        See `nbopt.techniques.hooks`.
     around : list of Technique
         Those that act around every pass.
     is_coarse : bool
@@ -64,30 +58,6 @@ class ActiveHooks:
     unfit : dict of str to str
         Hyperparameters of parts that cannot act on these data, each with the reason.
     """
-
-    lay_out: list[Callable[[torch.optim.Optimizer], None]]
-    replace_step: list[Callable[..., OwnStep | None]]
-    before_first_step: list[Callable[[], None]]
-    draws_now: list[Callable[[], bool]]
-    change_inputs: list[Callable[[Tensor], Tensor]]
-    change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]]
-    change_weights: list[Callable[[dict[str, Tensor]], dict[str, Tensor]]]
-    change_pass: list[Callable[..., tuple[Any, Any, Tensor]]]
-    change_every_pass: list[Callable[..., tuple[Any, Any, Tensor]]]
-    change_loss: list[Callable[..., Tensor]]
-    after_gradients: list[Callable[[], None]]
-    change_rate: list[Callable[[float, int, float, float], float]]
-    change_groups: list[Callable[[Sequence[dict[str, Any]]], None]]
-    after_step: list[Callable[[Tensor], None]]
-    after_epoch: list[Callable[[float | None], None]]
-    end_reason: list[Callable[[], str]]
-    restores_best: list[Callable[[], bool]]
-    reopen: list[Callable[[], bool]]
-    losses_change: list[Callable[[str], None]]
-    expect_loss: list[Callable[[float, bool], None]]
-    largest_part: list[Callable[[], int]]
-    need_less: list[Callable[[int], dict[str, Any]]]
-    find_trouble: list[Callable[[Sequence[float], bool], int | None]]
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from nbopt.record.snapshots import Snapshots
 from nbopt.techniques.plan import Plan
 from nbopt.training.actions import act
 from nbopt.training.edits import make_edit
+from nbopt.training.reactions import react
 from nbopt.training.stage import Done
 from nbopt.training.training import Training
 
@@ -145,7 +146,7 @@ class Begun:
 
     def changed(self, name: str) -> str:
         """React to a new value of a hyperparameter."""
-        return self.training.changed(name)
+        return react(self.training, name)
 
     def take_tuning(self) -> dict[str, Any] | None:
         """Return what the user changed in the model itself."""

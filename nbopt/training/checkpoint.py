@@ -13,6 +13,7 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.training.blocks import copy_to_cpu
 from nbopt.training.moments import pack, unpack, unpack_by_position
 from nbopt.training.outside import extra_state, keep, put_back, put_optimizer
+from nbopt.training.reactions import react
 from nbopt.training.rebuild import rebuild
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def restore(training: Training, snapshot: Snapshot) -> None:
     for name, value in facts["hyperparams"].items():
         if training.hyperparams[name] != value:
             training.hyperparams.assign(name, value)
-            training.changed(name)
+            react(training, name)
     best = restore_material(training, snapshot)
     training.edits = facts.get("edits", [])
     rebuild(training)

@@ -55,7 +55,7 @@ def explain_graph(error: Exception) -> None:
 
 def is_sound(training: Training) -> bool:
     """Whether the weights are numbers though a loss was none, as a plain loop would go on from; tells of it."""
-    if training.leaves_out or not all(
+    if training.stepper.leaves_out or not all(
         bool(weight.isfinite().all()) for group in training.groups.trained for weight in group
     ):
         return False

@@ -29,7 +29,7 @@ def rebuild(training: Training) -> list[str]:
     training.buffers.renew()
     for lay_out in training.acting.lay_out:
         lay_out(training.torch_optimizer)
-    training.choose_step()  # whose lists hold weights and the optimizer's state
+    training.stepper.choose()  # whose lists hold weights and the optimizer's state
     training.tiers.note_change()
     training.material.learn_shapes()  # last: what interrupts this leaves all of it to be done again
     return dropped

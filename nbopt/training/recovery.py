@@ -11,7 +11,8 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.checkpoint import restore
 from nbopt.training.failure import Failure
-from nbopt.training.training import Bound, Training
+from nbopt.training.state import Bound
+from nbopt.training.training import Training
 
 _CUT = 0.5  # what is left of the learning rate after a divergence; less each time it happens again
 _TRIES = 12

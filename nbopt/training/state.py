@@ -82,3 +82,17 @@ class Finished(NamedTuple):
 
 
 Event = Changed | Recovered | Stepped | Evaluating | Validated | Finished
+
+
+class Bound(NamedTuple):
+    """Where a run is going back to, while it does: to ``step``, or where a rewind journaled since says.
+
+    Attributes
+    ----------
+    step : int
+    entries : int
+        Entries of the journal when it set out.
+    """
+
+    step: int
+    entries: int

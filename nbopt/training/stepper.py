@@ -1,0 +1,152 @@
+"""How a run's next step is done: eagerly, in a compiled call, or by an optimizer that evaluates several times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from nbopt.data.samples import count_samples, find_samples
+from nbopt.techniques.optimizers.update import Update
+from nbopt.training.compile.compiled import Compiled
+from nbopt.training.failure import Failure, explain_graph, is_out_of_memory
+from nbopt.training.material import find_strangers, tell_of_look, tell_of_strangers
+from nbopt.training.outside import functions_of
+from nbopt.training.rates import set_rate
+from nbopt.training.step.eager import RECENT_BATCHES
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+_WARY_STEPS = 1000  # while another thread may be in the middle of model.eval(), which goes module by module
+
+
+class Stepper:
+    """Does the steps of a run, one after the other.
+
+    Parameters
+    ----------
+    training : Training
+
+    Attributes
+    ----------
+    leaves_out : bool
+        Whether it does no update where gradients are no numbers.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        self._wary = 0
+        functions = [*functions_of(training.loss), training.pass_.forward]
+        self._strangers = find_strangers(functions, training.material)
+        self.choose()
+
+    def choose(self) -> None:
+        """Have steps done on weights, and by an optimizer, as they are now."""
+        training = self._training
+        gradients, optimizer = training.eager.gradients, training.torch_optimizer
+        own = (replace(gradients, optimizer, training.params) for replace in training.acting.replace_step)
+        found = next(filter(None, own), None)
+        self.leaves_out = found is not None and found.leaves_out
+        self._gradients: Callable[[Any, int, bool], Tensor] = gradients if found is None else found.gradients
+        self._update: Callable[[], None] = Update(optimizer) if found is None else found.update
+
+    def train_step(self) -> int:
+        """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
+        training = self._training
+        training.half_done = True
+        if not training.step:
+            for act in training.acting.before_first_step:
+                act()
+        if training.model.training is not training.material.mode:
+            self._wary = _WARY_STEPS
+        if self._wary:
+            self._wary -= 1
+            training.material.put_back()
+        compiled = training.tiers.ready() if training.tiers.steps else None
+        return self._step() if compiled is None else self._call(compiled)
+
+    def _call(self, compiled: Compiled) -> int:
+        """Do the steps of a compiled call."""
+        training = self._training
+        count = training.tiers.steps
+        keep = bool(training.metrics) and self._is_measured_within(RECENT_BATCHES + count)
+        x, y = training.cursor.peek(count)
+        losses, *outputs = compiled(x, y)
+        if keep:
+            for output, target in zip(outputs[0], y.chunk(count), strict=True):
+                training.recent.keep(output, target)
+        for loss in losses:
+            for note in training.acting.after_step:
+                note(loss)
+            training.meter.take(loss)
+        training.advance(count)
+        return count
+
+    def _is_measured_within(self, steps: int) -> bool:
+        """Whether the metrics of what is trained on may be asked for after so many steps."""
+        training = self._training
+        return training.plan.ahead(training.step) <= steps or training.cursor.ends_within(steps)
+
+    def _step(self) -> int:
+        """Do one step, one operation after the other."""
+        training = self._training
+        batch: Any = None
+        step = training.step
+        keep = bool(training.metrics) and self._is_measured_within(RECENT_BATCHES)
+        full, acting, drawn_from = training.optimizer.repeats, training.acting, training.noise.states
+        if training.buffers.moving:
+            training.buffers.keep()
+        try:
+            batch = training.cursor.peek()
+            loss = self._full_step(batch, keep) if full else self._gradients(batch, step, keep)
+        except Exception as error:
+            # Nothing has been updated yet; buffers may have been.
+            training.half_done = batch is not None and (full or next(training.model.buffers(), None) is not None)
+            leaf = find_samples(batch) if is_out_of_memory(error) and batch is not None else None
+            less = {} if leaf is None else self._need_less(count_samples(batch, leaf))
+            if not less:
+                explain_graph(error)
+                raise
+            training.loss.discard()
+            training.buffers.put_back()
+            training.noise.states = drawn_from
+            training.trouble = Failure(step, str(error), memory=True, less=less)
+            training.half_done = False
+            return 0
+        if training.model.training is not training.material.mode:
+            tell_of_look(step, training.pass_.tell)
+        if self._strangers:
+            tell_of_strangers(self._strangers, training.pass_.tell)
+            self._strangers = []
+        if not full:
+            for act in acting.after_gradients:
+                act()
+            if acting.change_rate:
+                set_rate(training)
+            self._update()
+        for note in acting.after_step:
+            note(loss)
+
+        training.meter.take(loss)
+        training.advance(1)
+        return 1
+
+    def _need_less(self, samples: int) -> dict[str, Any]:
+        """Return changes by which a step on so many samples needs less memory."""
+        return next(filter(None, (need_less(samples) for need_less in self._training.acting.need_less)), {})
+
+    def _full_step(self, batch: Any, keep: bool) -> Tensor:
+        training = self._training
+
+        def evaluate(differentiate: Callable[[Tensor], Any] | None = None) -> Tensor:
+            loss = training.eager.gradients(batch, training.step, keep, differentiate, graph=differentiate is not None)
+            training.loss.note_evaluation()
+            for act in training.acting.after_gradients:
+                act()
+            return loss
+
+        training.hyperparams.check_together({})
+        set_rate(training)
+        return training.optimizer.full_step(evaluate)
