@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nbopt import Run
 from nbopt.data.tensor_source import TensorSource
 
 
@@ -140,3 +141,41 @@ def test_a_run_is_opened_again_where_it_was(make_run, net, data, weights, tmp_pa
     opened = nbopt.open(run.id, net(dropout=0.3), data, store=tmp_path, device=device)
     assert opened.step_count == steps
     assert torch.equal(weights(opened), there)
+
+
+class TwoHeads(nn.Module):
+    """Returns a score for each class, and a number, by name."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.body = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Dropout(0.2))
+            self.digit, self.size = nn.Linear(32, 10), nn.Linear(32, 1)
+
+    def forward(self, x):
+        h = self.body(x)
+        return {"digit": self.digit(h), "size": self.size(h)}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_several_outputs_are_trained_measured_and_repeated(data, device, weights, precision):
+    x, y = data
+    given = (x, {"digit": y, "size": x.norm(dim=1)})
+    losses = {"digit": "cross_entropy", "size": (0.3, "mse")}
+    metrics = {"digit": ["accuracy"], "size": ["mae"]}
+    settings = {"metrics": metrics, "precision": precision, "batch_size": 64, "epochs": 3, "lr": 0.01}
+    run = Run(TwoHeads(), given, given, losses, **settings, device=device, store=None)
+    run.step(12)
+    run.set(size_weight=0.1)
+    run.fit()
+    again = run.replay()
+    again.wait(60)
+    assert torch.equal(weights(again), weights(run)) and again.exact is not False
+    names = ["digit_loss", "size_loss", "val_digit_loss", "val_size_loss", "digit_accuracy", "val_size_mae"]
+    assert {name: again.history[name][1].tolist() for name in names} == {
+        name: run.history[name][1].tolist() for name in names
+    }
+    total = run.history["digit_loss"][1][12:] + 0.1 * run.history["size_loss"][1][12:]
+    assert total.tolist() == pytest.approx(run.history["loss"][1][12:].tolist(), rel=1e-2)
+    assert run.history.last("val_digit_accuracy") > 0.5
