@@ -58,9 +58,10 @@ class Technique(Hooks):
     draws : bool
         Whether `change_pass` or `change_loss` draw random numbers.
     compiles : bool
-        Whether the compiled step does what this technique does; where any other one acts, steps stay eager. Of its
-        hooks it calls ``change_rate``, for all steps of a call before the first, and ``after_step``, once all are done:
-        what compiles finds the rate by the arguments alone and what no step changes, and only takes note of losses.
+        Whether the compiled step does what this technique does; where any other one acts, steps stay eager. Of the
+        hooks in a step it calls ``change_rate``, for all steps of a call before the first, and ``after_step``, once all
+        are done: what compiles finds the rate by the arguments alone and what no step changes, and only takes note of
+        losses. `nbopt.techniques.promises` looks whether that can be true.
     unwritten : str
         Why a script cannot hold this technique, in words; "" if it can.
     by_script : bool
@@ -209,6 +210,32 @@ class Technique(Hooks):
 def defines(kind: type[Technique], name: str) -> bool:
     """Return whether a class has a hook, or anything else that `Technique` has, of its own."""
     return getattr(kind, name) is not getattr(Technique, name)
+
+
+def acts_with(part: Technique, values: Mapping[str, Any]) -> bool:
+    """Return whether a technique without a run has an effect where hyperparameters have these values.
+
+    Raises
+    ------
+    ValueError
+        If it does not go by them alone.
+    """
+    vars(part).update({name: values[name] for name in part.declared()})
+    part.weights = part.context = _NotThere(type(part).__name__)  # type: ignore[assignment]
+    return part.acts
+
+
+class _NotThere:
+    """Stands for what a technique has only in a run, and says so when it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _refuse(self, *_given: Any) -> Any:
+        rule = _("whether it acts has to follow from hyperparameters alone, and not from the weights or the context")
+        raise ValueError(_("{name}: for a script, {rule}.", name=self._name, rule=rule))
+
+    __getattr__ = __iter__ = __len__ = __bool__ = __getitem__ = _refuse
 
 
 def hooks_of(kind: type[Technique]) -> list[str]:

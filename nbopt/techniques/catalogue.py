@@ -23,6 +23,7 @@ from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.techniques.plan import Plan
 from nbopt.techniques.precision.channels_last import ChannelsLast
 from nbopt.techniques.precision.mixed import Precision
+from nbopt.techniques.promises import check_compiles
 from nbopt.techniques.regularization.clipping import ClipNorm, ClipValue, MaxNorm
 from nbopt.techniques.regularization.dropout import Dropout
 from nbopt.techniques.regularization.early_stopping import EarlyStopping
@@ -95,6 +96,7 @@ def check_techniques(given: Any) -> tuple[Technique, ...]:
         if name in names:
             raise ValueError(_("techniques: there is a {name} already: give yours another name.", name=name))
         _check_hooks(type(made))
+        check_compiles(made)
         names.add(name)
         found.append(made)
     return tuple(found)

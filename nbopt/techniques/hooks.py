@@ -25,43 +25,49 @@ class Hook(NamedTuple):
         The line with which a script calls it, ``{hook}`` being the method; "" where scripts cannot hold it.
     idle : bool
         Whether it is called also while the technique has no effect.
+    compiled : bool
+        Whether it is called where several steps are done in one call of machine code, too.
     """
 
     name: str
     when: str
     call: str
     idle: bool = False
+    compiled: bool = True
 
 
 HOOKS = {
     hook.name: hook
     for hook in (
         Hook("fit", "once, before it first acts, with the training inputs, if they are in memory", "{hook}(data[0])"),
-        Hook("lay_out", "whenever weights or what the optimizer keeps of them may be others", "", idle=True),
-        Hook("replace_step", "after that: what takes the place of gradients and update of a step", ""),
-        Hook("before_first_step", "before the first step of a run", ""),
-        Hook("draws_now", "before each forward pass of a step: whether random numbers are drawn in it", ""),
-        Hook("change_inputs", "before each forward pass, in validation too", "x = {hook}(x)"),
-        Hook("change_batch", "before each forward pass of a step", "x, y = {hook}(x, y)"),
+        Hook("change_inputs", "before each forward pass, in validation too", "x = {hook}(x)", compiled=False),
+        Hook("change_batch", "before each forward pass of a step", "x, y = {hook}(x, y)", compiled=False),
         Hook(
             "change_weights",
             "before each forward pass, in validation too: the weights that the model computes with",
             "weights = {hook}(weights)",
+            compiled=False,
         ),
-        Hook("change_pass", "around forward pass and loss of a step", "do = partial({hook}, do)"),
+        Hook("change_pass", "around forward pass and loss of a step", "do = partial({hook}, do)", compiled=False),
         Hook("change_every_pass", "around change_pass, and around forward pass and loss of a validation", ""),
         Hook(
             "change_loss",
             "after the forward pass of a step: the loss that is differentiated",
             "{loss} = {hook}({lose}, output, target)",
+            compiled=False,
         ),
-        Hook("after_gradients", "between backward pass and update", "{hook}()"),
+        Hook("after_gradients", "between backward pass and update", "{hook}()", compiled=False),
         Hook(
             "change_rate",
             "once a step, just before the update: the learning rate it is to use",
             "rate = {hook}(rate, step, progress, done)",
         ),
-        Hook("change_groups", "after that: gives each of the optimizer's parameter groups a rate of its own", ""),
+        Hook(
+            "change_groups",
+            "after that: gives each of the optimizer's parameter groups a rate of its own",
+            "",
+            compiled=False,
+        ),
         Hook("after_step", "after the update", "{hook}(loss.detach())"),
         Hook(
             "after_epoch",
@@ -76,12 +82,21 @@ HOOKS = {
         Hook("reopen", "when a run that ended is to go on", "", idle=True),
         Hook("losses_change", "when losses have another size from the next step on", "", idle=True),
         Hook("expect_loss", "at the first batch after that, whose output tells of what size", "", idle=True),
-        Hook("largest_part", "after each change: how many samples go through the model at once", ""),
+        Hook("largest_part", "after each change: how many samples go through the model at once", "", compiled=False),
         Hook("need_less", "when memory runs out in a step: what needs less of it", "", idle=True),
         Hook("find_trouble", "some 20 times a second, when losses are moved from the device", "", idle=True),
+        Hook("lay_out", "whenever weights or what the optimizer keeps of them may be others", "", idle=True),
+        Hook("replace_step", "after that: what takes the place of gradients and update of a step", "", compiled=False),
+        Hook("before_first_step", "before the first step of a run", ""),
+        Hook(
+            "draws_now",
+            "before each pass of a step: whether random numbers are drawn in it",
+            "",
+            compiled=False,
+        ),
     )
 }
-"""All hooks by name, in the order in which a step calls them."""
+"""All hooks by name: first those that a step calls, in order, then those that have to do with a run's course."""
 
 
 class OwnStep(Protocol):

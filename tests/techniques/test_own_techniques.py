@@ -293,7 +293,7 @@ class Rate(nbopt.Technique):
         ([FGSM, FGSM], ValueError, "there is a FGSM already"),
         ([type("Mixup", (FGSM,), {})], ValueError, "there is a Mixup already"),
         ([Rate], ValueError, "Rate: there is a hyperparameter lr already"),
-        ([type("Empty", (nbopt.Technique,), {})], TypeError, "Empty defines no hook: one of fit, begin"),
+        ([type("Empty", (nbopt.Technique,), {})], TypeError, "Empty defines no hook: one of fit, change_inputs"),
     ],
 )
 def test_what_is_no_technique_is_refused_in_words(given, kind, words):
@@ -305,6 +305,127 @@ def test_a_script_refuses_a_hook_that_it_cannot_hold():
     run = make(Around, around=True)
     run.step(1)
     with pytest.raises(ValueError, match="Around: a script does not hold what change_every_pass does"):
+        run.to_python()
+
+
+class Compiling(nbopt.Technique):
+    """Base of techniques that say that they compile."""
+
+    still = nbopt.Flag(True, label="Still", group="Still")
+    compiles = True
+
+
+class Pulls(Compiling):
+    compiles = True
+
+    def after_gradients(self):
+        pass
+
+
+class Shrinks(Compiling):
+    compiles = True
+
+    def after_step(self, loss):
+        self.shrink()
+
+    def shrink(self):
+        [weight.data.mul_(0.9) for weight in self.weights]
+
+
+class Curves(Compiling):
+    compiles = True
+    measures = ("curve",)
+
+    def after_step(self, loss):
+        self.context.measure("curve", loss)
+
+
+class Counts(Compiling):
+    compiles = True
+    count = 0
+
+    def change_rate(self, rate, step, epoch, done):
+        self.count += 1
+        return rate / self.count
+
+
+class Follows(Compiling):
+    compiles = True
+    last = 1.0
+
+    def change_rate(self, rate, step, epoch, done):
+        return rate * self.last
+
+    def after_step(self, loss):
+        self.last = loss
+
+
+class Falls(Compiling):
+    """Keep the promise: a rate that follows from the step alone, and losses that are noted."""
+
+    compiles = True
+
+    def __init__(self):
+        self.seen = []
+
+    def change_rate(self, rate, step, epoch, done):
+        return rate / (1 + step)
+
+    def after_step(self, loss):
+        self.seen.append(loss)
+
+
+@pytest.mark.parametrize(
+    ("technique", "words"),
+    [
+        (Pulls, "Pulls.compiles: the compiled step does not call after_gradients. Leave compiles out"),
+        (Shrinks, "after_step reads self.weights, and is called for several steps at once"),
+        (Curves, "after_step reads self.context, and is called for several steps at once"),
+        (Counts, "change_rate keeps something from step to step"),
+        (Follows, "change_rate reads self.last, which after_step sets"),
+    ],
+    ids=lambda item: item.__name__ if isinstance(item, type) else "",
+)
+def test_what_cannot_compile_is_not_believed(technique, words):
+    with pytest.raises(TypeError, match=words):
+        make(technique)
+
+
+def test_what_can_compile_is_believed():
+    run = make(Falls, epochs=1)
+    run.step(1)
+    assert run.training.acting.obstacle == ""
+
+
+class ByModel(nbopt.Technique):
+    """Act where the model is small."""
+
+    small = nbopt.Int(9, low=1, high=100, ge=1, label="Small", group="Small")
+
+    @property
+    def acts(self):
+        return len(self.context.named_weights) < self.small
+
+    def after_gradients(self):
+        pass
+
+
+class ByWeights(ByModel):
+    """Act where there are few weights."""
+
+    @property
+    def acts(self):
+        return any(weight.ndim > 1 for weight in self.weights)
+
+
+@pytest.mark.parametrize("technique", [ByModel, ByWeights])
+def test_whether_it_acts_goes_by_hyperparameters_where_a_script_is_written(technique):
+    run = make(technique, epochs=1)
+    run.step(1)
+    assert len(run.training.acting.after_gradients) == 1
+    with pytest.raises(
+        ValueError, match=f"{technique.__name__}: for a script, whether it acts has to follow from hyper"
+    ):
         run.to_python()
 
 

@@ -16,7 +16,7 @@ from nbopt.export.source_text import bindings_of
 from nbopt.export.summary import RunSummary
 from nbopt.hyperparams import Strategy
 from nbopt.i18n import _
-from nbopt.techniques.base import Technique, defines, hooks_of
+from nbopt.techniques.base import Technique, acts_with, defines, hooks_of
 from nbopt.techniques.catalogue import Item, with_own
 from nbopt.techniques.hooks import HOOKS
 
@@ -79,8 +79,7 @@ class Techniques(Section):
             values.update({key: value for key, value in new.items() if key in values})
             kind = _kind(item, story, values)
             part = item.another() if isinstance(item, Technique) else kind()
-            part.__dict__.update({key: values[key] for key in kind.declared()})
-            acted.append(part.acts)
+            acted.append(acts_with(part, values))
             if kind not in kinds:
                 kinds.append(kind)
             if isinstance(item, Strategy) and item.name in new:
