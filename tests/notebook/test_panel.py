@@ -8,8 +8,10 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import nbopt
 from nbopt.notebook.charts.charts import View
@@ -347,3 +349,33 @@ def test_of_three_charts_all_but_the_first_bear_fewer_numbers_and_no_texts(make_
         assert len(texts) == (2 if chart is loss else 0)
         assert max(numbers) <= (8 if chart is loss else 4)
     assert len(loss._x_axis.tick_values) > len(accuracy._x_axis.tick_values)
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.digit, self.angle = nn.Linear(4, 3), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return {"digit": self.digit(x), "angle": self.angle(x)}
+
+
+def test_each_loss_and_metric_of_several_outputs_has_a_chart_and_each_weight_a_control(show):
+    x = torch.randn(24, 4)
+    given = x, {"digit": torch.arange(24) % 3, "angle": x[:, 0]}
+    run = nbopt.Run(
+        *(TwoHeads(), given, given, {"digit": "cross_entropy", "angle": (0.3, "mse")}),
+        metrics={"digit": ["accuracy", "roc_auc"], "angle": ["mae"]},
+        batch_size=8,
+        store=None,
+    )
+    panel = show(run)
+    run.step(9)
+    assert painted(panel) == ""
+    names = ["loss", "digit_loss", "angle_loss", "digit_accuracy", "digit_roc_auc", "angle_mae"]
+    assert [chart.name for chart in panel.charts] == names
+    heads = [chart._head.value for chart in panel.charts]
+    titles = ["Loss", "Digit loss", "Angle loss", "Digit accuracy", "Digit ROC AUC", "Angle MAE"]
+    assert all(f'title="{title}"' in head for title, head in zip(titles, heads, strict=True))
+    assert all("training" in head and "validation" in head for head in heads)
+    assert panel.controls["angle_weight"].widget is not None

@@ -225,6 +225,12 @@ def test_a_loss_that_is_another_has_its_own_best(monitor, change, anew):
     assert (run.stopping.best_step is None) == anew
 
 
+@pytest.mark.parametrize("name", ["weight_angle", "angle_loss_weight", "angel_weight"])
+def test_a_weight_is_found_by_other_names(name):
+    with pytest.raises(InvalidHyperparam, match="Did you mean 'angle_weight'"):
+        make(**{name: 0.5})
+
+
 @pytest.mark.parametrize("micro", [3, 5])
 def test_in_parts_the_losses_are_those_of_the_batch(micro):
     whole, parts = make(), make(micro_batch=micro)

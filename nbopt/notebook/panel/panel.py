@@ -36,7 +36,7 @@ from nbopt.viz.marks import Marks
 from nbopt.viz.ticks import Span
 
 _TITLES = {"loss": _("Loss"), "lr": _("Learning rate used")}  # the latter is not just what the control shows
-_TITLES |= {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # of metrics that are not called by a word
+_ACRONYMS = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # metrics that are not called by a word
 
 _PIXELS = 1000  # that a chart is wide
 
@@ -287,7 +287,8 @@ class Panel:
 
 def _title(name: str) -> str:
     """Return what the chart of a measurement is called."""
-    of, _line, last = name.rpartition("_")
-    if name not in _TITLES and last in _TITLES and of:
-        return f"{_title(of)} {_TITLES[last]}"
-    return _TITLES.get(name) or name.replace("_", " ").capitalize()
+    if known := _TITLES.get(name) or _ACRONYMS.get(name):
+        return known
+    metric = next((known for known in _ACRONYMS if name.endswith(f"_{known}")), "")  # of one of several outputs
+    words = name.removesuffix(f"_{metric}" if metric else "").replace("_", " ").capitalize()
+    return f"{words} {_ACRONYMS[metric]}" if metric else words

@@ -223,7 +223,9 @@ def combine_outputs(routes: Mapping[str, Route], kinds: Mapping[str, type[Loss]]
     }
     members["monitor"] = variant(MONITOR, options=("loss", *members["measures"]))
     for name, route in routes.items():
-        members[f"{name}_weight"] = weight_of(name, route.weight)
+        members[f"{name}_weight"] = weight_of(
+            name, route.weight, f"weight_{name} {name}_loss_weight loss_weight_{name}"
+        )
         for own, spec in kinds[name].declared().items():
             members[f"{name}_{own}"] = copy = variant(spec, label=_("{label} of {name}", label=spec.label, name=name))
             copy.name = ""

@@ -188,7 +188,7 @@ def read_term(item: Any) -> tuple[float, Any]:
     return float(weight), term
 
 
-def weight_of(name: str, weight: float) -> Float:
+def weight_of(name: str, weight: float, synonyms: str = "") -> Float:
     """Declare the weight of a term."""
     return Float(
         weight,
@@ -200,6 +200,7 @@ def weight_of(name: str, weight: float) -> Float:
         label=_("Weight of {name}", name=name),
         group=GROUP,
         help=_("How much this term counts in the sum."),
+        synonyms=synonyms,
     )
 
 
