@@ -55,7 +55,8 @@ class Exactness:
     def _forget(self) -> None:
         self._recorded: Recorded | None = None
         self._promised = 0  # up to here, nothing else is to be done than the first time
-        self._limit: float = math.inf  # the first step that something else was done to
+        self._limit: float = math.inf  # the first step whose loss may be other, as something else was done
+        self._touched: float = math.inf  # ... and the first that it was done to
         self._entries = -1  # of the journal, when the limit was found
         self._end = 0
         if self._training is not None:
@@ -106,19 +107,21 @@ class Exactness:
         """Return the first step that something else was done to than the first time."""
         if len(self._journal) != self._entries:
             self._entries = len(self._journal)
-            self._limit, other = self._compare_ways(recorded)
+            self._limit, self._touched, other = self._compare_ways(recorded)
             if other is not None and other.step < self._promised and other.source in _OWN:
                 self._part({"step": other.step, "name": other.name, "old": None, "new": None}, _describe_other(other))
         return self._limit
 
-    def _compare_ways(self, recorded: Recorded) -> tuple[float, Operation | None]:
-        """Return the first step that something else was done to than the first time, and what that was."""
+    def _compare_ways(self, recorded: Recorded) -> tuple[float, float, Operation | None]:
+        """Return the first step whose loss may be another than the first time, the first that may be, and why."""
         was, now = recorded.operations, in_order(self._journal)
         pairs = zip(was, now, strict=False)
         alike = next((k for k, (one, other) in enumerate(pairs) if not are_alike(one, other)), min(len(was), len(now)))
+        others = [*was[alike:], *now[alike:]]
         # A learning rate acts on what a step changes, not on the loss that it begins with.
-        others = (operation.step + (operation.name == "lr") for operation in [*was[alike:], *now[alike:]])
-        return min(others, default=math.inf), now[alike] if now[alike:] else None
+        limit = min((operation.step + (operation.name == "lr") for operation in others), default=math.inf)
+        first = min((operation.step for operation in others), default=math.inf)
+        return limit, first, now[alike] if now[alike:] else None
 
     # -- comparing
 
@@ -136,7 +139,7 @@ class Exactness:
             return
         steps, now = np.asarray(steps), np.asarray(values, np.float64)
         there, places = find_places(recorded.series[name][0], steps)
-        there &= steps < limit
+        there &= steps < (limit if name == "loss" or name.startswith("val_") else self._touched)
         steps, now, was = steps[there], now[there], recorded.series[name][1][places[there]]
         differ = np.flatnonzero((now.view(np.int64) != was.view(np.int64)) & ~(np.isnan(now) & np.isnan(was)))
         self.compared += len(now) if not len(differ) else int(differ[0])

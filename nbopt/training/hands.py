@@ -25,6 +25,8 @@ class Look(NamedTuple):
     ----------
     step : int
     weights : dict of str to Parameter
+    shapes : dict of str to torch.Size
+        Those of the weights.
     sums : dict of str to int
         Of the bits of weights and buffers, by name.
     groups : list of dict
@@ -39,6 +41,7 @@ class Look(NamedTuple):
 
     step: int
     weights: dict[str, nn.Parameter]
+    shapes: dict[str, torch.Size]
     sums: dict[str, int]
     groups: list[dict[str, Any]]
     remembered: list[Any]
@@ -77,7 +80,10 @@ class Hands:
         remembered = _pieces(training.torch_optimizer)
         weights = training.material.find_parameters()
         techniques, read = training.acting.by_hand, find_settings(training)
-        self._left = Look(training.step, weights, _sums(training.material), groups, remembered, techniques, read)
+        shapes = {name: weight.shape for name, weight in weights.items()}
+        self._left = Look(
+            training.step, weights, shapes, _sums(training.material), groups, remembered, techniques, read
+        )
 
     def forget(self) -> None:
         """Take everything for given: the run was put somewhere else."""
@@ -130,7 +136,7 @@ class Hands:
             If weights were exchanged, added or taken away, or parameter groups.
         """
         if self._left is not None and self._left.step == self._training.step:
-            self._training.material.check(self._left.weights)
+            self._training.material.check(self._left.weights, self._left.shapes)
             self._training.groups.check(self._training.torch_optimizer)
 
     def take(self) -> None:

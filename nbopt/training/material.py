@@ -45,7 +45,7 @@ class Material:
         self.parameters = self.find_parameters()
         self.names = {id(parameter): name for name, parameter in self.parameters.items()}
         self._modules = self._find_modules()
-        self._shapes = self._find_shapes()
+        self._shapes = self.find_shapes()
         if not any(module.training for module in model.modules()):
             model.train()  # models come from a hub like this, and loops begin with it
         self._learn()
@@ -72,7 +72,7 @@ class Material:
     @property
     def is_reshaped(self) -> bool:
         """Whether weights have other shapes than those that are known."""
-        return self._find_shapes() != self._shapes
+        return self.find_shapes() != self._shapes
 
     def renew(self) -> None:
         """Take weights and modules as they are now for the run's."""
@@ -82,9 +82,10 @@ class Material:
 
     def learn_shapes(self) -> None:
         """Know the shapes that weights have now."""
-        self._shapes = self._find_shapes()
+        self._shapes = self.find_shapes()
 
-    def _find_shapes(self) -> dict[str, torch.Size]:
+    def find_shapes(self) -> dict[str, torch.Size]:
+        """Return the shapes that weights have now."""
         return {name: parameter.shape for name, parameter in self.parameters.items()}
 
     def _find_modules(self) -> dict[str, nn.Module]:
@@ -93,7 +94,9 @@ class Material:
             found.update({f"{prefix}.{name}".rstrip("."): part for name, part in module.named_modules()})
         return found
 
-    def check(self, before: Mapping[str, nn.Parameter] | None = None) -> None:
+    def check(
+        self, before: Mapping[str, nn.Parameter] | None = None, shapes: Mapping[str, torch.Size] | None = None
+    ) -> None:
         """See that the weights are still there; modules without any may be exchanged.
 
         Parameters
@@ -101,6 +104,8 @@ class Material:
         before : mapping of str to Parameter, optional
             Those that there were: now there have to be no others. By default those that the run began with, to which
             steps may have added some, as a layer that the first one makes.
+        shapes : mapping of str to torch.Size, optional
+            Those that they had, which only an edit may change.
 
         Raises
         ------
@@ -110,7 +115,7 @@ class Material:
         now, known = self.find_parameters(), self.parameters if before is None else before
         new = [n for n, weight in now.items() if weight is not known.get(n) and (n in known or before is not None)]
         gone = [name for name in known if name not in now]
-        reshaped = [name for name, shape in self._find_shapes().items() if shape != self._shapes[name]]
+        reshaped = [name for name, shape in (shapes or {}).items() if name in now and now[name].shape != shape]
         if new or gone or reshaped:
             what = [_("new: {names}", names=list_names(new))] if new else []
             what += [_("of another shape: {names}", names=list_names(reshaped))] if reshaped else []

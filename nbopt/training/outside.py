@@ -92,18 +92,18 @@ def unchanged(training: Training, buffers: bool = True) -> Iterator[None]:
     Parameters
     ----------
     training : Training
-        Where it did steps meanwhile, nothing is put back.
+        Where it did steps meanwhile, or got another shape, nothing is put back.
     buffers : bool
         Whether that is said of buffers in ``state_dict`` too.
     """
     tensors: dict[str, Tensor] = {}
-    keeper, roots, step = Keeper(), roots_of(training), training.step
+    keeper, roots, place = Keeper(), roots_of(training), (training.step, training.edits)
     held = training.material.parameters if buffers else _held(training, training.model.state_dict())
     kept = Taking(keeper, tensors, held).take(roots)
     try:
         yield
     finally:
-        if training.step == step:
+        if (training.step, training.edits) == place:
             Putting(keeper, tensors, {}, training.device).put(roots, kept)
 
 

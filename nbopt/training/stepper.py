@@ -50,7 +50,7 @@ class Stepper:
         found = next(filter(None, own), None)
         self.leaves_out = found is not None and found.leaves_out
         self._gradients: Callable[[Any, int, bool], Tensor] = gradients if found is None else found.gradients
-        self._update: Callable[[], None] = Update(optimizer) if found is None else found.update
+        self._update: Callable[[], None] = Update(optimizer, training.groups.resting) if found is None else found.update
 
     def train_step(self) -> int:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""

@@ -15,7 +15,7 @@ from nbopt.i18n import _
 # Functions of each number alone, under the names that torch has for them.
 _UNITWISE = frozenset(
     "relu relu_ relu6 gelu tanh tanh_ sigmoid sigmoid_ silu elu elu_ selu celu leaky_relu leaky_relu_ hardtanh "
-    "hardswish hardsigmoid hardshrink softshrink softplus softsign mish logsigmoid tanhshrink threshold dropout "
+    "hardswish hardsigmoid hardshrink softshrink softplus softsign mish log_sigmoid tanhshrink threshold prelu dropout "
     "alpha_dropout mul add sub div true_divide neg pow square sqrt abs exp sin cos clamp clamp_min clamp_max "
     "contiguous clone detach to float double half bfloat16 type_as".split()
 )

@@ -127,6 +127,20 @@ def test_a_run_that_goes_on_from_a_snapshot_is_compared_with_the_future_it_gave_
     assert tells(run)[0].new["step"] == 4
 
 
+@pytest.mark.parametrize("how", ["rewind", "branch"])
+def test_another_rate_under_a_schedule_is_no_step_done_otherwise(make_run, how):
+    run = make_run(batch_size=20, schedule="cosine", epochs=9)
+    run.step(6)
+    if how == "branch":
+        run = run.branch(at=2)
+    else:
+        run.rewind(2)
+    run.set(lr=0.01)  # and so the curve of the rate is another one from this step on
+    run.step(3)
+    assert run.exact is not False and not tells(run)
+    assert run.history["lr"][1][2] > 0.009
+
+
 def test_a_validation_that_differs_is_told(make_run, mlp, no_snapshots):
     class Restless(nn.Module):
         def __init__(self):

@@ -329,3 +329,57 @@ def test_an_edit_asked_for_ahead_of_a_validation_comes_after_it(make, blobs):
     twin.wait()
     assert same(twin, branch)
     assert twin.history["val_loss"][1].tolist() == branch.history["val_loss"][1].tolist()
+
+
+ACTIVATIONS = [
+    nn.ReLU, nn.ReLU6, nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.Hardtanh,
+    nn.Hardswish, nn.Hardsigmoid, nn.Hardshrink, nn.Softshrink, nn.Softplus, nn.Softsign, nn.Mish, nn.LogSigmoid,
+    nn.Tanhshrink, nn.PReLU, nn.Identity, nn.Dropout, nn.AlphaDropout,
+]  # fmt: skip
+JOINING = [nn.Softmax, nn.Softmin, nn.LogSoftmax, nn.LayerNorm, nn.GroupNorm, nn.GLU]
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_a_layer_is_widened_through_any_activation_function(make_run, blobs, kind):
+    torch.manual_seed(0)
+    run = make_run(nn.Sequential(nn.Linear(4, 8), kind(), nn.Linear(8, 3)), epochs=99, store=None)
+    run.events()
+    before = run.predict(blobs[0])
+    branch = run.branch(at=0, edit=nbopt.Widen("0", by=3))
+    torch.testing.assert_close(branch.predict(blobs[0]), before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", JOINING)
+def test_a_layer_whose_units_are_joined_is_not_widened(make_run, kind):
+    arguments = {nn.LayerNorm: (8,), nn.GroupNorm: (2, 8), nn.GLU: ()}.get(kind, (1,))
+    width = 4 if kind is nn.GLU else 8
+    run = make_run(nn.Sequential(nn.Linear(4, 8), kind(*arguments), nn.Linear(width, 3)), epochs=99, store=None)
+    run.events()
+    with pytest.raises(ValueError, match=r"its outputs go through .*, which may join units"):
+        run.branch(at=0, edit=nbopt.Widen("0", by=3))
+
+
+def test_an_edit_made_while_the_run_is_held_at_rest_stays(make):
+    run = make()
+    run.step(2)
+    branch = run.branch(at=2)
+    with branch.at_rest():
+        branch.edit(nbopt.Widen("0", by=5))
+    assert branch.model[0].out_features == 21 == branch.model[2].in_features
+    branch.step(2)
+    twin = branch.replay()
+    twin.wait()
+    assert same(twin, branch)
+
+
+def test_a_replay_takes_changes_beside_the_edits_that_it_has_ahead(make):
+    run = make()
+    run.step(3)
+    branch = run.branch(at=3)
+    branch.step(300)
+    branch.edit(nbopt.Widen("0", by=5))
+    branch.step(300)
+    twin = branch.replay()
+    twin.set(precision="bfloat16", optimizer="sgd")
+    twin.wait()
+    assert twin.model[0].out_features == 21 and twin.hyperparams["precision"] == "bfloat16"

@@ -59,6 +59,20 @@ def follow(run, schedule, steps):
     return run
 
 
+@pytest.mark.parametrize("change", [{"optimizer": "sgd"}, {"channels_last": True}, {"precision": "bfloat16"}], ids=str)
+def test_what_is_frozen_and_thawed_in_one_pause_trains_on_whatever_is_changed_between(make_run, blobs, change):
+    run, other = (make_run(net(), in_order(blobs), epochs=99, optimizer="adam", lr=0.1) for _each in range(2))
+    for each in (run, other):
+        each.step(2)
+    run.model[0].requires_grad_(False)
+    for each in (run, other):
+        each.set(**change)
+    run.model[0].requires_grad_(True)
+    for each in (run, other):
+        each.step(2)
+    assert same(run.model, other.model)
+
+
 def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 

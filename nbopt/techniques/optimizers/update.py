@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
@@ -23,10 +23,12 @@ class Update:
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
-        Its weights that require a gradient are updated: make another one where that changes.
+    resting : set of int, optional
+        The ids of those of its weights that are not updated, by default those that require no gradient: make another
+        one where that changes.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, resting: Container[int] | None = None) -> None:
         self._optimizer = optimizer
         usual = "step" not in vars(optimizer) and all(map(_is_usual, optimizer.param_groups))
         self._kernel: Kernel | None = _KERNELS.get(type(optimizer)) if usual else None
@@ -34,7 +36,10 @@ class Update:
         self._made_from: Any = None  # the state whose tensors the lists hold; loading another one replaces it
         self._momenta: list[bool] = []
         self._lists: list[State] = []
-        self._weights = [[w for w in group["params"] if w.requires_grad] for group in optimizer.param_groups]
+        self._weights = [
+            [w for w in group["params"] if (w.requires_grad if resting is None else id(w) not in resting)]
+            for group in optimizer.param_groups
+        ]
 
     def __call__(self) -> None:
         """Update the weights by their gradients."""
