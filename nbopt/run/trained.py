@@ -104,7 +104,7 @@ class TrainedSession(Session):
         self.changes.plan(spec.planned)
         self.worker = Worker(self, self._begin, spec.until)
         setting = Setting(self.model, self.device.torch, spec.val is not None)
-        self.inert = find_inert(setting, spec.train, self.techniques)
+        self.inert = {**find_inert(setting, spec.train, self.techniques), **loss.find_inert(setting)}
         for inert in sorted(self.inert.keys() & named.keys()):
             warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=3)
         self.recorder = None if store is None else make_recorder(self, store, TrainedSession.describe)

@@ -205,6 +205,12 @@ def test_any_of_the_losses_tells_which_weights_are_best(monitor):
     assert run.epoch == min(8, values.argmin() + 1 + 2)
 
 
+def test_without_validation_nothing_is_watched_and_that_is_told():
+    with pytest.warns(UserWarning, match="monitor: without val there is no validation loss to judge by"):
+        run = make(val=None, monitor="digit_loss")
+    assert "monitor" in run.inert
+
+
 @pytest.mark.parametrize(
     ("monitor", "change", "anew"),
     [

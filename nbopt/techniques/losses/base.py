@@ -13,6 +13,7 @@ from nbopt.data.places import Place, keys_of
 from nbopt.data.tree import tensors, tree_map
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
+from nbopt.techniques.context import Setting
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
 
 GROUP = _("Loss")
@@ -85,6 +86,11 @@ class Loss(Technique):
     def is_judged_anew(self, name: str) -> bool:
         """Whether what validations were judged by is not comparable any more, now that a hyperparameter changed."""
         return False
+
+    @classmethod
+    def find_inert(cls, setting: Setting) -> dict[str, str]:
+        """Return which of its hyperparameters cannot act in a run, each with the reason."""
+        return {}
 
     def note_part(self, share: float) -> None:
         """Take note that the last pass was that of a part of the batch."""

@@ -12,6 +12,7 @@ from nbopt.data.places import Key, Place, check_place, grow, item_at, name_of, r
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, variant
 from nbopt.i18n import _
+from nbopt.techniques.context import Setting
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.terms import Terms, read_term, weight_of
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
@@ -93,6 +94,11 @@ class ByOutput(Terms):
     def is_judged_anew(self, name: str) -> bool:
         """Whether another loss is watched, or that one is another."""
         return judges_anew(type(self), name, self.monitor)
+
+    @classmethod
+    def find_inert(cls, setting: Setting) -> dict[str, str]:
+        """Without a validation there is no loss to watch."""
+        return {} if setting.validates else {"monitor": _("without val there is no validation loss to judge by")}
 
     def note_part(self, share: float) -> None:
         """Take note that the last pass was that of a part of the batch."""
