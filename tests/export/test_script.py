@@ -28,6 +28,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+import nbopt
 from nbopt import RunState
 from nbopt.techniques.catalogue import PARTS
 from nbopt.techniques.initialization import Initialization
@@ -494,6 +495,30 @@ def test_what_has_a_name_that_the_script_hides_gets_another_one(mlp, blobs):
     run, initial = make(mlp(), blobs, blobs, loss=loss, forward=step, epochs=2)
     text, largest = check(follow(run, {}), initial, blobs, blobs)
     assert "def own_step(model, batch)" in text
+    assert largest == 0.0
+    assert is_tidy(text)
+
+
+def full(model, batch):
+    return model(batch[0]), batch[1]
+
+
+class Part(nbopt.Technique):
+    """A technique that is called as a variable of the script is, though not of this one."""
+
+    decay = nbopt.Float(0.1, low=0.0, high=1.0, label="Decay", group="Regularization")
+
+    @torch.no_grad()
+    def after_step(self, loss):
+        for weight in self.weights:
+            weight.mul_(1 - self.decay)
+
+
+def test_what_has_a_name_of_what_the_script_leaves_out_stays(mlp, blobs):
+    run, initial = make(mlp(), blobs, blobs, forward=full, techniques=[Part], epochs=2)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert "own_full(model, batch)" in text
+    assert "part_technique.after_step" in text
     assert largest == 0.0
     assert is_tidy(text)
 

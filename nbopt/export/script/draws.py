@@ -30,8 +30,8 @@ class Draws:
     ----------
     training, evaluating : bool
         Whether the passes of a step, and those of a validation, may draw.
-    shared : dict of str to bool
-        Of Python's `random` and of `numpy.random`, as a script calls them: whether their generators are drawn from.
+    known : dict of str to bool
+        What is not drawn from, and no layer of the model: see `nbopt.export.script.prune`.
 
     Raises
     ------
@@ -46,10 +46,13 @@ class Draws:
         self.training = unknown or techniques or any(isinstance(module, _NOISY) for module in modules)
         self.evaluating = unknown or any(isinstance(module, _ALWAYS_NOISY) for module in modules)
         found = _find_shared(story)
-        self.shared = {
+        there = {
             "random": any(generator is PYTHONS for generator in found),
             "np.random": any(generator is NUMPYS for generator in found),
+            "nn.MultiheadAttention": any(isinstance(module, nn.MultiheadAttention) for module in modules),
+            "recurrent": any(isinstance(module, nn.RNNBase) for module in modules),
         }
+        self.known = {name: False for name, is_there in there.items() if not is_there}
 
 
 def _may_draw(module: nn.Module) -> bool:

@@ -69,85 +69,82 @@ class Loop(Section):
         for section in self._sections:
             self.words.update(section.words)
             self.known.update(section.known)
-        self._know_the_end()
-        self._know_the_forms()
-        self._know_the_rest()
+        self._know()
         self._write_passes()
         self._write_steps()
 
     # -- what there is
 
-    def _know_the_end(self) -> None:
-        story, known = self.story, self.known
+    def _know(self) -> None:
+        story, known, techniques, loss = self.story, self.known, self._techniques, self._loss
         for name in _OFF_AT_ZERO:
             first, *others = map(bool, story.values_of(name))
             if all(other is first for other in others):
                 known[name] = first
-        restored = [step for step, new in story.schedule.items() if "restore_best" in new]
-        end, own_end = story.done or math.inf, story.steps is None
-        waits = story.stops_early and own_end
-        for step, new in story.schedule.items():
-            names = [name for name in ACTIONS if name in new and (name != "reopen" or waits)]
-            self.values.plan({step: dict.fromkeys(names, True) if step < end else {}})
-        self._lacks("waited bar", not waits)
-        self._lacks("best_loss best_weights", not waits and not restored)
-        if not waits:
-            known["early_stopping"] = True
-            known["best_weights and early_stopping"] = any(step >= end for step in restored)
-        self._by_steps = any(story.values_of("validate_every") + story.values_of("steps"))
-        self._lacks("due over", not self._by_steps)
-        self._lacks("ended", not self._by_steps or known.get("validate_every", False))
-        if story.steps is not None:
-            known["step >= steps if steps else epoch >= epochs"] = False
-            self.values.constants["STEPS_DONE"] = literal(story.steps)
-        self.words["steps"] = "itertools.count()" if own_end else "range(STEPS_DONE)"
-        self.words["period"] = "validation" if self._by_steps else "epoch"
-
-    def _know_the_forms(self) -> None:
-        story, precisions = self.story, self.story.values_of("precision")
-        scales, images = SCALED in precisions, "channels_last" not in story.inert
-        self._casts = any(name != FULL for name in precisions)
-        if not images:
-            self.known["channels_last"] = False
-        self._lacks("cast_to", not self._casts)
-        self._lacks("loss.float", not self._casts or isinstance(story.loss, str))  # others may return 16 bits
-        self._lacks("scaler", not scales)
+        images, precisions = "channels_last" not in story.inert, story.values_of("precision")
+        known.update({} if images else {"channels_last": False})
+        self._casts, scales = any(name != FULL for name in precisions), SCALED in precisions
         if len(set(precisions)) == 1 or not scales:
-            self.known["scaled"] = scales
-        # A run lays out what it is given.
-        self._lacks("torch.contiguous_format", self.known.get("channels_last") is not False or not images)
+            known["scaled"] = scales
+        if story.share is not None:
+            known["val is not None"] = True
+        waits, restored = self._plan_actions()
+        self._by_steps = any(story.values_of("validate_every") + story.values_of("steps"))
+        draws = story.start["initialization"] != AS_GIVEN and story.steps != 0  # weights are drawn in the first step
+        there = {
+            "waited bar": waits,
+            "best_loss best_weights": waits or restored,
+            "due over": self._by_steps,
+            "ended": self._by_steps and not known.get("validate_every", False),
+            "cast_to": self._casts,
+            "loss.float": self._casts and not isinstance(story.loss, str),  # others may return 16 bits
+            "scaler": scales,
+            "torch.contiguous_format": images
+            and known.get("channels_last") is False,  # a run lays out what it is given
+            "draw_weights": draws,
+            "DROPOUT": "dropout" not in story.inert and "dropout" not in story.untouched,
+            "context": techniques.uses_context,
+            "progress done": techniques.uses_context or techniques.has("change_rate"),
+            "recent results": bool(self._metrics),
+            "reweighted change_weights": techniques.has("change_weights"),
+            "lose": techniques.has("change_loss") and bool(self.words["training"]),
+            "forward_pass do": techniques.has("change_pass"),
+            "x": techniques.has("change_inputs") or techniques.has("change_batch"),
+            "added part": bool(loss.parts),
+            "of counted": loss.parts == LABELS,
+            "seed_all": self._draws.training,
+            "model.training": not story.evaluated,
+        }
+        self._lacks(there)
+        self.words["draw"] = self.sources.name_of(RULES[story.start["initialization"]]) if draws else "None"
+        self.words["steps"] = "itertools.count()" if story.steps is None else "range(STEPS_DONE)"
+        self.words["period"] = "validation" if self._by_steps else "epoch"
         adopted = story.adopted
         if scales and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
             raise ValueError(_("in float16, a script cannot hold SGD made with fused=True: make it without."))
 
-    def _know_the_rest(self) -> None:
-        story, techniques = self.story, self._techniques
-        rule = story.start["initialization"]
-        draws = rule != AS_GIVEN and story.steps != 0  # weights are drawn in the first step
-        self.words["draw"] = self.sources.name_of(RULES[rule]) if draws else "None"
-        sets_dropout = "dropout" not in story.inert and "dropout" not in story.untouched
-        if "dropout" not in story.inert:
-            self.values.constants["DROPOUT"] = literal(story.start["dropout"])
-            changes = {step: {"dropout": new["dropout"]} for step, new in story.schedule.items() if "dropout" in new}
-            self.values.plan(changes)
-        self._lacks("draw_weights", not draws)
-        self._lacks("DROPOUT", not sets_dropout)
-        self._lacks("context", not techniques.uses_context)
-        self._lacks("progress done", not techniques.uses_context and not techniques.has("change_rate"))
-        self._lacks("recent results", not self._metrics)
-        self._lacks("reweighted change_weights", not techniques.has("change_weights"))
-        self._lacks("lose", not techniques.has("change_loss") or not self.words["training"])
-        self._lacks("forward_pass do", not techniques.has("change_pass"))
-        self._lacks("added part", not self._loss.parts)
-        self._lacks("of counted", self._loss.parts != LABELS)
-        self._lacks("seed_all", not self._draws.training)
-        self._lacks("model.training", story.evaluated)
-        if story.share is not None:
-            self.known["val is not None"] = True
+    def _plan_actions(self) -> tuple[bool, bool]:
+        """Enter what is done at some steps; return whether the script has patience, and restores weights by itself."""
+        story, known = self.story, self.known
+        restored = [step for step, new in story.schedule.items() if "restore_best" in new]
+        end, waits = story.done or math.inf, story.stops_early and story.steps is None
+        for step, new in story.schedule.items():
+            names = [name for name in ACTIONS if name in new and (name != "reopen" or waits)]
+            self.values.plan({step: dict.fromkeys(names, True) if step < end else {}})
+            if "dropout" in new and "dropout" not in story.inert:
+                self.values.plan({step: {"dropout": new["dropout"]}})
+        if not waits:
+            known["early_stopping"] = True
+            known["best_weights and early_stopping"] = any(step >= end for step in restored)
+        if story.steps is not None:
+            known["step >= steps if steps else epoch >= epochs"] = False
+            self.values.constants["STEPS_DONE"] = literal(story.steps)
+        self.values.constants["DROPOUT"] = literal(story.start.get("dropout"))
+        return waits, bool(restored)
 
-    def _lacks(self, names: str, lacks: bool) -> None:
+    def _lacks(self, there: dict[str, bool]) -> None:
         """Take note of what is not there."""
-        self.known.update({name: False for name in names.split() if lacks})
+        self.known.update({name: False for names, is_there in there.items() for name in names.split() if not is_there})
 
     # -- words
 
@@ -159,7 +156,6 @@ class Loop(Section):
             raise ValueError(_("{names}: in a script they need samples as (X, y), not in a single array.", names=names))
         reweights, of_columns = techniques.has("change_weights"), isinstance(story.train, TensorSource)
         of_columns = of_columns and self._data.structure is None
-        self._lacks("x", not samples)
         words["rest"] = "" if story.forward is None or self._data.of_loaders else ", *batch[2:]"
         words["laid"] = f"{'tuple(map(' if of_columns else 'tree_map('}lay_channels_last, batch{')' * of_columns})"
         words["model"] = "reweighted" if reweights else "model"
@@ -190,8 +186,7 @@ class Loop(Section):
         story, words, techniques, optimizer = self.story, self.words, self._techniques, self._optimizer
         sized = self._data.sized and not (optimizer.whole and optimizer.only_full)
         varies, drops = sized and len(set(story.values_of("batch_size"))) > 1, sized and story.train.drop_last
-        self._lacks("number", not varies or drops)
-        self._lacks("larger", not varies or not drops)
+        self._lacks({"number": varies and not drops, "larger": varies and drops})
         words["number"] = "batch_size" if "number" in self.known else "number"
         size = "batch_size" if "larger" in self.known else "larger"
         words["complete"] = f"batches.left({size}) < {size}" if drops else "not batches.left()"

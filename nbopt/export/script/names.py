@@ -46,27 +46,34 @@ class Names:
         The script's own functions.
     sources : Sources
         Which knows what the user's own code uses, and is to hold what is taken from nbopt as it is written there.
-    drawn : mapping of str to bool
-        See `nbopt.export.script.draws.Draws.shared`.
+    known : mapping of str to bool
+        What holds of the run, see `nbopt.export.script.prune`.
+    tables : str
+        Tables that the script has besides, which use names too.
 
     Attributes
     ----------
+    text : str
+        The script's own functions, where only torch is to be seeded by its own function.
     definitions : list of str
         Functions and classes.
     read : set of str
         All names that the script's own text reads.
     """
 
-    def __init__(self, text: str, sources: Sources, drawn: Mapping[str, bool]) -> None:
+    def __init__(self, text: str, sources: Sources, known: Mapping[str, bool], tables: str = "") -> None:
         texts: dict[str, str] = {}
+        seeds_all = known.get("random") is not False or known.get("np.random") is not False
+        self.text = text = text if seeds_all else text.replace("seed_all(", "torch.manual_seed(")
         self.read: set[str] = set()
-        names = names_read(text)
+        names = names_read(f"{tables}\n{text}")
         while names := sorted({*names, *sources.used} - self.read):
             name = names.pop()
             self.read.add(name)
             if name in _TEXTS:
-                known = {each: False for each, is_drawn in drawn.items() if not is_drawn}
                 texts[name] = prune(_TEXTS[name], known).rstrip()
+                if not seeds_all:
+                    texts[name] = texts[name].replace("seed_all(", "torch.manual_seed(")
                 names += names_read(texts[name])
             elif "nbopt." not in _IMPORTS.get(name, "nbopt."):
                 sources.imports.append(_IMPORTS[name])

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from nbopt.export.script import template
 from nbopt.export.script.text import WIDTH
 from nbopt.export.source import Sources, literal
 from nbopt.export.summary import RunSummary, Schedule
+
+_TEXTS = "\n".join(text for name, text in vars(template).items() if name.isupper())
+_CODE = re.sub(r'""".*?"""|#[^\n]*|\$\w+|"[^"\n]*"', "", _TEXTS, flags=re.DOTALL)
+VARIABLES = set(re.findall(r"(?<![.\w])[a-z_]\w*", _CODE)) - {*keyword.kwlist, *dir(builtins)}
+"""Names in the script's own functions: nothing of the user's has one, as what is not there is left out by its name."""
 
 
 class Values:

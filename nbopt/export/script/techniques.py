@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nbopt.export.script.section import Section
+from nbopt.export.script.section import VARIABLES, Section
 from nbopt.export.script.text import lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_text import bindings_of
@@ -167,7 +167,8 @@ def variable_of(item: Item | Technique) -> str:
     if isinstance(item, Strategy):
         return item.name
     kind = type(item) if isinstance(item, Technique) else item
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
+    return f"{name}_technique" if name in VARIABLES else name
 
 
 def _arguments(own: Technique, sources: Sources) -> str:

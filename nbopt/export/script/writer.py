@@ -14,7 +14,7 @@ from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.names import SHARED, Names
 from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.outputs import lines_of_loss
-from nbopt.export.script.section import Values
+from nbopt.export.script.section import VARIABLES, Values
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import fill, lines, plain, tidy
 from nbopt.export.source import Sources, literal, sort_imports
@@ -67,12 +67,15 @@ def to_python(story: RunSummary) -> str:
             for step, changes in story.schedule.items()
         }
         story = dataclasses.replace(story, schedule=kept)
-    hidden: set[str] = set()
+    hidden = set(VARIABLES)
     while True:  # until nothing of the user's is called as a variable is
         sources = Sources({*SHARED, *_OWN, *(name.upper() for name in story.hyperparams)}, SHARED, hidden)
         text = _write(story, sources)
-        if not (hiding := sources.hiding(text) - hidden):
+        hiding = sources.hiding(text)
+        if not hiding:
             return text
+        if hiding <= hidden:
+            raise ValueError(_("the script already has a {name!r}: rename yours.", name=min(hiding)))
         hidden |= hiding
 
 
@@ -95,9 +98,7 @@ def _write(story: RunSummary, sources: Sources) -> str:
     if metrics:
         functions.insert(0, metrics.table)
     own = "\n\n\n".join([loss.definition, *functions])
-    if not any(draws.shared.values()):
-        own = own.replace("seed_all(", "torch.manual_seed(")
-    names = Names(f"{optimizer.choices}\n{own}", sources, draws.shared)
+    names = Names(own, sources, draws.known, optimizer.choices)
     constants = {"SEED": literal(story.seed), **values.constants}
     streams = [f"{name} = {getattr(noise, name)}" for name in _STREAMS if name in names.read]
     about = "# Streams of random numbers, each with seeds of its own, all drawn from SEED."
@@ -116,7 +117,7 @@ def _write(story: RunSummary, sources: Sources) -> str:
         definitions="\n\n\n".join(
             [*names.definitions, *sources.definitions, *techniques.definitions, *filter(None, [optimizer.choices])]
         ),
-        functions=own,
+        functions=names.text,
     )
     return tidy(text)
 
