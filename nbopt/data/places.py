@@ -70,7 +70,14 @@ def describe_tree(tree: Any) -> str:
 
 
 def name_of(place: Place) -> str:
-    """Return what the output at a place is called in curves and hyperparameters: ``digit``, ``output_0``."""
+    """Return what the output at a place is called in curves and hyperparameters.
+
+    Examples
+    --------
+    >>> from nbopt.data.places import name_of
+    >>> [name_of(place) for place in (("digit",), (0,), ("heads", "angle"))]
+    ['digit', 'output_0', 'heads_angle']
+    """
     first, *others = place
     return "_".join([f"output_{first}" if isinstance(first, int) else first, *map(str, others)])
 
@@ -81,7 +88,16 @@ def write_place(place: Place, what: str) -> str:
 
 
 def read_place(text: str) -> tuple[Place, str]:
-    """Return what `write_place` was given."""
+    """Return what `write_place` was given.
+
+    Examples
+    --------
+    >>> from nbopt.data.places import read_place, write_place
+    >>> write_place(("heads", 0), "mse")
+    'heads/0: mse'
+    >>> read_place("heads/0: mse")
+    (('heads', 0), 'mse')
+    """
     path, _colon, what = text.partition(": ")
     return tuple(int(key) if key.isdecimal() else key for key in path.split("/")), what
 

@@ -155,6 +155,12 @@ def split_outputs(given: Mapping[Any, Any], place: Place = ()) -> dict[str, Rout
     ------
     InvalidHyperparam
         If there is none, a name cannot be that of a hyperparameter or a curve, or a weight is no number of at least 0.
+
+    Examples
+    --------
+    >>> from nbopt.techniques.losses.by_output import split_outputs
+    >>> split_outputs({"digit": "cross_entropy", "angle": (0.3, "mse")})["angle"]
+    Route(place=('angle',), weight=0.3, loss='mse')
     """
     found: dict[str, Route] = {}
     for key, item in given.items():

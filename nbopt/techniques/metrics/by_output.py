@@ -94,6 +94,12 @@ def read_metrics(given: Any, loss: Any = None) -> dict[str, Metric]:
     ------
     InvalidHyperparam
         For an unknown name, anything that cannot be called, or a name that is taken.
+
+    Examples
+    --------
+    >>> from nbopt.techniques.metrics.by_output import read_metrics
+    >>> list(read_metrics({"digit": ["accuracy", "f1"], "angle": "mae"}, {"digit": "cross_entropy", "angle": "mse"}))
+    ['digit_accuracy', 'digit_f1', 'angle_mae']
     """
     by_output = isinstance(loss, Mapping)
     is_named = isinstance(given, Mapping) and not is_streaming(given)
