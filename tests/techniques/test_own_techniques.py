@@ -308,6 +308,59 @@ def test_a_script_refuses_a_hook_that_it_cannot_hold():
         run.to_python()
 
 
+class Budget(nbopt.Technique):
+    """End a run, at a validation, once so many steps are done; it counts them itself."""
+
+    budget = nbopt.Int(0, low=1, high=100, zero=True, ge=0, label="Budget", group="Budget")
+    scale = nbopt.Float(1.0, low=0.1, high=2.0, gt=0.0, label="Scale", group="Budget", initial=True)
+    memory = ("spent",)
+    spent = 0
+
+    @classmethod
+    def imply(cls, given):
+        return {"budget": 5} if "scale" in given else {}
+
+    @classmethod
+    def conflict(cls, values, chosen):
+        return "budget: an epoch of one step has none" if values["budget"] and chosen["optimizer"].repeats else ""
+
+    def before_first_step(self):
+        for weight in self.context.named_weights.values():
+            weight.data.mul_(self.scale)
+
+    def after_step(self, loss):
+        self.spent += 1
+
+    def after_epoch(self, val_loss):
+        pass
+
+    def end_reason(self):
+        return "the budget is spent" if self.budget and self.spent >= self.budget else ""
+
+    @property
+    def facts(self):
+        return [("budget left", str(self.budget - self.spent))]
+
+
+def test_a_technique_steers_the_course_of_a_run():
+    run = make(Budget, scale=0.5, epochs=9)
+    before = run.model[1].weight.detach().clone()
+    assert run.hyperparams["budget"] == 5
+    run.set(budget=6)
+    run.start()
+    run.wait(60)
+    assert (run.step_count, run.end_reason) == (6, "the budget is spent")
+    assert run.technique_facts == [("budget left", "0")]
+    run.rewind(0)
+    assert torch.equal(run.model[1].weight, before)
+    run.step(1)
+    assert run.technique_facts == [("budget left", "4")]  # of what it was at first
+    with pytest.raises(nbopt.errors.InvalidHyperparam, match="scale: it acts only before the first step"):
+        run.set(scale=1.0)
+    with pytest.raises(nbopt.errors.InvalidHyperparam, match="budget: an epoch of one step has none"):
+        run.set(optimizer="lbfgs")
+
+
 class Compiling(nbopt.Technique):
     """Base of techniques that say that they compile."""
 
