@@ -49,7 +49,7 @@ class Tracking(TorchFunctionMode):
         self.through: dict[str, None] = {}
         self.calls = 0
         self.obstacle = ""
-        self._layer = layer
+        self._weight = layer.weight  # a technique may put others in its place in the pass
         self._own = {id(weight) for weight in layer.parameters()}
         self._linear = {id(module.weight): name for name, module in linear.items()}
         self._norms = {id(held): name for name, module in norms.items() for held in _held(module)}
@@ -69,7 +69,7 @@ class Tracking(TorchFunctionMode):
         if func is functional.linear:
             source = args[0] if args else named["input"]
             weight = args[1] if len(args) > 1 else named["weight"]
-            if weight is self._layer.weight:
+            if weight is self._weight:
                 self.calls += 1
                 self._follow(result)
                 given = [source]

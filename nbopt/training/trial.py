@@ -54,7 +54,8 @@ def are_close(training: Training, one: Any, other: Any) -> bool:
 
 
 def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> tuple[Any, Tensor]:
-    put_back, batch = training.acting.keep("expect_loss"), training.cursor.peek()
+    put_back, checked = training.acting.keep("expect_loss"), training.pass_.checked
+    batch = training.cursor.peek()
     try:
         with (
             unchanged(training),
@@ -66,4 +67,4 @@ def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> t
             return output, loss.detach()
     finally:
         put_back()
-        training.pass_.look_again()
+        training.pass_.checked = checked

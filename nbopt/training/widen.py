@@ -91,6 +91,8 @@ class Widen(Edit):
         norms = {name: module for name, module in modules.items() if type(module) is nn.BatchNorm1d}
         tracking = Tracking(layer, linear, norms)
         outputs = watch_passes(training, tracking)
+        if not tracking.calls and training.acting.change_weights:
+            raise self.refuse(_("a technique that acts has the model compute with others in the place of its weights"))
         if not tracking.calls:
             raise self.refuse(_("the forward pass does not call it with its own weights"))
         if any(map(tracking.follows, outputs)):

@@ -423,6 +423,29 @@ def test_what_a_technique_remembers_of_each_weight_is_in_the_way_unless_it_follo
     assert branch.exact
 
 
+class Rounded(nbopt.Technique):
+    """Has the model compute with rounded weights."""
+
+    rounded = nbopt.Flag(True, label="Rounded", group="Other", help="Round weights.")
+
+    @property
+    def acts(self):
+        return self.rounded
+
+    def change_weights(self, weights):
+        return {name: weight + ((64 * weight).round() / 64 - weight).detach() for name, weight in weights.items()}
+
+
+def test_where_a_technique_puts_other_weights_in_place_the_layer_is_not_found(make):
+    run = make(techniques=[Rounded])
+    run.step(STEPS)
+    with pytest.raises(ValueError, match="a technique that acts has the model compute with others"):
+        widened(run)
+    run.set(rounded=False)
+    run.step(1)
+    assert widened(run, at=STEPS + 1).model[0].out_features == 21
+
+
 class Failing(nbopt.Technique):
     """Cannot act on other weights."""
 

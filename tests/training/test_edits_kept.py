@@ -198,7 +198,7 @@ ACTIONS = st.one_of(
 
 
 @given(st.lists(ACTIONS, max_size=9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_whatever_is_edited_when_replays_and_rewinds_do_it_again(actions):
     y = torch.arange(60) % 3
     x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))

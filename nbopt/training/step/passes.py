@@ -53,6 +53,8 @@ class ForwardPass:
     ----------
     needs_graph : bool
         Whether the loss is made of gradients, so that validation needs a graph too.
+    checked : bool
+        Whether outputs and targets of the present loss were looked at.
     tell : callable
         Is told in words what the user should know.
     """
@@ -76,7 +78,7 @@ class ForwardPass:
         self.needs_graph = False
         self.tell: Callable[[str], None] = lambda text: None
         self._plain = forward is None and all(map(_is_silent, model.modules()))
-        self._checked = False
+        self.checked = False
 
     def use(self, loss: Loss) -> None:
         """Measure ``loss`` from now on."""
@@ -90,7 +92,7 @@ class ForwardPass:
 
     def look_again(self) -> None:
         """Check the next batch's output and target as if it were the first."""
-        self._checked = False
+        self.checked = False
 
     def __call__(self, batch: Any) -> tuple[Any, Any, Tensor]:
         """Return outputs, targets and loss of a training batch."""
@@ -164,7 +166,7 @@ class ForwardPass:
     def _outputs(self, batch: Any) -> tuple[Any, Any]:
         try:
             pair = self._call(self.forward, batch)
-            if not self._checked:
+            if not self.checked:
                 check_returned(pair)
             output, target = pair
         except Exception as error:
@@ -174,7 +176,7 @@ class ForwardPass:
             if explained := explain_types(error, batch, self.model):
                 error.add_note(explained)
             raise
-        if not self._checked:
+        if not self.checked:
             self._check(output, target, batch)
         return output, target
 
@@ -204,7 +206,7 @@ class ForwardPass:
         size = usual_size(self.loss, output, target)
         for expect in self.acting.expect_loss:
             expect(*size)
-        self._checked = True
+        self.checked = True
 
     def _learn(self, output: Any, target: Any, batch: Any) -> None:
         """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
