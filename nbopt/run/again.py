@@ -35,10 +35,14 @@ class Loop:
         self._recover = Recovery(training, session.changes, session.journal)
         self._events: Generator[Event, None, None] | None = None  # those last made
 
-    def events(self) -> Generator[Event, None, None]:
-        """Return the events from where the run is, for whoever pulls them."""
+    def requests(self) -> loop.Requests:
+        """Return the events from where the run is, for whoever pulls them and does the steps."""
         self.training.go_on()
-        self._events = loop.events(self.training, self._session.changes, self._recover)
+        return loop.requests(self.training, self._session.changes, self._recover)
+
+    def events(self) -> Generator[Event, None, None]:
+        """Return the events from where the run is, for whoever pulls them; steps are done as the run does them."""
+        self._events = loop.pull(self.requests(), self.training.train_step)
         return self._events
 
     @property

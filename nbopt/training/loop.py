@@ -1,13 +1,13 @@
-"""The one training loop: a generator of events that never knows who pulls it.
+"""The one training loop: a generator of events that never knows who pulls it, and asks for each of its steps.
 
-Blocking `Run.fit`, the run's own thread, the Step button and the tests pull the same generator. Pausing is
-not pulling. All state is in `Training` and the queue of changes, none in the generator: one that is left, or
-lost to an exception, is replaced by a new one.
+Blocking `Run.fit`, the run's own thread, the Step button and the tests pull the same generator. Pausing is not
+pulling. Whoever pulls does the steps: those of one run by its `Stepper`, those of many runs all at once. All state is
+in `Training` and the queue of changes, none in the generator: one that is left, or lost to an exception, is replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from nbopt.record.journal import Entry
 from nbopt.training.changes import ChangeQueue
@@ -16,11 +16,12 @@ from nbopt.training.state import Changed, Evaluating, Event, Finished, Recovered
 from nbopt.training.training import Training
 from nbopt.training.validation import validate
 
+Requests = Generator[Event | None, int | None, None]
+"""What happens, and None where a step is to be done: then how many were is sent in."""
 
-def events(
-    training: Training, changes: ChangeQueue, recover: Callable[[], list[Entry]]
-) -> Generator[Event, None, None]:
-    """Train, yielding an event for everything that happens.
+
+def requests(training: Training, changes: ChangeQueue, recover: Callable[[], list[Entry]]) -> Requests:
+    """Train, yielding an event for everything that happens, and None for each step that is to be done.
 
     At each boundary between two steps the order is fixed, and with it what a journal means: recovery from trouble,
     then the validation that is due, then changes, then the next step.
@@ -29,7 +30,7 @@ def events(
     ----------
     training : Training
         The run's material.
-    changes : Changes
+    changes : ChangeQueue
         Asked for or planned.
     recover : callable
         Puts right what `Training.trouble` tells of, and returns the journal entries.
@@ -58,5 +59,65 @@ def events(
                 return
         elif change := training.tiers.due():
             yield Changed(changes.switch(change))
-        elif count := training.train_step():
+        elif count := (yield None):
             yield Stepped(training.step - 1, count)
+
+
+def pull(loop: Requests, step: Callable[[], int]) -> Generator[Event, None, None]:
+    """Pull one loop: pass on its events, and do its steps.
+
+    Parameters
+    ----------
+    loop : generator
+        From `requests`.
+    step : callable
+        Does the next step, or several; returns how many.
+    """
+    done: int | None = None
+    while True:
+        try:
+            event = loop.send(done)
+        except StopIteration:
+            return
+        if event is None:
+            done = step()
+        else:
+            done = None
+            yield event
+
+
+def pull_together(
+    loops: Sequence[Requests], step: Callable[[Sequence[int]], Sequence[int]]
+) -> Iterator[tuple[int, Event]]:
+    """Pull several loops: each to where it asks for a step, then do the steps of all that ask in one call.
+
+    Parameters
+    ----------
+    loops : sequence of generator
+        From `requests`.
+    step : callable
+        ``step(members) -> counts``: does the next step of those members, given by their places in ``loops``; returns
+        how many each of them did.
+
+    Yields
+    ------
+    tuple of (int, Event)
+        Whose event it is, and the event.
+    """
+    done: dict[int, int | None] = dict.fromkeys(range(len(loops)))
+    while done:
+        asking = []
+        for member in list(done):
+            while True:
+                try:
+                    event = loops[member].send(done[member])
+                except StopIteration:
+                    del done[member]
+                    break
+                done[member] = None
+                if event is None:
+                    asking.append(member)
+                    break
+                yield member, event
+        if asking:
+            done.update(zip(asking, step(asking), strict=True))

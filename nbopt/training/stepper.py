@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -54,6 +54,13 @@ class Stepper:
 
     def train_step(self) -> int:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
+        self.begin()
+        tiers = self._training.tiers
+        compiled = tiers.ready() if tiers.steps else None
+        return self._step() if compiled is None else self._call(compiled)
+
+    def begin(self) -> None:
+        """Make the run ready for a step, whoever does it."""
         training = self._training
         training.half_done = True
         if not training.step:
@@ -64,8 +71,16 @@ class Stepper:
         if self._wary:
             self._wary -= 1
             training.material.put_back()
-        compiled = training.tiers.ready() if training.tiers.steps else None
-        return self._step() if compiled is None else self._call(compiled)
+
+    def take(self, losses: Sequence[Tensor] | Tensor) -> int:
+        """Take note of steps that were done, of which these are the losses; return how many."""
+        training = self._training
+        for loss in losses:
+            for note in training.acting.after_step:
+                note(loss)
+            training.meter.take(loss)
+        training.advance(len(losses))
+        return len(losses)
 
     def _call(self, compiled: Compiled) -> int:
         """Do the steps of a compiled call."""
@@ -77,12 +92,7 @@ class Stepper:
         if keep:
             for output, target in zip(outputs[0], y.chunk(count), strict=True):
                 training.recent.keep(output, target)
-        for loss in losses:
-            for note in training.acting.after_step:
-                note(loss)
-            training.meter.take(loss)
-        training.advance(count)
-        return count
+        return self.take(losses)
 
     def _is_measured_within(self, steps: int) -> bool:
         """Whether the metrics of what is trained on may be asked for after so many steps."""
