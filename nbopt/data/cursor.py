@@ -18,7 +18,7 @@ from typing import Any
 from nbopt.data.noise import ORDER, derive_seed
 from nbopt.data.sources import AnySource, Samples, StreamSource
 from nbopt.hyperparams import Int, Tunable
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 
 
 class Cursor(Tunable):
@@ -40,9 +40,9 @@ class Cursor(Tunable):
         high=1024,
         powers=True,
         ge=1,
-        label=_("Batch size"),
-        group=_("Batches"),
-        help=_("Samples per step. A new size takes effect at the very next batch."),
+        label=N_("Batch size"),
+        group=N_("Batches"),
+        help=N_("Samples per step. A new size takes effect at the very next batch."),
         synonyms="batch bs batchsize train_batch_size minibatch_size per_device_train_batch_size",
     )
 

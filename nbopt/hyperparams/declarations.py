@@ -14,13 +14,27 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
 from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
 
 T = TypeVar("T")
+
+
+class Words:
+    """A field of a declaration that is written as `nbopt.i18n.N_` leaves it, and read as it is translated now."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object | None, owner: type) -> str:
+        text = "" if instance is None else vars(instance)[self._name]
+        return _(text) if text else ""
+
+    def __set__(self, instance: object, text: str) -> None:
+        vars(instance)[self._name] = text
 
 
 @dataclass(eq=False)
@@ -42,9 +56,10 @@ class Hyperparam(Generic[T]):
     """
 
     default: T
-    label: str = field(default="", kw_only=True)
-    help: str = field(default="", kw_only=True)
-    group: str = field(default="", kw_only=True)
+    _words: KW_ONLY
+    label: Words = Words()
+    help: Words = Words()
+    group: Words = Words()
     was: str = field(default="", kw_only=True)
     synonyms: str = field(default="", kw_only=True)
     initial: bool = field(default=False, kw_only=True)
@@ -273,7 +288,8 @@ def synonyms_of(specs: Iterable[Hyperparam[Any]]) -> dict[str, str]:
 
 def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:
     """Return a copy of a declaration with some fields changed: one run's own variant of it."""
-    copy = replace(spec, **changes)
+    written = {name: vars(spec)[name] for name in ("label", "help", "group")}
+    copy = replace(spec, **{**written, **changes})
     copy.name = spec.name
     return copy
 

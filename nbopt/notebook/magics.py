@@ -88,7 +88,7 @@ def _runs() -> str:
     rows = [
         (
             run.name,
-            STATES[run.state],
+            _(STATES[run.state]),
             f"{run.epoch}{run.plan.of_epochs}",
             f"{run.step_count:,}",
             run.id,

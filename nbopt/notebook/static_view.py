@@ -131,7 +131,7 @@ def still(run: Steerable, titles: dict[str, str]) -> str:
     width = f";align-items:flex-end;max-width:{_ABREAST}px" if many else ""
     changes = [mark.text.replace("\n", ", ")[:200] + f" @ {mark.step:,}" for mark in marks.marks[-_CHANGES:]]
     lines = [
-        f"<b>{html.escape(run.name[:200])}</b> · {html.escape(STATES[run.state])} · "
+        f"<b>{html.escape(run.name[:200])}</b> · {html.escape(_(STATES[run.state]))} · "
         + html.escape(" · ".join(f"{name} {value}" for name, value in facts(run))),
         html.escape(" · ".join(f"{name} {number(run.hyperparams[name])}" for name in _telling(run))),
         html.escape(_("changes: {list}", list=" · ".join(changes))) if changes else "",

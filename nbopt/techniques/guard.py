@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from nbopt.hyperparams import Flag
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.objects.plain import is_number
 from nbopt.techniques.base import Technique
 
@@ -32,9 +32,9 @@ class Guard(Technique):
 
     recover = Flag(
         True,
-        label=_("Recover from divergence"),
-        group=_("Safety"),
-        help=_("When the loss is no number or explodes: back to the last good snapshot, with a lower learning rate."),
+        label=N_("Recover from divergence"),
+        group=N_("Safety"),
+        help=N_("When the loss is no number or explodes: back to the last good snapshot, with a lower learning rate."),
     )
 
     memory: ClassVar[tuple[str, ...]] = ("state",)

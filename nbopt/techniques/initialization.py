@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from nbopt.data.noise import INITIALIZATION, derive_seed
 from nbopt.hyperparams import Choice, Float
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.base import Technique
 from nbopt.techniques.drawn_weights import RULES, draw_weights
 
 AS_GIVEN = "as given"
-_GROUP = _("Model")
+_GROUP = N_("Model")
 
 
 class Initialization(Technique):
@@ -21,9 +21,9 @@ class Initialization(Technique):
     initialization = Choice(
         AS_GIVEN,
         options=(AS_GIVEN, *RULES),
-        label=_("Initial weights"),
+        label=N_("Initial weights"),
         group=_GROUP,
-        help=_("How the weights are drawn before the first step, from the run's seed; later it cannot be changed."),
+        help=N_("How the weights are drawn before the first step, from the run's seed; later it cannot be changed."),
         initial=True,
     )
     initial_gain = Float(
@@ -32,9 +32,9 @@ class Initialization(Technique):
         high=10.0,
         log=True,
         gt=0.0,
-        label=_("Initial gain"),
+        label=N_("Initial gain"),
         group=_GROUP,
-        help=_("Factor on the weights that are drawn."),
+        help=N_("Factor on the weights that are drawn."),
         initial=True,
     )
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbopt.hyperparams import Int, Tunable
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 
-_GROUP = _("Batches")
+_GROUP = N_("Batches")
 
 
 class Plan(Tunable):
@@ -24,9 +24,9 @@ class Plan(Tunable):
         low=1,
         high=200,
         ge=1,
-        label=_("Epochs"),
+        label=N_("Epochs"),
         group=_GROUP,
-        help=_("Passes over the training data. Raise it to train a finished run further."),
+        help=N_("Passes over the training data. Raise it to train a finished run further."),
         synonyms="n_epochs num_epochs max_epochs nb_epochs nb_epoch n_epoch epoch num_train_epochs",
     )
     steps = Int(
@@ -36,9 +36,9 @@ class Plan(Tunable):
         powers=True,
         zero=True,
         ge=0,
-        label=_("Total steps"),
+        label=N_("Total steps"),
         group=_GROUP,
-        help=_("The run's length in steps, whatever the epochs; 0: as long as the epochs say."),
+        help=N_("The run's length in steps, whatever the epochs; 0: as long as the epochs say."),
     )
     validate_every = Int(
         0,
@@ -47,9 +47,9 @@ class Plan(Tunable):
         powers=True,
         zero=True,
         ge=0,
-        label=_("Validate every"),
+        label=N_("Validate every"),
         group=_GROUP,
-        help=_("Steps between two validations; 0: once an epoch. One stands at the run's end, too."),
+        help=N_("Steps between two validations; 0: once an epoch. One stands at the run's end, too."),
     )
 
     @classmethod

@@ -59,7 +59,7 @@ def carry(training: Training, plan: Plan, exchange: Exchange) -> tuple[dict[Any,
     optimizer = training.optimizer
     state, forgotten = dict(optimizer.state), list[str]()
     if optimizer.repeats:  # what they remember is of all weights together
-        return {}, list(optimizer.memory.values()) if state else []
+        return {}, optimizer.remembered if state else []
     for name, tensor in exchange.tensors.items():
         own = state.pop(tensor, None)
         if isinstance(own, Mapping) and all(_is_of(tensor, value) for value in own.values()):

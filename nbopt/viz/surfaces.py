@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nbopt.i18n import _
+from nbopt.i18n import N_
 
 SIDE = 120
 """Points along each side of a picture."""
@@ -51,9 +51,9 @@ def _beale(x: Tensor, y: Tensor) -> Tensor:
 
 
 SURFACES = {
-    "bowl": Surface(_("Long bowl"), _bowl, (-5.0, 5.0, -3.0, 3.0), (-4.5, 2.0), (0.0, 0.0)),
-    "beale": Surface(_("Beale's function"), _beale, (-0.5, 4.5, -1.5, 2.0), (1.0, 1.5), (3.0, 0.5)),
-    "rosenbrock": Surface(_("Rosenbrock's valley"), _rosenbrock, (-2.0, 2.0, -1.0, 3.0), (-1.4, 2.4), (1.0, 1.0)),
+    "bowl": Surface(N_("Long bowl"), _bowl, (-5.0, 5.0, -3.0, 3.0), (-4.5, 2.0), (0.0, 0.0)),
+    "beale": Surface(N_("Beale's function"), _beale, (-0.5, 4.5, -1.5, 2.0), (1.0, 1.5), (3.0, 0.5)),
+    "rosenbrock": Surface(N_("Rosenbrock's valley"), _rosenbrock, (-2.0, 2.0, -1.0, 3.0), (-1.4, 2.4), (1.0, 1.0)),
 }
 """Beale (1958) and Rosenbrock (1960), as every collection of test functions has them."""
 

@@ -205,7 +205,7 @@ def _kind(item: Item | Technique, story: RunSummary, values: dict[str, Any]) -> 
 
 def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
     if kind.unwritten:
-        raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=kind.unwritten))
+        raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=_(kind.unwritten)))
     if other := next((hook for hook in hooks_of(kind) if not HOOKS[hook].call), ""):
         reason = _("a script does not hold what {hook} does", hook=other)
         raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=reason))

@@ -100,11 +100,11 @@ class Chart:
         name: str,
         title: str,
         kit: WidgetFactory,
-        labels: tuple[str, str] = (_("training"), _("validation")),
+        labels: tuple[str, str] | None = None,
         smooth: bool = True,
     ) -> None:
         self.name = name
-        self._labels = labels
+        self._labels = labels or (_("training"), _("validation"))
         self._smooth = smooth
         self.zoom_y: Span | None = None
         self.is_small = False

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from nbopt.errors import shorten
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.notebook.cells import CELLS
 from nbopt.notebook.charts.charts import FEW, Chart, Ghost, View
 from nbopt.notebook.charts.colours import OTHERS
@@ -35,7 +35,7 @@ from nbopt.viz.curves import from_axis, to_axis, whole_span
 from nbopt.viz.marks import Marks
 from nbopt.viz.ticks import Span
 
-_TITLES = {"loss": _("Loss"), "lr": _("Learning rate used")}  # the latter is not just what the control shows
+_TITLES = {"loss": N_("Loss"), "lr": N_("Learning rate used")}  # the latter is not just what the control shows
 _ACRONYMS = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # metrics that are not called by a word
 
 _PIXELS = 1000  # that a chart is wide
@@ -210,7 +210,7 @@ class Panel:
         self._journal.value = status.journal_list(run.journal, self._unfold.value)
         companion = self.bridge.companion
         companion.marks = [tick._asdict() for tick in self.charts[0].marks.ticks]
-        companion.unit = UNITS[view.axis]
+        companion.unit = _(UNITS[view.axis])
         companion.whole = view.axis == "step"
         companion.charts = [
             {
@@ -287,8 +287,8 @@ class Panel:
 
 def _title(name: str) -> str:
     """Return what the chart of a measurement is called."""
-    if known := _TITLES.get(name) or _ACRONYMS.get(name):
-        return known
+    if name in _TITLES or name in _ACRONYMS:
+        return _(_TITLES[name]) if name in _TITLES else _ACRONYMS[name]
     metric = next((known for known in _ACRONYMS if name.endswith(f"_{known}")), "")  # of one of several outputs
     words = name.removesuffix(f"_{metric}" if metric else "").replace("_", " ").capitalize()
     return f"{words} {_ACRONYMS[metric]}" if metric else words

@@ -6,7 +6,7 @@ import html
 import traceback
 from collections.abc import Iterable
 
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.notebook.cells import SOURCE as CELL
 from nbopt.record.journal import Entry, Journal
 from nbopt.run.steerable import Steerable
@@ -15,43 +15,43 @@ from nbopt.training.state import RunState
 from nbopt.viz.marks import brief, number
 
 STATES = {
-    RunState.CREATED: _("Ready"),
-    RunState.RUNNING: _("Training"),
-    RunState.PAUSED: _("Paused"),
-    RunState.FINISHED: _("Finished"),
-    RunState.STOPPED: _("Stopped"),
-    RunState.FAILED: _("Failed"),
+    RunState.CREATED: N_("Ready"),
+    RunState.RUNNING: N_("Training"),
+    RunState.PAUSED: N_("Paused"),
+    RunState.FINISHED: N_("Finished"),
+    RunState.STOPPED: N_("Stopped"),
+    RunState.FAILED: N_("Failed"),
 }
 _EVENTS = {
-    "start": _("start"),
-    "resume": _("resume"),
-    "step": _("step by step"),
-    "pause": _("pause"),
-    "stopped": _("end: {detail}"),
-    "finished": _("end: {detail}"),
-    "failed": _("failure: {detail}"),
-    "rewind": _("back to step {detail}"),
-    "restore_best": _("weights of step {detail} restored, the best"),
-    "reopen": _("patience starts anew"),
-    "leave_out": _("one sample left out of its epoch: the step on it alone failed"),
-    "branch": _("branched from run {detail}"),
-    "diverged": _("divergence: {detail}"),
-    "out_of_memory": _("out of memory: {detail}"),
-    "store_failed": _("not stored: {detail}"),
+    "start": N_("start"),
+    "resume": N_("resume"),
+    "step": N_("step by step"),
+    "pause": N_("pause"),
+    "stopped": N_("end: {detail}"),
+    "finished": N_("end: {detail}"),
+    "failed": N_("failure: {detail}"),
+    "rewind": N_("back to step {detail}"),
+    "restore_best": N_("weights of step {detail} restored, the best"),
+    "reopen": N_("patience starts anew"),
+    "leave_out": N_("one sample left out of its epoch: the step on it alone failed"),
+    "branch": N_("branched from run {detail}"),
+    "diverged": N_("divergence: {detail}"),
+    "out_of_memory": N_("out of memory: {detail}"),
+    "store_failed": N_("not stored: {detail}"),
     "tuning": "{detail[reason]}",
     "edit": "{detail[reason]}",
-    "not_exact": _("not exact: {detail[reason]}"),
-    "open": _("opened from the store"),
-    "redone": _("interrupted half-way: done again from step {detail}"),
-    "stored": _("stored again, with all that happened meanwhile"),
+    "not_exact": N_("not exact: {detail[reason]}"),
+    "open": N_("opened from the store"),
+    "redone": N_("interrupted half-way: done again from step {detail}"),
+    "stored": N_("stored again, with all that happened meanwhile"),
 }
 _SOURCES = {
-    "panel": _("panel"),
-    "code": _("code"),
-    "run": _("run"),
-    "guard": _("guard"),
-    "status bar": _("status bar"),
-    "cell": _("its cell, run again"),
+    "panel": N_("panel"),
+    "code": N_("code"),
+    "run": N_("run"),
+    "guard": N_("guard"),
+    "status bar": N_("status bar"),
+    "cell": N_("its cell, run again"),
 }
 _JOURNAL_LINES = 50
 
@@ -78,7 +78,7 @@ def status_line(run: Steerable) -> str:
         f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts(run)
     )
     state = run.state.value
-    pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(STATES[run.state])}</span>'
+    pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(_(STATES[run.state]))}</span>'
     bar = f'<div class="nbopt-progress"><div style="width:{100 * run.share:.1f}%"></div></div>'
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
 
@@ -168,7 +168,8 @@ def _cells(entry: Entry) -> tuple[str, str, str]:
     if entry.kind == "change":
         text = f"{entry.name} {number(entry.old)} → {number(entry.new)}"
     elif entry.name in _EVENTS:
-        text = _EVENTS[entry.name].format(detail=entry.new)
+        text = _(_EVENTS[entry.name], detail=entry.new)
     else:
         text = entry.name if entry.new is None else f"{entry.name}: {entry.new}"
-    return f"{entry.step:,}", text, _SOURCES.get(entry.source, entry.source)
+    source = _(_SOURCES[entry.source]) if entry.source in _SOURCES else entry.source
+    return f"{entry.step:,}", text, source

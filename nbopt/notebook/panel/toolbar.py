@@ -7,13 +7,13 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.notebook.charts.charts import Chart, View
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.viz.ticks import Span
 
-UNITS = {"step": _("step"), "epoch": _("epoch"), "time": _("time (s)")}
+UNITS = {"step": N_("step"), "epoch": N_("epoch"), "time": N_("time (s)")}
 """Of the x axis."""
 
 FURTHEST = 1e30
@@ -50,7 +50,7 @@ class Toolbar:
         self.view = View()
         self._charts = charts
         self._wake = wake
-        look, units = self._look, [(text, unit) for unit, text in UNITS.items()]
+        look, units = self._look, [(_(text), unit) for unit, text in UNITS.items()]
         range_of = {"min": 0.0, "max": 0.99, "step": 0.01}
         smoothing = look("smoothing", kit, widgets.FloatSlider, description=_("Smoothing"), **range_of)
         axis = look("axis", kit, widgets.Dropdown, description="x", options=units)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.i18n import _
+from nbopt.i18n import N_
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -78,11 +78,11 @@ _MAKERS: dict[str, Callable[[Labels, np.random.Generator], _Clean]] = {
     "blobs": _blobs,
 }
 KINDS = {
-    "moons": _("Moons"),
-    "circles": _("Circles"),
-    "spiral": _("Spiral"),
-    "xor": _("Xor"),
-    "blobs": _("Blobs"),
+    "moons": N_("Moons"),
+    "circles": N_("Circles"),
+    "spiral": N_("Spiral"),
+    "xor": N_("Xor"),
+    "blobs": N_("Blobs"),
 }
 """The data sets, with what a person reads."""
 

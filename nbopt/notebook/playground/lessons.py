@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from nbopt.i18n import _
+from nbopt.i18n import N_
 
 
 class Setup(NamedTuple):
@@ -62,8 +62,8 @@ _FEW = Setup("moons", noise=0.35, samples=40, depth=3, width=8, activation="relu
 
 LESSONS: dict[str, Lesson] = {
     "learning_rate": Lesson(
-        _("Learning rate too high"),
-        _(
+        N_("Learning rate too high"),
+        N_(
             "Press Start: at this learning rate every step overshoots, the loss leaps about, and the boundary "
             "never comes to rest. While it trains, drag the learning rate down to 0.01 and look how the curve "
             "falls and the boundary settles. Then try 0.0001: too low is wrong as well, only quieter."
@@ -72,8 +72,8 @@ LESSONS: dict[str, Lesson] = {
         {"lr": 1.0},
     ),
     "overfitting": Lesson(
-        _("Overfitting"),
-        _(
+        N_("Overfitting"),
+        N_(
             "A large network, and 40 noisy points. Press Start and compare the two loss curves: training (filled "
             "points) goes to zero, validation (hollow points) turns up, while the boundary winds around single "
             "points. Then bring the curves together: raise weight decay or dropout, take fewer units, or more "
@@ -83,8 +83,8 @@ LESSONS: dict[str, Lesson] = {
         {},
     ),
     "early_stopping": Lesson(
-        _("Early stopping saves it"),
-        _(
+        N_("Early stopping saves it"),
+        N_(
             "The same points and the same network as in the lesson on overfitting, with early stopping on. Press "
             "Start: once the validation loss has found nothing better for 60 validations, the run ends, and the "
             "network gets its best weights back. Look at the boundary in that moment, then lower the patience to "
@@ -94,8 +94,8 @@ LESSONS: dict[str, Lesson] = {
         {"early_stopping": True, "patience": 60},
     ),
     "batch_size": Lesson(
-        _("Batch size and noise"),
-        _(
+        N_("Batch size and noise"),
+        N_(
             "Each step follows the gradient of only 2 points: press Start, and see the loss tremble and the "
             "boundary with it. Double the batch size again and again while it trains: the tremor dies down, but "
             "an epoch has fewer steps. With 256 there is one step an epoch; make the learning rate larger to be "
@@ -105,8 +105,8 @@ LESSONS: dict[str, Lesson] = {
         {"optimizer": "sgd", "lr": 0.3, "batch_size": 2},
     ),
     "race": Lesson(
-        _("Optimizers race on a loss surface"),
-        _(
+        N_("Optimizers race on a loss surface"),
+        N_(
             "Four optimizers look for the cross, the lowest point, each seeing only the slope where it stands. "
             "Press Start, then raise the learning rates: which one is thrown out first? In the narrow valleys of "
             "the other surfaces, look at who follows the floor and who bounces between the walls."

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nbopt.i18n import _
+from nbopt.i18n import N_
 
 ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
     "tanh": ("tanh", nn.Tanh),
     "relu": ("ReLU", nn.ReLU),
-    "sigmoid": (_("sigmoid"), nn.Sigmoid),
+    "sigmoid": (N_("sigmoid"), nn.Sigmoid),
 }
 """By name: what a person reads, and the layer."""
 

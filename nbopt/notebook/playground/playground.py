@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import torch
 
 from nbopt.errors import unknown
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.notebook.charts.colours import CLASSES
 from nbopt.notebook.frontend.bridge import Bridge
 from nbopt.notebook.frontend.intake import guard
@@ -34,7 +34,7 @@ _SAMPLES = (20, 40, 80, 128, 200, 256, 400, 800)
 _DEPTHS, _WIDTHS = range(5), range(1, 9)
 _MIDDLE = 32767.5  # of a field: both classes as probable
 _PANEL_SECONDS = 0.25  # between two frames of the charts, which leaves the page time for the board
-_WELCOME = _(
+_WELCOME = N_(
     "Press Start and watch the network divide the plane: on the line both classes are equally probable. Every control "
     "acts while it trains; other data or another network start anew, with the same settings. Or take a lesson:"
 )
@@ -74,7 +74,7 @@ class Playground:
         self._text, self._note, self._legend = widgets.HTML(), widgets.HTML(), widgets.HTML(legend())
         self.widget = self._layout()
         guard(self.widget, self._refuse)
-        self._text.value = said(_WELCOME)
+        self._text.value = said(_(_WELCOME))
         self._renew(self.setup, dict(BASE))
         if lesson is not None:
             self.choose(lesson)
@@ -99,7 +99,7 @@ class Playground:
             raise unknown(_("lesson"), lesson, LESSONS)
         chosen = LESSONS[lesson]
         with self._lock:
-            self._text.value = said(chosen.text, chosen.title)
+            self._text.value = said(_(chosen.text), _(chosen.title))
             for name, item in self._lessons.items():
                 item.button_style = "primary" if name == lesson else ""
             if chosen.setup is None:
@@ -145,7 +145,7 @@ class Playground:
             seed=setup.seed,
             device="cpu",  # the fastest for so few numbers
             store=None,
-            name=f"{KINDS[setup.data]}, {setup.depth} × {setup.width}",  # noqa: RUF001
+            name=f"{_(KINDS[setup.data])}, {setup.depth} × {setup.width}",  # noqa: RUF001
             **hyperparams,
         )
         self._leave()
@@ -224,14 +224,14 @@ class Playground:
 
         setup = self.setup
         self._inputs = {
-            "data": menu(_("Data"), KINDS, setup.data, on("data"), "data"),
+            "data": menu(_("Data"), {name: _(label) for name, label in KINDS.items()}, setup.data, on("data"), "data"),
             "noise": slider(_("Noise"), _NOISES, setup.noise, on("noise"), "noise"),
             "samples": slider(_("Points"), _SAMPLES, setup.samples, on("samples"), "samples"),
             "depth": slider(_("Layers"), _DEPTHS, setup.depth, on("depth"), "depth"),
             "width": slider(_("Units"), _WIDTHS, setup.width, on("width"), "width"),
             "activation": menu(
                 _("Activation"),
-                {name: label for name, (label, _layer) in ACTIVATIONS.items()},
+                {name: _(label) for name, (label, _layer) in ACTIVATIONS.items()},
                 setup.activation,
                 on("activation"),
                 "activation",
@@ -245,7 +245,7 @@ class Playground:
             _("Draw other points and other initial weights"),
         )
         self._lessons = {
-            name: button(lesson.title, "", partial(self._try, self.choose, name), name)
+            name: button(_(lesson.title), "", partial(self._try, self.choose, name), name)
             for name, lesson in LESSONS.items()
         }
         lessons = box("play-lessons", *self._lessons.values())
@@ -276,7 +276,8 @@ class Playground:
     def _texts(self, run: Run) -> dict[str, str]:
         """Return what the pictures show, in words; not while it changes many times a second."""
         setup, accuracy = self.setup, run.history.last("val_accuracy")
-        field = _("Decision boundary on {data}, {count} training points.", data=KINDS[setup.data], count=setup.samples)
+        data = _(KINDS[setup.data])
+        field = _("Decision boundary on {data}, {count} training points.", data=data, count=setup.samples)
         if accuracy is not None:
             field += " " + _("Validation accuracy {accuracy}.", accuracy=brief(accuracy))
         network = _("Network of {depth} hidden layers of {width} units.", depth=setup.depth, width=setup.width)

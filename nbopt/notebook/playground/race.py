@@ -66,7 +66,7 @@ class Race:
 
     def __repr__(self) -> str:
         places = ", ".join(
-            f"{entrant.label} {brief(loss)}" for entrant, loss in zip(ENTRANTS, self.losses, strict=True)
+            f"{_(entrant.label)} {brief(loss)}" for entrant, loss in zip(ENTRANTS, self.losses, strict=True)
         )
         return f"<Race on {self._surface!r}: {places}>"
 
@@ -177,7 +177,7 @@ class Race:
         def speed_up(speed: int) -> None:
             self._speed = speed
 
-        surfaces = {name: surface.label for name, surface in SURFACES.items()}
+        surfaces = {name: _(surface.label) for name, surface in SURFACES.items()}
         self.inputs = {
             "surface": menu(_("Surface"), surfaces, self._surface, self.choose, "surface"),
             "factor": slider(_("Rates ×"), _FACTORS, self._factor, self.scale, "factor"),  # noqa: RUF001
@@ -201,7 +201,7 @@ class Race:
             board.reach, board.target = list(surface.reach), list(surface.lowest)
             board.side, board.field, board.levels = SIDE, relief(surface).tobytes(), _LEVELS
             board.tones, board.hues = [DEPTH], list(RACERS)
-            board.texts = {"field": _("The ways of four optimizers on: {surface}", surface=surface.label)}
+            board.texts = {"field": _("The ways of four optimizers on: {surface}", surface=_(surface.label))}
         board.show_paths(ways)
         self._legend.value = self._table(racers)
         self._error.value = f'<div role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
@@ -214,7 +214,7 @@ class Race:
         for entrant, colour, racer in zip(ENTRANTS, RACERS, racers, strict=True):
             state = _("lost") if racer.lost else brief(racer.loss)
             rate = brief(racer.run.hyperparams["lr"])
-            key = f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{html.escape(entrant.label)}</span>'
+            key = f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{html.escape(_(entrant.label))}</span>'
             rows.append(f"<tr><td>{key}</td><td>{rate}</td><td>{html.escape(state)}</td></tr>")
         steps = html.escape(_("step {step:,}", step=max(racer.run.step_count for racer in racers)))
         return f'<table class="nbopt-race-table"><tr>{head}</tr>{"".join(rows)}</table><div>{steps}</div>'

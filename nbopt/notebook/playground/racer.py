@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.run.run import Run
 from nbopt.training.state import Stepped
 from nbopt.viz.surfaces import Surface
@@ -41,7 +41,9 @@ class Entrant(NamedTuple):
 ENTRANTS = (
     Entrant("SGD", {"optimizer": "sgd"}, {"bowl": 0.04, "beale": 0.01, "rosenbrock": 1e-3}),
     Entrant(
-        _("SGD, momentum 0.9"), {"optimizer": "sgd", "momentum": 0.9}, {"bowl": 0.01, "beale": 3e-3, "rosenbrock": 5e-4}
+        N_("SGD, momentum 0.9"),
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"bowl": 0.01, "beale": 3e-3, "rosenbrock": 5e-4},
     ),
     Entrant("RMSprop", {"optimizer": "rmsprop"}, {"bowl": 0.05, "beale": 0.03, "rosenbrock": 0.03}),
     Entrant("Adam", {"optimizer": "adam"}, {"bowl": 0.2, "beale": 0.1, "rosenbrock": 0.1}),
@@ -87,7 +89,7 @@ class Racer:
             epochs=2**40,
             recover=False,
             store=None,
-            name=entrant.label,
+            name=_(entrant.label),
             lr=lr,
             **entrant.hyperparams,
         )

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from nbopt.hyperparams import Float
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 
-_GROUP = _("Augmentation")
+_GROUP = N_("Augmentation")
 
 
 class InputNoise(Technique):
@@ -26,9 +26,9 @@ class InputNoise(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Input noise"),
-        group=_("Regularization"),
-        help=_("Standard deviation of the noise, in units of the inputs as the model gets them."),
+        label=N_("Input noise"),
+        group=N_("Regularization"),
+        help=N_("Standard deviation of the noise, in units of the inputs as the model gets them."),
     )
 
     @property
@@ -56,9 +56,9 @@ class Mixup(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Mixup"),
+        label=N_("Mixup"),
         group=_GROUP,
-        help=_("α of the Beta distribution of the proportion: 0 none, 1 any proportion alike."),  # noqa: RUF001
+        help=N_("α of the Beta distribution of the proportion: 0 none, 1 any proportion alike."),  # noqa: RUF001
     )
 
     @property
@@ -102,9 +102,9 @@ class Flip(Technique):
         low=0.0,
         high=1.0,
         ge=0.0,
-        label=_("Flip"),
+        label=N_("Flip"),
         group=_GROUP,
-        help=_("Probability with which an image is mirrored."),
+        help=N_("Probability with which an image is mirrored."),
     )
 
     @property
@@ -134,9 +134,9 @@ class Warp(Technique):
         low=0.0,
         high=45.0,
         ge=0.0,
-        label=_("Rotate"),
+        label=N_("Rotate"),
         group=_GROUP,
-        help=_("Degrees by which an image is turned at most, to either side."),
+        help=N_("Degrees by which an image is turned at most, to either side."),
     )
     zoom = Float(
         0.0,
@@ -144,9 +144,9 @@ class Warp(Technique):
         high=0.5,
         ge=0.0,
         lt=1.0,
-        label=_("Scale"),
+        label=N_("Scale"),
         group=_GROUP,
-        help=_("Part by which an image is made larger or smaller at most."),
+        help=N_("Part by which an image is made larger or smaller at most."),
     )
     crop = Float(
         0.0,
@@ -154,9 +154,9 @@ class Warp(Technique):
         high=0.5,
         ge=0.0,
         lt=1.0,
-        label=_("Crop"),
+        label=N_("Crop"),
         group=_GROUP,
-        help=_("Part of its size by which an image is moved at most, out of the frame, as a random crop does."),
+        help=N_("Part of its size by which an image is moved at most, out of the frame, as a random crop does."),
     )
 
     @property

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nbopt.hyperparams import Choice, Float
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.inputs.augmentation import needs_floats
 
-_GROUP = _("Data")
+_GROUP = N_("Data")
 
 
 class Cleaning(Technique):
@@ -23,9 +23,9 @@ class Cleaning(Technique):
     impute = Choice(
         "none",
         options=("none", "mean", "median", "zero"),
-        label=_("Missing values"),
+        label=N_("Missing values"),
         group=_GROUP,
-        help=_("What takes the place of NaN: the training samples' mean, their (lower) median, or 0."),
+        help=N_("What takes the place of NaN: the training samples' mean, their (lower) median, or 0."),
     )
     outliers = Float(
         0.0,
@@ -34,9 +34,9 @@ class Cleaning(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Outliers"),
+        label=N_("Outliers"),
         group=_GROUP,
-        help=_("Values are cut to the mean and so many standard deviations to either side; 0: left as they are."),
+        help=N_("Values are cut to the mean and so many standard deviations to either side; 0: left as they are."),
     )
 
     @property
@@ -75,25 +75,25 @@ class Scaling(Technique):
     scaling = Choice(
         "none",
         options=("none", "standardize", "range"),
-        label=_("Scale inputs"),
+        label=N_("Scale inputs"),
         group=_GROUP,
-        help=_("To mean 0 and variance 1, or from smallest and largest to a range; of the training samples."),
+        help=N_("To mean 0 and variance 1, or from smallest and largest to a range; of the training samples."),
     )
     range_low = Float(
         0.0,
         low=-1.0,
         high=1.0,
-        label=_("Range from"),
+        label=N_("Range from"),
         group=_GROUP,
-        help=_("Where the smallest training input comes to lie."),
+        help=N_("Where the smallest training input comes to lie."),
     )
     range_high = Float(
         1.0,
         low=-1.0,
         high=1.0,
-        label=_("Range to"),
+        label=N_("Range to"),
         group=_GROUP,
-        help=_("Where the largest training input comes to lie."),
+        help=N_("Where the largest training input comes to lie."),
     )
 
     @property

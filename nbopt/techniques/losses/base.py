@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from nbopt.data.places import Place, keys_of
 from nbopt.data.tree import tensors, tree_map
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
 
-GROUP = _("Loss")
+GROUP = N_("Loss")
 
 
 class Loss(Technique):

@@ -11,19 +11,19 @@ from torch import Tensor
 from nbopt.data.places import Key, Place, check_place, grow, item_at, name_of, read_place
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, variant
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.context import Setting
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.terms import Terms, read_term, weight_of
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
 
-TARGETS_BY_NAME = _('give the targets by the names in loss, as train=(X, {{"name": y}})')
+TARGETS_BY_NAME = N_('give the targets by the names in loss, as train=(X, {{"name": y}})')
 MONITOR = Choice(
     "loss",
     options=("loss",),
-    label=_("Watched loss"),
-    group=_("Early stopping"),
-    help=_("The validation loss that tells which weights are best, and when patience runs out."),
+    label=N_("Watched loss"),
+    group=N_("Early stopping"),
+    help=N_("The validation loss that tells which weights are best, and when patience runs out."),
 )
 
 

@@ -14,7 +14,7 @@ from nbopt.data.noise import Noise
 from nbopt.data.places import write_place
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Hyperparam, Strategy, variant
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.losses.base import GROUP, Loss, align, describe, need_tensors
 from nbopt.techniques.losses.by_output import combine_outputs, split_outputs
 from nbopt.techniques.losses.classification import (
@@ -45,9 +45,9 @@ LOSSES: dict[str, type[Loss]] = {
 LOSS = Strategy(
     "cross_entropy",
     classes=LOSSES,
-    label=_("Loss"),
+    label=N_("Loss"),
     group=GROUP,
-    help=_("What the steps make smaller."),
+    help=N_("What the steps make smaller."),
     synonyms="criterion loss_fn loss_function loss_func objective",
 )
 LOSS.__set_name__(Loss, "loss")

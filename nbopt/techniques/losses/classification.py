@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nbopt.hyperparams import Float
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.losses.base import GROUP, Elementwise, Loss, mismatch, need_tensors
 from nbopt.techniques.losses.traits import SCORES, Traits
 
@@ -20,18 +20,18 @@ MARGIN = Float(
     high=10.0,
     log=True,
     gt=0.0,
-    label=_("Margin"),
+    label=N_("Margin"),
     group=GROUP,
-    help=_("By how much the right class is to win before the hinge loss is content."),
+    help=N_("By how much the right class is to win before the hinge loss is content."),
 )
 GAMMA = Float(
     2.0,
     low=0.0,
     high=5.0,
     ge=0.0,
-    label=_("Focus γ"),  # noqa: RUF001
+    label=N_("Focus γ"),  # noqa: RUF001
     group=GROUP,
-    help=_("How much less the samples count that are right already; 0 is the cross-entropy."),
+    help=N_("How much less the samples count that are right already; 0 is the cross-entropy."),
 )
 
 
@@ -96,9 +96,9 @@ class CrossEntropy(ByClass):
         high=0.5,
         ge=0.0,
         lt=1.0,
-        label=_("Label smoothing"),
-        group=_("Regularization"),
-        help=_("Share of each label that is spread over all classes, in training."),
+        label=N_("Label smoothing"),
+        group=N_("Regularization"),
+        help=N_("Share of each label that is spread over all classes, in training."),
     )
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nbopt.hyperparams import Float
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.losses.base import GROUP, Elementwise
 
 
@@ -50,7 +50,7 @@ class Huber(Elementwise):
         gt=0.0,
         label="δ",
         group=GROUP,
-        help=_("Error beyond which the Huber loss grows linearly."),
+        help=N_("Error beyond which the Huber loss grows linearly."),
     )
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:

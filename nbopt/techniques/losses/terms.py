@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, Float
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.losses.base import GROUP, Loss
 from nbopt.techniques.losses.traits import combine_traits
 
@@ -37,9 +37,9 @@ class Terms(Loss):
     balance = Choice(
         "fixed",
         options=("fixed", "uncertainty"),
-        label=_("Balance"),
+        label=N_("Balance"),
         group=GROUP,
-        help=_("Weights as they are set, or besides by the uncertainty of each term, learnt on the way."),
+        help=N_("Weights as they are set, or besides by the uncertainty of each term, learnt on the way."),
     )
     balance_rate = Float(
         0.01,
@@ -47,9 +47,9 @@ class Terms(Loss):
         high=1.0,
         log=True,
         ge=0.0,
-        label=_("Balance rate"),
+        label=N_("Balance rate"),
         group=GROUP,
-        help=_("How fast the uncertainties are learnt."),
+        help=N_("How fast the uncertainties are learnt."),
     )
     memory: ClassVar[tuple[str, ...]] = ("scales",)
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from nbopt.errors import unknown
 from nbopt.hyperparams import Choice, Float, Int, Tunable
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 
-GROUP = _("Model")
+GROUP = N_("Model")
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
@@ -34,9 +34,9 @@ def width_of(default: int) -> Int:
 ACTIVATION = Choice(
     "relu",
     options=tuple(ACTIVATIONS),
-    label=_("Activation"),
+    label=N_("Activation"),
     group=GROUP,
-    help=_("What follows each layer."),
+    help=N_("What follows each layer."),
 )
 DROPOUT = Float(
     0.0,
@@ -44,9 +44,9 @@ DROPOUT = Float(
     high=0.9,
     ge=0.0,
     lt=1.0,
-    label=_("Dropout"),
+    label=N_("Dropout"),
     group=GROUP,
-    help=_("Probability of the dropout layers, which a run can change."),
+    help=N_("Probability of the dropout layers, which a run can change."),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Int
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.models.base import ACTIVATION, ACTIVATIONS, DROPOUT, GROUP, Model, depth_of, width_of
 
 
@@ -20,11 +20,13 @@ class CNN(Model):
     torch.Size([5, 2])
     """
 
-    depth = depth_of(3, _("Convolutions; each after the first halves the image and doubles the channels."))
+    depth = depth_of(3, N_("Convolutions; each after the first halves the image and doubles the channels."))
     width = width_of(16)
     activation = ACTIVATION
     dropout = DROPOUT
-    dimensions = Int(2, low=1, high=2, ge=1, label=_("Dimensions"), group=GROUP, help=_("1 for series, 2 for images."))
+    dimensions = Int(
+        2, low=1, high=2, ge=1, label=N_("Dimensions"), group=GROUP, help=N_("1 for series, 2 for images.")
+    )
 
     def build(self, inputs: int, outputs: int) -> None:
         """Make the layers."""
@@ -81,7 +83,7 @@ class ResNet(Model):
     torch.Size([5, 10])
     """
 
-    depth = depth_of(3, _("Stages of two blocks; each after the first halves the image and doubles the channels."))
+    depth = depth_of(3, N_("Stages of two blocks; each after the first halves the image and doubles the channels."))
     width = width_of(16)
     activation = ACTIVATION
     dropout = DROPOUT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.models.base import ACTIVATION, ACTIVATIONS, DROPOUT, Model, depth_of, width_of
 
 
@@ -36,7 +36,7 @@ class MLP(Linear):
     torch.Size([5, 10])
     """
 
-    depth = depth_of(2, _("Hidden layers."))
+    depth = depth_of(2, N_("Hidden layers."))
     width = width_of(64)
     activation = ACTIVATION
     dropout = DROPOUT

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Int
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.models.base import DROPOUT, GROUP, Model, depth_of, width_of
 
 
@@ -21,7 +21,7 @@ class GRU(Model):
     torch.Size([5, 4])
     """
 
-    depth = depth_of(1, _("Layers of units."))
+    depth = depth_of(1, N_("Layers of units."))
     width = width_of(32)
     dropout = DROPOUT
     cell: type[nn.RNNBase] = nn.GRU
@@ -61,11 +61,11 @@ class Transformer(Model):
     torch.Size([5, 4])
     """
 
-    depth = depth_of(2, _("Layers of attention."))
+    depth = depth_of(2, N_("Layers of attention."))
     width = width_of(32)
     dropout = DROPOUT
-    heads = Int(4, low=1, high=8, powers=True, ge=1, label=_("Heads"), group=GROUP, help=_("They share the width."))
-    length = Int(128, low=8, high=1024, powers=True, ge=1, label=_("Length"), group=GROUP, help=_("Time at most."))
+    heads = Int(4, low=1, high=8, powers=True, ge=1, label=N_("Heads"), group=GROUP, help=N_("They share the width."))
+    length = Int(128, low=8, high=1024, powers=True, ge=1, label=N_("Length"), group=GROUP, help=N_("Time at most."))
 
     def build(self, inputs: int, outputs: int) -> None:
         """Make the layers."""

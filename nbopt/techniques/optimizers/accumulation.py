@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbopt.hyperparams import Int
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 
 
@@ -24,9 +24,9 @@ class Accumulation(Technique):
         powers=True,
         zero=True,
         ge=0,
-        label=_("Micro-batch"),
-        group=_("Batches"),
-        help=_("Samples sent through the model at once, when a batch is too large for the memory; 0: all of them."),
+        label=N_("Micro-batch"),
+        group=N_("Batches"),
+        help=N_("Samples sent through the model at once, when a batch is too large for the memory; 0: all of them."),
         synonyms="accumulate_grad_batches gradient_accumulation_steps accumulation_steps iter_size",
     )
     compiles = True

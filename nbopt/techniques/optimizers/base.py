@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Float, Tunable
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.optimizers.groups import Groups, forget_sizes, put, settings_of
 
-GROUP = _("Optimizer")
+GROUP = N_("Optimizer")
 
 # Declared once and shared: the same name means the same thing in every optimizer that has it, and its value
 # is kept when one optimizer is swapped for another.
@@ -22,9 +22,9 @@ MOMENTUM = Float(
     high=0.99,
     ge=0.0,
     lt=1.0,
-    label=_("Momentum"),
+    label=N_("Momentum"),
     group=GROUP,
-    help=_("Share of the previous update kept in the next one."),
+    help=N_("Share of the previous update kept in the next one."),
 )
 BETA1 = Float(
     0.9,
@@ -34,7 +34,7 @@ BETA1 = Float(
     lt=1.0,
     label="β₁",
     group=GROUP,
-    help=_("Decay of the running mean of gradients."),
+    help=N_("Decay of the running mean of gradients."),
     synonyms="betas beta_1",
 )
 BETA2 = Float(
@@ -45,7 +45,7 @@ BETA2 = Float(
     lt=1.0,
     label="β₂",
     group=GROUP,
-    help=_("Decay of the running mean of squared gradients."),
+    help=N_("Decay of the running mean of squared gradients."),
     synonyms="beta_2",
 )
 
@@ -78,9 +78,9 @@ class Optimizer(Tunable):
         high=1.0,
         log=True,
         ge=0.0,
-        label=_("Learning rate"),
+        label=N_("Learning rate"),
         group=GROUP,
-        help=_("Length of a step along the optimizer's direction."),
+        help=N_("Length of a step along the optimizer's direction."),
         synonyms="learning_rate learningrate base_lr init_lr learning_rate_init eta",
     )
     weight_decay = Float(
@@ -90,9 +90,9 @@ class Optimizer(Tunable):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Weight decay"),
-        group=_("Regularization"),
-        help=_("L2 regularization; decoupled from the gradient in AdamW."),
+        label=N_("Weight decay"),
+        group=N_("Regularization"),
+        help=N_("L2 regularization; decoupled from the gradient in AdamW."),
         synonyms="wd l2 l2_penalty weightdecay",
     )
 
@@ -195,7 +195,7 @@ class Optimizer(Tunable):
             return []
         if self.repeats:  # what they remember is of all weights together
             self.build(self._groups)
-            return list(self.memory.values()) if before else []
+            return self.remembered if before else []
         if new := [weight for group in groups for weight in group if weight not in before]:
             rate: dict[str, Any] = {"lr": self.lr} if self.rated else {}
             before.update(self.torch_class(new, **rate).state)  # some are made with one
@@ -203,6 +203,11 @@ class Optimizer(Tunable):
             group["params"] = weights
         self.remember_only(before)
         return []
+
+    @property
+    def remembered(self) -> list[str]:
+        """What it remembers of each weight, in words."""
+        return [_(text) for text in self.memory.values()]
 
     def take_over(self, earlier: Optimizer) -> tuple[list[str], list[str]]:
         """Go on with what ``earlier`` remembers, where it means the same.
@@ -215,14 +220,14 @@ class Optimizer(Tunable):
         if self.torch is None or earlier.torch is None or not earlier.state:
             return [], []
         if not self.memory or self.memory != earlier.memory:
-            return [], list(earlier.memory.values())
+            return [], earlier.remembered
         for weight, own in earlier.state.items():
             for key, value in own.items():
                 # Where one of them is fused its step count is on the device.
                 if isinstance(value, Tensor) and isinstance(weight, Tensor):
                     own[key] = value.to(weight.device)
         self.remember(earlier.state)
-        return list(self.memory.values()), []
+        return self.remembered, []
 
     def full_step(self, evaluate: Evaluate) -> Tensor:
         """Do a step of an optimizer that ``repeats``; return the loss before it.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nbopt.hyperparams import Flag, Float, Int
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.optimizers.base import GROUP, Evaluate, Optimizer
 
 
@@ -26,31 +26,31 @@ class LBFGS(Optimizer):
         low=1,
         high=20,
         ge=1,
-        label=_("Iterations a step"),
+        label=N_("Iterations a step"),
         group=GROUP,
-        help=_("Directions that L-BFGS tries in one step, each on all samples."),
+        help=N_("Directions that L-BFGS tries in one step, each on all samples."),
     )
     history_size = Int(
         10,
         low=1,
         high=100,
         ge=1,
-        label=_("Memory"),
+        label=N_("Memory"),
         group=GROUP,
-        help=_("Pairs of moves and gradient changes that L-BFGS knows the curvature from."),
+        help=N_("Pairs of moves and gradient changes that L-BFGS knows the curvature from."),
     )
     line_search = Flag(
         True,
-        label=_("Line search"),
+        label=N_("Line search"),
         group=GROUP,
-        help=_("Find a step length that meets the strong Wolfe conditions; the learning rate is where it begins."),
+        help=N_("Find a step length that meets the strong Wolfe conditions; the learning rate is where it begins."),
     )
     torch_class = torch.optim.LBFGS
     repeats = True
     full_batch = True
     evaluations: ClassVar[tuple[int, int]] = (25, 1)
     """How many evaluations of the loss a step may do, for how many iterations."""
-    memory: ClassVar[dict[str, str]] = {"old_dirs": _("curvature pairs of L-BFGS")}
+    memory: ClassVar[dict[str, str]] = {"old_dirs": N_("curvature pairs of L-BFGS")}
 
     def settings(self) -> dict[str, Any]:
         """Return the live values; torch takes the search by its name."""
@@ -241,18 +241,18 @@ class Newton(Optimizer):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Damping"),
+        label=N_("Damping"),
         group=GROUP,
-        help=_("Added to the curvature in all directions: the larger, the more like gradient descent."),
+        help=N_("Added to the curvature in all directions: the larger, the more like gradient descent."),
     )
     cg_iterations = Int(
         20,
         low=1,
         high=100,
         ge=1,
-        label=_("CG iterations"),
+        label=N_("CG iterations"),
         group=GROUP,
-        help=_("Directions along which Newton's step is solved, each for two passes over all samples."),
+        help=N_("Directions along which Newton's step is solved, each for two passes over all samples."),
     )
     torch_class = NewtonCG
     repeats = True

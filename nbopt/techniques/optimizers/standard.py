@@ -16,7 +16,7 @@ from torch import nn
 
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Flag, Float, Hyperparam, Strategy, variant
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.optimizers.base import BETA1, BETA2, GROUP, MOMENTUM, Optimizer
 from nbopt.techniques.optimizers.groups import Groups, settings_of
 from nbopt.techniques.optimizers.second_order import LBFGS, BatchLBFGS, Newton
@@ -28,12 +28,12 @@ class SGD(Optimizer):
     momentum = MOMENTUM
     nesterov = Flag(
         False,
-        label=_("Nesterov"),
+        label=N_("Nesterov"),
         group=GROUP,
-        help=_("Look ahead along the momentum; acts when momentum is above 0."),
+        help=N_("Look ahead along the momentum; acts when momentum is above 0."),
     )
     torch_class = torch.optim.SGD
-    memory: ClassVar[Mapping[str, str]] = {"momentum_buffer": _("momentum")}
+    memory: ClassVar[Mapping[str, str]] = {"momentum_buffer": N_("momentum")}
 
     def settings(self) -> dict[str, Any]:
         """Return the live values; torch refuses Nesterov's momentum where there is none."""
@@ -49,9 +49,9 @@ class Adam(Optimizer):
     torch_class: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     fused = True
     memory: ClassVar[Mapping[str, str]] = {
-        "exp_avg": _("running mean of gradients"),
-        "exp_avg_sq": _("running mean of squared gradients"),
-        "step": _("count of steps"),
+        "exp_avg": N_("running mean of gradients"),
+        "exp_avg_sq": N_("running mean of squared gradients"),
+        "step": N_("count of steps"),
     }
 
     def settings(self) -> dict[str, Any]:
@@ -75,14 +75,14 @@ class RMSprop(Optimizer):
         high=0.999,
         ge=0.0,
         lt=1.0,
-        label=_("Smoothing α"),  # noqa: RUF001
+        label=N_("Smoothing α"),  # noqa: RUF001
         group=GROUP,
-        help=_("Decay of the running mean of squared gradients."),
+        help=N_("Decay of the running mean of squared gradients."),
     )
     torch_class = torch.optim.RMSprop
     memory: ClassVar[Mapping[str, str]] = {
-        "square_avg": _("running mean of squared gradients, from zero"),
-        "momentum_buffer": _("momentum of scaled gradients"),
+        "square_avg": N_("running mean of squared gradients, from zero"),
+        "momentum_buffer": N_("momentum of scaled gradients"),
     }
 
     def settings(self) -> dict[str, Any]:
@@ -114,12 +114,12 @@ class Adagrad(Optimizer):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Rate decay"),
+        label=N_("Rate decay"),
         group=GROUP,
-        help=_("Step number n uses lr / (1 + n * this)."),
+        help=N_("Step number n uses lr / (1 + n * this)."),
     )
     torch_class = torch.optim.Adagrad
-    memory: ClassVar[Mapping[str, str]] = {"sum": _("sum of squared gradients")}
+    memory: ClassVar[Mapping[str, str]] = {"sum": N_("sum of squared gradients")}
 
     def settings(self) -> dict[str, Any]:
         """Return the live values."""
@@ -243,9 +243,9 @@ def _values_of(instance: torch.optim.Optimizer, choice: type[Optimizer]) -> dict
 OPTIMIZER = Strategy(
     "adam",
     classes=OPTIMIZERS,
-    label=_("Optimizer"),
+    label=N_("Optimizer"),
     group=GROUP,
-    help=_("Swapped between two steps; running means that mean the same to the new one are kept."),
+    help=N_("Swapped between two steps; running means that mean the same to the new one are kept."),
     synonyms="optim opt solver optimiser",
 )
 OPTIMIZER.__set_name__(Optimizer, "optimizer")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nbopt.data.tree import tree_map
 from nbopt.hyperparams import Flag
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
 
@@ -22,9 +22,9 @@ class ChannelsLast(Technique):
 
     channels_last = Flag(
         False,
-        label=_("Channels last"),
-        group=_("Speed"),
-        help=_("Images and convolutions' weights with channels side by side in memory: faster on GPUs."),
+        label=N_("Channels last"),
+        group=N_("Speed"),
+        help=N_("Images and convolutions' weights with channels side by side in memory: faster on GPUs."),
         synonyms="memory_format",
     )
     compiles = True

@@ -13,7 +13,7 @@ from torch.amp import GradScaler
 
 from nbopt.data.tree import tree_map
 from nbopt.hyperparams import Choice, Hyperparam, variant
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
 from nbopt.techniques.precision.scaled import Scaled
@@ -58,9 +58,9 @@ class Precision(Technique):
     precision = PrecisionChoice(
         FULL,
         options=(FULL, *_DTYPES),
-        label=_("Precision"),
-        group=_("Speed"),
-        help=_("Of forward pass and loss: 16 bits are faster on GPUs. Weights and the optimizer's state stay float32."),
+        label=N_("Precision"),
+        group=N_("Speed"),
+        help=N_("Of forward pass and loss: 16 bits are faster on GPUs; weights and optimizer state stay float32."),
         synonyms="amp fp16 bf16 mixed_precision autocast dtype",
     )
     memory: ClassVar[tuple[str, ...]] = ("scaling",)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Float
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.base import Technique
 
-_GROUP = _("Limits")
+_GROUP = N_("Limits")
 
 
 class ClipValue(Technique):
@@ -22,9 +22,9 @@ class ClipValue(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Clip value"),
+        label=N_("Clip value"),
         group=_GROUP,
-        help=_("Largest size of any number of the gradient; 0: no limit."),
+        help=N_("Largest size of any number of the gradient; 0: no limit."),
         synonyms="clipvalue clip_grad_value",
     )
 
@@ -48,9 +48,9 @@ class ClipNorm(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Clip norm"),
+        label=N_("Clip norm"),
         group=_GROUP,
-        help=_("Largest length of the gradient of all weights together; 0: no limit."),
+        help=N_("Largest length of the gradient of all weights together; 0: no limit."),
         synonyms="max_grad_norm gradient_clip_val grad_clip clip_grad clip_grad_norm clipnorm",
     )
 
@@ -77,9 +77,9 @@ class MaxNorm(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Max norm"),
+        label=N_("Max norm"),
         group=_GROUP,
-        help=_("Largest length of the vector of weights into one unit; 0: no limit."),
+        help=N_("Largest length of the vector of weights into one unit; 0: no limit."),
     )
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from nbopt.hyperparams import Float
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.objects.layers import probability_of
 from nbopt.objects.plain import is_number
 from nbopt.techniques.base import Technique
@@ -27,9 +27,9 @@ class Dropout(Technique):
         high=0.9,
         ge=0.0,
         lt=1.0,
-        label=_("Dropout"),
-        group=_("Regularization"),
-        help=_("Probability with which a unit is left out of a training step."),
+        label=N_("Dropout"),
+        group=N_("Regularization"),
+        help=N_("Probability with which a unit is left out of a training step."),
         synonyms="drop drop_rate dropout_rate p_dropout",
     )
 

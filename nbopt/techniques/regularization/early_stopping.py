@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nbopt.hyperparams import Flag, Float, Int
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.objects.plain import is_count, is_number
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
 
-_GROUP = _("Early stopping")
+_GROUP = N_("Early stopping")
 
 
 class EarlyStopping(Technique):
@@ -32,9 +32,9 @@ class EarlyStopping(Technique):
 
     early_stopping = Flag(
         False,
-        label=_("Stop early"),
+        label=N_("Stop early"),
         group=_GROUP,
-        help=_("End the run by patience; restore the best weights."),
+        help=N_("End the run by patience; restore the best weights."),
         synonyms="early_stop earlystopping stop_early callbacks",
     )
     patience = Int(
@@ -42,9 +42,9 @@ class EarlyStopping(Technique):
         low=1,
         high=50,
         ge=1,
-        label=_("Patience"),
+        label=N_("Patience"),
         group=_GROUP,
-        help=_("Validations without improvement before the run ends."),
+        help=N_("Validations without improvement before the run ends."),
         synonyms="early_stopping_patience n_iter_no_change",
     )
     min_delta = Float(
@@ -54,9 +54,9 @@ class EarlyStopping(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Smallest gain"),
+        label=N_("Smallest gain"),
         group=_GROUP,
-        help=_("A validation loss counts as better only if lower by more than this."),
+        help=N_("A validation loss counts as better only if lower by more than this."),
         synonyms="tol early_stopping_threshold",
     )
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nbopt.hyperparams import Float
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.base import Technique
 
 
@@ -25,8 +25,8 @@ class L1(Technique):
         zero=True,
         ge=0.0,
         label="L1",
-        group=_("Regularization"),
-        help=_("Pulls weights towards exactly zero."),
+        group=N_("Regularization"),
+        help=N_("Pulls weights towards exactly zero."),
     )
 
     compiles = True

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Float, Int
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.schedules.planned import GROUP, Schedule
 
 
@@ -61,18 +61,18 @@ class OnPlateau(_Watching):
         low=0,
         high=50,
         ge=0,
-        label=_("Plateau"),
+        label=N_("Plateau"),
         group=GROUP,
-        help=_("Epochs without a better loss that are borne before the rate is cut."),
+        help=N_("Epochs without a better loss that are borne before the rate is cut."),
     )
     plateau_factor = Float(
         0.5,
         low=0.05,
         high=1.0,
         ge=0.0,
-        label=_("Cut to"),
+        label=N_("Cut to"),
         group=GROUP,
-        help=_("What a cut leaves of the rate."),
+        help=N_("What a cut leaves of the rate."),
     )
 
     memory: ClassVar[tuple[str, ...]] = ("scale", "total", "count", "lowest", "waited")
@@ -104,18 +104,18 @@ class BoldDriver(_Watching):
         low=1.0,
         high=1.5,
         gt=0.0,
-        label=_("Faster by"),
+        label=N_("Faster by"),
         group=GROUP,
-        help=_("What the rate is multiplied by after an epoch with a lower loss."),
+        help=N_("What the rate is multiplied by after an epoch with a lower loss."),
     )
     bold_down = Float(
         0.5,
         low=0.1,
         high=1.0,
         ge=0.0,
-        label=_("Slower by"),
+        label=N_("Slower by"),
         group=GROUP,
-        help=_("What the rate is multiplied by after an epoch with a higher loss."),
+        help=N_("What the rate is multiplied by after an epoch with a higher loss."),
     )
 
     memory: ClassVar[tuple[str, ...]] = ("scale", "total", "count", "previous")
@@ -147,9 +147,9 @@ class Hypergradient(Schedule):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Hypergradient learning rate"),
+        label=N_("Hypergradient learning rate"),
         group=GROUP,
-        help=_("β: how fast the learning rate itself is learnt."),
+        help=N_("β: how fast the learning rate itself is learnt."),
     )
     memory: ClassVar[tuple[str, ...]] = ("scale", "before", "used", "slope")
     scale = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbopt.hyperparams import Strategy
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.schedules.adaptive import BoldDriver, Hypergradient, OnPlateau
 from nbopt.techniques.schedules.planned import (
     GROUP,
@@ -31,9 +31,9 @@ SCHEDULES: dict[str, type[Schedule]] = {
 SCHEDULE = Strategy(
     "constant",
     classes=SCHEDULES,
-    label=_("Schedule"),
+    label=N_("Schedule"),
     group=GROUP,
-    help=_("How the learning rate goes on from its base value, which stays a control."),
+    help=N_("How the learning rate goes on from its base value, which stays a control."),
     synonyms="lr_scheduler scheduler lr_schedule sched lr_scheduler_type learning_rate_scheduler",
 )
 SCHEDULE.__set_name__(Schedule, "schedule")

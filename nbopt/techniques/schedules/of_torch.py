@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, Hyperparam, variant
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.techniques.optimizers.groups import put
 from nbopt.techniques.schedules.planned import GROUP, Schedule
 
@@ -61,12 +61,12 @@ class TorchSchedule(Schedule):
     schedule_interval = Choice(
         "epoch",
         options=("step", "epoch"),
-        label=_("Scheduler counts"),
+        label=N_("Scheduler counts"),
         group=GROUP,
-        help=_("When the scheduler is stepped: after each step, or after each epoch."),
+        help=N_("When the scheduler is stepped: after each step, or after each epoch."),
     )
     memory: ClassVar[tuple[str, ...]] = ("state",)
-    unwritten = _("one of torch's schedulers, which a script does not hold: give a function of the step, or a name")
+    unwritten = N_("one of torch's schedulers, which a script does not hold: give a function of the step, or a name")
     given: ClassVar[LRScheduler]
     begun: ClassVar[list[dict[str, Any]]]
     base: ClassVar[float]

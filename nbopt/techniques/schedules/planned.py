@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nbopt.hyperparams import Float, Int
-from nbopt.i18n import _
+from nbopt.i18n import N_
 from nbopt.techniques.base import Technique
 
-GROUP = _("Optimizer")  # beside the rate that it varies
+GROUP = N_("Optimizer")  # beside the rate that it varies
 
 FINAL = Float(
     0.0,
@@ -22,9 +22,9 @@ FINAL = Float(
     log=True,
     zero=True,
     ge=0.0,
-    label=_("Final share"),
+    label=N_("Final share"),
     group=GROUP,
-    help=_("The learning rate at the end of the run, as a share of the base rate: torch's eta_min / lr."),
+    help=N_("The learning rate at the end of the run, as a share of the base rate: torch's eta_min / lr."),
 )
 
 
@@ -69,9 +69,9 @@ class StepDecay(Schedule):
         high=100.0,
         log=True,
         gt=0.0,
-        label=_("Step size"),
+        label=N_("Step size"),
         group=GROUP,
-        help=_("Epochs between two cuts of the learning rate: step_size of torch's StepLR."),
+        help=N_("Epochs between two cuts of the learning rate: step_size of torch's StepLR."),
     )
     step_gamma = Float(
         0.5,
@@ -79,9 +79,9 @@ class StepDecay(Schedule):
         low=0.05,
         high=1.0,
         ge=0.0,
-        label=_("Cut to"),
+        label=N_("Cut to"),
         group=GROUP,
-        help=_("The factor by which the learning rate is multiplied at each cut: gamma of torch's StepLR."),
+        help=N_("The factor by which the learning rate is multiplied at each cut: gamma of torch's StepLR."),
     )
     compiles = True
 
@@ -104,9 +104,9 @@ class Exponential(Schedule):
         low=0.5,
         high=1.0,
         ge=0.0,
-        label=_("Left an epoch"),
+        label=N_("Left an epoch"),
         group=GROUP,
-        help=_("The factor by which the learning rate is multiplied per epoch: gamma of torch's ExponentialLR."),
+        help=N_("The factor by which the learning rate is multiplied per epoch: gamma of torch's ExponentialLR."),
     )
     compiles = True
 
@@ -163,9 +163,9 @@ class OneCycle(Schedule):
         high=0.9,
         ge=0.0,
         lt=1.0,
-        label=_("Peak at"),
+        label=N_("Peak at"),
         group=GROUP,
-        help=_("The part of the run after which the learning rate is highest: pct_start of torch's OneCycleLR."),
+        help=N_("The part of the run after which the learning rate is highest: pct_start of torch's OneCycleLR."),
     )
     start_share = Float(
         0.04,
@@ -173,9 +173,9 @@ class OneCycle(Schedule):
         high=1.0,
         log=True,
         ge=0.0,
-        label=_("Start share"),
+        label=N_("Start share"),
         group=GROUP,
-        help=_("The learning rate at the start, as a share of the base rate: 1 / div_factor of torch's OneCycleLR."),
+        help=N_("The learning rate at the start, as a share of the base rate: 1 / div_factor of torch's OneCycleLR."),
     )
     final_share = FINAL
     compiles = True
@@ -206,9 +206,9 @@ class Warmup(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=_("Warm-up"),
+        label=N_("Warm-up"),
         group=GROUP,
-        help=_("Epochs over which the rate grows from a hundredth to what the schedule says."),
+        help=N_("Epochs over which the rate grows from a hundredth to what the schedule says."),
         synonyms="warmup_epochs warm_up",
     )
     warmup_steps = Int(
@@ -218,9 +218,9 @@ class Warmup(Technique):
         powers=True,
         zero=True,
         ge=0,
-        label=_("Warm-up steps"),
+        label=N_("Warm-up steps"),
         group=GROUP,
-        help=_("The same in steps. Where both are given, the rate is as far as the slower of the two."),
+        help=N_("The same in steps. Where both are given, the rate is as far as the slower of the two."),
     )
     compiles = True
     off: ClassVar[Mapping[str, Any]] = {"warmup": 0.0, "warmup_steps": 0}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nbopt.hyperparams import Choice, Tunable
-from nbopt.i18n import _
+from nbopt.i18n import N_, _
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.compiled import Artifact, Compiled, Compiler, sign
@@ -43,9 +43,9 @@ class Pace(Tunable):
     tier = Choice(
         "auto",
         options=("auto", "eager", "compiled"),
-        label=_("Steps"),
-        group=_("Speed"),
-        help=_("Compiled steps are faster and take a while to get ready; auto compiles where a long run gains by it."),
+        label=N_("Steps"),
+        group=N_("Speed"),
+        help=N_("Compiled steps are faster and take a while to get ready; auto compiles where a long run gains by it."),
         synonyms="compile jit",
     )
 
