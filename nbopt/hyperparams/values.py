@@ -39,7 +39,7 @@ class Hyperparams(Mapping[str, Any]):
         """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
         for item in declarations:
             specs = [item] if isinstance(item, Hyperparam) else item.declared().values()
-            if isinstance(item, type) and vars(item).get("conflict"):
+            if isinstance(item, type) and item.conflict.__func__ is not Tunable.conflict.__func__:  # type: ignore[attr-defined]
                 self._wary.append(item)
             for spec in specs:
                 self._always.add(spec.name)

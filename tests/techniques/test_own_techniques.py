@@ -342,8 +342,12 @@ class Budget(nbopt.Technique):
         return [("budget left", str(self.budget - self.spent))]
 
 
+class Purse(Budget):
+    """The same, inherited."""
+
+
 def test_a_technique_steers_the_course_of_a_run():
-    run = make(Budget, scale=0.5, epochs=9)
+    run = make(Purse, scale=0.5, epochs=9)
     before = run.model[1].weight.detach().clone()
     assert run.hyperparams["budget"] == 5
     run.set(budget=6)
