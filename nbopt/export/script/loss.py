@@ -10,7 +10,6 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.section import Section
 from nbopt.export.script.text import fill, indent, lines
 from nbopt.export.source import literal
-from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Elementwise, Loss
 from nbopt.techniques.losses.choice import LOSS
@@ -34,7 +33,7 @@ if size:
 
 
 class LossLines(Section):
-    """What a script says of its loss.
+    """The loss: one of several, or a sum of terms.
 
     Attributes
     ----------
@@ -44,15 +43,8 @@ class LossLines(Section):
         What it is called with, beside outputs and targets.
     passed : list of str
         Those of ``measuring`` that validation has to be told.
-    swapped : bool
-        Whether the loss changes on the way.
     parts : str
-        How parts of a batch count, see `nbopt.techniques.optimizers.accumulation`.
-
-    Raises
-    ------
-    ValueError
-        For a loss that cannot be written out.
+        What parts of a batch count, see `nbopt.data.samples`; "" where there are none.
     """
 
     def write(self) -> None:
@@ -61,11 +53,10 @@ class LossLines(Section):
         spec: Any = story.hyperparams.spec(LOSS.name)
         kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in dict.fromkeys(story.values_of(LOSS.name))}
         self._traits = next(iter(kinds.values())).traits
-        self.swapped = any(LOSS.name in new for new in story.schedule.values())
         self._balances = _UNCERTAINTY in self._values_of("balance")
         self._arguments: list[str] = []
         self.parts = self._find_parts()
-        parameters = [use(LOSS.name)] if self.swapped else []
+        parameters = [use(LOSS.name)] if any(LOSS.name in new for new in story.schedule.values()) else []
         training, measuring = parameters[:], parameters[:]
         called: dict[str, str] = {}
         for name in dict.fromkeys(name for kind in kinds.values() for name in kind.declared()):
@@ -232,17 +223,13 @@ class LossLines(Section):
         train = story.train
         labels = train.columns[1] if isinstance(train, TensorSource) and len(train.columns) == 2 else None
         all_count = labels is not None and story.forward is None and not bool((labels == traits.ignored).any())
-        by_labels = rule == LABELS and not all_count
-        if traits.weight is not None or (by_labels and _is_curved(story)):
+        rule = SAMPLES if rule == LABELS and all_count else rule
+        spec: Any = story.hyperparams.spec(OPTIMIZER.name)  # some take gradients of gradients, or the loss repeatedly
+        repeats = any(spec.classes[name].full_batch for name in story.values_of(OPTIMIZER.name))
+        if traits.weight is not None or (rule == LABELS and repeats):
             told = _("parts of a batch are written out for a mean over labels that count alike: set micro_batch=0")
             raise ValueError(_("the loss cannot be exported: {rule}.", rule=told))
-        return SAMPLES if rule == LABELS and all_count else rule
-
-
-def _is_curved(story: RunSummary) -> bool:
-    """Whether an optimizer takes gradients of gradients, or the loss again and again."""
-    spec: Any = story.hyperparams.spec(OPTIMIZER.name)
-    return any(spec.classes[name].full_batch for name in story.values_of(OPTIMIZER.name))
+        return rule
 
 
 def _terms(kind: type[Loss]) -> list[type[Loss]]:

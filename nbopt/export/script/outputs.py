@@ -30,7 +30,6 @@ class LossesLines(LossLines):
         self._kind: type[ByOutput] = spec.classes[self.story.start[LOSS.name]]
         self._traits = self._kind.traits
         self._arguments = []
-        self.swapped = False
         self._balances = "uncertainty" in self._values_of("balance")
         self.parts = self._find_parts()
         parameters: list[str] = []

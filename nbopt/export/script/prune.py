@@ -112,7 +112,9 @@ class _Pruner:
             return self._is_gone(node.left)
         if isinstance(node, ast.Constant):
             return isinstance(node.value, str) and self._known.get(ast.unparse(node)) is False
-        named = isinstance(node, (ast.Name, ast.Attribute)) and self._known.get(ast.unparse(node)) is False
+        if isinstance(node, ast.Name):
+            return self._known.get(node.id) is False
+        named = isinstance(node, ast.Attribute) and self._known.get(ast.unparse(node)) is False
         return named or any(map(self._is_gone, ast.iter_child_nodes(node)))
 
     def _cut(self, node: ast.AST) -> None:

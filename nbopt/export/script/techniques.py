@@ -30,7 +30,7 @@ _KNOWN = (Technique, *Technique.__mro__[1:])
 
 
 class Techniques(Section):
-    """What a script says of its techniques.
+    """The techniques that acted.
 
     Attributes
     ----------
@@ -38,11 +38,6 @@ class Techniques(Section):
         The variables of the script, each with the classes that it stands for in the course of the run.
     definitions : list of str
         Classes, and tables of those that are swapped.
-
-    Raises
-    ------
-    ValueError
-        For a part that cannot be written out.
     """
 
     def write(self) -> None:
