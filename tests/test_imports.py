@@ -67,6 +67,16 @@ def test_only_the_notebook_folder_imports_jupyter(path):
         assert JUPYTER.isdisjoint(name.partition(".")[0] for name in imported_names(path))
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_panel_takes_what_a_session_can_do_and_no_class(path):
+    inner = {f"nbopt.run.{name}" for name in ("run", "trained", "session", "worker", "pulling")}
+    inner.add("nbopt.training.training")
+    if layer_of(path) in ("notebook", "viz", "store") and "playground" not in path.parts:
+        text = path.read_text(encoding="utf-8")
+        assert inner.isdisjoint(name.rpartition(".")[0] for name in imported_names(path))
+        assert ".worker" not in text and ".training" not in text.replace("nbopt.training", "")
+
+
 def test_every_layer_of_the_package_is_in_the_picture():
     assert {layer_of(path) for path in MODULES} <= HEIGHT.keys()
 

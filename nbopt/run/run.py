@@ -180,7 +180,7 @@ class Run(TrainedSession):
         """Try rising learning rates on a copy of the run, one step each, from where it is (Smith 2017, section 3.3).
 
         The run itself stays as it is, to the bit; if it trains, it is paused. The sweep ends early where the loss
-        explodes. Schedule and guard have no say in it.
+        explodes. Schedule and guard have no say in it. Returned are rates, losses, and a suggestion.
 
         Parameters
         ----------

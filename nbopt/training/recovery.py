@@ -39,7 +39,7 @@ class Recovery:
     Parameters
     ----------
     training : Training
-    changes : Changes
+    changes : ChangeQueue
     journal : Journal
     """
 

@@ -66,7 +66,7 @@ class Training:
     material : Material
     groups : Groups
     half_done : bool
-        Whether something is under way: what an interrupt leaves so, `Driver.put_right` does again.
+        Whether something is under way: what an interrupt leaves so, `Worker.put_right` does again.
     bound : Bound or None
         Where the run is going back to.
     edits : list of dict
