@@ -17,6 +17,7 @@ CASES = {
     "a function": ("def gone():\n    return 1\n\nb = 2\n", "\nb = 2\n"),
     "one of two values": ("a = 1 if gone else f(2 if here else 3)\n", "a = f(2)\n"),
     "one of several reasons": ("if a or gone:\n    b = 1\n", "if a:\n    b = 1\n"),
+    "none of several reasons": ('if "no" in a or gone:\n    b = 1\nc = 2\n', "c = 2\n"),
     "what holds anyway": ("if here and a:\n    b = 1\n", "if a:\n    b = 1\n"),
     "what has to hold too": ("if a and gone:\n    b = 1\nc = 2\n", "c = 2\n"),
     "a part of a sum": ("a = b + 3 * gone\nc = c + gone\n", "a = b\n"),
@@ -28,7 +29,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_known_is_left_out(name):
     text, left = CASES[name]
-    assert prune(text, {"gone": False, "here": True, "'gone'": False}) == left
+    assert prune(text, {"gone": False, "here": True, "'gone'": False, "'no' in a": False}) == left
 
 
 def test_words_are_filled_in_and_keep_their_indentation():

@@ -107,7 +107,8 @@ class _Pruner:
         if isinstance(node, ast.IfExp) and (holds := self._truth(node.test)) is not None:
             return self._is_gone(node.body if holds else node.orelse)
         if isinstance(node, ast.BoolOp):
-            return (any if isinstance(node.op, ast.And) else all)(map(self._is_gone, node.values))
+            fails = [self._truth(value) is False for value in node.values]
+            return any(fails) if isinstance(node.op, ast.And) else all(fails)
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
             return self._is_gone(node.left)
         if isinstance(node, ast.Constant):
