@@ -18,23 +18,10 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
 from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten, unknown
+from nbopt.hyperparams.words import Words, in_words
 from nbopt.i18n import _
 
 T = TypeVar("T")
-
-
-class Words:
-    """A field of a declaration that is written as `nbopt.i18n.N_` leaves it, and read as it is translated now."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: object | None, owner: type) -> str:
-        text = "" if instance is None else vars(instance)[self._name]
-        return _(text) if text else ""
-
-    def __set__(self, instance: object, text: str) -> None:
-        vars(instance)[self._name] = text
 
 
 @dataclass(eq=False)
@@ -57,9 +44,9 @@ class Hyperparam(Generic[T]):
 
     default: T
     _words: KW_ONLY
-    label: Words = Words()
-    help: Words = Words()
-    group: Words = Words()
+    label: Words = Words()  # noqa: RUF009 - a descriptor
+    help: Words = Words()  # noqa: RUF009 - a descriptor
+    group: Words = Words()  # noqa: RUF009 - a descriptor
     was: str = field(default="", kw_only=True)
     synonyms: str = field(default="", kw_only=True)
     initial: bool = field(default=False, kw_only=True)
@@ -146,7 +133,7 @@ class Float(Hyperparam[float]):
     @property
     def offered(self) -> str:
         """The range, in words."""
-        return _range(self.low, self.high, self.zero, _(", on a log scale") if self.log else "")
+        return in_words(self.low, self.high, self.zero, _(", on a log scale") if self.log else "")
 
     @property
     def legal(self) -> str:
@@ -186,7 +173,7 @@ class Int(Hyperparam[int]):
     @property
     def offered(self) -> str:
         """The range, in words."""
-        return _range(self.low, self.high, self.zero, _(", in powers of 2") if self.powers else "")
+        return in_words(self.low, self.high, self.zero, _(", in powers of 2") if self.powers else "")
 
     @property
     def legal(self) -> str:
@@ -296,12 +283,6 @@ def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:
 
 def _within(number: float, ge: float | None, gt: float | None, lt: float | None) -> bool:
     return (ge is None or number >= ge) and (gt is None or number > gt) and (lt is None or number < lt)
-
-
-def _range(low: float, high: float, zero: bool, walked: str) -> str:
-    first, last = (f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high))
-    text = _("0, then {first} to {last}") if zero else _("{first} to {last}")
-    return text.format(first=first, last=last) + walked
 
 
 def _rule(kind: str, ge: float | None, gt: float | None, lt: float | None) -> str:

@@ -156,3 +156,8 @@ def _slots(kind: type) -> tuple[str, ...]:
     slots = kind.__dict__.get("__slots__", ())
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+
+
+def name_of_kind(value: Any) -> str:
+    """Return the full name of a value's class."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -23,6 +23,7 @@ from nbopt.objects.kinds import (
     attributes_of,
     describe_kind,
     is_constant,
+    name_of_kind,
     own_attributes,
     set_attribute,
 )
@@ -201,9 +202,8 @@ class Putting:
                 live.update(items)
                 return live
             return kind(items)
-        if isinstance(live, tuple) and type(live) is kind and len(live) == len(items):
-            if all(a is b for a, b in zip(live, items, strict=True)):
-                return live
+        if isinstance(live, tuple) and type(live) is kind and list(map(id, live)) == list(map(id, items)):
+            return live
         try:
             return tuple.__new__(kind, items)
         except TypeError:  # a tuple of the interpreter's own
@@ -231,7 +231,7 @@ class Putting:
 
     def _object(self, packed: Mapping[str, Packed], live: Any, place: str) -> Any:
         kind = self._keeper.classes.get(packed["class"])
-        if not (_name_of(live) == packed["class"] and self._claim(live)):
+        if not (name_of_kind(live) == packed["class"] and self._claim(live)):
             if kind is None:
                 return self._lose(live, place)
             live = object.__new__(kind)
@@ -250,7 +250,7 @@ class Putting:
                 set_attribute(live, name, value)
 
     def _module(self, packed: Mapping[str, Packed], live: Any, place: str) -> Any:
-        if not (_name_of(live) == packed["class"] and isinstance(live, nn.Module) and self._claim(live)):
+        if not (name_of_kind(live) == packed["class"] and isinstance(live, nn.Module) and self._claim(live)):
             kind = self._keeper.classes.get(packed["class"])
             if live is not None or kind is None or not issubclass(kind, nn.Module):
                 return self._lose(live, place)
@@ -258,9 +258,8 @@ class Putting:
             nn.Module.__init__(live)
         if "id" in packed:
             self._made[packed["id"]] = live
-        self._attributes(
-            [pair for pair in packed["module"] if pair[0] not in STANDARD], live, own_attributes(live), place
-        )
+        own = [pair for pair in packed["module"] if pair[0] not in STANDARD]
+        self._attributes(own, live, own_attributes(live), place)
         trains = {name: trains for name, _value, trains in packed["weights"]}
         self._named([pair[:2] for pair in packed["weights"]], live._parameters, place, trains)
         self._named(packed["buffers"], live._buffers, place)
@@ -295,10 +294,6 @@ class Putting:
         if trains is not None:
             live.requires_grad_(trains).grad = None
         return live
-
-
-def _name_of(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _plain(key: Any) -> Any:

@@ -26,6 +26,7 @@ from nbopt.objects.kinds import (
     describe_kind,
     holds_attributes,
     is_constant,
+    name_of_kind,
     own_attributes,
     say_kind,
 )
@@ -127,7 +128,7 @@ class Taking:
         return self._leave(place, value)
 
     def _class(self, value: Any) -> str:
-        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        name = name_of_kind(value)
         self._keeper.classes[name] = type(value)
         return name
 
