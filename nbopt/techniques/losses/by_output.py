@@ -17,7 +17,7 @@ from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.terms import Terms, read_term, weight_of
 from nbopt.techniques.losses.traits import UNKNOWN, Traits
 
-TARGETS_BY_NAME = N_('give the targets by the names in loss, as train=(X, {{"name": y}})')
+TARGETS_BY_NAME = N_('give the targets by the names in loss, as train=(X, {"name": y})')
 MONITOR = Choice(
     "loss",
     options=("loss",),
