@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbopt.i18n import _
+from nbopt.run import registry
 from nbopt.run.declared import find_unfit
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
@@ -15,6 +16,7 @@ from nbopt.techniques.metrics.choice import Metric
 from nbopt.torch_private import MISSING
 from nbopt.training.device import pick_device
 from nbopt.training.material import Material
+from nbopt.training.state import RunState
 from nbopt.training.training import Training
 
 
@@ -70,7 +72,27 @@ def make_training(
                 names=", ".join(MISSING),
             )
         )
+    if spec.listed:
+        _tell_of_sharing(session, material)
     session.inert.update(find_unfit(training, spec.train))
     for name in sorted(training.acting.unfit.keys() & spec.hyperparams.keys()):
         warnings.warn(f"{name}: {session.inert[name]}", stacklevel=3)
     return training
+
+
+def _tell_of_sharing(session: Session, material: Material) -> None:
+    """Say so where another run that is on its way trains weights of this one's."""
+    weights = {id(weight) for weight in material.parameters.values()}
+    for other in registry.live_runs():
+        if other is session or other.state not in (RunState.RUNNING, RunState.PAUSED) or other.material is None:
+            continue
+        if not weights.isdisjoint(id(weight) for weight in other.material.parameters.values()):
+            is_training = other.state is RunState.RUNNING
+            session.caution = _(
+                "the run {name} {state} trains weights of the same model: each changes what the other one learns, and "
+                "neither can be done again exactly. Give each run a model of its own, such as copy.deepcopy(model).",
+                name=other.name,
+                state=_("(training now)") if is_training else _("(paused at step {step:,})", step=other.step_count),
+            )
+            session.tell(session.caution)
+            return

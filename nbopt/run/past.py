@@ -113,13 +113,13 @@ def replay(run: AnyRun) -> AnyRun:
 
 
 def copy_of(run: AnyRun, name: str) -> AnyRun:
-    """Make a run that stands where this one does and leaves nothing in the store; one that trains is paused."""
+    """Make a run that stands where this one does and that no list, chart or store knows; one that trains is paused."""
     if run.state is RunState.RUNNING:
         run.pause()
     with run.lock:
         run.worker.put_right()
         _check_tuning(run)
-        twin = _twin(run, name, store=None)
+        twin = _twin(run, name, store=None, listed=False)
         snapshot = capture(run.training) if run.has_begun else None
     if snapshot is not None:
         restore(twin.training, snapshot)
@@ -151,7 +151,7 @@ def _twin(run: AnyRun, name: str, **others: Any) -> AnyRun:
     if training is not None:  # without what steps added to it
         go_to_structure(made["model"], training.keeper, run.snapshots[0])
     train, val = (training.cursor.source, training.val) if training else (spec.train, spec.val)
-    fresh: dict[str, Any] = {"id": None, "created": None, "initial": {}, "planned": (), "until": None}
+    fresh: dict[str, Any] = {"id": None, "created": None, "initial": {}, "planned": (), "until": None, "listed": True}
     like = {
         **{"train": train, "val": val, "optimizer": optimizer, "parent": run.id, "name": name, "store": run.store},
         **{"hyperparams": {**schedule, **spec.hyperparams}},

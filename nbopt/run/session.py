@@ -23,6 +23,7 @@ from nbopt.store.recorder import Recorder
 from nbopt.techniques.plan import Plan
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.device import Device
+from nbopt.training.material import Material
 from nbopt.training.prepare import check_in_time
 from nbopt.training.stage import Stage
 from nbopt.training.state import RunState
@@ -73,7 +74,8 @@ class Session:
     later_measures: Sequence[str] = ("lr",)
     notes: Sequence[str] = ()
     exact: bool | None = None
-    exactness = opening = ""
+    exactness = opening = caution = ""
+    material: Material | None = None
 
     def __init__(
         self,

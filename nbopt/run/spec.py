@@ -52,6 +52,8 @@ class RunSpec:
         What is to be done on the way.
     until : Ending, optional
         Where the run is to rest.
+    listed : bool
+        Whether it counts among the runs of the process; a copy that only finds something out does not.
     """
 
     model: torch.nn.Module
@@ -75,6 +77,7 @@ class RunSpec:
     initial: Mapping[str, Any] = field(default_factory=dict)
     planned: Sequence[Operation] = ()
     until: Ending | None = None
+    listed: bool = True
 
     def checked(self) -> Self:
         """Return the same with all arguments looked at, and those that stand for others in their place.

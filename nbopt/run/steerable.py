@@ -140,6 +140,10 @@ class Steerable(Protocol):
         """What else there is to say of how it trains."""
 
     @property
+    def caution(self) -> str:
+        """What is not as one would expect, in words, as weights that another one trains too; "" if all is."""
+
+    @property
     def opening(self) -> str:
         """The code that opens it again from the store."""
 

@@ -61,6 +61,7 @@ class TrainedSession(Session):
 
     abilities = frozenset(get_args(Ability))
     device: Device
+    material: Material
 
     def __init__(self, given: RunSpec) -> None:
         spec = given.checked()
@@ -108,9 +109,10 @@ class TrainedSession(Session):
         for inert in sorted(self.inert.keys() & named.keys()):
             warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=3)
         self.recorder = None if store is None else make_recorder(self, store, TrainedSession.describe)
-        registry.enter(self)
-        if (viewer := type(self).viewer) is not None:
-            viewer.made(self)
+        if spec.listed:
+            registry.enter(self)
+            if (viewer := type(self).viewer) is not None:
+                viewer.made(self)
 
     @classmethod
     def of(cls, spec: RunSpec) -> Self:

@@ -1,10 +1,14 @@
 """The learning-rate finder: it finds where a quadratic diverges, and leaves no trace."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import nbopt
+from nbopt.run import registry
 from nbopt.run.lr_finder import suggest
 
 
@@ -51,6 +55,17 @@ def test_the_run_notices_nothing(make_run, mlp, weights, steps):
         each.step(7)
     assert torch.equal(weights(run), weights(alone))
     assert run.history["loss"][1].tolist() == alone.history["loss"][1].tolist()
+
+
+def test_a_sweep_is_no_run_of_any_list_or_chart(make_run, monkeypatch, tmp_path):
+    run = make_run(store=tmp_path)
+    run.step(3)
+    entered, made = [], []
+    monkeypatch.setattr(registry, "enter", entered.append)
+    monkeypatch.setattr(type(run), "viewer", SimpleNamespace(made=made.append))
+    assert len(run.find_lr(1e-6, 1.0, 30).rates) == 30
+    assert entered == made == []
+    assert [line.id for line in nbopt.runs(tmp_path)] == [run.id]
 
 
 @pytest.mark.parametrize(

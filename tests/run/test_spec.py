@@ -89,7 +89,7 @@ def test_the_rate_finder_never_has_a_place_in_the_store(mlp, blobs, made, tmp_pa
     run = nbopt.Run(mlp(), blobs, store=tmp_path)
     run.step(2)
     run.find_lr(steps=10)
-    assert [store for _id, _name, _parent, store, *_rest in made] == [tmp_path, None]
+    assert [store for _id, _name, _parent, store, *_rest in made] == [tmp_path]
     assert [row.id for row in nbopt.runs(tmp_path)] == [run.id]
 
 

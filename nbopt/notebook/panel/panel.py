@@ -278,7 +278,7 @@ class Panel:
 
     def _messages(self) -> str:
         problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
-        return problem + status.error_box(self.run) + status.exactness_line(self.run) + status.end_line(self.run)
+        return problem + status.error_box(self.run) + status.caution_lines(self.run) + status.end_line(self.run)
 
     def _complain(self, text: str) -> None:
         title = html.escape(_("The panel could not be drawn; training is not affected."))

@@ -44,6 +44,7 @@ _EVENTS = {
     "open": N_("opened from the store"),
     "redone": N_("interrupted half-way: done again from step {detail}"),
     "stored": N_("stored again, with all that happened meanwhile"),
+    "note": "{detail}",
 }
 _SOURCES = {
     "panel": N_("panel"),
@@ -98,11 +99,10 @@ def end_line(run: Steerable) -> str:
     return f'<div class="nbopt-note">{html.escape(text)}</div>'
 
 
-def exactness_line(run: Steerable) -> str:
-    """Return where steps done again were not what they were the first time, as HTML; "" where they were."""
-    if run.exact is not False:
-        return ""
-    return f'<div class="nbopt-note nbopt-not-exact">{html.escape(run.exactness)}</div>'
+def caution_lines(run: Steerable) -> str:
+    """Return what is not as expected, as HTML: steps done again that were not the same, a model that two runs train."""
+    told = [run.caution, run.exactness if run.exact is False else ""]
+    return "".join(f'<div class="nbopt-note nbopt-not-exact">{html.escape(text)}</div>' for text in told if text)
 
 
 def earlier_line(runs: Iterable[Steerable]) -> str:
