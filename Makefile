@@ -1,4 +1,5 @@
 # make demo    set up nbopt in .venv and open the quickstart in JupyterLab (PORT=, LAB_ARGS=)
+# make lab     the same, where all is set up already
 # make test    everything continuous integration checks (PYTEST_ARGS=, PROCESSES=)
 # make lint    style and types only
 # make bench   measure speed, against other libraries too (BENCH_ARGS=)
@@ -34,7 +35,7 @@ export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
 export npm_config_cache := $(CURDIR)/$(VENV)/npm
 
-.PHONY: demo test lint bench field gpu browser clean
+.PHONY: demo set-up lab test lint bench field gpu browser clean
 .DELETE_ON_ERROR:
 
 NO_SCREEN := $(if $(filter Linux,$(shell uname)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser))
@@ -42,11 +43,33 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 NO_NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
-demo: $(STAMPS)/lab
+# What pip and JupyterLab print goes to a log, which is named where something failed.
+SET_UP_LOG := $(VENV)/set-up.log
+LAB_LOG := $(VENV)/lab.log
+
+demo:
+	@mkdir -p $(VENV)
+	@test -e $(STAMPS)/demo || echo 'Setting up nbopt in $(VENV), which takes a minute or two the first time ...'
+	@$(MAKE) --no-print-directory set-up >$(SET_UP_LOG) 2>&1 || { tail -n 15 $(SET_UP_LOG) >&2; \
+		echo 'Setting up failed. All of what was printed is in $(SET_UP_LOG).' >&2; exit 1; }
+	@$(MAKE) --no-print-directory lab
+
+set-up: $(STAMPS)/demo
+
+# Runs until Ctrl-C. The address is printed once the server listens.
+lab:
 	@mkdir -p "$(JUPYTER_CONFIG_DIR)/labconfig"
 	@echo '$(NO_NEWS)' > "$(JUPYTER_CONFIG_DIR)/labconfig/default_setting_overrides.json"
-	$(PY) -m jupyterlab --ServerApp.root_dir=examples --LabApp.default_url=/lab/tree/quickstart.ipynb \
-		--port=$(PORT) $(NO_SCREEN) $(AS_ROOT) $(LAB_ARGS)
+	@$(PY) -m jupyterlab --ServerApp.root_dir=examples --LabApp.default_url=/lab/tree/quickstart.ipynb \
+		--port=$(PORT) $(NO_SCREEN) $(AS_ROOT) $(LAB_ARGS) >$(LAB_LOG) 2>&1 & lab=$$!; \
+	trap 'kill $$lab 2>/dev/null; wait $$lab; exit 0' INT TERM; \
+	until url=$$(awk '/ is running at:$$/ {getline; print $$NF; exit}' $(LAB_LOG)) && test -n "$$url"; do \
+		kill -0 $$lab 2>/dev/null || { tail -n 15 $(LAB_LOG) >&2; \
+			echo 'JupyterLab did not start. All of what it printed is in $(LAB_LOG).' >&2; exit 1; }; \
+		sleep 0.1; \
+	done; \
+	echo "Open $$url"; \
+	wait $$lab
 
 test: lint browser
 	cd labextension && jlpm test
@@ -69,7 +92,7 @@ gpu:
 	@PYTHONPATH="$(CURDIR)" python3 -m tests.gpu
 
 # The stamp's name is the extra: everything it needs is installed.
-$(STAMPS)/lab $(STAMPS)/test $(STAMPS)/bench: $(EXTENSION)
+$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/bench: $(EXTENSION)
 	SKIP_JUPYTER_BUILDER=1 $(PIP_INSTALL) --no-build-isolation --editable '.[$(@F)]'
 	touch $@
 
