@@ -13,7 +13,7 @@ PACKAGE = Path(nbopt.__file__).parent
 
 # From the bottom up; a module may import those of its own layer and of the layers below.
 LAYERS = [
-    ["i18n", "errors", "torch_private"],
+    ["i18n", "errors", "formatting", "torch_private"],
     ["hyperparams"],
     ["objects"],
     ["data"],

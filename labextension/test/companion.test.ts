@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
-import { between, fold, found, nearest, order, short } from '../../nbopt/notebook/frontend/companion.js';
+import { between, fold, found, nearest, order } from '../../nbopt/notebook/frontend/companion.js';
 
 describe('the value under the pointer', () => {
   test('lies evenly on a linear scale', () => {
@@ -32,10 +32,6 @@ describe('the point read under the pointer', () => {
 test('a box may be drawn from any corner', () => {
   expect(order(7, 3)).toEqual([3, 7]);
   expect(order(3, 7)).toEqual([3, 7]);
-});
-
-test('numbers are shown with four digits, without trailing zeros', () => {
-  expect([0.123456, 1200, 0.5].map(short)).toEqual(['0.1235', '1200', '0.5']);
 });
 
 describe('the column of controls', () => {

@@ -18,7 +18,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from nbopt.hyperparams.declarations import Choice, Flag, Float, Hyperparam, Int, Strategy, Tunable, variant
+from nbopt.hyperparams.declarations import Hyperparam, Tunable, variant
+from nbopt.hyperparams.kinds import Choice, Flag, Float, Int, Strategy
 from nbopt.hyperparams.table import HyperparamTable
 from nbopt.hyperparams.values import Hyperparams
 

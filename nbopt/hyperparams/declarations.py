@@ -11,14 +11,12 @@ From that one line come the check of a value, the live control, the journal's en
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Generic, TypeVar, overload
 
-from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten, unknown
-from nbopt.hyperparams.words import Words, in_words
+from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten
+from nbopt.hyperparams.words import Words
 from nbopt.i18n import _
 
 T = TypeVar("T")
@@ -66,6 +64,11 @@ class Hyperparam(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> Hyperparam[T] | T:
         return self if instance is None else self.default
 
+    @property
+    def title(self) -> str:
+        """What controls, marks and lists call it."""
+        return self.label or self.name
+
     def check(self, value: Any) -> T:
         """Return ``value`` in canonical form, or raise `InvalidHyperparam`."""
         raise NotImplementedError
@@ -84,160 +87,6 @@ class Hyperparam(Generic[T]):
         return InvalidHyperparam(
             _("{name} must be {rule}; got {value}.", name=self.name, rule=rule, value=shorten(value))
         )
-
-
-@dataclass(eq=False)
-class Float(Hyperparam[float]):
-    """A real number.
-
-    Attributes
-    ----------
-    low, high : float
-        The range that a control and a search offer.
-    log : bool
-        Whether that range is walked on a log scale.
-    zero : bool
-        Whether a log scale has a true zero below ``low``.
-    ge, gt, lt : float or None
-        Legal values: at least, above, below.
-
-    Examples
-    --------
-    >>> rate = nbopt.Float(1e-3, low=1e-6, high=1.0, log=True, ge=0.0)
-    >>> rate.check(3)
-    3.0
-    >>> rate.legal
-    'a finite number at least 0'
-    """
-
-    low: float = field(kw_only=True)
-    high: float = field(kw_only=True)
-    log: bool = field(default=False, kw_only=True)
-    zero: bool = field(default=False, kw_only=True)
-    ge: float | None = field(default=None, kw_only=True)
-    gt: float | None = field(default=None, kw_only=True)
-    lt: float | None = field(default=None, kw_only=True)
-
-    def check(self, value: Any) -> float:
-        """Return ``value`` as a float, if it is legal."""
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise self._refuse(value, self.legal)
-        try:
-            number = float(value)
-        except OverflowError:
-            raise self._refuse(value, self.legal) from None
-        if not math.isfinite(number) or not _within(number, self.ge, self.gt, self.lt):
-            raise self._refuse(value, self.legal)
-        return number + 0.0  # -0.0 becomes 0.0
-
-    @property
-    def offered(self) -> str:
-        """The range, in words."""
-        return in_words(self.low, self.high, self.zero, _(", on a log scale") if self.log else "")
-
-    @property
-    def legal(self) -> str:
-        """The bounds, in words."""
-        return _rule(_("a finite number"), self.ge, self.gt, self.lt)
-
-
-@dataclass(eq=False)
-class Int(Hyperparam[int]):
-    """A whole number; ``powers`` walks the offered range in powers of two, ``zero`` adds 0 below them.
-
-    Examples
-    --------
-    >>> nbopt.Int(64, low=1, high=1024, powers=True, ge=1).offered
-    '1 to 1024, in powers of 2'
-    """
-
-    low: int = field(kw_only=True)
-    high: int = field(kw_only=True)
-    powers: bool = field(default=False, kw_only=True)
-    zero: bool = field(default=False, kw_only=True)
-    ge: int | None = field(default=None, kw_only=True)
-
-    def check(self, value: Any) -> int:
-        """Return ``value`` as an int, if it is whole and legal."""
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise self._refuse(value, self.legal)
-        try:
-            number = int(value)  # type: ignore[call-overload]
-        except (OverflowError, ValueError):  # infinite, not a number
-            raise self._refuse(value, self.legal) from None
-        # Counters and sizes end up in 64-bit integers.
-        if number != value or not _within(number, self.ge, None, 2**63):
-            raise self._refuse(value, self.legal)
-        return int(number)
-
-    @property
-    def offered(self) -> str:
-        """The range, in words."""
-        return in_words(self.low, self.high, self.zero, _(", in powers of 2") if self.powers else "")
-
-    @property
-    def legal(self) -> str:
-        """The bounds, in words."""
-        return _rule(_("a whole number"), self.ge, None, None)
-
-
-@dataclass(eq=False)
-class Choice(Hyperparam[str]):
-    """One of several names; ``refused`` holds those that would be, but for a reason, in words.
-
-    Examples
-    --------
-    >>> nbopt.Choice("linear", options=("linear", "cubic")).check("cubic")
-    'cubic'
-    """
-
-    options: tuple[str, ...] = field(default=(), kw_only=True)
-    refused: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-
-    def check(self, value: Any) -> str:
-        """Return ``value`` if it is an option."""
-        if isinstance(value, str) and value in self.refused:
-            raise InvalidHyperparam(_("{name}: {reason}.", name=self.name, reason=self.refused[value]))
-        if not isinstance(value, str) or value not in self.options:
-            raise unknown(self.name, value, self.options)
-        return value
-
-    @property
-    def legal(self) -> str:
-        """The options."""
-        return ", ".join(self.options)
-
-
-@dataclass(eq=False)
-class Strategy(Choice):
-    """A choice among `Tunable` classes, each of which may declare hyperparameters of its own."""
-
-    classes: Mapping[str, type[Tunable]] = field(default_factory=dict, kw_only=True)
-
-    def __post_init__(self) -> None:
-        self.options = self.options or tuple(self.classes)
-
-
-@dataclass(eq=False)
-class Flag(Hyperparam[bool]):
-    """On or off.
-
-    Examples
-    --------
-    >>> nbopt.Flag(False).check(True)
-    True
-    """
-
-    def check(self, value: Any) -> bool:
-        """Return ``value`` as a bool, if it is one."""
-        if type(value).__name__ in ("bool", "bool_"):  # numpy calls its own bool_ or bool
-            return bool(value)
-        raise self._refuse(value, self.legal)
-
-    @property
-    def legal(self) -> str:
-        """Both values."""
-        return _("True or False")
 
 
 class Tunable:
@@ -279,17 +128,3 @@ def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:
     copy = replace(spec, **{**written, **changes})
     copy.name = spec.name
     return copy
-
-
-def _within(number: float, ge: float | None, gt: float | None, lt: float | None) -> bool:
-    return (ge is None or number >= ge) and (gt is None or number > gt) and (lt is None or number < lt)
-
-
-def _rule(kind: str, ge: float | None, gt: float | None, lt: float | None) -> str:
-    bounds: Iterable[tuple[str, float | None]] = (
-        (_("at least"), ge),
-        (_("above"), gt),
-        (_("below"), lt),
-    )
-    parts = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
-    return " ".join([kind, _(" and ").join(parts)]).strip()

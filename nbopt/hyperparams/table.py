@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nbopt.errors import unknown
+from nbopt.formatting import number
 from nbopt.hyperparams.declarations import Hyperparam, synonyms_of
 from nbopt.i18n import _
 
@@ -97,4 +98,4 @@ class HyperparamTable(Mapping[str, Row]):
         """Yield the head and the rows, by column."""
         yield self._titles
         for row in self.values():
-            yield {column: str(row[column]) for column in self._titles}
+            yield {column: number(row[column]) for column in self._titles}

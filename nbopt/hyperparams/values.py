@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
-from nbopt.hyperparams.declarations import Hyperparam, Strategy, Tunable, synonyms_of
+from nbopt.hyperparams.declarations import Hyperparam, Tunable, synonyms_of
+from nbopt.hyperparams.kinds import Strategy
 from nbopt.hyperparams.table import HyperparamTable
 from nbopt.i18n import _
 
@@ -108,6 +109,10 @@ class Hyperparams(Mapping[str, Any]):
         if name not in self._specs:
             raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
         return self._specs[name]
+
+    def label(self, name: str) -> str:
+        """Return what controls, marks and lists call ``name``; a name that is not known stays as it is."""
+        return self._specs[name].title if name in self._specs else name
 
     @property
     def active(self) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nbopt.formatting import number
 from nbopt.i18n import _
 
 
@@ -21,6 +22,6 @@ class Words:
 
 def in_words(low: float, high: float, zero: bool, walked: str) -> str:
     """Return a range, in words."""
-    first, last = (f"{end:g}" if isinstance(end, float) else str(end) for end in (low, high))
+    first, last = (number(end) for end in (low, high))
     text = _("0, then {first} to {last}") if zero else _("{first} to {last}")
     return text.format(first=first, last=last) + walked

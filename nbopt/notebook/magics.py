@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nbopt.errors import InvalidHyperparam, unknown
+from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.demos import DEMOS
 from nbopt.run.registry import live_runs
@@ -90,7 +91,7 @@ def _runs() -> str:
             run.name,
             _(STATES[run.state]),
             f"{run.epoch}{run.plan.of_epochs}",
-            f"{run.step_count:,}",
+            count(run.step_count),
             run.id,
         )
         for run in runs

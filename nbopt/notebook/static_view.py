@@ -17,13 +17,14 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 from numpy.typing import NDArray
 
+from nbopt.formatting import brief, count, number
 from nbopt.i18n import _
 from nbopt.notebook.charts.charts import FEW
 from nbopt.notebook.charts.colours import MARK, TRAIN, VAL
 from nbopt.notebook.panel.status import STATES, facts
 from nbopt.run.steerable import Steerable
 from nbopt.viz.curves import Curve, curve, whole_span
-from nbopt.viz.marks import Marks, Tick, brief, number, visible
+from nbopt.viz.marks import Marks, Tick, visible
 from nbopt.viz.ticks import extent, linear_ticks
 
 Floats = NDArray[np.float64]
@@ -117,7 +118,8 @@ def _after_cell(_result: object = None) -> None:
 
 def still(run: Steerable, titles: dict[str, str]) -> str:
     """Return the picture as HTML, at most `MOST_BYTES` long."""
-    marks = Marks(run.journal)
+    values = run.hyperparams
+    marks = Marks(run.journal, values.label)
     marks.refresh()
     charts = [name for name in titles if any(key in run.history for key in (name, f"val_{name}"))][:_CHARTS]
     points = _POINTS // max(1, 2 * len(charts))
@@ -129,11 +131,11 @@ def still(run: Steerable, titles: dict[str, str]) -> str:
         _chart(run, name, titles[name], span, ticks, points, size) for name, size in zip(charts, sizes, strict=False)
     )
     width = f";align-items:flex-end;max-width:{_ABREAST}px" if many else ""
-    changes = [mark.text.replace("\n", ", ")[:200] + f" @ {mark.step:,}" for mark in marks.marks[-_CHANGES:]]
+    changes = [mark.text.replace("\n", ", ")[:200] + f" @ {count(mark.step)}" for mark in marks.marks[-_CHANGES:]]
     lines = [
         f"<b>{html.escape(run.name[:200])}</b> · {html.escape(_(STATES[run.state]))} · "
         + html.escape(" · ".join(f"{name} {value}" for name, value in facts(run))),
-        html.escape(" · ".join(f"{name} {number(run.hyperparams[name])}" for name in _telling(run))),
+        html.escape(" · ".join(f"{values.label(name)} {number(values[name])}" for name in _telling(run))),
         html.escape(_("changes: {list}", list=" · ".join(changes))) if changes else "",
         html.escape(run.exactness[:500]),
         html.escape(run.end_reason[:500]),
@@ -183,7 +185,9 @@ def _chart(
         parts.append(f'<path d="M{_LEFT} {up(value):.1f}H{size.width - _RIGHT}" stroke="{_LINE}" stroke-opacity=".5"/>')
         parts.append(_text(_LEFT - 6, up(value) + 4, "end", brief(value)))
     for value in linear_ticks(*span, size.x_ticks):
-        parts.append(_text(across(value), size.height - 6, "middle", f"{value:,.10g}"))
+        parts.append(
+            _text(across(value), size.height - 6, "middle", count(value) if value == round(value) else brief(value))
+        )
     for tick in ticks:
         at = f"{across(tick.x):.1f}"
         told = f"<title>{html.escape(tick.text[:200])}</title>" if size.tells else ""

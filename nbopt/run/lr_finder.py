@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nbopt.formatting import brief, number
 from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
 from nbopt.run import past
@@ -47,7 +48,7 @@ class Sweep(NamedTuple):
     run: Session
 
     def __repr__(self) -> str:
-        found = _("nothing to suggest") if self.suggestion is None else _("suggested: {lr:.2g}", lr=self.suggestion)
+        found = _("nothing to suggest") if self.suggestion is None else _("suggested: {lr}", lr=brief(self.suggestion))
         return f"<Sweep of {len(self.rates)} learning rates for {self.run.name!r}; {found}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def find_lr(run: TrainedSession, low: float, high: float, steps: int) -> Sweep:
         raise ValueError(_("the optimizer at work finds its own learning rate: there is none to try."))
     low, high = _rate("low", low), _rate("high", high)
     if low >= high:
-        raise ValueError(_("low must be below high; got {low:g} and {high:g}.", low=low, high=high))
+        raise ValueError(_("low must be below high; got {low} and {high}.", low=number(low), high=number(high)))
     count = Int(100, low=1, high=1, ge=10)
     count.name = "steps"
     steps = count.check(steps)

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from nbopt.formatting import brief
+
 if TYPE_CHECKING:
     from nbopt.run.session import Session
 
@@ -42,5 +44,6 @@ class ProgressLine:
 
     def _line(self) -> str:
         run = self._run
-        values = " ".join(f"{name}={run.history.last(name):.4g}" for name in run.history.names)
+        last = {name: run.history.last(name) for name in run.history.names}
+        values = " ".join(f"{name}={brief(value)}" for name, value in last.items() if value is not None)
         return f"epoch {run.epoch}{run.plan.of_epochs} step {run.step_count}{run.plan.of_steps} {values}"

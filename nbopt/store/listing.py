@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbopt.errors import shorten
+from nbopt.formatting import brief
 from nbopt.i18n import _
 from nbopt.store import checked, database, lease, schema, writer
 from nbopt.store.database import AUTO, Place
@@ -73,7 +74,7 @@ class StoredRun(NamedTuple):
         return "  ".join(self._cells()).strip()
 
     def _cells(self) -> list[str]:
-        best = "" if self.best_val_loss is None else f"{self.best_val_loss:.4g}"
+        best = "" if self.best_val_loss is None else brief(self.best_val_loss)
         state = f"{self.state}: {self.problem}" if self.problem else self.state
         created = f"{self.created:%Y-%m-%d %H:%M}"
         cells = [_on_a_line(self.id), _on_a_line(self.name), state, created]

@@ -19,6 +19,7 @@ from torch import nn
 from nbopt.data.cursor import Cursor
 from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
 from nbopt.data.sources import AnySource
+from nbopt.formatting import brief, count
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.objects.keeper import Keeper
@@ -285,7 +286,7 @@ class Training:
             self.history.is_thinned = False
         if wrong is not None:
             step, loss = wrong
-            text = _("loss {loss:g} in step {step}", loss=loss, step=step)
+            text = _("loss {loss} in step {step}", loss=brief(loss), step=count(step))
             self.trouble = Failure(step, text, memory=False, loss=loss)
         self.half_done = before
         if news and self.trouble is None:

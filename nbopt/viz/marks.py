@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nbopt.formatting import number
 from nbopt.record.journal import EDIT, Entry, Journal
 
 Array = NDArray[np.float64]
@@ -41,6 +42,12 @@ class Tick(NamedTuple):
 class Marks:
     """The marks of a run's changes and edits, without those that a rewind undid.
 
+    Parameters
+    ----------
+    journal : Journal
+    label : callable
+        Returns what panels call a hyperparameter.
+
     Attributes
     ----------
     marks : list of Mark
@@ -53,12 +60,13 @@ class Marks:
         The step it went back to the last time.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, label: Callable[[str], str]) -> None:
         self.marks: list[Mark] = []
         self.applied: dict[str, int] = {}
         self.rewinds = 0
         self.back_to = 0
         self._journal = journal
+        self._label = label
         self._read = 0
         self._changes: list[Entry] = []
 
@@ -80,14 +88,13 @@ class Marks:
     def _add(self, change: Entry) -> None:
         self._changes.append(change)
         self.applied[change.name] = change.step
-        text = change.new["reason"] if change.name == EDIT else _tell(change)
+        text = change.new["reason"] if change.name == EDIT else self._tell(change)
         if self.marks and self.marks[-1].step == change.step:
             text = f"{self.marks.pop().text}\n{text}"
         self.marks.append(Mark(change.step, text))
 
-
-def _tell(change: Entry) -> str:
-    return f"{change.name} {number(change.old)} → {number(change.new)}"
+    def _tell(self, change: Entry) -> str:
+        return f"{self._label(change.name)} {number(change.old)} → {number(change.new)}"
 
 
 def visible(marks: Sequence[Mark], x: Array, span: tuple[float, float], most: int) -> list[Tick]:
@@ -112,18 +119,3 @@ def visible(marks: Sequence[Mark], x: Array, span: tuple[float, float], most: in
 def _joined(group: Sequence[Mark], x: float) -> Tick:
     lines = [line for mark in group[-_LINES - 1 :] for line in mark.text.split("\n")]
     return Tick(x, "\n".join(lines if len(lines) <= _LINES else ["…", *lines[-_LINES:]]))
-
-
-def brief(value: float) -> str:
-    """Write a measurement with four digits."""
-    return number(float(f"{value:.4g}"))
-
-
-def number(value: Any) -> str:
-    """Write a value as briefly as it can be read back: 0.001, 3e-5, 64, adam, inf."""
-    if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value):
-        return str(value)
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.6g}"
-    mantissa, exponent = f"{value:.5e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"

@@ -84,7 +84,7 @@ def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_
     assert book.wait_for(f"len(rates) > {change[0]} and rates[{change[0]} - 1 : {change[0]} + 1]") == [0.0012, new]
 
     book.wait_for(f"run.step_count > {change[0]} + 60")
-    wait_for_text(book, ".nbopt-chart-loss text", "lr 0.001 → 0.0012")
+    wait_for_text(book, ".nbopt-chart-loss text", "Learning rate 0.001 → 0.0012")
     two = CURVES + 2  # one dashed line for each change
     wait_until(lambda: len(curve_paths(book)) == two, 30, "never a line for each of the two changes")
     wait_until(lambda: curve_paths(book)[-CURVES:] != before[-CURVES:], 30, "the curves never grew")

@@ -152,7 +152,7 @@ def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
     page.evaluate("() => window.context.shutdown()")
     book.open(fresh=False)
     expect(page.locator(".nbopt-still")).to_be_visible()
-    wait_for_text(book, ".nbopt-still", "lr 0.001 → 0.003")
+    wait_for_text(book, ".nbopt-still", "Learning rate 0.001 → 0.003")
     wait_for_text(book, ".nbopt-still code", f'nbopt.open("{name}"')
     assert page.locator(".nbopt-still svg path[stroke='#e0701b']").count() == 2  # validation, in each chart
     expect(page.get_by_text("model not found")).to_be_hidden()

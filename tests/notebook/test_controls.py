@@ -9,10 +9,10 @@ import pytest
 from torch import nn
 
 import nbopt
+from nbopt.formatting import number
 from nbopt.hyperparams import Choice, Flag
 from nbopt.notebook.panel.controls import GONE, make_control
 from nbopt.techniques.initialization import Initialization
-from nbopt.viz.marks import number
 from tests.notebook.frontend import eventually
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import nbopt
+from nbopt.formatting import duration
 from nbopt.notebook.charts.charts import View
 from nbopt.notebook.panel import status
 from nbopt.notebook.panel.panel import panel_of
@@ -239,7 +240,12 @@ def test_text_of_the_user_s_is_never_taken_for_html(page, make_run, show):
         control.head.value += control._say(EVIL)
     panel._problem = EVIL
     assert EVIL not in painted(panel) and html.escape(EVIL) in panel._error.value
-    pages = [panel._error.value, status.end_line(run), status.error_box(run), status.journal_list(run.journal, True)]
+    pages = [
+        panel._error.value,
+        status.end_line(run),
+        status.error_box(run),
+        status.journal_list(run.journal, run.hyperparams.label, True),
+    ]
     panel._complain(EVIL)
     for widget in every_widget(panel.widget):
         if type(widget).__name__ == "HTML":
@@ -291,7 +297,7 @@ def test_two_runs_never_meet(page, make_run, show):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (36_000, "10:00:00")])
 def test_a_duration_is_written_as_a_clock(seconds, text):
-    assert status.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_the_rate_that_a_schedule_makes_of_the_control_gets_a_chart(make_run, show):

@@ -62,11 +62,11 @@ def test_the_panel_says_whether_steps_done_again_were_exact(page, make_run, show
     else:
         assert "not exact: step " in panel._error.value
         assert "not exact: step " in still(run, {"loss": "Loss"})
-        assert "not exact: step " in journal_list(run.journal, unfolded=True)
+        assert "not exact: step " in journal_list(run.journal, str, unfolded=True)
     assert ("not exact" in panel._error.value) is not exact
 
 
 def test_a_change_of_the_shape_is_told_in_its_words():
     journal = Journal()
     journal.event(5, "edit", {"edit": "widen", "layer": "<b>", "by": 8, "reason": "<b>: 16 → 24 units"})
-    assert "&lt;b&gt;: 16 → 24 units" in journal_list(journal, unfolded=True)
+    assert "&lt;b&gt;: 16 → 24 units" in journal_list(journal, str, unfolded=True)

@@ -29,11 +29,16 @@ def test_it_tells_curves_marks_state_and_the_way_back(make_run, tmp_path):
     run.step(10)
     root = drawn(run)
     text = "".join(root.itertext())
-    for part in ("Paused", "step 20", "lr 0.001 → 0.5, batch_size 64 → 7 @ 10", f'nbopt.open("{run.id}", model'):
+    for part in (
+        "Paused",
+        "step 20",
+        "Learning rate 0.001 → 0.5, Batch size 64 → 7 @ 10",
+        f'nbopt.open("{run.id}", model',
+    ):
         assert part in text
     assert f"store='{tmp_path}'" in text and "val=" not in text  # it was a share of train
     assert len(lines(root, "#2b8cd6")) == len(lines(root, "#e0701b")) == 2
-    assert all("lr 0.001" in path[0].text for path in lines(root, "#999999"))
+    assert all("Learning rate 0.001" in path[0].text for path in lines(root, "#999999"))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -51,12 +56,12 @@ def test_of_many_charts_the_first_is_as_wide_as_two_of_the_others(make_run, coun
     assert boxes == (few if count < 3 else ["0 0 732 230"] + ["0 0 360 150"] * (count - 1))
     marks = lines(root, "#999999")
     assert len(marks) == count and [len(mark) for mark in marks[1:]] == [int(count < 3)] * (count - 1)
-    assert "lr 0.001 → 0.5" in marks[0][0].text
+    assert "Learning rate 0.001 → 0.5" in marks[0][0].text
 
 
 def test_before_the_start_it_tells_what_the_run_is(make_run):
     text = "".join(drawn(make_run(store=None)).itertext())
-    assert "Ready" in text and "lr 0.001" in text and "not stored" in text
+    assert "Ready" in text and "Learning rate 0.001" in text and "not stored" in text
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

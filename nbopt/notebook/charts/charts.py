@@ -14,6 +14,7 @@ import bqplot
 import ipywidgets as widgets
 import numpy as np
 
+from nbopt.formatting import brief
 from nbopt.i18n import _
 from nbopt.notebook.charts.change_marks import ChangeMarks
 from nbopt.notebook.charts.colours import OTHERS, PAST, TRAIN, VAL
@@ -21,7 +22,7 @@ from nbopt.notebook.charts.lines import Floats, stack
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.history import History
 from nbopt.viz.curves import Curve, curve
-from nbopt.viz.marks import Mark, brief, visible
+from nbopt.viz.marks import Mark, visible
 from nbopt.viz.ticks import LEAST, Span, extent, linear_ticks, log_ticks, tick_format
 
 FEW = 2

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import anywidget
 import traitlets
 
+from nbopt.notebook.frontend.scripts import joined
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.training.prepare import load_ahead
 
@@ -35,7 +36,7 @@ class FrontEnd(anywidget.AnyWidget):
 class Companion(FrontEnd):
     """A panel's half: sends zooms, picks and groups opened, too (companion.js)."""
 
-    _esm = Path(__file__).parent / "companion.js"
+    _esm = joined(Path(__file__).parent / "companion.js")
     _css = Path(__file__).parent / "panel.css"
     charts: Any = traitlets.List().tag(sync=True)
     groups = traitlets.Dict().tag(sync=True)

@@ -29,6 +29,8 @@
  * @typedef {(target: EventTarget, type: string, handler: (event: any) => unknown, options?: object) => void} Listen
  */
 
+import { brief, count } from './numbers.js';
+
 const INPUTS = '.noUi-handle, input, select';
 const PATIENCE = 250; // milliseconds from the last letter of a search to asking for what it finds
 
@@ -347,10 +349,10 @@ export function between({ min, max, log }, part) {
  */
 function show({ tip, hair, figure, rect, event, chart, x, model, names }) {
   const outer = figure.getBoundingClientRect();
-  const rows = [`${model.get('unit')} ${model.get('whole') ? Math.round(x) : short(x)}`];
+  const rows = [`${model.get('unit')} ${model.get('whole') ? count(x) : brief(x)}`];
   names.forEach((name, row) => {
     const found = name && nearest(chart.xs[row], chart.ys[row], x);
-    if (found || found === 0) rows.push(`${name} ${short(found)}`);
+    if (found || found === 0) rows.push(`${name} ${brief(found)}`);
   });
   const reach = (6 / rect.width) * (chart.x.max - chart.x.min);
   for (const mark of model.get('marks')) if (Math.abs(mark.x - x) <= reach) rows.push(mark.text);
@@ -410,7 +412,5 @@ function stretch(box, figure, from, event, rect) {
 export const order = (a, b) => (a < b ? [a, b] : [b, a]);
 /** @type {(v: number) => number} */
 const clamp = v => Math.min(1, Math.max(0, v));
-/** @type {(v: number) => string} */
-export const short = v => String(Number(v.toPrecision(4)));
 
 export default { render };

@@ -14,12 +14,12 @@ from typing import Any
 import ipywidgets as widgets
 from traitlets import TraitError
 
+from nbopt.formatting import count, number
 from nbopt.hyperparams import Choice, Flag, Hyperparam
 from nbopt.i18n import _
 from nbopt.notebook.charts.scale import stops, with_value
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
-from nbopt.viz.marks import number
 
 GONE = "nbopt-gone"
 """The CSS class of what is not to be seen."""
@@ -112,7 +112,7 @@ class Control:
         raise NotImplementedError
 
     def _make_label(self) -> str:
-        text, tip = self.spec.label or self.spec.name, html.escape(self.spec.help, quote=True)
+        text, tip = self.spec.title, html.escape(self.spec.help, quote=True)
         return f'<label class="nbopt-label" title="{tip}">{html.escape(text)}</label>'
 
     def _write(self, value: Any) -> None:
@@ -175,7 +175,7 @@ class Control:
             text = _("requested {value}", value=number(self._requested))
             return f'<span class="nbopt-requested">{html.escape(text)}</span>'
         if self._applied_at is not None:
-            text = _("applied at step {step}", step=self._applied_at)
+            text = _("applied at step {step}", step=count(self._applied_at))
             return f'<span class="nbopt-applied">{html.escape(text)}</span>'
         return ""
 
@@ -250,7 +250,7 @@ class FlagControl(Control):
     """A check box."""
 
     def _inputs(self, value: Any) -> list[Any]:
-        label = self.spec.label or self.spec.name
+        label = self.spec.title
         self._box = self._kit.make(_Box, value, indent=False, description=label, tooltip=self.spec.help)
         self._box.listen("value", self.lock, lambda: self._request(self._box.value))
         return [self._box]

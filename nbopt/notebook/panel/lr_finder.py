@@ -10,12 +10,12 @@ import ipywidgets as widgets
 import numpy as np
 
 from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.formatting import brief, number
 from nbopt.i18n import _
 from nbopt.notebook.charts.colours import MARK, PIN, TRAIN
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge
 from nbopt.run.lr_finder import Sweep
-from nbopt.viz.marks import brief
 from nbopt.viz.ticks import extent, linear_ticks, log_ticks, tick_format
 
 _SOURCE = "finder"
@@ -108,7 +108,7 @@ class FinderChart:
             self.rates.x = np.array([[at or low] * 2 for at in places])
             self.rates.y = np.array([[0.0, float(at is not None)] for at in places])  # no length: not to be seen
         told = _("nothing falls") if suggestion is None else brief(suggestion)
-        keys = (TRAIN, _("loss"), ""), (MARK, _("suggested"), told), (PIN, _("set in the run"), brief(rate))
+        keys = (TRAIN, _("loss"), ""), (MARK, _("suggested"), told), (PIN, _("set in the run"), number(rate))
         self._head.value = f'<span class="nbopt-title">{html.escape(_("Learning rates tried"))}</span>' + "".join(
             f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{html.escape(label)} <b>{value}</b></span>'
             for colour, label, value in keys

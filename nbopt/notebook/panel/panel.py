@@ -85,7 +85,7 @@ class Panel:
     def __init__(self, run: Steerable) -> None:
         self.run = run
         self.host: object = None
-        self._marks = Marks(run.journal)
+        self._marks = Marks(run.journal, run.hyperparams.label)
         self._problem = ""
         self._rewinds = 0
         self._kit = kit = WidgetFactory()
@@ -107,7 +107,7 @@ class Panel:
         self.still = StaticView(run, titles)
         companion = Companion(
             search=_("Find a control"),
-            labels={name: run.hyperparams.spec(name).label for name in run.hyperparams},
+            labels={name: run.hyperparams.label(name) for name in run.hyperparams},
             groups=self.column.members,
         )
         self.bridge = Bridge(run, self._paint, self._complain, self._growth, self._hear, companion)
@@ -207,7 +207,7 @@ class Panel:
         self.column.paint()
         self.controls.paint()
         self._paint_charts(view)
-        self._journal.value = status.journal_list(run.journal, self._unfold.value)
+        self._journal.value = status.journal_list(run.journal, run.hyperparams.label, self._unfold.value)
         companion = self.bridge.companion
         companion.marks = [tick._asdict() for tick in self.charts[0].marks.ticks]
         companion.unit = _(UNITS[view.axis])

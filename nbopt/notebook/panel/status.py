@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from nbopt.formatting import brief, count, duration, number, speed
 from nbopt.i18n import N_, _
 from nbopt.notebook.cells import SOURCE as CELL
 from nbopt.record.journal import Entry, Journal
 from nbopt.run.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
 from nbopt.training.state import RunState
-from nbopt.viz.marks import brief, number
 
 STATES = {
     RunState.CREATED: N_("Ready"),
@@ -61,15 +61,15 @@ def facts(run: Steerable) -> list[tuple[str, str]]:
     """Return where the run is, as names and values."""
     plan = run.plan
     found = [(_("epoch"), f"{run.epoch}{plan.of_epochs.replace('/', ' / ')}")] if plan.epochs or run.epoch else []
-    found.append((_("step"), f"{run.step_count:,} / {plan.steps:,}" if plan.steps else f"{run.step_count:,}"))
+    found.append((_("step"), count(run.step_count) + (f" / {count(plan.steps)}" if plan.steps else "")))
     if run.state is RunState.RUNNING:
-        if speed := run.steps_per_second:
-            found.append((_("steps/s"), f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"))
+        if rate := run.steps_per_second:
+            found.append((_("speed"), speed(rate)))
         if run.seconds_left is not None:
             found.append((_("left"), duration(run.seconds_left)))
     stopping = run.stopping
     if stopping is not None and stopping.best_step is not None:
-        found.append((_("best val loss"), f"{brief(stopping.best)} @ {stopping.best_step:,}"))
+        found.append((_("best val loss"), f"{brief(stopping.best)} @ {count(stopping.best_step)}"))
     return found + run.technique_facts
 
 
@@ -93,7 +93,9 @@ def end_line(run: Steerable) -> str:
         return ""
     restored = run.journal[-1].name == "finished" and len(run.journal) > 1 and run.journal[-2].name == "restore_best"
     tail = (
-        _(" The model has its best weights back, those of step {step}.", step=run.journal[-2].new) if restored else ""
+        _(" The model has its best weights back, those of step {step}.", step=count(run.journal[-2].new))
+        if restored
+        else ""
     )
     text = run.end_reason[:1].upper() + run.end_reason[1:] + "." + tail
     return f'<div class="nbopt-note">{html.escape(text)}</div>'
@@ -108,7 +110,7 @@ def caution_lines(run: Steerable) -> str:
 def earlier_line(runs: Iterable[Steerable]) -> str:
     """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
     lines = [
-        html.escape(_("Earlier run of this cell: {name}, at step {step:,}.", name=run.name, step=run.step_count))
+        html.escape(_("Earlier run of this cell: {name}, at step {step}.", name=run.name, step=count(run.step_count)))
         + f" <code>%nbopt show {run.id}</code>"
         for run in runs
     ]
@@ -124,7 +126,7 @@ def error_box(run: Steerable) -> str:
     trace = html.escape("".join(traceback.format_exception(error)))
     advice = _(
         "Nothing is lost: put it right in a cell or change a control, then press Resume to go on from step {step}.",
-        step=run.step_count,
+        step=count(run.step_count),
     )
     return (
         f'<div class="nbopt-error" role="alert"><b>{html.escape(type(error).__name__)}</b>: {html.escape(str(error))}'
@@ -139,37 +141,33 @@ def device_line(run: Steerable) -> str:
     if device is not None:
         told = [describe(device.torch), device.reason, *told]
         if (memory := memory_in_use(device.torch)) is not None:
-            told.append(_("{megabytes:,.0f} MB in use", megabytes=memory / 1e6))
+            told.append(_("{megabytes} MB in use", megabytes=count(memory / 1e6)))
     parts = list(filter(None, told))
     return f'<span class="nbopt-device">{html.escape(" · ".join(parts))}</span>'
 
 
-def journal_list(journal: Journal, unfolded: bool) -> str:
-    """Return how many lines the journal has and, unfolded, the newest of them, newest first, as HTML."""
-    count = html.escape(_("{count:,} entries", count=len(journal)))
+def journal_list(journal: Journal, label: Callable[[str], str], unfolded: bool) -> str:
+    """Return how many lines the journal has and, unfolded, the newest of them, newest first, as HTML.
+
+    ``label`` returns what panels call a hyperparameter.
+    """
+    entries = html.escape(_("{count} entries", count=count(len(journal))))
     if not unfolded:
-        return f"<span>{count}</span>"
+        return f"<span>{entries}</span>"
     rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(entry))}</tr>"
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(entry, label))}</tr>"
         for entry in reversed(journal[-_JOURNAL_LINES:])
     )
     head = "".join(f"<th>{html.escape(word)}</th>" for word in (_("step"), _("what"), _("by")))
-    return f"<span>{count}</span><table><tr>{head}</tr>{rows}</table>"
+    return f"<span>{entries}</span><table><tr>{head}</tr>{rows}</table>"
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as m:ss or h:mm:ss."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def _cells(entry: Entry) -> tuple[str, str, str]:
+def _cells(entry: Entry, label: Callable[[str], str]) -> tuple[str, str, str]:
     if entry.kind == "change":
-        text = f"{entry.name} {number(entry.old)} → {number(entry.new)}"
+        text = f"{label(entry.name)} {number(entry.old)} → {number(entry.new)}"
     elif entry.name in _EVENTS:
-        text = _(_EVENTS[entry.name], detail=entry.new)
+        text = _(_EVENTS[entry.name], detail=count(entry.new) if isinstance(entry.new, int) else entry.new)
     else:
         text = entry.name if entry.new is None else f"{entry.name}: {entry.new}"
     source = _(_SOURCES[entry.source]) if entry.source in _SOURCES else entry.source
-    return f"{entry.step:,}", text, source
+    return count(entry.step), text, source

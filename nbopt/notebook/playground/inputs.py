@@ -7,8 +7,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from nbopt.formatting import number
 from nbopt.notebook.frontend.subshells import keep_frontend_route
-from nbopt.viz.marks import number
 
 
 def button(text: str, icon: str, act: Callable[[], Any], css: str, tooltip: str = "") -> Any:

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import torch
 
 from nbopt.errors import unknown
+from nbopt.formatting import brief
 from nbopt.i18n import N_, _
 from nbopt.notebook.charts.colours import CLASSES
 from nbopt.notebook.frontend.bridge import Bridge
@@ -27,7 +28,6 @@ from nbopt.notebook.playground.race import Race
 from nbopt.run.run import Run
 from nbopt.training.state import RunState
 from nbopt.viz.boundary import Boundary
-from nbopt.viz.marks import brief
 
 _NOISES = (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _SAMPLES = (20, 40, 80, 128, 200, 256, 400, 800)

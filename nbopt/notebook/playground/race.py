@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from nbopt.errors import unknown
+from nbopt.formatting import brief, count, number
 from nbopt.i18n import _
 from nbopt.notebook.charts.colours import DEPTH, RACERS
 from nbopt.notebook.frontend.bridge import Bridge
@@ -17,7 +18,6 @@ from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.racer import ENTRANTS, Racer
-from nbopt.viz.marks import brief
 from nbopt.viz.surfaces import SIDE, SURFACES, relief
 
 _FACTORS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10)
@@ -213,8 +213,8 @@ class Race:
         rows = []
         for entrant, colour, racer in zip(ENTRANTS, RACERS, racers, strict=True):
             state = _("lost") if racer.lost else brief(racer.loss)
-            rate = brief(racer.run.hyperparams["lr"])
+            rate = number(racer.run.hyperparams["lr"])
             key = f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{html.escape(_(entrant.label))}</span>'
             rows.append(f"<tr><td>{key}</td><td>{rate}</td><td>{html.escape(state)}</td></tr>")
-        steps = html.escape(_("step {step:,}", step=max(racer.run.step_count for racer in racers)))
+        steps = html.escape(_("step {step}", step=count(max(racer.run.step_count for racer in racers))))
         return f'<table class="nbopt-race-table"><tr>{head}</tr>{"".join(rows)}</table><div>{steps}</div>'

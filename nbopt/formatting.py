@@ -1,0 +1,75 @@
+"""How numbers are written, wherever somebody reads them: in controls, marks, journal, header, charts and tables.
+
+Digits are those of Python in every language, with a comma between thousands where something is counted, so that a value
+can be typed as it is read; units are translated. `numbers.js` of the notebook's scripts writes as this does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nbopt.i18n import _
+
+
+def number(value: Any) -> str:
+    """Write a value, of a hyperparameter for example, as briefly as it can be read back.
+
+    Examples
+    --------
+    >>> [number(value) for value in (1e-3, 3e-4, 64, 0.1 + 0.2, 123456.0, "adam", float("inf"))]
+    ['0.001', '3e-4', '64', '0.3', '1.23456e5', 'adam', 'inf']
+    """
+    if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value):
+        return str(value)
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.6g}"
+    mantissa, exponent = f"{value:.5e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def brief(value: float) -> str:
+    """Write a measurement, a loss for example, with four digits.
+
+    Examples
+    --------
+    >>> brief(0.123456), brief(1234567.0)
+    ('0.1235', '1.235e6')
+    """
+    return number(float(f"{value:.4g}"))
+
+
+def count(value: float) -> str:
+    """Write a number of steps, or of whatever else is counted.
+
+    Examples
+    --------
+    >>> count(1290)
+    '1,290'
+    """
+    return f"{value:,.0f}"
+
+
+def speed(steps_per_second: float) -> str:
+    """Write a speed with its unit.
+
+    Examples
+    --------
+    >>> speed(1290.4), speed(2.345)
+    ('1,290 steps/s', '2.3 steps/s')
+    """
+    figure = count(steps_per_second) if steps_per_second >= 10 else number(float(f"{steps_per_second:.2g}"))
+    return _("{speed} steps/s", speed=figure)
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as m:ss or h:mm:ss.
+
+    Examples
+    --------
+    >>> duration(75), duration(3661)
+    ('1:15', '1:01:01')
+    """
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

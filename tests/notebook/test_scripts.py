@@ -1,0 +1,32 @@
+"""Scripts of widgets that import others."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import nbopt
+from nbopt.notebook.frontend.bridge import Companion
+from nbopt.notebook.frontend.scripts import joined
+
+FRONTEND = Path(nbopt.__file__).parent / "notebook" / "frontend"
+
+
+def test_what_a_script_imports_stands_before_it_once(tmp_path):
+    (tmp_path / "a.js").write_text("export const a = 1;\n")
+    (tmp_path / "b.js").write_text("import { a } from './a.js';\n\nexport function b() {\n  return a;\n}\n")
+    (tmp_path / "c.js").write_text(
+        "import { a } from './a.js';\nimport { b } from './b.js';\nexport default { a, b };\n"
+    )
+    text = joined(tmp_path / "c.js")
+    assert text == "const a = 1;\n\nfunction b() {\n  return a;\n}\nexport default { a, b };\n"
+
+
+def test_the_scripts_of_a_panel_share_no_name_but_what_they_import():
+    text = joined(FRONTEND / "companion.js")
+    names = re.findall(r"^(?:export )?(?:async )?(?:const|let|function) (\w+)", text, flags=re.MULTILINE)
+    assert "brief" in names and "render" in names
+    assert [name for name, times in Counter(names).items() if times > 1] == []
+    assert not re.search(r"^import ", text, flags=re.MULTILINE) and text.count("export default") == 1
+    assert text in str(Companion._esm)
