@@ -40,9 +40,9 @@ class Loop:
         self.training.go_on()
         return loop.requests(self.training, self._session.changes, self._recover)
 
-    def events(self) -> Generator[Event, None, None]:
+    def events(self, limit: loop.Limit | None = None) -> Generator[Event, None, None]:
         """Return the events from where the run is, for whoever pulls them; steps are done as the run does them."""
-        self._events = loop.pull(self.requests(), self.training.train_step)
+        self._events = loop.pull(self.requests(), self.training.train_step, limit)
         return self._events
 
     @property

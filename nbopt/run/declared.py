@@ -20,7 +20,7 @@ from nbopt.techniques.losses.terms import Terms
 from nbopt.techniques.optimizers.made import check_settings
 from nbopt.techniques.optimizers.standard import OPTIMIZER, optimizer_choice
 from nbopt.techniques.schedules.own import schedule_choice
-from nbopt.training.step.mode import Pace
+from nbopt.training.step.pace import Pace
 from nbopt.training.training import Training
 
 

@@ -60,6 +60,15 @@ def describe_spec(spec: RunSpec, initial: Mapping[str, Any], loss_modules: Mappi
     }
 
 
+def describe_begun(model: nn.Module, snapshots: Snapshots, training: Training | None) -> dict[str, Any]:
+    """Return what is known of a run besides, and more once it has a training."""
+    known: dict[str, Any] = {"model": describe_first(model, snapshots)}
+    if training is None:
+        return {**known, "frozen": find_frozen(model), "code": {}, "data": None}
+    frozen, code = snapshots[0].facts.get("resting", []), digest_code(training)
+    return {**known, "frozen": frozen, "code": code, "data": describe_data(training.cursor.source, training.val)}
+
+
 def circumstances(training: Training) -> dict[str, Any]:
     """Return what the steps of a run are done with: tools, data and the user's own code."""
     data = describe_data(training.cursor.source, training.val)

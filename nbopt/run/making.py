@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbopt.i18n import _
+from nbopt.record.history import History
 from nbopt.run import registry
 from nbopt.run.declared import find_unfit
 from nbopt.run.session import Session
@@ -18,6 +19,22 @@ from nbopt.training.device import pick_device
 from nbopt.training.material import Material
 from nbopt.training.state import RunState
 from nbopt.training.training import Training
+
+
+def make_history(measures: Iterable[str], own: Iterable[str], terms: Iterable[str], is_validated: bool) -> History:
+    """Return an empty history that knows what there will be in it.
+
+    Parameters
+    ----------
+    measures : iterable of str
+        What is measured in training and, if the run ``is_validated``, in validations.
+    own, terms : iterable of str
+        What techniques measure in a step, and what the loss does.
+    """
+    history = History()
+    history.in_steps |= {*terms, *own}
+    history.expected = frozenset([*own, *measures, *(f"val_{name}" for name in measures if is_validated)])
+    return history
 
 
 def make_training(

@@ -87,6 +87,7 @@ def branch(
     for value in edits:
         twin.worker.ask({EDIT: value}, source)
     twin.set(source=source, **changes)
+    twin.speed = run.speed
     return twin
 
 

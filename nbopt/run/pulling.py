@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from types import FrameType
+from typing import Any
 
 import torch
 
@@ -14,6 +17,7 @@ from nbopt.errors import tell_error
 from nbopt.i18n import _
 from nbopt.run.progress import ProgressLine
 from nbopt.run.session import Session
+from nbopt.run.speed_limit import SpeedLimit
 from nbopt.training.state import Changed, Ending, Event, Finished, Recovered, RunState, Stepped
 from nbopt.training.training import Training
 
@@ -41,6 +45,8 @@ class Pulling:
         Whether it is to rest at the very next event.
     begun : bool
         Whether the first step since it set out is done.
+    limit : SpeedLimit
+        How many steps a second are done at most, unless they were asked for by their number.
     """
 
     def __init__(self, session: Session, until: Ending) -> None:
@@ -52,6 +58,8 @@ class Pulling:
         self.begun = False
         self._session = session
         self._until = until
+        self._visits: Collection[Any] = ()
+        self.limit = SpeedLimit(session, lambda: self.credit == math.inf, self._is_called)
 
     def pull(self, training: Training, events: Iterator[Event], progress: ProgressLine | None = None) -> None:
         """Pull events until the run is to rest."""
@@ -61,7 +69,9 @@ class Pulling:
             # here than where the same steps are done again, in the thread of whoever rewinds.
             torch.set_num_threads(torch.get_num_threads())
             training.meter.tick(running=True)
-            training.tiers.room = lambda: min(self.credit, self._until.step - training.step)
+            self._visits = training.visits
+            self.limit.begin()
+            training.tiers.room = lambda: 0 if self.limit.holds else min(self.credit, self._until.step - training.step)
             for event in events:
                 kind = type(event)
                 if isinstance(event, Stepped):
@@ -101,6 +111,11 @@ class Pulling:
         finally:
             if progress is not None:
                 progress.close()
+
+    def _is_called(self) -> bool:
+        """Whether something is to be looked at before the next step; asked under the lock."""
+        called = self.goal is not RunState.RUNNING or self.halted or self._session.changes.due()
+        return called or bool(self._visits)
 
     def _is_due(self, training: Training, event: Event) -> bool:
         """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
@@ -145,6 +160,16 @@ class Pulling:
         """Have the run fail."""
         self._session.error = error
         self._session.become(RunState.FAILED, tell_error(error))
+
+
+def is_gone(thread: threading.Thread) -> bool:
+    """Return whether an interrupt has taken a thread out of its pulling without a word."""
+    if thread is not threading.current_thread():
+        return not thread.is_alive()
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code is not Pulling.pull.__code__:
+        frame = frame.f_back
+    return frame is None
 
 
 def _explain_thread(error: Exception) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nbopt.run.session import Session
-from nbopt.store.database import RunRecord
+from nbopt.store.database import RunRecord, folder_of
 from nbopt.store.recorder import Recorder
 from nbopt.store.snapshot_files import Glance
 
@@ -29,6 +29,13 @@ def make_recorder(session: AnySession, folder: Path, describe: Callable[[AnySess
     recorder = Recorder(folder, session.journal, session.history, made, look)
     weakref.finalize(session, recorder.close).atexit = False
     return recorder
+
+
+def tell_opening(number: str, folder: Path, split: bool) -> str:
+    """Return the code that opens a run again; with ``split``, it was given no validation data but a share or none."""
+    val = "" if split else ", val=(X_val, y_val)"
+    store = "" if folder == folder_of() else f", store={str(folder)!r}"
+    return f'run = nbopt.open("{number}", model, train=(X, y){val}{store})'
 
 
 def _glance(session: Session) -> Glance:

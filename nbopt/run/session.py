@@ -17,6 +17,7 @@ from nbopt.i18n import _
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
 from nbopt.record.snapshots import Snapshot, Snapshots
+from nbopt.run.assigning import check_assigned
 from nbopt.run.steerable import Ability
 from nbopt.run.viewer import Viewer
 from nbopt.store.recorder import Recorder
@@ -27,8 +28,6 @@ from nbopt.training.material import Material
 from nbopt.training.prepare import check_in_time
 from nbopt.training.stage import Stage
 from nbopt.training.state import RunState
-
-_FIXED = frozenset(("model", "seed", "device", "hyperparams", "history", "journal"))
 
 
 class Session:
@@ -76,6 +75,7 @@ class Session:
     exact: bool | None = None
     exactness = opening = caution = ""
     material: Material | None = None
+    speed: float | None = None
 
     def __init__(
         self,
@@ -111,11 +111,9 @@ class Session:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Raise AttributeError for a hyperparameter, which `set` changes, and for what a run is made of."""
-        if name in (known := vars(self)).get("hyperparams", ()):
-            way = _("run.set({name}={value!r})", name=name, value=value)
-            raise AttributeError(_("{name} is a hyperparameter: write {way}.", name=name, way=way))
-        if name in _FIXED and name in known:
-            raise AttributeError(_("a run keeps the {name} that it was made with: make another Run.", name=name))
+        check_assigned(vars(self), name, value)
+        if name == "speed" and "pace" not in self.abilities:
+            self._refuse("pace")
         super().__setattr__(name, value)
 
     @property
@@ -178,9 +176,8 @@ class Session:
     def snapshots(self) -> Snapshots:
         """The states kept in memory, to go back to; none before the start.
 
-        They are taken about once a second, and of a large model so seldom that it costs 2 % of the time. They take 512
-        MiB at most, twelve of a large model up to a quarter of the memory available; of what is far back, fewer are
-        kept. On the disk, in the store, are three: the first, the best and the newest.
+        They are taken about once a second, and of a large model so seldom that it costs 2 % of the time: 512 MiB, or
+        twelve within a quarter of the memory available, the fewer the further back. The store has three of them.
         """
         return self.stage.snapshots
 

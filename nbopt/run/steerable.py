@@ -14,8 +14,9 @@ from nbopt.techniques.plan import Plan
 from nbopt.training.device import Device
 from nbopt.training.state import RunState
 
-Ability = Literal["start", "pause", "step", "stop", "rewind", "branch", "open"]
-"""What some sessions can do and others cannot: be asked for by the method of that name; or be opened from the store."""
+Ability = Literal["start", "pause", "step", "stop", "rewind", "branch", "open", "pace"]
+"""What some sessions can do and others cannot: be asked for by the method of that name; be opened from the store; or
+keep to a ``speed``."""
 
 
 class Steerable(Protocol):
@@ -26,6 +27,7 @@ class Steerable(Protocol):
 
     watchers: list[Callable[[], None]]
     inert: dict[str, str]
+    speed: float | None  # steps a second at most
 
     @property
     def abilities(self) -> Collection[Ability]:

@@ -13,13 +13,12 @@ import torch
 from nbopt.errors import check_text
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
-from nbopt.record.history import History
 from nbopt.run import registry
 from nbopt.run.declared import find_inert, find_loss
-from nbopt.run.fingerprint import describe_data, describe_first, describe_spec, find_frozen
-from nbopt.run.making import make_training
+from nbopt.run.fingerprint import describe_begun, describe_spec
+from nbopt.run.making import make_history, make_training
 from nbopt.run.progress import ProgressLine
-from nbopt.run.recording import make_recorder
+from nbopt.run.recording import make_recorder, tell_opening
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.run.steerable import Ability
@@ -32,7 +31,6 @@ from nbopt.techniques.metrics.by_output import read_metrics
 from nbopt.training import prepare
 from nbopt.training.device import Device, pick_device
 from nbopt.training.material import Material
-from nbopt.training.own_code import digest_code
 from nbopt.training.stage import NotBegun
 from nbopt.training.state import Event, RunState
 from nbopt.training.training import Training
@@ -84,10 +82,7 @@ class TrainedSession(Session):
             check_text(_("the name of a measurement"), measure)
         self.measures = ["loss", *loss.measures, *self.metrics]
         self.later_measures = ["lr", *own]
-        history = History()
-        history.in_steps |= {*loss.measures, *own}
-        val_names = [f"val_{name}" for name in self.measures if spec.val is not None]
-        history.expected = frozenset([*own, *self.measures, *val_names])
+        history = make_history(self.measures, own, loss.measures, spec.val is not None)
         number = spec.id or secrets.token_hex(4)
         name = f"{type(self.model).__name__} {number[:4]}" if spec.name in (None, "") else spec.name
         store = None if spec.store is None else folder_of(spec.store)
@@ -127,13 +122,7 @@ class TrainedSession(Session):
     def describe(self) -> RunRecord:
         """Return what the run is and was made with, for the store."""
         settings = describe_spec(self.spec, self.initial, self.loss_modules)
-        settings["model"] = describe_first(self.model, self.snapshots)
-        if self.has_begun:
-            training = self.training
-            settings |= {"frozen": self.snapshots[0].facts.get("resting", []), "code": digest_code(training)}
-            settings["data"] = describe_data(training.cursor.source, training.val)
-        else:
-            settings |= {"frozen": find_frozen(self.model), "code": {}, "data": None}
+        settings |= describe_begun(self.model, self.snapshots, self.training if self.has_begun else None)
         return RunRecord(self.id, self.name, self.parent, self.created, settings)
 
     # -- what is at work
@@ -192,27 +181,34 @@ class TrainedSession(Session):
 
     @property
     def exactness(self) -> str:  # type: ignore[override]
-        """The same in words: "exact", or "not exact: ..." with the step, the two values, and why; "" before.
-
-        Examples
-        --------
-        >>> run.step(9)
-        >>> run.rewind(5)
-        >>> run.exactness
-        'exact'
-        """
+        """The same in words: "exact", or "not exact: ..." with the step, the two values, and why; "" before."""
         return self.worker.exactness.words
 
     @property
     def opening(self) -> str:  # type: ignore[override]
         """The code that opens the run again from the store; "" where it is not stored."""
-        if self.store is None:
-            return ""
-        val = "" if self.spec.val is None or self.spec.val_fraction is not None else ", val=(X_val, y_val)"
-        store = "" if self.store == folder_of() else f", store={str(self.store)!r}"
-        return f'run = nbopt.open("{self.id}", model, train=(X, y){val}{store})'
+        split = self.spec.val is None or self.spec.val_fraction is not None
+        return "" if self.store is None else tell_opening(self.id, self.store, split)
 
     # -- when it trains
+
+    @property
+    def speed(self) -> float | None:
+        """How many steps a second it does at most, for a person to follow it; None: as fast as it goes.
+
+        It may be changed at any time, and acts at once. Steps asked for by number, ``run.step(100)``, do not wait.
+        Nothing of the training depends on it, and the journal does not have it.
+
+        Examples
+        --------
+        >>> run.speed = 100
+        >>> run.start()
+        """
+        return self.worker.limit.speed
+
+    @speed.setter
+    def speed(self, speed: float | None) -> None:
+        self.worker.limit.change(speed)
 
     def start(self, *, wait: bool = True, source: str = "code") -> None:
         """Train in a thread of its own, from where the run is. Does nothing if it is running.

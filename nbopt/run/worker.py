@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from types import FrameType
 from typing import Any, TypeVar
 
 from nbopt.errors import check_text
@@ -16,9 +14,11 @@ from nbopt.run.again import Loop
 from nbopt.run.exactness import Exactness
 from nbopt.run.interrupts import Deferred
 from nbopt.run.progress import ProgressLine
-from nbopt.run.pulling import Pulling
+from nbopt.run.pulling import Pulling, is_gone
 from nbopt.run.session import Session
+from nbopt.run.speed_limit import SpeedLimit
 from nbopt.training.begun import Begun
+from nbopt.training.loop import Limit
 from nbopt.training.state import Ending, Event, RunState
 from nbopt.training.training import Training
 
@@ -80,13 +80,18 @@ class Worker:
         """What the run trains with; made on first asking."""
         return self.loop.training
 
-    def events(self) -> Generator[Event, None, None]:
+    @property
+    def limit(self) -> SpeedLimit:
+        """How many steps a second are done at most."""
+        return self._pulling.limit
+
+    def events(self, limit: Limit | None = None) -> Generator[Event, None, None]:
         """Return the loop's events, for whoever pulls them."""
         with self._session.lock:
             self.put_right()
             if self._pulling.thread is not None:
                 raise RuntimeError(_("the run trains in a thread of its own: pause it before pulling its events."))
-            return self.loop.events()
+            return self.loop.events(limit)
 
     def put_right(self) -> None:
         """Bring a run that an interrupt left half-way to where its journal says it is; else do nothing.
@@ -96,7 +101,7 @@ class Worker:
         """
         session, pulling = self._session, self._pulling
         with session.lock:
-            if pulling.thread is not None and self._is_gone(pulling.thread):
+            if pulling.thread is not None and is_gone(pulling.thread):
                 pulling.thread = None
             if self._is_busy():
                 return
@@ -118,6 +123,7 @@ class Worker:
             if self._is_busy() and not self.is_own_thread:
                 visit.add_done_callback(lambda _visit: session.announce())
                 training.visits.append((act, visit))
+                session.moved.notify_all()  # a run that is held back
                 while not session.moved.wait_for(visit.done, _VISIT_SECONDS):
                     if not self._is_busy() and (act, visit) in training.visits:  # it came to rest first
                         training.visits.remove((act, visit))
@@ -158,7 +164,7 @@ class Worker:
 
     def _events_or_failure(self) -> Generator[Event, None, None]:
         try:
-            return self.events()
+            return self.events(self.limit)
         except Exception as error:
             self._pulling.fail(error)
             raise
@@ -211,6 +217,7 @@ class Worker:
                 return
             if pulling.goal is not RunState.STOPPED:
                 pulling.goal, pulling.asked_by = goal, source
+                session.moved.notify_all()  # a run that is held back
         if wait:  # or until someone lets it go on
             self.wait(lambda: not self.is_pulling or pulling.goal is RunState.RUNNING)
 
@@ -222,7 +229,7 @@ class Worker:
         RuntimeError
             In the run's own thread, as in a metric of the user's.
         """
-        if self.is_own_thread and not self._is_gone(threading.current_thread()):
+        if self.is_own_thread and not is_gone(threading.current_thread()):
             raise RuntimeError(_("a run cannot go back in the middle of its own step."))
         while True:
             self.rest(RunState.PAUSED, source, wait=True)
@@ -240,15 +247,6 @@ class Worker:
     def _is_busy(self) -> bool:
         """Whether some thread pulls events: one of its own, or now that of a caller."""
         return self._pulling.thread is not None or (self._loop is not None and self._loop.is_running)
-
-    def _is_gone(self, thread: threading.Thread) -> bool:
-        """Whether an interrupt has taken a thread out of its pulling without a word."""
-        if thread is not threading.current_thread():
-            return not thread.is_alive()
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and frame.f_code is not Pulling.pull.__code__:
-            frame = frame.f_back
-        return frame is None
 
     def halt(self, timeout: float) -> None:
         """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""

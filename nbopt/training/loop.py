@@ -8,6 +8,7 @@ in `Training` and the queue of changes, none in the generator: one that is left,
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Protocol
 
 from nbopt.record.journal import Entry
 from nbopt.training.changes import ChangeQueue
@@ -63,7 +64,17 @@ def requests(training: Training, changes: ChangeQueue, recover: Callable[[], lis
             yield Stepped(training.step - 1, count)
 
 
-def pull(loop: Requests, step: Callable[[], int]) -> Generator[Event, None, None]:
+class Limit(Protocol):
+    """Holds steps back, for a person to follow them."""
+
+    speed: float | None
+    """Steps a second; None: as fast as it goes, and `wait` is not called."""
+
+    def wait(self) -> bool:
+        """Wait until the next step is due; return False if something else is to be looked at first."""
+
+
+def pull(loop: Requests, step: Callable[[], int], limit: Limit | None = None) -> Generator[Event, None, None]:
     """Pull one loop: pass on its events, and do its steps.
 
     Parameters
@@ -72,6 +83,8 @@ def pull(loop: Requests, step: Callable[[], int]) -> Generator[Event, None, None
         From `requests`.
     step : callable
         Does the next step, or several; returns how many.
+    limit : Limit, optional
+        How many steps a second are done at most.
     """
     done: int | None = None
     while True:
@@ -79,11 +92,14 @@ def pull(loop: Requests, step: Callable[[], int]) -> Generator[Event, None, None
             event = loop.send(done)
         except StopIteration:
             return
-        if event is None:
+        if event is not None:
+            done = None
+            yield event
+        elif limit is None or limit.speed is None or limit.wait():
             done = step()
         else:
             done = None
-            yield event
+            yield Changed([])  # whoever pulls is to look, too
 
 
 def pull_together(

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.speed import SpeedMenu
 from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 
@@ -35,13 +36,15 @@ class Transport:
     Attributes
     ----------
     widget : ipywidgets.Box
-        Start, pause, step, stop.
+        Start, pause, step, stop, and how fast.
     past : ipywidgets.Box
         Rewind and branch, and where.
     buttons : dict of str to ipywidgets.Button
         By the name that stands in their CSS class.
     target : ipywidgets.Text
         The step to go to; empty for the best one.
+    speed : SpeedMenu or None
+        How fast it goes, where it can be asked.
     branches : list of Steerable
         The runs branched off here, in an earlier panel of the run too.
     """
@@ -79,7 +82,9 @@ class Transport:
         keep_frontend_route(self.target)
         self.target.observe(lambda _change: wake(), "value")
         back = [name for name in ("rewind", "branch") if name in self.buttons]
-        self.widget = kit.box("transport", *(button for name, button in self.buttons.items() if name not in back))
+        self.speed = SpeedMenu(run, attempt, kit) if "pace" in run.abilities else None
+        row = [button for name, button in self.buttons.items() if name not in back]
+        self.widget = kit.box("transport", *row, *([] if self.speed is None else [self.speed.widget]))
         self.past = kit.box("past", *(self.buttons[name] for name in back), *([self.target] if back else []))
 
     @property
@@ -104,6 +109,8 @@ class Transport:
             button.disabled = self._is_away or not usable[name]
         if "start" in self.buttons:
             self.buttons["start"].description = _("Start") if state is RunState.CREATED else _("Resume")
+        if self.speed is not None:
+            self.speed.paint()
         self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
 
     def _button(self, kit: WidgetFactory, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:

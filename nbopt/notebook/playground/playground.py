@@ -33,6 +33,7 @@ _NOISES = (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 _SAMPLES = (20, 40, 80, 128, 200, 256, 400, 800)
 _DEPTHS, _WIDTHS = range(5), range(1, 9)
 _MIDDLE = 32767.5  # of a field: both classes as probable
+_SPEED = 60.0  # steps a second, to watch the boundary move
 _PANEL_SECONDS = 0.25  # between two frames of the charts, which leaves the page time for the board
 _WELCOME = N_(
     "Press Start and watch the network divide the plane: on the line both classes are equally probable. Every control "
@@ -59,6 +60,8 @@ class Playground:
     race : Race or None
         On the loss surface, while that is shown.
     """
+
+    run: Run
 
     def __init__(self, lesson: str | None = None) -> None:
         torch.set_num_threads(1)
@@ -148,6 +151,7 @@ class Playground:
             name=f"{_(KINDS[setup.data])}, {setup.depth} × {setup.width}",  # noqa: RUF001
             **hyperparams,
         )
+        run.speed = _SPEED if self._bridge is None else self.run.speed
         self._leave()
         self.run, self.setup = run, setup
         self._boundary = Boundary(model, REACH)

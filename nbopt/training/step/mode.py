@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nbopt.hyperparams import Choice, Tunable
-from nbopt.i18n import N_, _
+from nbopt.hyperparams import Tunable
+from nbopt.i18n import _
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.compiled import Artifact, Compiled, Compiler, sign
@@ -22,6 +22,7 @@ from nbopt.training.compile.marks import Marks
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import CannotCompile, Signature
+from nbopt.training.step.pace import Pace
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -35,19 +36,6 @@ _TRAINED_SECONDS = 5.0  # before compiling is thought of
 _LEFT_SECONDS = 60.0  # ... and how much has to lie ahead, at the present speed
 _WATCHED_SECONDS = 2.0  # how long a tier is watched before its speed is taken for known
 _GAIN = 1.05  # what it must bring
-
-
-class Pace(Tunable):
-    """How steps are done."""
-
-    tier = Choice(
-        "auto",
-        options=("auto", "eager", "compiled"),
-        label=N_("Steps"),
-        group=N_("Speed"),
-        help=N_("Compiled steps are faster and take a while to get ready; auto compiles where a long run gains by it."),
-        synonyms="compile jit",
-    )
 
 
 class StepModes:
@@ -68,7 +56,8 @@ class StepModes:
     held_until : int
         Before this step, the tier follows from the journal alone.
     room, planned : callable
-        How many steps whoever pulls may want; how many there are to the next planned change.
+        How many steps whoever pulls may want, 0 while each is to wait for its time; how many there are to the next
+        planned change.
     """
 
     def __init__(self, training: Training) -> None:
@@ -202,6 +191,9 @@ class StepModes:
         """Think about the tier, now and then; what comes of it is `due` before the next step."""
         training = self._training
         if training.step < self.held_until or self._next is not None:
+            return
+        if not self.room():  # the speed says nothing
+            self._watch()
             return
         if self.steps:
             self._judge()
