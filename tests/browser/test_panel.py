@@ -43,13 +43,25 @@ def curve_paths(notebook) -> list[str]:
     return [path or "" for path in paths.evaluate_all("paths => paths.map(path => path.getAttribute('d'))")]
 
 
+# While it is dragged: the thumb, the number that tells its value, and the box that this stands on.
+RECTANGLES = """control => [".noUi-handle", ".widget-readout", ".nbopt-box input"].map(
+  part => control.querySelector(part).getBoundingClientRect().toJSON())"""
+# The inputs whose text is longer than they are.
+CUT = """panel => [...panel.querySelectorAll(".nbopt-box input")].filter(
+  input => input.checkVisibility() && input.scrollWidth > input.clientWidth).map(input => input.value)"""
+
+
 def drag(page, handle, dx: float) -> None:
+    """Drag a slider; what it says under way stands on its box, beside the thumb."""
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + dx, y, steps=8)
+    thumb, told, box = page.locator(".nbopt-control:has(.noUi-active)").evaluate(RECTANGLES)
     page.mouse.up()
+    assert told["left"] >= thumb["right"] and told["width"] > 0
+    assert all(abs(told[side] - box[side]) <= 1 for side in ("left", "right", "top", "bottom"))
 
 
 def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_names(notebook):
@@ -91,6 +103,11 @@ def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_
 
     page.locator(".nbopt-pause").click()
     wait_for_text(book, ".nbopt-state", "Paused")
+    book.ask("run.set(weight_decay=2.44141e-7, batch_size=10**18, dropout=0.123456)")
+    for name, text in (("weight_decay", "2.44141e-7"), ("batch_size", str(10**18)), ("dropout", "0.123456")):
+        expect(page.locator(f".nbopt-hp-{name} .nbopt-box input")).to_have_value(text)
+    assert page.locator(".nbopt-panel").evaluate(CUT) == []
+    book.ask("run.set(batch_size=64)")
     at_rest = book.ask("run.step_count")
     page.locator(".nbopt-step").click()
     book.wait_for(f"run.step_count == {at_rest + 1} and run.state.name == 'PAUSED'")

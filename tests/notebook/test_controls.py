@@ -73,6 +73,10 @@ def test_a_slider_moved_at_the_page_asks_for_the_stop_under_its_thumb(page, make
         ("weight_decay", "1e-9", 1e-9),
         ("batch_size", "100", 100),
         ("batch_size", "1e3", 1000),
+        ("batch_size", "1,024", 1024),  # as the panel writes what is counted
+        ("lr", "0,002", 2e-3),
+        ("lr", "1e-2", 1e-2),
+        ("lr", "2,5e-4", 2.5e-4),
         ("patience", "9007199254740993", 9007199254740993),  # no float on the way
     ],
 )
@@ -121,6 +125,8 @@ def test_initial_weights_are_chosen_before_the_first_step(page, make_run, show):
         ("lr", "", "got &#x27;&#x27;"),
         ("dropout", "1", "below 1"),
         ("batch_size", "2.5", "a whole number"),
+        ("batch_size", "2,5", "got 2.5"),
+        ("lr", "1,000,000", "got &#x27;1,000,000&#x27;"),
         ("patience", "0", "at least 1"),
         ("patience", "9" * 5000, "whole number"),
     ],

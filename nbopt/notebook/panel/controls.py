@@ -20,9 +20,13 @@ from nbopt.i18n import _
 from nbopt.notebook.charts.scale import stops, with_value
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.typed import ROOM, read
 
 GONE = "nbopt-gone"
 """The CSS class of what is not to be seen."""
+
+LONG = "nbopt-long"
+"""The CSS class of a control whose value needs more room than most."""
 
 Ask = Callable[[str, Any], None]
 
@@ -198,7 +202,7 @@ class NumberControl(Control):
     def _typed(self) -> None:
         text = self._box.value.strip()
         # What is shown may not be read back to the last digit.
-        self._request(self._shown if text == number(self._shown) else _read(text))
+        self._request(self._shown if text == number(self._shown) else read(text, self.spec))
 
     def widen(self, *values: Any) -> None:
         """Have the slider reach up to all of ``values``."""
@@ -214,22 +218,17 @@ class NumberControl(Control):
                     self._stops = wanted
                     self._slider.options = _labelled(wanted)
                 self._slider.index = wanted.index(value)
-        if self._box.value != number(value) and not self._problem:
-            self._box.value = number(value)
+        text = number(value)
+        if len(text) > ROOM:
+            self.widget.add_class(LONG)
+        else:
+            self.widget.remove_class(LONG)
+        if self._box.value != text and not self._problem:
+            self._box.value = text
 
 
 def _labelled(values: list[Any]) -> list[tuple[str, Any]]:
     return [(number(value), value) for value in values]
-
-
-def _read(text: str) -> Any:
-    """Return the number that ``text`` is; the text itself if it is none, for the declaration to say so."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 class ChoiceControl(Control):
