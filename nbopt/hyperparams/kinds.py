@@ -74,6 +74,9 @@ class Float(Hyperparam[float]):
 class Int(Hyperparam[int]):
     """A whole number; ``powers`` walks the offered range in powers of two, ``zero`` adds 0 below them.
 
+    ``endless`` makes infinity legal, and None, which stands for it; with ``tenfold``, the control of a run offers up to
+    ten times what that is given.
+
     Examples
     --------
     >>> nbopt.Int(64, low=1, high=1024, powers=True, ge=1).offered
@@ -85,9 +88,13 @@ class Int(Hyperparam[int]):
     powers: bool = field(default=False, kw_only=True)
     zero: bool = field(default=False, kw_only=True)
     ge: int | None = field(default=None, kw_only=True)
+    endless: bool = field(default=False, kw_only=True)
+    tenfold: bool = field(default=False, kw_only=True)
 
     def check(self, value: Any) -> int:
-        """Return ``value`` as an int, if it is whole and legal."""
+        """Return ``value`` as an int, if it is whole and legal; infinity, where that is, as ``math.inf``."""
+        if self.endless and (value is None or value == math.inf):
+            return math.inf  # type: ignore[return-value]
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise self._refuse(value, self.legal)
         try:
@@ -107,7 +114,7 @@ class Int(Hyperparam[int]):
     @property
     def legal(self) -> str:
         """The bounds, in words."""
-        return _rule(_("a whole number"), self.ge, None, None)
+        return _rule(_("a whole number"), self.ge, None, None) + (_(", or None for no end") if self.endless else "")
 
 
 @dataclass(eq=False)

@@ -165,7 +165,7 @@ def _describe(run: Steerable) -> dict[str, Any]:
         "name": run.name,
         "state": run.state.name,
         "epoch": int(run.epoch),
-        "epochs": int(run.plan.epochs),
+        "epochs": int(run.plan.epochs) if run.plan.epochs < math.inf else 0,
         "step": int(run.step_count),
         "steps_per_second": float(speed) if speed is not None and math.isfinite(speed) else None,
     }

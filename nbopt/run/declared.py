@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from nbopt.data.sources import StreamSource, makes_batches
 from nbopt.errors import InvalidHyperparam
-from nbopt.hyperparams import Hyperparam, Hyperparams
+from nbopt.hyperparams import Hyperparam, Hyperparams, Int, variant
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.catalogue import SHOWN, known_of, still_values
@@ -59,7 +60,11 @@ def declare(
         given = given | _declare_schedule(hyperparams, optimizer, own, given)
     for kind in known_of(techniques):
         own.update(kind.bring(setting) | kind.imply(given))
-    for name, value in hyperparams.check({**own, **given}).items():
+    values = hyperparams.check({**own, **given})
+    for name, value in values.items():
+        spec = hyperparams.spec(name)
+        if isinstance(spec, Int) and spec.tenfold and spec.high < 10 * value < math.inf:
+            hyperparams.declare(variant(spec, high=10 * value))
         hyperparams.assign(name, value)
     hyperparams.check_together({})
     return hyperparams

@@ -24,9 +24,13 @@ class Plan(Tunable):
         low=1,
         high=200,
         ge=1,
+        endless=True,
+        tenfold=True,
         label=N_("Epochs"),
         group=_GROUP,
-        help=N_("Passes over the training data. Raise it to train a finished run further."),
+        help=N_(
+            "Passes over the training data; None, or inf: until it is stopped. Raise it to train on a finished run."
+        ),
         synonyms="n_epochs num_epochs max_epochs nb_epochs nb_epoch n_epoch epoch num_train_epochs",
     )
     steps = Int(
@@ -56,8 +60,25 @@ class Plan(Tunable):
     def of(cls, values: Mapping[str, Any]) -> Plan:
         """Return the plan that a run with these hyperparameters has; without them, it goes on for ever."""
         plan = cls()
-        vars(plan).update({name: values.get(name, 0) for name in cls.declared()})
+        vars(plan).update({"epochs": math.inf, "steps": 0, "validate_every": 0})
+        vars(plan).update({name: values[name] for name in cls.declared() if name in values})
         return plan
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, type[Tunable]]) -> str:
+        """Say what moves by the length of a run that has none."""
+        if cls.of(values).has_end:
+            return ""
+        for name, kind in chosen.items():
+            if "moves_by" in vars(kind) and kind().moves_by == "length":  # type: ignore[attr-defined]
+                told = _("{name}={value!r} moves by the part of the run that is done", name=name, value=values[name])
+                return _("{told}: without an end there is none. Give epochs or steps", told=told)
+        return ""
+
+    @property
+    def has_end(self) -> bool:
+        """Whether it is known how long the run is."""
+        return bool(self.steps) or self.epochs < math.inf
 
     def share(self, step: int, progress: float) -> float:
         """Return the part of the run that is done, from 0 to 1.
@@ -109,7 +130,7 @@ class Plan(Tunable):
     @property
     def of_epochs(self) -> str:
         """What stands behind the number of epochs done: ``/20``; "" where steps are counted, and without an end."""
-        return "" if self.steps or not self.epochs else f"/{self.epochs}"
+        return f"/{self.epochs}" if self.has_end and not self.steps else ""
 
     @property
     def of_steps(self) -> str:

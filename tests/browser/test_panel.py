@@ -266,7 +266,10 @@ def test_the_panel_of_a_finished_run_still_works(notebook):
     applied_step(book, "epochs")
     page.locator(".nbopt-start").click()
     book.wait_for("run.epoch == 3 and run.state.name == 'FINISHED'")
-    page.locator(".nbopt-start").click()  # nothing left to do: said, not ignored
+    expect(page.locator(".nbopt-start")).to_have_text("+ 2 epochs")  # as many as the run was given at first
+    page.locator(".nbopt-start").click()
+    book.wait_for("run.epoch == 5 and run.state.name == 'FINISHED'")
+    page.locator(".nbopt-step").click()  # nothing left to do: said, not ignored
     wait_for_text(book, ".nbopt-error", "Set epochs higher")
     assert book.problems == []
 

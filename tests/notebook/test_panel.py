@@ -79,7 +79,7 @@ def test_what_a_button_cannot_do_is_told_and_the_next_deed_clears_it(page, make_
     run = make_run(epochs=1)
     panel = show(run)
     run.fit()
-    page.click(panel.transport.buttons["start"])
+    page.click(panel.transport.buttons["step"])
     eventually(lambda: "Set epochs higher" in panel._error.value)
     page.do(panel.controls["epochs"].inputs[1], value="2")
     eventually(lambda: "Set epochs higher" not in panel._error.value)

@@ -38,6 +38,7 @@ from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
 from nbopt.techniques.drawn_weights import RULES
 from nbopt.techniques.initialization import AS_GIVEN
+from nbopt.techniques.plan import Plan
 from nbopt.techniques.precision.mixed import FULL, SCALED
 
 _HYPERPARAMETERS = {
@@ -136,6 +137,11 @@ class Loop(Section):
         if not waits:
             known["early_stopping"] = True
             known["best_weights and early_stopping"] = any(step >= end for step in restored)
+        has_end = Plan.of({name: story.values_of(name)[-1] for name in Plan.declared()}).has_end
+        if story.steps is None and not has_end:
+            if not waits:
+                raise ValueError(_("a script of a run without an end would not end either: give epochs or steps."))
+            known["step >= steps if steps else epoch >= epochs"] = False
         if story.steps is not None:
             known["step >= steps if steps else epoch >= epochs"] = False
             self.values.constants["STEPS_DONE"] = literal(story.steps)

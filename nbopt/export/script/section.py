@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +41,7 @@ class Values:
 
     def use(self, name: str) -> str:
         """Return how the script calls a hyperparameter."""
-        self.constants.setdefault(name.upper(), literal(self._story.start[name]))
+        self.constants.setdefault(name.upper(), _written(self._story.start[name]))
         changes = {step: {name: new[name]} for step, new in self._story.schedule.items() if name in new}
         if not changes:
             return name.upper()
@@ -59,10 +60,10 @@ class Values:
         """The schedule as source; "" if nothing changes."""
         rows = []
         for step, changes in self.schedule.items():
-            row = f"    {step}: {literal(changes)},"
+            items = [f"{literal(name)}: {_written(value)}" for name, value in changes.items()]
+            row = f"    {step}: {{{', '.join(items)}}},"
             if len(row) > WIDTH:
-                items = "".join(f"        {literal(name)}: {literal(value)},\n" for name, value in changes.items())
-                row = f"    {step}: {{\n{items}    }},"
+                row = f"    {step}: {{\n" + "".join(f"        {item},\n" for item in items) + "    },"
             rows += [row] if changes else []
         return "\n".join(["SCHEDULE = {", *rows, "}"]) if rows else ""
 
@@ -95,3 +96,8 @@ class Section:
             For what a script cannot hold.
         """
         raise NotImplementedError
+
+
+def _written(value: Any) -> str:
+    """Return the value of a hyperparameter as source; epochs without an end are infinite."""
+    return 'float("inf")' if value == math.inf else literal(value)

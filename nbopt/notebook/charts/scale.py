@@ -46,8 +46,10 @@ def _offered(spec: Hyperparam[Any]) -> list[Any]:
     assert isinstance(spec, Int)
     if spec.powers:
         return [0] * spec.zero + [2**k for k in range(spec.low.bit_length() - 1, spec.high.bit_length())]
-    step = max(1, (spec.high - spec.low) // _STOPS)
-    return [*range(spec.low, spec.high, step), spec.high]
+    least = max(1, (spec.high - spec.low) // _STOPS)
+    decade = 10 ** (len(str(least)) - 1)
+    step = next(decade * k for k in (1, 2, 5, 10) if decade * k >= least)
+    return [spec.low, *range(spec.low // step * step + step, spec.high, step), spec.high]
 
 
 def _log(spec: Float) -> list[float]:

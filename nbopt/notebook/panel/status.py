@@ -60,7 +60,8 @@ _JOURNAL_LINES = 50
 def facts(run: Steerable) -> list[tuple[str, str]]:
     """Return where the run is, as names and values."""
     plan = run.plan
-    found = [(_("epoch"), f"{run.epoch}{plan.of_epochs.replace('/', ' / ')}")] if plan.epochs or run.epoch else []
+    has_epochs = "epochs" in run.hyperparams or bool(run.epoch)
+    found = [(_("epoch"), f"{run.epoch}{plan.of_epochs.replace('/', ' / ')}")] if has_epochs else []
     found.append((_("step"), count(run.step_count) + (f" / {count(plan.steps)}" if plan.steps else "")))
     if run.state is RunState.RUNNING:
         if rate := run.steps_per_second:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class Transport:
         self._is_away = False
         quick: dict[str, Any] = {"wait": False, "source": SOURCE}
         acts: dict[str, tuple[str, str, Callable[[], Any], str]] = {
-            "start": (_("Start"), "play", lambda: run.start(**quick), _("Train, or go on from here")),
+            "start": (_("Start"), "play", self._start, _("Train, or go on from here")),
             "pause": (_("Pause"), "pause", lambda: run.pause(**quick), _("Rest after this step")),
             "step": (_("Step"), "step-forward", lambda: run.step(**quick), _("Do one step")),
             "stop": (_("Stop"), "stop", lambda: run.stop(**quick), _("End the run here")),
@@ -108,7 +109,7 @@ class Transport:
         for name, button in self.buttons.items():
             button.disabled = self._is_away or not usable[name]
         if "start" in self.buttons:
-            self.buttons["start"].description = _("Start") if state is RunState.CREATED else _("Resume")
+            self.buttons["start"].description = self._onward(state)
         if self.speed is not None:
             self.speed.paint()
         self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
@@ -118,6 +119,19 @@ class Transport:
         keep_frontend_route(button)
         button.on_click(lambda _button: self._attempt(act))
         return button
+
+    def _onward(self, state: RunState) -> str:
+        """Return what the first button says: what it does."""
+        if more := find_more(self._run):
+            [(name, count)] = more.items()
+            count -= self._run.hyperparams[name]
+            return _("+ {count:,} steps", count=count) if name == "steps" else _("+ {count:,} epochs", count=count)
+        return _("Start") if state is RunState.CREATED else _("Resume")
+
+    def _start(self) -> None:
+        if more := find_more(self._run):
+            self._run.set(source=SOURCE, **more)
+        self._run.start(wait=False, source=SOURCE)
 
     def _rewind(self) -> None:
         self._run.rewind(self._aim(), source=SOURCE)
@@ -146,3 +160,15 @@ class Transport:
                 self._wake()
 
         threading.Thread(target=work, name=f"nbopt going back {self._run.name}", daemon=True).start()
+
+
+def find_more(run: Steerable) -> dict[str, int]:
+    """Return the change by which a run that has all its length behind it becomes longer by as much as it first had."""
+    plan = run.plan
+    if run.state is not RunState.FINISHED or not plan.has_end or not plan.is_over(run.step_count, run.epoch):
+        return {}
+    name = "steps" if plan.steps else "epochs"
+    changes = (entry.old for entry in run.journal if entry.kind == "change" and entry.name == name)
+    now = run.hyperparams[name]
+    first = next(changes, now)
+    return {name: now + (first if 0 < first < math.inf else now)}

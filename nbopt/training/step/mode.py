@@ -265,7 +265,9 @@ class StepModes:
         if self._pace.tier == "compiled":
             return True
         seconds, share = training.meter.seconds, training.share
-        return seconds >= _TRAINED_SECONDS and share > 0 and seconds / share * (1 - share) > _LEFT_SECONDS
+        if seconds < _TRAINED_SECONDS or not training.plan.has_end:
+            return seconds >= _TRAINED_SECONDS
+        return share > 0 and seconds / share * (1 - share) > _LEFT_SECONDS
 
     def _told(self, steps: int) -> str:
         if self._captured:
