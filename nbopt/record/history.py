@@ -52,6 +52,8 @@ class History(Mapping[str, Series]):
         Whether values have been left out.
     check : callable or None
         Called with the name, the steps and the values of all that was just appended.
+    given_up : History or None
+        All that was measured until the run went back the last time.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class History(Mapping[str, Series]):
         self.expected: frozenset[str] = frozenset()
         self.in_steps = _EACH_STEP
         self.is_thinned = False
+        self.given_up: History | None = None
         self._tracks: dict[str, Track] = {}
 
     def extend(
@@ -150,6 +153,13 @@ class History(Mapping[str, Series]):
     def go_back(self, step: int, validated: bool) -> None:
         """Forget what was measured later; see `copy_to`."""
         self._tracks = self.copy_to(step, validated)._tracks
+
+    def give_up(self, step: int, validated: bool) -> None:
+        """Forget what was measured later, as `go_back` does, but keep all of it in `given_up`, to be looked at."""
+        past = History()
+        past._tracks = self._tracks
+        self.go_back(step, validated)
+        self.given_up = past
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame`` with one row per step and one column per name, gaps as NaN.

@@ -25,7 +25,7 @@ def go_back(training: Training, journal: Journal, snapshot: Snapshot, source: st
     step = training.step
     training.bound = Bound(step, len(journal))  # until it has arrived
     restore(training, snapshot)
-    training.history.go_back(snapshot.step, validated=not snapshot.facts["validation_due"])
+    training.history.give_up(snapshot.step, validated=not snapshot.facts["validation_due"])
     training.snapshots.forget_after(snapshot.step)
     # Last: whoever has read this entry finds nothing of the future that was given up.
     return journal.rewind(step, target, source)

@@ -19,7 +19,9 @@ from nbopt.record.history import History
 
 Array = NDArray[np.float64]
 
-_BUCKETS = 400
+BUCKETS = 400
+"""Points of a smoothed line, at most; at least half as many of a line that has more values."""
+
 _FURTHEST = 2.0**62  # of the step numbers that can be looked up
 
 
@@ -51,6 +53,7 @@ def curve(
     axis: str = "step",
     span: tuple[float, float] | None = None,
     smoothing: float = 0.0,
+    most: int = BUCKETS,
 ) -> Curve:
     """Cut the series ``name`` to its visible part and to screen resolution.
 
@@ -62,6 +65,8 @@ def curve(
         The visible range of x; all of it if None.
     smoothing : float
         Factor of the exponential moving average, in [0, 1).
+    most : int
+        Points of the smoothed line, at most.
     """
     track = history.tracks.get(name)
     if track is None or not len(track.values):
@@ -73,7 +78,7 @@ def curve(
         low, high = from_axis(history, np.clip(np.array(span, float), -_FURTHEST, _FURTHEST), axis)
         start = max(0, bisect_left(steps, math.floor(low)) - 1)
         stop = min(stop, bisect_right(steps, math.ceil(high)) + 1)
-    size = _power_of_two((stop - start) / _BUCKETS)
+    size = _power_of_two((stop - start) / most)
     start -= start % size  # so that panning does not regroup
     buckets = track.pyramid.buckets(values, start, stop, size)  # not of what a rewind has put in its place
     middle = np.minimum(start + size // 2 + size * np.arange(len(buckets.mean)), len(steps) - 1)
@@ -81,7 +86,7 @@ def curve(
     x = to_axis(history, at, axis)
     # The unit is a stretch of steps, the same for every curve: one measured once an epoch is not made to lag behind
     # one measured every step.
-    unit = _power_of_two((int(steps[stop - 1]) - int(steps[start])) / _BUCKETS)
+    unit = _power_of_two((int(steps[stop - 1]) - int(steps[start])) / BUCKETS)
     smooth = smoothed(buckets.mean, smoothing, np.diff(at, prepend=at[:1]) / unit)
     last = float(values[-1])
     if size == 1:

@@ -50,7 +50,7 @@ def test_a_click_on_the_curve_takes_the_run_back_and_a_branch_goes_on_beside_it(
     assert book.ask("list(run.journal[-1][1:5])") == ["rewind", 400, picked, "panel"]
     assert book.ask("run.hyperparams['lr']") == 1e-3
     expect(target).to_have_value("")
-    wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "before going back")
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "before the rewind")
 
     # From there it goes as it would have gone, and so does its branch, at another rate.
     target.fill("50")

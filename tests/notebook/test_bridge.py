@@ -277,7 +277,7 @@ def test_thousands_of_changes_do_not_swell_the_frames(page, make_run, show):
     panel._unfold.value = True
     run.journal.change(20_000, "lr", 2.0, 3.0, "code")
     assert bytes_of_a_frame(page, panel, run) < 100_000
-    assert len(panel.charts[0].marks.ticks) <= 101
+    assert len(panel.charts[0].over.ticks) <= 101
 
 
 def test_what_the_first_step_would_wait_for_is_imported_once_a_page_has_drawn():

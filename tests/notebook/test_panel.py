@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import nbopt
-from nbopt.formatting import duration
-from nbopt.notebook.charts.charts import View
+from nbopt.formatting import brief, duration
+from nbopt.notebook.charts.view import View
 from nbopt.notebook.panel import status
 from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.viewer import mimebundle
+from nbopt.viz.curves import curve
 from tests.notebook.frontend import eventually, every_widget
 
 
@@ -199,7 +200,8 @@ def test_no_measurement_stops_the_painting_and_only_what_can_be_drawn_is_sent(ma
         assert all(math.isfinite(tick) for axis in chart.figure.axes for tick in axis.tick_values)
     run.history.extend("loss", range(5, 9), [0.5, 0.4, 0.3, 0.2])
     panel._paint()
-    assert panel._error.value == "" and "0.2" in panel.charts[0]._head.value
+    bold = curve(run.history, "loss", smoothing=0.6).smooth_y[-1]
+    assert panel._error.value == "" and f"training</span> <b>{brief(bold)}</b>" in panel.charts[0]._head.value
 
 
 def test_after_a_rewind_charts_marks_and_badges_are_those_of_the_way_that_led_here(make_run, show):
@@ -211,7 +213,7 @@ def test_after_a_rewind_charts_marks_and_badges_are_those_of_the_way_that_led_he
     run.set(lr=0.02)
     run.step(10)
     run.rewind(15)
-    eventually(lambda: [tick.x for tick in panel.charts[0].marks.ticks] == [10])
+    eventually(lambda: [tick.x for tick in panel.charts[0].over.ticks] == [10])
     eventually(lambda: "step 10" in panel.controls["lr"].head.value and panel.charts[0].curves.x[-4:].max() <= 15)
     assert panel.controls["lr"].inputs[0].value == 0.01
     assert painted(panel) == ""
@@ -312,7 +314,7 @@ def test_the_rate_that_a_schedule_makes_of_the_control_gets_a_chart(make_run, sh
     eventually(lambda: rates.curves.y[-2].max() > rates.curves.y[-2].min() > 0)
     drawn = [chart.curves.model_id for chart in panel.charts]
     eventually(lambda: [chart["lines"] for chart in panel.bridge.companion.charts] == drawn)
-    assert rates.widget in panel._pictures.children and "in each step" in rates._head.value
+    assert rates.widget in panel.gallery.widget.children and "in each step" in rates._head.value
 
 
 class Halving(nbopt.Technique):
@@ -342,17 +344,15 @@ def test_of_three_charts_all_but_the_first_bear_fewer_numbers_and_no_texts(make_
     run.set(lr=0.01)
     run.step(25)
     loss, accuracy = panel.charts
-    for chart in (loss, accuracy):
-        eventually(lambda chart=chart: [text for label in chart.marks.labels.values() for text in label.text])
+    eventually(lambda: all(chart.over.tells and chart.over.ticks for chart in (loss, accuracy)))
     run.set(schedule="cosine")
     run.step(5)
     eventually(lambda: len(panel.charts) == 3)
     painted(panel)
     for chart in panel.charts:
-        texts = [text for label in chart.marks.labels.values() for text in label.text]
         numbers = [len(chart._x_axis.tick_values), len(chart._y_axes[0].tick_values)]
-        assert len(chart.marks.ticks) == 2  # the lines are everywhere
-        assert len(texts) == (2 if chart is loss else 0)
+        assert len(chart.over.ticks) == 2  # the lines are everywhere
+        assert chart.over.tells is (chart is loss)
         assert max(numbers) <= (8 if chart is loss else 4)
     assert len(loss._x_axis.tick_values) > len(accuracy._x_axis.tick_values)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nbopt.notebook.charts.colours import OTHERS, PAST
+from nbopt.viz.curves import smoothed, to_axis
 from tests.notebook.frontend import eventually
 
 
@@ -33,11 +34,11 @@ def test_a_pick_is_the_step_to_go_back_to(page, trained):
     run, panel = trained
     pick(page, panel, 12.4)
     assert panel.transport.target.value == "12"
-    eventually(lambda: panel.charts[0].marks.pin == 12)
+    eventually(lambda: panel.charts[0].over.pin == 12)
     page.click(panel.transport.buttons["rewind"])
     eventually(at_rest(run, 12))
     eventually(lambda: run.journal[-1][:5] == (60, "rewind", 60, 12, "panel"))
-    eventually(lambda: panel.transport.target.value == "" and panel.charts[0].marks.pin is None)
+    eventually(lambda: panel.transport.target.value == "" and panel.charts[0].over.pin is None)
     assert run.hyperparams["lr"] == 1e-3
 
 
@@ -98,16 +99,38 @@ def test_a_branch_has_a_panel_below_and_each_is_drawn_beside_the_other(page, tra
     branch.stop()
 
 
-def test_what_a_rewind_gave_up_stays_as_a_ghost(page, trained):
+@pytest.mark.parametrize("axis", ["step", "epoch", "time"])
+def test_what_a_rewind_gave_up_stays_as_a_ghost(trained, axis):
     run, panel = trained
-    eventually(lambda: panel.charts[0]._x.max == 60)
-    before = panel.charts[0].curves.y[-1].copy()
+    panel.bridge.close()
+    panel.toolbar.view = panel.toolbar.view._replace(axis=axis)
+    panel._paint()
+    before, end = panel.charts[0].curves.y[-1].copy(), panel.charts[0]._x.max
     run.rewind(10)
-    eventually(lambda: panel.charts[0].curves.colors[0] == PAST)
-    curves = panel.charts[0].curves
-    assert panel.charts[0]._x.max == 60  # nothing jumps
-    assert curves.x[:2].min() >= 10 and curves.x[2:].max() <= 10
+    panel._paint()
+    curves, begin = panel.charts[0].curves, np.float32(to_axis(run.history, np.array([10.0]), axis)[0])
+    assert curves.colors[:2] == [PAST, PAST]
+    assert panel.charts[0]._x.max == end  # nothing jumps
+    assert curves.x[:2].min() >= begin and curves.x[2:].max() <= begin
     assert np.isin(curves.y[1], before).all()
-    panel.toolbar.view = panel.toolbar.view._replace(axis="epoch")  # where its steps mean nothing any more
-    panel.bridge.wake()
-    eventually(lambda: PAST not in curves.colors)
+
+
+def test_what_was_given_up_is_drawn_whatever_had_been_drawn_before(make_run, show):
+    run = make_run()
+    panel = show(run)
+    panel.bridge.close()  # from here on it paints only when told to, not at once: as for a page that draws slowly
+    for end in range(30, 50):
+        run.step(end - run.step_count)
+        values = run.history["loss"][1].copy()
+        if end % 3 == 0:
+            panel._paint()
+        run.rewind(20)
+        if end % 2 == 0:
+            run.step(2)
+        panel._paint()
+        chart = panel.charts[0]
+        assert chart.curves.colors[:2] == [PAST, PAST]
+        assert chart.curves.x[0].max() == end - 1 and chart.keys[0] == "before the rewind, training"
+        assert "before the rewind" in chart._head.value
+        smooth = smoothed(values, 0.6, np.ones(len(values)))
+        np.testing.assert_allclose(chart.curves.y[0][: end - 20], smooth[20:], rtol=1e-5)

@@ -1,14 +1,13 @@
-"""Charts: one bqplot figure per quantity, training and validation together, with the marks of the changes.
+"""Charts: one bqplot figure per quantity, training and validation together.
 
 Beside them, as ghosts, what a rewind gave up, and the runs that this one branched off or that branched off it. Every
-figure has two line marks, whatever the number of curves: in bqplot each mark redraws on each update.
+figure has one mark, whatever the number of curves: in bqplot each mark redraws on each update.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import bqplot
 import ipywidgets as widgets
@@ -16,61 +15,25 @@ import numpy as np
 
 from nbopt.formatting import brief
 from nbopt.i18n import _
-from nbopt.notebook.charts.change_marks import ChangeMarks
 from nbopt.notebook.charts.colours import OTHERS, PAST, TRAIN, VAL
-from nbopt.notebook.charts.lines import Floats, stack
+from nbopt.notebook.charts.lines import stack
+from nbopt.notebook.charts.overlay import Overlay
+from nbopt.notebook.charts.view import Scene, View
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.history import History
-from nbopt.viz.curves import Curve, curve
-from nbopt.viz.marks import Mark, visible
+from nbopt.viz.curves import BUCKETS, Curve, curve
+from nbopt.viz.marks import visible
+from nbopt.viz.ranges import Line, off_scale, robust_extent, settled
 from nbopt.viz.ticks import LEAST, Span, extent, linear_ticks, log_ticks, tick_format
 
 FEW = 2
 """Charts that are all drawn large; of more, only the first one is. `panel.css` lays them out."""
 
-_COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.28, 0.28, 1.0, 1.0]  # raw, then smoothed
+_COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.2, 0.2, 1.0, 1.0]  # raw, then smoothed
 _GHOST = [0.3, 0.75]  # training, validation
 _TICKS = ".4~g"  # some format, on every axis: without one a single non-finite value kills a figure for good
 _LINES = 100  # of change marks
-_TEXTS = 6  # newest marks that bear their text; the others tell on hovering
-
-
-class View(NamedTuple):
-    """How the charts are looked at: shared by all charts of a panel.
-
-    Attributes
-    ----------
-    axis : {"step", "epoch", "time"}
-    smoothing : float
-    log_y : bool
-    span : (low, high) or None
-        The zoomed range of x; None follows the tail.
-    """
-
-    axis: str = "step"
-    smoothing: float = 0.6
-    log_y: bool = False
-    span: Span | None = None
-
-
-class Ghost(NamedTuple):
-    """Another run, drawn beside this one.
-
-    Attributes
-    ----------
-    label : str
-    history : History
-    """
-
-    label: str
-    history: History
-
-
-class _Past(NamedTuple):
-    """The curves that a rewind gave up, in the unit of the x axis they were drawn in."""
-
-    axis: str
-    lines: list[tuple[Floats, Floats]]
+_SMALL_BUCKETS = BUCKETS // 2  # of a chart that is drawn small
 
 
 class Chart:
@@ -87,11 +50,19 @@ class Chart:
 
     Attributes
     ----------
+    is_loss : bool
+        Whether it shows a loss, which may be drawn on a logarithmic axis.
+    title : str
+    log : bool or None
+        Whether it is to be; None as the view says.
     zoom_y : (low, high) or None
         The zoomed range of y.
+    shows_all : bool
+        Whether y reaches as far as the curves do, their spikes and their start too.
     is_small : bool
         Whether it is drawn small: fewer numbers on its axes, no texts at its marks.
-    marks : ChangeMarks
+    over : Overlay
+        What the page draws over the curves.
     keys : list of str
         What the read-out calls each line, in the order drawn; "" for those it does not name.
     """
@@ -105,15 +76,18 @@ class Chart:
         smooth: bool = True,
     ) -> None:
         self.name = name
+        self.is_loss = name == "loss" or name.endswith("_loss")
+        self.log: bool | None = None
         self._labels = labels or (_("training"), _("validation"))
         self._smooth = smooth
         self.zoom_y: Span | None = None
+        self.shows_all = False
         self.is_small = False
-        self._title = title
+        self.over = Overlay()
+        self.title = title
         self.keys: list[str] = []
-        self._pair: list[Curve] = []
-        self._past: _Past | None = None
         self._top_busy = False
+        self._shown: Span | None = None  # the range of y, where nobody chose one
         self._x = bqplot.LinearScale(min=0.0, max=1.0)
         self._linear, self._log = bqplot.LinearScale(min=0.0, max=1.0), bqplot.LogScale(min=0.1, max=1.0)
         self._scale = self._linear
@@ -125,7 +99,6 @@ class Chart:
             opacities=_OPACITIES,
             stroke_width=1.8,
         )
-        self.marks = ChangeMarks(self._x)
         self._x_axis = bqplot.Axis(scale=self._x, tick_format=_TICKS, grid_lines="none")
         # One for each scale: an axis given another scale keeps the marks of the old one.
         self._y_axes = [
@@ -135,7 +108,7 @@ class Chart:
         self.figure = kit.make(
             bqplot.Figure,
             css=("nbopt-figure",),
-            marks=[self.marks.lines, self.curves, *self.marks.labels.values()],
+            marks=[self.curves],
             axes=[self._x_axis, self._y_axes[False]],
             fig_margin={"top": 10, "bottom": 28, "left": 52, "right": 16},
             animation_duration=0,
@@ -157,85 +130,83 @@ class Chart:
         """All that it is made of, the axis not shown now too."""
         return [self.widget, *self._y_axes]
 
-    def draw(
-        self,
-        history: History,
-        view: View,
-        span: Span,
-        marks: Sequence[Mark],
-        at: Floats,
-        ghosts: Sequence[Ghost] = (),
-        pin: float | None = None,
-    ) -> None:
-        """Bring the figure up to date; called by the bridge alone.
+    def as_sent(self) -> dict[str, Any]:
+        """Return what the page is to know of it beside its figure, as JSON."""
+        raws = [-1] * (len(self.keys) - 2) + [len(self.keys) - 4, len(self.keys) - 3]
+        return {
+            "lines": self.curves.model_id,
+            "names": self.keys,
+            "raws": raws if self._smooth else [],
+            "label": _("{name} against training progress", name=self.name),
+            "log": self._scale is self._log if self.is_loss else None,
+            "over": self.over.as_sent((self._x.min, self._x.max)),
+        }
 
-        Parameters
-        ----------
-        history : History
-        view : View
-        span : (low, high)
-            The range of x to show.
-        marks : sequence of Mark
-        at : ndarray
-            Where each mark stands.
-        ghosts : sequence of Ghost
-        pin : float, optional
-            Where the point picked on the x axis stands.
-        """
+    def fit(self) -> None:
+        """End a zoom; where there is none, show all there is, or no longer."""
+        self.shows_all = self.zoom_y is None and not self.shows_all
+        self.zoom_y = None
+
+    def draw(self, history: History, view: View, scene: Scene) -> None:
+        """Bring the figure up to date; called by the bridge alone."""
         smoothing = view.smoothing if self._smooth else 0.0
-        pair = [curve(history, name, view.axis, view.span, smoothing) for name in self.names]
-        others = [
-            curve(ghost.history, name, view.axis, view.span, smoothing) for ghost in ghosts for name in self.names
-        ]
-        self._pair = pair
-        self._head.value = self._heading(pair, [ghost.label for ghost in ghosts], view)
-        log = view.log_y and any((part.y > LEAST).any() for part in pair)
-        bottom, top = self._range([part.y for part in pair] + [part.smooth_y for part in others], log)
+        most = _SMALL_BUCKETS if self.is_small else BUCKETS
+
+        def read(source: History) -> list[Curve]:
+            return [curve(source, name, view.axis, view.span, smoothing, most) for name in self.names]
+
+        pair = read(history)
+        others = [part for ghost in scene.ghosts for part in read(ghost.history)]
+        past = [] if scene.past is None else [_beyond(part, scene.back_to) for part in read(scene.past)]
+        past = past if any(len(part.smooth_x) for part in past) else []
+        labels = [ghost.label for ghost in scene.ghosts]
+        self._head.value = self._heading(pair, labels, bool(past))
+        self.keys = self._names(past, others, pair, labels)
+        colours = [*[PAST] * len(past), *(OTHERS[k] for k in range(len(scene.ghosts)) for _part in _GHOST)]
+        behind, bold = _lines(past + others, colours), _lines(pair, [TRAIN, VAL])
+        wanted = view.log_y if self.log is None else self.log
+        log = self.is_loss and wanted and any((part.y > LEAST).any() for part in pair)
+        span, (bottom, top) = scene.span, self._range([*behind[len(past) :], *bold], log)
         self._draw_axes(span, (bottom, top), log)
-        lines = [*self._past_lines(view), *((part.smooth_x, part.smooth_y) for part in others)]  # behind the others
-        lines += [(part.x, part.y) for part in pair] + [(part.smooth_x, part.smooth_y) for part in pair]
+        lines = [(line.x, line.y) for line in behind]
+        lines += [(part.x, part.y) for part in pair] + [(line.x, line.y) for line in bold]
         if log:
             lines = [(x, np.where(y > LEAST, y, np.nan)) for x, y in lines]
         x, y = stack(lines, (span[0], bottom))
         if not log:
             self._choose_scale(log)
         with self.curves.hold_sync():
-            self._dress(len(ghosts), len(lines))
+            self._dress(colours)
             self.curves.x, self.curves.y = x, y
         if log:  # only now: a log scale has no place for what was drawn before
             self._choose_scale(log)
-        ticks = visible(marks, at, span, _LINES)
-        self.marks.draw(ticks, span, pin, bool(ticks) and self._is_top_busy(), 0 if self.is_small else _TEXTS)
+        ticks = visible(scene.marks, scene.at, span, _LINES)
+        arrows = off_scale([*behind, *bold], span, (bottom, top))
+        at_bottom = bool(ticks) and self._is_top_busy()
+        self.over = Overlay(ticks, scene.pin, scene.best, arrows, not self.is_small, at_bottom)
 
-    def give_up(self, axis: str, x: float) -> None:
-        """Keep what is drawn beyond ``x`` as a ghost: the run went back."""
-        beyond = [(part.smooth_x >= x, part) for part in self._pair]
-        self._past = _Past(axis, [(part.smooth_x[late], part.smooth_y[late]) for late, part in beyond])
-
-    def end_of_past(self, axis: str) -> float:
-        """Return how far the ghost of what was given up reaches on the x axis; -inf if it is not drawn."""
-        if self._past is None or self._past.axis != axis:
-            return -np.inf
-        return max((float(x[-1]) for x, _y in self._past.lines if len(x)), default=-np.inf)
-
-    def _past_lines(self, view: View) -> list[tuple[Floats, Floats]]:
-        return self._past.lines if self._past is not None and self._past.axis == view.axis else []
-
-    def _dress(self, ghosts: int, lines: int) -> None:
+    def _dress(self, behind: list[str]) -> None:
         """Give each line its colour."""
-        behind = [OTHERS[k] for k in range(ghosts) for _line in _GHOST]
-        colours = [*[PAST] * (lines - len(_COLOURS) - len(behind)), *behind, *_COLOURS]
+        colours = [*behind, *_COLOURS]
         if colours != self.curves.colors:
             self.curves.colors = colours
-            self.curves.opacities = [*_GHOST * (len(colours) // 2 - 2), *_OPACITIES]
+            self.curves.opacities = [*_GHOST * (len(behind) // 2), *_OPACITIES]
 
-    def _range(self, arrays: list[Floats], log: bool) -> Span:
-        low, high = extent(arrays, log)
-        if self.zoom_y and not log:
+    def _range(self, lines: list[Line], log: bool) -> Span:
+        values = [line.y for line in lines]
+        if self.shows_all:
+            wanted = extent(values, log)
+        else:
+            wanted = robust_extent(values, log)
+        if self.zoom_y is None:
+            self._shown = settled(None if log is not (self._scale is self._log) else self._shown, wanted, log)
+            return self._shown
+        self._shown = None
+        if not log:
             return self.zoom_y
-        if self.zoom_y and self.zoom_y[1] > low:  # zoomed on a linear axis perhaps, down to 0 or below
-            return (self.zoom_y[0] if self.zoom_y[0] > LEAST else low, self.zoom_y[1])
-        return low, high
+        if self.zoom_y[1] > wanted[0]:  # zoomed on a linear axis perhaps, down to 0 or below
+            return (self.zoom_y[0] if self.zoom_y[0] > LEAST else wanted[0], self.zoom_y[1])
+        return wanted
 
     def _draw_axes(self, x: Span, y: Span, log: bool) -> None:
         scale, y_axis = self._log if log else self._linear, self._y_axes[log]
@@ -266,18 +237,33 @@ class Chart:
             self._top_busy = bool(more > 0)
         return self._top_busy
 
-    def _heading(self, pair: list[Curve], ghosts: list[str], view: View) -> str:
-        title = html.escape(self._title)
+    def _heading(self, pair: list[Curve], ghosts: list[str], has_past: bool) -> str:
+        title = html.escape(self.title)
         text = f'<span class="nbopt-title" title="{title}">{title}</span>'
         for part, colour, label in zip(pair, (TRAIN, VAL), self._labels, strict=True):
             if len(part.x):
-                text += _key(colour, label, f" <b>{brief(part.last)}</b>")
+                bold = float(part.smooth_y[-1])  # what the bold line shows
+                text += _key(colour, label, f" <b>{brief(bold if np.isfinite(bold) else part.last)}</b>")
         text += "".join(_key(colour, label) for colour, label in zip(OTHERS, ghosts, strict=False))
-        self.keys = [*(key for label in ghosts for key in ("", label)), "", "", *self._labels]
-        if self._past_lines(view):
-            text += _key(PAST, _("before going back"))
-            self.keys = ["", _("before going back"), *self.keys]
-        return text
+        return text + _key(PAST, _("before the rewind")) * has_past
+
+    def _names(self, past: list[Curve], others: list[Curve], pair: list[Curve], ghosts: list[str]) -> list[str]:
+        """Return what the read-out calls each line; nothing where there is none."""
+        told = [f"{_('before the rewind')}, {label}" for label in self._labels] if past else []
+        told += [name for label in ghosts for name in ("", label)]
+        told += ["", "", *self._labels]
+        drawn = [*past, *others, *pair, *pair]
+        return [name if np.isfinite(part.smooth_y).any() else "" for name, part in zip(told, drawn, strict=True)]
+
+
+def _lines(curves: list[Curve], colours: list[str]) -> list[Line]:
+    return [Line(colour, part.smooth_x, part.smooth_y) for part, colour in zip(curves, colours, strict=True)]
+
+
+def _beyond(part: Curve, x: float) -> Curve:
+    """Return what of a curve lies beyond ``x``."""
+    late = part.smooth_x >= x
+    return part._replace(smooth_x=part.smooth_x[late], smooth_y=part.smooth_y[late])
 
 
 def _key(colour: str, label: str, more: str = "") -> str:

@@ -34,7 +34,7 @@ class FrontEnd(anywidget.AnyWidget):
 
 
 class Companion(FrontEnd):
-    """A panel's half: sends zooms, picks and groups opened, too (companion.js)."""
+    """A panel's half: sends zooms, picks, scales and groups opened, too (companion.js)."""
 
     _esm = joined(Path(__file__).parent / "companion.js")
     _css = Path(__file__).parent / "panel.css"
@@ -42,7 +42,7 @@ class Companion(FrontEnd):
     groups = traitlets.Dict().tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)
     search = traitlets.Unicode().tag(sync=True)
-    marks: Any = traitlets.List().tag(sync=True)
+    log = traitlets.Unicode().tag(sync=True)
     unit = traitlets.Unicode().tag(sync=True)
     whole = traitlets.Bool(True).tag(sync=True)
 

@@ -11,10 +11,11 @@ import ipywidgets as widgets
 import numpy as np
 
 from nbopt.errors import shorten
-from nbopt.i18n import N_, _
+from nbopt.i18n import _
 from nbopt.notebook.cells import CELLS
-from nbopt.notebook.charts.charts import FEW, Chart, Ghost, View
 from nbopt.notebook.charts.colours import OTHERS
+from nbopt.notebook.charts.gallery import Gallery
+from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge, Companion
 from nbopt.notebook.frontend.intake import guard
@@ -27,16 +28,11 @@ from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
 from nbopt.notebook.panel.transport import SOURCE, Transport
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.notebook.static_view import StaticView
-from nbopt.record.history import History
 from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
-from nbopt.viz.curves import from_axis, to_axis, whole_span
+from nbopt.viz.curves import from_axis
 from nbopt.viz.marks import Marks
-from nbopt.viz.ticks import Span
-
-_TITLES = {"loss": N_("Loss"), "lr": N_("Learning rate used")}  # the latter is not just what the control shows
-_ACRONYMS = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # metrics that are not called by a word
 
 _PIXELS = 1000  # that a chart is wide
 
@@ -87,7 +83,6 @@ class Panel:
         self.host: object = None
         self._marks = Marks(run.journal, run.hyperparams.label)
         self._problem = ""
-        self._rewinds = 0
         self._kit = kit = WidgetFactory()
         self.transport = Transport(run, self._try, self._wake, kit)
         texts = [kit.make(widgets.HTML) for _part in range(5)]
@@ -98,15 +93,13 @@ class Panel:
         self._unfold.observe(lambda _change: self._wake(), "value")
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
-        titles = {name: _title(name) for name in run.measures}
-        self.charts = [Chart(name, title, kit) for name, title in titles.items()]
-        later = {name: _title(name) for name in run.later_measures}
-        in_steps = (_("in each step"), "")
-        self._later = [Chart(name, title, kit, labels=in_steps, smooth=False) for name, title in later.items()]
+        self.gallery = Gallery(run, self._marks, kit)
+        self.charts = self.gallery.charts
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
-        self.still = StaticView(run, titles)
+        self.still = StaticView(run, {chart.name: chart.title for chart in self.charts})
         companion = Companion(
             search=_("Find a control"),
+            log=_("log"),
             labels={name: run.hyperparams.label(name) for name in run.hyperparams},
             groups=self.column.members,
         )
@@ -131,7 +124,7 @@ class Panel:
             if not CELLS.is_shown(panel):
                 panel.close()
         rows = [control.widget for control in self.controls.made.values()]  # one may have no place yet
-        close_all(self.family, *rows, *(part for chart in [*self.charts, *self._later] for part in chart.parts))
+        close_all(self.family, *rows, *(part for chart in self.gallery.every for part in chart.parts))
 
     # -- layout --
 
@@ -139,11 +132,10 @@ class Panel:
         box = self._kit.box
         name = self._kit.make(widgets.HTML, f'<span class="nbopt-name">{html.escape(self.run.name)}</span>')
         header = box("header", self.transport.widget, self._status, name)
-        self._pictures = box("charts", *(chart.widget for chart in self.charts))
         body = box(
             "body",
             self.column.widget,
-            box("right", self.toolbar.widget, self._pictures),
+            box("right", self.toolbar.widget, self.gallery.widget),
         )
         footer = box("footer", self._device, self._earlier, box("journal", self._unfold, self._journal))
         return box("panel", header, self._error, body, footer, self.bridge.companion)
@@ -182,6 +174,9 @@ class Panel:
                 at = np.array([float(min(max(x, -FURTHEST), FURTHEST))])
                 step = float(from_axis(self.run.history, at, self.toolbar.view.axis)[0])
                 self.transport.target.value = str(round(min(max(step, 0), self.run.step_count)))
+            case {"log": bool(on), "chart": int(index)} if 0 <= index < len(self.charts) and self.charts[index].is_loss:
+                self.charts[index].log = on
+                self._wake()
             case {"pick": None}:
                 self.transport.target.value = ""
             case _:
@@ -206,49 +201,16 @@ class Panel:
         self._marks.refresh()
         self.column.paint()
         self.controls.paint()
-        self._paint_charts(view)
+        ghosts = [Ghost(self._label(relative), relative.history) for relative in self._relatives()]
+        self.gallery.draw(view, self.transport.step, ghosts)
         self._journal.value = status.journal_list(run.journal, run.hyperparams.label, self._unfold.value)
         companion = self.bridge.companion
-        companion.marks = [tick._asdict() for tick in self.charts[0].marks.ticks]
         companion.unit = _(UNITS[view.axis])
         companion.whole = view.axis == "step"
-        companion.charts = [
-            {
-                "lines": chart.curves.model_id,
-                "names": chart.keys,
-                "label": _("{name} against training progress", name=chart.name),
-            }
-            for chart in self.charts
-        ]
+        companion.charts = [chart.as_sent() for chart in self.charts]
         self._paint_family()
         if run.state is not RunState.RUNNING:
             self.still.refresh()
-
-    def _paint_charts(self, view: View) -> None:
-        history = self.run.history
-        if begun := [chart for chart in self._later if chart.name in history]:
-            self._later = [chart for chart in self._later if chart not in begun]
-            self.charts += begun
-            self._pictures.children = [chart.widget for chart in self.charts]
-        if self._marks.rewinds != self._rewinds:
-            self._rewinds = self._marks.rewinds
-            back_to = float(to_axis(history, np.array([self._marks.back_to], float), view.axis)[0])
-            for chart in self.charts:
-                chart.give_up(view.axis, back_to)
-        ghosts = [Ghost(self._label(run), run.history) for run in self._relatives()]
-        steps = np.array([mark.step for mark in self._marks.marks], float)
-        picked = self.transport.step
-        pin = None if picked is None else float(to_axis(history, np.array([picked], float), view.axis)[0])
-        span = view.span or self._whole_span([history, *(ghost.history for ghost in ghosts)], view.axis)
-        for place, chart in enumerate(self.charts):
-            chart.is_small = place > 0 and len(self.charts) > FEW
-            chart.draw(history, view, span, self._marks.marks, to_axis(history, steps, view.axis), ghosts, pin)
-
-    def _whole_span(self, histories: list[History], axis: str) -> Span:
-        names = [name for chart in self.charts for name in chart.names]
-        spans = [whole_span(history, names, axis) for history in histories if "loss" in history] or [(0.0, 1.0)]
-        ends = [chart.end_of_past(axis) for chart in self.charts]
-        return min(low for low, _high in spans), max(*(high for _low, high in spans), *ends)
 
     def _relatives(self) -> list[Steerable]:
         """Return the runs shown beside this one: the one it branched off, and the newest branches."""
@@ -283,12 +245,3 @@ class Panel:
     def _complain(self, text: str) -> None:
         title = html.escape(_("The panel could not be drawn; training is not affected."))
         self._error.value = f'<div class="nbopt-error" role="alert">{title}<pre>{html.escape(text)}</pre></div>'
-
-
-def _title(name: str) -> str:
-    """Return what the chart of a measurement is called."""
-    if name in _TITLES or name in _ACRONYMS:
-        return _(_TITLES[name]) if name in _TITLES else _ACRONYMS[name]
-    metric = next((known for known in _ACRONYMS if name.endswith(f"_{known}")), "")  # of one of several outputs
-    words = name.removesuffix(f"_{metric}" if metric else "").replace("_", " ").capitalize()
-    return f"{words} {_ACRONYMS[metric]}" if metric else words

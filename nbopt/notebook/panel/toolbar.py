@@ -8,7 +8,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from nbopt.i18n import N_, _
-from nbopt.notebook.charts.charts import Chart, View
+from nbopt.notebook.charts.charts import Chart
+from nbopt.notebook.charts.view import View
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.viz.ticks import Span
@@ -54,7 +55,7 @@ class Toolbar:
         range_of = {"min": 0.0, "max": 0.99, "step": 0.01}
         smoothing = look("smoothing", kit, widgets.FloatSlider, description=_("Smoothing"), **range_of)
         axis = look("axis", kit, widgets.Dropdown, description="x", options=units)
-        log_y = look("log_y", kit, widgets.ToggleButton, description=_("Log y"), tooltip=_("Logarithmic y axis"))
+        log_y = look("log_y", kit, widgets.ToggleButton, description=_("Log y"), tooltip=_("Losses on a log axis"))
         self.tail = kit.make(
             widgets.Button,
             description=_("Follow"),
@@ -71,6 +72,8 @@ class Toolbar:
             case {"chart": int(index), "x": x, "y": y} if 0 <= index < len(self._charts) and (span := span_of(x)):
                 self.view = self.view._replace(span=span)
                 self._charts[index].zoom_y = span_of(y)
+            case {"chart": int(index), "x": None} if 0 <= index < len(self._charts) and self.view.span is None:
+                self._charts[index].fit()
             case None | {"x": None}:
                 self._follow()
             case _:
@@ -80,7 +83,7 @@ class Toolbar:
     def _follow(self) -> None:
         self.view = self.view._replace(span=None)
         for chart in self._charts:
-            chart.zoom_y = None
+            chart.zoom_y, chart.shows_all = None, False
 
     def _look(self, field: str, kit: WidgetFactory, kind: type, **traits: Any) -> Any:
         """Return the control of a field of the view."""
@@ -88,6 +91,9 @@ class Toolbar:
         def changed(change: dict[str, Any]) -> None:
             if field == "axis":  # a zoomed range means nothing in another unit
                 self._follow()
+            if field == "log_y":  # for all losses
+                for chart in self._charts:
+                    chart.log = None
             self.view = self.view._replace(**{field: change["new"]})
             self._wake()
 

@@ -1,0 +1,133 @@
+"""Frames a second of a page whose panels show runs at work, in a real browser: one panel, and three at once.
+
+``python -m tests.benchmarks --only frames``; ``python -m tests.benchmarks.frames --profile`` adds where the time of the
+page's own thread goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.browser.lab import FLAGS, Lab, Notebook, browser_path
+
+RATE = 400  # steps a second of each run
+
+SETUP = f"""
+%load_ext nbopt
+import time
+import nbopt, torch
+from torch import nn
+torch.set_num_threads(1)
+X, y = torch.randn(6_400, 16), torch.randint(4, (6_400,))
+def made(number):
+    torch.manual_seed(number)
+    due = [time.perf_counter()]
+    def paced(model, batch):
+        due[0] = max(due[0] + 1 / {RATE}, time.perf_counter() - 0.1)
+        time.sleep(max(0.0, due[0] - time.perf_counter()))
+        return model(batch[0]), batch[1]
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    return nbopt.Run(
+        model, (X, y), val=0.1, forward=paced, metrics=["accuracy"], epochs=10**9, name=f"run {{number}}", store=None
+    )
+runs = [made(number) for number in range(3)]
+"""
+SHOW = "from IPython.display import display\nfor run in runs[:{count}]:\n    display(run)\n    run.start()"
+
+COUNT = """seconds => new Promise(resolve => {
+    const gaps = [];
+    let last = performance.now();
+    const end = last + 1000 * seconds;
+    const tick = now => {
+        gaps.push(now - last);
+        last = now;
+        now < end ? requestAnimationFrame(tick) : resolve(gaps);
+    };
+    requestAnimationFrame(tick);
+})"""
+
+
+def figures(seconds: float = 10.0) -> Iterator[tuple[str, str, str]]:
+    """Yield lines for the table: what, measured, at least."""
+    for count, goal in ((1, "50"), (3, "30")):
+        rate, gap, steps, _told = measure(count, seconds)
+        title = f"frames a second, {count} panel{'s' * (count > 1)} at {RATE} steps/s each"
+        yield title, f"{rate:.0f} (95 % of the gaps within {gap:.0f} ms; {steps:.0f} steps/s)", goal
+
+
+def measure(count: int, seconds: float, profile: bool = False) -> tuple[float, float, float, str]:
+    """Return frames a second, the gap in ms within which 95 % of them come, steps a second, and a profile in words."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        lab = Lab(Path(folder))
+        try:
+            browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
+            page = browser.new_context(viewport={"width": 1400, "height": 1100}).new_page()
+            book = Notebook(lab, page, f"frames{count}", [SETUP, SHOW.format(count=count)])
+            book.run_all()
+            page.locator(".nbopt-panel").nth(count - 1).wait_for()
+            page.locator(".nbopt-panel").first.scroll_into_view_if_needed()
+            page.wait_for_timeout(5000)
+            before = book.ask("[sum(run.step_count for run in runs), time.perf_counter()]")
+            session: Any = page.context.new_cdp_session(page)
+            if profile:
+                session.send("Profiler.enable")
+                session.send("Profiler.start")
+            gaps = page.evaluate(COUNT, seconds)
+            told = _told(session.send("Profiler.stop")["profile"]) if profile else ""
+            after = book.ask("[sum(run.step_count for run in runs), time.perf_counter()]")
+            steps = (after[0] - before[0]) / (after[1] - before[1]) / count
+            book.close()
+            return 1000 * len(gaps) / sum(gaps), statistics.quantiles(gaps, n=20)[-1], steps, told
+        finally:
+            lab.close()
+
+
+def _told(profile: dict[str, Any], most: int = 45) -> str:
+    """Return the functions that the page's thread was in, by their own time and with all that they called."""
+    nodes = {node["id"]: node for node in profile["nodes"]}
+    parent = {child: node["id"] for node in profile["nodes"] for child in node.get("children", ())}
+    own: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    for sample, spent in zip(profile["samples"], profile["timeDeltas"], strict=False):
+        own[_name(nodes[sample])] += spent
+        names, at = set(), sample
+        while at is not None:
+            names.add(_name(nodes[at]))
+            at = parent.get(at)
+        whole.update(dict.fromkeys(names, spent))
+    total = sum(own.values())
+    return "\n".join(
+        f"{title}\n" + "\n".join(f"{100 * spent / total:5.1f} %  {name}" for name, spent in found.most_common(most))
+        for title, found in (("own", own), ("whole", whole))
+    )
+
+
+def _name(node: dict[str, Any]) -> str:
+    frame = node["callFrame"]
+    return f"{frame['functionName'] or '(no name)'} {frame['url'].rsplit('/', 1)[-1][:40]}:{frame['lineNumber'] + 1}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--panels", nargs="+", type=int, default=[1, 3])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    for count in arguments.panels:
+        rate, gap, steps, told = measure(count, arguments.seconds, arguments.profile)
+        print(
+            f"{count} panels: {rate:.1f} frames/s, 95 % within {gap:.0f} ms, {steps:.0f} steps/s each\n{told}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
