@@ -14,8 +14,8 @@ import pytest
 
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Flag
-from nbopt.notebook.panel.controls import _read
 from nbopt.notebook.panel.toolbar import span_of
+from nbopt.notebook.panel.typed import read
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.techniques.initialization import Initialization
 from tests.notebook.frontend import eventually, every_widget
@@ -128,7 +128,7 @@ class Sender:
     def is_legal(self, spec, text):
         try:
             text.encode()
-            spec.check(_read(text.strip()))
+            spec.check(read(text, spec))
         except (InvalidHyperparam, UnicodeEncodeError):
             return False
         return True
