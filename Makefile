@@ -28,12 +28,12 @@ EXTENSION_SOURCES := $(wildcard labextension/src/* labextension/style/*) \
 	$(addprefix labextension/,install.json package.json tsconfig.json)
 NODE_MODULES := labextension/node_modules/.yarn-state.yml
 
-export PATH := $(abspath $(VENV))/bin:$(PATH)
-export IPYTHONDIR := $(abspath $(VENV))/jupyter/ipython
-export JUPYTER_CONFIG_DIR := $(abspath $(VENV))/jupyter/config
-export JUPYTER_DATA_DIR := $(abspath $(VENV))/jupyter/data
-export JUPYTER_RUNTIME_DIR := $(abspath $(VENV))/jupyter/runtime
-export npm_config_cache := $(abspath $(VENV))/npm
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export IPYTHONDIR := $(CURDIR)/$(VENV)/jupyter/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/jupyter/config
+export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
+export npm_config_cache := $(CURDIR)/$(VENV)/npm
 
 .PHONY: demo set-up lab test lint bench field gpu browser clean
 .DELETE_ON_ERROR:

@@ -35,11 +35,11 @@ def test_it_tells_in_one_line_where_jupyterlab_is_and_ends_with_it(tmp_path):
     try:
         line = made.stdout.readline()
         url = re.fullmatch(r"Open (http://127\.0\.0\.1:\d+/lab/tree/quickstart\.ipynb\?token=\w+)\n", line)[1]
-        with urllib.request.urlopen(url, timeout=100) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             assert answer.status == 200
     finally:
         os.killpg(made.pid, signal.SIGINT)
-        rest, errors = made.communicate(timeout=100)
+        rest, errors = made.communicate(timeout=30)
     assert rest == ""
     assert "Traceback" not in errors
     assert "is running at" in (tmp_path / "lab.log").read_text()
@@ -49,7 +49,7 @@ def test_it_tells_in_one_line_where_jupyterlab_is_and_ends_with_it(tmp_path):
 
 def test_a_log_is_named_where_setting_up_fails(tmp_path):
     made = make(tmp_path / "none", "demo", "PYTHON=false")
-    said, errors = made.communicate(timeout=100)
+    said, errors = made.communicate(timeout=30)
     assert made.returncode != 0
     assert "Setting up nbopt" in said
     log = tmp_path / "none" / "set-up.log"
@@ -63,7 +63,7 @@ def test_a_log_is_named_where_jupyterlab_does_not_start(tmp_path):
     python.write_text("#!/bin/sh\necho out of order\nexit 3\n")
     python.chmod(0o755)
     made = make(tmp_path, "lab")
-    said, errors = made.communicate(timeout=100)
+    said, errors = made.communicate(timeout=30)
     assert made.returncode != 0
     assert said == ""
     assert "out of order" in errors

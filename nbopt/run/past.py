@@ -133,8 +133,8 @@ def _cut(name: str) -> str:
     return name if len(name) <= MOST else f"{name[: MOST // 2 - 1]}…{name[-MOST // 2 :]}"
 
 
-def _twin(run: AnyRun, name: str, **others: Any) -> AnyRun:
-    """Make a run like this one, on a copy of its model; ``others`` are fields of its `RunSpec`."""
+def copy_parts(run: TrainedSession) -> tuple[dict[str, Any], list[str]]:
+    """Return copies of model, loss, forward and optimizer, as the run was made with them, and what they share."""
     training, spec = run.training if run.has_begun else None, run.spec
     if training is not None:
         training.hands.check()
@@ -142,24 +142,31 @@ def _twin(run: AnyRun, name: str, **others: Any) -> AnyRun:
     columns = () if training is None else getattr(training.cursor.source, "columns", ())
     copies = Copies({**own, "optimizer": spec.own_optimizer}, columns)
     made = {key: copies.of(key) for key in own}
-    optimizer = spec.optimizer
+    made["optimizer"] = spec.optimizer
     if spec.own_optimizer is not None:
         begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)
-        optimizer = copies.of("optimizer", begin)
+        made["optimizer"] = copies.of("optimizer", begin)
     copies.hook()
-    # The copy of an optimizer has no scheduler to look for.
-    schedule = {"schedule": run.initial.get("schedule", SCHEDULE.default)}
     if training is not None:  # without what steps added to it
         go_to_structure(made["model"], training.keeper, run.snapshots[0])
+    return made, copies.shared
+
+
+def _twin(run: AnyRun, name: str, **others: Any) -> AnyRun:
+    """Make a run like this one, on a copy of its model; ``others`` are fields of its `RunSpec`."""
+    training, spec = run.training if run.has_begun else None, run.spec
+    made, shared = copy_parts(run)
+    # The copy of an optimizer has no scheduler to look for.
+    schedule = {"schedule": run.initial.get("schedule", SCHEDULE.default)}
     train, val = (training.cursor.source, training.val) if training else (spec.train, spec.val)
     fresh: dict[str, Any] = {"id": None, "created": None, "initial": {}, "planned": (), "until": None, "listed": True}
     like = {
-        **{"train": train, "val": val, "optimizer": optimizer, "parent": run.id, "name": name, "store": run.store},
+        **{"train": train, "val": val, "parent": run.id, "name": name, "store": run.store},
         **{"hyperparams": {**schedule, **spec.hyperparams}},
     }
     twin = type(run).of(replace(spec, **{**fresh, **made, **like, **others}))
-    if copies.shared:
-        twin.tell(_("shared with the run it was copied from: {names}.", names=", ".join(copies.shared)))
+    if shared:
+        twin.tell(_("shared with the run it was copied from: {names}.", names=", ".join(shared)))
     return twin
 
 

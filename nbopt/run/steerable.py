@@ -42,6 +42,10 @@ class Steerable(Protocol):
         """What lists and panels call it."""
 
     @property
+    def created(self) -> float:
+        """When it was made, in seconds since the epoch."""
+
+    @property
     def parent(self) -> str | None:
         """The ``id`` of the one that it branched off or repeats."""
 

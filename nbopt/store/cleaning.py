@@ -56,6 +56,26 @@ def clean(*, keep: int | None = None, older_than: timedelta | float | None = Non
     return StoredRuns(line for line, _token in old if line.id in deleted)
 
 
+def delete(run_id: str, store: Place = AUTO) -> None:
+    """Delete one run from the store, with all that belongs to it; does nothing if it is not there.
+
+    Raises
+    ------
+    RuntimeError
+        If a live process holds it.
+    nbopt.store.schema.StoreError
+        If the store cannot be read.
+    """
+    with reading(store) as (folder, reader):
+        row = None if reader is None else reader.execute("SELECT owner FROM runs WHERE id = ?", (run_id,)).fetchone()
+        if row is None:
+            return
+        if lease.is_alive(folder, row[0]):
+            rule = _("close it there first")
+            raise RuntimeError(_("run {id} is held by a live process: {rule}.", id=run_id, rule=rule))
+        _delete(folder, {run_id: row[0]})
+
+
 def _before(older_than: timedelta | float | None) -> datetime:
     """Return the time before which runs are old."""
     now = datetime.now().astimezone()

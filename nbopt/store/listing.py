@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nbopt.errors import shorten
-from nbopt.formatting import brief
+from nbopt.formatting import brief, count, number
 from nbopt.i18n import _
 from nbopt.store import checked, database, lease, schema, writer
 from nbopt.store.database import AUTO, Place
+from nbopt.store.marking import stars
 from nbopt.store.schema import StoreError
+from nbopt.store.table import Column, table
+from nbopt.store.values import differing, read_last, read_values
 
 _SHOWN = 40  # characters of a name, in the table
+_COLUMNS = 8  # of settings that differ
 
 FIELDS = ("id", "name", "parent", "created", "owner", "state", "reason", "step", "epoch", "best", "entries")
 RUN = f"SELECT {', '.join(FIELDS)} FROM runs WHERE id IS ?"
@@ -57,6 +62,12 @@ class StoredRun(NamedTuple):
         The run it branched off or repeats.
     problem : str
         What of a spoilt run is not as it was written, in words.
+    starred : bool
+        Whether it was given a star.
+    last : float or None
+        The newest validation loss; the training loss of a run without validation.
+    settings : mapping of str to object
+        The hyperparameters' values that it ended with, and ``seed``; empty if it is spoilt.
     """
 
     id: str
@@ -69,6 +80,9 @@ class StoredRun(NamedTuple):
     bytes: int
     parent: str | None
     problem: str = ""
+    starred: bool = False
+    last: float | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return "  ".join(self._cells()).strip()
@@ -95,6 +109,22 @@ class StoredRuns(list[StoredRun]):
         total = _("{size} in all; nbopt.clean deletes old runs", size=size)
         return "\n".join([*(line.rstrip() for line in lines), total])
 
+    def _repr_html_(self) -> str:
+        differ = differing([run.settings for run in self])
+        columns: list[Column] = [
+            ("", lambda run: "★" if run.starred else ""),
+            (_("run"), lambda run: run.name),
+            (_("state"), lambda run: f"{run.state}: {run.problem}" if run.problem else run.state),
+            *((name, lambda run, name=name: number(run.settings.get(name, ""))) for name in differ[:_COLUMNS]),
+            (_("best"), lambda run: _number(run.best_val_loss)),
+            (_("last"), lambda run: _number(run.last)),
+            (_("step"), lambda run: count(run.step)),
+            (_("created"), lambda run: f"{run.created:%Y-%m-%d %H:%M}"),
+            (_("size"), lambda run: megabytes(run.bytes)),
+            ("id", lambda run: run.id),
+        ]
+        return table(columns, self[::-1]) if self else f"<p>{_('no runs are stored here')}</p>"
+
 
 def runs(store: Place = AUTO) -> StoredRuns:
     """Return what the store holds, oldest first; a run that is spoilt is listed as such, and hides no other.
@@ -117,7 +147,13 @@ def runs(store: Place = AUTO) -> StoredRuns:
     [('first', 'finished', 2)]
     """
     with reading(store) as (folder, connection):
-        return StoredRuns() if connection is None else StoredRuns(line for line, _owner in lines(folder, connection))
+        if connection is None:
+            return StoredRuns()
+        starred = stars(folder)
+        return StoredRuns(
+            line._replace(starred=line.id in starred, **_glimpse(line, connection))
+            for line, _owner in lines(folder, connection)
+        )
 
 
 def lines(folder: Path, connection: sqlite3.Connection) -> list[tuple[StoredRun, str | None]]:
@@ -152,6 +188,19 @@ def reading(place: Place) -> Iterator[tuple[Path, sqlite3.Connection | None]]:
             yield folder, connection
     except (sqlite3.Error, OverflowError, UnicodeError) as error:
         raise StoreError(_("the store in {folder} cannot be read: {error}.", folder=folder, error=error)) from error
+
+
+def _glimpse(line: StoredRun, connection: sqlite3.Connection) -> dict[str, Any]:
+    if line.problem:
+        return {}
+    try:
+        return {"settings": read_values(connection, line.id), "last": read_last(connection, line.id)}
+    except (StoreError, sqlite3.Error, ValueError, OverflowError, TypeError):
+        return {"state": "spoilt", "problem": "settings"}
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else brief(value)
 
 
 def megabytes(count: int) -> str:

@@ -7,6 +7,7 @@ figure has one mark, whatever the number of curves: in bqplot each mark redraws 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import bqplot
@@ -15,10 +16,10 @@ import numpy as np
 
 from nbopt.formatting import brief
 from nbopt.i18n import _
-from nbopt.notebook.charts.colours import OTHERS, PAST, TRAIN, VAL
+from nbopt.notebook.charts.colours import PAST, TRAIN, VAL
 from nbopt.notebook.charts.lines import stack
 from nbopt.notebook.charts.overlay import Overlay
-from nbopt.notebook.charts.view import Scene, View
+from nbopt.notebook.charts.view import Ghost, Scene, View
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.history import History
 from nbopt.viz.curves import BUCKETS, Curve, curve
@@ -159,10 +160,10 @@ class Chart:
         others = [part for ghost in scene.ghosts for part in read(ghost.history)]
         past = [] if scene.past is None else [_beyond(part, scene.back_to) for part in read(scene.past)]
         past = past if any(len(part.smooth_x) for part in past) else []
-        labels = [ghost.label for ghost in scene.ghosts]
-        self._head.value = self._heading(pair, labels, bool(past))
-        self.keys = self._names(past, others, pair, labels)
-        colours = [*[PAST] * len(past), *(OTHERS[k] for k in range(len(scene.ghosts)) for _part in _GHOST)]
+        self._head.value = self._heading(pair, scene.ghosts, others, bool(past))
+        self.keys = self._names(past, others, pair, [ghost.label for ghost in scene.ghosts])
+        colours = [*[PAST] * len(past), *(ghost.colour for ghost in scene.ghosts for _part in _GHOST)]
+        opacities = [*_GHOST[: len(past)], *(ghost.opacity * part for ghost in scene.ghosts for part in _GHOST)]
         behind, bold = _lines(past + others, colours), _lines(pair, [TRAIN, VAL])
         wanted = view.log_y if self.log is None else self.log
         log = self.is_loss and wanted and any((part.y > LEAST).any() for part in pair)
@@ -176,7 +177,7 @@ class Chart:
         if not log:
             self._choose_scale(log)
         with self.curves.hold_sync():
-            self._dress(colours)
+            self._dress(colours, opacities)
             self.curves.x, self.curves.y = x, y
         if log:  # only now: a log scale has no place for what was drawn before
             self._choose_scale(log)
@@ -185,12 +186,11 @@ class Chart:
         at_bottom = bool(ticks) and self._is_top_busy()
         self.over = Overlay(ticks, scene.pin, scene.best, arrows, not self.is_small, at_bottom)
 
-    def _dress(self, behind: list[str]) -> None:
+    def _dress(self, behind: list[str], faint: list[float]) -> None:
         """Give each line its colour."""
-        colours = [*behind, *_COLOURS]
-        if colours != self.curves.colors:
-            self.curves.colors = colours
-            self.curves.opacities = [*_GHOST * (len(behind) // 2), *_OPACITIES]
+        colours, opacities = [*behind, *_COLOURS], [*faint, *_OPACITIES]
+        if (colours, opacities) != (self.curves.colors, self.curves.opacities):
+            self.curves.colors, self.curves.opacities = colours, opacities
 
     def _range(self, lines: list[Line], log: bool) -> Span:
         values = [line.y for line in lines]
@@ -237,14 +237,16 @@ class Chart:
             self._top_busy = bool(more > 0)
         return self._top_busy
 
-    def _heading(self, pair: list[Curve], ghosts: list[str], has_past: bool) -> str:
+    def _heading(self, pair: list[Curve], ghosts: Sequence[Ghost], others: list[Curve], has_past: bool) -> str:
         title = html.escape(self.title)
         text = f'<span class="nbopt-title" title="{title}">{title}</span>'
         for part, colour, label in zip(pair, (TRAIN, VAL), self._labels, strict=True):
             if len(part.x):
                 bold = float(part.smooth_y[-1])  # what the bold line shows
                 text += _key(colour, label, f" <b>{brief(bold if np.isfinite(bold) else part.last)}</b>")
-        text += "".join(_key(colour, label) for colour, label in zip(OTHERS, ghosts, strict=False))
+        for ghost, training, validation in zip(ghosts, others[::2], others[1::2], strict=True):
+            value = _newest(validation if len(validation.x) else training)
+            text += _key(ghost.colour, ghost.label, f" <b>{value}</b>" * bool(value)) if ghost.label else ""
         return text + _key(PAST, _("before the rewind")) * has_past
 
     def _names(self, past: list[Curve], others: list[Curve], pair: list[Curve], ghosts: list[str]) -> list[str]:
@@ -264,6 +266,12 @@ def _beyond(part: Curve, x: float) -> Curve:
     """Return what of a curve lies beyond ``x``."""
     late = part.smooth_x >= x
     return part._replace(smooth_x=part.smooth_x[late], smooth_y=part.smooth_y[late])
+
+
+def _newest(part: Curve) -> str:
+    """Return what a smoothed line shows last."""
+    known = part.smooth_y[np.isfinite(part.smooth_y)]
+    return brief(float(known[-1])) if len(known) else ""
 
 
 def _key(colour: str, label: str, more: str = "") -> str:

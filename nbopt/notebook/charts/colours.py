@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 TRAIN, VAL = "#2b8cd6", "#e0701b"  # blue, vermilion
-OTHERS = ("#009e73", "#cc79a7", "#b08a00")  # green, purple, dark yellow: runs beside this one
+# Runs beside this one: green, purple, dark yellow; then violet, teal and red, which need their names beside them.
+OTHERS = ("#009e73", "#cc79a7", "#b08a00", "#8e5ab5", "#3aa6a6", "#c2504d")
 PAST = "#8c8c8c"  # what a rewind gave up
 MARK = "#999999"
 PIN = "#d55e00"

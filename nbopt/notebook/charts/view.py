@@ -39,11 +39,16 @@ class Ghost(NamedTuple):
     Attributes
     ----------
     label : str
+        "" for lines without a name, as those around a mean.
     history : History
+    colour : str
+    opacity : float
     """
 
     label: str
     history: History
+    colour: str
+    opacity: float = 1.0
 
 
 class Scene(NamedTuple):

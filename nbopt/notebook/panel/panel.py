@@ -13,9 +13,7 @@ import numpy as np
 from nbopt.errors import shorten
 from nbopt.i18n import _
 from nbopt.notebook.cells import CELLS
-from nbopt.notebook.charts.colours import OTHERS
 from nbopt.notebook.charts.gallery import Gallery
-from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge, Companion
 from nbopt.notebook.frontend.intake import guard
@@ -23,7 +21,10 @@ from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import status
 from nbopt.notebook.panel.column import Column
+from nbopt.notebook.panel.drawers import Drawers
 from nbopt.notebook.panel.on_demand import Controls
+from nbopt.notebook.panel.runs.overlays import Overlays
+from nbopt.notebook.panel.runs.table import RunsView, runs_drawer
 from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
 from nbopt.notebook.panel.transport import SOURCE, Transport
 from nbopt.notebook.publisher import StatusPublisher
@@ -51,6 +52,9 @@ def retire(run: Steerable) -> None:
     """Take the run's panel away for good, wherever it stands."""
     if run in _panels:
         panel = _panels[run]
+        if isinstance(panel.host, Panel):
+            panel.host.transport.branches.remove(run)
+            panel.host.bridge.wake()
         panel.host = None
         panel.close()
 
@@ -93,6 +97,9 @@ class Panel:
         self._unfold.observe(lambda _change: self._wake(), "value")
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
+        self.overlays = Overlays(run, self._wake)
+        runs = runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)
+        self.drawers = Drawers({"runs": runs}, self._wake, self._refuse, kit)
         self.gallery = Gallery(run, self._marks, kit)
         self.charts = self.gallery.charts
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
@@ -115,9 +122,7 @@ class Panel:
             return
         _panels.pop(self.run, None)
         self.bridge.close()
-        for run in live_runs():
-            if self._wake in run.watchers:
-                run.unwatch(self._wake)
+        self.overlays.close()
         self.family.children = [self.widget]
         for panel in [_panels[run] for run in self.transport.branches if run in _panels]:
             panel.host = None
@@ -137,8 +142,11 @@ class Panel:
             self.column.widget,
             box("right", self.toolbar.widget, self.gallery.widget),
         )
-        footer = box("footer", self._device, self._earlier, box("journal", self._unfold, self._journal))
-        return box("panel", header, self._error, body, footer, self.bridge.companion)
+        journal = box("journal", self._unfold, self._journal)
+        footer = box("footer", self._device, self._earlier, self.drawers.bar, self.drawers.widget, journal)
+        panel = box("panel", header, self._error, body, footer, self.bridge.companion)
+        panel.add_class(f"nbopt-run-{self.run.id}")  # for whoever looks for it in the page
+        return panel
 
     # -- what the user does, on the kernel's threads --
 
@@ -201,37 +209,28 @@ class Panel:
         self._marks.refresh()
         self.column.paint()
         self.controls.paint()
-        ghosts = [Ghost(self._label(relative), relative.history) for relative in self._relatives()]
+        runs = self.drawers.made.get("runs")
+        ghosts = self.overlays.ghosts(runs.rows if isinstance(runs, RunsView) else ())
         self.gallery.draw(view, self.transport.step, ghosts)
         self._journal.value = status.journal_list(run.journal, run.hyperparams.label, self._unfold.value)
         companion = self.bridge.companion
         companion.unit = _(UNITS[view.axis])
         companion.whole = view.axis == "step"
         companion.charts = [chart.as_sent() for chart in self.charts]
+        self.drawers.paint()
         self._paint_family()
         if run.state is not RunState.RUNNING:
             self.still.refresh()
 
-    def _relatives(self) -> list[Steerable]:
-        """Return the runs shown beside this one: the one it branched off, and the newest branches."""
-        found: list[Steerable] = [run for run in live_runs() if run.id == self.run.parent or run.parent == self.run.id]
-        for run in found:
-            if self._wake not in run.watchers:
-                run.watch(self._wake)
-        return found[-len(OTHERS) :]
-
-    def _label(self, relative: Steerable) -> str:
-        return _("parent") if relative.id == self.run.parent else relative.name.removeprefix(f"{self.run.name}, ")
-
     def _growth(self) -> float | None:
         """Return the seconds of training in one pixel of the x axis."""
-        running = [run for run in (self.run, *self._relatives()) if run.state is RunState.RUNNING]
+        running = [run for run in (self.run, *self.overlays.running()) if run.state is RunState.RUNNING]
         return min(((run.history.last("_time") or 0.0) / _PIXELS for run in running), default=None)
 
     def _paint_family(self) -> None:
         """Show the runs branched off here below this one."""
         branches = self.transport.branches
-        if len(self.family.children) <= len(branches):
+        if len(self.family.children) != len(branches) + 1:
             panels = [panel_of(run) for run in branches]
             for panel in panels:
                 announce(panel.run)

@@ -1,0 +1,134 @@
+"""The list of runs in a panel: what it shows, and what it does to runs."""
+
+import pytest
+
+import nbopt
+from nbopt.formatting import brief
+from nbopt.notebook.panel.runs import table
+from nbopt.store import writer
+from nbopt.viz.curves import curve
+from tests.notebook.frontend import eventually
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(table, "_PAINT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def open_list(page, show):
+    """Unfold the list of a run's panel; return the panel and what draws the list."""
+
+    def unfold(run):
+        panel = show(run)
+        assert "runs" not in panel.drawers.made
+        page.do(panel.drawers.toggles["runs"], value=True)
+        eventually(lambda: "runs" in panel.drawers.made and panel.drawers.made["runs"].widget.rows)
+        return panel, panel.drawers.made["runs"]
+
+    return unfold
+
+
+def leave(run):
+    """Leave a run to the store."""
+    run.stop()
+    writer.flush()
+    run.recorder.leave()
+    return run.id
+
+
+@pytest.fixture
+def stored(make_run, tmp_path, monkeypatch):
+    """Return the ids of two runs that the store alone has."""
+    monkeypatch.setattr(nbopt.run.registry, "_live", type(nbopt.run.registry._live)())
+    ids = []
+    for name, lr in (("<i>old</i>", 0.1), ("newer", 0.01)):
+        run = make_run(name=name, lr=lr, store=tmp_path)
+        run.step(30)
+        ids.append(leave(run))
+        nbopt.run.registry._live.discard(run)
+    return ids
+
+
+def row_of(view, run_id):
+    return next(row for row in view.widget.rows if row["id"] == run_id)
+
+
+def test_runs_of_the_kernel_and_of_the_store_are_listed_newest_first(page, make_run, stored, tmp_path, open_list):
+    _panel, view = open_list(make_run(name="own", store=tmp_path))
+    eventually(lambda: len(view.widget.rows) == 3)
+    assert [row["name"] for row in view.widget.rows] == ["own", "newer", "<i>old</i>"]
+    assert [name for name, _label in view.widget.columns] == ["lr"]
+    assert [row["values"] for row in view.widget.rows] == [["0.001"], ["0.01"], ["0.1"]]
+    assert [row["own"] for row in view.widget.rows] == [True, False, False]
+    assert row_of(view, stored[0])["step"] == "30" and row_of(view, stored[0])["best"]
+
+
+def test_a_stored_run_is_drawn_in_its_colour_with_its_value_and_compared(page, make_run, stored, tmp_path, open_list):
+    panel, view = open_list(make_run(name="own", store=tmp_path))
+    eventually(lambda: len(view.widget.rows) == 3)
+    page.tell(view.widget, {"do": "show", "run": stored[0], "on": True})
+    eventually(lambda: row_of(view, stored[0])["colour"])
+    eventually(lambda: "&lt;i&gt;old&lt;/i&gt;" in panel.charts[0]._head.value)
+    assert row_of(view, stored[0])["colour"] in panel.charts[0]._head.value
+    drawn = curve(nbopt.open(stored[0], store=tmp_path).history, "val_loss", smoothing=panel.toolbar.view.smoothing)
+    assert f"<b>{brief(drawn.smooth_y[-1])}</b>" in panel.charts[0]._head.value
+    assert "<i>old</i>" in panel.charts[0].keys
+    assert view.widget.heads == ["own", "<i>old</i>"]
+    assert ["Learning rate", "0.001", "0.1"] in view.widget.diff
+    page.tell(view.widget, {"do": "show", "run": stored[0], "on": False})
+    eventually(lambda: "old" not in panel.charts[0]._head.value)
+
+
+def test_a_group_is_drawn_as_mean_and_band(page, make_run, stored, tmp_path, open_list):
+    panel, view = open_list(make_run(name="own", store=tmp_path))
+    eventually(lambda: len(view.widget.rows) == 3)
+    for run_id in stored:
+        page.tell(view.widget, {"do": "show", "run": run_id, "on": True})
+    page.tell(view.widget, {"do": "group", "by": ""})
+    eventually(lambda: "mean (2 runs)" in panel.charts[0]._head.value)
+    eventually(lambda: len(panel.charts[0].curves.y) == 4 + 2 * 3)
+    page.tell(view.widget, {"do": "group", "by": "lr"})
+    eventually(lambda: "lr 0.1 (1 runs)" in panel.charts[0]._head.value)
+    page.tell(view.widget, {"do": "group", "by": "-"})
+    eventually(lambda: "newer" in panel.charts[0]._head.value)
+
+
+def test_stars_and_names_are_kept(page, make_run, stored, tmp_path, open_list):
+    _panel, view = open_list(make_run(name="own", store=tmp_path))
+    eventually(lambda: len(view.widget.rows) == 3)
+    page.tell(view.widget, {"do": "star", "run": stored[0], "on": True})
+    page.tell(view.widget, {"do": "rename", "run": stored[0], "name": " a better name "})
+    eventually(lambda: row_of(view, stored[0])["star"] and row_of(view, stored[0])["name"] == "a better name")
+    line = next(line for line in nbopt.runs(tmp_path) if line.id == stored[0])
+    assert line.starred and line.name == "a better name"
+
+
+def test_a_stored_run_is_opened_below_with_this_runs_model(page, make_run, stored, tmp_path, open_list):
+    own = make_run(name="own", store=tmp_path)
+    panel, view = open_list(own)
+    eventually(lambda: len(view.widget.rows) == 3 and "open" in row_of(view, stored[1])["can"])
+    page.tell(view.widget, {"do": "open", "run": stored[1]})
+    eventually(lambda: len(panel.family.children) == 2)
+    (opened,) = panel.transport.branches
+    assert (opened.id, opened.step_count, opened.hyperparams["lr"]) == (stored[1], 30, 0.01)
+    assert opened.model is not own.model
+    eventually(lambda: "open" not in row_of(view, stored[1])["can"] and "newer" in panel.charts[0]._head.value)
+
+    page.tell(view.widget, {"do": "close", "run": stored[1]})
+    eventually(lambda: len(panel.family.children) == 1)
+    assert opened.state.name == "STOPPED"
+    page.tell(view.widget, {"do": "delete", "run": stored[1]})
+    eventually(lambda: [line.id for line in nbopt.runs(tmp_path)] == [stored[0]])
+    eventually(lambda: not (tmp_path / "snapshots" / stored[1]).exists())
+
+
+def test_what_cannot_be_done_is_told_and_changes_nothing(page, make_run, stored, tmp_path, open_list):
+    _panel, view = open_list(make_run(name="own", store=tmp_path))
+    eventually(lambda: len(view.widget.rows) == 3)
+    for content in ("<script>", {"do": "rename", "run": stored[0], "name": ""}, {"do": "delete", "run": "none"}):
+        page.tell(view.widget, content)
+        eventually(lambda: view.widget.note)
+    page.tell(view.widget, {"do": "group", "by": "nothing"})
+    eventually(lambda: "nothing" in view.widget.note)
+    assert len(nbopt.runs(tmp_path)) == 2
