@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten
 from nbopt.hyperparams.words import Words
@@ -89,15 +92,21 @@ class Hyperparam(Generic[T]):
         )
 
 
+# A run asks each class hundreds of times. They are kept here and not in the class, whose attributes a script repeats.
+_DECLARED: WeakKeyDictionary[type, Mapping[str, Hyperparam[Any]]] = WeakKeyDictionary()
+
+
 class Tunable:
     """Base of everything that declares hyperparameters."""
 
     @classmethod
-    def declared(cls) -> dict[str, Hyperparam[Any]]:
+    def declared(cls) -> Mapping[str, Hyperparam[Any]]:
         """Return this class's declarations by name, inherited ones first."""
-        found: dict[str, Hyperparam[Any]] = {}
-        for base in reversed(cls.__mro__):
-            found.update({name: item for name, item in vars(base).items() if isinstance(item, Hyperparam)})
+        found = _DECLARED.get(cls)
+        if found is None:
+            every = chain.from_iterable(vars(base).items() for base in reversed(cls.__mro__))
+            found = MappingProxyType({name: item for name, item in every if isinstance(item, Hyperparam)})
+            _DECLARED[cls] = found
         return found
 
     @classmethod

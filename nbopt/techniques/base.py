@@ -129,7 +129,7 @@ class Technique(Hooks):
     # -- what it says of a run, before there is a step
 
     @classmethod
-    def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
+    def declared_for(cls, setting: Setting) -> Mapping[str, Hyperparam[Any]]:
         """Return the declarations as a run has them, where model or device leave less than all."""
         return cls.declared()
 

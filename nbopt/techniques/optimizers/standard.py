@@ -214,7 +214,7 @@ class _Unrated(Optimizer):
     rated = False
 
     @classmethod
-    def declared(cls) -> dict[str, Hyperparam[Any]]:
+    def declared(cls) -> Mapping[str, Hyperparam[Any]]:
         """Return the declarations, but for that of the learning rate."""
         return {name: spec for name, spec in super().declared().items() if name != "lr"}
 

@@ -151,7 +151,7 @@ class TorchPlateau(TorchSchedule):
     memory: ClassVar[tuple[str, ...]] = ("state", "total", "steps")
 
     @classmethod
-    def declared(cls) -> dict[str, Hyperparam[Any]]:
+    def declared(cls) -> Mapping[str, Hyperparam[Any]]:
         """Return the declarations: validations alone say when it is stepped."""
         return {}
 
