@@ -84,7 +84,7 @@ def compiled(request, monkeypatch):
         monkeypatch.setitem(RECORDERS, "cpu", graphs.record)
     monkeypatch.setattr(Build, "compile", lambda self, chunk, example: chunk)
     monkeypatch.setattr("nbopt.training.loss_buffer._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("nbopt.training.core._LOOK_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: STEPS)
     monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)

@@ -11,8 +11,8 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.run.exactness import Exactness
 from nbopt.run.session import Session
 from nbopt.training import loop
-from nbopt.training.checkpoint import restore
 from nbopt.training.recovery import Recovery
+from nbopt.training.restoring import restore
 from nbopt.training.state import Bound, Event, RunState
 from nbopt.training.training import Training
 

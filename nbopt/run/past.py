@@ -16,10 +16,11 @@ from nbopt.run.ties import check_ties
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
-from nbopt.training.checkpoint import capture, recall, restore, restore_material
+from nbopt.training.checkpoint import capture
 from nbopt.training.outside import go_to_structure
 from nbopt.training.prepare import check_in_time
 from nbopt.training.recovery import go_back
+from nbopt.training.restoring import recall, restore, restore_material
 from nbopt.training.state import Ending, RunState
 
 AnyRun = TypeVar("AnyRun", bound=TrainedSession)

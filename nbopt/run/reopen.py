@@ -34,10 +34,10 @@ from nbopt.store.reading import Record, read
 from nbopt.techniques.losses.by_output import read_label
 from nbopt.techniques.metrics.by_output import read_labels
 from nbopt.techniques.schedules.choice import SCHEDULE, SCHEDULES
-from nbopt.training.checkpoint import restore
 from nbopt.training.device import if_here
 from nbopt.training.edit_base import CannotEdit
 from nbopt.training.moments import compare_groups, compare_positions
+from nbopt.training.restoring import restore
 from nbopt.training.state import RunState
 
 _ARGUMENTS = frozenset(signature(Run).parameters)  # no names of hyperparameters

@@ -18,7 +18,8 @@ from nbopt.data.tree import tensors
 from nbopt.i18n import _
 from nbopt.run.copying import reach
 from nbopt.torch_private import DispatchMode
-from nbopt.training.outside import compare, functions_of, keep, put_back, roots_of
+from nbopt.training.callables import functions_of
+from nbopt.training.outside import compare, keep, put_back, roots_of
 from nbopt.training.step.passes import call_on_pair
 
 if TYPE_CHECKING:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from nbopt.i18n import _
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
 
 class Failure(NamedTuple):
@@ -53,13 +51,20 @@ def explain_graph(error: Exception) -> None:
         error.add_note(_("nbopt: a gradient is asked of what depends on no weight that is trained: {way}.", way=way))
 
 
-def is_sound(training: Training) -> bool:
-    """Whether the weights are numbers though a loss was none, as a plain loop would go on from; tells of it."""
-    if training.stepper.leaves_out or not all(
-        bool(weight.isfinite().all()) for group in training.groups.trained for weight in group
-    ):
+def is_sound(leaves_out: bool, trained: Iterable[Iterable[Tensor]], tell: Callable[[str], None]) -> bool:
+    """Whether the weights are numbers though a loss was none, as a plain loop would go on from; tells of it.
+
+    Parameters
+    ----------
+    leaves_out : bool
+        Whether steps do no update where gradients are no numbers.
+    trained : iterable of iterable of Tensor
+        The weights, group by group.
+    tell : callable
+    """
+    if leaves_out or not all(bool(weight.isfinite().all()) for group in trained for weight in group):
         return False
-    training.pass_.tell(
+    tell(
         _(
             "a loss is no number, and its gradient is 0: nothing counts in that batch, as where all its labels are "
             "-100. The run goes on, as a plain loop does."

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nbopt.i18n import _
 from nbopt.training.checkpoint import capture
+from nbopt.training.core import Core
 from nbopt.training.material import Material, list_names
 from nbopt.training.settings import find_settings
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -56,16 +54,10 @@ class Hands:
 
     Parameters
     ----------
-    training : Training
-
-    Attributes
-    ----------
-    found : str
-        What was changed and is not journaled yet, in words.
+    training : Core
     """
 
-    def __init__(self, training: Training) -> None:
-        self.found = ""
+    def __init__(self, training: Core) -> None:
         self._training = training
         self._left: Look | None = None
 
@@ -87,7 +79,7 @@ class Hands:
 
     def forget(self) -> None:
         """Take everything for given: the run was put somewhere else."""
-        self._left, self.found = None, ""
+        self._left, self._training.touched = None, ""
 
     def look(self) -> bool:
         """Look at what was changed since `leave`, and return whether anything was.
@@ -124,7 +116,7 @@ class Hands:
             words.append(_("numbers that loss or forward read, changed by hand: {names}", names=list_names(names)))
         if words:
             words.append(_("nothing that goes back to before this repeats it"))
-        self.found = "; ".join(filter(None, [self.found, *words]))
+        training.touched = "; ".join(filter(None, [training.touched, *words]))
         return bool(words)
 
     def check(self) -> None:
@@ -141,7 +133,8 @@ class Hands:
 
     def take(self) -> None:
         """Go on with what was changed: losses have another size, and a way back to this step leads to it."""
-        training, self.found = self._training, ""
+        training = self._training
+        training.touched = ""
         training.measure_anew("weights")
         newest = training.snapshots[-1] if training.snapshots else None
         if newest is None or newest.step != training.step or training.validation_due:

@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +15,7 @@ from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
 from nbopt.techniques.optimizers.groups import MEANS
 from nbopt.training.blocks import copy_to_cpu
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
+from nbopt.training.core import Core
 
 Packed = dict[str, Any]
 """A value as JSON holds it: plain, or ``{kind: ...}`` for a tensor (its name), a list, a tuple or a dictionary."""
@@ -25,7 +23,7 @@ Packed = dict[str, Any]
 _NUMBERS = (bool, int, float)  # of an optimizer's own, as counters of steps
 
 
-def pack(training: Training, tensors: dict[str, Tensor]) -> Packed:
+def pack(training: Core, tensors: dict[str, Tensor]) -> Packed:
     """Return all that the optimizer remembers; copies of its tensors go to ``tensors``."""
     names, optimizer = training.material.names, training.torch_optimizer
     state = {}
@@ -42,7 +40,7 @@ def pack(training: Training, tensors: dict[str, Tensor]) -> Packed:
     return {"kind": type(optimizer).__name__, "state": state, "groups": groups, "counters": counters}
 
 
-def compare_groups(training: Training, facts: Mapping[str, Any]) -> str:
+def compare_groups(training: Core, facts: Mapping[str, Any]) -> str:
     """Say in words how the weights that the optimizer holds are others than those in a snapshot; "" if they are not."""
     packed, resting = facts.get("moments"), {*training.material.resting, *facts.get("resting", ())}
     if packed is None or packed["kind"] != type(training.torch_optimizer).__name__:
@@ -66,7 +64,7 @@ def remembers(snapshot: Snapshot) -> bool:
     return any(name.startswith("optimizer.") for name in snapshot.tensors)
 
 
-def unpack(training: Training, packed: Packed, tensors: Mapping[str, Tensor]) -> None:
+def unpack(training: Core, packed: Packed, tensors: Mapping[str, Tensor]) -> None:
     """Have the optimizer remember what `pack` returned.
 
     Raises
@@ -89,7 +87,7 @@ def unpack(training: Training, packed: Packed, tensors: Mapping[str, Tensor]) ->
             setattr(optimizer, name, value)
 
 
-def unpack_by_position(training: Training, scalars: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+def unpack_by_position(training: Core, scalars: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
     """Have the optimizer remember what an earlier version stored, by the position of each weight."""
     weights = _in_order(training)
     state: dict[str, Any] = {}
@@ -99,7 +97,7 @@ def unpack_by_position(training: Training, scalars: Mapping[str, Any], tensors: 
     _load(training, state)
 
 
-def find_other(training: Training) -> dict[str, Any]:
+def find_other(training: Core) -> dict[str, Any]:
     """Return all else that the optimizer remembers, in attributes, groups and beside its weights."""
     names, optimizer = training.material.names, training.torch_optimizer
     own = {name: value for name, value in vars(optimizer).items() if name not in _standard()}
@@ -118,7 +116,7 @@ def find_other(training: Training) -> dict[str, Any]:
     }
 
 
-def put_other(training: Training, other: Mapping[str, Any]) -> None:
+def put_other(training: Core, other: Mapping[str, Any]) -> None:
     """Have the optimizer remember what `find_other` returned."""
     optimizer, parameters = training.torch_optimizer, training.material.parameters
     if other["kind"] != type(optimizer).__name__ or len(other["groups"]) != len(optimizer.param_groups):
@@ -137,7 +135,7 @@ def _standard() -> frozenset[str]:
     return frozenset(vars(torch.optim.SGD([torch.zeros(1)], lr=0.0))) | {"_params", "_numel_cache", "step"}
 
 
-def compare_positions(training: Training, tensors: Mapping[str, Tensor]) -> str:
+def compare_positions(training: Core, tensors: Mapping[str, Tensor]) -> str:
     """Say in words that what an earlier version stored by position is of other weights; "" if it can be of these."""
     weights = _in_order(training)
     for name, tensor in tensors.items():
@@ -153,7 +151,7 @@ def compare_positions(training: Training, tensors: Mapping[str, Tensor]) -> str:
 _LIKE_WEIGHTS = ("exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg", "sum")  # of the weight's shape
 
 
-def _in_order(training: Training) -> list[Tensor]:
+def _in_order(training: Core) -> list[Tensor]:
     optimizer = training.torch_optimizer
     if optimizer is training.groups.instance:
         return [weight for group in optimizer.param_groups for weight in group["params"]]
@@ -164,7 +162,7 @@ def _in_order(training: Training) -> list[Tensor]:
 _OTHER = "*"  # begins the name of what an optimizer remembers of no weight
 
 
-def _load(training: Training, state: Mapping[str, Any]) -> None:
+def _load(training: Core, state: Mapping[str, Any]) -> None:
     """Hand over a state by name: through torch, which brings it to each weight's device."""
     optimizer, parameters = training.torch_optimizer, training.material.parameters
     position: dict[int, int] = {}

@@ -6,12 +6,11 @@ Snapshots hold it, as far as it can be copied; `name_unheld` says what cannot.
 from __future__ import annotations
 
 import dis
-import functools
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from inspect import getclosurevars
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,17 +22,18 @@ from nbopt.objects.keeper import Keeper, Packed
 from nbopt.objects.kinds import holds_attributes, is_constant, is_open
 from nbopt.objects.putting import Putting
 from nbopt.objects.taking import Taking
+from nbopt.training.callables import functions_of, owners_of
+from nbopt.training.core import Core
 from nbopt.training.moments import find_other, put_other
 
 if TYPE_CHECKING:
     from nbopt.record.snapshots import Snapshot
-    from nbopt.training.training import Training
 
 
 _OPTIMIZER = "optimizer"
 
 
-def keep(training: Training, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Packed]:
+def keep(training: Core, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Packed]:
     """Return what the run's objects keep besides ``state``, the model's ``state_dict``; tensors go to ``tensors``."""
     keeper, held = training.keeper, _held(training, state)
     extra = {"model": _extra(state)}
@@ -45,7 +45,7 @@ def keep(training: Training, state: Mapping[str, Any], tensors: dict[str, Tensor
     }
 
 
-def put_back(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:
+def put_back(training: Core, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:
     """Give the run's objects what `keep` returned, weights and buffers apart."""
     parts = {name.removeprefix("own."): t for name, t in tensors.items() if name.startswith(("model.", "own."))}
     putting = Putting(training.keeper, tensors, parts, training.device, foreign=kept["token"] not in Keeper.tokens)
@@ -56,14 +56,14 @@ def put_back(training: Training, kept: Mapping[str, Packed], tensors: Mapping[st
         )
 
 
-def put_optimizer(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:
+def put_optimizer(training: Core, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:
     """Have the optimizer remember what `keep` found in it, once its tensors are there."""
     putting = Putting(training.keeper, tensors, {}, training.device, foreign=kept["token"] not in Keeper.tokens)
     putting.know(roots_of(training))
     put_other(training, putting.value(kept["roots"][_OPTIMIZER], find_other(training), _OPTIMIZER))
 
 
-def extra_state(training: Training, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def extra_state(training: Core, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return what ``get_extra_state`` gave, by module, and of the best weights."""
     found: dict[str, Any] = {}
     putting = Putting(training.keeper, tensors, {}, training.device)
@@ -86,12 +86,12 @@ def find_device(model: nn.Module) -> torch.device:
 
 
 @contextmanager
-def unchanged(training: Training, buffers: bool = True) -> Iterator[None]:
+def unchanged(training: Core, buffers: bool = True) -> Iterator[None]:
     """Have the run's objects keep afterwards what they keep now, weights apart.
 
     Parameters
     ----------
-    training : Training
+    training : Core
         Where it did steps meanwhile, or got another shape, nothing is put back.
     buffers : bool
         Whether that is said of buffers in ``state_dict`` too.
@@ -107,7 +107,7 @@ def unchanged(training: Training, buffers: bool = True) -> Iterator[None]:
             Putting(keeper, tensors, {}, training.device).put(roots, kept)
 
 
-def name_unheld(training: Training) -> list[str]:
+def name_unheld(training: Core) -> list[str]:
     """Return what a run may depend on that no snapshot holds, in words: ``model.cache (a Foo)``.
 
     Which of these change, and whether a loss depends on it, is not known: they are possible causes where steps done
@@ -130,7 +130,7 @@ def name_unheld(training: Training) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def roots_of(training: Training) -> dict[str, Any]:
+def roots_of(training: Core) -> dict[str, Any]:
     """Return the objects that the run's steps use, by name: modules, and what loss and forward are."""
     roots: dict[str, Any] = {"model": training.model, **training.material.others}
     named = [("loss", function) for function in functions_of(training.loss)]
@@ -160,23 +160,7 @@ def compare(
     return [] if one == other else [place]
 
 
-def functions_of(loss: Any) -> list[Any]:
-    """Return the callables of the user's that a loss is made of."""
-    return [*loss.functions, *(f for term in getattr(loss, "terms", {}).values() for f in functions_of(term))]
-
-
-def owners_of(function: Any) -> list[Any]:
-    """Return the objects that a callable brings along, which may keep something from call to call."""
-    if isinstance(function, functools.partial):
-        inner = [function.func, *function.args, *function.keywords.values()]
-        return [owner for item in inner for owner in owners_of(item)]
-    if isinstance(function, MethodType):
-        return owners_of(function.__self__)
-    plain = function is None or isinstance(function, (str, int, float, complex, bytes, tuple, Tensor))
-    return [] if plain or is_constant(function) else [function]
-
-
-def _held(training: Training, state: Mapping[str, Any]) -> list[str]:
+def _held(training: Core, state: Mapping[str, Any]) -> list[str]:
     own = [f"model.{name}" for name, value in state.items() if isinstance(value, Tensor)]
     return [*own, *training.material.tensors()]
 

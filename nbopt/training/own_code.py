@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nbopt.data.sources import StreamSource
+from nbopt.training.callables import functions_of
 from nbopt.training.compile.values import contents, function_of, is_constant, is_users
-from nbopt.training.outside import functions_of
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nbopt.data.stream_source import StreamSource
 from nbopt.i18n import _
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
+from nbopt.training.core import Core
 
 _AHEAD = 64
 
 
-def set_rate(training: Training) -> None:
+def set_rate(training: Core) -> None:
     """Give the optimizer the rate of the step that is under way, where it has one and something changes it."""
     if not training.acting.change_rate or not training.optimizer.rated:
         return
@@ -24,7 +20,7 @@ def set_rate(training: Training) -> None:
     training.meter.take_rates(training.step, rates)
 
 
-def find_rates(training: Training, count: int) -> list[float]:
+def find_rates(training: Core, count: int) -> list[float]:
     """Return the rates of so many steps, beginning with the one under way.
 
     More than one only where none but the last ends an epoch, and they follow from what is known before the first.
@@ -46,7 +42,7 @@ class RatesAhead:
     They hold until a hyperparameter changes, which whoever has this says by `forget`, or an epoch or a validation ends.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Core) -> None:
         self._training = training
         self._rates: list[float] = []
         self._first = 0
@@ -67,7 +63,7 @@ class RatesAhead:
         return rates
 
 
-def tell_of_standstill(training: Training) -> None:
+def tell_of_standstill(training: Core) -> None:
     """Say once if the rate is to move and, as nobody knows how long an epoch is, does so only between two epochs."""
     source, values = training.cursor.source, training.hyperparams
     if not isinstance(source, StreamSource) or source.length is not None:

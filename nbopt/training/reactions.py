@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbopt.i18n import _
 from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.optimizers.base import Optimizer
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 from nbopt.training.active_hooks import tell_carried
+from nbopt.training.core import Core
 from nbopt.training.rates import tell_of_standstill
 from nbopt.training.rebuild import rebuild
 
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
-
-def react(training: Training, name: str) -> str:
+def react(training: Core, name: str) -> str:
     """React to a change, which has reached its technique; return what a swap took over, in words."""
     training.may_end = True
     acting = training.acting
@@ -50,7 +48,7 @@ def react(training: Training, name: str) -> str:
     return carried
 
 
-def choose_loss(training: Training) -> None:
+def choose_loss(training: Core) -> None:
     """Measure the loss that is chosen."""
     spec: Any = training.hyperparams.spec(LOSS.name)
     training.loss = spec.classes[training.hyperparams[LOSS.name]]()
@@ -59,7 +57,7 @@ def choose_loss(training: Training) -> None:
     training.pass_.use(training.loss)
 
 
-def choose_optimizer(training: Training) -> None:
+def choose_optimizer(training: Core) -> None:
     """Step by the optimizer that is chosen, if it is not at work already."""
     spec: Any = training.hyperparams.spec(OPTIMIZER.name)
     kind = spec.classes[training.hyperparams[OPTIMIZER.name]]
@@ -75,7 +73,7 @@ def choose_optimizer(training: Training) -> None:
     training.cursor.whole = kind.full_batch
 
 
-def _swap_optimizer(training: Training) -> str:
+def _swap_optimizer(training: Core) -> str:
     before = training.optimizer
     choose_optimizer(training)
     if before is training.optimizer:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
+from nbopt.training.core import Core
 
 
-def rebuild(training: Training) -> list[str]:
+def rebuild(training: Core) -> list[str]:
     """Have all go on with the weights as they are now; return what was dropped for that, in words.
 
     Called between two steps whenever which weights there are, their shapes, which of them train, where their numbers

@@ -9,8 +9,8 @@ from nbopt.i18n import _
 from nbopt.record.journal import EDIT, Entry, Journal
 from nbopt.record.snapshots import Snapshot
 from nbopt.training.changes import ChangeQueue
-from nbopt.training.checkpoint import restore
 from nbopt.training.failure import Failure
+from nbopt.training.restoring import restore
 from nbopt.training.state import Bound
 from nbopt.training.training import Training
 

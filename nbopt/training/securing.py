@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from nbopt.training.blocks import keep_ready
 from nbopt.training.checkpoint import capture
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
+from nbopt.training.core import Core
 
 SECONDS = 1.0  # between two snapshots taken on the way
 SHARE = 0.02  # ... of which taking one may take this part
@@ -22,10 +19,10 @@ class Securing:
 
     Parameters
     ----------
-    training : Training
+    training : Core
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Core) -> None:
         self._training = training
         self._due = 0.0
         self._spent = 0.0  # seconds that the last one took, or the next one should

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from nbopt.training.callables import functions_of, owners_of
 from nbopt.training.compile.values import is_constant, is_record, is_torchs, is_users
+from nbopt.training.core import Core
 from nbopt.training.material import find_reads
-from nbopt.training.outside import functions_of, owners_of
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
 _FEW = 100  # values of a container that are looked at
 _MODULES_OWN = frozenset(vars(nn.Module()))
 
 
-def find_settings(training: Training) -> dict[str, str]:
+def find_settings(training: Core) -> dict[str, str]:
     """Return as text, by name, the values that the user's code reads: its globals, closures and own attributes."""
     given = [*functions_of(training.loss), training.pass_.forward]
     owners = [owner for function in given for owner in owners_of(function)]

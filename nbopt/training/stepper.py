@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from nbopt.data.samples import count_samples, find_samples
 from nbopt.techniques.optimizers.update import Update
-from nbopt.training.compile.compiled import Compiled
+from nbopt.training.callables import functions_of
+from nbopt.training.core import Call, Core
 from nbopt.training.failure import Failure, explain_graph, is_out_of_memory
 from nbopt.training.material import find_strangers, tell_of_look, tell_of_strangers
-from nbopt.training.outside import functions_of
 from nbopt.training.rates import set_rate
 from nbopt.training.step.eager import RECENT_BATCHES
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
 _WARY_STEPS = 1000  # while another thread may be in the middle of model.eval(), which goes module by module
 
@@ -27,7 +24,7 @@ class Stepper:
 
     Parameters
     ----------
-    training : Training
+    training : Core
 
     Attributes
     ----------
@@ -35,7 +32,7 @@ class Stepper:
         Whether it does no update where gradients are no numbers.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Core) -> None:
         self._training = training
         self._wary = 0
         functions = [*functions_of(training.loss), training.pass_.forward]
@@ -82,7 +79,7 @@ class Stepper:
         training.advance(len(losses))
         return len(losses)
 
-    def _call(self, compiled: Compiled) -> int:
+    def _call(self, compiled: Call) -> int:
         """Do the steps of a compiled call."""
         training = self._training
         count = training.tiers.steps

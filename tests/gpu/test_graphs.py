@@ -14,7 +14,7 @@ CHANGES = [{"lr": 3e-3}, {"weight_decay": 0.01}, {"l1": 1e-4}, {"dropout": 0.4},
 def _at_once(monkeypatch, cuda_only):
     """Capture steps at once, and look at how they are done after each of them."""
     monkeypatch.setattr("nbopt.training.loss_buffer._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("nbopt.training.core._LOOK_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._GAIN", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: STEPS)

@@ -576,7 +576,7 @@ def test_no_loss_is_that_of_a_function_the_model_does_not_compute_any_more(
     for weight in model.other.parameters():
         weight.requires_grad_(False)
     run = make_tiered(model, optimizer="sgd", lr=0.001, batch_size=5)
-    monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.training.core._LOOK_SECONDS", 1e9)
     pull(run, 30)
     if not switches(run):  # looks were needed to get there
         run.training.tiers.look()

@@ -192,7 +192,7 @@ def test_what_a_run_says_of_its_steps(make_tiered, compiled):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_compiler_computes_the_same_and_no_slider_wakes_it(make_tiered, mlp, monkeypatch, weights, precision):
     monkeypatch.setattr("nbopt.training.loss_buffer._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("nbopt.training.training._LOOK_SECONDS", -1.0)
+    monkeypatch.setattr("nbopt.training.core._LOOK_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: 2)
     monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)

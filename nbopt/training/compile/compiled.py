@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,10 +31,8 @@ from nbopt.training.compile.step import (
     make_chunk,
     stand_in,
 )
+from nbopt.training.core import Core
 from nbopt.training.rates import RatesAhead
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
 # Compiled against not compiled, after one chunk: the difference, as a share of the whole and of the largest there is.
 _CLOSE, _COARSE = (1e-3, 1e-6), (1e-2, 1e-5)  # in 32 bits, in 16
@@ -66,7 +64,7 @@ class Artifact(NamedTuple):
     reads: Reads
 
 
-def sign(training: Training, steps: int) -> Signature:
+def sign(training: Core, steps: int) -> Signature:
     """Return the signature of a chunk for the run as it is now."""
     optimizer, loss = type(training.torch_optimizer), type(training.loss)
     threads = torch.get_num_threads()
@@ -83,7 +81,7 @@ class Compiler:
 
     Parameters
     ----------
-    training : Training
+    training : Core
         Between two steps.
     steps : int
         How many steps the chunk is to do.
@@ -94,7 +92,7 @@ class Compiler:
         If the model draws noise that cannot be fed to it.
     """
 
-    def __init__(self, training: Training, steps: int) -> None:
+    def __init__(self, training: Core, steps: int) -> None:
         self.signature = sign(training, steps)
         training.material.put_back()
         self._twin, names = stand_in(training.model)
@@ -178,7 +176,7 @@ class Compiled:
 
     Parameters
     ----------
-    training : Training
+    training : Core
     ready : Ready
     steps : int
 
@@ -192,7 +190,7 @@ class Compiled:
     signature : Signature
     """
 
-    def __init__(self, training: Training, ready: Artifact, steps: int) -> None:
+    def __init__(self, training: Core, ready: Artifact, steps: int) -> None:
         self.signature = sign(training, steps)
         self._training = training
         self._ready = ready

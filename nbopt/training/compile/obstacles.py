@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +13,11 @@ from nbopt.objects.layers import leaves_out
 from nbopt.techniques.optimizers.formulas import FORMULAS
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.marks import find_hooks
+from nbopt.training.core import Core
 from nbopt.training.step.passes import NOISY, call_on_pair
 
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
-
-def find_obstacle(training: Training) -> str:
+def find_obstacle(training: Core) -> str:
     """Return why the run as it is now cannot be compiled; "" if it can."""
     optimizer, source, model = training.torch_optimizer, training.cursor.source, training.model
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -22,10 +22,8 @@ from nbopt.training.compile.marks import Marks
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import CannotCompile, Signature
+from nbopt.training.core import Core
 from nbopt.training.step.pace import Pace
-
-if TYPE_CHECKING:
-    from nbopt.training.training import Training
 
 Library = dict[Signature, Artifact | str]
 """What was compiled, by signature; where it failed, why. Runs of the same model and data share it."""
@@ -43,7 +41,7 @@ class StepModes:
 
     Parameters
     ----------
-    training : Training
+    training : Core
 
     Attributes
     ----------
@@ -60,7 +58,7 @@ class StepModes:
         planned change.
     """
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Core) -> None:
         self.steps = 0
         self.reason = ""
         self.library: Library = {}

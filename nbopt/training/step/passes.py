@@ -23,7 +23,7 @@ from nbopt.techniques.metrics.measuring import Measuring
 from nbopt.techniques.metrics.reading import ends_in_probabilities, tensor_of
 from nbopt.torch_private import DropoutNd
 from nbopt.training.active_hooks import ActiveHooks
-from nbopt.training.outside import functions_of
+from nbopt.training.callables import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
 from nbopt.training.types import explain_target, explain_types
 
