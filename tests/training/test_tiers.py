@@ -248,7 +248,7 @@ def test_weights_put_elsewhere_are_the_ones_trained(make_tiered, compiled, weigh
 
 def test_epochs_shorter_than_the_time_between_two_looks_do_not_put_them_off(make_tiered, monkeypatch):
     now, looks = [0.0], []
-    for module in ("training", "loss_buffer"):
+    for module in ("core", "loss_buffer"):
         monkeypatch.setattr(f"nbopt.training.{module}.time", SimpleNamespace(perf_counter=lambda: now[0]))
     run = make_tiered(tier="eager", val=0.2)
     monkeypatch.setattr(run.training.tiers, "look", lambda: looks.append(now[0]))
