@@ -60,6 +60,8 @@ def test_a_click_on_the_curve_takes_the_run_back_and_a_branch_goes_on_beside_it(
     book.wait_for("run.branches[0].step_count == 50 and run.branches[0].state.name == 'PAUSED'")
     branch = page.locator(".nbopt-panel").nth(1)
     branch.locator(".nbopt-figure .plotarea_background").first.wait_for()
+    expect(branch).to_be_in_viewport(ratio=0.95)  # by itself, and the charts of the first run above it
+    expect(page.locator(".nbopt-chart-accuracy").first).to_be_in_viewport(ratio=0.5)
     branch.locator(".nbopt-hp-lr .noUi-handle").focus()
     page.keyboard.press("ArrowRight")
     book.wait_for("run.branches[0].hyperparams['lr'] == 0.0012")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nbopt.notebook.charts.colours import OTHERS, PAST
+from nbopt.notebook.panel.panel import panel_of
 from nbopt.viz.curves import smoothed, to_axis
 from tests.notebook.frontend import eventually
 
@@ -82,10 +83,18 @@ def test_going_back_while_it_trains_ends_at_rest_there(page, make_run, show):
 
 def test_a_branch_has_a_panel_below_and_each_is_drawn_beside_the_other(page, trained):
     run, panel = trained
+    page.answer(panel)
     pick(page, panel, 40)
     page.click(panel.transport.buttons["branch"])
     eventually(lambda: len(panel.family.children) == 2)
     (branch,) = panel.transport.branches
+    # Small, so that both are in sight, and brought there.
+    small = panel_of(branch)
+    assert "nbopt-compact" in small.widget._dom_classes and "nbopt-compact" not in panel.widget._dom_classes
+    told = {"method": "custom", "content": {"reveal": branch.id}}
+    eventually(lambda: told in page.sent(panel.bridge.companion))
+    page.do(small.compact.whole, value=True)
+    eventually(lambda: "nbopt-compact" not in small.widget._dom_classes)
     assert run.branches == [branch] and branch.step_count == 40 and branch.parent == run.id
     branch.step(50)
     eventually(lambda: panel.charts[0]._x.max == 90)

@@ -125,6 +125,11 @@ class Bridge:
         self._show()
         self._thread.start()
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a page has drawn a frame so far."""
+        return self._answered >= 0
+
     def wake(self) -> None:
         """Say that there is something to paint."""
         self._news = True

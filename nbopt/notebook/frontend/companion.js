@@ -5,6 +5,7 @@
  */
 
 import { watch } from './charts.js';
+import { reveal } from './reveal.js';
 
 /**
  * A chart as the kernel names it: the bqplot mark that holds its curves, their names, and what a screen reader says.
@@ -70,7 +71,8 @@ function render({ model, el }) {
     const panel = el.closest('.nbopt-panel, .nbopt-finder');
     if (!panel) return requestAnimationFrame(attach);
     looked.observe(panel);
-    const figures = /** @type {HTMLElement[]} */ ([...panel.querySelectorAll('.nbopt-figure')]);
+    const isOwn = (/** @type {Element} */ figure) => figure.closest('.nbopt-panel, .nbopt-finder') === panel;
+    const figures = /** @type {HTMLElement[]} */ ([...panel.querySelectorAll('.nbopt-figure')]).filter(isOwn);
     const isDrawn = (/** @type {Element} */ figure) => figure.querySelector('.plotarea_background') !== null;
     if (figures.length && figures.every(isDrawn) && !known.has(panel)) {
       known.add(panel);
@@ -87,11 +89,16 @@ function render({ model, el }) {
   };
   attach();
   model.on('change:charts', attach); // a chart may come later
+  const hear = (/** @type {{ reveal?: string }} */ { reveal: run }) => {
+    if (run) reveal(document, run, stop.signal);
+  };
+  model.on('msg:custom', hear);
   return () => {
     stop.abort();
     looked.disconnect();
     model.off('change:frame', answer);
     model.off('change:charts', attach);
+    model.off('msg:custom', hear);
   };
 }
 

@@ -21,6 +21,7 @@ from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import status
 from nbopt.notebook.panel.column import Column
+from nbopt.notebook.panel.compact import Compact
 from nbopt.notebook.panel.drawers import Drawers
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.runs.overlays import Overlays
@@ -78,6 +79,8 @@ class Panel:
     controls : Controls
     toolbar : Toolbar
     still : Still
+    compact : Compact or None
+        What draws it small below another one.
     host : object
         What the panel is a part of, if it is: the panel of the run it branched off, or the playground.
     """
@@ -85,6 +88,7 @@ class Panel:
     def __init__(self, run: Steerable) -> None:
         self.run = run
         self.host: object = None
+        self.compact: Compact | None = None
         self._marks = Marks(run.journal, run.hyperparams.label)
         self._problem = ""
         self._kit = kit = WidgetFactory()
@@ -218,6 +222,8 @@ class Panel:
         companion.whole = view.axis == "step"
         companion.charts = [chart.as_sent() for chart in self.charts]
         self.drawers.paint()
+        if self.compact is not None:
+            self.compact.paint()
         self._paint_family()
         if run.state is not RunState.RUNNING:
             self.still.refresh()
@@ -230,12 +236,18 @@ class Panel:
     def _paint_family(self) -> None:
         """Show the runs branched off here below this one."""
         branches = self.transport.branches
-        if len(self.family.children) != len(branches) + 1:
-            panels = [panel_of(run) for run in branches]
-            for panel in panels:
-                announce(panel.run)
+        if len(self.family.children) == len(branches) + 1:
+            return
+        panels = [panel_of(run) for run in branches]
+        for panel in panels:
+            announce(panel.run)
+            if panel.host is None:
                 panel.host = self
-            self.family.children = [self.widget, *(panel.family for panel in panels)]
+                panel.compact = Compact(panel.widget, panel.drawers.bar, panel._wake, panel._refuse, panel._kit)
+        is_new = len(self.family.children) <= len(panels) and self.bridge.is_answered
+        self.family.children = [self.widget, *(panel.family for panel in panels)]
+        if is_new:
+            self.bridge.companion.send({"reveal": panels[-1].run.id})
 
     def _messages(self) -> str:
         problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
