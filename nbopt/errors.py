@@ -62,11 +62,11 @@ def unknown(
 def check_text(what: str, text: object) -> str:
     """Return ``text`` if it can be stored and shown, as a name; raise InvalidHyperparam otherwise."""
     if not isinstance(text, str):
-        rule = _("a text")
+        rule = _("a string")
     elif not 0 < len(text) <= MOST:
-        rule = _("a text of 1 to {most} characters", most=MOST)
+        rule = _("a string of 1 to {most} characters", most=MOST)
     elif not _is_unicode(text):
-        rule = _("a text without halves of surrogate pairs")
+        rule = _("a string without lone surrogates")
     else:
         return str(text)
     raise InvalidHyperparam(_("{what} must be {rule}; got {value}.", what=what, rule=rule, value=shorten(text)))

@@ -99,7 +99,7 @@ def _to_array(item: Any, role: str) -> Any:
     import numpy as np
 
     if hasattr(item, "toarray"):
-        rule = _("turn it into an array (X.toarray()) or a sparse tensor of torch's")
+        rule = _("convert it to an array (X.toarray()) or to a sparse torch tensor")
         raise TypeError(_("{role} holds a sparse {kind}: {rule}.", role=role, kind=type(item).__name__, rule=rule))
     if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
         item = np.ma.filled(item.astype(float), np.nan)
@@ -108,7 +108,7 @@ def _to_array(item: Any, role: str) -> Any:
     except ValueError as error:
         if not isinstance(item, list):
             raise
-        rule = _("its rows differ in length: pad them, or give a DataLoader whose collate_fn does")
+        rule = _("its rows differ in length: pad them, or pass a DataLoader whose collate_fn pads them")
         raise ValueError(_("{role} cannot become a tensor, {rule}.", role=role, rule=rule)) from error
     array = _unwrap(array) if array.dtype == object else array
     if array.dtype.kind in _NO_NUMBERS:
@@ -138,7 +138,7 @@ def _frame_to_array(frame: Any, role: str) -> Any:
 
 
 def _no_numbers(role: str, kind: str) -> TypeError:
-    way = _("turn it into numbers first (scikit-learn's OrdinalEncoder or LabelEncoder do)")
+    way = _("encode it as numbers first, for example with scikit-learn's OrdinalEncoder or LabelEncoder")
     return TypeError(_("{role} holds {kind}, which a network cannot take: {way}.", role=role, kind=kind, way=way))
 
 

@@ -42,7 +42,7 @@ class Cursor(Tunable):
         ge=1,
         label=N_("Batch size"),
         group=N_("Batches"),
-        help=N_("Samples per step. A new size takes effect at the very next batch."),
+        help=N_("Samples per step. A new size takes effect with the next batch."),
         synonyms="batch bs batchsize train_batch_size minibatch_size per_device_train_batch_size",
     )
 

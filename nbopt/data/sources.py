@@ -111,7 +111,7 @@ def as_source(data: Any, role: str, floats: torch.dtype = torch.float32, batch_s
     elif _is_loader(data):
         source = StreamSource(data)
     elif hasattr(data, "__next__"):
-        rule = _("it can be gone through only once: give a Dataset, a DataLoader, or what makes the iterator")
+        rule = _("it can be iterated over only once: pass a Dataset, a DataLoader, or the iterable that made it")
         raise TypeError(_("{role} is a {kind}, {rule}.", role=role, kind=type(data).__name__, rule=rule))
     else:
         raise TypeError(_("{wanted}; got {kind}.", wanted=_wanted(role), kind=type(data).__name__))

@@ -55,7 +55,7 @@ def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
     except ValueError as error:
         raise ValueError(
             _(
-                "val={fraction} cannot be cut off {size} samples: {error}",
+                "val={fraction} cannot be split off {size} samples: {error}",
                 fraction=fraction,
                 size=source.size,
                 error=error,

@@ -106,14 +106,14 @@ def read(text_or_path: str | Path) -> Recipe:
     if isinstance(text_or_path, Path) or ("\n" not in text and text.endswith((".yaml", ".yml"))):
         text = _read_file(Path(text_or_path))
     if len(text) > _LONGEST:
-        raise ValueError(_("the recipe is longer than any: {count:,} characters.", count=len(text)))
+        raise ValueError(_("the recipe is too long: {count:,} characters.", count=len(text)))
     try:
         _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
         content = _construct(text)
     except yaml.YAMLError as error:
         raise ValueError(_("the recipe is not YAML: {error}", error=error)) from error
     except RecursionError:
-        raise ValueError(_("the recipe is nested too deeply, or holds itself.")) from None
+        raise ValueError(_("the recipe is nested too deeply, or contains itself.")) from None
     content = _mapping(_("the recipe"), content)
     for key in content:
         if key not in _KEYS:
@@ -125,7 +125,7 @@ def read(text_or_path: str | Path) -> Recipe:
     schedule: Schedule = {}
     for step, changes in _mapping("schedule", content.pop("schedule", None)).items():
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-            rule = _("steps are whole numbers of at least 0")
+            rule = _("steps must be whole numbers, 0 or more")
             raise ValueError(_("schedule: {rule}; got {step!r}.", rule=rule, step=step))
         schedule[step] = _mapping(_("schedule, step {step}", step=step), changes)
     return Recipe(content, hyperparameters, schedule)
@@ -252,6 +252,6 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
         if not isinstance(key, yaml.ScalarNode):
             raise ValueError(_("line {line}: a name or a number is expected before the colon.", line=line))
         if key.value in seen:
-            raise ValueError(_("line {line}: {key} stands there a second time.", line=line, key=key.value))
+            raise ValueError(_("line {line}: {key} is a duplicate key.", line=line, key=key.value))
         seen.add(key.value)
         _refuse_repeated_keys(value)

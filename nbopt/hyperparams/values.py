@@ -68,7 +68,7 @@ class Hyperparams(Mapping[str, Any]):
         if name not in self._values:
             raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
         raise InvalidHyperparam(
-            _("values are read here, not changed: write run.set({name}={value}).", name=name, value=shorten(value))
+            _("values cannot be assigned here: write run.set({name}={value}).", name=name, value=shorten(value))
         )
 
     def __iter__(self) -> Iterator[str]:

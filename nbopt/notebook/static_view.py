@@ -163,7 +163,7 @@ def _way_back(run: Steerable) -> str:
         return ""
     if not run.opening:
         return f'<div style="{_SOFT}">{html.escape(_("The run was not stored (store=None)."))}</div>'
-    note = _("To go on from here, with the model and data it was made with:")
+    note = _("To continue from here, with the same model and data:")
     return f'<div style="{_SOFT}">{html.escape(note)} <code>{html.escape(run.opening)}</code></div>'
 
 

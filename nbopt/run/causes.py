@@ -52,7 +52,7 @@ def find_causes(training: Training, made_with: Mapping[str, Any]) -> list[str]:
     if training.device.type != "cpu" and not torch.are_deterministic_algorithms_enabled():
         found.append(
             _(
-                "on {device}, some operations add up in another order each time, unless "
+                "on {device}, some operations sum in a different order each time, unless "
                 "torch.use_deterministic_algorithms(True) was called",
                 device=training.device.type,
             )
@@ -63,7 +63,7 @@ def find_causes(training: Training, made_with: Mapping[str, Any]) -> list[str]:
 def _find_iterators(training: Training) -> list[str]:
     """Say which parts of the data can be gone through only once."""
     return [
-        _("{name} of {owner} is an iterator, which cannot be begun anew", name=name, owner=type(part).__name__)
+        _("{name} of {owner} is an iterator, which cannot be restarted", name=name, owner=type(part).__name__)
         for part in data_parts(training)
         if is_own(type(part))
         for name, value in getattr(part, "__dict__", {}).items()

@@ -77,7 +77,7 @@ class Copies:
             return self._memo[id(original)] if id(original) in self._memo else how(original, self._memo)
         except Exception as error:  # whatever an object of the user's raises
             place, culprit = self._blame(name, original)
-            rule = _("keep it outside of the model, or give its class __deepcopy__")
+            rule = _("keep it outside the model, or give its class a __deepcopy__")
             raise TypeError(
                 _(
                     "{place} is {what}, which cannot be copied ({error}), and a branch, a replay and find_lr train a "

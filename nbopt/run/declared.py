@@ -137,7 +137,7 @@ def find_inert(setting: Setting, train: Any, techniques: Sequence[Technique]) ->
         if reason := kind.unfit_for(setting):
             found.update(dict.fromkeys(kind.declared(), reason))
     if makes_batches(train):
-        found["batch_size"] = _("the DataLoader makes its own batches")
+        found["batch_size"] = _("the DataLoader makes the batches")
     return found
 
 
@@ -145,5 +145,5 @@ def find_unfit(training: Training, train: Any) -> dict[str, str]:
     """Return the hyperparameters that cannot act on a run's data, each with the reason."""
     found = dict(training.acting.unfit)
     if isinstance(training.cursor.source, StreamSource) and not makes_batches(train):
-        found["batch_size"] = _("a stream keeps the batch size that it began with")
+        found["batch_size"] = _("a stream keeps the batch size it started with")
     return found

@@ -16,7 +16,7 @@ def edit(run: TrainedSession, wanted: Any, source: str) -> None:
     if run.parent is None:
         raise RuntimeError(
             _(
-                "this run trains the model that it was given, which keeps its shape: edit a branch, which has a copy, "
+                "this run trains the model it was given, which keeps its shape: edit a branch, which has a copy, "
                 "run.branch(at=run.step_count, edit=...)."
             )
         )

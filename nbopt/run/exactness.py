@@ -170,7 +170,7 @@ class Exactness:
                 causes.append(_("by hand at step {step}, {what}", step=operation.step, what=operation.value["reason"]))
         if causes:
             return _("Why: {causes}.", causes="; ".join(causes))
-        return _("Why is not known; it may be what forward, loss or data read and the run does not hold, as a file.")
+        return _("The cause is not known: something that forward, loss or data read, perhaps, such as a file.")
 
 
 def _describe_other(operation: Operation) -> str:

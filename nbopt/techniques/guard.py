@@ -34,7 +34,7 @@ class Guard(Technique):
         True,
         label=N_("Recover from divergence"),
         group=N_("Safety"),
-        help=N_("When the loss is no number or explodes: back to the last good snapshot, with a lower learning rate."),
+        help=N_("If the loss explodes or is NaN, go back to the last good snapshot and lower the learning rate."),
     )
 
     memory: ClassVar[tuple[str, ...]] = ("state",)

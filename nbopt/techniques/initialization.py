@@ -23,7 +23,7 @@ class Initialization(Technique):
         options=(AS_GIVEN, *RULES),
         label=N_("Initial weights"),
         group=_GROUP,
-        help=N_("How the weights are drawn before the first step, from the run's seed; later it cannot be changed."),
+        help=N_("How weights are initialized before the first step, from the run's seed; fixed after that."),
         initial=True,
     )
     initial_gain = Float(
@@ -34,7 +34,7 @@ class Initialization(Technique):
         gt=0.0,
         label=N_("Initial gain"),
         group=_GROUP,
-        help=N_("Factor on the weights that are drawn."),
+        help=N_("Factor that the initial weights are multiplied by."),
         initial=True,
     )
 

@@ -42,7 +42,7 @@ class Plan(Tunable):
         ge=0,
         label=N_("Total steps"),
         group=_GROUP,
-        help=N_("The run's length in steps, whatever the epochs; 0: as long as the epochs say."),
+        help=N_("Length of the run in steps, instead of epochs; 0: epochs decide."),
     )
     validate_every = Int(
         0,
@@ -53,7 +53,7 @@ class Plan(Tunable):
         ge=0,
         label=N_("Validate every"),
         group=_GROUP,
-        help=N_("Steps between two validations; 0: once an epoch. One stands at the run's end, too."),
+        help=N_("Steps between two validations; 0: once an epoch. The run always ends with one."),
     )
 
     @classmethod

@@ -251,7 +251,7 @@ class Core:
         wrong = self.meter.flush(self.step, self.cursor.progress, sound)
         self.context.hand_over(self.history.append)
         if self.history.is_thinned:
-            text = _("so many steps are done that the history keeps, of the older losses, the extremes alone.")
+            text = _("after so many steps, the history keeps only the extremes of the older losses.")
             self.pass_.tell(text)
             self.history.is_thinned = False
         if wrong is not None:

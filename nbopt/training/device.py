@@ -56,7 +56,7 @@ def pick_device(requested: str | torch.device | Device = "auto") -> Device:
         raise ValueError(_('device="{device}" is not on this machine. Use device="auto" or "cpu".', device=device))
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
-    return Device(device, _("asked for"))
+    return Device(device, _("as requested"))
 
 
 def _is_there(device: torch.device) -> bool:

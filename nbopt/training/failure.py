@@ -47,8 +47,8 @@ def is_out_of_memory(error: Exception) -> bool:
 def explain_graph(error: Exception) -> None:
     """Note what torch means by a tensor that does not require a gradient."""
     if "does not require grad" in str(error):
-        way = _("something on the way was detached (detach, item, numpy, no_grad), or all that it uses is frozen")
-        error.add_note(_("nbopt: a gradient is asked of what depends on no weight that is trained: {way}.", way=way))
+        way = _("something in between was detached (detach, item, numpy, no_grad), or all it uses is frozen")
+        error.add_note(_("nbopt: the loss depends on no weight that is trained: {way}.", way=way))
 
 
 def is_sound(leaves_out: bool, trained: Iterable[Iterable[Tensor]], tell: Callable[[str], None]) -> bool:
@@ -66,8 +66,8 @@ def is_sound(leaves_out: bool, trained: Iterable[Iterable[Tensor]], tell: Callab
         return False
     tell(
         _(
-            "a loss is no number, and its gradient is 0: nothing counts in that batch, as where all its labels are "
-            "-100. The run goes on, as a plain loop does."
+            "a loss is NaN and its gradient 0: no sample of that batch counts, as when all its labels are -100. The "
+            "run goes on, as a plain loop would."
         )
     )
     return True

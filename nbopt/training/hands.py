@@ -62,7 +62,7 @@ class Hands:
         self._left: Look | None = None
 
     def leave(self) -> None:
-        """Take note of how everything is, with all losses looked at: the run rests from here on."""
+        """Take note of how everything is, with all losses looked at: the run frozen from here on."""
         training = self._training
         training.flush()
         groups = [

@@ -122,9 +122,9 @@ class Material:
             what += [_("gone: {names}", names=list_names(gone))] if gone else []
             raise ValueError(
                 _(
-                    "the model has other weights than this run began with ({what}): a run trains those that it knows, "
-                    "and goes back to them. Put them back, and load other numbers into them (layer.load_state_dict, "
-                    "layer.reset_parameters); or begin a new run with the model as it is, nbopt.Run(model, ...).",
+                    "the model's weights are not those that this run began with ({what}). Put those back and load new "
+                    "values into them (layer.load_state_dict, layer.reset_parameters), or begin a new run with the "
+                    "model as it is: nbopt.Run(model, ...).",
                     what="; ".join(what),
                 )
             )
@@ -149,7 +149,7 @@ class Material:
         if woken := [name for name in self.resting if name not in resting]:
             words.append(_("trains from here on: {names}", names=list_names(woken)))
         if put_down := [name for name in resting if name not in self.resting]:
-            words.append(_("rests from here on: {names}", names=list_names(put_down)))
+            words.append(_("frozen from here on: {names}", names=list_names(put_down)))
         if stopped := [name for name in evaluated if name not in self.evaluated]:
             words.append(_("in evaluation mode from here on: {names}", names=list_names(_topmost(stopped))))
         if begun := [name for name in self.evaluated if name not in evaluated]:

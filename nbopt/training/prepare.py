@@ -42,7 +42,7 @@ def check_model(model: object) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TypeError(_("model must be a torch.nn.Module; got {kind}.", kind=type(model).__name__))
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
-        raise ValueError(_("the model has lazy layers that saw no data yet: call it once on a batch first."))
+        raise ValueError(_("the model has lazy layers that have not seen data yet: call it once on a batch first."))
     return model
 
 
@@ -229,7 +229,7 @@ def _check_alike(train: AnySource, val: AnySource) -> None:
         columns = [_by_name(source) for source in (train, val)]
         if missing := [place for place in columns[0] if place not in columns[1]]:
             names = ", ".join("/".join(map(str, place)) for place in missing)
-            raise ValueError(_("val holds no {names}, as train does: give both alike.", names=names))
+            raise ValueError(_("val has no {names}, but train has: give both the same.", names=names))
         columns[1] = {place: columns[1][place] for place in columns[0]}
     shapes = [[tuple(column.shape[1:]) for column in each.values()] for each in columns]
     if shapes[0] != shapes[1]:

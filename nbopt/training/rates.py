@@ -73,7 +73,7 @@ def tell_of_standstill(training: Core) -> None:
     if names:
         training.pass_.tell(
             _(
-                "{names}: the stream has no length, so that the learning rate stands still within an epoch. Give the "
+                "{names}: the stream has no length, so the learning rate stays constant within an epoch. Give the "
                 "run's length as steps=..., and that of a warm-up as warmup_steps=...",
                 names=", ".join(names),
             )

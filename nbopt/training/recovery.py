@@ -107,8 +107,8 @@ class Recovery:
             self._forget()
             raise FloatingPointError(
                 _(
-                    "{trouble}, again after {count} retreats with ever lower learning rates. Look for data that are "
-                    "no numbers (impute fills gaps in), or a loss that has none; recover=False trains on regardless.",
+                    "{trouble}, again after going back {count} times, each time at a lower learning rate. Look for "
+                    "NaN in the data (impute replaces it), or a loss without a minimum; recover=False goes on anyway.",
                     trouble=trouble.text,
                     count=_TRIES,
                 )
@@ -129,8 +129,8 @@ class Recovery:
         self._forget()
         training.pass_.tell(
             _(
-                "{trouble}: weights that had a usual loss before have this one now, so that loss or data are others, "
-                "and no learning rate is too high. It is put back, and such losses are usual from here on.",
+                "{trouble}: the same weights had a usual loss before, so the loss or the data changed, and the "
+                "learning rate is not too high. It is restored, and losses like this one count as usual from here on.",
                 trouble=trouble.text,
             )
         )

@@ -250,7 +250,7 @@ def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     step = book.ask("run.step_count")
     book.wait_for(f"run.step_count > {step + 300}")
     assert book.ask(f"[{span}.min, {span}.max]") == zoomed
-    page.locator(".nbopt-toolbar button", has_text="Follow").click()
+    page.locator(".nbopt-toolbar button", has_text="Show all").click()
     book.wait_for(f"{span}.min < 20 and {span}.max > {step}")
     assert book.problems == []
 

@@ -100,8 +100,36 @@ def test_nothing_reaches_beyond_the_panel_or_is_cut_off(notebook, width):
     page.locator(".nbopt-problem").wait_for()
     page.locator(".nbopt-pause").click()
     wait_for_text(book, ".nbopt-state", "Paused")
-    assert page.locator(".nbopt-panel").evaluate(OVERFLOWING) == []
+    panel = page.locator(".nbopt-panel")
+    assert panel.evaluate(OVERFLOWING) == []
+    page.set_viewport_size({"width": 1900, "height": 1100})
+    wait_until(lambda: panel.evaluate(EMPTY) < 80, 30, "room is left empty below the charts")
+    page.set_viewport_size({"width": 640, "height": 900})
+    panel.evaluate("panel => panel.scrollIntoView()")
+    wait_until(lambda: panel.evaluate(IN_SIGHT), 30, "chart and controls are not in one view")
     assert book.problems == []
+
+
+# How much of the body's height the charts leave empty, and whether a narrow window shows a chart and controls at once.
+EMPTY = """panel => {
+    const bottoms = [...panel.querySelectorAll('.nbopt-figure')].map(item => item.getBoundingClientRect().bottom);
+    return panel.querySelector('.nbopt-body').getBoundingClientRect().bottom - Math.max(...bottoms);
+}"""
+IN_SIGHT = """panel => {
+    const box = name => panel.querySelector(name).getBoundingClientRect();
+    const chart = box('.nbopt-figure'), controls = box('.nbopt-hp-lr');
+    return panel.getBoundingClientRect().width < 600 && chart.height > 150 && chart.bottom <= controls.top
+        && controls.bottom < 800;
+}"""
+
+# How many rows the tools stand in: how many boxes lie wholly below the first one.
+TOOL_ROWS = """panel => {
+    const parts = [...panel.querySelectorAll('.nbopt-toolbar :is(button, select, input, .noUi-handle)')];
+    const boxes = parts.filter(item => item.checkVisibility()).map(item => item.getBoundingClientRect());
+    return 1 + boxes.filter(box => box.top > boxes[0].bottom).length;
+}"""
+CUT_TITLES = """panel => [...panel.querySelectorAll('.nbopt-title')].filter(item => item.scrollWidth > item.clientWidth)
+    .map(item => item.textContent)"""
 
 
 # How many charts stand in each row, once each is drawn as large as its place; None until then.
@@ -119,29 +147,31 @@ ROWS = """panel => {
 
 
 def test_many_charts_stand_in_rows_below_the_loss_and_in_one_column_where_it_is_narrow(notebook):
-    scores = ", ".join(f"'score{k}': (lambda output, target: {k}.0)" for k in range(1, 7))
+    scores = ", ".join(f"'weighted score {k}': (lambda output, target: {k}.0)" for k in range(1, 7))
     book = notebook(DIGITS.replace('["accuracy"]', f"{{{scores}}}"), "run = make()\nrun", width=1200)
     book.run_all()
     page = book.page
     panel = page.locator(".nbopt-panel")
     book.ask("run.step(60)")
-    for width, rows in [(1400, [1, 3, 3]), (1200, [1, 2, 2, 2]), (640, [1, 2, 2, 2]), (1200, [1, 2, 2, 2])]:
+    for width, rows in [(1400, [1, 3, 3]), (900, [1, 2, 2, 2]), (640, [1, 2, 2, 2]), (1200, [1, 2, 2, 2])]:
         page.set_viewport_size({"width": width, "height": 2400})  # bqplot draws anew only what is in sight
         wait_until(lambda rows=rows: panel.evaluate(ROWS) == rows, 30, f"never {rows} at {width}")
         beyond = panel.evaluate(OVERFLOWING)
         assert [item for item in beyond if not item.startswith("noUi")] == []  # a slider's inside, which nobody sees
+        assert panel.evaluate(TOOL_ROWS) == 1
+        assert panel.evaluate(CUT_TITLES) == []
 
     # Each of them is whole: read-out, zoom and the way back.
     area = page.locator(".plotarea_background").last.bounding_box()
     at = (area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
     page.mouse.move(*at)
-    wait_for_text(book, ".nbopt-chart-score6 .nbopt-tip", "training 6")
+    wait_for_text(book, ".nbopt-chart-weighted-score-6 .nbopt-tip", "training 6")
     page.mouse.click(*at)
     expect(page.locator(".nbopt-target input")).not_to_have_value("")
     page.mouse.down()
     page.mouse.move(area["x"] + 0.9 * area["width"], at[1], steps=5)
     page.mouse.up()
-    expect(page.locator(".nbopt-toolbar button", has_text="Follow")).to_be_enabled()
+    expect(page.locator(".nbopt-toolbar button", has_text="Show all")).to_be_enabled()
     assert book.problems == []
 
 

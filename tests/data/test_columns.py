@@ -107,8 +107,8 @@ def test_numbers_longer_than_torch_has_are_shortened():
     ("item", "error", "message"),
     [
         ([[1, 2], [3]], ValueError, "train cannot become a tensor, its rows differ in length: pad them"),
-        (pd.Series(["a", "b"]).astype("category"), TypeError, "turn it into numbers first"),
-        (pd.DataFrame({"a": [1.0, 2.0], "b": ["1", "2"]}), TypeError, "turn it into numbers first"),
+        (pd.Series(["a", "b"]).astype("category"), TypeError, "encode it as numbers first"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": ["1", "2"]}), TypeError, "encode it as numbers first"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": ["1", "2"]}), TypeError, "train holds .* in column 'b', which"),
         (
             pd.DataFrame({"a": [1.0, 2.0], "sex": pd.Categorical(["f", "m"])}),
@@ -121,8 +121,8 @@ def test_numbers_longer_than_torch_has_are_shortened():
             r"train holds datetime64\[.*\] in column 'day', which",
         ),
         (pd.DataFrame({"a": [True, False], "t": pd.to_timedelta([1, 2], "s")}), TypeError, "in column 't', which"),
-        (np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]), TypeError, "turn it into numbers first"),
-        (np.array([1, 2], dtype="timedelta64[s]"), TypeError, "turn it into numbers first"),
+        (np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]), TypeError, "encode it as numbers first"),
+        (np.array([1, 2], dtype="timedelta64[s]"), TypeError, "encode it as numbers first"),
     ],
     ids=[
         "ragged",

@@ -265,8 +265,8 @@ def test_the_draws_of_a_stream_follow_from_the_seed():
         (np.float32(3), ValueError, "train holds a single number"),
         ((X, np.array(list("abcdefghij"))), TypeError, "train holds <U1.*LabelEncoder"),
         ((X, pd.Series(["a"] * N)), TypeError, "LabelEncoder"),
-        ((pd.DataFrame({"a": [1.0, None], "b": ["x", "y"]}), [0, 1]), TypeError, "turn it into numbers"),
-        ((pd.Series(pd.to_datetime(["2020-01-01"] * N)), Y), TypeError, "turn it into numbers"),
+        ((pd.DataFrame({"a": [1.0, None], "b": ["x", "y"]}), [0, 1]), TypeError, "encode it as numbers"),
+        ((pd.Series(pd.to_datetime(["2020-01-01"] * N)), Y), TypeError, "encode it as numbers"),
     ],
     ids=lambda value: None if not isinstance(value, str) else value[:20],
 )

@@ -145,5 +145,5 @@ def test_what_picks_its_own_samples_cannot_be_split(data):
 
 
 def test_a_fraction_that_leaves_a_side_empty_is_told_with_the_size():
-    with pytest.raises(ValueError, match=r"val=0.2 cannot be cut off 1 samples"):
+    with pytest.raises(ValueError, match=r"val=0.2 cannot be split off 1 samples"):
         split(as_source((torch.zeros(1, 2), torch.zeros(1)), "train"), 0.2, 0)

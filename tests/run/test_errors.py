@@ -50,7 +50,7 @@ from nbopt.errors import InvalidHyperparam, UnknownName
             r"called with \(output, target\), and GaussianNLLLoss\(.*var",
         ),
         ({"loss": nn.functional.triplet_margin_loss}, InvalidHyperparam, "hands on what else it takes"),
-        ({"loss": [(1.0, lambda a, b, c: a)]}, InvalidHyperparam, "each term needs a name"),
+        ({"loss": [(1.0, lambda a, b, c: a)]}, InvalidHyperparam, "each term needs a different name"),
         ({"loss": lambda a, b, c: a}, InvalidHyperparam, r"<lambda>\(a, b, c\) cannot be"),
         ({"val": 0.0}, ValueError, "a fraction of train between 0 and 1; got 0.0"),
         ({"val": 1}, ValueError, "between 0 and 1; got 1"),
@@ -75,7 +75,7 @@ def frozen():
     [
         (nn.Linear, TypeError, r"model is the class Linear, not an instance: write Linear\(\)"),
         ("resnet", TypeError, "model must be a torch.nn.Module; got str"),
-        (lazy, ValueError, "lazy layers that saw no data yet"),
+        (lazy, ValueError, "lazy layers that have not seen data yet"),
         (frozen, ValueError, "no parameter that requires a gradient"),
         (nn.ReLU, TypeError, "model is the class ReLU"),
     ],
@@ -281,7 +281,7 @@ def test_inputs_and_labels_given_one_by_one_are_told_so(blobs, make_run):
 
 
 def test_an_iterator_is_told_to_be_gone_through_once(blobs, make_run):
-    with pytest.raises(TypeError, match="train is a generator, it can be gone through only once: give a Dataset"):
+    with pytest.raises(TypeError, match="train is a generator, it can be iterated over only once: pass a Dataset"):
         make_run(train=(pair for pair in zip(*blobs, strict=True))).step()
 
 

@@ -313,7 +313,7 @@ def test_a_stream_that_cannot_be_begun_anew_is_said_and_the_run_rests_at_a_snaps
     run.step(6)
     with suppress(ValueError):
         run.rewind(4)
-    assert "samples of Once is an iterator, which cannot be begun anew" in run.exactness
+    assert "samples of Once is an iterator, which cannot be restarted" in run.exactness
     run.step(2)  # of what it still yields
     for _k in range(20):
         with suppress(ValueError):

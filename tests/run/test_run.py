@@ -484,8 +484,8 @@ def test_giving_patience_switches_early_stopping_on(make_run):
 def test_what_cannot_act_is_told_with_the_reason(make_run, blobs):
     with pytest.warns(UserWarning, match="dropout: the model has no dropout layer"):
         run = make_run(nn.Linear(4, 3), dropout=0.5)
-    assert run.inert["patience"] == "without val there is no validation loss to judge by"
-    with pytest.warns(UserWarning, match="patience: without val"):
+    assert run.inert["patience"] == "there is no validation loss without val"
+    with pytest.warns(UserWarning, match="patience: there is no validation loss"):
         make_run(patience=3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -527,7 +527,7 @@ def test_the_batches_of_a_stream_are_its_own(make_run, blobs):
     run = make_run(train=train, val=val, forward=forward, epochs=2).fit()
     assert sizes == [25, 25, 10, 60] * 2
     assert (run.epoch, run.step_count) == (2, 6)
-    assert run.inert["batch_size"] == "the DataLoader makes its own batches"
+    assert run.inert["batch_size"] == "the DataLoader makes the batches"
 
 
 def test_batches_of_any_shape_work_with_forward(make_run, mlp, blobs):

@@ -571,7 +571,9 @@ def test_a_thinned_history_is_stored_as_it_is_and_told_once(make_run, monkeypatc
     run.step(700)
     record = read(run.id, run.store)
     assert same_history(record.history, run.history) and len(run.history["loss"][1]) <= 300
-    assert next(entry.new for entry in run.journal if entry.name == "note").endswith("the extremes alone.")
+    assert next(entry.new for entry in run.journal if entry.name == "note").endswith(
+        "only the extremes of the older losses."
+    )
     assert [entry.name for entry in run.journal].count("note") == 1
 
 

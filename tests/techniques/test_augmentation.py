@@ -126,7 +126,7 @@ def test_only_training_batches_are_changed(one_torch_thread):
 
 def test_what_cannot_act_on_these_inputs_says_why(one_torch_thread):
     run = Run(torch.nn.Linear(4, 2), (torch.randn(20, 4), torch.arange(20) % 2), epochs=1, store=None, rotate=10.0)
-    with pytest.warns(UserWarning, match="rotate: the inputs are no images"):
+    with pytest.warns(UserWarning, match="rotate: the inputs are not images"):
         run.fit()
-    assert "no images" in run.inert["flip"]
+    assert "not images" in run.inert["flip"]
     assert "rotate" not in run.to_python()

@@ -165,8 +165,8 @@ def test_uncertainties_survive_a_rewind_and_a_replay():
     ("terms", "message"),
     [
         ([], "the list of terms is empty"),
-        (["mse", "mse"], "each term needs a name of its own"),
-        (["mse", "cross_entropy"], "want different targets: mse .regression., cross_entropy .classification."),
+        (["mse", "mse"], "each term needs a different name"),
+        (["mse", "cross_entropy"], "need different targets: mse .regression., cross_entropy .classification."),
         ([(-1, "mse")], "weight of at least 0"),
         ([("mse", 1)], "weight of at least 0"),
         (["msee"], "Did you mean 'mse'"),

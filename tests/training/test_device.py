@@ -15,7 +15,7 @@ def test_auto_takes_the_best_there_is_and_says_why():
 
 
 def test_the_one_asked_for_is_taken():
-    assert pick_device("cpu") == (CPU, "asked for")
+    assert pick_device("cpu") == (CPU, "as requested")
     assert pick_device(CPU).torch == CPU
 
 

@@ -77,7 +77,7 @@ def test_a_batch_in_which_nothing_counts_is_no_divergence(make_run, weights, mic
             functional.cross_entropy(by_hand(inputs), labels).backward()
             optimizer.step()
     run = make_run(model, loader, val=loader, optimizer="sgd", lr=0.1, epochs=2, micro_batch=micro)
-    with pytest.warns(UserWarning, match="is no number, and its gradient is 0: nothing counts in that batch"):
+    with pytest.warns(UserWarning, match="is NaN and its gradient 0: no sample of that batch counts"):
         run.fit()
     expected = torch.cat([value.detach().flatten() for value in by_hand.state_dict().values()])
     assert torch.allclose(weights(run), expected, atol=0.0 if not micro else 1e-5, rtol=0)
@@ -89,7 +89,7 @@ def test_a_loss_that_is_no_number_and_spoils_the_weights_is_a_divergence(make_ru
     x, y = numbers[0].clone(), numbers[1]
     x[100] = torch.nan
     run = make_run(line(), (x, y), loss="mse", epochs=1)
-    with pytest.raises(FloatingPointError, match="Look for data that are no numbers"):
+    with pytest.raises(FloatingPointError, match="Look for NaN in the data"):
         run.fit()
 
 

@@ -365,7 +365,7 @@ def test_weights_exchanged_while_it_trains_end_the_run_in_words(make_run, blobs)
     run = make_run(net(), blobs, optimizer="sgd", epochs=10**6, store=None)
     run.start()
     run.model[3] = nn.Linear(8, 3)
-    with pytest.raises(ValueError, match="other weights than this run began with"):
+    with pytest.raises(ValueError, match="not those that this run began with"):
         run.wait(20)
 
 

@@ -488,7 +488,7 @@ def test_a_stream_without_a_loader_comes_in_batches_of_the_size_asked_for(make_r
     ids=["stream", "batch sampler", "own loader"],
 )
 def test_a_batch_size_given_to_a_loader_that_makes_its_own_batches_is_warned_of(make_run, loader):
-    with pytest.warns(UserWarning, match="batch_size: the DataLoader makes its own batches"):
+    with pytest.warns(UserWarning, match="batch_size: the DataLoader makes the batches"):
         run = make_run(train=loader(), batch_size=5)
     assert "batch_size" in run.inert
 
@@ -498,7 +498,7 @@ def test_a_value_set_that_cannot_act_is_warned_of(make_run, recwarn):
     for ready in (False, True):
         if ready:
             run.step(1)
-        with pytest.warns(UserWarning, match="batch_size: the DataLoader makes its own batches"):
+        with pytest.warns(UserWarning, match="batch_size: the DataLoader makes the batches"):
             run.set(batch_size=5, lr=0.2)
     run.set(lr=0.1)
     assert not list(recwarn)
@@ -507,7 +507,7 @@ def test_a_value_set_that_cannot_act_is_warned_of(make_run, recwarn):
 def test_the_batch_size_of_a_stream_given_without_a_loader_is_warned_of_once_it_began(make_run):
     run = make_run(nn.Linear(4, 1), train=Counted(), batch_size=5, loss="mse")
     run.step(1)
-    with pytest.warns(UserWarning, match="batch_size: a stream keeps the batch size that it began with"):
+    with pytest.warns(UserWarning, match="batch_size: a stream keeps the batch size it started with"):
         run.set(batch_size=10)
 
 

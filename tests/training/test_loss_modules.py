@@ -177,7 +177,7 @@ def test_weights_of_the_loss_are_frozen_and_thawed_too(make_run, blobs):
     run.step(2)
     assert same((loss, before))
     told = [entry.new["reason"] for entry in run.journal if entry.name == "tuning"]
-    assert told == ["rests from here on: loss.centers"]
+    assert told == ["frozen from here on: loss.centers"]
     loss.requires_grad_(True)
     run.step(2)
     assert not same((loss, before))

@@ -32,7 +32,7 @@ def test_a_sigmoid_before_a_loss_that_applies_one_is_said(loss):
 
 def test_a_softmax_before_cross_entropy_is_said():
     model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1))
-    with pytest.warns(UserWarning, match="wants raw scores"):
+    with pytest.warns(UserWarning, match="expects raw scores"):
         Run(model, (X, CLASSES), epochs=1, store=None).fit()
 
 
@@ -115,7 +115,7 @@ def test_probabilities_worked_out_by_hand_are_told_of():
     def loss(output, target):
         return -(target * output.log() + (1 - target) * (1 - output).log()).mean()
 
-    with pytest.warns(UserWarning, match="these all lie between 0 and 1: where they are probabilities"):
+    with pytest.warns(UserWarning, match="these all lie within 0 and 1: where they are probabilities"):
         Run(ByHand(4, 1), (X, Y), (X, Y), loss, metrics="accuracy", epochs=1, store=None).fit()
 
 
@@ -131,7 +131,7 @@ def test_labels_that_a_loss_leaves_out_are_left_out_in_training_validation_and_s
     kept = labels != 255
     by_hand = float((run.model(X).argmax(1) == labels)[kept].float().mean())
     assert run.history.last("val_accuracy") == pytest.approx(by_hand)
-    assert "# The metric accuracy is left out: labels 255 do not count" in run.to_python()
+    assert "# The metric accuracy is left out: labels 255 are ignored" in run.to_python()
 
 
 @pytest.mark.parametrize(("width", "kept"), [(1000, 8), (20_000, 1)])

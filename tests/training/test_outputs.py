@@ -206,7 +206,7 @@ def test_any_of_the_losses_tells_which_weights_are_best(monitor):
 
 
 def test_without_validation_nothing_is_watched_and_that_is_told():
-    with pytest.warns(UserWarning, match="monitor: without val there is no validation loss to judge by"):
+    with pytest.warns(UserWarning, match="monitor: there is no validation loss without val"):
         run = make(val=None, monitor="digit_loss")
     assert "monitor" in run.inert
 
@@ -543,13 +543,13 @@ def test_val_holds_what_train_does_in_any_order():
     run.fit()
     assert_same(run, make_fitted())
     run = make(val=(x, {"digit": digit}))
-    with pytest.raises(ValueError, match="val holds no 1/angle, as train does"):
+    with pytest.raises(ValueError, match="val has no 1/angle, but train has"):
         run.fit()
     run = make(val=(x, {"digit": digit, "angle": angle[:, None].repeat(1, 2)}))
     with pytest.raises(ValueError, match="hold samples of different shapes"):
         run.fit()
     run = make(val=(x, digit))
-    with pytest.raises(ValueError, match="val holds no 1/digit, 1/angle"):
+    with pytest.raises(ValueError, match="val has no 1/digit, 1/angle"):
         run.fit()
 
 

@@ -185,7 +185,7 @@ def test_what_a_run_says_of_its_steps(make_tiered, compiled):
     assert run.tier == f"compiled, {STEPS} steps a call"
     run.set(tier="eager")
     pull(run, 35)
-    assert run.tier == "eager steps (asked for)"
+    assert run.tier == "eager steps (as requested)"
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")

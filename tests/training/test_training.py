@@ -155,7 +155,7 @@ def test_a_run_stops_when_patience_is_spent_with_the_best_weights(make_run, mlp,
         stop += 1
     run = make_run(mlp(), epochs=40, patience=patience, **noisy).fit()
     assert run.epoch == stop
-    assert run.end_reason == f"stopped early: no better validation loss in {patience} validations"
+    assert run.end_reason == f"stopped early: validation loss did not improve in {patience} validations"
     assert run.stopping.best == best
     assert run.stopping.best_step == 4 * (losses.index(best) + 1)
     assert same(run.model.state_dict(), states[losses.index(best)])

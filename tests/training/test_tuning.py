@@ -225,7 +225,7 @@ def test_weights_that_are_shared_go_by_one_name(make_run, blobs):
     run.model.second.requires_grad_(False)
     run.step(3)
     assert [entry.new["reason"] for entry in run.journal if entry.name == "tuning"] == [
-        "rests from here on: first.weight"
+        "frozen from here on: first.weight"
     ]
     twin = run.replay()
     twin.wait()

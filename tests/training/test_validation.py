@@ -18,7 +18,7 @@ WEIGHT = torch.tensor([1.0, 1.0, 20.0])
 
 
 def trained(loss, y, output=3, **settings):
-    """Return a run that validates once, in batches of different sizes, with the weights it began with."""
+    """Return a run that validates once, in batches of different sizes, with the weights it started with."""
     torch.manual_seed(0)
     model = nn.Linear(4, output)
     val = DataLoader(TensorDataset(X, y), batch_size=16, collate_fn=lambda items: default_collate(items))

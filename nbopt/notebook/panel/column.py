@@ -52,11 +52,11 @@ class Column:
         self._run = run
         self._kit = kit
         self._store = AUTO if run.store is None else run.store
-        tip = _("A preset saved before, or a new name")
+        tip = _("The name of a saved preset, or a new one")
         self.name = kit.make(widgets.Combobox, css=("nbopt-preset",), placeholder=_("name"), tooltip=tip)
         keep_frontend_route(self.name)
-        self.save = self._button(_("Save"), _("Keep the values of all controls under this name"))
-        self.use = self._button(_("Use"), _("Set all controls to the values kept under this name"))
+        self.save = self._button(_("Save"), _("Save the values of all controls under this name"))
+        self.use = self._button(_("Use"), _("Set all controls to the values saved under this name"))
         self.save.on_click(lambda _button: attempt(self._save))
         self.use.on_click(lambda _button: attempt(self._use))
         with suppress(ValueError, OSError):  # told when it is used
@@ -109,4 +109,4 @@ class Column:
         known = {name: value for name, value in values.items() if name in self._run.hyperparams}
         self._run.set(source=SOURCE, **known)
         if others := sorted(values.keys() - known.keys()):
-            raise ValueError(_("Set, but for what this run does not have: {names}.", names=", ".join(others)))
+            raise ValueError(_("Applied, except for what this run does not have: {names}.", names=", ".join(others)))

@@ -31,9 +31,9 @@ _EVENTS = {
     "finished": N_("end: {detail}"),
     "failed": N_("failure: {detail}"),
     "rewind": N_("back to step {detail}"),
-    "restore_best": N_("weights of step {detail} restored, the best"),
-    "reopen": N_("patience starts anew"),
-    "leave_out": N_("one sample left out of its epoch: the step on it alone failed"),
+    "restore_best": N_("best weights restored, those of step {detail}"),
+    "reopen": N_("patience counts from 0 again"),
+    "leave_out": N_("one sample skipped in its epoch: the step on it failed"),
     "branch": N_("branched from run {detail}"),
     "diverged": N_("divergence: {detail}"),
     "out_of_memory": N_("out of memory: {detail}"),
@@ -42,8 +42,8 @@ _EVENTS = {
     "edit": "{detail[reason]}",
     "not_exact": N_("not exact: {detail[reason]}"),
     "open": N_("opened from the store"),
-    "redone": N_("interrupted half-way: done again from step {detail}"),
-    "stored": N_("stored again, with all that happened meanwhile"),
+    "redone": N_("interrupted within a step: repeated from step {detail}"),
+    "stored": N_("stored again, with everything since"),
     "note": "{detail}",
 }
 _SOURCES = {
@@ -88,15 +88,13 @@ def status_line(run: Steerable) -> str:
 def end_line(run: Steerable) -> str:
     """Return what the run came to, as HTML; "" while there is nothing to say."""
     if run.state is RunState.PAUSED and len(run.journal) and run.journal[-1].source == CELL:
-        text = _("Paused: the cell that made this run was run again, and made another one. This one is kept.")
+        text = _("Paused: the cell that made this run was run again and made a new one. This one is kept.")
         return f'<div class="nbopt-note">{html.escape(text)}</div>'
     if run.state is RunState.FAILED or not run.end_reason:
         return ""
     restored = run.journal[-1].name == "finished" and len(run.journal) > 1 and run.journal[-2].name == "restore_best"
     tail = (
-        _(" The model has its best weights back, those of step {step}.", step=count(run.journal[-2].new))
-        if restored
-        else ""
+        _(" The best weights, those of step {step}, are restored.", step=count(run.journal[-2].new)) if restored else ""
     )
     text = run.end_reason[:1].upper() + run.end_reason[1:] + "." + tail
     return f'<div class="nbopt-note">{html.escape(text)}</div>'

@@ -58,9 +58,9 @@ class Toolbar:
         log_y = look("log_y", kit, widgets.ToggleButton, description=_("Log y"), tooltip=_("Losses on a log axis"))
         self.tail = kit.make(
             widgets.Button,
-            description=_("Follow"),
+            description=_("Show all"),
             icon="arrows-h",
-            tooltip=_("Show all and follow the tail; drag on a chart to zoom in"),
+            tooltip=_("Show the whole run as it grows; drag on a chart to zoom in"),
         )
         keep_frontend_route(self.tail)
         self.tail.on_click(lambda _button: ask(None))

@@ -60,16 +60,16 @@ class Transport:
         self._is_away = False
         quick: dict[str, Any] = {"wait": False, "source": SOURCE}
         acts: dict[str, tuple[str, str, Callable[[], Any], str]] = {
-            "start": (_("Start"), "play", self._start, _("Train, or go on from here")),
-            "pause": (_("Pause"), "pause", lambda: run.pause(**quick), _("Rest after this step")),
-            "step": (_("Step"), "step-forward", lambda: run.step(**quick), _("Do one step")),
+            "start": (_("Start"), "play", self._start, _("Train from here on")),
+            "pause": (_("Pause"), "pause", lambda: run.pause(**quick), _("Pause after this step")),
+            "step": (_("Step"), "step-forward", lambda: run.step(**quick), _("Train for one step")),
             "stop": (_("Stop"), "stop", lambda: run.stop(**quick), _("End the run here")),
             "rewind": (_("Rewind"), "history", lambda: self._apart(self._rewind), _("Take this run back to that step")),
             "branch": (
                 _("Branch"),
                 "code-fork",
                 lambda: self._apart(self._branch),
-                _("Go on from that step in a second run"),
+                _("Continue from that step in a second run"),
             ),
         }
         self.buttons = {name: self._button(kit, name, *act) for name, act in acts.items() if name in run.abilities}
@@ -77,7 +77,7 @@ class Transport:
             widgets.Text,
             css=("nbopt-target",),
             description=_("at step"),
-            tooltip=_("Click on a curve to pick a step, or type it; empty: the best one"),
+            tooltip=_("Click on a curve to pick a step, or type one; if empty, the best step"),
             continuous_update=False,
         )
         keep_frontend_route(self.target)

@@ -64,9 +64,9 @@ LESSONS: dict[str, Lesson] = {
     "learning_rate": Lesson(
         N_("Learning rate too high"),
         N_(
-            "Press Start: at this learning rate every step overshoots, the loss leaps about, and the boundary "
-            "never comes to rest. While it trains, drag the learning rate down to 0.01 and look how the curve "
-            "falls and the boundary settles. Then try 0.0001: too low is wrong as well, only quieter."
+            "Press Start: at this learning rate every step overshoots, the loss jumps about, and the boundary never "
+            "settles. While it trains, drag the learning rate down to 0.01 and watch the curve fall and the boundary "
+            "come to rest. Then try 0.0001: too low is wrong as well, only less visibly."
         ),
         Setup("moons", noise=0.2, depth=1, width=8),
         {"lr": 1.0},
@@ -74,9 +74,9 @@ LESSONS: dict[str, Lesson] = {
     "overfitting": Lesson(
         N_("Overfitting"),
         N_(
-            "A large network, and 40 noisy points. Press Start and compare the two loss curves: training (filled "
-            "points) goes to zero, validation (hollow points) turns up, while the boundary winds around single "
-            "points. Then bring the curves together: raise weight decay or dropout, take fewer units, or more "
+            "A large network, 40 noisy points. Press Start and compare the two loss curves: the training loss (filled "
+            "points) goes to zero, the validation loss (hollow points) turns up, while the boundary winds around "
+            "single points. Then bring the curves together: raise weight decay or dropout, use fewer units, or more "
             "points."
         ),
         _FEW,
@@ -85,10 +85,9 @@ LESSONS: dict[str, Lesson] = {
     "early_stopping": Lesson(
         N_("Early stopping saves it"),
         N_(
-            "The same points and the same network as in the lesson on overfitting, with early stopping on. Press "
-            "Start: once the validation loss has found nothing better for 60 validations, the run ends, and the "
-            "network gets its best weights back. Look at the boundary in that moment, then lower the patience to "
-            "5 and raise it to 1000."
+            "The same points and network as in the lesson on overfitting, with early stopping. Press Start: once the "
+            "validation loss has not improved for 60 validations, the run ends and the network gets its best weights "
+            "back. Watch the boundary at that moment, then lower the patience to 5 and raise it to 1000."
         ),
         _FEW,
         {"early_stopping": True, "patience": 60},
@@ -96,10 +95,9 @@ LESSONS: dict[str, Lesson] = {
     "batch_size": Lesson(
         N_("Batch size and noise"),
         N_(
-            "Each step follows the gradient of only 2 points: press Start, and see the loss tremble and the "
-            "boundary with it. Double the batch size again and again while it trains: the tremor dies down, but "
-            "an epoch has fewer steps. With 256 there is one step an epoch; make the learning rate larger to be "
-            "as fast as before."
+            "Each step follows the gradient of only 2 points: press Start and watch the loss and the boundary tremble. "
+            "Double the batch size again and again while it trains: the trembling dies down, but an epoch has fewer "
+            "steps. With 256 there is one step an epoch; raise the learning rate to be as fast as before."
         ),
         Setup("xor", noise=0.2, samples=256),
         {"optimizer": "sgd", "lr": 0.3, "batch_size": 2},
@@ -107,9 +105,9 @@ LESSONS: dict[str, Lesson] = {
     "race": Lesson(
         N_("Optimizers race on a loss surface"),
         N_(
-            "Four optimizers look for the cross, the lowest point, each seeing only the slope where it stands. "
-            "Press Start, then raise the learning rates: which one is thrown out first? In the narrow valleys of "
-            "the other surfaces, look at who follows the floor and who bounces between the walls."
+            "Four optimizers look for the lowest point, marked by a cross; each sees only the slope where it stands. "
+            "Press Start, then raise the learning rates: which one is thrown off first? In the narrow valleys of the "
+            "other surfaces, watch which ones follow the floor and which ones bounce between the walls."
         ),
         None,
         {},

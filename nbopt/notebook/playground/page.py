@@ -30,6 +30,6 @@ def legend() -> str:
     marks = (
         (f"background:{first};border-radius:50%", _("first class; a weight below 0")),
         (f"background:{second}", _("second class; a weight above 0")),
-        ("border:1.5px solid var(--nbopt-soft);border-radius:50%", _("hollow: validation")),
+        ("border:1.5px solid var(--nbopt-soft);border-radius:50%", _("hollow points: validation")),
     )
     return "".join(f'<div><i style="{style}"></i>{html.escape(text)}</div>' for style, text in marks)

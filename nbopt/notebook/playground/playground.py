@@ -36,8 +36,8 @@ _MIDDLE = 32767.5  # of a field: both classes as probable
 _SPEED = 60.0  # steps a second, to watch the boundary move
 _PANEL_SECONDS = 0.25  # between two frames of the charts, which leaves the page time for the board
 _WELCOME = N_(
-    "Press Start and watch the network divide the plane: on the line both classes are equally probable. Every control "
-    "acts while it trains; other data or another network start anew, with the same settings. Or take a lesson:"
+    "Press Start and watch the network divide the plane: on the line, both classes are equally probable. Every control "
+    "acts while it trains; other data or another network start a new run with the same settings. Or pick a lesson:"
 )
 
 
@@ -246,7 +246,7 @@ class Playground:
             "refresh",
             partial(self._try, lambda _none: self.change(seed=self.setup.seed + 1)),
             "anew",
-            _("Draw other points and other initial weights"),
+            _("Draw new points and new initial weights"),
         )
         self._lessons = {
             name: button(_(lesson.title), "", partial(self._try, self.choose, name), name)

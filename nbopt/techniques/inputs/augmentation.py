@@ -28,7 +28,7 @@ class InputNoise(Technique):
         ge=0.0,
         label=N_("Input noise"),
         group=N_("Regularization"),
-        help=N_("Standard deviation of the noise, in units of the inputs as the model gets them."),
+        help=N_("Standard deviation of Gaussian noise added to the model's inputs, in their units."),
     )
 
     @property
@@ -58,7 +58,7 @@ class Mixup(Technique):
         ge=0.0,
         label=N_("Mixup"),
         group=_GROUP,
-        help=N_("α of the Beta distribution of the proportion: 0 none, 1 any proportion alike."),  # noqa: RUF001
+        help=N_("α of the Beta distribution that mixing proportions are drawn from; 0: off, 1: uniform."),  # noqa: RUF001
     )
 
     @property
@@ -104,7 +104,7 @@ class Flip(Technique):
         ge=0.0,
         label=N_("Flip"),
         group=_GROUP,
-        help=N_("Probability with which an image is mirrored."),
+        help=N_("Probability that an image is mirrored."),
     )
 
     @property
@@ -136,7 +136,7 @@ class Warp(Technique):
         ge=0.0,
         label=N_("Rotate"),
         group=_GROUP,
-        help=N_("Degrees by which an image is turned at most, to either side."),
+        help=N_("Largest rotation of an image, in degrees, to either side."),
     )
     zoom = Float(
         0.0,
@@ -146,7 +146,7 @@ class Warp(Technique):
         lt=1.0,
         label=N_("Scale"),
         group=_GROUP,
-        help=N_("Part by which an image is made larger or smaller at most."),
+        help=N_("Largest change of an image's size, up or down, as a fraction."),
     )
     crop = Float(
         0.0,
@@ -156,7 +156,7 @@ class Warp(Technique):
         lt=1.0,
         label=N_("Crop"),
         group=_GROUP,
-        help=N_("Part of its size by which an image is moved at most, out of the frame, as a random crop does."),
+        help=N_("Largest shift of an image, as a fraction of its size, as in a random crop with padding."),
     )
 
     @property
@@ -212,4 +212,4 @@ def needs_images(x: Tensor | None) -> str:
     """Return why inputs that are no images will not do; "" if all is well."""
     if x is None or x.ndim == 4:
         return ""
-    return _("the inputs are no images (samples, channels, height, width)")
+    return _("the inputs are not images (samples, channels, height, width)")

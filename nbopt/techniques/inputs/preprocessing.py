@@ -25,7 +25,7 @@ class Cleaning(Technique):
         options=("none", "mean", "median", "zero"),
         label=N_("Missing values"),
         group=_GROUP,
-        help=N_("What takes the place of NaN: the training samples' mean, their (lower) median, or 0."),
+        help=N_("What replaces NaN: the mean or (lower) median of the training samples, or 0."),
     )
     outliers = Float(
         0.0,
@@ -36,7 +36,7 @@ class Cleaning(Technique):
         ge=0.0,
         label=N_("Outliers"),
         group=_GROUP,
-        help=N_("Values are cut to the mean and so many standard deviations to either side; 0: left as they are."),
+        help=N_("Clip inputs to this many standard deviations around their mean; 0: off."),
     )
 
     @property
@@ -77,7 +77,7 @@ class Scaling(Technique):
         options=("none", "standardize", "range"),
         label=N_("Scale inputs"),
         group=_GROUP,
-        help=N_("To mean 0 and variance 1, or from smallest and largest to a range; of the training samples."),
+        help=N_("Standardize to mean 0 and variance 1, or map the range of training values to another."),
     )
     range_low = Float(
         0.0,
@@ -85,7 +85,7 @@ class Scaling(Technique):
         high=1.0,
         label=N_("Range from"),
         group=_GROUP,
-        help=N_("Where the smallest training input comes to lie."),
+        help=N_("What the smallest training input is mapped to."),
     )
     range_high = Float(
         1.0,
@@ -93,7 +93,7 @@ class Scaling(Technique):
         high=1.0,
         label=N_("Range to"),
         group=_GROUP,
-        help=N_("Where the largest training input comes to lie."),
+        help=N_("What the largest training input is mapped to."),
     )
 
     @property

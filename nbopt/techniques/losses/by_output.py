@@ -21,9 +21,9 @@ TARGETS_BY_NAME = N_('give the targets by the names in loss, as train=(X, {"name
 MONITOR = Choice(
     "loss",
     options=("loss",),
-    label=N_("Watched loss"),
+    label=N_("Monitored loss"),
     group=N_("Early stopping"),
-    help=N_("The validation loss that tells which weights are best, and when patience runs out."),
+    help=N_("The validation loss that decides which weights are best and when to stop early."),
 )
 
 
@@ -98,7 +98,7 @@ class ByOutput(Terms):
     @classmethod
     def find_inert(cls, setting: Setting) -> dict[str, str]:
         """Without a validation there is no loss to watch."""
-        return {} if setting.validates else {"monitor": _("without val there is no validation loss to judge by")}
+        return {} if setting.validates else {"monitor": _("there is no validation loss without val")}
 
     def note_part(self, share: float) -> None:
         """Take note that the last pass was that of a part of the batch."""
@@ -169,7 +169,7 @@ def split_outputs(given: Mapping[Any, Any], place: Place = ()) -> dict[str, Rout
             found.update(split_outputs(item, here))
             continue
         if isinstance(item, list):
-            rule = _("an output has one loss; of several, give a function of (output, target) that adds them up")
+            rule = _("an output has one loss; to combine several, pass a function of (output, target) that adds them")
             raise InvalidHyperparam(_("loss: {rule}; got {item!r}.", rule=rule, item=item))
         name = name_of(here)
         if name in found:

@@ -47,7 +47,7 @@ LOSS = Strategy(
     classes=LOSSES,
     label=N_("Loss"),
     group=GROUP,
-    help=N_("What the steps make smaller."),
+    help=N_("What training minimizes."),
     synonyms="criterion loss_fn loss_function loss_func objective",
 )
 LOSS.__set_name__(Loss, "loss")

@@ -22,7 +22,7 @@ MARGIN = Float(
     gt=0.0,
     label=N_("Margin"),
     group=GROUP,
-    help=N_("By how much the right class is to win before the hinge loss is content."),
+    help=N_("Lead of the right class's score over the others at which the hinge loss becomes 0."),
 )
 GAMMA = Float(
     2.0,
@@ -31,7 +31,7 @@ GAMMA = Float(
     ge=0.0,
     label=N_("Focus γ"),  # noqa: RUF001
     group=GROUP,
-    help=N_("How much less the samples count that are right already; 0 is the cross-entropy."),
+    help=N_("How strongly samples that are already classified well are down-weighted; 0 is the cross-entropy."),
 )
 
 
@@ -98,7 +98,7 @@ class CrossEntropy(ByClass):
         lt=1.0,
         label=N_("Label smoothing"),
         group=N_("Regularization"),
-        help=N_("Share of each label that is spread over all classes, in training."),
+        help=N_("Fraction of each label that is spread over all classes, in training only."),
     )
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:

@@ -50,7 +50,7 @@ class Huber(Elementwise):
         gt=0.0,
         label="δ",
         group=GROUP,
-        help=N_("Error beyond which the Huber loss grows linearly."),
+        help=N_("Absolute error beyond which the Huber loss grows linearly."),
     )
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:

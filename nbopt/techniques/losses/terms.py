@@ -39,7 +39,7 @@ class Terms(Loss):
         options=("fixed", "uncertainty"),
         label=N_("Balance"),
         group=GROUP,
-        help=N_("Weights as they are set, or besides by the uncertainty of each term, learnt on the way."),
+        help=N_("Weight the terms as set, or also by the uncertainty of each term, learnt during training."),
     )
     balance_rate = Float(
         0.01,
@@ -49,7 +49,7 @@ class Terms(Loss):
         ge=0.0,
         label=N_("Balance rate"),
         group=GROUP,
-        help=N_("How fast the uncertainties are learnt."),
+        help=N_("Learning rate of the uncertainties."),
     )
     memory: ClassVar[tuple[str, ...]] = ("scales",)
 
@@ -165,7 +165,7 @@ def split_terms(given: Sequence[Any]) -> dict[str, tuple[float, Any]]:
         weight, term = read_term(item)
         name = term if isinstance(term, str) else getattr(term, "__name__", type(term).__name__)
         if not name.isidentifier() or name in found:
-            rule = _("each term needs a name of its own: a function with another __name__")
+            rule = _("each term needs a different name: give the function another __name__")
             raise InvalidHyperparam(_("loss: {rule}; got {name!r}.", rule=rule, name=name))
         found[name] = weight, term
     if not found:
@@ -199,7 +199,7 @@ def weight_of(name: str, weight: float, synonyms: str = "") -> Float:
         ge=0.0,
         label=_("Weight of {name}", name=name),
         group=GROUP,
-        help=_("How much this term counts in the sum."),
+        help=_("Factor of this term in the sum."),
         synonyms=synonyms,
     )
 
@@ -215,7 +215,7 @@ def combine(terms: Mapping[str, tuple[float, type[Loss]]]) -> type[Loss]:
     tasks = {kind.task for _weight, kind in terms.values()} - {Loss.task}
     if len(tasks) > 1:
         names = ", ".join(f"{name} ({kind.task})" for name, (_weight, kind) in terms.items())
-        raise InvalidHyperparam(_("loss: these terms want different targets: {names}.", names=names))
+        raise InvalidHyperparam(_("loss: these terms need different targets: {names}.", names=names))
     members: dict[str, Any] = {"kinds": {name: kind for name, (_weight, kind) in terms.items()}}
     for name, (weight, kind) in terms.items():
         members[f"weight_{name}"] = weight_of(name, weight)

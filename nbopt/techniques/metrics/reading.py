@@ -50,8 +50,8 @@ class Reading:
             _("the outputs are probabilities"): self.gives_probabilities,
             _("their last dimension has the classes"): self._classes_last,
             _("each sample has several labels"): self._several,
-            _("labels {label} do not count", label=self._ignored): self._ignored != IGNORED,
-            _("labels that are no class do not count"): self._outside,
+            _("labels {label} are ignored", label=self._ignored): self._ignored != IGNORED,
+            _("labels that are not classes are ignored"): self._outside,
         }
         return next((words for words, holds in unusual.items() if holds), "")
 
@@ -101,7 +101,7 @@ class Reading:
     def _doubt(self, output: Tensor) -> None:
         within = output.numel() >= _ENOUGH and bool(((output > 0) & (output < 1)).all())
         if within and bool((output != output.flatten()[0]).any()):
-            rule = _("metrics of classes take outputs for scores, above 0 for a yes, and these all lie between 0 and 1")
+            rule = _("classification metrics read outputs as scores, above 0 for yes, and these all lie within 0 and 1")
             way = _("end the model in torch.sigmoid, take a loss of probabilities (nn.BCELoss), or give a function")
             self.doubt = _("{rule}: where they are probabilities, {way}.", rule=rule, way=way)
 

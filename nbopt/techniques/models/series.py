@@ -64,8 +64,26 @@ class Transformer(Model):
     depth = depth_of(2, N_("Layers of attention."))
     width = width_of(32)
     dropout = DROPOUT
-    heads = Int(4, low=1, high=8, powers=True, ge=1, label=N_("Heads"), group=GROUP, help=N_("They share the width."))
-    length = Int(128, low=8, high=1024, powers=True, ge=1, label=N_("Length"), group=GROUP, help=N_("Time at most."))
+    heads = Int(
+        4,
+        low=1,
+        high=8,
+        powers=True,
+        ge=1,
+        label=N_("Heads"),
+        group=GROUP,
+        help=N_("Attention heads, among which the width is divided."),
+    )
+    length = Int(
+        128,
+        low=8,
+        high=1024,
+        powers=True,
+        ge=1,
+        label=N_("Length"),
+        group=GROUP,
+        help=N_("Longest series the model can read."),
+    )
 
     def build(self, inputs: int, outputs: int) -> None:
         """Make the layers."""

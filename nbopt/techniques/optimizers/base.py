@@ -24,7 +24,7 @@ MOMENTUM = Float(
     lt=1.0,
     label=N_("Momentum"),
     group=GROUP,
-    help=N_("Share of the previous update kept in the next one."),
+    help=N_("Fraction of the previous update that is kept in the next one."),
 )
 BETA1 = Float(
     0.9,
@@ -80,7 +80,7 @@ class Optimizer(Tunable):
         ge=0.0,
         label=N_("Learning rate"),
         group=GROUP,
-        help=N_("Length of a step along the optimizer's direction."),
+        help=N_("Step size of the optimizer."),
         synonyms="learning_rate learningrate base_lr init_lr learning_rate_init eta",
     )
     weight_decay = Float(

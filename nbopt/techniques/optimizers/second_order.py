@@ -28,7 +28,7 @@ class LBFGS(Optimizer):
         ge=1,
         label=N_("Iterations a step"),
         group=GROUP,
-        help=N_("Directions that L-BFGS tries in one step, each on all samples."),
+        help=N_("Iterations of L-BFGS in one step, each on all samples."),
     )
     history_size = Int(
         10,
@@ -37,13 +37,13 @@ class LBFGS(Optimizer):
         ge=1,
         label=N_("Memory"),
         group=GROUP,
-        help=N_("Pairs of moves and gradient changes that L-BFGS knows the curvature from."),
+        help=N_("Past steps and gradient changes from which L-BFGS estimates the curvature."),
     )
     line_search = Flag(
         True,
         label=N_("Line search"),
         group=GROUP,
-        help=N_("Find a step length that meets the strong Wolfe conditions; the learning rate is where it begins."),
+        help=N_("Search for a step length that meets the strong Wolfe conditions, starting from the learning rate."),
     )
     torch_class = torch.optim.LBFGS
     repeats = True
@@ -243,7 +243,7 @@ class Newton(Optimizer):
         ge=0.0,
         label=N_("Damping"),
         group=GROUP,
-        help=N_("Added to the curvature in all directions: the larger, the more like gradient descent."),
+        help=N_("Added to the curvature in every direction: the larger, the closer to gradient descent."),
     )
     cg_iterations = Int(
         20,
@@ -252,7 +252,7 @@ class Newton(Optimizer):
         ge=1,
         label=N_("CG iterations"),
         group=GROUP,
-        help=N_("Directions along which Newton's step is solved, each for two passes over all samples."),
+        help=N_("Conjugate-gradient iterations for Newton's step, each with two passes over all samples."),
     )
     torch_class = NewtonCG
     repeats = True

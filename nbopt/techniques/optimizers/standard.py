@@ -245,7 +245,7 @@ OPTIMIZER = Strategy(
     classes=OPTIMIZERS,
     label=N_("Optimizer"),
     group=GROUP,
-    help=N_("Swapped between two steps; running means that mean the same to the new one are kept."),
+    help=N_("Can be swapped while training; running means that the new one uses too are kept."),
     synonyms="optim opt solver optimiser",
 )
 OPTIMIZER.__set_name__(Optimizer, "optimizer")

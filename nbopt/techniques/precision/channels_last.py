@@ -24,7 +24,7 @@ class ChannelsLast(Technique):
         False,
         label=N_("Channels last"),
         group=N_("Speed"),
-        help=N_("Images and convolutions' weights with channels side by side in memory: faster on GPUs."),
+        help=N_("Stores images and the weights of convolutions with channels last in memory: faster on GPUs."),
         synonyms="memory_format",
     )
     compiles = True

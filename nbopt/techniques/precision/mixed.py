@@ -60,7 +60,7 @@ class Precision(Technique):
         options=(FULL, *_DTYPES),
         label=N_("Precision"),
         group=N_("Speed"),
-        help=N_("Of forward pass and loss: 16 bits are faster on GPUs; weights and optimizer state stay float32."),
+        help=N_("Precision of forward pass and loss: 16 bits are faster on GPUs; weights and optimizer stay float32."),
         synonyms="amp fp16 bf16 mixed_precision autocast dtype",
     )
     memory: ClassVar[tuple[str, ...]] = ("scaling",)
@@ -87,7 +87,7 @@ class Precision(Technique):
         if values["precision"] != SCALED or not chosen["optimizer"].repeats:
             return ""
         name = values["optimizer"]
-        rule = _("it scales the loss by torch's GradScaler, which knows no steps that evaluate it several times")
+        rule = _("it needs torch's GradScaler, which does not support steps that evaluate the loss several times")
         way = _("use float32 or bfloat16, or another optimizer")
         return _("float16 does not work with {name}: {rule}; {way}", name=name, rule=rule, way=way)
 
@@ -164,7 +164,7 @@ def precision_choice(model: nn.Module, device: torch.device) -> PrecisionChoice:
         missing = _("mixed precision needs weights in float32")
     else:
         options = [name for name, dtype in _DTYPES.items() if _is_known(device.type, dtype)]
-        missing = _('torch.autocast knows no more on "{device}": train on another device', device=device.type)
+        missing = _('torch.autocast supports no others on "{device}": train on another device', device=device.type)
     changes = {"options": (FULL, *options), "missing": "" if len(options) == len(_DTYPES) else missing}
     choice = variant(Precision.declared()["precision"], **changes)
     assert isinstance(choice, PrecisionChoice)

@@ -24,7 +24,7 @@ class ClipValue(Technique):
         ge=0.0,
         label=N_("Clip value"),
         group=_GROUP,
-        help=N_("Largest size of any number of the gradient; 0: no limit."),
+        help=N_("Limit on the absolute value of each element of the gradient; 0: no limit."),
         synonyms="clipvalue clip_grad_value",
     )
 
@@ -50,7 +50,7 @@ class ClipNorm(Technique):
         ge=0.0,
         label=N_("Clip norm"),
         group=_GROUP,
-        help=N_("Largest length of the gradient of all weights together; 0: no limit."),
+        help=N_("Limit on the norm of the gradient of all weights together; 0: no limit."),
         synonyms="max_grad_norm gradient_clip_val grad_clip clip_grad clip_grad_norm clipnorm",
     )
 
@@ -79,7 +79,7 @@ class MaxNorm(Technique):
         ge=0.0,
         label=N_("Max norm"),
         group=_GROUP,
-        help=N_("Largest length of the vector of weights into one unit; 0: no limit."),
+        help=N_("Limit on the norm of the vector of weights into each unit; 0: no limit."),
     )
 
     @property

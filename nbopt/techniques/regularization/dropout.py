@@ -29,7 +29,7 @@ class Dropout(Technique):
         lt=1.0,
         label=N_("Dropout"),
         group=N_("Regularization"),
-        help=N_("Probability with which a unit is left out of a training step."),
+        help=N_("Probability that a unit is dropped in a training step."),
         synonyms="drop drop_rate dropout_rate p_dropout",
     )
 

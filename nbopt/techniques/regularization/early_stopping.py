@@ -34,7 +34,7 @@ class EarlyStopping(Technique):
         False,
         label=N_("Stop early"),
         group=_GROUP,
-        help=N_("End the run by patience; restore the best weights."),
+        help=N_("End the run when patience runs out, and restore the best weights."),
         synonyms="early_stop earlystopping stop_early callbacks",
     )
     patience = Int(
@@ -54,9 +54,9 @@ class EarlyStopping(Technique):
         log=True,
         zero=True,
         ge=0.0,
-        label=N_("Smallest gain"),
+        label=N_("Minimum improvement"),
         group=_GROUP,
-        help=N_("A validation loss counts as better only if lower by more than this."),
+        help=N_("How much lower a validation loss must be to count as better: min_delta."),
         synonyms="tol early_stopping_threshold",
     )
 
@@ -83,7 +83,7 @@ class EarlyStopping(Technique):
     @classmethod
     def unfit_for(cls, setting: Setting) -> str:
         """Without a validation there is no loss to judge by."""
-        return "" if setting.validates else _("without val there is no validation loss to judge by")
+        return "" if setting.validates else _("there is no validation loss without val")
 
     def judge(self, val_loss: float, step: int) -> bool:
         """Take a validation loss; return whether it is the lowest so far.
@@ -119,7 +119,7 @@ class EarlyStopping(Technique):
         """End the run once patience is used up."""
         if not self.due:
             return ""
-        return _("stopped early: no better validation loss in {count} validations", count=self.patience)
+        return _("stopped early: validation loss did not improve in {count} validations", count=self.patience)
 
     def restores_best(self) -> bool:
         """Do so where it may end the run."""

@@ -26,7 +26,7 @@ class L1(Technique):
         ge=0.0,
         label="L1",
         group=N_("Regularization"),
-        help=N_("Pulls weights towards exactly zero."),
+        help=N_("L1 regularization; pulls weights to exactly zero."),
     )
 
     compiles = True

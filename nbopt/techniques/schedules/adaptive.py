@@ -63,16 +63,16 @@ class OnPlateau(_Watching):
         ge=0,
         label=N_("Plateau"),
         group=GROUP,
-        help=N_("Epochs without a better loss that are borne before the rate is cut."),
+        help=N_("Epochs without improvement before the learning rate is cut: patience of torch's ReduceLROnPlateau."),
     )
     plateau_factor = Float(
         0.5,
         low=0.05,
         high=1.0,
         ge=0.0,
-        label=N_("Cut to"),
+        label=N_("Decay factor"),
         group=GROUP,
-        help=N_("What a cut leaves of the rate."),
+        help=N_("The factor by which each cut multiplies the learning rate: factor of torch's ReduceLROnPlateau."),
     )
 
     memory: ClassVar[tuple[str, ...]] = ("scale", "total", "count", "lowest", "waited")
@@ -104,18 +104,18 @@ class BoldDriver(_Watching):
         low=1.0,
         high=1.5,
         gt=0.0,
-        label=N_("Faster by"),
+        label=N_("Increase factor"),
         group=GROUP,
-        help=N_("What the rate is multiplied by after an epoch with a lower loss."),
+        help=N_("What the learning rate is multiplied by after an epoch with a lower loss."),
     )
     bold_down = Float(
         0.5,
         low=0.1,
         high=1.0,
         ge=0.0,
-        label=N_("Slower by"),
+        label=N_("Decrease factor"),
         group=GROUP,
-        help=N_("What the rate is multiplied by after an epoch with a higher loss."),
+        help=N_("What the learning rate is multiplied by after an epoch with a higher loss."),
     )
 
     memory: ClassVar[tuple[str, ...]] = ("scale", "total", "count", "previous")
@@ -149,7 +149,7 @@ class Hypergradient(Schedule):
         ge=0.0,
         label=N_("Hypergradient learning rate"),
         group=GROUP,
-        help=N_("β: how fast the learning rate itself is learnt."),
+        help=N_("β: the learning rate of the learning rate."),
     )
     memory: ClassVar[tuple[str, ...]] = ("scale", "before", "used", "slope")
     scale = 1.0

@@ -33,7 +33,7 @@ SCHEDULE = Strategy(
     classes=SCHEDULES,
     label=N_("Schedule"),
     group=GROUP,
-    help=N_("How the learning rate goes on from its base value, which stays a control."),
+    help=N_("How the learning rate changes over the run, as a factor of its base value, which you can still move."),
     synonyms="lr_scheduler scheduler lr_schedule sched lr_scheduler_type learning_rate_scheduler",
 )
 SCHEDULE.__set_name__(Schedule, "schedule")

@@ -76,7 +76,7 @@ class TorchSchedule(Schedule):
     def adopt(cls, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Bring the rate that the scheduler began with."""
         if cls.needs_interval and "schedule_interval" not in given:
-            rule = _("whether {name} is stepped after each step or each epoch, nothing tells", name=cls.__name__)
+            rule = _("nothing tells whether {name} is stepped after each step or each epoch", name=cls.__name__)
             way = _('schedule_interval="step" or schedule_interval="epoch"')
             raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
         if isinstance(given["schedule"], LRScheduler) and values.get("lr", cls.base) != cls.base and "lr" in given:
@@ -201,7 +201,7 @@ def wrap(scheduler: LRScheduler, stand_in: StandIn, begun: list[dict[str, Any]] 
     try:
         given = deepcopy(scheduler, memo)
     except Exception as error:
-        rule = _("it cannot be copied, as going back in a run needs it ({error!r})", error=error)
+        rule = _("it cannot be copied, which going back in a run requires ({error!r})", error=error)
         raise InvalidHyperparam(_("schedule: {name}: {rule}.", name=name, rule=rule)) from error
     base = max(float(group.get("initial_lr", group["lr"])) for group in stand_in.param_groups)
     members = {"given": given, "begun": begun or _cycled(stand_in), "base": base, "__doc__": TorchSchedule.__doc__}

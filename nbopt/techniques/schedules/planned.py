@@ -22,9 +22,9 @@ FINAL = Float(
     log=True,
     zero=True,
     ge=0.0,
-    label=N_("Final share"),
+    label=N_("Final fraction"),
     group=GROUP,
-    help=N_("The learning rate at the end of the run, as a share of the base rate: torch's eta_min / lr."),
+    help=N_("The learning rate at the end of the run, as a fraction of the base rate: torch's eta_min / lr."),
 )
 
 
@@ -79,7 +79,7 @@ class StepDecay(Schedule):
         low=0.05,
         high=1.0,
         ge=0.0,
-        label=N_("Cut to"),
+        label=N_("Decay factor"),
         group=GROUP,
         help=N_("The factor by which the learning rate is multiplied at each cut: gamma of torch's StepLR."),
     )
@@ -104,7 +104,7 @@ class Exponential(Schedule):
         low=0.5,
         high=1.0,
         ge=0.0,
-        label=N_("Left an epoch"),
+        label=N_("Decay per epoch"),
         group=GROUP,
         help=N_("The factor by which the learning rate is multiplied per epoch: gamma of torch's ExponentialLR."),
     )
@@ -163,7 +163,7 @@ class OneCycle(Schedule):
         high=0.9,
         ge=0.0,
         lt=1.0,
-        label=N_("Peak at"),
+        label=N_("Peak position"),
         group=GROUP,
         help=N_("The part of the run after which the learning rate is highest: pct_start of torch's OneCycleLR."),
     )
@@ -173,9 +173,9 @@ class OneCycle(Schedule):
         high=1.0,
         log=True,
         ge=0.0,
-        label=N_("Start share"),
+        label=N_("Initial fraction"),
         group=GROUP,
-        help=N_("The learning rate at the start, as a share of the base rate: 1 / div_factor of torch's OneCycleLR."),
+        help=N_("The learning rate at the start, as a fraction of the base: 1 / div_factor of torch's OneCycleLR."),
     )
     final_share = FINAL
     compiles = True
@@ -208,7 +208,7 @@ class Warmup(Technique):
         ge=0.0,
         label=N_("Warm-up"),
         group=GROUP,
-        help=N_("Epochs over which the rate grows from a hundredth to what the schedule says."),
+        help=N_("Epochs over which the learning rate rises to its scheduled value, from a hundredth of it."),
         synonyms="warmup_epochs warm_up",
     )
     warmup_steps = Int(
@@ -220,7 +220,7 @@ class Warmup(Technique):
         ge=0,
         label=N_("Warm-up steps"),
         group=GROUP,
-        help=N_("The same in steps. Where both are given, the rate is as far as the slower of the two."),
+        help=N_("The same in steps. If both are set, the slower of the two applies."),
     )
     compiles = True
     off: ClassVar[Mapping[str, Any]] = {"warmup": 0.0, "warmup_steps": 0}

@@ -125,7 +125,7 @@ class StepModes:
             change, self._next = self._next, None
             return change
         if self.steps and self._fills() and self.room() < self.steps:
-            return self._change(0, _("fewer steps were asked for than a compiled call does"))
+            return self._change(0, _("fewer steps are to be done than one compiled call does"))
         return None
 
     def switch(self, change: dict[str, Any]) -> None:
@@ -141,9 +141,9 @@ class StepModes:
 
     def _unwanted(self) -> str:
         if self._pace.tier == "eager":
-            return _("asked for")
+            return _("as requested")
         if sign(self._training, self.steps) != self._signature:
-            return _("this has to be compiled anew")
+            return _("this has to be recompiled")
         return find_obstacle(self._training)
 
     # -- steps
@@ -197,7 +197,7 @@ class StepModes:
             self._judge()
             return
         if self._pace.tier == "eager":
-            self.reason = _("asked for")
+            self.reason = _("as requested")
             return
         if self._job is not None and self._job.is_alive():
             return
@@ -236,7 +236,7 @@ class StepModes:
             except Exception as error:  # the model as it is was never called like this
                 self.reason = self.library[sign(training, steps)] = str(error) or type(error).__name__
                 return
-            self.reason = _("compiling meanwhile")
+            self.reason = _("compiling in the background")
             if self._captured:
                 self._job.run()  # takes no time worth a thread
             else:

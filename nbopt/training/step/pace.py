@@ -14,6 +14,6 @@ class Pace(Tunable):
         options=("auto", "eager", "compiled"),
         label=N_("Steps"),
         group=N_("Speed"),
-        help=N_("Compiled steps are faster and take a while to get ready; auto compiles where a long run gains by it."),
+        help=N_("Compiled steps are faster but take a while to compile; auto compiles long runs that gain by it."),
         synonyms="compile jit",
     )

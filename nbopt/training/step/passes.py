@@ -224,8 +224,8 @@ class ForwardPass:
             if part.traits.scale != SCORES or part.traits.classes_first is None or not ends_in_probabilities(own):
                 continue
             text = _(
-                "the model ends in a sigmoid or softmax, and the loss applies one again: it wants raw scores. "
-                "Leave the model's last layer out, or give the loss of probabilities (nn.BCELoss, nn.NLLLoss)."
+                "the model ends in a sigmoid or softmax, and the loss applies one again: it expects raw scores. "
+                "Remove the model's last layer, or use a loss of probabilities (nn.BCELoss, nn.NLLLoss)."
             )
             self.tell(f"{name_of(place)}: {text}" if place else text)
         self._learnt = True

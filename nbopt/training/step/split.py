@@ -110,7 +110,7 @@ class Split:
                 if guessed:
                     raise _refusal(_("the whole batch does not fit, and no tensor of it is as long as the target"))
                 self.rule = rules[0]
-                rule = _("it does not fit, so that the parts have its gradient is taken for granted")
+                rule = _("it does not fit into memory, so its parts are assumed to have the same gradient")
                 tell(_("micro_batch: the whole batch could not be compared with its parts: {rule}", rule=rule))
                 return
             differences = self._compare(whole, batch, count, size, traits, rules)
