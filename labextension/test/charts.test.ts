@@ -59,6 +59,14 @@ describe('the notes beside their lines', () => {
     expect(near.map(({ row }) => row)).toEqual([0, 1]); // the newest first
   });
 
+  test('give way to the values of arrows', () => {
+    const placed = place([note(0.1, 'lr 0.1 → 0.2'), note(0.6, 'lr 0.2 → 0.1')], 1000, 4, [[110, 140]]);
+    expect(placed.map(({ row, note: { at } }) => [at, row])).toEqual([
+      [0.6, 0],
+      [0.1, 1]
+    ]);
+  });
+
   test('never cover one another, nor leave the chart; those without room are left out', () => {
     const wanted = Array.from({ length: 40 }, (_, k) => note(k / 40, 'optimizer adam → sgd', 'lr 0.1 → 0.2'));
     const placed = place(wanted, 500, 8);

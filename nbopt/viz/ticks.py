@@ -65,5 +65,18 @@ def tick_format(ticks: list[float]) -> str:
     return f".{digits}~s" if 1e5 <= largest < 1e12 else f".{max(4, digits)}~g"
 
 
+def written(form: str, value: float) -> str:
+    """Return what d3 writes for ``value`` in a format of `tick_format`."""
+    digits = int("".join(filter(str.isdigit, form)))
+    if form.endswith("f"):
+        text = f"{value:,.{digits}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if form.endswith("g"):
+        mantissa, _e, exponent = f"{value:.{digits}g}".partition("e")
+        return f"{mantissa}e{int(exponent):+}" if exponent else mantissa
+    power = 0 if value == 0 else min(4, max(0, math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))) / 3)))
+    return f"{float(f'{value:.{digits}g}') / 1000**power:.12g}{'kMGT'[power - 1] if power else ''}"
+
+
 def _reads_back(text: str, value: float) -> bool:
     return math.isclose(float(text), value, rel_tol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nbopt.viz.ticks import linear_ticks, log_ticks, tick_format
+from nbopt.viz.ticks import linear_ticks, log_ticks, tick_format, written
 
 
 @given(st.floats(-1e12, 1e12), st.floats(1e-6, 1e12), st.integers(2, 12))
@@ -76,15 +76,16 @@ def test_the_format_of_common_ticks(ticks, expected):
     assert tick_format(ticks) == expected
 
 
-def as_d3(spec, value):
-    """What d3-format makes of the formats used here."""
-    digits = int("".join(filter(str.isdigit, spec)))
-    if spec.endswith("f"):
-        return f"{value:,.{digits}f}"
-    if spec.endswith("g"):
-        return f"{value:.{digits}g}"
-    exponent = 0 if value == 0 else min(4, max(0, math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))) / 3)))
-    return f"{float(f'{value:.{digits}g}') / 1000**exponent:.12g}{' kMGT'[exponent]}"
+@pytest.mark.parametrize(
+    ("form", "value", "text"),
+    [
+        (",.2~f", 1234.5, "1,234.5"), (",.0~f", 100.0, "100"), (".1~s", 200_000, "200k"),
+        (".6~s", 1_234_560, "1.23456M"), (".4~g", 1e-6, "1e-6"), (".4~g", 2.5e-7, "2.5e-7"),
+        (".6~g", 1.00001e15, "1.00001e+15"), (",.1~f", 0.0, "0"),
+    ],
+)  # fmt: skip
+def test_a_number_is_written_as_the_page_writes_it(form, value, text):
+    assert written(form, value) == text
 
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-7, 1e12))
@@ -92,5 +93,5 @@ def test_ticks_are_written_with_the_digits_that_tell_them_apart(low, width):
     high = low + width
     assume(high - low > 1e-8 * max(abs(low), abs(high)))
     ticks = linear_ticks(low, high, 8)
-    texts = [as_d3(tick_format(ticks), tick) for tick in ticks]
+    texts = [written(tick_format(ticks), tick) for tick in ticks]
     assert len(set(texts)) == len(ticks)

@@ -25,7 +25,7 @@ from nbopt.record.history import History
 from nbopt.viz.curves import BUCKETS, Curve, curve
 from nbopt.viz.marks import visible
 from nbopt.viz.ranges import Line, off_scale, robust_extent, settled
-from nbopt.viz.ticks import LEAST, Span, extent, linear_ticks, log_ticks, tick_format
+from nbopt.viz.ticks import LEAST, Span, extent, linear_ticks, log_ticks, tick_format, written
 
 FEW = 2
 """Charts that are all drawn large; of more, only the first one is. `panel.css` lays them out."""
@@ -34,6 +34,7 @@ _COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.2, 0.2, 1.0, 1.0]  # raw, th
 _GHOST = [0.3, 0.75]  # training, validation
 _TICKS = ".4~g"  # some format, on every axis: without one a single non-finite value kills a figure for good
 _LINES = 100  # of change marks
+_MARGIN, _LETTERS, _LETTER = 52, 7, 8  # left of a chart: pixels, the letters that have room, and what another one takes
 _SMALL_BUCKETS = BUCKETS // 2  # of a chart that is drawn small
 
 
@@ -111,7 +112,7 @@ class Chart:
             css=("nbopt-figure",),
             marks=[self.curves],
             axes=[self._x_axis, self._y_axes[False]],
-            fig_margin={"top": 10, "bottom": 28, "left": 52, "right": 16},
+            fig_margin={"top": 10, "bottom": 28, "left": _MARGIN, "right": 16},
             animation_duration=0,
             background_style={"fill": "transparent"},
             display_toolbar=False,
@@ -140,6 +141,7 @@ class Chart:
             "raws": raws if self._smooth else [],
             "label": _("{name} against training progress", name=self.name),
             "log": self._scale is self._log if self.is_loss else None,
+            "left": self.figure.fig_margin["left"],
             "over": self.over.as_sent((self._x.min, self._x.max)),
         }
 
@@ -218,6 +220,10 @@ class Chart:
             if axis.tick_values is None or not np.array_equal(axis.tick_values, values):
                 axis.tick_format = tick_format(values)  # first: the browser writes new ticks in the format it has
                 axis.tick_values = np.array(values)
+        longest = max((len(written(y_axis.tick_format, value)) for value in ticks[1]), default=0)
+        left = _MARGIN + _LETTER * max(0, longest - _LETTERS)
+        if left != self.figure.fig_margin["left"]:
+            self.figure.fig_margin = {**self.figure.fig_margin, "left": left}
 
     def _choose_scale(self, log: bool) -> None:
         scale = self._log if log else self._linear

@@ -135,7 +135,8 @@ function cover(figure, layer, index, model, on, gone) {
   on(button, 'click', () => model.send({ chart: index, log: button.ariaPressed !== 'true' }));
   let drawn = '';
   const update = () => {
-    const { over, log } = model.get('charts')[index] ?? {};
+    const { over, log, left } = model.get('charts')[index] ?? {};
+    if (left) layer.style.left = `${left}px`;
     if (typeof log === 'boolean') {
       if (!button.isConnected) figure.parentElement?.append(button);
       if (button.ariaPressed !== String(log)) button.ariaPressed = String(log);

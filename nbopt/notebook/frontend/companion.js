@@ -15,6 +15,7 @@ import { reveal } from './reveal.js';
  * @property {number[]} [raws] The line that each of them smoothes; -1 for none.
  * @property {string} [label]
  * @property {boolean | null} [log] Whether the y axis is logarithmic; null where it may not be.
+ * @property {number} [left] Pixels from the figure's left edge to the axis.
  * @property {import('./overlay.js').Overlay} [over]
  *
  * What `bridge.py` syncs.

@@ -23,6 +23,7 @@ const LETTER = 6.1; // pixels, on the average, in the size of the notes
 const ROW = 15;
 const LINES = 4; // of a note; a mark that tells more is read under the pointer
 const NOTES = 8;
+const LAST = 0.8; // of the width: beyond, an arrow's value stands to its left
 
 /**
  * Brings the elements over a figure up to date.
@@ -43,20 +44,44 @@ export function draw(layer, over) {
   if (over.pin !== null) pieces.push(piece('pin', over.pin));
   if (over.tells) {
     const rows = Math.max(1, Math.floor(layer.clientHeight / ROW / 2));
-    for (const { left, row, note } of place(notes(over), width, rows)) {
+    const beside = over.arrows.filter(([, up]) => up !== over.bottom).map(arrow => reach(arrow, width));
+    for (const { left, row, note } of place(notes(over), width, rows, beside)) {
       const part = piece('note', 0, note.lines.join('\n'));
       part.style.left = `${left}px`;
       part.style[over.bottom ? 'bottom' : 'top'] = `${4 + ROW * row}px`;
       pieces.push(part);
     }
   }
-  for (const [at, up, colour, value] of over.arrows) {
-    const part = piece(up ? 'up' : 'down', at, over.tells ? value : '');
+  for (const arrow of over.arrows) {
+    const [at, up, colour, value] = arrow;
+    const [from, to] = reach(arrow, width);
+    // Of two beside each other, the farther one is told.
+    const isHidden = over.arrows.some(
+      other =>
+        other !== arrow &&
+        other[1] === up &&
+        Math.abs(Number(other[3])) > Math.abs(Number(value)) &&
+        reach(other, width)[0] < to &&
+        from < reach(other, width)[1]
+    );
+    const part = piece(up ? 'up' : 'down', at, over.tells && !isHidden ? value : '');
     part.style.setProperty('--nbopt-colour', colour);
-    if (at > 0.8) part.classList.add('nbopt-leftward');
+    if (at > LAST) part.classList.add('nbopt-leftward');
     pieces.push(part);
   }
   layer.replaceChildren(...pieces);
+}
+
+/**
+ * From where to where an arrow and its value reach, in pixels.
+ *
+ * @param {Overlay['arrows'][number]} arrow
+ * @param {number} width
+ * @returns {[number, number]}
+ */
+function reach([at, , , value], width) {
+  const [x, length] = [at * width, 8 + LETTER * value.length];
+  return at > LAST ? [x - length, x + 6] : [x - 6, x + length];
 }
 
 /** @param {Overlay} over */
@@ -77,11 +102,12 @@ function notes(over) {
  * @param {Note[]} wanted In order.
  * @param {number} width Pixels.
  * @param {number} rows
+ * @param {[number, number][]} [first] What of the first row is taken.
  * @returns {Placed[]}
  */
-export function place(wanted, width, rows) {
+export function place(wanted, width, rows, first = []) {
   /** @type {[number, number][][]} */
-  const taken = Array.from({ length: rows }, () => []);
+  const taken = Array.from({ length: rows }, (_row, k) => (k ? [] : [...first]));
   /** @type {Placed[]} */
   const placed = [];
   for (const note of [...wanted].reverse()) {

@@ -357,13 +357,11 @@ function drawPoints(ctx, points, tones, look, x, y) {
       shape(x(points[k]), y(points[k + 1]), held ? 2.9 : 4, points[k + 2]);
       ctx.fillStyle = held ? look.ground : colour;
       ctx.strokeStyle = held ? colour : look.ground;
-      ctx.lineWidth = held ? 1.4 : 1;
-      ctx.globalAlpha = held ? 0.75 : 1;
+      ctx.lineWidth = held ? 1.6 : 1;
       ctx.fill();
       ctx.stroke();
     }
   }
-  ctx.globalAlpha = 1;
 }
 
 /**
