@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nbopt.hyperparams import Flag as Flag
     from nbopt.hyperparams import Float as Float
     from nbopt.hyperparams import Int as Int
+    from nbopt.run.population.population import Population as Population
+    from nbopt.run.population.spreading import spread as spread
     from nbopt.run.reopen import open as open
     from nbopt.run.run import Run as Run
     from nbopt.store.cleaning import clean as clean
@@ -31,6 +33,7 @@ _HOMES = {
     "Flag": "nbopt.hyperparams",
     "Float": "nbopt.hyperparams",
     "Int": "nbopt.hyperparams",
+    "Population": "nbopt.run.population.population",
     "Run": "nbopt.run.run",
     "RunState": "nbopt.training.state",
     "Technique": "nbopt.techniques.base",
@@ -40,6 +43,7 @@ _HOMES = {
     "models": "nbopt.techniques.models",
     "open": "nbopt.run.reopen",
     "runs": "nbopt.store.listing",
+    "spread": "nbopt.run.population.spreading",
 }
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "Flag",
     "Float",
     "Int",
+    "Population",
     "Run",
     "RunState",
     "Technique",
@@ -56,6 +61,7 @@ __all__ = [
     "hyperparams",
     "models",
     "runs",
+    "spread",
 ]  # not open: a star import would hide Python's own
 
 
@@ -65,7 +71,8 @@ def __getattr__(name: str) -> Any:
     home = import_module(_HOMES[name])
     value = home if _HOMES[name].endswith(f".{name}") else getattr(home, name)
     globals()[name] = value
-    if name in ("Run", "open"):  # each gives runs to show
+    if name in ("Run", "Population", "open"):  # each gives runs to show
+        import_module("nbopt.run.run")  # what a member of a population becomes by itself
         _connect_viewer(import_module("nbopt.run.session").Session)
     return value
 

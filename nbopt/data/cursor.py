@@ -123,6 +123,10 @@ class Cursor(Tunable):
             self._complete()
         return done
 
+    def follow(self, other: Cursor) -> None:
+        """Take what another cursor, which stands at the same place in the same order, dealt out for its own."""
+        self._stop = other._stop
+
     def fills(self, batches: int) -> bool:
         """Whether the next so many batches are all of the present size."""
         if isinstance(self.source, StreamSource) or self.whole:
@@ -167,7 +171,7 @@ class Cursor(Tunable):
 
     def _begin(self, source: Samples) -> Samples:
         if not self._begun:
-            source.begin(self._order_seed(), self.epoch)
+            source.begin(self.order_seed, self.epoch)
             self._begun = True
         return source
 
@@ -187,12 +191,14 @@ class Cursor(Tunable):
             return False
         return source.reaches(stop + 1) and not source.reaches(stop + 2)
 
-    def _order_seed(self) -> int:
+    @property
+    def order_seed(self) -> int:
+        """What the order of the present epoch is drawn from."""
         return derive_seed(self.seed, ORDER, self.epoch)
 
     def _peek_stream(self, source: StreamSource) -> Any:
         if not self._begun:
-            self._stream = source.batches(self._order_seed(), self.epoch)
+            self._stream = source.batches(self.order_seed, self.epoch)
             self._ahead.clear()
             for _used in range(self.position):
                 next(self._stream, None)

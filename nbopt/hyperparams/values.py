@@ -46,6 +46,13 @@ class Hyperparams(Mapping[str, Any]):
                 self._always.add(spec.name)
                 self._add(spec)
 
+    def another(self) -> Hyperparams:
+        """Return the same declarations and values for another run; what is bound to these is not bound to those."""
+        made = Hyperparams()
+        made._specs, made._values = dict(self._specs), dict(self._values)
+        made._always, made._wary, made.renamed = set(self._always), [*self._wary], dict(self.renamed)
+        return made
+
     def _add(self, spec: Hyperparam[Any]) -> None:
         self._specs[spec.name] = spec
         self._values[spec.name] = spec.default

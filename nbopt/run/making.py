@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from nbopt.i18n import _
 from nbopt.record.history import History
@@ -19,6 +19,8 @@ from nbopt.training.device import pick_device
 from nbopt.training.material import Material
 from nbopt.training.state import RunState
 from nbopt.training.training import Training
+
+AnyTraining = TypeVar("AnyTraining", bound=Training)
 
 
 def make_history(measures: Iterable[str], own: Iterable[str], terms: Iterable[str], is_validated: bool) -> History:
@@ -38,8 +40,13 @@ def make_history(measures: Iterable[str], own: Iterable[str], terms: Iterable[st
 
 
 def make_training(
-    session: Session, spec: RunSpec, material: Material, metrics: dict[str, Metric], initial: Mapping[str, Any]
-) -> Training:
+    session: Session,
+    spec: RunSpec,
+    material: Material,
+    metrics: dict[str, Metric],
+    initial: Mapping[str, Any],
+    kind: type[AnyTraining] = Training,  # type: ignore[assignment]
+) -> AnyTraining:
     """Return what a run trains with, at its beginning; note in ``session.inert`` what the data show cannot act.
 
     Parameters
@@ -51,6 +58,8 @@ def make_training(
     metrics : dict of str to Metric
     initial : mapping of str to object
         The hyperparameters' values before any change.
+    kind : type
+        Of the training.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def make_training(
         module.to(device)
     train, val = spec.make_sources(device, hyperparams["batch_size"])
     brought, untouched = find_several(spec.model, spec.techniques) - spec.hyperparams.keys(), session.stage.several
-    training = Training(
+    training = kind(
         train,
         val,
         hyperparams,

@@ -14,14 +14,14 @@ from nbopt.export.script.writer import to_python
 from nbopt.record.snapshots import Snapshot
 from nbopt.run import editing, export, past, predicting
 from nbopt.run.lr_finder import Sweep, find_lr
+from nbopt.run.population.of_run import AsksMany
 from nbopt.run.spec import RunSpec
-from nbopt.run.trained import TrainedSession
 from nbopt.store.database import AUTO, Place
 from nbopt.training.edit_base import Edit
 from nbopt.training.step.passes import Forward
 
 
-class Run(TrainedSession):
+class Run(AsksMany):
     """A training run. Show it as the last expression of a cell, and steer it.
 
     Parameters

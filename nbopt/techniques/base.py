@@ -70,6 +70,10 @@ class Technique(Hooks):
         Hyperparameters whose values every model of the kind brings: a recipe says nothing of them unless they were set.
     off : mapping of str to Any
         Values by which it does nothing to the course of a run, as where learning rates are tried.
+    gradients_of_many : callable, optional
+        ``after_gradients`` of many runs at once, a static method ``(weights, gradients, values)``: lists of tensors
+        (runs, ...), of which the gradients are to be changed, and by the name of each hyperparameter a tensor (runs,),
+        0 for those in which the technique has no effect. Without it, each of many is acted on by itself.
 
     Examples
     --------
@@ -103,6 +107,7 @@ class Technique(Hooks):
     by_script: ClassVar[bool] = False
     of_model: ClassVar[tuple[str, ...]] = ()
     off: ClassVar[Mapping[str, Any]] = {}
+    gradients_of_many: ClassVar[Any] = None
 
     def __new__(cls, *arguments: Any, **settings: Any) -> Self:
         """Make a technique, and remember of what: each run makes one like it."""

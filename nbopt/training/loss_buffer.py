@@ -15,6 +15,26 @@ from nbopt.training.active_hooks import ActiveHooks
 _FLUSH_SECONDS = 0.05  # how long a measured loss may wait on the device
 
 
+class Block:
+    """The losses of many runs in several steps, moved from the device once, when the first of the runs asks.
+
+    Parameters
+    ----------
+    losses : Tensor
+        (steps, runs).
+    """
+
+    def __init__(self, losses: Tensor) -> None:
+        self._losses = losses
+        self._values: list[list[float]] | None = None
+
+    def row(self, number: int) -> list[float]:
+        """Return the losses of run ``number``, step by step."""
+        if self._values is None:
+            self._values = self._losses.t().tolist()
+        return self._values[number]
+
+
 class LossBuffer:
     """Collects losses and moves them in batches, so that no step waits for the device.
 
@@ -24,15 +44,19 @@ class LossBuffer:
         When, on `time.perf_counter`, the losses collected are to be moved.
     steps_per_second : float or None
         Recent speed; None before it is known.
+    flush_seconds : float
+        How long a measured loss may wait on the device.
     """
 
     def __init__(self, history: History, acting: ActiveHooks) -> None:
         self.due = 0.0
+        self.flush_seconds = _FLUSH_SECONDS
         self.steps_per_second: float | None = None
         self._history = history
         self._acting = acting
         self._losses: list[Tensor] = []
         self.take = self._losses.append  # the loss of a step, detached
+        self._blocks: list[tuple[Block, int, int]] = []
         self._rates: list[float] = []  # of steps one after the other, where they are not the base rate
         self._rated_from = 0
         self._clock = 0.0
@@ -43,6 +67,22 @@ class LossBuffer:
     def seconds(self) -> float:
         """Seconds trained."""
         return self._clock + time.perf_counter() - self._resumed_at if self._ticking else self._clock
+
+    def take_block(self, block: Block, number: int, count: int) -> None:
+        """Take note of the losses of ``count`` steps, which are those of run ``number`` in a block of many."""
+        if self._losses:
+            self._blocks.append((Block(torch.stack(self._losses)[:, None]), 0, len(self._losses)))
+            self._losses.clear()
+        self._blocks.append((block, number, count))
+
+    def _collected(self) -> list[float]:
+        """Return the losses that wait, and let go of them."""
+        values = [value for block, number, _count in self._blocks for value in block.row(number)]
+        if self._losses:
+            values += torch.stack(self._losses).tolist()
+        self._losses.clear()
+        self._blocks.clear()
+        return values
 
     def take_rates(self, first: int, rates: Sequence[float]) -> None:
         """Take note of the learning rates of steps from number ``first`` on, where something changes the base rate."""
@@ -61,7 +101,7 @@ class LossBuffer:
     @property
     def waiting(self) -> bool:
         """Whether there are losses to move."""
-        return bool(self._losses)
+        return bool(self._losses or self._blocks)
 
     def tick(self, running: bool) -> None:
         """Start or stop the clock: pauses are left out."""
@@ -77,6 +117,7 @@ class LossBuffer:
     def forget(self, seconds: float) -> None:
         """Drop what was not moved yet, and set the clock."""
         self._losses.clear()
+        self._blocks.clear()
         self._rates.clear()
         self._clock, self._resumed_at = seconds, time.perf_counter()
 
@@ -92,12 +133,11 @@ class LossBuffer:
         is_sound : callable
             Whether the weights are numbers; asked where a loss is none.
         """
-        self.due = time.perf_counter() + _FLUSH_SECONDS
-        count = len(self._losses)
-        if not count:
+        self.due = time.perf_counter() + self.flush_seconds
+        if not self.waiting:
             return None
-        values = torch.stack(self._losses).tolist()
-        self._losses.clear()
+        values = self._collected()
+        count = len(values)
         first = step - count
         sound = math.isnan(sum(values)) and is_sound()
         found = (find(values, sound) for find in self._acting.find_trouble)

@@ -20,9 +20,18 @@ class Securing:
     Parameters
     ----------
     training : Core
+
+    Attributes
+    ----------
+    share : float
+        The part of the training's time that snapshots on the way may take.
+    keeps_best : bool
+        Whether one is taken of the best weights so far.
     """
 
     def __init__(self, training: Core) -> None:
+        self.share = SHARE
+        self.keeps_best = True
         self._training = training
         self._due = 0.0
         self._spent = 0.0  # seconds that the last one took, or the next one should
@@ -48,7 +57,12 @@ class Securing:
         if (size := sum(tensor.nbytes for tensor in snapshot.tensors.values())) > self._size:  # not to be had again
             self._size, self._spent = size, _READY * self._spent
         if training.step:  # the first step's losses are worth one, too: the guard has nothing to compare with before
-            self._due = now + max(SECONDS, self._spent / SHARE)
+            self._due = now + max(SECONDS, self._spent / self.share)
+
+    def take_best(self) -> None:
+        """Take one of weights that are the best so far."""
+        if self.keeps_best:
+            self._training.snapshots.add(capture(self._training), best=True)
 
     def take_if_due(self) -> None:
         """Take one on the way, if the last is long enough ago."""

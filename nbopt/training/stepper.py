@@ -30,6 +30,8 @@ class Stepper:
     ----------
     leaves_out : bool
         Whether it does no update where gradients are no numbers.
+    update : callable
+        Updates the weights by their gradients.
     """
 
     def __init__(self, training: Core) -> None:
@@ -47,7 +49,7 @@ class Stepper:
         found = next(filter(None, own), None)
         self.leaves_out = found is not None and found.leaves_out
         self._gradients: Callable[[Any, int, bool], Tensor] = gradients if found is None else found.gradients
-        self._update: Callable[[], None] = Update(optimizer, training.groups.resting) if found is None else found.update
+        self.update: Callable[[], None] = Update(optimizer, training.groups.resting) if found is None else found.update
 
     def train_step(self) -> int:
         """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
@@ -83,7 +85,7 @@ class Stepper:
         """Do the steps of a compiled call."""
         training = self._training
         count = training.tiers.steps
-        keep = bool(training.metrics) and self._is_measured_within(RECENT_BATCHES + count)
+        keep = bool(training.metrics) and self.is_measured_within(RECENT_BATCHES + count)
         x, y = training.cursor.peek(count)
         losses, *outputs = compiled(x, y)
         if keep:
@@ -91,7 +93,7 @@ class Stepper:
                 training.recent.keep(output, target)
         return self.take(losses)
 
-    def _is_measured_within(self, steps: int) -> bool:
+    def is_measured_within(self, steps: int) -> bool:
         """Whether the metrics of what is trained on may be asked for after so many steps."""
         training = self._training
         return training.plan.ahead(training.step) <= steps or training.cursor.ends_within(steps)
@@ -101,7 +103,7 @@ class Stepper:
         training = self._training
         batch: Any = None
         step = training.step
-        keep = bool(training.metrics) and self._is_measured_within(RECENT_BATCHES)
+        keep = bool(training.metrics) and self.is_measured_within(RECENT_BATCHES)
         full, acting, drawn_from = training.optimizer.repeats, training.acting, training.noise.states
         if training.buffers.moving:
             training.buffers.keep()
@@ -132,7 +134,7 @@ class Stepper:
                 act()
             if acting.change_rate:
                 set_rate(training)
-            self._update()
+            self.update()
         for note in acting.after_step:
             note(loss)
 

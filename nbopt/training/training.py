@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar
 
 from nbopt.training.active_hooks import tell_carried
 from nbopt.training.core import Core
@@ -39,10 +39,15 @@ class Training(Core):
     tiers : StepModes
     securing : Securing
     hands : Hands
+    evaluate_together : callable or None
+        ``evaluate_together(batch, index)`` returns what a validation batch gives, where that is found with that of
+        others; or None.
     visits : deque
         What others want done between two steps.
     """
 
+    tiers_of: ClassVar[type[StepModes]] = StepModes
+    evaluate_together: Callable[[Any, int], Any] | None = None
     stepper: Stepper
     tiers: StepModes
     securing: Securing
@@ -57,7 +62,7 @@ class Training(Core):
         self.stepper = Stepper(self)
         self.train_step = self.stepper.train_step
         self.eager.split.unchanged = lambda: unchanged(self, buffers=False)
-        self.tiers = StepModes(self)
+        self.tiers = self.tiers_of(self)
         rebuild(self)
         self.hands = Hands(self)
 

@@ -16,8 +16,8 @@ from nbopt.data.tree import to_device
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.traits import Traits, count_targets
-from nbopt.training.checkpoint import capture, copy_state
-from nbopt.training.evaluating import evaluate_within_memory
+from nbopt.training.checkpoint import copy_state
+from nbopt.training.evaluating import Result, evaluate_within_memory
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -30,7 +30,7 @@ def validate(training: Training) -> Iterator[None]:
     if training.val is not None:
         mean, metrics = LossMeans(training.loss), training.measuring.start("val_")
         for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
-            for output, target, loss, part in evaluate_within_memory(training, batch, index):
+            for output, target, loss, part in _evaluate(training, batch, index):
                 mean.add(loss, target, part)
                 metrics.add(output, target)
             yield
@@ -52,8 +52,13 @@ def validate(training: Training) -> Iterator[None]:
     if training.val is not None and training.judge.judge(training.loss.judged(measured), training.step):
         training.best_weights = copy_state(training.model)
         training.validation_due = False
-        training.snapshots.add(capture(training), best=True)
+        training.securing.take_best()
     training.validation_due = training.half_done = False
+
+
+def _evaluate(training: Training, batch: Any, index: int) -> list[Result]:
+    found: list[Result] | None = training.evaluate_together(batch, index) if training.evaluate_together else None
+    return evaluate_within_memory(training, batch, index) if found is None else found
 
 
 class ValidationLoss:

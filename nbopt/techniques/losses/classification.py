@@ -79,6 +79,17 @@ class ByClass(Loss):
             )
 
 
+def smoothed(output: Tensor, target: Tensor, share: Tensor) -> Tensor:
+    """Return the mean cross-entropy with a share of each label spread over all classes, the share in a tensor."""
+    plain = functional.cross_entropy(output, target)
+    if target.is_floating_point():
+        spread = -output.log_softmax(1).mean(1).mean()
+    else:
+        counts = target != -100
+        spread = -(output.log_softmax(1).mean(1) * counts).sum() / counts.sum()
+    return (1 - share) * plain + share * spread
+
+
 class CrossEntropy(ByClass):
     """Cross-entropy of raw scores (n, classes, ...) with class indices (n, ...), int64 (Bishop 1995, section 6.9).
 
@@ -103,6 +114,8 @@ class CrossEntropy(ByClass):
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:
         """Return the mean cross-entropy."""
+        if isinstance(self.label_smoothing, Tensor):  # of many runs at once
+            return smoothed(output, target, self.label_smoothing)
         return functional.cross_entropy(output, target, label_smoothing=self.label_smoothing)
 
     @property
@@ -146,6 +159,13 @@ class Focal(ByClass):
         return focal_loss(output, target, self.gamma)
 
 
+def multi_margin(output: Tensor, target: Tensor, margin: Tensor) -> Tensor:
+    """Return the mean hinge loss of scores (n, classes), the margin in a tensor."""
+    right = output.gather(1, target[:, None])
+    over = functional.relu(margin - right + output)
+    return (over.sum(1) - margin).mean() / output.shape[1]
+
+
 class Hinge(ByClass):
     """Hinge loss of several classes (Weston and Watkins 1999): each score too near the right one counts."""
 
@@ -156,6 +176,8 @@ class Hinge(ByClass):
 
     def __call__(self, output: Tensor, target: Any) -> Tensor:
         """Return the mean over samples and classes."""
+        if isinstance(self.margin, Tensor):  # of many runs at once
+            return multi_margin(output, target, self.margin)
         return functional.multi_margin_loss(output, target, margin=self.margin)
 
     def check(self, output: Any, target: Any) -> None:

@@ -12,6 +12,25 @@ from nbopt.techniques.base import Technique
 _GROUP = N_("Limits")
 
 
+def cut_many(weights: list[Tensor], gradients: list[Tensor], values: dict[str, Tensor]) -> None:
+    """Cut the gradients of many runs, (runs, ...), each to its range."""
+    limits = values["clip_value"]
+    limits = torch.where(limits > 0, limits, torch.inf)
+    for gradient in gradients:
+        limit = limits.to(gradient).view(-1, *[1] * (gradient.ndim - 1))
+        torch.clamp(gradient, -limit, limit, out=gradient)
+
+
+def shorten_many(weights: list[Tensor], gradients: list[Tensor], values: dict[str, Tensor]) -> None:
+    """Shorten the gradients of many runs, (runs, ...), each to its length, as torch's clip_grad_norm_ does."""
+    limits = values["clip_norm"]
+    lengths = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients], 1).norm(dim=1)
+    shares = torch.clamp(limits / (lengths + 1e-6), max=1.0)
+    shares = torch.where(limits > 0, shares, 1.0)
+    for gradient in gradients:
+        gradient.mul_(shares.to(gradient).view(-1, *[1] * (gradient.ndim - 1)))
+
+
 class ClipValue(Technique):
     """Cuts each number of the gradient to a range, as torch's clip_grad_value_ does (Mikolov 2012)."""
 
@@ -27,6 +46,8 @@ class ClipValue(Technique):
         help=N_("Limit on the absolute value of each element of the gradient; 0: no limit."),
         synonyms="clipvalue clip_grad_value",
     )
+
+    gradients_of_many = staticmethod(cut_many)
 
     @property
     def acts(self) -> bool:
@@ -53,6 +74,8 @@ class ClipNorm(Technique):
         help=N_("Limit on the norm of the gradient of all weights together; 0: no limit."),
         synonyms="max_grad_norm gradient_clip_val grad_clip clip_grad clip_grad_norm clipnorm",
     )
+
+    gradients_of_many = staticmethod(shorten_many)
 
     @property
     def acts(self) -> bool:

@@ -10,6 +10,13 @@ from nbopt.i18n import N_
 from nbopt.techniques.base import Technique
 
 
+def pull_many(weights: list[Tensor], gradients: list[Tensor], values: dict[str, Tensor]) -> None:
+    """Add the penalty to the gradients of many runs, (runs, ...)."""
+    for weight, gradient in zip(weights, gradients, strict=True):
+        if weight.ndim > 2:
+            gradient.addcmul_(weight.sign(), values["l1"].to(weight).view(-1, *[1] * (weight.ndim - 1)))
+
+
 class L1(Technique):
     """L1 regularization of the weights (Tibshirani 1996): adds ``l1 * sign(w)`` to the gradient.
 
@@ -30,6 +37,7 @@ class L1(Technique):
     )
 
     compiles = True
+    gradients_of_many = staticmethod(pull_many)
 
     @property
     def acts(self) -> bool:

@@ -138,7 +138,7 @@ class Compiler:
             raise CannotCompile(_("{name}, which forward reads, changed while steps were compiled", name=name))
         if name := name_changed(self._attributes, find_attributes(self._twin)):
             raise CannotCompile(_("the model changes {name} as it computes", name=name))
-        if not _agree([*results[0], *example.flat()], [*results[1], *got], *self._close):
+        if not agree([*results[0], *example.flat()], [*results[1], *got], *self._close):
             raise CannotCompile(_("compiled, the model computes something else"))
         # A graph belongs to the tensors that it was made on: each run captures the chunk on its own.
         made = chunk if self.signature.captured else made
@@ -160,7 +160,7 @@ class Compiler:
         )
 
 
-def _agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
+def agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
     """Whether results and all that was written to are the same, but for rounding."""
     pairs = [(one.double(), other.double()) for one, other in zip(expected, got, strict=True)]
     floor = of_largest * max(float(one.norm()) for one, _other in pairs)

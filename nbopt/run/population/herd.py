@@ -1,0 +1,112 @@
+"""What a population is to whoever pulls it: its members, its state, and who waits for it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from nbopt.errors import check_text, tell_error
+from nbopt.record.journal import Journal
+from nbopt.run.population.member import Member
+from nbopt.training.state import RunState
+
+
+class Herd(Sequence[Member]):
+    """Members and the state that they have together.
+
+    Parameters
+    ----------
+    name : str or None
+        None for one made of ``kind`` and the id.
+    kind : str
+
+    Attributes
+    ----------
+    members : list of Member
+    size : int
+        How many there are, also while they are being made.
+    state : RunState
+    error : BaseException or None
+        The exception that ended it, until it goes on.
+    end_reason : str
+    watchers : list of callable
+        Who is called whenever state or journal changed.
+    is_regrouped : bool
+        Whether others than before are to go on from the next step.
+    """
+
+    def __init__(self, name: str | None, kind: str) -> None:
+        self.id = secrets.token_hex(4)
+        self.name = check_text("name", name or f"{kind} {self.id[:4]}")
+        self.created = time.time()
+        self.members: list[Member] = []
+        self.size = 0
+        self.journal = Journal()
+        self.state = RunState.CREATED
+        self.error: BaseException | None = None
+        self.end_reason = ""
+        self.watchers: list[Callable[[], None]] = []
+        self.lock = threading.RLock()
+        self.moved = threading.Condition(self.lock)
+        self.is_regrouped = False
+        self._told: set[str] = set()
+
+    def begin(self) -> None:
+        """Look at the data and at what is left to do, before the first step since a rest."""
+        raise NotImplementedError
+
+    # -- members
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.members[index]
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.members)
+
+    @property
+    def training_members(self) -> list[Member]:
+        """The members that have not ended."""
+        return [member for member in self if not member.state.is_ended]
+
+    @property
+    def step_count(self) -> int:
+        """Steps completed, of the member that has done most."""
+        return max((member.step_count for member in self), default=0)
+
+    # -- telling
+
+    def become(self, state: RunState, reason: str = "", source: str = "run") -> None:
+        """Enter a state; with a reason, journal it."""
+        with self.lock:
+            self.state, self.end_reason = state, reason
+            if reason:
+                self.journal.event(self.step_count, state.value, reason, source)
+            self.announce()
+
+    def fail(self, error: BaseException) -> None:
+        """End by an exception."""
+        self.error = error
+        self.become(RunState.FAILED, tell_error(error))
+
+    def tell(self, text: str) -> None:
+        """Say once what the user should know: as a warning, and in the journal."""
+        if text not in self._told:
+            self._told.add(text)
+            self.journal.event(self.step_count, "note", text)
+            with suppress(Warning):  # where they are errors: a word ends no population
+                warnings.warn(text, stacklevel=2)
+
+    def announce(self) -> None:
+        """Wake who waits or watches."""
+        with self.lock:
+            self.moved.notify_all()
+        for wake in [*self.watchers]:
+            wake()

@@ -1,0 +1,126 @@
+"""Optimizers' updates of many runs at once, in place: what torch's own give, up to float rounding.
+
+What none of the runs has, as weight decay, costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Groups = Sequence[dict[str, Any]]
+State = Sequence[Sequence[Tensor]]
+Numbers = NDArray[np.float64]
+UpdateAll = Callable[[Sequence[Tensor], Sequence[Tensor], State, Groups, Numbers, Numbers], None]
+"""``(weights, gradients, state, groups, rates, counts)``: the gradients may be written to.
+
+Weights, gradients and state are of shape (runs, ...), of the groups there is one for each run, ``rates`` are the
+learning rates, (runs,), and ``counts`` what number of update this is.
+"""
+
+
+def _column(numbers: Any, like: Tensor) -> Tensor:
+    """Return numbers (runs,) as a tensor that multiplies rows."""
+    column = torch.as_tensor(np.asarray(numbers, np.float64)).to(like)
+    return column.view(-1, *[1] * (like.ndim - 1))
+
+
+def _of(groups: Groups, key: str) -> Numbers:
+    return np.array([float(group[key]) for group in groups])
+
+
+def update_sgd(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    state: State,
+    groups: Groups,
+    rates: Numbers,
+    _counts: Numbers,
+) -> None:
+    """Do as `torch.optim.SGD`."""
+    decay, momentum, nesterov = (_of(groups, key) for key in ("weight_decay", "momentum", "nesterov"))
+    for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+        if decay.any():
+            gradient.addcmul_(weight, _column(decay, weight))
+        direction = gradient
+        if momentum.any():
+            buffer, keep = state[0][place], _column(momentum, weight)
+            moved = torch.addcmul(gradient, buffer, keep)
+            if momentum.all():
+                buffer.copy_(moved)
+            else:  # without momentum, torch leaves the buffer as it is
+                buffer.copy_(torch.where(keep > 0, moved, buffer))
+                moved = torch.where(keep > 0, moved, gradient)
+            direction = moved
+            if nesterov.any():
+                ahead = torch.addcmul(gradient, moved, keep)
+                direction = torch.where(_column(nesterov, weight) > 0, ahead, moved)
+        weight.addcmul_(direction, _column(-rates, weight))
+
+
+def update_adam(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    state: State,
+    groups: Groups,
+    rates: Numbers,
+    counts: Numbers,
+    decoupled: bool = False,
+) -> None:
+    """Do as `torch.optim.Adam`."""
+    decay, eps = _of(groups, "weight_decay"), _of(groups, "eps")
+    beta1, beta2 = (np.array([float(group["betas"][k]) for group in groups]) for k in (0, 1))
+    length, root = rates / (1 - beta1**counts), np.sqrt(1 - beta2**counts)
+    for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+        mean, square = state[0][place], state[1][place]
+        if decay.any() and decoupled:
+            weight.mul_(_column(1 - rates * decay, weight))
+        elif decay.any():
+            gradient.addcmul_(weight, _column(decay, weight))
+        mean.lerp_(gradient, _column(1 - beta1, weight))
+        square.mul_(_column(beta2, weight)).addcmul_(gradient, gradient.mul(_column(1 - beta2, weight)))
+        # m / (sqrt(v) / root + eps) * length, with what belongs to a run outside of what belongs to a weight
+        divisor = square.sqrt().add_(_column(eps * root, weight))
+        weight.addcmul_(torch.div(mean, divisor, out=divisor), _column(-length * root, weight))
+
+
+def update_adamw(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    state: State,
+    groups: Groups,
+    rates: Numbers,
+    counts: Numbers,
+) -> None:
+    """Do as `torch.optim.AdamW`."""
+    update_adam(weights, gradients, state, groups, rates, counts, decoupled=True)
+
+
+class UpdateOfMany(NamedTuple):
+    """One optimizer's update of many runs.
+
+    Attributes
+    ----------
+    update : callable
+        See `UpdateAll`.
+    counts : bool
+        Whether it goes by the number of updates done.
+    remembers : callable
+        Whether it remembers anything of a weight, given its parameter group.
+    """
+
+    update: UpdateAll
+    counts: bool
+    remembers: Callable[[dict[str, Any]], bool]
+
+
+UPDATES: dict[type[torch.optim.Optimizer], UpdateOfMany] = {
+    torch.optim.SGD: UpdateOfMany(update_sgd, False, lambda group: group["momentum"] > 0),
+    torch.optim.Adam: UpdateOfMany(update_adam, True, lambda group: True),
+    torch.optim.AdamW: UpdateOfMany(update_adamw, True, lambda group: True),
+}

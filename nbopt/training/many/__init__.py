@@ -1,0 +1,1 @@
+"""Many runs of one shape, whose steps are done at once."""

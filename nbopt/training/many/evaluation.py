@@ -1,0 +1,89 @@
+"""Validation batches of many runs at once: the first run that asks has it done for all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nbopt.data.samples import count_samples, find_samples
+from nbopt.data.tensor_source import TensorSource
+from nbopt.training.evaluating import Result
+from nbopt.training.many.gradients import Gradients
+from nbopt.training.many.member import OneOfMany
+from nbopt.training.many.stack import Stack
+from nbopt.training.training import Training
+
+_SAMPLES = 2**15  # of all runs together that are evaluated at once
+
+
+class Evaluation:
+    """Evaluates batches, each for all runs that are to be validated with it now.
+
+    A row counts only for the step that it was found at: a run that went back asks for itself.
+    """
+
+    def __init__(self) -> None:
+        self._gradients: Gradients | None = None
+        self._stack: Stack | None = None
+        self._rows: dict[int, int] = {}
+        self.forget()
+
+    def use(self, gradients: Gradients, stack: Stack) -> None:
+        """Evaluate these runs from now on."""
+        alike = len({_columns(training) for training in stack.trainings}) == 1
+        self._gradients, self._stack = gradients if alike else None, stack
+        self._rows = {id(training): row for row, training in enumerate(stack.trainings)}
+        self.forget()
+
+    def stop(self) -> None:
+        """Have each run evaluate for itself."""
+        self._gradients = None
+
+    def forget(self) -> None:
+        """Take note that weights are others now."""
+        self._found: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
+
+    def __call__(self, training: OneOfMany, batch: Any, index: int) -> list[Result] | None:
+        """Return outputs, targets and loss of a batch; None where the run is to do it by itself."""
+        row, gradients, stack = self._rows.get(id(training)), self._gradients, self._stack
+        if row is None or gradients is None or stack is None or not self._is_usual(training, batch):
+            return None
+        if (found := self._found.get(index)) is None:
+            due = [one for one in stack.trainings if isinstance(one, OneOfMany) and one.validation_due]
+            if 2 * len(due) <= len(stack.trainings) or not all(self._is_usual(one, batch) for one in due):
+                return None
+            try:
+                outputs, losses = self._evaluate(gradients, stack, batch)
+            except Exception:  # what has no rule for many, as attention in evaluation
+                self._gradients = None
+                return None
+            found = self._found[index] = outputs, losses, [one.step for one in stack.trainings]
+        outputs, losses, steps = found
+        return [(outputs[row], batch[1], losses[row], batch)] if steps[row] == training.step else None
+
+    def _is_usual(self, training: OneOfMany, batch: Any) -> bool:
+        acting = training.acting
+        pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
+        return pair and not (acting.change_inputs or acting.change_every_pass or training.most_evaluated)
+
+    def _evaluate(self, gradients: Gradients, stack: Stack, batch: Any) -> tuple[Tensor, Tensor]:
+        leaf = find_samples(batch)
+        samples = 1 if leaf is None else count_samples(batch, leaf)
+        size = max(1, _SAMPLES // max(1, samples))
+        parts = []
+        for first in range(0, len(stack.trainings), size):
+            rows = slice(first, first + size)
+            weights, fixed, buffers = (
+                [tensor[rows] for tensor in held] for held in (stack.weights, stack.fixed, stack.buffers)
+            )
+            parts.append(gradients.evaluate(weights, fixed, buffers, batch))
+        outputs, losses = zip(*parts, strict=True)
+        return torch.cat(outputs), torch.cat(losses)
+
+
+def _columns(training: Training) -> tuple[int, ...]:
+    """Return what tells whether runs are validated with the same samples."""
+    val = training.val
+    return tuple(map(id, val.columns)) if isinstance(val, TensorSource) and val.sampler is None else (id(training),)

@@ -1,0 +1,158 @@
+"""Losses and gradients of many models of one shape, by `torch.func.vmap` over the pass that a compiled step does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy, deepcopy
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+
+from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
+from nbopt.training.training import Training
+
+Settings = Mapping[str, Any]
+"""The loss's own hyperparameters by name; one that differs between runs is a tensor of shape (runs,)."""
+
+
+class Passed(NamedTuple):
+    """What a pass of all models gave.
+
+    Attributes
+    ----------
+    gradients : list of Tensor
+        Of the trained weights, (runs, ...).
+    losses : Tensor
+        (runs,).
+    outputs : Tensor
+        (runs, batch, ...).
+    buffers : list of Tensor
+        What the pass made of them, (runs, ...).
+    """
+
+    gradients: list[Tensor]
+    losses: Tensor
+    outputs: Tensor
+    buffers: list[Tensor]
+
+
+class Gradients:
+    """Computes them for all runs at once.
+
+    Parameters
+    ----------
+    training : Training
+        One of the runs; the others differ from it in numbers alone.
+    batch : tuple of Tensor
+        (x, y), to find out about noise.
+
+    Raises
+    ------
+    CannotCompile
+        If the model draws noise that cannot be fed to it.
+
+    """
+
+    def __init__(self, training: Training, batch: tuple[Tensor, Tensor]) -> None:
+        self._twin, dropping = stand_in(training.model)
+        self._dropping, self._noise = dropping, training.noise
+        self._layers: dict[Any, list[Layer]] = {}
+        layers = self.layers(batch)
+        self._judged = deepcopy(training.model).eval()
+        self._loss = copy(training.loss)
+        masks = [f"{layer.name}.mask" for layer in layers]
+        self._names = [name for name, _weight in find_trained(self._twin)]
+        self._fixed = [name for name, weight in self._twin.named_parameters() if not weight.requires_grad]
+        self._buffers = [name for name, _buffer in self._twin.named_buffers() if name not in masks]
+        self._masks = masks
+        self._find = grad_and_value(self._lose, has_aux=True)
+
+    def layers(self, batch: tuple[Tensor, Tensor]) -> list[Layer]:
+        """Return the dropout layers, in the order in which they draw for a batch of this shape."""
+        if (found := self._layers.get(batch[0].shape)) is None:
+            found = self._layers[batch[0].shape] = find_layers(self._twin, self._dropping, batch, self._noise, [])
+        return found
+
+    def _lose(
+        self,
+        weights: list[Tensor],
+        fixed: list[Tensor],
+        buffers: list[Tensor],
+        masks: list[Tensor],
+        settings: dict[str, Any],
+        x: Tensor,
+        y: Any,
+    ) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
+        own = [buffer.clone() for buffer in buffers]  # layers write to their statistics
+        names = (*self._names, *self._fixed, *self._buffers, *self._masks)
+        output = functional_call(self._twin, dict(zip(names, (*weights, *fixed, *own, *masks), strict=True)), (x,))
+        vars(self._loss).update(settings)
+        return self._loss(output, self._loss.prepare(output, y)), (output, own)
+
+    def __call__(
+        self,
+        weights: Sequence[Tensor],
+        fixed: Sequence[Tensor],
+        buffers: Sequence[Tensor],
+        masks: Sequence[Tensor],
+        settings: Settings,
+        batch: tuple[Tensor, Tensor],
+        together: bool,
+    ) -> Passed:
+        """Do a pass, as in a step.
+
+        Parameters
+        ----------
+        weights, fixed, buffers : sequence of Tensor
+            As `Stack` has them.
+        masks : sequence of Tensor
+            One for each dropout layer, (runs, ...), or without that dimension where it is the same for all.
+        settings : mapping
+        batch : tuple of Tensor
+            (x, y), where it is not the same for all with a first dimension for runs.
+        together : bool
+            Whether it is the same for all.
+        """
+        layers = next(iter(self._layers.values()))
+        differ = [0 if mask.ndim > layer.ones.ndim else None for mask, layer in zip(masks, layers, strict=True)]
+        named = {name: 0 if isinstance(value, Tensor) else None for name, value in settings.items()}
+        dims = ([0] * len(weights), [0] * len(fixed), [0] * len(buffers), differ, named, *_dims(together))
+        with _quiet():
+            gradients, (losses, (outputs, changed)) = vmap(self._find, in_dims=dims)(
+                list(weights), list(fixed), list(buffers), list(masks), dict(settings), *batch
+            )
+        return Passed(gradients, losses, outputs, changed)
+
+    def evaluate(
+        self,
+        weights: Sequence[Tensor],
+        fixed: Sequence[Tensor],
+        buffers: Sequence[Tensor],
+        batch: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs (runs, batch, ...) and losses (runs,) of a batch that is not trained on, the same for all."""
+        names = (*self._names, *self._fixed, *self._buffers)
+
+        def judge(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+            output = functional_call(self._judged, dict(zip(names, tensors, strict=True)), (batch[0],))
+            return output, self._loss.measure(output, self._loss.prepare(output, batch[1]))
+
+        with torch.no_grad(), _quiet():
+            outputs, losses = vmap(judge)([*weights, *fixed, *buffers])
+        return outputs, losses
+
+
+def _dims(together: bool) -> tuple[int | None, int | None]:
+    return (None, None) if together else (0, 0)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what torch says of operations that it does one after the other."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield

@@ -1,0 +1,79 @@
+"""The training of one run among many: what a step of it costs beside the step is as little as can be."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from nbopt.training.loss_buffer import Block
+from nbopt.training.step.mode import StepModes
+from nbopt.training.training import Training
+
+_SNAPSHOTS = 0.02  # the part of all the training's time that the snapshots of all may take
+_FLUSH_SECONDS = (
+    2e-3  # between two looks at measured losses, times how many runs there are: a look takes 30 microseconds
+)
+
+
+class Untiered(StepModes):
+    """Stands where a run has its tiers: whoever steps the many decides how.
+
+    Attributes
+    ----------
+    version : int
+        Counts the changes of what steps are done with.
+    """
+
+    version = 0
+
+    def note_change(self) -> None:
+        """Take note that a hyperparameter, or what steps are done with, changed."""
+        self.version += 1
+
+    def due(self) -> dict[str, Any] | None:
+        """Return None: there is no other tier."""
+        return None
+
+    def look(self) -> None:
+        """Think of nothing."""
+
+
+class OneOfMany(Training):
+    """Trains as a run does; whoever steps it steps others as well.
+
+    Nobody changes its model by hand, and it is not compiled by itself: neither is looked at. Snapshots are as much
+    rarer as there are more of its kind, and of the best so far only the weights are kept.
+    """
+
+    tiers: Untiered
+    tiers_of = Untiered
+
+    def live_among(self, count: int) -> None:
+        """Take note of how many there are."""
+        self.meter.flush_seconds = max(self.meter.flush_seconds, _FLUSH_SECONDS * count)
+        self.securing.share, self.securing.keeps_best = _SNAPSHOTS / count, False
+
+    def advance(self, count: int) -> None:
+        """Take note that ``count`` steps are done: go on to the next batch, and look at what is due."""
+        self.step += count
+        if done := self.cursor.advance():
+            self.end_epoch(done)
+        plan = self.plan
+        if (plan.validate_every or plan.steps) and plan.validates_step(self.step):
+            self.validation_due = self.may_end = True
+        self.half_done = False
+        if time.perf_counter() >= self.meter.due:
+            self.flush()
+
+    def take_block(self, block: Block, number: int, count: int) -> int:
+        """Take note of steps that were done, whose losses are those of run ``number`` of a block; return how many."""
+        self.meter.take_block(block, number, count)
+        self.advance(count)
+        return count
+
+    def room(self, most: int) -> int:
+        """Return how many steps may be done at once, ``most`` at most: nothing is due before the last of them."""
+        room = int(min(most, self.plan.ahead(self.step), max(1, self.cursor.full_batches)))
+        while room > 1 and not self.cursor.fills(room):
+            room -= 1
+        return room

@@ -1,0 +1,71 @@
+"""Why the steps of many runs cannot be done at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from nbopt.i18n import _
+from nbopt.objects.layers import leaves_out
+from nbopt.techniques.optimizers.update import Update
+from nbopt.training.compile.marks import find_hooks
+from nbopt.training.compile.step import find_trained
+from nbopt.training.step.passes import NOISY, call_on_pair
+from nbopt.training.training import Training
+
+_APART = ("change_weights", "change_pass", "change_every_pass", "change_loss", "replace_step", "largest_part")
+
+
+def find_reason(training: Training) -> str:
+    """Return why the steps of a run, as it is now, cannot be done together with those of others; "" if they can."""
+    acting, model = training.acting, training.model
+    owners = [hook.__self__ for name in _APART for hook in getattr(acting, name) if _counts(name, hook)]
+    checks: Mapping[str, bool] = {
+        _("the forward function is your own"): training.pass_.forward is not call_on_pair,
+        _("the loss is of several outputs"): bool(training.loss.measures),
+        _("the loss is your own"): training.loss.draws or bool(training.loss.modules),
+        _("the optimizer evaluates the loss several times a step"): training.optimizer.repeats,
+        _("the optimizer's step is changed"): not isinstance(training.stepper.update, Update),
+        _("generators of your own draw random numbers"): bool(training.noise.owned),
+    }
+    found = next((reason for reason, holds in checks.items() if holds), "")
+    if not found and owners:
+        found = _("{name} acts", name=type(owners[0]).__name__)
+    if not found and (hooked_on := find_hooks(model)):
+        found = _("hooks on {name}", name=hooked_on)
+    return found or next(filter(None, map(_reason_in, model.modules())), "")
+
+
+def _counts(name: str, hook: Any) -> bool:
+    return name != "largest_part" or bool(hook())
+
+
+def _reason_in(module: nn.Module) -> str:
+    fed = type(module) is nn.Dropout
+    if (leaves_out(module) and not fed) or isinstance(module, NOISY):
+        return _("the noise of {name} cannot be fed from outside", name=type(module).__name__)
+    return ""
+
+
+def find_difference(trainings: Sequence[Training]) -> str:
+    """Return in what runs differ that cannot differ where steps are done together; "" if in nothing."""
+    first = trainings[0]
+    known = _form(first)
+    for training in trainings[1:]:
+        for (what, one), (_what, other) in zip(known, _form(training), strict=True):
+            if one != other:
+                return _("members differ in {what}", what=what)
+    return ""
+
+
+def _form(training: Training) -> list[tuple[str, Any]]:
+    trained = find_trained(training.model)
+    return [
+        (_("their optimizer"), type(training.torch_optimizer)),
+        (_("their loss"), type(training.loss)),
+        (_("which weights train"), [name for name, _weight in trained]),
+        (_("the shapes of their weights"), [(weight.shape, weight.dtype) for _name, weight in trained]),
+        (_("their modules' modes"), training.material.evaluated),
+    ]

@@ -1,0 +1,275 @@
+"""Steps of many runs, done at once where that can be done, and one run after the other where it cannot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nbopt.data.tensor_source import TensorSource
+from nbopt.i18n import _
+from nbopt.training.compile.compiled import agree
+from nbopt.training.compile.step import CannotCompile
+from nbopt.training.loss_buffer import Block
+from nbopt.training.many.evaluation import Evaluation
+from nbopt.training.many.gradients import Gradients, Passed
+from nbopt.training.many.member import OneOfMany
+from nbopt.training.many.noise import Pair, StepNoise
+from nbopt.training.many.reasons import find_difference, find_reason
+from nbopt.training.many.stack import Stack
+from nbopt.training.many.update_all import UpdateAll
+from nbopt.training.rates import find_rates
+from nbopt.training.step.eager import RECENT_BATCHES
+
+_CALL_SECONDS = 0.01  # how long a call may take: changes act between two
+_MOST = 64  # steps of a call
+_CLOSE = (1e-3, 1e-6)  # how far gradients may be from those of a single run: of their length, and of the longest
+
+
+class Together:
+    """Does the next steps of many runs.
+
+    Attributes
+    ----------
+    reason : str
+        Why runs are stepped one after the other, in words; "" where they are stepped at once.
+    evaluation : Evaluation
+        Their validation batches.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.evaluation = Evaluation()
+        self._stack: Stack | None = None
+        self._versions: list[int] = []
+        self._gradients: Gradients
+        self._noise: StepNoise
+        self._update: UpdateAll
+        self._seconds = _CALL_SECONDS  # that a step takes
+        self._compared = False
+
+    def __call__(self, trainings: Sequence[OneOfMany], room: float) -> list[int | Exception]:
+        """Do the next steps of these runs; return how many of each were done, or why none was.
+
+        Parameters
+        ----------
+        trainings : sequence of OneOfMany
+        room : float
+            How many steps are wanted, at most.
+        """
+        self.evaluation.forget()
+        # A first batch is looked at: whether outputs suit the loss, and how large losses are.
+        if all(training.pass_.checked for training in trainings) and self._suit(trainings):
+            start = time.perf_counter()
+            if counts := self._do(trainings, room):
+                self._seconds = (time.perf_counter() - start) / max(1, counts[0])
+                return [*counts]
+        return [_do_one(training) for training in trainings]
+
+    # -- whether it can be done
+
+    def _suit(self, trainings: Sequence[OneOfMany]) -> bool:
+        """Whether these runs can be stepped together; make what that needs."""
+        stack, versions = self._stack, [training.tiers.version for training in trainings]
+        held = stack is not None and stack.holds(trainings)
+        if versions == self._versions and (held or self.reason):
+            return not self.reason
+        reason = self._find_reason(trainings)
+        if stack is not None and not (held and not reason):
+            stack.let_go([] if reason else trainings)
+            self._stack = None
+        if not reason:
+            try:
+                self._gradients = Gradients(trainings[0], trainings[0].cursor.peek())
+            except CannotCompile as error:
+                reason = str(error)
+        if not reason:
+            self._stack = self._stack or Stack(trainings)
+            self._noise = StepNoise(self._gradients.layers(trainings[0].cursor.peek()), trainings)
+            self._update = UpdateAll(self._stack, trainings)
+            self.evaluation.use(self._gradients, self._stack)
+        self.reason, self._versions = reason, versions
+        return not reason
+
+    def _find_reason(self, trainings: Sequence[OneOfMany]) -> str:
+        reason = next(filter(None, map(find_reason, trainings)), "") or find_difference(trainings)
+        if not reason and not _is_pair(trainings[0].cursor.peek()):
+            reason = _("the batches are not pairs of tensors")
+        if not reason and any(weight.grad is None for one in trainings for weight in one.find_trained()):
+            reason = _("some weights get no gradient")
+        return reason
+
+    def _refuse(self, reason: str) -> list[int]:
+        assert self._stack is not None
+        self._stack.let_go([])
+        self._stack, self.reason = None, reason
+        self.evaluation.stop()
+        return []
+
+    # -- steps
+
+    def _do(self, trainings: Sequence[OneOfMany], room: float) -> list[int]:
+        """Do as many steps of all as fit; return none where it turns out that this cannot be done."""
+        for training in trainings:
+            training.stepper.begin()
+        # What a technique does in a step may depend on the step before.
+        single = any(one.acting.obstacle or one.acting.changes_batches for one in trainings)
+        count = int(min(room, 1 if single else _MOST, max(1.0, _CALL_SECONDS / self._seconds)))
+        for training in trainings:
+            count = training.room(count) if count > 1 else 1
+        first = trainings[0].cursor
+        if together := _see_the_same(trainings):
+            batches = [first.peek(count)]
+            for training in trainings[1:]:
+                training.cursor.follow(first)
+        else:
+            batches = [training.cursor.peek(count) for training in trainings]
+            if not all(map(_is_pair, batches)):
+                return self._refuse(_("the batches are not pairs of tensors"))
+        groups: dict[Any, list[int]] = {}
+        for row in range(len(trainings)):
+            x, y = batches[0 if together else row]
+            groups.setdefault((x.shape, y.shape), []).append(row)
+        losses = torch.empty(count, len(trainings), device=trainings[0].device)
+        rates = _find_rates(trainings, count) if not single else None
+        try:
+            for rows in groups.values():
+                own = [trainings[row] for row in rows]
+                seen = batches if together else [batches[row] for row in rows]
+                some = None if len(groups) == 1 else torch.tensor(rows, device=losses.device)
+                if not self._do_rows(own, rows, some, seen, count, losses, rates):
+                    return self._refuse(_("done at once, the steps compute something else"))
+        except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+            if self._compared:
+                raise
+            told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            return self._refuse(_("torch.func.vmap does not take the model: {error}", error=told))
+        block = Block(losses)
+        for row, training in enumerate(trainings):
+            if training.acting.after_step:
+                training.stepper.take(losses[:, row])
+            else:
+                training.take_block(block, row, count)
+        return [count] * len(trainings)
+
+    def _do_rows(
+        self,
+        trainings: Sequence[OneOfMany],
+        rows: Sequence[int],
+        some: Tensor | None,
+        batches: Sequence[Pair],
+        count: int,
+        losses: Tensor,
+        rates: Any,
+    ) -> bool:
+        """Do steps of runs whose batches are of one shape; return whether they are what they are in a single run."""
+        stack = self._stack
+        assert stack is not None
+        settings, shared = _find_settings(trainings), len(batches) == 1
+        size = len(batches[0][1]) // count
+        layers = self._gradients.layers((batches[0][0][:size], batches[0][1][:size]))
+        ready: list[Tensor] | None = None
+        if any(one.acting.changes_batches for one in trainings):
+            each = [*batches] * len(rows) if shared else batches
+            (x, y), ready = self._noise.prepare(layers, trainings, rows, each)
+            shared = False
+        else:
+            x, y = batches[0] if shared else _stacked(batches)
+        kept = [row for row, training in enumerate(trainings) if _keeps(training, count)]
+        for step in range(count):
+            part = slice(step * size, (step + 1) * size)
+            batch = (x[part], y[part]) if shared else (x[:, part], y[:, part])
+            masks = self._noise.masks(layers, trainings, rows, step) if ready is None else ready
+            held = stack.rows(some)
+            passed = self._gradients(held.weights, held.fixed, held.buffers, masks, settings, batch, shared)
+            if not self._compared:
+                if not self._is_right(trainings, batches, passed):
+                    return False
+                self._compared = True
+            with torch.no_grad():
+                self._update(trainings, rows, held, passed, None if rates is None else rates[step, rows])
+                stack.put(some, held, passed.buffers)
+            losses[step, slice(None) if some is None else some] = passed.losses
+            for row in kept:
+                trainings[row].recent.keep(passed.outputs[row], batch[1] if shared else batch[1][row])
+        return True
+
+    def _is_right(self, trainings: Sequence[OneOfMany], batches: Sequence[Pair], passed: Passed) -> bool:
+        """Whether the first and the last of these runs have the gradients that they have by themselves."""
+        for row in {0, len(trainings) - 1}:
+            training = trainings[row]
+            training.buffers.keep()
+            try:
+                own = batches[0 if len(batches) == 1 else row]
+                whole = len(own[1])
+                size = min(whole, training.cursor.batch_size)
+                training.eager.gradients((own[0][:size], own[1][:size]), training.step, False)
+            finally:
+                training.buffers.put_back()
+            weights = training.find_trained()
+            order = sorted(weights, key=lambda weight: weight.ndim < 2)
+            if any(weight.grad is None for weight in order):
+                return False
+            plain = [weight.grad for weight in order if weight.grad is not None]
+            if not agree(plain, [gradient[row] for gradient in passed.gradients], *_CLOSE):
+                return False
+        return True
+
+
+def _do_one(training: OneOfMany) -> int | Exception:
+    try:
+        return training.train_step()
+    except Exception as error:  # whatever model, loss or data of the user's raise
+        return error
+
+
+def _is_pair(batch: Any) -> bool:
+    return isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
+
+
+def _stacked(batches: Sequence[Pair]) -> Pair:
+    x, y = (torch.stack(parts) for parts in zip(*batches, strict=True))
+    return x, y
+
+
+def _see_the_same(trainings: Sequence[OneOfMany]) -> bool:
+    """Whether the next batches of all are the same, which one of them then draws for the others."""
+    places = set()
+    for training in trainings:
+        cursor, source = training.cursor, training.cursor.source
+        if not isinstance(source, TensorSource) or source.sampler is not None:
+            return False
+        places.add((cursor.seed, cursor.epoch, cursor.position, cursor.batch_size, *map(id, source.columns)))
+    return len(places) == 1
+
+
+def _find_settings(trainings: Sequence[OneOfMany]) -> dict[str, Any]:
+    """Return the loss's own hyperparameters: as a tensor, where they differ."""
+    settings: dict[str, Any] = {}
+    for name in trainings[0].loss.declared():
+        values = [getattr(training.loss, name) for training in trainings]
+        same = all(value == values[0] for value in values)
+        settings[name] = values[0] if same else torch.tensor(values, device=trainings[0].device)
+    return settings
+
+
+def _find_rates(trainings: Sequence[OneOfMany], count: int) -> Any:
+    """Return the learning rates of the next steps, (steps, runs)."""
+    rates = np.empty((count, len(trainings)))
+    for row, training in enumerate(trainings):
+        if training.acting.change_rate and training.optimizer.rated:
+            own = find_rates(training, count)
+            training.meter.take_rates(training.step, own)
+            training.optimizer.set_rate(own[-1])
+            rates[:, row] = own
+        else:
+            rates[:, row] = training.torch_optimizer.param_groups[0].get("lr", 0.0)
+    return rates
+
+
+def _keeps(training: OneOfMany, count: int) -> bool:
+    return bool(training.metrics) and training.stepper.is_measured_within(RECENT_BATCHES + count)
