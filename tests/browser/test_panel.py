@@ -285,3 +285,55 @@ def test_demo_digits_inserts_its_code_and_shows_a_ready_panel(notebook):
     page.locator(".nbopt-stop").click()
     book.wait_for("run.state.name == 'STOPPED'")
     assert book.problems == []
+
+
+BOXES = """() => [...document.querySelectorAll(
+    ':is(.nbopt-header, .nbopt-toolbar) :is(button, input, select, summary), .nbopt-control, .nbopt-strip'
+)].map(item => { const { x, y } = item.getBoundingClientRect(); return [Math.round(x), Math.round(y)]; })"""
+
+
+def test_no_control_moves_when_a_run_starts_pauses_is_guarded_fails_or_ends_and_the_panel_has_keys(notebook):
+    book = notebook(
+        DIGITS + "def forward(model, batch):\n    return model(batch[0]), batch[1] if well else None\nwell = True\n",
+        "run = make(forward=forward, store=None)\nrun",
+        height=1000,
+    )
+    book.run_all()
+    page = book.page
+    page.locator(".nbopt-panel .plotarea_background").first.wait_for()
+    seen: dict[int, object] = {}
+
+    def look(state: str) -> None:
+        for width in (640, 900, 1200, 1400, 1900):
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            page.evaluate("() => document.querySelector('.nbopt-header').scrollIntoView()")
+            boxes = page.evaluate(BOXES)
+            assert seen.setdefault(width, boxes) == boxes, f"{state}, {width} px wide"
+
+    look("ready")
+    page.locator(".nbopt-strip").click()  # on no input: the panel has the focus
+    page.keyboard.press("s")
+    book.wait_for("run.step_count == 1 and run.state.name == 'PAUSED'")
+    page.keyboard.press(" ")
+    book.wait_for("run.step_count > 30")
+    look("training")
+    page.keyboard.press(" ")
+    book.wait_for("run.state.name == 'PAUSED'")
+    look("paused")
+    page.locator(".nbopt-start").click()
+    book.ask("run.set(lr=100.0)")
+    page.locator(".nbopt-guarded", has_text="The guard went back to step").wait_for()
+    look("guarded")
+    page.locator(".nbopt-dismiss").click()
+    page.locator(".nbopt-guarded").wait_for(state="detached")
+    book.ask("globals().update(well=False)")
+    wait_for_text(book, ".nbopt-error", "press Resume")
+    look("failed")
+    book.ask("globals().update(well=True)")
+    book.ask("run.set(epochs=run.epoch + 1)")
+    page.locator(".nbopt-start").click()
+    wait_for_text(book, ".nbopt-note", "epochs done")
+    look("finished")
+    assert page.evaluate("() => window.context.path") and len(book.page.locator(".jp-Cell").all()) == 2  # `s`, no cell
+    assert book.problems == []

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nbopt.notebook import cells as module
 from nbopt.notebook.cells import Cells
-from nbopt.notebook.panel.status import earlier_line, end_line
+from nbopt.notebook.panel.messages import end
+from nbopt.notebook.panel.status import earlier_line
 from nbopt.run.run import Run
 
 
@@ -33,11 +34,11 @@ def test_a_cell_run_again_pauses_its_runs_and_tells_where_they_are(cells, make_r
     cells.place = ("cell", "2")
     again = make_run()
     assert one.state.name == other.state.name == "PAUSED"
-    assert one.journal[-1][1] == "pause" and "was run again" in end_line(one)
+    assert one.journal[-1][1] == "pause" and "was run again" in end(one).said
     assert cells.earlier(again) == [one, other] and cells.earlier(one) == []
     assert f"%nbopt show {one.id}" in earlier_line(cells.earlier(again))
     one.resume()
-    assert end_line(one) == "" and one.state.name == "RUNNING"
+    assert end(one).said == "" and one.state.name == "RUNNING"
 
 
 def test_the_workers_of_a_run_whose_cell_is_run_again_go(cells, make_run):

@@ -17,6 +17,7 @@ import nbopt
 from nbopt.formatting import brief, duration
 from nbopt.notebook.charts.view import View
 from nbopt.notebook.panel import status
+from nbopt.notebook.panel.messages import end, error
 from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.viewer import mimebundle
 from nbopt.viz.curves import curve
@@ -244,8 +245,8 @@ def test_text_of_the_user_s_is_never_taken_for_html(page, make_run, show):
     assert EVIL not in painted(panel) and html.escape(EVIL) in panel._error.value
     pages = [
         panel._error.value,
-        status.end_line(run),
-        status.error_box(run),
+        *end(run),
+        *error(run),
         status.journal_list(run.journal, run.hyperparams.label, True),
     ]
     panel._complain(EVIL)

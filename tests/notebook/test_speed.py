@@ -18,7 +18,7 @@ def test_a_choice_is_the_runs_speed_at_once_and_code_moves_the_menu(page, make_r
     run = make_run()
     panel = show(run)
     menu = panel.transport.speed.widget
-    assert names(menu) == ["1 step/s", "10 steps/s", "100 steps/s", "full speed"] and menu.value is None
+    assert names(menu) == ["1 step/s", "10 steps/s", "100 steps/s", "full speed"] and page.state(menu)["index"] == 3
     page.do(menu, index=1)
     assert run.speed == 10
     run.speed = 2.5
@@ -26,6 +26,10 @@ def test_a_choice_is_the_runs_speed_at_once_and_code_moves_the_menu(page, make_r
     assert names(menu)[1] == "2.5 steps/s" and page.state(menu)["index"] == 1
     page.do(menu, index=4)
     assert run.speed is None and not run.journal
+    run.speed = 10
+    eventually(lambda: page.state(menu)["index"] == 2)
+    run.speed = None
+    eventually(lambda: page.state(menu)["index"] == 4)
 
 
 def test_a_loop_without_speeds_has_no_menu(show):

@@ -26,6 +26,7 @@ import numpy as np, torch
 from torch import nn
 import nbopt
 from nbopt.notebook import magics
+from nbopt.notebook.panel.messages import strip
 from nbopt.notebook.panel.panel import Panel
 
 shown = {}  # place -> texts
@@ -78,7 +79,7 @@ run.wait()
 look(panel)
 panel._try(lambda: run.start(wait=False))
 look(panel)
-note("html", panel._messages())
+note("html", strip(panel._messages()))
 panel._complain("TRACE")
 look(panel)
 run.set(epochs=9)
@@ -88,7 +89,7 @@ model.forward = fail
 with contextlib.suppress(RuntimeError):
     run.start()
     run.wait()
-note("html", panel._messages().split("<details>")[0])
+note("html", strip(panel._messages()).split("<pre>")[0])
 panel._problem = ""
 collect(panel.widget)
 stopped = nbopt.Run(nn.Linear(4, 2), (x, y), name="RUN", epochs=5, batch_size=8)

@@ -6,7 +6,7 @@ import warnings
 import pytest
 from torch import nn
 
-from nbopt.notebook.panel.status import caution_lines
+from nbopt.notebook.panel.messages import cautions
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_the_second_run_on_a_model_says_so_when_it_starts(make_run, begun):
     with pytest.warns(UserWarning, match="run <first> .paused at step 3. trains weights of the same model"):
         second.step(1)
     assert second.journal[0].name == "note" and "copy.deepcopy" in second.journal[0].new
-    assert "&lt;first&gt; (paused at step 3)" in caution_lines(second)
+    assert "&lt;first&gt; (paused at step 3)" in cautions(second)[0].said
     assert begun.caution == ""
 
 

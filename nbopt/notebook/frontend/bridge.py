@@ -45,6 +45,7 @@ class Companion(FrontEnd):
     log = traitlets.Unicode().tag(sync=True)
     unit = traitlets.Unicode().tag(sync=True)
     whole = traitlets.Bool(True).tag(sync=True)
+    ending: Any = traitlets.Dict({"ended": False, "title": "", "text": ""}).tag(sync=True)
 
 
 class Watched(Protocol):

@@ -5,6 +5,7 @@
  */
 
 import { watch } from './charts.js';
+import { ringBell, takeKeys } from './header.js';
 import { reveal } from './reveal.js';
 
 /**
@@ -28,6 +29,7 @@ import { reveal } from './reveal.js';
  * @property {string} log What the button says that changes a chart's scale.
  * @property {string} unit
  * @property {boolean} whole
+ * @property {{ ended: boolean, title: string, text: string }} ending
  *
  * @typedef {import('@anywidget/types').AnyModel<State>} Model
  *
@@ -67,6 +69,7 @@ function render({ model, el }) {
   );
 
   const known = new WeakSet();
+  let tell = () => {};
   const attach = () => {
     if (stop.signal.aborted) return undefined;
     const panel = el.closest('.nbopt-panel, .nbopt-finder');
@@ -79,6 +82,13 @@ function render({ model, el }) {
       known.add(panel);
       label(panel, model.get('labels'));
       fold(panel, model, on, stop.signal);
+      if (panel.matches('.nbopt-panel')) {
+        takeKeys(/** @type {HTMLElement} */ (panel), on);
+        const ring = ringBell(panel, on);
+        tell = () => ring(model.get('ending'));
+        tell();
+        model.on('change:ending', tell);
+      }
     }
     figures.forEach((figure, index) => {
       if (known.has(figure) || !isDrawn(figure)) return;
@@ -99,6 +109,7 @@ function render({ model, el }) {
     looked.disconnect();
     model.off('change:frame', answer);
     model.off('change:charts', attach);
+    model.off('change:ending', tell);
     model.off('msg:custom', hear);
   };
 }

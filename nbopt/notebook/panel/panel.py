@@ -19,10 +19,11 @@ from nbopt.notebook.frontend.bridge import Bridge, Companion
 from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
-from nbopt.notebook.panel import status
+from nbopt.notebook.panel import messages, status
 from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.compact import Compact
 from nbopt.notebook.panel.drawers import Drawers
+from nbopt.notebook.panel.guard_banner import GuardBanner
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.runs.overlays import Overlays
 from nbopt.notebook.panel.runs.table import RunsView, runs_drawer
@@ -100,6 +101,7 @@ class Panel:
         keep_frontend_route(self._unfold)
         self._unfold.observe(lambda _change: self._wake(), "value")
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
+        self.banner = GuardBanner(run, self._try, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
         self.overlays = Overlays(run, self._wake)
         runs = runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)
@@ -139,16 +141,17 @@ class Panel:
 
     def _layout(self) -> Any:
         box = self._kit.box
-        name = self._kit.make(widgets.HTML, f'<span class="nbopt-name">{html.escape(self.run.name)}</span>')
+        name = self._kit.make(widgets.HTML, status.title(self.run))
         header = box("header", self.transport.widget, self._status, name)
+        strip = box("strip", self._error, self.banner.widget, self._device)
         body = box(
             "body",
             self.column.widget,
             box("right", self.toolbar.widget, self.gallery.widget),
         )
         journal = box("journal", self._unfold, self._journal)
-        footer = box("footer", self._device, self._earlier, self.drawers.bar, self.drawers.widget, journal)
-        panel = box("panel", header, self._error, body, footer, self.bridge.companion)
+        footer = box("footer", self._earlier, self.drawers.bar, self.drawers.widget, journal)
+        panel = box("panel", header, strip, body, footer, self.bridge.companion)
         panel.add_class(f"nbopt-run-{self.run.id}")  # for whoever looks for it in the page
         return panel
 
@@ -208,7 +211,7 @@ class Panel:
         self._status.value = status.status_line(run)
         self._device.value = status.device_line(run)
         self._earlier.value = status.earlier_line(CELLS.earlier(run))
-        self._error.value = self._messages()
+        self._error.value = messages.strip(self._messages())
         self.toolbar.tail.disabled = view.span is None
         self._marks.refresh()
         self.column.paint()
@@ -220,6 +223,7 @@ class Panel:
         companion = self.bridge.companion
         companion.unit = _(UNITS[view.axis])
         companion.whole = view.axis == "step"
+        companion.ending = status.ending(run)
         companion.charts = [chart.as_sent() for chart in self.charts]
         self.drawers.paint()
         if self.compact is not None:
@@ -249,10 +253,13 @@ class Panel:
         if is_new:
             self.bridge.companion.send({"reveal": panels[-1].run.id})
 
-    def _messages(self) -> str:
-        problem = f'<div class="nbopt-error" role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
-        return problem + status.error_box(self.run) + status.caution_lines(self.run) + status.end_line(self.run)
+    def _messages(self) -> list[messages.Message]:
+        """Return what there is to say, the most urgent first."""
+        run = self.run
+        urgent = [messages.problem(self._problem), messages.error(run), self.banner.paint()]
+        return [*urgent, *messages.cautions(run), messages.end(run)]
 
     def _complain(self, text: str) -> None:
         title = html.escape(_("The panel could not be drawn; training is not affected."))
-        self._error.value = f'<div class="nbopt-error" role="alert">{title}<pre>{html.escape(text)}</pre></div>'
+        trace = f"<pre>{html.escape(text)}</pre>"
+        self._error.value = messages.strip([messages.Message("nbopt-error", title, trace)])

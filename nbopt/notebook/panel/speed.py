@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -40,13 +41,13 @@ class SpeedMenu:
         self.widget = kit.make(
             _Menu, css=("nbopt-speed",), description=_("Speed"), options=_offered(run.speed), tooltip=tip
         )
-        self.widget.value = run.speed
+        self.widget.value = _shown(run.speed)
         keep_frontend_route(self.widget)
         self.widget.chosen = self._choose
 
-    def _choose(self, speed: float | None) -> None:
+    def _choose(self, speed: float) -> None:
         def change() -> None:
-            self._run.speed = speed
+            self._run.speed = None if speed == math.inf else speed
 
         self._attempt(change)
 
@@ -55,11 +56,11 @@ class SpeedMenu:
         menu = self.widget
         with menu.lock:
             speed = self._run.speed
-            if menu.value != speed:
+            if menu.value != _shown(speed):
                 with menu.hold_sync():
-                    if speed not in [value for _text, value in menu.options]:
+                    if _shown(speed) not in [value for _text, value in menu.options]:
                         menu.options = _offered(speed)
-                    menu.value = speed
+                    menu.value = _shown(speed)
 
 
 class _Menu(widgets.Dropdown):
@@ -77,8 +78,13 @@ class _Menu(widgets.Dropdown):
                 self.chosen(self.value)
 
 
-def _offered(speed: float | None) -> list[tuple[str, float | None]]:
+def _shown(speed: float | None) -> float:
+    """Return what stands for a speed in the menu, for which None is no choice at all."""
+    return math.inf if speed is None else speed
+
+
+def _offered(speed: float | None) -> list[tuple[str, float]]:
     """Return what is offered, with the present speed among it."""
     speeds = sorted({*SPEEDS, *([] if speed is None else [speed])})
     rates = [(_("1 step/s") if rate == 1 else _("{rate:g} steps/s", rate=rate), rate) for rate in speeds]
-    return [*rates, (_("full speed"), None)]
+    return [*rates, (_("full speed"), math.inf)]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import html
-import traceback
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from nbopt.formatting import brief, count, duration, number, speed
 from nbopt.i18n import N_, _
-from nbopt.notebook.cells import SOURCE as CELL
 from nbopt.record.journal import Entry, Journal
 from nbopt.run.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
@@ -55,6 +54,8 @@ _SOURCES = {
     "cell": N_("its cell, run again"),
 }
 _JOURNAL_LINES = 50
+_LONGEST = 300  # characters of a notification
+_NONE = "\N{EN DASH}"  # where there is no value yet
 
 
 def facts(run: Steerable) -> list[tuple[str, str]]:
@@ -75,9 +76,10 @@ def facts(run: Steerable) -> list[tuple[str, str]]:
 
 
 def status_line(run: Steerable) -> str:
-    """Return the line beside the buttons, as HTML."""
+    """Return the line beside the buttons, as HTML: always the same facts, so that none moves another."""
     cells = "".join(
-        f'<span class="nbopt-fact"><i>{html.escape(name)}</i> {html.escape(value)}</span>' for name, value in facts(run)
+        f'<span class="nbopt-fact nbopt-fact-{css}"><i>{html.escape(name)}</i> {html.escape(value)}</span>'
+        for css, name, value in _header_facts(run)
     )
     state = run.state.value
     pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(_(STATES[run.state]))}</span>'
@@ -85,25 +87,45 @@ def status_line(run: Steerable) -> str:
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
 
 
-def end_line(run: Steerable) -> str:
-    """Return what the run came to, as HTML; "" while there is nothing to say."""
-    if run.state is RunState.PAUSED and len(run.journal) and run.journal[-1].source == CELL:
-        text = _("Paused: the cell that made this run was run again and made a new one. This one is kept.")
-        return f'<div class="nbopt-note">{html.escape(text)}</div>'
-    if run.state is RunState.FAILED or not run.end_reason:
-        return ""
-    restored = run.journal[-1].name == "finished" and len(run.journal) > 1 and run.journal[-2].name == "restore_best"
-    tail = (
-        _(" The best weights, those of step {step}, are restored.", step=count(run.journal[-2].new)) if restored else ""
+def _header_facts(run: Steerable) -> list[tuple[str, str, str]]:
+    """Return what stands in the header, the most telling first: CSS class, name and value."""
+    told, loss, rate = dict(facts(run)), run.history.last("loss"), run.steps_per_second
+    best, running = _("best val loss"), run.state is RunState.RUNNING
+    rows = [("loss", _("loss"), _NONE if loss is None else brief(loss))]
+    if best in told or "val_loss" in run.history.expected:
+        rows.append(("best", best, told.pop(best, _NONE)))
+    rows += [(css, name, told.pop(name)) for css, name in (("epoch", _("epoch")), ("step", _("step"))) if name in told]
+    rows.append(("speed", _("speed"), speed(rate) if running and rate else _NONE))
+    rows.append(("left", _("left"), told.pop(_("left"), _NONE)))
+    told.pop(_("speed"), None)
+    return [*rows, *(("more", name, value) for name, value in told.items())]
+
+
+def ending(run: Steerable) -> dict[str, Any]:
+    """Return whether the run has come to its end, and what is to be told of that, for `header.js`."""
+    ended = run.state in (RunState.FINISHED, RunState.FAILED)
+    text = str(run.error) if run.state is RunState.FAILED and run.error is not None else run.end_reason
+    return {"ended": ended, "title": f"{run.name}: {_(STATES[run.state])}", "text": text[:_LONGEST]}
+
+
+def title(run: Steerable) -> str:
+    """Return the run's name with what the panel can do besides, as HTML; `header.js` has the two act."""
+    bell, keys = html.escape(_("Tell me when it ends"), quote=True), html.escape(_("Keys"), quote=True)
+    listed = [
+        (_("Space"), _("pause, or go on")),
+        ("s", _("one step")),
+        ("b", _("branch")),
+        (_("+ and -"), _("on a chart: zoom; arrows move, 0 shows all")),
+    ]
+    rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in listed)
+    when = html.escape(_("While the panel has the focus, and no input or button:"))
+    return (
+        f'<span class="nbopt-name" title="{html.escape(run.name, quote=True)}">{html.escape(run.name)}</span>'
+        f'<button class="nbopt-bell" type="button" aria-pressed="false" title="{bell}" aria-label="{bell}">'
+        '<i class="fa fa-bell-o" aria-hidden="true"></i></button>'
+        f'<details class="nbopt-keys"><summary title="{keys}" aria-label="{keys}">?</summary>'
+        f'<div class="nbopt-over">{when}<dl>{rows}</dl></div></details>'
     )
-    text = run.end_reason[:1].upper() + run.end_reason[1:] + "." + tail
-    return f'<div class="nbopt-note">{html.escape(text)}</div>'
-
-
-def caution_lines(run: Steerable) -> str:
-    """Return what is not as expected, as HTML: steps done again that were not the same, a model that two runs train."""
-    told = [run.caution, run.exactness if run.exact is False else ""]
-    return "".join(f'<div class="nbopt-note nbopt-not-exact">{html.escape(text)}</div>' for text in told if text)
 
 
 def earlier_line(runs: Iterable[Steerable]) -> str:
@@ -114,24 +136,6 @@ def earlier_line(runs: Iterable[Steerable]) -> str:
         for run in runs
     ]
     return "".join(f"<div>{line}</div>" for line in lines)
-
-
-def error_box(run: Steerable) -> str:
-    """Return the run's error with what to do next, as HTML; "" if there is none."""
-    error = run.error
-    if run.state is not RunState.FAILED or error is None:
-        return ""
-    notes = "".join(f"<div>{html.escape(note)}</div>" for note in getattr(error, "__notes__", []))
-    trace = html.escape("".join(traceback.format_exception(error)))
-    advice = _(
-        "Nothing is lost: put it right in a cell or change a control, then press Resume to go on from step {step}.",
-        step=count(run.step_count),
-    )
-    return (
-        f'<div class="nbopt-error" role="alert"><b>{html.escape(type(error).__name__)}</b>: {html.escape(str(error))}'
-        f"{notes}<div>{html.escape(advice)}</div><details><summary>{html.escape(_('Traceback'))}</summary>"
-        f"<pre>{trace}</pre></details></div>"
-    )
 
 
 def device_line(run: Steerable) -> str:
