@@ -30,3 +30,9 @@ def test_the_scripts_of_a_panel_share_no_name_but_what_they_import():
     assert [name for name, times in Counter(names).items() if times > 1] == []
     assert not re.search(r"^import ", text, flags=re.MULTILINE) and text.count("export default") == 1
     assert text in str(Companion._esm)
+
+
+def test_what_lies_over_the_charts_has_a_class_that_no_html_of_the_panel_s_has():
+    layer = re.search(r"layer\.className = '([\w-]+)'", (FRONTEND / "charts.js").read_text()).group(1)
+    panel = "".join(path.read_text() for path in (FRONTEND.parent / "panel").rglob("*.py"))
+    assert not re.search(rf'class="[^"]*\b{layer}["\s]', panel)

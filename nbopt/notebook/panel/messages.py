@@ -40,7 +40,7 @@ def strip(messages: Iterable[Message]) -> str:
     first, *others = told
     more = first.more + "".join(f'<div class="{one.css}">{one.said}{one.more}</div>' for one in others)
     title = html.escape(_("{count} more", count=len(others)) if others else _("Details"))
-    fold = f'<details class="nbopt-more"><summary>{title}</summary><div class="nbopt-over">{more}</div></details>'
+    fold = f'<details class="nbopt-more"><summary>{title}</summary><div class="nbopt-unfolded">{more}</div></details>'
     role = ' role="alert"' if "nbopt-error" in first.css else ""
     return f'<div class="{first.css}"{role}><div class="nbopt-said">{first.said}</div>{fold if more else ""}</div>'
 

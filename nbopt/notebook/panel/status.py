@@ -124,7 +124,7 @@ def title(run: Steerable) -> str:
         f'<button class="nbopt-bell" type="button" aria-pressed="false" title="{bell}" aria-label="{bell}">'
         '<i class="fa fa-bell-o" aria-hidden="true"></i></button>'
         f'<details class="nbopt-keys"><summary title="{keys}" aria-label="{keys}">?</summary>'
-        f'<div class="nbopt-over">{when}<dl>{rows}</dl></div></details>'
+        f'<div class="nbopt-unfolded">{when}<dl>{rows}</dl></div></details>'
     )
 
 
