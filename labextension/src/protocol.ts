@@ -20,6 +20,8 @@ export type RunReport = {
   epochs: number;
   step: number;
   steps_per_second: number | null;
+  /** The newest validation loss; the training loss of a run without validation. */
+  loss: number | null;
 };
 
 export type RunsMessage = { runs: RunReport[] };
@@ -47,7 +49,7 @@ function isRunReport(value: unknown): value is RunReport {
     typeof value.name === 'string' &&
     STATES.some(state => state === value.state) &&
     ['epoch', 'epochs', 'step'].every(key => typeof value[key] === 'number') &&
-    (value.steps_per_second === null || typeof value.steps_per_second === 'number')
+    ['steps_per_second', 'loss'].every(key => value[key] === null || typeof value[key] === 'number')
   );
 }
 

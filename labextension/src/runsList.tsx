@@ -12,7 +12,8 @@ import type { IRunRow, RunsModel } from './runsModel';
 export class RunsList extends VDomRenderer<RunsModel> {
   constructor(
     model: RunsModel,
-    private readonly _trans: TranslationBundle
+    private readonly _trans: TranslationBundle,
+    private readonly _show: (row: IRunRow) => void
   ) {
     super(model);
     this.addClass('nbopt-runs');
@@ -38,7 +39,13 @@ export class RunsList extends VDomRenderer<RunsModel> {
         ))}
         <ul className="nbopt-runs-list">
           {model.rows.map(row => (
-            <RunItem key={row.key} row={row} trans={this._trans} act={action => model.act(row, action)} />
+            <RunItem
+              key={row.key}
+              row={row}
+              trans={this._trans}
+              act={action => model.act(row, action)}
+              show={() => this._show(row)}
+            />
           ))}
         </ul>
       </>
@@ -50,22 +57,29 @@ interface IRunItemProps {
   row: IRunRow;
   trans: TranslationBundle;
   act: (action: RunAction) => void;
+  show: () => void;
 }
 
-function RunItem({ row, trans, act }: IRunItemProps): React.ReactElement {
+function RunItem({ row, trans, act, show }: IRunItemProps): React.ReactElement {
   const paused = row.state === 'PAUSED';
   const live = paused || row.state === 'RUNNING';
   const facts = [
     trans.__('epoch %1/%2', row.epoch, row.epochs),
-    trans.__('step %1', row.step),
+    trans.__('step %1', row.step.toLocaleString('en')),
+    row.loss === null ? '' : trans.__('loss %1', String(Number(row.loss.toPrecision(4)))),
     row.steps_per_second === null ? '' : trans.__('%1 steps/s', row.steps_per_second.toPrecision(3)),
     row.documents.join(', ')
   ];
   return (
     <li className="nbopt-run" data-state={row.state}>
-      <span className="nbopt-run-name" title={row.name}>
+      <button
+        type="button"
+        className="nbopt-run-name"
+        title={trans.__('Go to the panel of %1', row.name)}
+        onClick={show}
+      >
         {row.name}
-      </span>
+      </button>
       <span className="nbopt-run-state">{stateName(row.state, trans)}</span>
       <span className="nbopt-run-facts">{facts.filter(fact => fact !== '').join(' · ')}</span>
       <RunButton

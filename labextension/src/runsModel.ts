@@ -10,6 +10,8 @@ import type { RunAction, RunReport } from './protocol';
 export interface IRunRow extends RunReport {
   /** Distinct over all kernels, as a run's own id need not be. */
   readonly key: string;
+  /** The id of the run's kernel. */
+  readonly kernel: string;
   /** The names of the notebooks and consoles on the run's kernel. */
   readonly documents: readonly string[];
 }
@@ -25,7 +27,7 @@ export class RunsModel implements VDomRenderer.IModel {
   get rows(): IRunRow[] {
     return [...this._kernels.values()].flatMap(({ kernel, runs }) => {
       const documents = this._documents(kernel);
-      return runs.map(run => ({ ...run, key: `${kernel.id}/${run.id}`, documents }));
+      return runs.map(run => ({ ...run, key: `${kernel.id}/${run.id}`, kernel: kernel.id, documents }));
     });
   }
 

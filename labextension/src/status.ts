@@ -4,6 +4,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
+import { showPanel } from './panels';
 import { RunsModel } from './runsModel';
 import { RunsStatusItem } from './statusItem';
 
@@ -16,7 +17,7 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   optional: [INotebookTracker, IConsoleTracker, IStatusBar, ITranslator],
   activate: (
-    _: JupyterFrontEnd,
+    app: JupyterFrontEnd,
     notebooks: INotebookTracker | null,
     consoles: IConsoleTracker | null,
     statusBar: IStatusBar | null,
@@ -33,7 +34,11 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
     notebooks?.widgetAdded.connect((_, panel) => model.track(panel.sessionContext));
     consoles?.widgetAdded.connect((_, panel) => model.track(panel.sessionContext));
     statusBar?.registerStatusItem(statusPlugin.id, {
-      item: new RunsStatusItem(model, (translator ?? nullTranslator).load('nbopt')),
+      item: new RunsStatusItem(model, (translator ?? nullTranslator).load('nbopt'), row => {
+        if (notebooks) {
+          showPanel(app.shell, notebooks, row.kernel, row.id);
+        }
+      }),
       align: 'left',
       rank: 100,
       isActive: () => model.rows.length > 0,

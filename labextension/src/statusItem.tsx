@@ -4,7 +4,7 @@ import { VDomRenderer } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
 import { RunsList } from './runsList';
-import type { RunsModel } from './runsModel';
+import type { IRunRow, RunsModel } from './runsModel';
 
 /**
  * The status bar item: how many runs are training; a click opens the list of them.
@@ -12,7 +12,8 @@ import type { RunsModel } from './runsModel';
 export class RunsStatusItem extends VDomRenderer<RunsModel> {
   constructor(
     model: RunsModel,
-    private readonly _trans: TranslationBundle
+    private readonly _trans: TranslationBundle,
+    private readonly _show: (row: IRunRow) => void
   ) {
     super(model);
     this.addClass('nbopt-status');
@@ -50,7 +51,10 @@ export class RunsStatusItem extends VDomRenderer<RunsModel> {
       return;
     }
     this._popup = showPopup({
-      body: new RunsList(this.model, this._trans),
+      body: new RunsList(this.model, this._trans, row => {
+        this._popup?.dispose();
+        this._show(row);
+      }),
       anchor: this,
       align: 'left',
       hasDynamicSize: true

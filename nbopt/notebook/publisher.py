@@ -159,7 +159,7 @@ class StatusPublisher:
 
 
 def _describe(run: Steerable) -> dict[str, Any]:
-    speed = run.steps_per_second
+    speed, loss = run.steps_per_second, run.history.last("val_loss")
     return {
         "id": run.id,
         "name": run.name,
@@ -167,8 +167,14 @@ def _describe(run: Steerable) -> dict[str, Any]:
         "epoch": int(run.epoch),
         "epochs": int(run.plan.epochs) if run.plan.epochs < math.inf else 0,
         "step": int(run.step_count),
-        "steps_per_second": float(speed) if speed is not None and math.isfinite(speed) else None,
+        "steps_per_second": _finite(speed),
+        "loss": _finite(run.history.last("loss") if loss is None else loss),
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """Return what JSON can hold."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _in_words(error: Exception) -> str:

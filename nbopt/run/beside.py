@@ -6,6 +6,7 @@ from typing import Any
 
 from nbopt.errors import check_text
 from nbopt.i18n import _
+from nbopt.run.lr_finder import Sweep
 from nbopt.run.past import copy_parts
 from nbopt.run.reopen import open as open_run
 from nbopt.run.run import Run
@@ -50,6 +51,13 @@ def open_beside(run: Steerable, run_id: str) -> Run:
     )
     assert isinstance(opened, Run)  # as it was given a model
     return opened
+
+
+def find_rate(run: Steerable) -> Sweep:
+    """Try learning rates for a run, see `nbopt.Run.find_lr`."""
+    if not isinstance(run, Run):
+        raise TypeError(_("{name} has neither model nor data of its own to try rates on.", name=run.name))
+    return run.find_lr()
 
 
 def rename(run: Steerable, name: str) -> None:

@@ -10,6 +10,7 @@ from jupyter_client.manager import start_new_kernel
 
 from nbopt.notebook import publisher
 from nbopt.notebook.publisher import StatusPublisher
+from nbopt.record.history import History
 from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState as State
 from tests.waiting import eventually
@@ -25,6 +26,8 @@ class FakeRun:
         self.epoch = 2
         self.step_count = 10
         self.steps_per_second = 12.5
+        self.history = History()
+        self.history.append("loss", 9, 0.5)
         self.plan = Plan()  # 20 epochs
 
     def _become(self, state, wait, source):
@@ -133,9 +136,18 @@ def test_the_first_report_tells_what_the_list_shows(light):
                 "epochs": 20,
                 "step": 10,
                 "steps_per_second": 12.5,
+                "loss": 0.5,
             }
         ]
     }
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.0, 0.0), (float("nan"), None), (float("inf"), None)])
+def test_the_validation_loss_is_told_where_there_is_one(light, value, told):
+    run = FakeRun()
+    run.history.append("val_loss", 10, value)
+    _, channel = light(Runs(run))
+    assert channel.messages[0]["runs"][0]["loss"] == told
 
 
 @pytest.mark.parametrize("speed", [None, float("nan"), float("inf")])
@@ -349,6 +361,7 @@ def test_a_kernel_that_goes_down_ends_the_publisher_without_a_word(light, capfd)
 OPEN_IN_A_KERNEL = """
 import sys
 sys.path.insert(0, {root!r})
+from nbopt.record.history import History
 from tests.waiting import eventually
 from tests.notebook.test_beacon import FakeRun, State, StatusPublisher
 run = FakeRun()

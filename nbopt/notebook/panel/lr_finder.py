@@ -26,6 +26,7 @@ class FinderChart:
 
     Attributes
     ----------
+    sweep : Sweep
     widget : ipywidgets.Widget
         The root, of CSS class ``nbopt-finder``.
     rates : bqplot.Lines
@@ -33,7 +34,7 @@ class FinderChart:
     """
 
     def __init__(self, sweep: Sweep) -> None:
-        self._sweep, self._run = sweep, sweep.run
+        self.sweep, self._run = sweep, sweep.run
         self._problem = ""
         span = float(sweep.rates[0]), float(sweep.rates[-1])
         heights = extent([sweep.smoothed, np.minimum(sweep.losses, sweep.smoothed.max())])
@@ -101,8 +102,8 @@ class FinderChart:
         self.bridge.wake()
 
     def _paint(self) -> None:
-        suggestion, rate = self._sweep.suggestion, float(self._run.hyperparams["lr"])
-        low, high = float(self._sweep.rates[0]), float(self._sweep.rates[-1])
+        suggestion, rate = self.sweep.suggestion, float(self._run.hyperparams["lr"])
+        low, high = float(self.sweep.rates[0]), float(self.sweep.rates[-1])
         places = [at if at is not None and low <= at <= high else None for at in (suggestion, rate)]
         with self.rates.hold_sync():
             self.rates.x = np.array([[at or low] * 2 for at in places])

@@ -14,6 +14,7 @@ from nbopt.errors import shorten
 from nbopt.i18n import _
 from nbopt.notebook.cells import CELLS
 from nbopt.notebook.charts.gallery import Gallery
+from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge, Companion
 from nbopt.notebook.frontend.intake import guard
@@ -24,9 +25,12 @@ from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.compact import Compact
 from nbopt.notebook.panel.drawers import Drawers
 from nbopt.notebook.panel.guard_banner import GuardBanner
+from nbopt.notebook.panel.lr_sweep import sweep_drawer
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.runs.overlays import Overlays
 from nbopt.notebook.panel.runs.table import RunsView, runs_drawer
+from nbopt.notebook.panel.takeaway.menu import take_away_drawer
+from nbopt.notebook.panel.takeaway.picture import picture
 from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
 from nbopt.notebook.panel.transport import SOURCE, Transport
 from nbopt.notebook.publisher import StatusPublisher
@@ -104,8 +108,11 @@ class Panel:
         self.banner = GuardBanner(run, self._try, self._refuse, kit)
         self.column = Column(run, self.controls, self._try, kit)
         self.overlays = Overlays(run, self._wake)
-        runs = runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)
-        self.drawers = Drawers({"runs": runs}, self._wake, self._refuse, kit)
+        drawers = {"runs": runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)}
+        if "open" in run.abilities:  # it has a model and data
+            drawers["rates"] = sweep_drawer(run, self._wake, self._refuse, kit)
+        drawers["takeaway"] = take_away_drawer(run, self._draw, self._wake)
+        self.drawers = Drawers(drawers, self._wake, self._refuse, kit)
         self.gallery = Gallery(run, self._marks, kit)
         self.charts = self.gallery.charts
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
@@ -129,6 +136,7 @@ class Panel:
         _panels.pop(self.run, None)
         self.bridge.close()
         self.overlays.close()
+        self.drawers.close()
         self.family.children = [self.widget]
         for panel in [_panels[run] for run in self.transport.branches if run in _panels]:
             panel.host = None
@@ -216,9 +224,7 @@ class Panel:
         self._marks.refresh()
         self.column.paint()
         self.controls.paint()
-        runs = self.drawers.made.get("runs")
-        ghosts = self.overlays.ghosts(runs.rows if isinstance(runs, RunsView) else ())
-        self.gallery.draw(view, self.transport.step, ghosts)
+        self.gallery.draw(view, self.transport.step, self._ghosts())
         self._journal.value = status.journal_list(run.journal, run.hyperparams.label, self._unfold.value)
         companion = self.bridge.companion
         companion.unit = _(UNITS[view.axis])
@@ -231,6 +237,15 @@ class Panel:
         self._paint_family()
         if run.state is not RunState.RUNNING:
             self.still.refresh()
+
+    def _draw(self) -> str:
+        """Return the charts as they are looked at, as SVG."""
+        return picture(self.run.name, self.run.history, self.charts, self.toolbar.view, self._ghosts())
+
+    def _ghosts(self) -> list[Ghost]:
+        """Return the runs drawn beside this one."""
+        runs = self.drawers.made.get("runs")
+        return self.overlays.ghosts(runs.rows if isinstance(runs, RunsView) else ())
 
     def _growth(self) -> float | None:
         """Return the seconds of training in one pixel of the x axis."""

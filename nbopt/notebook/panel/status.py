@@ -158,14 +158,15 @@ def journal_list(journal: Journal, label: Callable[[str], str], unfolded: bool) 
     if not unfolded:
         return f"<span>{entries}</span>"
     rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in _cells(entry, label))}</tr>"
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in journal_cells(entry, label))}</tr>"
         for entry in reversed(journal[-_JOURNAL_LINES:])
     )
     head = "".join(f"<th>{html.escape(word)}</th>" for word in (_("step"), _("what"), _("by")))
     return f"<span>{entries}</span><table><tr>{head}</tr>{rows}</table>"
 
 
-def _cells(entry: Entry, label: Callable[[str], str]) -> tuple[str, str, str]:
+def journal_cells(entry: Entry, label: Callable[[str], str]) -> tuple[str, str, str]:
+    """Return an entry of the journal in words: its step, what happened, and who asked for it."""
     if entry.kind == "change":
         text = f"{label(entry.name)} {number(entry.old)} → {number(entry.new)}"
     elif entry.name in _EVENTS:

@@ -1,0 +1,1 @@
+"""What somebody takes away from a panel: curves, settings, a report."""

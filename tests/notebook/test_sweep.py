@@ -1,0 +1,50 @@
+"""A sweep of learning rates from the panel, and its suggestion taken by one button."""
+
+import pytest
+from torch import nn
+
+from tests.notebook.frontend import eventually
+
+
+def test_the_suggestion_is_found_and_taken(page, show, make_run):
+    run = make_run(store=None, lr=1e-3)
+    run.step(3)
+    panel = show(run)
+    page.do(panel.drawers.toggles["rates"], value=True)
+    eventually(lambda: "rates" in panel.drawers.made)
+    sweep = panel.drawers.made["rates"]
+    eventually(lambda: not sweep.again.disabled and len(sweep.widget.children) == 2)
+    assert "Suggested learning rate" in sweep._note.value and run.hyperparams["lr"] == 1e-3
+    eventually(lambda: not sweep.use.disabled)
+    page.click(sweep.use)
+    assert run.hyperparams["lr"] == float(f"{sweep._sweep.suggestion:.2g}")
+    assert run.journal.changes()[-1].source == "finder"
+    eventually(lambda: sweep.use.disabled)
+    assert panel.overlays.shown() == {} and run.branches == []
+    first = sweep._chart
+    page.click(sweep.again)
+    eventually(lambda: sweep._chart is not first)
+    assert first.bridge._closed
+    panel.close()
+    assert sweep._chart.bridge._closed
+
+
+def test_what_keeps_it_from_trying_is_told(page, show, make_run):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x):
+            raise ValueError("no <way> through")
+
+    panel = show(make_run(model=Odd(), store=None))
+    page.do(panel.drawers.toggles["rates"], value=True)
+    eventually(lambda: "rates" in panel.drawers.made)
+    eventually(lambda: "no &lt;way&gt; through" in panel.drawers.made["rates"]._note.value)
+
+
+@pytest.mark.parametrize("name", ["rates", "takeaway", "runs"])
+def test_a_drawer_costs_nothing_before_it_is_opened(show, make_run, name):
+    panel = show(make_run(store=None))
+    assert panel.drawers.made == {} and name in panel.drawers.toggles
