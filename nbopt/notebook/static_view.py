@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,23 +57,30 @@ _GAP = 12
 _ABREAST = 2 * (_SMALL.width + _GAP)  # wide: two small charts beside each other, as in a panel
 _TOP_CHART = _LARGE._replace(width=_ABREAST - _GAP)
 
-_displayed: weakref.WeakSet[StaticView] = weakref.WeakSet()
-_due: list[StaticView] = []
+_displayed: weakref.WeakSet[StillPicture] = weakref.WeakSet()
+_due: list[StillPicture] = []
 
 
-class StaticView:
-    """The still picture of one run.
+class StillPicture:
+    """HTML below what a cell shows, for pages where that cannot live.
 
     Parameters
     ----------
-    run : Steerable
-    titles : dict of str to str
-        Name and title of each chart.
+    name : str
+        Tells it from other outputs of the notebook.
+    moment : callable
+        Returns what the picture depends on: it is drawn anew once that has changed.
+    draw : callable
+        Returns the picture as HTML.
+    text : callable
+        Returns what stands for it where there is no HTML.
     """
 
-    def __init__(self, run: Steerable, titles: dict[str, str]) -> None:
-        self._run = run
-        self._titles = titles
+    def __init__(
+        self, name: str, moment: Callable[[], tuple[Any, ...]], draw: Callable[[], str], text: Callable[[], str]
+    ) -> None:
+        self._name, self._moment, self._text = name, moment, text
+        self.draw = draw
         self._lock = threading.Lock()
         self._drawn: tuple[Any, ...] | None = None
 
@@ -99,12 +106,26 @@ class StaticView:
                 self._drawn = moment
                 self._publish(update=True)
 
-    def _moment(self) -> tuple[Any, ...]:
-        return self._run.state, self._run.step_count, len(self._run.journal)
-
     def _publish(self, update: bool) -> None:
-        bundle = {"text/html": still(self._run, self._titles), "text/plain": repr(self._run)}
-        display(bundle, raw=True, display_id=f"nbopt-{self._run.id}", update=update)  # type: ignore[no-untyped-call]
+        bundle = {"text/html": self.draw(), "text/plain": self._text()}
+        display(bundle, raw=True, display_id=self._name, update=update)  # type: ignore[no-untyped-call]
+
+
+class StaticView(StillPicture):
+    """The still picture of one run.
+
+    Parameters
+    ----------
+    run : Steerable
+    titles : dict of str to str
+        Name and title of each chart.
+    """
+
+    def __init__(self, run: Steerable, titles: dict[str, str]) -> None:
+        def moment() -> tuple[Any, ...]:
+            return run.state, run.step_count, len(run.journal)
+
+        super().__init__(f"nbopt-{run.id}", moment, lambda: still(run, titles), lambda: repr(run))
 
 
 def _after_cell(_result: object = None) -> None:

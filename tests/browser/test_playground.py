@@ -55,6 +55,14 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
     book.wait_for(f"playground._bridge._answered > {frame} + 5")
     expect(page.locator(".nbopt-panel")).to_have_count(1)
 
+    # Board and Start in one view, where the window is narrow, too.
+    for width in (640, 900):
+        page.set_viewport_size({"width": width, "height": 860})
+        page.locator(".nbopt-play-stage").evaluate("stage => stage.scrollIntoView()")
+        for part in (field, network, page.locator(".nbopt-start")):
+            expect(part).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": 1400, "height": 1100})
+
     # A lesson sets up data, network and controls, at rest.
     page.locator(".nbopt-play-batch_size").click()
     book.wait_for("playground.setup.data == 'xor' and playground.run.state.name == 'CREATED'")
@@ -75,4 +83,9 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
     page.locator(".nbopt-play-race-pause").click()
     raced = page.locator(".nbopt-race .nbopt-board-field")
     wait_until(lambda: raced.evaluate(DRAWN) != start, 30, "the field of the race was never drawn anew")
+
+    # What is saved has a picture for where no kernel lives; here the board stands in its place.
+    output = "() => [...document.querySelectorAll('.nbopt-still svg image')].length"
+    page.wait_for_function(f"{output}")
+    expect(page.locator(".nbopt-still").first).to_be_hidden()
     assert book.problems == []

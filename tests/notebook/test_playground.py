@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
 
 from nbopt.errors import InvalidHyperparam
+from nbopt.notebook.charts.colours import RACERS
 from nbopt.notebook.frontend import bridge
 from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.playground import Playground
@@ -136,3 +138,35 @@ def test_changing_data_again_and_again_leaves_neither_runs_nor_widgets_behind(pl
     gc.collect()
     assert len(_instances) == widget_count and len(live_runs()) <= run_count
     assert panel_of(playground.run).family in playground._place.children
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn(html):
+    return ET.fromstring(f"<div>{html}</div>")  # well-formed
+
+
+def test_its_still_picture_shows_field_points_network_and_curves(playground):
+    playground.run.step(40)
+    root = drawn(playground._still.draw())
+    plane, network, loss, _accuracy = root.iter(f"{SVG}svg")
+    assert plane.find(f"{SVG}image").get("href").startswith("data:image/png;base64,")
+    dots = [path.get("d").count("h0") for path in plane.iter(f"{SVG}path") if path.get("stroke-width") == "6"]
+    assert sum(dots) == 200 + VALIDATION and dots[:2] == [100, 100]
+    assert len(list(network.iter(f"{SVG}path"))) == 2 * 6 + 6 * 6 + 6 + 1  # weights, and the boxes of all units
+    assert loss.get("aria-label") == "Loss"
+    assert len(playground._still.draw()) < 100 * 1024
+    before = plane.find(f"{SVG}image").get("href")
+    playground.run.step(200)
+    assert next(drawn(playground._still.draw()).iter(f"{SVG}image")).get("href") != before
+
+
+def test_the_still_picture_of_a_race_shows_the_ways_and_how_high_each_is(playground):
+    playground.choose("race")
+    playground.race.step(30)
+    root = drawn(playground._still.draw())
+    ways = [path for path in root.iter(f"{SVG}path") if path.get("stroke") in RACERS]
+    assert [way.get("stroke") for way in ways] == list(RACERS)
+    assert {way.get("d").count("L") for way in ways} == {30}
+    assert "RMSprop" in "".join(root.itertext())

@@ -7,8 +7,12 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from nbopt.formatting import brief
 from nbopt.i18n import _
 from nbopt.notebook.charts.colours import CLASSES
+from nbopt.notebook.playground.data import KINDS
+from nbopt.notebook.playground.lessons import Setup
+from nbopt.run.run import Run
 
 
 def box(name: str, *children: Any) -> Any:
@@ -33,3 +37,13 @@ def legend() -> str:
         ("border:1.5px solid var(--nbopt-soft);border-radius:50%", _("hollow points: validation")),
     )
     return "".join(f'<div><i style="{style}"></i>{html.escape(text)}</div>' for style, text in marks)
+
+
+def texts_of(setup: Setup, run: Run) -> dict[str, str]:
+    """Return what the pictures of a playground show, in words."""
+    accuracy, data = run.history.last("val_accuracy"), _(KINDS[setup.data])
+    field = _("Decision boundary on {data}, {count} training points.", data=data, count=setup.samples)
+    if accuracy is not None:
+        field += " " + _("Validation accuracy {accuracy}.", accuracy=brief(accuracy))
+    network = _("Network of {depth} hidden layers of {width} units.", depth=setup.depth, width=setup.width)
+    return {"field": field, "network": network}

@@ -12,7 +12,6 @@ import ipywidgets as widgets
 import torch
 
 from nbopt.errors import unknown
-from nbopt.formatting import brief
 from nbopt.i18n import N_, _
 from nbopt.notebook.charts.colours import CLASSES
 from nbopt.notebook.frontend.bridge import Bridge
@@ -23,8 +22,10 @@ from nbopt.notebook.playground.data import KINDS, REACH, make_points
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.lessons import BASE, LESSONS, Setup
 from nbopt.notebook.playground.network import ACTIVATIONS, make_network
-from nbopt.notebook.playground.page import box, legend, said
+from nbopt.notebook.playground.page import box, legend, said, texts_of
+from nbopt.notebook.playground.picture import beside, network, plane
 from nbopt.notebook.playground.race import Race
+from nbopt.notebook.static_view import StillPicture
 from nbopt.run.run import Run
 from nbopt.training.state import RunState
 from nbopt.viz.boundary import Boundary
@@ -78,11 +79,13 @@ class Playground:
         self.widget = self._layout()
         guard(self.widget, self._refuse)
         self._text.value = said(_(_WELCOME))
+        self._still = StillPicture(f"nbopt-playground-{id(self)}", self._moment, self._picture, self.__repr__)
         self._renew(self.setup, dict(BASE))
         if lesson is not None:
             self.choose(lesson)
 
     def _repr_mimebundle_(self, **_keys: Any) -> Any:
+        self._still.display()
         return {**self.widget._repr_mimebundle_(), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
@@ -275,14 +278,16 @@ class Playground:
         board.show_network(self._boundary.sketch())
         self._note.value = f'<div role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
         if run.state is not RunState.RUNNING:
-            board.texts = self._texts(run)
+            board.texts = texts_of(self.setup, run)
+            self._still.refresh()
 
-    def _texts(self, run: Run) -> dict[str, str]:
-        """Return what the pictures show, in words; not while it changes many times a second."""
-        setup, accuracy = self.setup, run.history.last("val_accuracy")
-        data = _(KINDS[setup.data])
-        field = _("Decision boundary on {data}, {count} training points.", data=data, count=setup.samples)
-        if accuracy is not None:
-            field += " " + _("Validation accuracy {accuracy}.", accuracy=brief(accuracy))
-        network = _("Network of {depth} hidden layers of {width} units.", depth=setup.depth, width=setup.width)
-        return {"field": field, "network": network}
+    def _moment(self) -> tuple[Any, ...]:
+        race = self.race.moment() if self.race is not None else ()
+        return self.run.id, self.run.state, self.run.step_count, *race
+
+    def _picture(self) -> str:
+        if self.race is not None:
+            return self.race.picture()
+        texts, sketch = texts_of(self.setup, self.run), self._boundary.sketch()
+        board = beside(plane(sketch, self._points, texts["field"]), network(sketch, texts["network"]))
+        return board + panel_of(self.run).still.draw()

@@ -17,7 +17,9 @@ from nbopt.notebook.frontend.bridge import Bridge
 from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.inputs import button, menu, slider
+from nbopt.notebook.playground.picture import beside, ways
 from nbopt.notebook.playground.racer import ENTRANTS, Racer
+from nbopt.notebook.static_view import StillPicture
 from nbopt.viz.surfaces import SIDE, SURFACES, relief
 
 _FACTORS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10)
@@ -59,9 +61,11 @@ class Race:
         self.restart()
         guard(self.widget, self._refuse)
         self._bridge = Bridge(self, self._paint, self._complain, self._growth, self._hear, self.board, SECONDS, AHEAD)
+        self._still = StillPicture(f"nbopt-race-{id(self)}", self.moment, self.picture, self.__repr__)
         self._bridge.start()
 
     def _repr_mimebundle_(self, **_keys: Any) -> Any:
+        self._still.display()
         return {**self.widget._repr_mimebundle_(), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
@@ -207,6 +211,19 @@ class Race:
         self._error.value = f'<div role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
         self.buttons["start"].disabled = self.is_running
         self.buttons["pause"].disabled = not self.is_running
+        if not self.is_running:
+            self._still.refresh()
+
+    def moment(self) -> tuple[Any, ...]:
+        """Return what a picture of it depends on."""
+        return self._surface, self._factor, [racer.run.step_count for racer in self.racers]
+
+    def picture(self) -> str:
+        """Return a picture of it as HTML that needs no script."""
+        text = _("The ways of four optimizers on: {surface}", surface=_(SURFACES[self._surface].label))
+        return beside(
+            ways(SURFACES[self._surface], [racer.way for racer in self.racers], text), self._table(self.racers)
+        )
 
     def _table(self, racers: list[Racer]) -> str:
         head = "".join(f"<th>{html.escape(word)}</th>" for word in ("", _("rate"), _("loss")))
@@ -214,7 +231,8 @@ class Race:
         for entrant, colour, racer in zip(ENTRANTS, RACERS, racers, strict=True):
             state = _("lost") if racer.lost else brief(racer.loss)
             rate = number(racer.run.hyperparams["lr"])
-            key = f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{html.escape(_(entrant.label))}</span>'
+            mark = f'<span class="nbopt-race-dot" style="color:{colour}" aria-hidden="true">●</span>'
+            key = f"{mark} {html.escape(_(entrant.label))}"
             rows.append(f"<tr><td>{key}</td><td>{rate}</td><td>{html.escape(state)}</td></tr>")
         steps = html.escape(_("step {step}", step=count(max(racer.run.step_count for racer in racers))))
         return f'<table class="nbopt-race-table"><tr>{head}</tr>{"".join(rows)}</table><div>{steps}</div>'
