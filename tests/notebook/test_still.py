@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nbopt.notebook.charts.colours import MARK
 from nbopt.notebook.static_view import MOST_BYTES, still
 
 TITLES = {"loss": "Loss", "accuracy": "Accuracy"}
@@ -38,7 +39,7 @@ def test_it_tells_curves_marks_state_and_the_way_back(make_run, tmp_path):
         assert part in text
     assert f"store='{tmp_path}'" in text and "val=" not in text  # it was a share of train
     assert len(lines(root, "#2b8cd6")) == len(lines(root, "#e0701b")) == 2
-    assert all("Learning rate 0.001" in path[0].text for path in lines(root, "#999999"))
+    assert all("Learning rate 0.001" in path[0].text for path in lines(root, MARK))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -54,7 +55,7 @@ def test_of_many_charts_the_first_is_as_wide_as_two_of_the_others(make_run, coun
     boxes = [svg.get("viewBox") for svg in root.iter("{http://www.w3.org/2000/svg}svg")]
     few = ["0 0 560 230"] * count
     assert boxes == (few if count < 3 else ["0 0 732 230"] + ["0 0 360 150"] * (count - 1))
-    marks = lines(root, "#999999")
+    marks = lines(root, MARK)
     assert len(marks) == count and [len(mark) for mark in marks[1:]] == [int(count < 3)] * (count - 1)
     assert "Learning rate 0.001 → 0.5" in marks[0][0].text
 
