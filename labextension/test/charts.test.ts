@@ -112,6 +112,15 @@ test('what lies over a chart stands at its part of the width, and is drawn anew 
     ['nbopt-over-note', '323px', 'best 0.1 at step 40'],
     ['nbopt-over-up', '5%', '2.3']
   ]);
+  const corners: [number, number][] = [
+    [0, 0.5],
+    [1, 0.25],
+    [1, 0]
+  ];
+  draw(layer, { ...over, bands: [['#009e73', corners]] });
+  const band = layer.querySelector<HTMLElement>('.nbopt-over-band');
+  expect(band?.style.getPropertyValue('--nbopt-colour')).toBe('#009e73');
+  expect(band?.style.clipPath).toBe('polygon(0.000% 50.000%, 100.000% 25.000%, 100.000% 0.000%)');
   draw(layer, { ...over, marks: [], pin: null, best: null, stale: null, tells: false });
   expect([...layer.children].map(part => part.textContent)).toEqual(['']); // the arrow alone
 });

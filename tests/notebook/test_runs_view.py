@@ -1,12 +1,16 @@
 """The list of runs in a panel: what it shows, and what it does to runs."""
 
+import numpy as np
 import pytest
 
 import nbopt
 from nbopt.formatting import brief
+from nbopt.notebook.charts.bands import outlines
+from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.panel.runs import table
+from nbopt.record.history import History
 from nbopt.store import writer
-from nbopt.viz.curves import curve
+from nbopt.viz.curves import Curve, curve
 from tests.notebook.frontend import eventually
 
 
@@ -88,10 +92,27 @@ def test_a_group_is_drawn_as_mean_and_band(page, make_run, stored, tmp_path, ope
     page.tell(view.widget, {"do": "group", "by": ""})
     eventually(lambda: "mean (2 runs)" in panel.charts[0]._head.value)
     eventually(lambda: len(panel.charts[0].curves.y) == 4 + 2 * 3)
+    eventually(lambda: len(panel.charts[0].as_sent()["over"]["bands"]) == 1)
     page.tell(view.widget, {"do": "group", "by": "lr"})
     eventually(lambda: "lr 0.1 (1 runs)" in panel.charts[0]._head.value)
     page.tell(view.widget, {"do": "group", "by": "-"})
     eventually(lambda: "newer" in panel.charts[0]._head.value)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_band_goes_along_its_lowest_and_back_along_its_highest(log):
+    empty = np.empty(0)
+
+    def curves(*values):
+        y = np.array(values, float)
+        return Curve("loss", empty, empty, np.array([0.0, 5.0, 10.0]), y, y[-1]), Curve("", *[empty] * 4, np.nan)
+
+    ghosts = [Ghost(label, History(), "#009e73") for label in ("mean", "", "")]
+    parts = [*curves(10, 10, 10), *curves(1, 10, np.nan), *curves(100, 100, 100)]
+    ((colour, corners),) = outlines(ghosts, parts, (0.0, 10.0), (1.0, 100.0), log)
+    middle = 0.5 if log else 1 - 9 / 99
+    expected = [[0, 1], [0.5, middle], [1, 0], [0.5, 0], [0, 0]]
+    assert colour == "#009e73" and corners == pytest.approx(np.array(expected), abs=1e-4)
 
 
 def test_stars_and_names_are_kept(page, make_run, stored, tmp_path, open_list):

@@ -16,6 +16,7 @@ import numpy as np
 
 from nbopt.formatting import brief
 from nbopt.i18n import _
+from nbopt.notebook.charts.bands import outlines
 from nbopt.notebook.charts.colours import PAST, TRAIN, VAL
 from nbopt.notebook.charts.lines import stack
 from nbopt.notebook.charts.overlay import Overlay
@@ -186,7 +187,8 @@ class Chart:
         ticks = visible(scene.marks, scene.at, span, _LINES)
         arrows = off_scale([*behind, *bold], span, (bottom, top))
         at_bottom = bool(ticks) and self._is_top_busy()
-        self.over = Overlay(ticks, scene.pin, scene.best, arrows, not self.is_small, at_bottom)
+        bands = outlines(scene.ghosts, others, span, (bottom, top), log)
+        self.over = Overlay(ticks, scene.pin, scene.best, arrows, not self.is_small, at_bottom, bands)
 
     def _dress(self, behind: list[str], faint: list[float]) -> None:
         """Give each line its colour."""

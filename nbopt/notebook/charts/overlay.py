@@ -48,6 +48,8 @@ class Overlay(NamedTuple):
         Whether there is room for texts.
     at_bottom : bool
         Whether they stand at the bottom, which the curves leave free.
+    bands : sequence of (str, list of (x, y))
+        Colour and corners of areas around means, see `nbopt.notebook.charts.bands`.
     """
 
     ticks: Sequence[Tick] = ()
@@ -56,6 +58,7 @@ class Overlay(NamedTuple):
     arrows: Sequence[Arrow] = ()
     tells: bool = True
     at_bottom: bool = False
+    bands: Sequence[tuple[str, list[list[float]]]] = ()
 
     def as_sent(self, span: Span) -> dict[str, Any]:
         """Return it as JSON, places from 0 to 1."""
@@ -71,6 +74,7 @@ class Overlay(NamedTuple):
             "arrows": [[part(arrow.x), arrow.up, arrow.colour, brief(arrow.y)] for arrow in self.arrows],
             "tells": self.tells,
             "bottom": self.at_bottom,
+            "bands": [list(band) for band in self.bands],
         }
         if self.best is not None:
             sent["best"] = [part(self.best.x), self.best.text]

@@ -14,6 +14,7 @@
  * @property {[number, boolean, string, string][]} arrows Where, whether up, colour and value.
  * @property {boolean} tells Whether there is room for texts.
  * @property {boolean} bottom Whether they stand at the bottom.
+ * @property {[string, [number, number][]][]} [bands] Colour and corners of areas, in parts of width and height.
  *
  * @typedef {{ at: number, lines: string[] }} Note
  * @typedef {{ left: number, row: number, note: Note }} Placed
@@ -34,6 +35,12 @@ const LAST = 0.8; // of the width: beyond, an arrow's value stands to its left
 export function draw(layer, over) {
   const width = layer.clientWidth;
   const pieces = [];
+  for (const [colour, corners] of over.bands ?? []) {
+    const part = piece('band', 0);
+    part.style.setProperty('--nbopt-colour', colour);
+    part.style.clipPath = `polygon(${corners.map(([x, y]) => `${percent(x)} ${percent(y)}`).join(', ')})`;
+    pieces.push(part);
+  }
   if (over.stale && over.stale[1] > over.stale[0]) {
     const part = piece('stale', over.stale[0]);
     part.style.width = percent(over.stale[1] - over.stale[0]);
