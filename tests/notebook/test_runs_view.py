@@ -144,6 +144,16 @@ def test_a_stored_run_is_opened_below_with_this_runs_model(page, make_run, store
     eventually(lambda: not (tmp_path / "snapshots" / stored[1]).exists())
 
 
+def test_the_list_tells_where_a_run_is_that_rests_though_it_is_drawn_nowhere(make_run, open_list, monkeypatch):
+    _panel, view = open_list(make_run(name="own", store=None))
+    monkeypatch.setattr(table, "_PAINT_SECONDS", 100.0)
+    other = make_run(name="other", store=None)
+    view._wake()
+    eventually(lambda: any(row["name"] == "other" for row in view.widget.rows))
+    other.step(7)
+    eventually(lambda: row_of(view, other.id)["step"] == "7" and row_of(view, other.id)["state"] == "paused")
+
+
 def test_what_cannot_be_done_is_told_and_changes_nothing(page, make_run, stored, tmp_path, open_list):
     _panel, view = open_list(make_run(name="own", store=tmp_path))
     eventually(lambda: len(view.widget.rows) == 3)

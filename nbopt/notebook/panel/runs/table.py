@@ -23,6 +23,7 @@ from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.store.database import AUTO
 from nbopt.store.listing import runs as stored_runs
+from nbopt.training.state import RunState
 from nbopt.viz.runs import RunRow, differences, differing_settings, list_runs
 
 _COLUMNS = 8  # of settings that differ
@@ -181,11 +182,15 @@ class RunsView:
 
     def paint(self) -> None:
         """Bring the list up to date; called by the bridge alone."""
-        now = time.monotonic()
-        if now - self._painted_at < _PAINT_SECONDS:
+        now, live = time.monotonic(), live_runs()
+        # At rest each time, for nothing may come after it.
+        if now - self._painted_at < _PAINT_SECONDS and any(run.state is RunState.RUNNING for run in live):
             return
         self._painted_at = now
-        self.rows = list_runs(live_runs(), self._stored)[:_ROWS]
+        for run in live:
+            if self._wake not in run.watchers:
+                run.watch(self._wake)
+        self.rows = list_runs(live, self._stored)[:_ROWS]
         if now - self._looked_at > _SECONDS and any(row.state == "running" for row in self.rows):
             self.look()
         shown = self._overlays.colours(self.rows)
