@@ -166,6 +166,10 @@ class Exactness:
         except Exception:  # whatever objects of the user's do when they are looked at
             causes = []
         for operation in recorded.operations:
+            if operation.name == SWITCH and operation.step <= step and operation.value.get("many"):
+                causes.append(
+                    _("the steps from {step} on were done {how}", step=operation.step, how=operation.value["reason"])
+                )
             if operation.name == TUNING and operation.step <= step and operation.value.get("touched"):
                 causes.append(_("by hand at step {step}, {what}", step=operation.step, what=operation.value["reason"]))
         if causes:

@@ -92,6 +92,20 @@ def branch(
     return twin
 
 
+def run_at(run: AnyRun, target: int) -> AnyRun:
+    """Make a run that stands where this one was after ``target`` steps, and that no list, chart or store knows."""
+    with run.lock:
+        run.worker.put_right()
+        snapshot = run.snapshots.before(target)
+        twin = _twin(run, run.name, store=None, listed=False)
+        twin.journal.take_over(run.journal, target)
+        twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
+    _begin(twin, run, snapshot)
+    twin.worker.loop.catch_up(snapshot, target)
+    twin.become(RunState.PAUSED)
+    return twin
+
+
 def replay(run: AnyRun) -> AnyRun:
     """See `Run.replay`."""
     with run.lock:

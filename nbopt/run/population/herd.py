@@ -38,6 +38,8 @@ class Herd(Sequence[Member]):
         Who is called whenever state or journal changed.
     is_regrouped : bool
         Whether others than before are to go on from the next step.
+    is_quiet : bool
+        Whether it warns nobody.
     """
 
     def __init__(self, name: str | None, kind: str) -> None:
@@ -54,6 +56,7 @@ class Herd(Sequence[Member]):
         self.lock = threading.RLock()
         self.moved = threading.Condition(self.lock)
         self.is_regrouped = False
+        self.is_quiet = False
         self._told: set[str] = set()
 
     def begin(self) -> None:
@@ -101,8 +104,9 @@ class Herd(Sequence[Member]):
         if text not in self._told:
             self._told.add(text)
             self.journal.event(self.step_count, "note", text)
-            with suppress(Warning):  # where they are errors: a word ends no population
-                warnings.warn(text, stacklevel=2)
+            if not self.is_quiet:
+                with suppress(Warning):  # where they are errors: a word ends no population
+                    warnings.warn(text, stacklevel=2)
 
     def announce(self) -> None:
         """Wake who waits or watches."""

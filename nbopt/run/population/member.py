@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 from nbopt.errors import tell_error
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
+from nbopt.record.journal import SWITCH
 from nbopt.run.declared import find_loss
 from nbopt.run.making import make_history, make_training
 from nbopt.run.session import Session
@@ -20,7 +22,7 @@ from nbopt.training.many.member import OneOfMany
 from nbopt.training.material import Material
 from nbopt.training.recovery import Recovery
 from nbopt.training.stage import NotBegun
-from nbopt.training.state import RunState
+from nbopt.training.state import Finished, RunState
 
 
 class Owner(Protocol):
@@ -51,7 +53,11 @@ class Member(Session):
         What a run of its own would be made with.
     initial : dict of str to object
         The hyperparameters' values before its first step.
+    until : float
+        The step at which it ends in any case.
     """
+
+    until = math.inf
 
     material: Material
 
@@ -70,6 +76,7 @@ class Member(Session):
         self.initial = dict(hyperparams)
         self._population = population
         self._training: OneOfMany | None = None
+        self._tier = ""
         super().__init__(f"{population.name}[{number}]", hyperparams, NotBegun(), history, given=given)
 
     # -- training
@@ -95,9 +102,40 @@ class Member(Session):
         """Return its events from where it is, for whoever pulls them and does the steps; an error ends them."""
         training = self.training
         try:
-            yield from loop.requests(training, self.changes, Recovery(training, self.changes, self.journal))
+            events = loop.requests(training, self.changes, Recovery(training, self.changes, self.journal))
+            if self.until == math.inf:
+                yield from events
+            else:
+                yield from self._until_end(events)
         except Exception as error:  # whatever model, loss or data of the user's raise
             self.fail(error)
+
+    def _until_end(self, events: loop.Requests) -> loop.Requests:
+        """Pass on events, up to the step at which the member ends."""
+        done: int | None = None
+        while True:
+            try:
+                event = events.send(done)
+            except StopIteration:
+                return
+            training = self.training
+            if event is None and training.step >= self.until:
+                training.flush()
+                yield Finished(training.step, _("repeated to step {step}", step=training.step))
+                return
+            done = yield event
+
+    def note_tier(self, step: int, tier: str) -> None:
+        """Journal how steps are done from ``step`` on, where that is another way than before."""
+        if tier != self._tier:
+            self._tier = tier
+            words = {"": _("by itself"), "together": _("with other members at once")}
+            reason = words.get(tier, _("with other members at once, compiled"))
+            self.journal.event(step, SWITCH, {"from": 0, "steps": 0, "reason": reason, "many": tier})
+
+    def room(self) -> float:
+        """Return how many steps it may do at most."""
+        return self.until - self.step_count
 
     def fail(self, error: Exception) -> None:
         """End by an exception."""

@@ -4,13 +4,110 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.population import Population
+from nbopt.run.population.values import SEED, as_rows, find_shared
+from nbopt.run.population.what_if import WhatIf, ask_what_if
 from nbopt.run.trained import TrainedSession
 
 
 class AsksMany(TrainedSession):
-    """A run that can be the beginning of a population."""
+    """A run that can be the beginning of others, which train as one."""
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         Population.single = cls
+
+    def population(
+        self,
+        at: int | str | Snapshot = "now",
+        *,
+        combine: bool | None = None,
+        name: str | None = None,
+        source: str = "code",
+        **values: Any,
+    ) -> Population:
+        """Return a population whose members go on from where this run is, at rest; the run itself stays as it is.
+
+        Parameters
+        ----------
+        at : int, "now", "best" or Snapshot
+            A number of steps done.
+        combine : bool, optional
+            See `nbopt.Population`.
+        **values
+            What members are to have of their own: a value for all, or a sequence of one for each; ``seed``, too, which
+            decides the order of samples and dropout from there on.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name, an illegal value, different values of what is one for all, or one that comes too late.
+
+        Examples
+        --------
+        >>> run.step(3)
+        >>> population = run.population(lr=nbopt.spread(1e-4, 0.1, 4))
+        >>> population.step(5)
+        >>> population[0].step_count, run.step_count
+        (8, 3)
+        """
+        common, rows = as_rows(values, find_shared(self.techniques), combine)
+        return Population.of_run(self, [{**common, **row} for row in rows], at, name, source)
+
+    def repeat(self, seeds: Any = 16, *, name: str | None = None) -> Population:
+        """Return a population that does all that this run did, from the same initial weights, under other seeds.
+
+        It trains in a thread of its own, to the step at which this run is: ``run.repeat().wait()``. Seeds decide the
+        order of samples, dropout and augmentation; what was cut off for validation stays.
+
+        Parameters
+        ----------
+        seeds : int or sequence of int
+            How many, beginning with 0; or which.
+
+        Examples
+        --------
+        >>> run.step(6)
+        >>> repeats = run.repeat(seeds=3)
+        >>> repeats.wait().name
+        'FINISHED'
+        >>> [member.step_count for member in repeats]
+        [6, 6, 6]
+        """
+        chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+        return Population.repeating(self, [{SEED: seed} for seed in chosen], name)
+
+    def what_if(self, name: str, values: Any = None, steps: int = 60, *, draws: int = 3) -> WhatIf:
+        """Find out what the validation loss would be after some more steps with other values of a hyperparameter.
+
+        Members of a population go on from where the run is, all on the same batches, several times on other ones. What
+        is one for all members, as the optimizer, is tried one value after another. The run itself is not changed by a
+        bit, nor is its journal.
+
+        Parameters
+        ----------
+        name : str
+            Of any hyperparameter.
+        values : sequence, optional
+            What to try; by default nine values of its range and the present one, or all that there are.
+        steps : int
+            How many steps each does.
+        draws : int
+            How many times, each on other batches: the spread is that between them.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name or an illegal value.
+        RuntimeError
+            If there is no step left to do.
+
+        Examples
+        --------
+        >>> run.step(3)
+        >>> found = run.what_if("lr", values=[0.001, 0.1], steps=5)
+        >>> found.values, len(found.mean), found.steps
+        ([0.001, 0.1], 2, 5)
+        """
+        return ask_what_if(self, name, values, steps, draws)

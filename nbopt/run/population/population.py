@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
 
 import torch
 
-from nbopt.errors import InvalidHyperparam, check_text
+from nbopt.errors import MOST, check_text
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
+from nbopt.record.journal import EDIT, SWITCH, TUNING
+from nbopt.record.snapshots import Snapshot
+from nbopt.run.population.forks import find_start, fork_member
+from nbopt.run.population.managed import Managed
 from nbopt.run.population.member import Member
-from nbopt.run.population.members import check_samples, find_all_inert, give_data, make_members, tell_inert
-from nbopt.run.population.steered import Steered
+from nbopt.run.population.members import check_samples, find_all_inert, make_members, tell_inert
 from nbopt.run.population.values import SEED, as_rows, check_rows, find_shared, is_series, refuse
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
@@ -24,7 +26,7 @@ from nbopt.training.state import RunState
 from nbopt.training.step.passes import Forward
 
 
-class Population(Steered):
+class Population(Managed):
     """Many runs of one shape that train as one: each is a member, one set of hyperparameters.
 
     Their steps are done at once, by ``torch.func.vmap``, which for small models takes a fraction of the time that runs
@@ -67,9 +69,6 @@ class Population(Steered):
     2
     """
 
-    single: ClassVar[type[TrainedSession]] = TrainedSession
-    """What `run` makes of a member."""
-
     def __init__(
         self,
         model: torch.nn.Module,
@@ -98,27 +97,66 @@ class Population(Steered):
         own = (model, train, val, loss, forward, optimizer, metrics, techniques, check_seed(first), device, name, None)
         spec = RunSpec(*own, given).checked()
         declared = spec.declare()
-        self._begin_with(spec.settled(declared), declared, rows, samples, same_batches)
+        spec = spec.settled(declared)
+        seeds = [{SEED: check_seed(row[SEED])} if SEED in row else {} for row in rows]
+        values = check_rows(declared, [{k: v for k, v in row.items() if k != SEED} for row in rows])
+        every = [row | seed for row, seed in zip(values, seeds, strict=True)]
+        self.begin_with(spec, declared, len(rows), lambda made: make_members(made, spec, declared, every))
+        self.samples, self.same_batches = check_samples(samples, len(rows)), same_batches
         tell_inert(self.spec, self.inert)
 
-    def _begin_with(
+    def begin_with(
         self,
         spec: RunSpec,
         hyperparams: Hyperparams,
-        rows: Sequence[Mapping[str, Any]],
-        samples: Any = None,
-        same_batches: bool = False,
+        size: int,
+        make: Callable[[Self], list[Member]],
     ) -> None:
-        """Make the members, each with a row of values of its own."""
+        """Make the members."""
         super().__init__(spec.name, type(spec.model).__name__)
         self.spec, self.hyperparams = spec, hyperparams
         self.inert = find_all_inert(spec, hyperparams)
-        self._samples, self._same_batches = samples, same_batches
-        seeds = [{SEED: check_seed(row[SEED])} if SEED in row else {} for row in rows]
-        own = check_rows(hyperparams, [{k: v for k, v in row.items() if k != SEED} for row in rows])
-        self.size = len(rows)
-        self.members = make_members(self, spec, hyperparams, [a | b for a, b in zip(own, seeds, strict=True)])
-        self._samples = check_samples(samples, len(rows))
+        self.size = size
+        self.members = make(self)
+
+    @classmethod
+    def of_run(
+        cls,
+        run: TrainedSession,
+        rows: Sequence[Mapping[str, Any]],
+        at: int | str | Snapshot = "now",
+        name: str | None = None,
+        source: str = "code",
+    ) -> Self:
+        """Return a population whose members go on from where a run is, or was, each with values of its own."""
+        start, snapshot = find_start(run, at)
+        made = cls.__new__(cls)
+        own = [{name: value for name, value in row.items() if name != SEED} for row in rows]
+        own = check_rows(run.hyperparams, own)
+        seeds = [check_seed(row.get(SEED, run.seed)) for row in rows]
+        for row in own:
+            check_in_time(row, start.hyperparams, snapshot.step)
+
+        def make(population: Self) -> list[Member]:
+            return [fork_member(start, population, number, snapshot, seed=seed) for number, seed in enumerate(seeds)]
+
+        spec = replace(run.spec, name=name or _("{name}, population", name=run.name)[:MOST], store=None)
+        made.begin_with(spec, run.hyperparams.another(), len(rows), make)
+        for member, row in zip(made, own, strict=True):
+            member.changes.make(row, check_text("source", source))
+        made.state = RunState.PAUSED if snapshot.step else RunState.CREATED
+        return made
+
+    @classmethod
+    def repeating(cls, run: TrainedSession, rows: Sequence[Mapping[str, Any]], name: str | None = None) -> Self:
+        """Return a population that does all that a run did, each member with values of its own; it trains already."""
+        made = cls.of_run(run, rows, 0, name or _("{name}, repeated", name=run.name)[:MOST])
+        for member in made:
+            member.changes.plan(op for op in run.journal.schedule() if op.name not in (SWITCH, TUNING, EDIT))
+            member.until = run.step_count
+        if run.step_count:
+            made.start()
+        return made
 
     # -- members
 
@@ -162,117 +200,11 @@ class Population(Steered):
     @property
     def tier(self) -> str:
         """How steps are done, in words, and why."""
-        reason = self.puller.together.reason
-        return _("one member after the other ({reason})", reason=reason) if reason else _("all members at once")
+        together = self.puller.together
+        if together.reason:
+            return _("one member after the other ({reason})", reason=together.reason)
+        return _("all members at once, compiled") if together.compiled.at_work else _("all members at once")
 
     def __repr__(self) -> str:
         told = _("{count} members, {state}, step {step}", count=len(self), state=self.state.value, step=self.step_count)
         return f"<Population {self.name!r}: {told}>"
-
-    # -- when it trains
-
-    def begin(self) -> None:
-        """Look at the data and at what is left to do, before the first step since a rest.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For data that cannot be used.
-        RuntimeError
-            If there is nothing left to do.
-        """
-        if not all(member.has_begun for member in self):
-            give_data([member for member in self if not member.has_begun], self._samples)
-        for member in self:
-            training = member.training
-            training.evaluate_together = partial(self.puller.together.evaluation, training)
-            if self._same_batches:
-                training.cursor.seed = self[0].seed
-        if not [member for member in [*self] if member.reopen() and not member.state.is_ended]:
-            reason = self[0].end_reason or self.end_reason
-            raise RuntimeError(
-                _("all members have ended ({reason}): set epochs or steps higher to go on.", reason=reason)
-            )
-        self.error = None
-        for member in self:
-            member.follow(running=True)
-
-    def stop(self, members: Iterable[int] | None = None, *, wait: bool = True, source: str = "code") -> None:
-        """End the population where it is, or some of its members; `resume` can still go on with a population.
-
-        Parameters
-        ----------
-        members : iterable of int, optional
-            Which; the others go on.
-        """
-        if members is None:
-            super().stop(wait=wait, source=source)
-            return
-        chosen = self._choose(members)
-
-        def end() -> None:
-            for member in chosen:
-                if not member.state.is_ended:
-                    member.stage.flush()
-                    member.become(RunState.STOPPED, _("stopped by hand"), source)
-                    self.is_regrouped = True
-
-        self.puller.between_steps(end)
-
-    # -- changes
-
-    def set(self, *, members: Iterable[int] | None = None, source: str = "code", **changes: Any) -> None:
-        """Ask for new values, of all members or some; they act from the next step on.
-
-        Parameters
-        ----------
-        members : iterable of int, optional
-            Which; by default all.
-        **changes
-            New values by hyperparameter name; all of them or, if one is not legal, none.
-
-        Raises
-        ------
-        InvalidHyperparam
-            For an unknown name or an illegal value, one that comes too late, or a value for some members of what is one
-            for all.
-
-        Examples
-        --------
-        >>> population = nbopt.Population(run.model, run.spec.train, lr=[0.001, 0.01, 0.1])
-        >>> population.set(lr=0.05, members=[2])
-        >>> population[2].hyperparams["lr"]
-        0.05
-        """
-        chosen = self._choose(members)
-        checked = self.hyperparams.check(changes)
-        if len(chosen) < len(self):
-            for name in sorted(checked.keys() & find_shared(self.spec.techniques)):
-                raise refuse(name, [self.hyperparams[name], checked[name]])
-        begun = int(self.state is RunState.RUNNING)
-        for member in chosen:
-            check_in_time(checked, member.hyperparams, max(begun, member.step_count))
-            member.hyperparams.check_together(checked)
-        with self.lock:
-            for member in chosen:
-                member.changes.ask(dict(checked), check_text("source", source))
-                if (self.puller.thread is None or member.state.is_ended) and not member.stage.validation_due:
-                    member.changes.apply()
-            if len(chosen) == len(self):
-                for name, value in checked.items():
-                    self.hyperparams.assign(name, value)
-            self.journal.event(self.step_count, "set", {"members": [m.number for m in chosen], **checked}, source)
-        self.announce()
-        for name in sorted(self.inert.keys() & checked.keys()):
-            warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
-
-    def _choose(self, members: Iterable[int] | None) -> list[Member]:
-        """Return members by number; raise InvalidHyperparam for one that is not there."""
-        if members is None:
-            return [*self]
-        chosen = [members] if isinstance(members, int) else list(members)
-        for number in chosen:
-            if isinstance(number, bool) or not isinstance(number, int) or not -len(self) <= number < len(self):
-                rule = _("this population has members 0 to {last}", last=len(self) - 1)
-                raise InvalidHyperparam(_("members: {number!r} is none; {rule}.", number=number, rule=rule))
-        return [self[number] for number in dict.fromkeys(number % len(self) for number in chosen)]

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nbopt.techniques.optimizers.formulas import FORMULAS, Formula
+
 Groups = Sequence[dict[str, Any]]
 State = Sequence[Sequence[Tensor]]
 Numbers = NDArray[np.float64]
@@ -112,15 +114,43 @@ class UpdateOfMany(NamedTuple):
         Whether it goes by the number of updates done.
     remembers : callable
         Whether it remembers anything of a weight, given its parameter group.
+    numbers : callable
+        ``(groups, rates, counts)``: what the formula takes, (runs, ...).
     """
 
     update: UpdateAll
     counts: bool
     remembers: Callable[[dict[str, Any]], bool]
+    numbers: Callable[[Groups, Numbers, Numbers], Numbers]
+
+
+def sgd_numbers(groups: Groups, rates: Numbers, counts: Numbers) -> Numbers:
+    """Return what the formula of SGD takes, (runs, 4)."""
+    return np.stack([rates, *(_of(groups, key) for key in ("weight_decay", "momentum", "nesterov"))], 1)
+
+
+def adam_numbers(groups: Groups, rates: Numbers, counts: Numbers) -> Numbers:
+    """Return what the formula of Adam takes, (runs, 7)."""
+    beta1, beta2 = (np.array([float(group["betas"][k]) for group in groups]) for k in (0, 1))
+    length, root = rates / (1 - beta1**counts), np.sqrt(1 - beta2**counts)
+    return np.stack([length, rates, _of(groups, "weight_decay"), beta1, beta2, root, _of(groups, "eps")], 1)
+
+
+def _plain_sgd(
+    weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    lr, decay, _momentum, _nesterov = numbers
+    return weight - lr * (gradient + decay * weight), []
+
+
+def formula_of(kind: type[torch.optim.Optimizer], remembers: bool) -> Formula:
+    """Return the formula of an optimizer; one that remembers nothing of weights has a simpler one."""
+    formula = FORMULAS[kind]
+    return formula if remembers else Formula((), formula.numbers, _plain_sgd)
 
 
 UPDATES: dict[type[torch.optim.Optimizer], UpdateOfMany] = {
-    torch.optim.SGD: UpdateOfMany(update_sgd, False, lambda group: group["momentum"] > 0),
-    torch.optim.Adam: UpdateOfMany(update_adam, True, lambda group: True),
-    torch.optim.AdamW: UpdateOfMany(update_adamw, True, lambda group: True),
+    torch.optim.SGD: UpdateOfMany(update_sgd, False, lambda group: group["momentum"] > 0, sgd_numbers),
+    torch.optim.Adam: UpdateOfMany(update_adam, True, lambda group: True, adam_numbers),
+    torch.optim.AdamW: UpdateOfMany(update_adamw, True, lambda group: True, adam_numbers),
 }

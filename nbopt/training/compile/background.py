@@ -5,19 +5,30 @@ from __future__ import annotations
 import atexit
 import ctypes
 import threading
+from typing import Any, Protocol
 
-from nbopt.training.compile.compiled import Artifact, Compiler
+from nbopt.training.compile.build import Build
 
 _END_SECONDS = 10.0
+
+
+class Workshop(Protocol):
+    """What makes a chunk for a signature."""
+
+    signature: Any
+    build: Build
+
+    def make(self) -> Any:
+        """Make it."""
 
 
 class BackgroundCompile(threading.Thread):
     """Makes a chunk while the run goes on."""
 
-    def __init__(self, workshop: Compiler) -> None:
+    def __init__(self, workshop: Workshop) -> None:
         super().__init__(name="nbopt compiles", daemon=True)
         self.signature = workshop.signature
-        self.result: Artifact | str = ""
+        self.result: Any = ""  # or why there is none
         self._workshop = workshop
 
     def run(self) -> None:

@@ -73,7 +73,8 @@ class OneOfMany(Training):
 
     def room(self, most: int) -> int:
         """Return how many steps may be done at once, ``most`` at most: nothing is due before the last of them."""
-        room = int(min(most, self.plan.ahead(self.step), max(1, self.cursor.full_batches)))
+        room = int(min(most, self.plan.ahead(self.step), self.tiers.planned(), max(1, self.cursor.full_batches)))
+        room = max(1, room)
         while room > 1 and not self.cursor.fills(room):
             room -= 1
         return room

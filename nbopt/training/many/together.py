@@ -6,15 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
 from nbopt.training.compile.compiled import agree
-from nbopt.training.compile.step import CannotCompile
+from nbopt.training.compile.step import CannotCompile, Layer
 from nbopt.training.loss_buffer import Block
+from nbopt.training.many.batches import find_settings, find_step_rates, is_pair, keeps, see_the_same, stacked
+from nbopt.training.many.compiled import CompiledSteps, arguments_of
 from nbopt.training.many.evaluation import Evaluation
 from nbopt.training.many.gradients import Gradients, Passed
 from nbopt.training.many.member import OneOfMany
@@ -22,10 +22,8 @@ from nbopt.training.many.noise import Pair, StepNoise
 from nbopt.training.many.reasons import find_difference, find_reason
 from nbopt.training.many.stack import Stack
 from nbopt.training.many.update_all import UpdateAll
-from nbopt.training.rates import find_rates
-from nbopt.training.step.eager import RECENT_BATCHES
 
-_CALL_SECONDS = 0.01  # how long a call may take: changes act between two
+_CALL_SECONDS = 0.015  # how long a call may take: changes act between two
 _MOST = 64  # steps of a call
 _CLOSE = (1e-3, 1e-6)  # how far gradients may be from those of a single run: of their length, and of the longest
 
@@ -39,16 +37,21 @@ class Together:
         Why runs are stepped one after the other, in words; "" where they are stepped at once.
     evaluation : Evaluation
         Their validation batches.
+    compiled : CompiledSteps
+        Their steps as machine code.
+    tier : str
+        How the last steps were done: ``""``, each by itself, ``together`` or ``compiled``.
     """
 
     def __init__(self) -> None:
-        self.reason = ""
+        self.reason = self.tier = ""
         self.evaluation = Evaluation()
         self._stack: Stack | None = None
         self._versions: list[int] = []
         self._gradients: Gradients
         self._noise: StepNoise
         self._update: UpdateAll
+        self.compiled = CompiledSteps()
         self._seconds = _CALL_SECONDS  # that a step takes
         self._compared = False
 
@@ -64,10 +67,10 @@ class Together:
         self.evaluation.forget()
         # A first batch is looked at: whether outputs suit the loss, and how large losses are.
         if all(training.pass_.checked for training in trainings) and self._suit(trainings):
-            start = time.perf_counter()
             if counts := self._do(trainings, room):
-                self._seconds = (time.perf_counter() - start) / max(1, counts[0])
+                self.tier = "compiled" if self.compiled.at_work else "together"
                 return [*counts]
+        self.tier = ""
         return [_do_one(training) for training in trainings]
 
     # -- whether it can be done
@@ -97,7 +100,7 @@ class Together:
 
     def _find_reason(self, trainings: Sequence[OneOfMany]) -> str:
         reason = next(filter(None, map(find_reason, trainings)), "") or find_difference(trainings)
-        if not reason and not _is_pair(trainings[0].cursor.peek()):
+        if not reason and not is_pair(trainings[0].cursor.peek()):
             reason = _("the batches are not pairs of tensors")
         if not reason and any(weight.grad is None for one in trainings for weight in one.find_trained()):
             reason = _("some weights get no gradient")
@@ -122,20 +125,21 @@ class Together:
         for training in trainings:
             count = training.room(count) if count > 1 else 1
         first = trainings[0].cursor
-        if together := _see_the_same(trainings):
+        if together := see_the_same(trainings):
             batches = [first.peek(count)]
             for training in trainings[1:]:
                 training.cursor.follow(first)
         else:
             batches = [training.cursor.peek(count) for training in trainings]
-            if not all(map(_is_pair, batches)):
+            if not all(map(is_pair, batches)):
                 return self._refuse(_("the batches are not pairs of tensors"))
         groups: dict[Any, list[int]] = {}
         for row in range(len(trainings)):
             x, y = batches[0 if together else row]
             groups.setdefault((x.shape, y.shape), []).append(row)
         losses = torch.empty(count, len(trainings), device=trainings[0].device)
-        rates = _find_rates(trainings, count) if not single else None
+        rates = find_step_rates(trainings, count) if not single else None
+        start = time.thread_time()  # of this thread alone: others are no reason to look more often
         try:
             for rows in groups.values():
                 own = [trainings[row] for row in rows]
@@ -148,6 +152,7 @@ class Together:
                 raise
             told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
             return self._refuse(_("torch.func.vmap does not take the model: {error}", error=told))
+        self._seconds = (time.thread_time() - start) / count
         block = Block(losses)
         for row, training in enumerate(trainings):
             if training.acting.after_step:
@@ -169,7 +174,7 @@ class Together:
         """Do steps of runs whose batches are of one shape; return whether they are what they are in a single run."""
         stack = self._stack
         assert stack is not None
-        settings, shared = _find_settings(trainings), len(batches) == 1
+        settings, shared = find_settings(trainings), len(batches) == 1
         size = len(batches[0][1]) // count
         layers = self._gradients.layers((batches[0][0][:size], batches[0][1][:size]))
         ready: list[Tensor] | None = None
@@ -178,12 +183,18 @@ class Together:
             (x, y), ready = self._noise.prepare(layers, trainings, rows, each)
             shared = False
         else:
-            x, y = batches[0] if shared else _stacked(batches)
-        kept = [row for row, training in enumerate(trainings) if _keeps(training, count)]
+            x, y = batches[0] if shared else stacked(batches)
+        kept = [row for row, training in enumerate(trainings) if keeps(training, count)]
         for step in range(count):
             part = slice(step * size, (step + 1) * size)
             batch = (x[part], y[part]) if shared else (x[:, part], y[:, part])
             masks = self._noise.masks(layers, trainings, rows, step) if ready is None else ready
+            if some is None and ready is None and rates is not None:
+                outputs = self._do_compiled(trainings, layers, batch, masks, shared, losses[step], rates[step])
+                if outputs is not None:
+                    for row in kept:
+                        trainings[row].recent.keep(outputs[0][row, 0], batch[1] if shared else batch[1][row])
+                    continue
             held = stack.rows(some)
             passed = self._gradients(held.weights, held.fixed, held.buffers, masks, settings, batch, shared)
             if not self._compared:
@@ -197,6 +208,36 @@ class Together:
             for row in kept:
                 trainings[row].recent.keep(passed.outputs[row], batch[1] if shared else batch[1][row])
         return True
+
+    def _do_compiled(
+        self,
+        trainings: Sequence[OneOfMany],
+        layers: Sequence[Layer],
+        batch: Pair,
+        masks: Sequence[Tensor],
+        shared: bool,
+        losses: Tensor,
+        rates: Any,
+    ) -> Sequence[Tensor] | None:
+        """Do a step of all by machine code; return outputs, if they are wanted, or None where there is no such code."""
+        stack, compiled = self._stack, self.compiled
+        assert stack is not None
+        compiled.at_work = False
+        size = trainings[0].cursor.batch_size
+        if len(batch[1] if shared else batch[1][0]) != size or (key := compiled.find(trainings, shared)) is None:
+            return None
+
+        def arguments() -> list[Tensor]:
+            return arguments_of(trainings, stack, key, batch, layers, masks, rates)
+
+        if (ready := compiled.ready(key)) is None:
+            compiled.think(trainings, key, arguments)
+            return None
+        if (results := compiled.do(ready, arguments())) is None:
+            return None
+        self._update.count(trainings)
+        losses.copy_(results[0][:, 0])
+        return results[1:]
 
     def _is_right(self, trainings: Sequence[OneOfMany], batches: Sequence[Pair], passed: Passed) -> bool:
         """Whether the first and the last of these runs have the gradients that they have by themselves."""
@@ -225,51 +266,3 @@ def _do_one(training: OneOfMany) -> int | Exception:
         return training.train_step()
     except Exception as error:  # whatever model, loss or data of the user's raise
         return error
-
-
-def _is_pair(batch: Any) -> bool:
-    return isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
-
-
-def _stacked(batches: Sequence[Pair]) -> Pair:
-    x, y = (torch.stack(parts) for parts in zip(*batches, strict=True))
-    return x, y
-
-
-def _see_the_same(trainings: Sequence[OneOfMany]) -> bool:
-    """Whether the next batches of all are the same, which one of them then draws for the others."""
-    places = set()
-    for training in trainings:
-        cursor, source = training.cursor, training.cursor.source
-        if not isinstance(source, TensorSource) or source.sampler is not None:
-            return False
-        places.add((cursor.seed, cursor.epoch, cursor.position, cursor.batch_size, *map(id, source.columns)))
-    return len(places) == 1
-
-
-def _find_settings(trainings: Sequence[OneOfMany]) -> dict[str, Any]:
-    """Return the loss's own hyperparameters: as a tensor, where they differ."""
-    settings: dict[str, Any] = {}
-    for name in trainings[0].loss.declared():
-        values = [getattr(training.loss, name) for training in trainings]
-        same = all(value == values[0] for value in values)
-        settings[name] = values[0] if same else torch.tensor(values, device=trainings[0].device)
-    return settings
-
-
-def _find_rates(trainings: Sequence[OneOfMany], count: int) -> Any:
-    """Return the learning rates of the next steps, (steps, runs)."""
-    rates = np.empty((count, len(trainings)))
-    for row, training in enumerate(trainings):
-        if training.acting.change_rate and training.optimizer.rated:
-            own = find_rates(training, count)
-            training.meter.take_rates(training.step, own)
-            training.optimizer.set_rate(own[-1])
-            rates[:, row] = own
-        else:
-            rates[:, row] = training.torch_optimizer.param_groups[0].get("lr", 0.0)
-    return rates
-
-
-def _keeps(training: OneOfMany, count: int) -> bool:
-    return bool(training.metrics) and training.stepper.is_measured_within(RECENT_BATCHES + count)

@@ -69,11 +69,23 @@ class UpdateAll:
             held.are_ahead = False  # the rows themselves are
             return
         groups = [training.torch_optimizer.param_groups[0] for training in trainings]
-        self._stack.remember([row for row, group in zip(rows, groups, strict=True) if known.remembers(group)])
+        self._remember(rows, groups)
         counts = np.zeros(len(rows))
         if known.counts:
             counts = held.counts.add_(1)[:, 0].numpy(force=True).astype(np.float64)
         known.update(held.weights, gradients, held.state, groups, rates, counts)
+
+    def _remember(self, rows: Sequence[int], groups: Sequence[dict[str, Any]]) -> None:
+        assert self._update is not None
+        remembers = self._update.remembers
+        self._stack.remember([row for row, group in zip(rows, groups, strict=True) if remembers(group)])
+
+    def count(self, trainings: Sequence[OneOfMany]) -> None:
+        """Take note of an update that was done otherwise."""
+        assert self._update is not None
+        self._remember(range(len(trainings)), [training.torch_optimizer.param_groups[0] for training in trainings])
+        if self._update.counts:
+            self._stack.counts.add_(1)
 
     def _change(
         self, kind: type[Technique], trainings: Sequence[OneOfMany], held: Rows, gradients: list[Tensor]

@@ -1,0 +1,92 @@
+"""What begins where a run or a member is: another member, or a run of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from nbopt.hyperparams import Hyperparams
+from nbopt.i18n import _
+from nbopt.record.snapshots import Snapshot
+from nbopt.run.past import copy_parts, run_at
+from nbopt.run.population.member import Member, Owner
+from nbopt.run.spec import RunSpec
+from nbopt.run.trained import TrainedSession
+from nbopt.store.database import Place
+from nbopt.techniques.schedules.choice import SCHEDULE
+from nbopt.training.checkpoint import capture
+from nbopt.training.restoring import restore
+from nbopt.training.state import RunState
+
+AnyRun = TypeVar("AnyRun", bound=TrainedSession)
+Source = Any
+"""A run or a member: what has a ``spec``, a ``training``, a journal and a history."""
+
+
+def take(source: Source) -> Snapshot:
+    """Return where a run or a member is; the run goes on, and nothing of it changes."""
+    if isinstance(source, TrainedSession):
+        return source.worker.between_steps(lambda: capture(source.training))
+    return capture(source.training)
+
+
+def find_start(run: AnyRun, at: int | str | Snapshot) -> tuple[AnyRun, Snapshot]:
+    """Return what members begin from, and where: the run itself, or a copy that did the steps before ``at`` again."""
+    if isinstance(at, str) and at == "now":
+        return run, take(run)
+    target = run.snapshots.find(at, run.step_count)
+    if target == run.step_count:
+        return run, take(run)
+    twin = run_at(run, target)
+    return twin, take(twin)
+
+
+def fork_member(source: Source, owner: Owner, number: int, snapshot: Snapshot, **others: Any) -> Member:
+    """Return a member that goes on from a snapshot of ``source``; ``others`` are fields of its `RunSpec`."""
+    spec = _spec_of(source, name=f"{owner.name}[{number}]", listed=False, store=None, **others)
+    hyperparams = source.hyperparams.another() if isinstance(spec.loss, str) else spec.declare()
+    _assign(hyperparams, source.initial)
+    member = Member(owner, number, spec, hyperparams, source.given)
+    _settle(member, source, snapshot)
+    member.become(RunState.PAUSED)
+    return member
+
+
+def take_out(member: Member, kind: type[AnyRun], name: str | None, store: Place | None) -> AnyRun:
+    """Return a run of its own that goes on from where a member is, with its journal and its past."""
+    snapshot = take(member)
+    made = kind.of(_spec_of(member, name=name or member.name, store=store))
+    _settle(made, member, snapshot)
+    made.training.cursor.seed = member.training.cursor.seed
+    if snapshot.step not in [one.step for one in made.snapshots]:
+        made.training.snapshots.add(snapshot)
+    made.journal.event(snapshot.step, "branch", member.name)
+    made.become(RunState.PAUSED)
+    return made
+
+
+def _spec_of(source: Source, **others: Any) -> RunSpec:
+    made, shared = copy_parts(source)
+    if shared:
+        source.tell(_("shared with the run it was copied from: {names}.", names=", ".join(shared)))
+    spec, training = source.spec, source.training
+    fresh: dict[str, Any] = {"id": None, "created": None, "planned": (), "until": None, "initial": {}, "listed": True}
+    schedule = {"schedule": source.initial.get(SCHEDULE.name, SCHEDULE.default)}
+    like = {"train": training.cursor.source, "val": training.val, "hyperparams": {**schedule, **spec.hyperparams}}
+    found: RunSpec = replace(spec, **{**fresh, **made, **like, "parent": source.id, **others})
+    return found
+
+
+def _assign(hyperparams: Hyperparams, values: Any) -> None:
+    for name, value in values.items():
+        hyperparams.assign(name, value)
+
+
+def _settle(made: Source, source: Source, snapshot: Snapshot) -> None:
+    """Put what was made to where its source was, and give it the same past."""
+    training = made.training
+    training.snapshots.clear(source.snapshots[0])
+    training.keeper.know(source.training.keeper)
+    made.journal.take_over(source.journal, snapshot.step + 1)
+    made.history.take_over(source.history, snapshot.step, not snapshot.facts["validation_due"])
+    restore(training, snapshot)

@@ -1,0 +1,235 @@
+"""What is done to the members of a population: changed, ended, copied, taken out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+from nbopt.errors import InvalidHyperparam, check_text
+from nbopt.hyperparams import Hyperparams
+from nbopt.i18n import _
+from nbopt.run.population.forks import fork_member, take, take_out
+from nbopt.run.population.member import Member
+from nbopt.run.population.members import give_data
+from nbopt.run.population.steered import Steered
+from nbopt.run.population.values import check_rows, find_shared, refuse
+from nbopt.run.spec import RunSpec
+from nbopt.run.trained import TrainedSession
+from nbopt.store.database import AUTO, Place
+from nbopt.training.prepare import check_in_time
+from nbopt.training.state import RunState
+
+
+class Managed(Steered):
+    """Members that can be changed one by one.
+
+    Attributes
+    ----------
+    spec : RunSpec
+        What they were made with.
+    hyperparams : Hyperparams
+        What is the same for all.
+    samples : list or None
+        The samples that each has, if that is not all.
+    same_batches : bool
+        Whether all see the batches in one order.
+    inert : dict of str to str
+        The hyperparameters that cannot act, each with the reason.
+    """
+
+    single: ClassVar[type[TrainedSession]] = TrainedSession
+    """What `run` makes of a member."""
+
+    spec: RunSpec
+    hyperparams: Hyperparams
+    inert: Mapping[str, str] = {}
+    samples: list[Any] | None = None
+    same_batches = False
+
+    def prepare(self) -> None:
+        """Look at the data, if nobody did, and make what members train with."""
+        if not all(member.has_begun for member in self):
+            give_data([member for member in self if not member.has_begun], self.samples)
+        for member in self:
+            training = member.training
+            training.evaluate_together = partial(self.puller.together.evaluation, training)
+            if self.same_batches:
+                training.cursor.seed = self[0].seed
+
+    def begin(self) -> None:
+        """Look at the data and at what is left to do, before the first step since a rest.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that cannot be used.
+        RuntimeError
+            If there is nothing left to do.
+        """
+        self.prepare()
+        if not [member for member in [*self] if member.reopen() and not member.state.is_ended]:
+            reason = self[0].end_reason or self.end_reason
+            raise RuntimeError(
+                _("all members have ended ({reason}): set epochs or steps higher to go on.", reason=reason)
+            )
+        self.error = None
+        for member in self:
+            member.follow(running=True)
+
+    def stop(self, members: Iterable[int] | None = None, *, wait: bool = True, source: str = "code") -> None:
+        """End the population where it is, or some of its members; `resume` can still go on with a population.
+
+        Parameters
+        ----------
+        members : iterable of int, optional
+            Which; the others go on.
+        """
+        if members is None:
+            super().stop(wait=wait, source=source)
+            return
+        chosen = self._choose(members)
+
+        def end() -> None:
+            for member in chosen:
+                if not member.state.is_ended:
+                    member.stage.flush()
+                    member.become(RunState.STOPPED, _("stopped by hand"), source)
+                    self.is_regrouped = True
+
+        self.puller.between_steps(end)
+
+    def clone(self, i: int, into: int, *, source: str = "code", **changes: Any) -> Member:
+        """Put a copy of member ``i`` in the place of member ``into``, at the same step, and return it.
+
+        The copy has the seed, journal and history of the original; the other one is given up.
+
+        Parameters
+        ----------
+        **changes
+            Hyperparameters that are to be different from there on.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For a member that is not there, or changes that are not legal.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, run.spec.train, lr=[0.001, 0.01])
+        >>> population.step(3)
+        >>> population.clone(1, into=0, lr=0.02).hyperparams["lr"]
+        0.02
+        """
+        (original,), (old,) = self._choose([i]), self._choose([into])
+        (own,) = check_rows(original.hyperparams, [changes])
+        self._check_shared(own, original)
+
+        def copy_over() -> Member:
+            self.prepare()
+            made = fork_member(original, self, old.number, take(original), seed=original.seed)
+            made.training.cursor.seed = original.training.cursor.seed
+            made.training.evaluate_together = partial(self.puller.together.evaluation, made.training)
+            made.journal.event(made.step_count, "branch", original.name, check_text("source", source))
+            made.changes.make(own, source)
+            if not old.state.is_ended:
+                old.become(RunState.STOPPED, _("another member was copied over it"), source)
+            self.members[old.number] = made
+            made.follow(running=self.state is RunState.RUNNING)
+            self.is_regrouped = True
+            told = {"member": original.number, "into": old.number, **own}
+            self.journal.event(self.step_count, "clone", told, source)
+            return made
+
+        return self.puller.between_steps(copy_over)
+
+    def run(self, i: int, *, name: str | None = None, store: Place | None = AUTO) -> Any:
+        """Return member ``i`` as a `nbopt.Run` of its own that goes on from where it is, with its journal and its past.
+
+        The population goes on without it as before.
+
+        Parameters
+        ----------
+        name, store
+            As for `nbopt.Run`.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, run.spec.train, lr=[0.001, 0.01], epochs=2).fit()
+        >>> alone = population.run(1, store=None)
+        >>> alone.set(epochs=3)
+        >>> alone.fit().step_count
+        3
+        """
+        (member,) = self._choose([i])
+
+        def go() -> Any:
+            self.prepare()
+            return take_out(member, self.single, name, store)
+
+        return self.puller.between_steps(go)
+
+    # -- changes
+
+    def set(self, *, members: Iterable[int] | None = None, source: str = "code", **changes: Any) -> None:
+        """Ask for new values, of all members or some; they act from the next step on.
+
+        Parameters
+        ----------
+        members : iterable of int, optional
+            Which; by default all.
+        **changes
+            New values by hyperparameter name; all of them or, if one is not legal, none.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name or an illegal value, one that comes too late, or a value for some members of what is one
+            for all.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, run.spec.train, lr=[0.001, 0.01, 0.1])
+        >>> population.set(lr=0.05, members=[2])
+        >>> population[2].hyperparams["lr"]
+        0.05
+        """
+        chosen = self._choose(members)
+        checked = self.hyperparams.check(changes)
+        if len(chosen) < len(self):
+            for member in chosen:
+                self._check_shared(checked, member)
+        begun = int(self.state is RunState.RUNNING)
+        for member in chosen:
+            check_in_time(checked, member.hyperparams, max(begun, member.step_count))
+            member.hyperparams.check_together(checked)
+        with self.lock:
+            for member in chosen:
+                member.changes.ask(dict(checked), check_text("source", source))
+                if (self.puller.thread is None or member.state.is_ended) and not member.stage.validation_due:
+                    member.changes.apply()
+            if len(chosen) == len(self):
+                for name, value in checked.items():
+                    self.hyperparams.assign(name, value)
+            self.journal.event(self.step_count, "set", {"members": [m.number for m in chosen], **checked}, source)
+        self.announce()
+        for name in sorted(self.inert.keys() & checked.keys()):
+            warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
+
+    def _check_shared(self, changes: Mapping[str, Any], member: Member) -> None:
+        """Raise InvalidHyperparam for a change of one member in what is one for all."""
+        for name in sorted(changes.keys() & find_shared(self.spec.techniques)):
+            if changes[name] != member.hyperparams[name]:
+                raise refuse(name, [member.hyperparams[name], changes[name]])
+
+    def _choose(self, members: Iterable[int] | None) -> list[Member]:
+        """Return members by number; raise InvalidHyperparam for one that is not there."""
+        if members is None:
+            return [*self]
+        chosen = [members] if isinstance(members, int) else list(members)
+        for number in chosen:
+            if isinstance(number, bool) or not isinstance(number, int) or not -len(self) <= number < len(self):
+                rule = _("this population has members 0 to {last}", last=len(self) - 1)
+                raise InvalidHyperparam(_("members: {number!r} is none; {rule}.", number=number, rule=rule))
+        return [self[number] for number in dict.fromkeys(number % len(self) for number in chosen)]

@@ -1,0 +1,67 @@
+"""What many runs bring into their next steps: batches, the loss's settings, learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nbopt.data.tensor_source import TensorSource
+from nbopt.training.many.member import OneOfMany
+from nbopt.training.many.noise import Pair
+from nbopt.training.rates import find_rates
+from nbopt.training.step.eager import RECENT_BATCHES
+
+
+def is_pair(batch: Any) -> bool:
+    """Whether a batch is (x, y), both tensors."""
+    return isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
+
+
+def stacked(batches: Sequence[Pair]) -> Pair:
+    """Return batches in one."""
+    x, y = (torch.stack(parts) for parts in zip(*batches, strict=True))
+    return x, y
+
+
+def see_the_same(trainings: Sequence[OneOfMany]) -> bool:
+    """Whether the next batches of all are the same, which one of them then draws for the others."""
+    places = set()
+    for training in trainings:
+        cursor, source = training.cursor, training.cursor.source
+        if not isinstance(source, TensorSource) or source.sampler is not None:
+            return False
+        places.add((cursor.seed, cursor.epoch, cursor.position, cursor.batch_size, *map(id, source.columns)))
+    return len(places) == 1
+
+
+def find_settings(trainings: Sequence[OneOfMany]) -> dict[str, Any]:
+    """Return the loss's own hyperparameters: as a tensor, where they differ."""
+    settings: dict[str, Any] = {}
+    for name in trainings[0].loss.declared():
+        values = [getattr(training.loss, name) for training in trainings]
+        same = all(value == values[0] for value in values)
+        settings[name] = values[0] if same else torch.tensor(values, device=trainings[0].device)
+    return settings
+
+
+def find_step_rates(trainings: Sequence[OneOfMany], count: int) -> Any:
+    """Return the learning rates of the next steps, (steps, runs)."""
+    rates = np.empty((count, len(trainings)))
+    for row, training in enumerate(trainings):
+        if training.acting.change_rate and training.optimizer.rated:
+            own = find_rates(training, count)
+            training.meter.take_rates(training.step, own)
+            training.optimizer.set_rate(own[-1])
+            rates[:, row] = own
+        else:
+            rates[:, row] = training.torch_optimizer.param_groups[0].get("lr", 0.0)
+    return rates
+
+
+def keeps(training: OneOfMany, count: int) -> bool:
+    """Whether the outputs of the next steps count for the training metrics."""
+    return bool(training.metrics) and training.stepper.is_measured_within(RECENT_BATCHES + count)

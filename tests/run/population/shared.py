@@ -1,0 +1,37 @@
+"""What tests of populations share."""
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+SETTINGS = {"epochs": 2, "batch_size": 32, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return torch.tensor(x[:200] / 16, dtype=torch.float32), torch.tensor(y[:200])
+
+
+def dense():
+    return nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Dropout(0.2), nn.Linear(12, 10))
+
+
+def model_of(make):
+    torch.manual_seed(3)
+    return make()
+
+
+def assert_same(member, run, tolerance=1e-4):
+    """A member is the single run: weights, buffers, curves, journal of changes."""
+    assert member.step_count == run.step_count
+    for name in run.history.names:
+        steps, values = run.history[name]
+        assert member.history[name][0].tolist() == steps.tolist()
+        assert member.history[name][1].tolist() == pytest.approx(values.tolist(), rel=tolerance, abs=tolerance)
+    for (name, own), other in zip(run.model.state_dict().items(), member.model.state_dict().values(), strict=True):
+        scale = max(1.0, float(own.double().norm()))
+        assert float((own.double() - other.double()).norm()) <= tolerance * scale, name
+    changed = [[entry[:4] for entry in each.journal.changes()] for each in (member, run)]
+    assert changed[0] == changed[1]
