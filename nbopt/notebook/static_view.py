@@ -25,7 +25,8 @@ from nbopt.notebook.panel.status import STATES, facts
 from nbopt.run.steerable import Steerable
 from nbopt.viz.curves import Curve, curve, whole_span
 from nbopt.viz.marks import Marks, Tick, visible
-from nbopt.viz.ticks import extent, linear_ticks
+from nbopt.viz.ranges import Line, off_scale, robust_extent
+from nbopt.viz.ticks import linear_ticks
 
 Floats = NDArray[np.float64]
 
@@ -193,7 +194,7 @@ def _chart(
 ) -> str:
     pair = [curve(run.history, key, smoothing=_SMOOTHING) for key in (name, f"val_{name}")]
     pair = [_thinned(part, points) for part in pair]
-    low, high = extent([part.smooth_y for part in pair])
+    low, high = robust_extent([part.smooth_y for part in pair])
 
     def across(x: Any) -> Any:
         return _LEFT + (np.asarray(x) - span[0]) / (span[1] - span[0]) * (size.width - _LEFT - _RIGHT)
@@ -217,8 +218,13 @@ def _chart(
     key = f"<b>{html.escape(title)}</b>"
     for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
         if len(part.x):
-            parts.append(f'<path d="{_path(across(part.smooth_x), up(part.smooth_y))}" stroke="{colour}" fill="none"/>')
-            key += f' <span style="color:{colour}">— {html.escape(label)}</span> {brief(part.last)}'
+            inside = np.clip(part.smooth_y, low, high)
+            parts.append(f'<path d="{_path(across(part.smooth_x), up(inside))}" stroke="{colour}" fill="none"/>')
+            for arrow in off_scale([Line(colour, part.smooth_x, part.smooth_y)], span, (low, high)):
+                told = f"{'▲' if arrow.up else '▼'} {brief(arrow.y)}"
+                y = _TOP + 10 if arrow.up else size.height - _BOTTOM - 3
+                parts.append(_text(across(arrow.x), y, "start", told))
+            key += f' <span style="color:{colour}">—</span> {html.escape(label)} {brief(part.last)}'
     picture = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size.width} {size.height}" width="{size.width}" '
         f'style="max-width:100%" role="img" aria-label="{html.escape(title, quote=True)}" stroke-width="1.5">'

@@ -15,7 +15,7 @@ from nbopt.record.journal import EDIT, Entry, Journal
 
 Array = NDArray[np.float64]
 
-_LINES = 4  # of the changes drawn as one mark
+_LINES = 4  # of the changes at several steps that are drawn as one mark
 
 
 class Mark(NamedTuple):
@@ -118,4 +118,5 @@ def visible(marks: Sequence[Mark], x: Array, span: tuple[float, float], most: in
 
 def _joined(group: Sequence[Mark], x: float) -> Tick:
     lines = [line for mark in group[-_LINES - 1 :] for line in mark.text.split("\n")]
-    return Tick(x, "\n".join(lines if len(lines) <= _LINES else ["…", *lines[-_LINES:]]))
+    most = max(_LINES, group[-1].text.count("\n") + 1)  # all those of one step
+    return Tick(x, "\n".join(lines if len(lines) <= most else ["…", *lines[-most:]]))

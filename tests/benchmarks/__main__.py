@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from tests.benchmarks.loops import Clock
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-PARTS = ("race", "figures", "browser")
+PARTS = ("race", "figures", "browser", "frames")
 PACKAGES = ("torch", "lightning", "skorch", "keras", "scikit-learn", "jupyterlab", "ipykernel", "bqplot")
 
 
@@ -112,6 +112,11 @@ def measure(arguments: argparse.Namespace) -> None:
             from tests.benchmarks import panel
 
             for row in panel.figures(arguments.minutes, Clock.now.__name__):
+                print("| " + " | ".join(row) + " |", flush=True)
+        if "frames" in arguments.only:
+            from tests.benchmarks import frames
+
+            for row in frames.figures():
                 print("| " + " | ".join(row) + " |", flush=True)
 
 

@@ -252,6 +252,26 @@ def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     assert book.ask(f"[{span}.min, {span}.max]") == zoomed
     page.locator(".nbopt-toolbar button", has_text="Show all").click()
     book.wait_for(f"{span}.min < 20 and {span}.max > {step}")
+
+    # What lies over the curves, what is read under the pointer, and each loss's own scale.
+    book.ask("run.set(lr=0.002, weight_decay=1e-4)")
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-over-note", "Learning rate 0.001 → 0.002\nWeight decay 0 → 1e-4")
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-over-note", "best ")
+    button = page.get_by_role("button", name="log", exact=True)
+    expect(button).to_have_count(1)  # accuracy has none
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    book.ask("run.pause()")
+    book.wait_for("run.state.name == 'PAUSED'")
+    area = page.locator(".nbopt-chart-loss .plotarea_background").bounding_box()
+    page.mouse.move(area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
+    tip = page.locator(".nbopt-chart-loss .nbopt-tip")
+    expect(tip).to_contain_text("training")
+    book.ask("run.rewind(int(run.step_count * 0.4))")
+    wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "before the rewind")
+    page.mouse.move(area["x"] + 0.6 * area["width"], area["y"] + 0.5 * area["height"])
+    expect(tip).to_contain_text("before the rewind, training")
+    assert "\ntraining" not in tip.inner_text()  # there is none there
     assert book.problems == []
 
 

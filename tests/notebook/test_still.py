@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -91,3 +92,14 @@ def test_no_text_of_the_users_becomes_html(make_run, name):
     run.step(3)
     text = still(run, TITLES)
     assert name not in text and html.escape(name) in text
+
+
+@pytest.mark.parametrize("spike", [1.0, 1e5])
+def test_a_spike_is_told_by_an_arrow_and_leaves_the_curve_its_room(make_run, spike):
+    run = make_run(metrics=[])
+    values = 1 + np.sin(np.arange(300)) / 4
+    values[100] = spike
+    run.history.extend("loss", range(300), values)
+    text = still(run, {"loss": "Loss"})
+    assert ("▲" in text) is (spike > 2)
+    assert ">1.2</text>" in text  # on the axis: a number of the curve's, not of the spike's

@@ -94,6 +94,13 @@ def test_marks_far_apart_keep_their_own_text_and_crowded_ones_tell_the_newest_ch
     assert len(crowd) <= 11 and crowd[-1].x == 999
 
 
+def test_all_changes_of_one_step_are_told_however_many():
+    text = "\n".join(f"setting {k}" for k in range(12))
+    assert visible([Mark(5, text)], np.array([5.0]), (0, 10), 10) == [(5, text)]
+    crowd = [Mark(4, "lr 1\nlr 2"), Mark(5, text)]
+    assert visible(crowd, np.array([4.99, 5.0]), (0, 100), 10) == [(5, f"…\n{text}")]
+
+
 def test_marks_stay_put_while_the_range_grows():
     marks = [Mark(step, f"lr {step}") for step in range(0, 1000, 3)]
     x = np.array([float(mark.step) for mark in marks])

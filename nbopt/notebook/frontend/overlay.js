@@ -22,7 +22,7 @@
 
 const LETTER = 6.1; // pixels, on the average, in the size of the notes
 const ROW = 15;
-const LINES = 4; // of a note; a mark that tells more is read under the pointer
+const LINES = 8; // of a note; a mark that tells more is read under the pointer
 const NOTES = 8;
 const LAST = 0.8; // of the width: beyond, an arrow's value stands to its left
 
@@ -96,7 +96,7 @@ function notes(over) {
   /** @type {Note[]} */
   const found = over.marks.slice(-NOTES).map(([at, text]) => {
     const lines = text.split('\n');
-    return { at, lines: lines.length > LINES ? ['…', ...lines.slice(1 - LINES)] : lines };
+    return { at, lines: lines.length > LINES ? [...lines.slice(0, LINES - 1), `… (${lines.length})`] : lines };
   });
   if (over.best?.[1]) found.unshift({ at: over.best[0], lines: [over.best[1]] });
   return found;
