@@ -42,6 +42,8 @@ class Cursor(Tunable):
         ge=1,
         label=N_("Batch size"),
         group=N_("Batches"),
+        unit=N_("samples"),
+        rank=2,
         help=N_("Samples per step. A new size takes effect with the next batch."),
         synonyms="batch bs batchsize train_batch_size minibatch_size per_device_train_batch_size",
     )

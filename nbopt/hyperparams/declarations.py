@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from nbopt.errors import SYNONYMS, InvalidHyperparam, shorten
@@ -35,6 +35,12 @@ class Hyperparam(Generic[T]):
         The value when nobody gives one.
     label, help, group : str
         What the panel writes beside the control, its tooltip, and the group it stands in.
+    unit : str
+        What a number of it counts, as samples or epochs.
+    rank : int
+        Its place among the few that a panel shows first, from 1 on; 0 for all others.
+    needs : str
+        The hyperparameter that must be on, above 0 or another than by default for this one to act; "" if it needs none.
     was : str
         Its name in earlier versions, which is still understood where values are given; "" if it had no other.
     synonyms : str
@@ -48,6 +54,9 @@ class Hyperparam(Generic[T]):
     label: Words = Words()  # noqa: RUF009 - a descriptor
     help: Words = Words()  # noqa: RUF009 - a descriptor
     group: Words = Words()  # noqa: RUF009 - a descriptor
+    unit: Words = Words()  # noqa: RUF009 - a descriptor
+    rank: int = field(default=0, kw_only=True)
+    needs: str = field(default="", kw_only=True)
     was: str = field(default="", kw_only=True)
     synonyms: str = field(default="", kw_only=True)
     initial: bool = field(default=False, kw_only=True)
@@ -109,6 +118,9 @@ class Tunable:
             _DECLARED[cls] = found
         return found
 
+    usual: ClassVar[Mapping[str, Any]] = {}
+    """Values of other hyperparameters that people begin with where this is chosen, as the learning rate of SGD."""
+
     @classmethod
     def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, type[Tunable]]) -> str:
         """Return why the values do not go together, in words; "" if they do.
@@ -133,7 +145,7 @@ def synonyms_of(specs: Iterable[Hyperparam[Any]]) -> dict[str, str]:
 
 def variant(spec: Hyperparam[T], **changes: Any) -> Hyperparam[T]:
     """Return a copy of a declaration with some fields changed: one run's own variant of it."""
-    written = {name: vars(spec)[name] for name in ("label", "help", "group")}
+    written = {name: vars(spec)[name] for name in ("label", "help", "group", "unit")}
     copy = replace(spec, **{**written, **changes})
     copy.name = spec.name
     return copy

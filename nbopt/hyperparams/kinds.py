@@ -146,9 +146,17 @@ class Choice(Hyperparam[str]):
 
 @dataclass(eq=False)
 class Strategy(Choice):
-    """A choice among `Tunable` classes, each of which may declare hyperparameters of its own."""
+    """A choice among `Tunable` classes, each of which may declare hyperparameters of its own.
+
+    Attributes
+    ----------
+    classes : mapping of str to type
+    folded : bool
+        Whether a panel folds what these declare, below the choice.
+    """
 
     classes: Mapping[str, type[Tunable]] = field(default_factory=dict, kw_only=True)
+    folded: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.options = self.options or tuple(self.classes)

@@ -35,6 +35,7 @@ class Hyperparams(Mapping[str, Any]):
         self._always: set[str] = set()
         self._wary: list[type[Tunable]] = []  # classes of whose values some do not go together with others
         self.renamed: dict[str, str] = {}
+        self._brought: dict[str, Any] = {}
 
     def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
         """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
@@ -120,6 +121,23 @@ class Hyperparams(Mapping[str, Any]):
     def label(self, name: str) -> str:
         """Return what controls, marks and lists call ``name``; a name that is not known stays as it is."""
         return self._specs[name].title if name in self._specs else name
+
+    def bring(self, values: Mapping[str, Any]) -> None:
+        """Take over what a run's model, loader and optimizer bring along: its defaults from now on."""
+        self._brought.update(self.check(values))
+
+    def default(self, name: str) -> Any:
+        """Return the value that ``name`` has where nobody gives one: that which the run brings, or the declared one."""
+        return self._brought.get(name, self.spec(name).default)
+
+    def owners(self, name: str) -> dict[str, list[str]]:
+        """Return the strategies, and of each the options, with which ``name`` acts; none where it always does."""
+        found: dict[str, list[str]] = {}
+        for strategy, spec in self._specs.items():
+            if name not in self._always and isinstance(spec, Strategy):
+                if options := [option for option in spec.options if name in spec.classes[option].declared()]:
+                    found[strategy] = options
+        return found
 
     @property
     def active(self) -> set[str]:

@@ -59,7 +59,10 @@ def declare(
     if not isinstance(given.get("schedule", ""), str):
         given = given | _declare_schedule(hyperparams, optimizer, own, given)
     for kind in known_of(techniques):
-        own.update(kind.bring(setting) | kind.imply(given))
+        own.update(kind.bring(setting))
+    hyperparams.bring(own)
+    for kind in known_of(techniques):
+        own.update(kind.imply(given))
     values = hyperparams.check({**own, **given})
     for name, value in values.items():
         spec = hyperparams.spec(name)

@@ -53,8 +53,24 @@ def save_preset(name: str, values: Mapping[str, Any], store: Place = AUTO) -> No
     name = name.strip()
     if not 0 < len(name) <= _MOST or not name.isprintable():
         raise ValueError(_("a preset needs a name of 1 to {most} characters.", most=_MOST))
+    _write({**presets(store), name: dict(values)}, store)
+
+
+def delete_preset(name: str, store: Place = AUTO) -> None:
+    """Delete the values saved under ``name``.
+
+    Raises
+    ------
+    InvalidHyperparam
+        If nothing is saved under that name.
+    """
+    preset(name, store)
+    _write({other: values for other, values in presets(store).items() if other != name.strip()}, store)
+
+
+def _write(values: Mapping[str, Mapping[str, Any]], store: Place) -> None:
     folder = folder_of(store)
-    text = json.dumps({**presets(store), name: dict(values)}, indent=1, sort_keys=True)
+    text = json.dumps(values, indent=1, sort_keys=True)
     folder.mkdir(parents=True, exist_ok=True)
     handle, path = tempfile.mkstemp(dir=folder)  # whole or not at all, whatever happens meanwhile
     with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -34,6 +34,7 @@ class Initialization(Technique):
         gt=0.0,
         label=N_("Initial gain"),
         group=_GROUP,
+        needs="initialization",
         help=N_("Factor that the initial weights are multiplied by."),
         initial=True,
     )

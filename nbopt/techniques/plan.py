@@ -53,6 +53,7 @@ class Plan(Tunable):
         ge=0,
         label=N_("Validate every"),
         group=_GROUP,
+        unit=N_("steps"),
         help=N_("Steps between two validations; 0: once an epoch. The run always ends with one."),
     )
 

@@ -53,7 +53,7 @@ class Marks:
     marks : list of Mark
         In order; changes at one step share a mark.
     applied : dict of str to int
-        The step of each hyperparameter's newest change.
+        The step of each hyperparameter's newest change, in the order of these changes.
     rewinds : int
         How often the run went back so far.
     back_to : int
@@ -87,6 +87,7 @@ class Marks:
 
     def _add(self, change: Entry) -> None:
         self._changes.append(change)
+        self.applied.pop(change.name, None)
         self.applied[change.name] = change.step
         text = change.new["reason"] if change.name == EDIT else self._tell(change)
         if self.marks and self.marks[-1].step == change.step:

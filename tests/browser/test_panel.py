@@ -189,10 +189,14 @@ def test_an_illegal_value_is_refused_in_words_and_a_legal_one_widens_the_control
     assert book.problems == []
 
 
-def test_an_optimizer_swapped_in_the_panel_brings_its_own_controls(notebook):
+def test_an_optimizer_swapped_in_the_panel_brings_its_own_controls_and_offers_its_usual_rate(notebook):
     book = notebook(DIGITS, "run = make()\nrun", "run.step(3)")
     book.run_all()
     page = book.page
+    page.locator(".nbopt-help").first.wait_for()
+    expect(page.locator(".nbopt-hp-beta1")).to_have_count(0)
+    page.locator(".nbopt-group-title", has_text="Optimizer settings").click()
+    page.locator(".nbopt-hp-beta1").wait_for()
     expect(page.locator(".nbopt-hp-momentum")).to_be_hidden()
     page.locator(".nbopt-hp-optimizer select").select_option("sgd")
     page.locator(".nbopt-hp-momentum").wait_for()
@@ -200,6 +204,64 @@ def test_an_optimizer_swapped_in_the_panel_brings_its_own_controls(notebook):
     assert book.ask("type(run.optimizer).__name__") == "SGD"
     page.locator(".nbopt-hp-nesterov input").check()
     book.wait_for("run.hyperparams['nesterov']")
+    page.locator(".nbopt-offer", has_text="Set Learning rate 0.01, usual with sgd").click()
+    book.wait_for("run.hyperparams['lr'] == 0.01")
+    expect(page.locator(".nbopt-offer")).to_be_hidden()
+    assert book.problems == []
+
+
+def test_a_change_is_undone_reset_and_given_up_by_hand(notebook):
+    book = notebook(DIGITS, "run = make()\nrun", "run.step(3)")
+    book.run_all()
+    page = book.page
+    rate, box = page.locator(".nbopt-hp-lr"), page.locator(".nbopt-hp-lr .nbopt-box input")
+    handle = rate.locator(".noUi-handle")
+    rate.locator(".nbopt-help").wait_for()
+    expect(rate.locator(".nbopt-differs")).to_have_count(0)
+    box.fill("0,02")
+    box.press("Enter")
+    applied_step(book, "lr")
+    expect(box).to_have_value("0.02")
+    expect(rate.locator(".nbopt-differs")).to_be_visible()
+    box.press("Control+a")
+    box.press_sequentially("0.7")
+    box.press("Control+z")  # takes back letters
+    box.press_sequentially("0.7")
+    box.press("Escape")
+    expect(box).to_have_value("0.02")
+    box.press("Control+z")  # nothing is being typed any more
+    book.wait_for("run.hyperparams['lr'] == 1e-3")
+    assert book.ask("run.journal.changes()[-1].source") == "undo"
+
+    # Escape while a slider is dragged puts it back, and nothing is asked for.
+    place = handle.bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y, steps=5)
+    expect(rate.locator(".widget-readout")).not_to_have_text("0.001")
+    page.keyboard.press("Escape")
+    page.mouse.move(x + 40, y, steps=2)
+    page.mouse.up()
+    expect(rate.locator(".widget-readout")).to_have_text("0.001")
+
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    book.wait_for("run.hyperparams['lr'] == 0.0012")
+    assert book.ask("len(run.journal.changes())") == 3  # Escape asked for nothing
+    rate.locator(".nbopt-label").dblclick()
+    book.wait_for("run.hyperparams['lr'] == 1e-3")
+    page.locator(".nbopt-undo").click()
+    book.wait_for("run.hyperparams['lr'] == 0.0012")
+
+    # Help, by keyboard: the slider, the box, the question mark, and the button that it shows.
+    box.focus()
+    page.keyboard.press("Tab")
+    expect(rate.locator(".nbopt-help")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(rate.locator(".nbopt-about")).to_contain_text("In code: lr.")
+    rate.locator(".nbopt-reset").click()
+    book.wait_for("run.hyperparams['lr'] == 1e-3")
     assert book.problems == []
 
 

@@ -42,11 +42,12 @@ LOG_TICKS = """() => {
 OVERFLOWING = """panel => {
     const outer = panel.getBoundingClientRect();
     const out = [...panel.querySelectorAll('*')].filter(item => {
-        if (!item.checkVisibility() || item.closest('svg, .nbopt-badge, .nbopt-journal')) return false;
+        if (!item.checkVisibility() || item.closest('svg, .nbopt-journal')) return false;
         const box = item.getBoundingClientRect();
         return box.width && (box.left < outer.left - 1 || box.right > outer.right + 1);
     });
-    const texts = '.nbopt-label, .nbopt-fact, .nbopt-title, button, .nbopt-key, label';
+    const texts = '.nbopt-label, .nbopt-badge span, .nbopt-why, .nbopt-unit, ' +
+        '.nbopt-fact, .nbopt-title, button, .nbopt-key, label';
     const cut = [...panel.querySelectorAll(texts)].filter(item =>
         item.checkVisibility() && item.scrollWidth > item.clientWidth + 1 && item.clientWidth);
     return [...out, ...cut].map(item => `${item.className} ${item.textContent.slice(0, 30)}`);
@@ -218,21 +219,27 @@ def test_groups_fold_by_mouse_and_keyboard_and_a_search_finds_what_is_folded(not
     book = notebook(DIGITS, "run = make()\nrun")
     book.run_all()
     page = book.page
-    rate, patience = page.locator(".nbopt-hp-lr"), page.locator(".nbopt-hp-patience")
+    schedule, patience = page.locator(".nbopt-hp-schedule"), page.locator(".nbopt-hp-patience")
     page.locator(".nbopt-search").wait_for()
-    title = page.locator(".nbopt-group:has(.nbopt-hp-lr) .nbopt-group-title")
+    title = page.locator(".nbopt-group:has(.nbopt-hp-schedule) .nbopt-group-title").first
     expect(title).to_have_attribute("aria-expanded", "true")
     title.click()
-    expect(rate).to_be_hidden()
+    expect(schedule).to_be_hidden()
     expect(title).to_have_attribute("aria-expanded", "false")
-    page.locator(".nbopt-search").fill("rate")
-    expect(rate).to_be_visible()
+    page.locator(".nbopt-search").fill("lr_scheduler")  # as others call it
+    expect(schedule).to_be_visible()
     expect(patience).to_be_hidden()
+    page.locator(".nbopt-search").fill("momentum")  # of an optimizer that is not chosen
+    expect(page.locator(".nbopt-hp-momentum")).to_contain_text("Acts where Optimizer is sgd or rmsprop.")
+    page.locator(".nbopt-search").fill("momentun")
+    expect(page.locator(".nbopt-nothing")).to_have_text("No control is called “momentun”.")
     page.locator(".nbopt-search").fill("")
-    expect(rate).to_be_hidden()
+    expect(page.locator(".nbopt-nothing")).to_be_empty()
+    expect(page.locator(".nbopt-hp-momentum")).to_be_hidden()
+    expect(schedule).to_be_hidden()
     title.focus()
     page.keyboard.press("Enter")
-    expect(rate).to_be_visible()
+    expect(schedule).to_be_visible()
     assert book.problems == []
 
 
@@ -267,6 +274,8 @@ def test_the_controls_of_a_group_come_when_it_is_opened_or_something_in_it_is_fo
     expect(page.locator(".nbopt-hp-clip_norm")).to_be_hidden()
 
     # What is typed is not lost when a strategy is swapped meanwhile.
+    page.locator(".nbopt-group-title", has_text="Optimizer settings").click()
+    expect(page.locator(".nbopt-hp-beta1")).to_be_visible()
     box = page.locator(".nbopt-hp-warmup input")
     box.fill("12")
     book.ask("run.set(optimizer='sgd')")

@@ -6,7 +6,8 @@ import html
 
 import pytest
 
-from nbopt.store.presets import save_preset
+from nbopt.errors import InvalidHyperparam
+from nbopt.store.presets import delete_preset, presets, save_preset
 from tests.notebook.frontend import eventually, every_widget
 
 
@@ -16,9 +17,18 @@ def groups_of(panel):
     return {html.unescape(box.children[0].value): "nbopt-folded" in box._dom_classes for box in found}
 
 
-def use(page, panel, button, name):
-    page.do(panel.column.name, value=name)
-    page.click(button)
+def save(page, panel, name):
+    page.do(panel.column.presets.name, value=name)
+    page.click(panel.column.presets.save)
+
+
+def choose(page, panel, name):
+    chooser = panel.column.presets.list
+    page.do(chooser, index=list(chooser.options).index(name))
+
+
+def note(panel):
+    return html.unescape(panel.column.presets.note.value)
 
 
 def test_every_control_is_in_a_group_and_groups_in_use_come_first(make_run, show, tmp_path):
@@ -34,35 +44,66 @@ def test_every_control_is_in_a_group_and_groups_in_use_come_first(make_run, show
     eventually(lambda: rows <= set(every_widget(panel.column.widget)))
 
 
-def test_a_preset_keeps_the_values_of_one_run_for_another(page, make_run, show, tmp_path):
+def test_a_preset_keeps_the_values_of_one_run_for_another_and_says_what_it_does(page, make_run, show, tmp_path):
     one, other = make_run(store=tmp_path), make_run(store=tmp_path)
     one.set(lr=0.02, batch_size=16)
     panel = show(one)
-    use(page, panel, panel.column.save, "quick")
-    eventually(lambda: "quick" in panel.column.name.options)
+    assert note(panel) == "None is saved yet."
+    save(page, panel, " quick ")
+    assert panel.column.presets.list.options == ("quick",) and note(panel) == "“quick” is saved."
     second = show(other)
-    assert second.column.name.options == ("quick",)
-    use(page, second, second.column.use, "quick")
-    eventually(lambda: other.hyperparams["lr"] == 0.02 and other.hyperparams["batch_size"] == 16)
+    assert second.column.presets.list.options == ("quick",)
+    assert second.column.presets.use.disabled
+    choose(page, second, "quick")
+    changes = "Batch size 64 → 16, Learning rate 0.001 → 0.02"
+    assert note(second) == f"Would set {changes}." and len(other.journal) == 0
+    page.click(second.column.presets.use)
+    assert other.hyperparams["lr"] == 0.02 and other.hyperparams["batch_size"] == 16
     assert {entry.source for entry in other.journal.changes()} == {"panel"}
+    assert note(second) == f"“quick” set {changes}. Ctrl-Z takes it back."
+    page.click(second.column.presets.use)
+    assert note(second) == "“quick” changed nothing: all was set so already."
+    page.tell(second.bridge.companion, {"undo": True})  # all of it at once
+    assert other.hyperparams["lr"] == 1e-3 and other.hyperparams["batch_size"] == 64
 
 
-@pytest.mark.parametrize(
-    ("button", "name", "words"),
-    [("use", "quikc", "Did you mean 'quick'"), ("save", " ", "needs a name"), ("use", "old", "does not have: gone")],
-)
-def test_what_is_wrong_with_a_preset_is_told(page, make_run, show, tmp_path, button, name, words):
-    save_preset("quick", {"lr": 0.5}, tmp_path)
+def test_a_preset_is_deleted_by_a_second_click(page, make_run, show, tmp_path):
+    for name in ("good", "quick"):
+        save_preset(name, {"lr": 0.5}, tmp_path)
+    panel = show(make_run(store=tmp_path))
+    own = panel.column.presets
+    choose(page, panel, "quick")
+    page.click(own.delete)
+    assert own.delete.description == "Really delete?"
+    choose(page, panel, "good")  # thought better of it
+    assert own.delete.description == "Delete"
+    choose(page, panel, "quick")
+    page.click(own.delete)
+    page.click(own.delete)
+    assert own.list.options == ("good",) and note(panel) == "“quick” is deleted." and own.delete.disabled
+    assert list(presets(tmp_path)) == ["good"]
+    with pytest.raises(InvalidHyperparam, match="good"):
+        delete_preset("quick", tmp_path)
+
+
+def test_a_preset_of_another_run_sets_what_this_one_has_and_tells_the_rest(page, make_run, show, tmp_path):
     save_preset("old", {"lr": 0.25, "gone": 1}, tmp_path)
     run = make_run(store=tmp_path)
     panel = show(run)
-    use(page, panel, getattr(panel.column, button), name)
-    eventually(lambda: words in html.unescape(panel._error.value))
-    assert run.hyperparams["lr"] == (0.25 if name == "old" else 1e-3)
+    choose(page, panel, "old")
+    page.click(panel.column.presets.use)
+    eventually(lambda: "does not have: gone" in html.unescape(panel._error.value))
+    assert run.hyperparams["lr"] == 0.25
+
+
+def test_a_preset_without_a_name_is_refused(page, make_run, show, tmp_path):
+    panel = show(make_run(store=tmp_path))
+    save(page, panel, " ")
+    eventually(lambda: "needs a name" in panel._error.value)
 
 
 def test_a_spoilt_file_of_presets_does_not_keep_the_panel_from_showing(page, make_run, show, tmp_path):
     (tmp_path / "presets.json").write_text("{")
     panel = show(make_run(store=tmp_path))
-    use(page, panel, panel.column.save, "quick")
+    save(page, panel, "quick")
     eventually(lambda: "holds no presets" in panel._error.value)

@@ -51,7 +51,14 @@ def changes(run):
 
 @pytest.mark.parametrize(
     ("name", "chosen"),
-    [("lr", 2e-3), ("batch_size", 128), ("weight_decay", 0.0012), ("dropout", 0.5), ("patience", 7), ("epochs", 3)],
+    [
+        ("lr", 2e-3),
+        ("batch_size", 128),
+        ("weight_decay", 0.0012),
+        ("dropout", 0.5),
+        ("patience", 7),
+        ("validate_every", 64),
+    ],
 )
 def test_a_slider_moved_at_the_page_asks_for_the_stop_under_its_thumb(page, make_run, show, name, chosen):
     run = make_run()
@@ -168,7 +175,7 @@ def test_an_error_that_is_not_about_the_value_is_told_too_and_the_control_goes_b
     control = make_control(run.hyperparams.spec("optimizer"), "adam", refuse, lambda: None)
     menu = control.inputs[0]
     page.do(menu, index=list(menu.options).index("sgd"))
-    control.show("adam", None, False, "", True)
+    control.show("adam", None, False, "", True, "adam", "")
     assert menu.value == "adam" and page_shows(page, control, "adam")
     assert "the &lt;optimizer&gt; is out" in control.head.value
     assert panel.run.hyperparams["optimizer"] == "adam"
@@ -290,7 +297,8 @@ def test_a_hyperparameter_that_cannot_act_says_why_and_takes_no_input(page, make
     run = make_run(val=None)
     panel = show(run)
     control = panel.controls["patience"]
-    eventually(lambda: "without val" in control.head.value)
+    eventually(lambda: "without val" in control.head.value.lower())
+    assert "nbopt-idle" in control.widget._dom_classes  # the sentence stands in the place of the inputs
     assert all(page.state(item)["disabled"] for item in control.inputs)
     assert not any(page.state(item)["disabled"] for item in panel.controls["lr"].inputs)
 

@@ -23,12 +23,13 @@ def classes_below(widget):
 
 
 def group_of(panel, title):
-    return next(box for box in panel.column.widget.children if f">{title}<" in box.children[0].value)
+    return panel.column.groups[title].widget
 
 
 def rows_of(panel, title):
-    """The controls that a group shows, in order."""
-    classes = classes_below(group_of(panel, title))
+    """The controls that a group shows, in order, without those of a group in it."""
+    rows = [row for row in group_of(panel, title).children if "nbopt-group" not in row._dom_classes]
+    classes = [name for row in rows for name in classes_below(row)]
     return [name.removeprefix("nbopt-hp-") for name in classes if name.startswith("nbopt-hp-")]
 
 
@@ -71,9 +72,10 @@ def test_what_stands_in_groups_not_opened_costs_no_message_however_much_it_is(pa
 def test_only_what_stands_open_and_acts_is_made_at_the_start(make_run, show):
     run = make_run()
     panel = show(run)
-    titles = ["Optimizer", "Regularization", "Batches", "Early stopping", "Loss"]
+    titles = ["", "Optimizer", "Regularization", "Batches", "Early stopping", "Loss"]
     assert not any("nbopt-folded" in group_of(panel, title)._dom_classes for title in titles)
-    wanted = [name for title in titles for name in panel.column.members[title] if name in run.hyperparams.active]
+    wanted = [name for title in titles for name in panel.column.groups[title].names if name in run.hyperparams.active]
+    assert wanted[:5] == ["lr", "batch_size", "weight_decay", "early_stopping", "patience"]
     assert [name for title in titles for name in rows_of(panel, title)] == wanted
     assert panel.controls.made.keys() == set(wanted) and "momentum" not in wanted and "mixup" not in wanted
 
@@ -132,8 +134,8 @@ def test_a_control_looked_up_by_several_at_once_is_made_once(make_run, show, res
     for thread in threads:
         thread.join(60)
     assert len(found) == 4 and all(one == other for one, other in itertools.pairwise(found))
-    for title, members in panel.column.members.items():
-        eventually(lambda title=title, members=members: rows_of(panel, title) == members)
+    for title, group in panel.column.groups.items():
+        eventually(lambda title=title, group=group: rows_of(panel, title) == group.names)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # augmentation of what is no image
@@ -214,7 +216,9 @@ def test_a_control_made_late_refuses_what_is_not_legal_and_what_no_person_could_
 def test_a_strategy_s_own_controls_come_to_their_place_and_move_no_other(page, make_run, show, by_page):
     run = make_run()
     panel = show(run)
-    group = group_of(panel, "Optimizer")
+    assert "beta1" not in panel.controls.made  # folded below the optimizer
+    unfold(page, panel, "Optimizer settings")
+    group = group_of(panel, "Optimizer settings")
     children = group.children
     for chosen in ("sgd", "rmsprop", "adam", "newton"):
         if by_page:
@@ -222,10 +226,14 @@ def test_a_strategy_s_own_controls_come_to_their_place_and_move_no_other(page, m
             page.do(menu, index=list(menu.options).index(chosen))
         else:
             run.set(optimizer=chosen)
-        wanted = [name for name in panel.column.members["Optimizer"] if name in run.hyperparams.active]
+        wanted = [name for name in panel.column.groups["Optimizer settings"].names if name in run.hyperparams.active]
         eventually(
             lambda wanted=wanted: (
-                [name for name in rows_of(panel, "Optimizer") if GONE not in panel.controls[name].widget._dom_classes]
+                [
+                    name
+                    for name in rows_of(panel, "Optimizer settings")
+                    if GONE not in panel.controls[name].widget._dom_classes
+                ]
                 == wanted
             )
         )

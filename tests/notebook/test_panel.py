@@ -17,6 +17,7 @@ import nbopt
 from nbopt.formatting import brief, duration
 from nbopt.notebook.charts.view import View
 from nbopt.notebook.panel import status
+from nbopt.notebook.panel.head import Told, write_head
 from nbopt.notebook.panel.messages import end, error
 from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.viewer import mimebundle
@@ -239,8 +240,8 @@ def test_text_of_the_user_s_is_never_taken_for_html(page, make_run, show):
     run.become(run.state.FAILED, EVIL)
     for control in panel.controls.values():
         control._requested = EVIL
-        control.head.value = control._say("")
-        control.head.value += control._say(EVIL)
+        control.head.value = control._say()
+        control.head.value += write_head(control.spec, True, Told("", EVIL, EVIL, True), (EVIL, EVIL))
     panel._problem = EVIL
     assert EVIL not in painted(panel) and html.escape(EVIL) in panel._error.value
     pages = [

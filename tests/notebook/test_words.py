@@ -72,7 +72,7 @@ note("problem", problem)
 run.step(2)
 look(panel)
 control._requested, control._problem = 3.0, ""
-note("html", control._say(""))
+note("html", control._say())
 run.set(early_stopping=True)
 run.start()
 run.wait()

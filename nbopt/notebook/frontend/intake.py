@@ -25,6 +25,7 @@ _TAKES: dict[type, tuple[str, tuple[type, ...]]] = {
     widgets.FloatSlider: ("value", (int, float)),
     widgets.SelectionSlider: ("index", (int,)),
     widgets.Dropdown: ("index", (int,)),
+    widgets.Select: ("index", (int,)),
 }
 _EVENTS: dict[type, str] = {widgets.Button: "click", widgets.Text: "submit"}
 _INPUTS = (*_TAKES, *_EVENTS, FrontEnd)

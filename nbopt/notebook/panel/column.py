@@ -1,26 +1,22 @@
-"""The column of controls: in groups that fold, those in use first; and presets, values saved by name.
+"""The column of controls: the few that matter most, then groups that fold, those in use first; and presets.
 
-Folding and searching happen in the browser (companion.js), which asks for the controls of a group once, when it is
-first opened or something in it is found.
+Folding and searching happen in the browser (column.js), which asks for the controls of a group once, when it is first
+opened, and for those that a search finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-import ipywidgets as widgets
-
+from nbopt.hyperparams import Choice, Strategy
 from nbopt.i18n import _
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
-from nbopt.notebook.panel.group import Group, titled
+from nbopt.notebook.panel.by_hand import ByHand
+from nbopt.notebook.panel.group import Group
 from nbopt.notebook.panel.on_demand import Controls
-from nbopt.notebook.panel.transport import SOURCE
+from nbopt.notebook.panel.presets import Presets
 from nbopt.run.steerable import Steerable
-from nbopt.store.database import AUTO
-from nbopt.store.presets import preset, presets, save_preset
 
 _OPEN = 4  # groups that stand open though nothing in them was given
 
@@ -32,81 +28,123 @@ class Column:
     ----------
     run : Steerable
     controls : Controls
+    by_hand : ByHand
     attempt : callable
         Does what it is given, and shows what that raises.
-    kit : Kit
+    wake : callable
+        Tells the bridge that there is something to show.
+    kit : WidgetFactory
 
     Attributes
     ----------
     widget : ipywidgets.Box
     members : dict of str to list of str
         The hyperparameters of each group, by its title.
-    name : ipywidgets.Combobox
-        The name of a preset.
-    save, use : ipywidgets.Button
+    groups : dict of str to Group
+        What stands in the column, by title: "" for the few that stand first. One may stand in another.
+    presets : Presets
     """
 
     def __init__(
-        self, run: Steerable, controls: Controls, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory
+        self,
+        run: Steerable,
+        controls: Controls,
+        by_hand: ByHand,
+        attempt: Callable[[Callable[[], Any]], None],
+        wake: Callable[[], None],
+        kit: WidgetFactory,
     ) -> None:
         self._run = run
+        self._controls = controls
+        self._by_hand = by_hand
+        self._attempt = attempt
+        self._wake = wake
         self._kit = kit
-        self._store = AUTO if run.store is None else run.store
-        tip = _("The name of a saved preset, or a new one")
-        self.name = kit.make(widgets.Combobox, css=("nbopt-preset",), placeholder=_("name"), tooltip=tip)
-        keep_frontend_route(self.name)
-        self.save = self._button(_("Save"), _("Save the values of all controls under this name"))
-        self.use = self._button(_("Use"), _("Set all controls to the values saved under this name"))
-        self.save.on_click(lambda _button: attempt(self._save))
-        self.use.on_click(lambda _button: attempt(self._use))
-        with suppress(ValueError, OSError):  # told when it is used
-            self._list()
+        self._first = sorted(filter(self._rank, run.hyperparams), key=self._rank)
+        self._folded = {name: title for spec in run.hyperparams.specs for name, title in self._settings(spec)}
         self.members: dict[str, list[str]] = {}
-        for hyperparam in run.hyperparams:
-            self.members.setdefault(run.hyperparams.spec(hyperparam).group, []).append(hyperparam)
-        self._groups = self._make_groups(controls)
-        self.widget = kit.box("controls", *(group.widget for group in self._groups.values()), self._presets())
+        for name in run.hyperparams:
+            title = self._folded.get(name, run.hyperparams.spec(name).group)
+            self.members.setdefault(title, []).append(name)
+        self.presets = Presets(run, by_hand, attempt, kit)
+        self.groups = self._make_groups()
+        within = set(self._folded.values())
+        shown = [group.widget for title, group in self.groups.items() if title not in within]
+        self.widget = kit.box("controls", *shown, self.presets.widget)
 
-    def open(self, title: str) -> None:
-        """Have the controls of a group made with the next frame."""
-        self._groups[title].is_opened = True
+    def page(self) -> dict[str, Any]:
+        """Return what the page has to know of the controls to name and find them (column.js)."""
+        values = self._run.hyperparams
+        return {
+            "labels": {name: values.label(name) for name in values},
+            "groups": self.members,
+            "words": {spec.name: " ".join([spec.synonyms, *_options(spec)]) for spec in values.specs},
+            "search": _("Find a control"),
+            "says": {
+                "help": _("Help: {name}"),
+                "nothing": _("No control is called “{text}”."),
+                "undo": _("Undo the last change by hand (Ctrl-Z)"),
+            },
+        }
+
+    def hear(self, content: Any) -> bool:
+        """Take what the page says of the controls; return whether it is that."""
+        match content:
+            case {"open": str(title)} if title in self.members:
+                self.groups[title].is_opened = True
+            case {"find": [*names]} if all(isinstance(name, str) and name in self._controls for name in names):
+                for name in names:
+                    self._controls[name]
+            case {"reset": str(name)} if name in self._controls:
+                self._controls[name].ask(self._run.hyperparams.default(name))
+            case {"restore": str(name)} if name in self._controls:
+                self._controls[name].restore()
+            case {"undo": True}:
+                self._attempt(self._by_hand.undo)
+            case _:
+                return False
+        self._wake()
+        return True
 
     def paint(self) -> None:
         """Make what is missing; called by the bridge alone."""
         active = self._run.hyperparams.active
-        for group in self._groups.values():
+        for group in self.groups.values():
             group.fill(active)
 
-    def _make_groups(self, controls: Controls) -> dict[str, Group]:
-        named = self._run.given
-        given = [title for title, names in self.members.items() if not named.isdisjoint(names)]
-        is_open = [*given, *[title for title in self.members if title not in given][:_OPEN]]
-        active = self._run.hyperparams.active
-        in_order = sorted(self.members, key=lambda title: title not in is_open)
-        return {
-            title: Group(title, self.members[title], controls, active, self._kit, folded=title not in is_open)
-            for title in in_order
-        }
+    def _rank(self, name: str) -> int:
+        return self._run.hyperparams.spec(name).rank
 
-    def _presets(self) -> Any:
-        row = self._kit.box("presets", self.name, self.save, self.use)
-        return titled(_("Presets"), [row], not self.name.options, self._kit)
+    def _settings(self, spec: Any) -> list[tuple[str, str]]:
+        """Return what is folded below a choice, each with the title that it is folded under."""
+        if not (isinstance(spec, Strategy) and spec.folded):
+            return []
+        title = _("{choice} settings", choice=spec.title)
+        declared = (name for option in spec.options for name in spec.classes[option].declared())
+        return [(name, title) for name in dict.fromkeys(declared) if not self._rank(name)]
 
-    def _button(self, text: str, tooltip: str) -> Any:
-        button = self._kit.make(widgets.Button, description=text, tooltip=tooltip)
-        keep_frontend_route(button)
-        return button
+    def _make_groups(self) -> dict[str, Group]:
+        named, active = self._run.given, self._run.hyperparams.active
+        rows = {title: [name for name in names if name not in self._first] for title, names in self.members.items()}
+        within = dict.fromkeys(self._folded.values())
+        titles = [title for title in rows if title not in within and rows[title]]
+        given = [title for title in titles if not named.isdisjoint(rows[title])]
+        is_open = [*given, *[title for title in titles if title not in given][:_OPEN]]
+        groups = {"": Group("", self._first, self._controls, active, self._kit, folded=False)}
+        for title in within:
+            folded = named.isdisjoint(rows[title])
+            groups[title] = Group(title, rows[title], self._controls, active, self._kit, folded)
+        for title in sorted(titles, key=lambda title: title not in is_open):
+            below = [groups[own] for own in within if self._is_in(own, title)]
+            folded = title not in is_open
+            groups[title] = Group(title, rows[title], self._controls, active, self._kit, folded, below)
+        return groups
 
-    def _list(self) -> None:
-        self.name.options = sorted(presets(self._store))
+    def _is_in(self, own: str, title: str) -> bool:
+        """Return whether the choice whose settings are titled ``own`` stands in the group ``title``."""
+        specs = self._run.hyperparams.specs
+        return any(spec.group == title and own in dict(self._settings(spec)).values() for spec in specs)
 
-    def _save(self) -> None:
-        save_preset(self.name.value, self._run.hyperparams, self._store)
-        self._list()
 
-    def _use(self) -> None:
-        values = self._run.hyperparams.rename(preset(self.name.value, self._store))
-        known = {name: value for name, value in values.items() if name in self._run.hyperparams}
-        self._run.set(source=SOURCE, **known)
-        if others := sorted(values.keys() - known.keys()):
-            raise ValueError(_("Applied, except for what this run does not have: {names}.", names=", ".join(others)))
+def _options(spec: Any) -> tuple[str, ...]:
+    return spec.options if isinstance(spec, Choice) else ()

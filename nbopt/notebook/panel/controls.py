@@ -12,18 +12,21 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
-from traitlets import TraitError
 
 from nbopt.formatting import count, number
 from nbopt.hyperparams import Choice, Flag, Hyperparam
 from nbopt.i18n import _
 from nbopt.notebook.charts.scale import stops, with_value
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.head import Told, write_head
+from nbopt.notebook.panel.inputs import Box, Menu, Slider, Text
 from nbopt.notebook.panel.typed import ROOM, read
 
 GONE = "nbopt-gone"
-"""The CSS class of what is not to be seen."""
+"""The CSS class of what belongs to nothing chosen now: seen only where it is searched for."""
+
+IDLE = "nbopt-idle"
+"""The CSS class of what cannot act in this run: the reason stands in the place of its inputs."""
 
 LONG = "nbopt-long"
 """The CSS class of a control whose value needs more room than most."""
@@ -31,46 +34,8 @@ LONG = "nbopt-long"
 Ask = Callable[[str, Any], None]
 
 
-class _Heard:
-    """An input that says when the user moved it: by `set_state`, where a browser's messages arrive and nothing else.
-
-    What is written to it from here never looks like a wish of the user's.
-    """
-
-    def listen(self, trait: str, lock: threading.RLock, heard: Callable[[], None]) -> None:
-        """Call ``heard``, under ``lock``, whenever the browser sends ``trait``."""
-        keep_frontend_route(self)
-        self._trait, self.lock, self._hear = trait, lock, heard
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        with self.lock:
-            try:
-                super().set_state(sync_data)  # type: ignore[misc]
-            except TraitError:  # a choice that is no more, made before the browser knew
-                self.send_state(list(sync_data))  # type: ignore[attr-defined]
-                return
-            if self._trait in sync_data:
-                self._hear()
-
-
-class _Slider(_Heard, widgets.SelectionSlider):
-    pass
-
-
-class _Text(_Heard, widgets.Text):
-    pass
-
-
-class _Menu(_Heard, widgets.Dropdown):
-    pass
-
-
-class _Box(_Heard, widgets.Checkbox):
-    pass
-
-
 class Control:
-    """One hyperparameter's row: label, input, and a badge that says what became of a request.
+    """One hyperparameter's row: its head, and below it the input.
 
     Parameters
     ----------
@@ -87,12 +52,14 @@ class Control:
     ----------
     widget : ipywidgets.Box
     head : ipywidgets.HTML
-        Label and badge.
+        See `write_head`.
     inputs : list of ipywidgets.Widget
     lock : threading.RLock
         Held while a request is made. Hold it from reading the run until `show` returns: otherwise a request made
         meanwhile would be overwritten by what the run was before.
     """
+
+    _named = True  # its name stands above, and not beside the input
 
     def __init__(
         self, spec: Hyperparam[Any], value: Any, ask: Ask, wake: Callable[[], None], kit: WidgetFactory
@@ -107,23 +74,34 @@ class Control:
         self._applied_at: int | None = None
         self._problem = ""
         self.inputs = self._inputs(value)
-        self._label = self._make_label()
-        self.head = kit.make(widgets.HTML, self._titled(""), css=("nbopt-head",))
+        self.head = kit.make(widgets.HTML, css=("nbopt-head",))
         classes = ("nbopt-control", f"nbopt-hp-{spec.name}")
         self.widget = kit.make(widgets.Box, [self.head, *self.inputs], css=classes)
 
     def _inputs(self, value: Any) -> list[Any]:
         raise NotImplementedError
 
-    def _make_label(self) -> str:
-        text, tip = self.spec.title, html.escape(self.spec.help, quote=True)
-        return f'<label class="nbopt-label" title="{tip}">{html.escape(text)}</label>'
-
     def _write(self, value: Any) -> None:
         """Show ``value`` in the inputs."""
         raise NotImplementedError
 
+    @property
+    def _ends(self) -> tuple[str, str] | None:
+        """What stands at the ends of a slider."""
+        return None
+
     # -- asking, on the kernel's threads --
+
+    def ask(self, value: Any) -> None:
+        """Request ``value``, as if it had been put in."""
+        with self.lock:
+            self._request(value)
+
+    def restore(self) -> None:
+        """Have the inputs show the live value again, whatever was typed."""
+        with self.lock:
+            self._problem = ""
+        self._wake()
 
     def _request(self, value: Any) -> None:
         self._requested, self._problem = value, ""
@@ -135,7 +113,9 @@ class Control:
 
     # -- showing, on the bridge's thread --
 
-    def show(self, value: Any, applied_at: int | None, waiting: bool, inert: str, active: bool) -> None:
+    def show(
+        self, value: Any, applied_at: int | None, waiting: bool, inert: str, active: bool, default: Any, why: str
+    ) -> None:
         """Bring the row up to date.
 
         Parameters
@@ -150,6 +130,10 @@ class Control:
             Why it cannot act in this run; "" if it can.
         active : bool
             Whether it belongs to what is chosen now.
+        default : Any
+            The value that it would have if nobody had given one.
+        why : str
+            Why it does not act, be it for good or as things stand; "" if it does.
         """
         if self._requested is not None and not waiting:
             self._requested = None
@@ -159,20 +143,23 @@ class Control:
         if self._requested is None:
             self._write(value)
         self._applied_at = applied_at
-        self.head.value = self._titled(self._say(inert))
-        if active:
-            self.widget.remove_class(GONE)
-        else:
-            self.widget.add_class(GONE)
+        idle = bool(inert) or not active
+        shown = html.escape(number(value)) if self._named else ""
+        badge = f"<span>{shown}</span>" if idle else self._say()
+        told = Told(badge, why, default, value != default)
+        self.head.value = write_head(self.spec, self._named, told, self._ends if self.spec.rank else None)
+        self._mark(GONE, not active)
+        self._mark(IDLE, idle)
         for item in self.inputs:
-            item.disabled = bool(inert)
+            item.disabled = idle
 
-    def _titled(self, badge: str) -> str:
-        return f'{self._label}<span class="nbopt-badge">{badge}</span>'
+    def _mark(self, css: str, on: bool) -> None:
+        if on:
+            self.widget.add_class(css)
+        else:
+            self.widget.remove_class(css)
 
-    def _say(self, inert: str) -> str:
-        if inert:
-            return f'<span class="nbopt-inert" title="{html.escape(inert)}">{html.escape(inert)}</span>'
+    def _say(self) -> str:
         if self._problem:
             return f'<span class="nbopt-problem" role="alert">{html.escape(self._problem)}</span>'
         if self._requested is not None:
@@ -181,6 +168,9 @@ class Control:
         if self._applied_at is not None:
             text = _("applied at step {step}", step=count(self._applied_at))
             return f'<span class="nbopt-applied">{html.escape(text)}</span>'
+        if self._ends and not self.spec.rank:
+            text = _("{low} to {high}", low=self._ends[0], high=self._ends[1])
+            return f'<span class="nbopt-range">{html.escape(text)}</span>'
         return ""
 
 
@@ -193,9 +183,9 @@ class NumberControl(Control):
         self._stops = self._offered
         offered = _labelled(self._stops)
         tip = self.spec.help
-        self._slider = self._kit.make(_Slider, options=offered, value=value, continuous_update=False, tooltip=tip)
+        self._slider = self._kit.make(Slider, options=offered, value=value, continuous_update=False, tooltip=tip)
         self._slider.listen("index", self.lock, lambda: self._request(self._slider.value))
-        self._box = self._kit.make(_Text, number(value), css=("nbopt-box",), continuous_update=False, tooltip=tip)
+        self._box = self._kit.make(Text, number(value), css=("nbopt-box",), continuous_update=False, tooltip=tip)
         self._box.listen("value", self.lock, self._typed)
         return [self._slider, self._box]
 
@@ -209,6 +199,10 @@ class NumberControl(Control):
         if (top := max(values, default=self._offered[-1])) > self._offered[-1]:
             self._offered = [*self._offered[: self._narrow], top]
 
+    @property
+    def _ends(self) -> tuple[str, str]:
+        return number(self._offered[0]), number(self._offered[-1])
+
     def _write(self, value: Any) -> None:
         self.widen(value)
         wanted = with_value(self._offered, value)
@@ -219,10 +213,7 @@ class NumberControl(Control):
                     self._slider.options = _labelled(wanted)
                 self._slider.index = wanted.index(value)
         text = number(value)
-        if len(text) > ROOM:
-            self.widget.add_class(LONG)
-        else:
-            self.widget.remove_class(LONG)
+        self._mark(LONG, len(text) > ROOM)
         if self._box.value != text and not self._problem:
             self._box.value = text
 
@@ -236,7 +227,7 @@ class ChoiceControl(Control):
 
     def _inputs(self, value: Any) -> list[Any]:
         assert isinstance(self.spec, Choice)
-        self._menu = self._kit.make(_Menu, options=self.spec.options, value=value, tooltip=self.spec.help)
+        self._menu = self._kit.make(Menu, options=self.spec.options, value=value, tooltip=self.spec.help)
         self._menu.listen("index", self.lock, lambda: self._request(self._menu.value))
         return [self._menu]
 
@@ -248,14 +239,13 @@ class ChoiceControl(Control):
 class FlagControl(Control):
     """A check box."""
 
+    _named = False
+
     def _inputs(self, value: Any) -> list[Any]:
         label = self.spec.title
-        self._box = self._kit.make(_Box, value, indent=False, description=label, tooltip=self.spec.help)
+        self._box = self._kit.make(Box, value, indent=False, description=label, tooltip=self.spec.help)
         self._box.listen("value", self.lock, lambda: self._request(self._box.value))
         return [self._box]
-
-    def _make_label(self) -> str:
-        return ""  # the box bears it
 
     def _write(self, value: Any) -> None:
         if self._box.value != value:

@@ -19,6 +19,7 @@ class Group:
     Parameters
     ----------
     title : str
+        "" for those that stand first, without a title.
     names : sequence of str
         Of the hyperparameters, in order.
     controls : Controls
@@ -27,30 +28,43 @@ class Group:
     kit : Kit
     folded : bool
         Whether it is shown folded at first.
+    below : sequence of Group
+        Groups at its end, in it.
 
     Attributes
     ----------
     widget : ipywidgets.Box
+    names : sequence of str
     is_opened : bool
         Whether the controls are wanted: set it when somebody opens the group.
     """
 
     def __init__(
-        self, title: str, names: Sequence[str], controls: Controls, active: set[str], kit: WidgetFactory, folded: bool
+        self,
+        title: str,
+        names: Sequence[str],
+        controls: Controls,
+        active: set[str],
+        kit: WidgetFactory,
+        folded: bool,
+        below: Sequence[Group] = (),
     ) -> None:
-        self._names = names
+        self.names = names
+        self._below = below
         self._controls = controls
         self._kit = kit
         self._slots: list[tuple[Any, list[str]]] = []
         self._is_filled = self.is_opened = not folded
-        self.widget = titled(title, self._rows(active) if self._is_filled else [], folded, kit)
+        rows = [*(self._rows(active) if self._is_filled else []), *(part.widget for part in below)]
+        self.widget: Any = titled(title, rows, folded, kit) if title else kit.box("first", *rows)
 
     def fill(self, active: set[str]) -> None:
         """Make what is missing of what is wanted; called by the bridge alone."""
         if not self._is_filled:
-            if not self.is_opened and not any(name in self._controls.made for name in self._names):
+            if not self.is_opened and not any(name in self._controls.made for name in self.names):
                 return
-            self.widget.children = [*self.widget.children, *self._rows(active)]
+            title, *rest = self.widget.children
+            self.widget.children = [title, *self._rows(active), *rest]
             self._is_filled = True
         for slot, names in self._slots:
             wanted = [name for name in names if self._is_wanted(name, active)]
@@ -64,7 +78,7 @@ class Group:
         a new child, and what a person was typing there would be lost.
         """
         rows: list[Any] = []
-        for is_wanted, stretch in groupby(self._names, lambda name: self._is_wanted(name, active)):
+        for is_wanted, stretch in groupby(self.names, lambda name: self._is_wanted(name, active)):
             if is_wanted:
                 rows += [self._controls.make(name).widget for name in stretch]
             else:

@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nbopt.hyperparams import Strategy
 from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.controls import Ask, Control, NumberControl, make_control
+from nbopt.notebook.panel.head import reason_not_to_act
+from nbopt.notebook.panel.offer import Offer
 from nbopt.run.steerable import Steerable
 from nbopt.viz.marks import Marks
 
@@ -49,6 +52,7 @@ class Controls(Mapping[str, Control]):
         kit: WidgetFactory,
     ) -> None:
         self.made: dict[str, Control] = {}
+        self._offers: dict[str, Offer] = {}
         self._run = run
         self._marks = marks
         self._ask = ask
@@ -83,6 +87,9 @@ class Controls(Mapping[str, Control]):
                 control = make_control(spec, self._first[name], self._ask, self._wake, self._kit)
                 if isinstance(control, NumberControl):
                     control.widen(*self._values(name))
+                if isinstance(spec, Strategy) and any(kind.usual for kind in spec.classes.values()):
+                    self._offers[name] = Offer(spec, lambda name, value: self[name].ask(value), self._kit)
+                    control.widget.children = [*control.widget.children, self._offers[name].button]
                 guard(control.widget, self._refuse)
                 self._show(control, self._run.hyperparams.active)
                 self.made[name] = control
@@ -106,4 +113,8 @@ class Controls(Mapping[str, Control]):
         with control.lock:
             waiting = name in run.pending  # before the value: what is no longer waiting is in it
             step = self._marks.applied.get(name)
-            control.show(run.hyperparams[name], step, waiting, run.inert.get(name, ""), name in active)
+            inert, values = run.inert.get(name, ""), run.hyperparams
+            why = reason_not_to_act(name, values, run.inert)
+            control.show(values[name], step, waiting, inert, name in active, values.default(name), why)
+        if name in self._offers:
+            self._offers[name].show(values, self._marks.applied)

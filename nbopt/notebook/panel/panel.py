@@ -21,6 +21,7 @@ from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import messages, status
+from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.compact import Compact
 from nbopt.notebook.panel.drawers import Drawers
@@ -32,7 +33,7 @@ from nbopt.notebook.panel.runs.table import RunsView, runs_drawer
 from nbopt.notebook.panel.takeaway.menu import take_away_drawer
 from nbopt.notebook.panel.takeaway.picture import picture
 from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
-from nbopt.notebook.panel.transport import SOURCE, Transport
+from nbopt.notebook.panel.transport import Transport
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.notebook.static_view import StaticView
 from nbopt.run.registry import live_runs
@@ -104,9 +105,10 @@ class Panel:
         self._unfold = kit.make(widgets.ToggleButton, description=_("Journal"), tooltip=tip)
         keep_frontend_route(self._unfold)
         self._unfold.observe(lambda _change: self._wake(), "value")
+        self.by_hand = ByHand(run)
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
         self.banner = GuardBanner(run, self._try, self._refuse, kit)
-        self.column = Column(run, self.controls, self._try, kit)
+        self.column = Column(run, self.controls, self.by_hand, self._try, self._wake, kit)
         self.overlays = Overlays(run, self._wake)
         drawers = {"runs": runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)}
         if "open" in run.abilities:  # it has a model and data
@@ -117,12 +119,7 @@ class Panel:
         self.charts = self.gallery.charts
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
         self.still = StaticView(run, {chart.name: chart.title for chart in self.charts})
-        companion = Companion(
-            search=_("Find a control"),
-            log=_("log"),
-            labels={name: run.hyperparams.label(name) for name in run.hyperparams},
-            groups=self.column.members,
-        )
+        companion = Companion(log=_("log"), **self.column.page())
         self.bridge = Bridge(run, self._paint, self._complain, self._growth, self._hear, companion)
         self.widget = self._layout()
         guard(self.widget, self._refuse)
@@ -176,7 +173,7 @@ class Panel:
 
     def _ask(self, name: str, value: Any) -> None:
         self._problem = ""
-        self.run.set(source=SOURCE, **{name: value})
+        self.by_hand.set(**{name: value})
 
     def _wake(self) -> None:
         self.bridge.wake()
@@ -188,9 +185,8 @@ class Panel:
 
     def _hear(self, content: Any) -> None:
         match content:
-            case {"open": str(title)} if title in self.column.members:
-                self.column.open(title)
-                self._wake()
+            case _ if self.column.hear(content):
+                pass
             case {"zoom": zoom}:
                 self._zoom(zoom)
             case {"pick": int(x) | float(x)} if x == x:
@@ -227,6 +223,7 @@ class Panel:
         self.gallery.draw(view, self.transport.step, self._ghosts())
         self._journal.value = status.journal_list(run.journal, run.hyperparams.label, self._unfold.value)
         companion = self.bridge.companion
+        companion.undo = self.by_hand.undoable
         companion.unit = _(UNITS[view.axis])
         companion.whole = view.axis == "step"
         companion.ending = status.ending(run)

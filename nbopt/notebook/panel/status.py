@@ -47,6 +47,8 @@ _EVENTS = {
 }
 _SOURCES = {
     "panel": N_("panel"),
+    "undo": N_("undo"),
+    "finder": N_("rate finder"),
     "code": N_("code"),
     "run": N_("run"),
     "guard": N_("guard"),

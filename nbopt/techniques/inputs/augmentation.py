@@ -136,6 +136,7 @@ class Warp(Technique):
         ge=0.0,
         label=N_("Rotate"),
         group=_GROUP,
+        unit=N_("degrees"),
         help=N_("Largest rotation of an image, in degrees, to either side."),
     )
     zoom = Float(

@@ -26,6 +26,7 @@ class Accumulation(Technique):
         ge=0,
         label=N_("Micro-batch"),
         group=N_("Batches"),
+        unit=N_("samples"),
         help=N_("Samples processed at once where a batch does not fit into memory; 0: all (gradient accumulation)."),
         synonyms="accumulate_grad_batches gradient_accumulation_steps accumulation_steps iter_size",
     )

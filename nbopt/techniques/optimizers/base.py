@@ -80,6 +80,7 @@ class Optimizer(Tunable):
         ge=0.0,
         label=N_("Learning rate"),
         group=GROUP,
+        rank=1,
         help=N_("Step size of the optimizer."),
         synonyms="learning_rate learningrate base_lr init_lr learning_rate_init eta",
     )
@@ -92,8 +93,9 @@ class Optimizer(Tunable):
         ge=0.0,
         label=N_("Weight decay"),
         group=N_("Regularization"),
-        help=N_("L2 regularization; decoupled from the gradient in AdamW."),
-        synonyms="wd l2 l2_penalty weightdecay",
+        help=N_("L2 regularization: pulls weights towards 0. Decoupled from the gradient in AdamW."),
+        rank=3,
+        synonyms="wd l2 l2_penalty l2_regularization weightdecay ridge",
     )
 
     torch_class: ClassVar[type[torch.optim.Optimizer]]

@@ -5,6 +5,7 @@ Swapped in within an epoch, their first step takes what is left of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -46,6 +47,7 @@ class LBFGS(Optimizer):
         help=N_("Search for a step length that meets the strong Wolfe conditions, starting from the learning rate."),
     )
     torch_class = torch.optim.LBFGS
+    usual: ClassVar[Mapping[str, Any]] = {"lr": 1.0}
     repeats = True
     full_batch = True
     evaluations: ClassVar[tuple[int, int]] = (25, 1)
@@ -255,6 +257,7 @@ class Newton(Optimizer):
         help=N_("Conjugate-gradient iterations for Newton's step, each with two passes over all samples."),
     )
     torch_class = NewtonCG
+    usual: ClassVar[Mapping[str, Any]] = {"lr": 1.0}
     repeats = True
     full_batch = True
 

@@ -31,8 +31,10 @@ class SGD(Optimizer):
         label=N_("Nesterov"),
         group=GROUP,
         help=N_("Look ahead along the momentum; acts when momentum is above 0."),
+        needs="momentum",
     )
     torch_class = torch.optim.SGD
+    usual: ClassVar[Mapping[str, Any]] = {"lr": 1e-2}
     memory: ClassVar[Mapping[str, str]] = {"momentum_buffer": N_("momentum")}
 
     def settings(self) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class Adam(Optimizer):
     beta1 = BETA1
     beta2 = BETA2
     torch_class: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
+    usual: ClassVar[Mapping[str, Any]] = {"lr": 1e-3}
     fused = True
     memory: ClassVar[Mapping[str, str]] = {
         "exp_avg": N_("running mean of gradients"),
@@ -80,6 +83,7 @@ class RMSprop(Optimizer):
         help=N_("Decay of the running mean of squared gradients."),
     )
     torch_class = torch.optim.RMSprop
+    usual: ClassVar[Mapping[str, Any]] = {"lr": 1e-3}
     memory: ClassVar[Mapping[str, str]] = {
         "square_avg": N_("running mean of squared gradients, from zero"),
         "momentum_buffer": N_("momentum of scaled gradients"),
@@ -119,6 +123,7 @@ class Adagrad(Optimizer):
         help=N_("Step number n uses lr / (1 + n * this)."),
     )
     torch_class = torch.optim.Adagrad
+    usual: ClassVar[Mapping[str, Any]] = {"lr": 1e-2}
     memory: ClassVar[Mapping[str, str]] = {"sum": N_("sum of squared gradients")}
 
     def settings(self) -> dict[str, Any]:
@@ -247,5 +252,6 @@ OPTIMIZER = Strategy(
     group=GROUP,
     help=N_("Can be swapped while training; running means that the new one uses too are kept."),
     synonyms="optim opt solver optimiser",
+    folded=True,
 )
 OPTIMIZER.__set_name__(Optimizer, "optimizer")

@@ -34,6 +34,7 @@ class EarlyStopping(Technique):
         False,
         label=N_("Stop early"),
         group=_GROUP,
+        rank=4,
         help=N_("End the run when patience runs out, and restore the best weights."),
         synonyms="early_stop earlystopping stop_early callbacks",
     )
@@ -45,6 +46,9 @@ class EarlyStopping(Technique):
         label=N_("Patience"),
         group=_GROUP,
         help=N_("Validations without improvement before the run ends."),
+        unit=N_("validations"),
+        rank=5,
+        needs="early_stopping",
         synonyms="early_stopping_patience n_iter_no_change",
     )
     min_delta = Float(
@@ -56,6 +60,7 @@ class EarlyStopping(Technique):
         ge=0.0,
         label=N_("Minimum improvement"),
         group=_GROUP,
+        needs="early_stopping",
         help=N_("How much lower a validation loss must be to count as better: min_delta."),
         synonyms="tol early_stopping_threshold",
     )

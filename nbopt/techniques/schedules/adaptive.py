@@ -63,6 +63,7 @@ class OnPlateau(_Watching):
         ge=0,
         label=N_("Plateau"),
         group=GROUP,
+        unit=N_("epochs"),
         help=N_("Epochs without improvement before the learning rate is cut: patience of torch's ReduceLROnPlateau."),
     )
     plateau_factor = Float(

@@ -71,6 +71,7 @@ class StepDecay(Schedule):
         gt=0.0,
         label=N_("Step size"),
         group=GROUP,
+        unit=N_("epochs"),
         help=N_("Epochs between two cuts of the learning rate: step_size of torch's StepLR."),
     )
     step_gamma = Float(
@@ -208,6 +209,7 @@ class Warmup(Technique):
         ge=0.0,
         label=N_("Warm-up"),
         group=GROUP,
+        unit=N_("epochs"),
         help=N_("Epochs over which the learning rate rises to its scheduled value, from a hundredth of it."),
         synonyms="warmup_epochs warm_up",
     )
@@ -220,6 +222,7 @@ class Warmup(Technique):
         ge=0,
         label=N_("Warm-up steps"),
         group=GROUP,
+        unit=N_("steps"),
         help=N_("The same in steps. If both are set, the slower of the two applies."),
     )
     compiles = True
