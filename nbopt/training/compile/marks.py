@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -45,27 +46,25 @@ class Marks:
         self._filled = [space for space in spaces if space]
         self._weights = list(model.parameters())
         self._counts = list(map(len, self._own))
-        self._found = self._look()
+        self._found = [*self._look()]  # held, so that nothing else gets their ids
+        self._ids = list(map(id, self._found))
 
-    def _look(self) -> list[Any]:
-        found: list[Any] = [self._groups[-1]]
-        for get, own in zip(self._get, self._own, strict=True):
-            found += get(own)
-        for space in self._filled:
-            found += space.values()
-        for weight in self._weights:
-            found += (weight.requires_grad, weight._backward_hooks, weight._post_accumulate_grad_hooks)
-        return found
+    def _look(self) -> Iterator[Any]:
+        """Return what the model is made up of; run through in C, at every call of compiled steps."""
+        settings = [
+            (each.requires_grad, each._backward_hooks, each._post_accumulate_grad_hooks) for each in self._weights
+        ]
+        own = [get(own) for get, own in zip(self._get, self._own, strict=True)]
+        return chain(self._groups[-1:], *own, *[space.values() for space in self._filled], *settings)
 
     def are_same(self) -> bool:
         """Whether nothing was exchanged, added or taken away."""
         if any(self._empty) or list(map(len, self._own)) != self._counts:
             return False
         try:
-            found = self._look()
+            return list(map(id, self._look())) == self._ids
         except KeyError:  # an attribute is gone
             return False
-        return len(found) == len(self._found) and all(map(operator.is_, found, self._found))
 
 
 def find_hooks(model: nn.Module) -> str:
