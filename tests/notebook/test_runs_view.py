@@ -116,8 +116,11 @@ def test_a_band_goes_along_its_lowest_and_back_along_its_highest(log):
 
 
 def test_stars_and_names_are_kept(page, make_run, stored, tmp_path, open_list):
-    _panel, view = open_list(make_run(name="own", store=tmp_path))
+    own = make_run(name="own", store=tmp_path)
+    panel, view = open_list(own)
     eventually(lambda: len(view.widget.rows) == 3)
+    page.tell(view.widget, {"do": "rename", "run": own.id, "name": "<own>"})  # not stored yet
+    eventually(lambda: "&lt;own&gt;" in panel._title.value and own.name == "<own>")
     page.tell(view.widget, {"do": "star", "run": stored[0], "on": True})
     page.tell(view.widget, {"do": "rename", "run": stored[0], "name": " a better name "})
     eventually(lambda: row_of(view, stored[0])["star"] and row_of(view, stored[0])["name"] == "a better name")

@@ -128,6 +128,10 @@ class Chart:
         """The names of its curves in a history."""
         return self.name, f"val_{self.name}"
 
+    def smoothing(self, view: View) -> float:
+        """Return how much its curves are smoothed."""
+        return view.smoothing if self._smooth else 0.0
+
     @property
     def parts(self) -> list[Any]:
         """All that it is made of, the axis not shown now too."""
@@ -153,7 +157,7 @@ class Chart:
 
     def draw(self, history: History, view: View, scene: Scene) -> None:
         """Bring the figure up to date; called by the bridge alone."""
-        smoothing = view.smoothing if self._smooth else 0.0
+        smoothing = self.smoothing(view)
         most = _SMALL_BUCKETS if self.is_small else BUCKETS
 
         def read(source: History) -> list[Curve]:

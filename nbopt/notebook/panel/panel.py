@@ -146,8 +146,8 @@ class Panel:
 
     def _layout(self) -> Any:
         box = self._kit.box
-        name = self._kit.make(widgets.HTML, status.title(self.run))
-        header = box("header", self.transport.widget, self._status, name)
+        self._title = self._kit.make(widgets.HTML, status.title(self.run))
+        header = box("header", self.transport.widget, self._status, self._title)
         strip = box("strip", self._error, self.banner.widget, self._device)
         body = box(
             "body",
@@ -213,6 +213,7 @@ class Panel:
         run, view = self.run, self.toolbar.view  # the view may change meanwhile
         self.transport.paint()
         self._status.value = status.status_line(run)
+        self._title.value = status.title(run)
         self._device.value = status.device_line(run)
         self._earlier.value = status.earlier_line(CELLS.earlier(run))
         self._error.value = messages.strip(self._messages())

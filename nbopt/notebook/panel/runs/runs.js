@@ -52,7 +52,7 @@ function render({ model, el }) {
   const compare = make('button', { type: 'button', textContent: words.compare });
   const scroll = make('div', { className: 'nbopt-runs-scroll', tabIndex: 0 });
   scroll.setAttribute('role', 'region');
-  scroll.setAttribute('aria-label', words.name);
+  scroll.setAttribute('aria-label', words.title);
   const table = make('table', {});
   const head = make('thead', {});
   const body = make('tbody', {});

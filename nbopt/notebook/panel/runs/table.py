@@ -45,6 +45,7 @@ STATES = {
 _WORDS = {
     "show": N_("Draw {name} in the charts"),
     "star": N_("Star"),
+    "title": N_("Runs"),
     "name": N_("Name"),
     "state": N_("State"),
     "best": N_("Best"),

@@ -64,7 +64,7 @@ def picture(name: str, history: History, charts: Sequence[Chart], view: View, gh
 
 
 def _chart(chart: Chart, history: History, view: View, span: Span, ghosts: Sequence[Ghost]) -> str:
-    smoothing = view.smoothing if chart.is_loss else 0.0
+    smoothing = chart.smoothing(view)
     drawn = [
         _Drawn(curve(ghost.history, key, view.axis, view.span, smoothing), ghost.colour, label, ghost.opacity * faint)
         for ghost in ghosts
