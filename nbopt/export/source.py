@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import builtins
-import dis
 import functools
 import keyword
 import math
@@ -13,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Set
 from pathlib import PurePath
-from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nbopt.export.source_text import bindings_of, names_read, renamed, text_of
+from nbopt.export.source_text import bindings_of, names_read, renamed, scopes_of, text_of
 from nbopt.export.source_values import array_text, settings_of, tensor_text, written
 from nbopt.export.source_values import literal as literal
 from nbopt.i18n import _
@@ -141,14 +140,12 @@ class Sources:
 
     def hiding(self, script: str) -> set[str]:
         """Return what the script calls, or takes as an argument, and a function of it has as a variable."""
-        functions = [item for item in compile(script, "script", "exec").co_consts if isinstance(item, CodeType)]
         found: set[str] = set()
-        for function in functions:
-            functions += [item for item in function.co_consts if isinstance(item, CodeType)]
-            made = {
-                step.argval for step in dis.get_instructions(function) if step.opname in ("STORE_FAST", "STORE_DEREF")
-            }
-            found |= self.called & {*made, *function.co_varnames} - self.arguments.keys()
+        for scope in scopes_of(script)[1:]:
+            symbols = [symbol for symbol in scope.get_symbols() if scope.get_type() == "function" and symbol.is_local()]
+            names = {symbol.get_name() for symbol in symbols}
+            made = {symbol.get_name() for symbol in symbols if symbol.is_assigned()}
+            found |= self.called & names - self.arguments.keys()
             found |= {name for name in self.arguments.keys() & made if not name.startswith("loss")}
         return found
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import dis
 import inspect
+import symtable
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -109,21 +109,26 @@ def names_read(text: str) -> list[str]:
         If a function in it changes variables that are not its own.
     """
     try:
-        codes = [compile(text, "source", "exec", dont_inherit=True)]
+        outer, *inner = scopes_of(text)
     except SyntaxError as error:  # nonlocal, without the function around it
         raise ValueError(_("it changes a variable of the function it was made in.")) from error
     read: dict[str, None] = {}
-    made = {step.argval for step in dis.get_instructions(codes[0]) if step.opname == "STORE_NAME"}
-    for code in codes:
-        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
-        steps = list(dis.get_instructions(code))
-        own = {step.argval for step in steps if step.opname == "STORE_NAME"}
-        for step in steps:
-            if step.opname == "STORE_GLOBAL":
-                raise ValueError(_("it changes the global variable {name}.", name=step.argval))
-            if step.opname == "LOAD_GLOBAL" or (step.opname == "LOAD_NAME" and step.argval not in own):
-                read[step.argval] = None
+    made = {symbol.get_name() for symbol in outer.get_symbols() if symbol.is_assigned()}
+    for scope in (outer, *inner):
+        for symbol in scope.get_symbols():
+            if symbol.is_declared_global() and symbol.is_assigned():
+                raise ValueError(_("it changes the global variable {name}.", name=symbol.get_name()))
+            if symbol.is_referenced() and (symbol.is_global() or scope is outer):
+                read[symbol.get_name()] = None
     return [name for name in read if name not in made and not (name.startswith("__") and name.endswith("__"))]
+
+
+def scopes_of(text: str) -> list[symtable.SymbolTable]:
+    """Return the scopes of some statements: that of all, then those of the functions and classes in them."""
+    scopes = [symtable.symtable(text, "source", "exec")]
+    for scope in scopes:  # which grows by those in it
+        scopes += scope.get_children()
+    return scopes
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:

@@ -12,7 +12,8 @@ from torch import nn
 from nbopt.data.sources import AnySource
 from nbopt.hyperparams import Hyperparams
 from nbopt.record.journal import ACTIONS, Entry, Journal, Operation
-from nbopt.techniques.base import Technique
+from nbopt.techniques.base import Technique, defines, with_values
+from nbopt.techniques.catalogue import ALWAYS
 
 Schedule = dict[int, dict[str, Any]]
 """What is done at each step, in order of steps: a hyperparameter's new value, or True for one of `ACTIONS`."""
@@ -110,6 +111,16 @@ class RunSummary:
     needs_graph: bool
     evaluated: bool
     split: dict[str, Any]
+
+    @property
+    def narrow(self) -> bool:
+        """Whether anything was computed in numbers of 16 bits."""
+        coarse = [kind for kind in ALWAYS if defines(kind, "is_coarse")]
+        values, found = dict(self.start), False
+        for new in ({}, *self.schedule.values()):
+            values.update(new)
+            found = found or any(with_values(kind(), values).is_coarse for kind in coarse)
+        return found
 
     def values_of(self, name: str) -> list[Any]:
         """Return all values that ``name`` had, the first one first."""

@@ -31,6 +31,7 @@ from nbopt.hyperparams import Hyperparam
 from nbopt.i18n import _
 from nbopt.techniques.context import Context, Setting
 from nbopt.techniques.hooks import HOOKS, Hooks
+from nbopt.techniques.own_lines import OwnLines, Told
 
 
 class Technique(Hooks):
@@ -64,8 +65,6 @@ class Technique(Hooks):
         losses. `nbopt.techniques.promises` looks whether that can be true.
     unwritten : str
         Why a script cannot hold this technique, in words; "" if it can.
-    by_script : bool
-        Whether a script has lines of its own in the place of the class.
     of_model : tuple of str
         Hyperparameters whose values every model of the kind brings: a recipe says nothing of them unless they were set.
     off : mapping of str to Any
@@ -104,7 +103,6 @@ class Technique(Hooks):
     draws: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     unwritten: ClassVar[str] = ""
-    by_script: ClassVar[bool] = False
     of_model: ClassVar[tuple[str, ...]] = ()
     off: ClassVar[Mapping[str, Any]] = {}
     gradients_of_many: ClassVar[Any] = None
@@ -169,6 +167,17 @@ class Technique(Hooks):
         """
         return ""
 
+    @classmethod
+    def own_lines(cls, told: Told) -> OwnLines | None:
+        """Return the lines that a script has in the place of the class; None if it holds the class as it is written.
+
+        Raises
+        ------
+        ValueError
+            If a script cannot repeat what it did.
+        """
+        return None
+
     # -- what it says of itself, while it acts
 
     @property
@@ -225,9 +234,14 @@ def acts_with(part: Technique, values: Mapping[str, Any]) -> bool:
     ValueError
         If it does not go by them alone.
     """
+    return with_values(part, values).acts
+
+
+def with_values(part: Technique, values: Mapping[str, Any]) -> Technique:
+    """Give a technique without a run values of its hyperparameters; return it."""
     vars(part).update({name: values[name] for name in part.declared()})
     part.weights = part.context = _NotThere(type(part).__name__)  # type: ignore[assignment]
-    return part.acts
+    return part
 
 
 class _NotThere:

@@ -12,6 +12,7 @@ from nbopt.hyperparams import Flag
 from nbopt.i18n import N_
 from nbopt.objects.plain import is_number
 from nbopt.techniques.base import Technique
+from nbopt.techniques.own_lines import OwnLines, Told
 
 _EXPLODED = 1000.0
 _BLOCK = 100  # losses whose median tells how large losses are by now
@@ -39,7 +40,6 @@ class Guard(Technique):
 
     memory: ClassVar[tuple[str, ...]] = ("state",)
     compiles = True
-    by_script = True
     off: ClassVar[Mapping[str, Any]] = {"recover": False}
 
     def __init__(self) -> None:
@@ -47,6 +47,11 @@ class Guard(Technique):
         self._usual: float | None = None
         self._floor, self._known = 1.0, False
         self._block: list[float] = []
+
+    @classmethod
+    def own_lines(cls, told: Told) -> OwnLines:
+        """Nothing: what it did is in the schedule."""
+        return OwnLines()
 
     def renew(self) -> None:
         """Take note that losses have another size from the next step on."""

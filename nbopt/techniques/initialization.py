@@ -7,6 +7,7 @@ from nbopt.hyperparams import Choice, Float
 from nbopt.i18n import N_
 from nbopt.techniques.base import Technique
 from nbopt.techniques.drawn_weights import RULES, draw_weights
+from nbopt.techniques.own_lines import OwnLines, Told
 
 AS_GIVEN = "as given"
 _GROUP = N_("Model")
@@ -40,12 +41,21 @@ class Initialization(Technique):
     )
 
     compiles = True
-    by_script = True
 
     @property
     def acts(self) -> bool:
         """Unless the weights are to stay as given."""
         return self.initialization != AS_GIVEN
+
+    @classmethod
+    def own_lines(cls, told: Told) -> OwnLines:
+        """Draw the weights first of all."""
+        rule = RULES.get(told.start["initialization"])
+        if rule is None or told.steps == 0:  # they are drawn in the first step
+            return OwnLines()
+        seed = "derive_seed(SEED, INITIALIZATION)"
+        line = f"draw_weights(model, {rule.__name__}, initial_gain, {seed})"
+        return OwnLines({"first": line}, uses=[rule])
 
     def before_first_step(self) -> None:
         """Draw the weights."""

@@ -1,9 +1,12 @@
-"""Leaving out of a script what its run did not use."""
+"""Leaving out of a script what its run did not use, and what nothing needs."""
+
+import re
 
 import pytest
 
 from nbopt.export.script.prune import prune
 from nbopt.export.script.text import fill
+from nbopt.export.script.unused import find_unused
 
 CASES = {
     "a statement goes with the name it needs": ("a = gone(1)\nb = 2\n", "b = 2\n"),
@@ -30,6 +33,51 @@ CASES = {
 def test_what_is_known_is_left_out(name):
     text, left = CASES[name]
     assert prune(text, {"gone": False, "here": True, "'gone'": False, "'no' in a": False}) == left
+
+
+FUNCTION = """
+def train(model, data):
+    optimizer = make(model.parameters())
+    scales = [group["lr"] for group in optimizer.groups]
+    total = 0
+    unread = 0
+    extra = 0
+    losses = []
+    notes = []
+    best, at = None, 0
+    def lose(x):
+        return halve(x)
+    def halve(x):
+        return x / 2
+    for step, x in enumerate(data):
+        unread += step
+        hint = step + 1
+        if hint > total:
+            notes.append(step)
+        for weight in model.parameters():
+            weight.grad = None
+        for scale in scales:
+            scale.clear()
+        extra = extra + 1
+        loss = lose(x)
+        losses.append(loss)
+        best, at = loss, step
+        if extra > 9:
+            break
+    return losses, at
+"""
+
+
+def test_what_nothing_needs_is_found():
+    assert find_unused(FUNCTION, set()) == {"optimizer", "scales", "scale", "total", "unread", "hint", "notes"}
+    assert find_unused(FUNCTION, {"notes"}) == {"optimizer", "scales", "scale", "unread"}
+    assert find_unused(FUNCTION, {"scales"}) == {"total", "unread", "hint", "notes"}
+
+
+def test_what_nothing_needs_is_left_out_with_all_that_it_is_made_of():
+    text = prune(FUNCTION, dict.fromkeys(find_unused(FUNCTION, set()), False))
+    assert not {"optimizer", "scale", "hint", "notes", "unread"} & set(re.findall(r"\w+", text))
+    assert "weight.grad = None" in text and "extra = extra + 1" in text and "def halve" in text
 
 
 def test_words_are_filled_in_and_keep_their_indentation():

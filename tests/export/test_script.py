@@ -503,8 +503,8 @@ def full(model, batch):
     return model(batch[0]), batch[1]
 
 
-class Part(nbopt.Technique):
-    """A technique that is called as a variable of the script is, though not of this one."""
+class Waited(nbopt.Technique):
+    """A technique that is called as a variable of a script is, though not of this one."""
 
     decay = nbopt.Float(0.1, low=0.0, high=1.0, label="Decay", group="Regularization")
 
@@ -515,12 +515,36 @@ class Part(nbopt.Technique):
 
 
 def test_what_has_a_name_of_what_the_script_leaves_out_stays(mlp, blobs):
-    run, initial = make(mlp(), blobs, blobs, forward=full, techniques=[Part], epochs=2)
+    run, initial = make(mlp(), blobs, blobs, forward=full, techniques=[Waited], epochs=2)
     text, largest = check(follow(run, {}), initial, blobs, blobs)
     assert "own_full(model, batch)" in text
-    assert "part_technique.after_step" in text
+    assert "waited_technique.after_step" in text
     assert largest == 0.0
     assert is_tidy(text)
+
+
+class Part(Waited):
+    """One that is called as a variable of the lines that stand for another technique."""
+
+
+class Seen(Waited):
+    """One that is called as a variable of the lines of a loss."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Part, {"micro_batch": 7}),
+        (Seen, {"loss": ["cross_entropy", (0.5, "hinge")], "balance": "uncertainty"}),
+        (Part, {}),
+    ],
+    ids=["batches in parts", "terms that are balanced", "nothing of that name"],
+)
+def test_a_technique_has_no_name_of_the_lines_of_others(mlp, blobs, kind, settings):
+    run, initial = make(mlp(), blobs, blobs, techniques=[kind], epochs=2, batch_size=20, **settings)
+    text, largest = check(follow(run, {}), initial, blobs, blobs)
+    assert f"{kind.__name__.lower()}{'_technique' * bool(settings)}.after_step" in text
+    assert largest == 0.0
 
 
 def test_samples_in_a_single_array(mlp, blobs):

@@ -8,7 +8,6 @@ import re
 
 import torch
 
-from nbopt.data.samples import LABELS, SUM
 from nbopt.data.sources import StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.data import Data
@@ -17,38 +16,31 @@ from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.prune import prune
-from nbopt.export.script.section import Section
+from nbopt.export.script.section import Section, called
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.template import (
-    BY_LABELS,
     EVALUATE,
-    GIVE,
     GRADIENTS,
-    PARTS,
+    INPUTS,
     PASS,
+    PASSES,
     RATE,
-    SHARE_OUT,
+    SAMPLES,
     TELL,
     TRAIN,
     VALIDATE,
 )
 from nbopt.export.script.text import WIDTH, fill, lines
+from nbopt.export.script.unused import find_unused
 from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
-from nbopt.techniques.drawn_weights import RULES
-from nbopt.techniques.initialization import AS_GIVEN
 from nbopt.techniques.plan import Plan
-from nbopt.techniques.precision.mixed import FULL, SCALED
 
-_HYPERPARAMETERS = {
-    **{name: name for name in ("steps", "epochs", "validate_every", "patience", "min_delta", "early_stopping")},
-    **{name: name for name in ("batch_size", "micro_batch", "lr", "weight_decay", "channels_last", "initial_gain")},
-    **{"balance": "balance", "precision_name": "precision"},
-}
-"""What the template calls hyperparameters, and their names."""
-
-_OFF_AT_ZERO = ("steps", "validate_every", "early_stopping", "min_delta", "weight_decay", "channels_last")
+_KEPT = {"optimizer", "modes"}  # which change the model
+_NUMBERS = ("lr", "batch_size")
+_CONDITIONS = (*Plan.declared(), "weight_decay")
+"""Hyperparameters in the template, beside those of techniques that have lines of their own."""
 
 
 class Loop(Section):
@@ -77,85 +69,50 @@ class Loop(Section):
     # -- what there is
 
     def _know(self) -> None:
-        story, known, techniques, loss = self.story, self.known, self._techniques, self._loss
-        for name in _OFF_AT_ZERO:
-            first, *others = map(bool, story.values_of(name))
-            if all(other is first for other in others):
-                known[name] = first
-        images, precisions = "channels_last" not in story.inert, story.values_of("precision")
-        known.update({} if images else {"channels_last": False})
-        self._casts, scales = any(name != FULL for name in precisions), SCALED in precisions
-        if len(set(precisions)) == 1 or not scales:
-            known["scaled"] = scales
+        story, known = self.story, self.known
+        names = (*_CONDITIONS, *self._techniques.in_lines)
+        self._hyperparameters = {called(name): name for name in (*_NUMBERS, *names, "balance")}
+        holding = {called(name): set(map(bool, story.values_of(name))) for name in names}
+        known.update({name: all(holds) for name, holds in holding.items() if len(holds) == 1})
+        self._casts = known.get("cast_to", True)
         if story.share is not None:
             known["val is not None"] = True
-        waits, restored = self._plan_actions()
+        waits = self._plan_actions()
         self._by_steps = any(story.values_of("validate_every") + story.values_of("steps"))
-        draws = story.start["initialization"] != AS_GIVEN and story.steps != 0  # weights are drawn in the first step
+        known.update({"waits": waits, "by_steps": self._by_steps, "mode_is_one": not story.evaluated})
         there = {
-            "waited bar": waits,
-            "best_loss best_weights": waits or restored,
-            "due over": self._by_steps,
-            "ended": self._by_steps and not known.get("validate_every", False),
-            "cast_to": self._casts,
-            "loss.float": self._casts and not isinstance(story.loss, str),  # others may return 16 bits
-            "scaler": scales,
-            "torch.contiguous_format": images
-            and known.get("channels_last") is False,  # a run lays out what it is given
-            "draw_weights": draws,
-            "DROPOUT": "dropout" not in story.inert and "dropout" not in story.untouched,
-            "context": techniques.uses_context,
-            "progress done": techniques.uses_context or techniques.has("change_rate"),
-            "recent results": bool(self._metrics),
-            "reweighted change_weights": techniques.has("change_weights"),
-            "lose": techniques.has("change_loss") and bool(self.words["training"]),
-            "forward_pass do": techniques.has("change_pass"),
-            "x": techniques.has("change_inputs") or techniques.has("change_batch"),
-            "added part": bool(loss.parts),
-            "of counted": loss.parts == LABELS,
+            self.words["measure_all"]: bool(self._metrics),
             "seed_all": self._draws.training,
-            "model.training": not story.evaluated,
         }
-        self._lacks(there)
-        self.words["draw"] = self.sources.name_of(RULES[story.start["initialization"]]) if draws else "None"
+        known.update({name: False for name, is_there in there.items() if not is_there})
         self.words["steps"] = "itertools.count()" if story.steps is None else "range(STEPS_DONE)"
         self.words["period"] = "validation" if self._by_steps else "epoch"
         adopted = story.adopted
-        if scales and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
+        if known.get("scaled", True) and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
             raise ValueError(_("in float16, a script cannot hold SGD made with fused=True: make it without."))
 
-    def _plan_actions(self) -> tuple[bool, bool]:
-        """Enter what is done at some steps; return whether the script has patience, and restores weights by itself."""
+    def _plan_actions(self) -> bool:
+        """Enter what is done at some steps; return whether the script has patience."""
         story, known = self.story, self.known
         restored = [step for step, new in story.schedule.items() if "restore_best" in new]
         end, waits = story.done or math.inf, story.stops_early and story.steps is None
         for step, new in story.schedule.items():
             names = [name for name in ACTIONS if name in new and (name != "reopen" or waits)]
             self.values.plan({step: dict.fromkeys(names, True) if step < end else {}})
-            if "dropout" in new and "dropout" not in story.inert:
-                self.values.plan({step: {"dropout": new["dropout"]}})
-        if not waits:
-            known["early_stopping"] = True
-            known["best_weights and early_stopping"] = any(step >= end for step in restored)
+        known["ends_best"] = any(step >= end for step in restored)
         has_end = Plan.of({name: story.values_of(name)[-1] for name in Plan.declared()}).has_end
-        if story.steps is None and not has_end:
-            if not waits:
-                raise ValueError(_("a script of a run without an end would not end either: give epochs or steps."))
+        if story.steps is None and not has_end and not waits:
+            raise ValueError(_("a script of a run without an end would not end either: give epochs or steps."))
+        if story.steps is not None or not has_end:
             known["step >= steps if steps else epoch >= epochs"] = False
         if story.steps is not None:
-            known["step >= steps if steps else epoch >= epochs"] = False
             self.values.constants["STEPS_DONE"] = literal(story.steps)
-        self.values.constants["DROPOUT"] = literal(story.start.get("dropout"))
-        return waits, bool(restored)
-
-    def _lacks(self, there: dict[str, bool]) -> None:
-        """Take note of what is not there."""
-        self.known.update({name: False for names, is_there in there.items() for name in names.split() if not is_there})
+        return waits
 
     # -- words
 
     def _write_passes(self) -> None:
-        story, words, techniques, loss = self.story, self.words, self._techniques, self._loss
+        story, words, techniques = self.story, self.words, self._techniques
         samples = techniques.having("change_inputs") + techniques.having("change_batch")
         if samples and self._data.single:
             names = ", ".join(techniques.names)
@@ -163,7 +120,9 @@ class Loop(Section):
         reweights, of_columns = techniques.has("change_weights"), isinstance(story.train, TensorSource)
         of_columns = of_columns and self._data.structure is None
         words["rest"] = "" if story.forward is None or self._data.of_loaders else ", *batch[2:]"
-        words["laid"] = f"{'tuple(map(' if of_columns else 'tree_map('}lay_channels_last, batch{')' * of_columns})"
+        laid = f"{'tuple(map(' if of_columns else 'tree_map('}lay_channels_last, batch{')' * of_columns})"
+        words["shape_batch"] = fill(words["shape_batch"], laid=laid)
+        words["widen"] = "loss = loss.float()" * (self._casts and not isinstance(story.loss, str))  # may have 16 bits
         words["model"] = "reweighted" if reweights else "model"
         outputs = "reweighted(batch)" if reweights else self._data.outputs
         words["outputs"] = "model(batch)" if reweights else self._data.outputs
@@ -172,29 +131,24 @@ class Loop(Section):
             f"loss = compute_loss(output, target{words['training']}{words['latest']})",
             techniques.calls("change_loss", loss="loss", lose="lose" if words["training"] else "compute_loss"),
         )
-        words["forward_here"] = "" if words["change_pass"] else words["forward"]
-        made = "target, loss = do(batch)[1:]" if loss.parts == LABELS else "loss = do(batch)[2]"
-        words["made"] = "output, target, loss = do(batch)" if self._metrics else made
+        words["do"] = words["forward"]
+        if words["change_pass"]:
+            made = "target, loss = do(batch)[1:]" if "target" in words["weigh"] else "loss = do(batch)[2]"
+            words["do"] = fill(PASSES, made="output, target, loss = do(batch)" if self._metrics else made, **words)
+        words["change_samples"] = fill(SAMPLES, **words) if samples else ""
         scaled = "scaler.scale(loss) if scaled else loss"
         words["backward"] = f"differentiate({scaled})" if self._optimizer.is_curved else f"({scaled}).backward()"
-        words["weigh"] = "" if loss.parts in ("", SUM) else "loss = loss * share"
-        if loss.parts == LABELS:
-            words["weigh"] = fill(BY_LABELS, ignored=loss.ignored)
-        words["passes"] = fill(PASS, **words)
-        if loss.parts:
-            leaf = story.split.get("leaf")
-            count = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
-            parts = "parts_of(whole, micro_batch)" if of_columns else f"parts_of_tree(whole, micro_batch, {count})"
-            words["passes"] = fill(PARTS, parts=parts, **{"pass": words["passes"]})
+        words["note"] = fill(words["note"], share=", share" * bool(words["weigh"]))
+        around, one = words["passes"] or "$pass", {"pass": fill(PASS, **words)}
+        words["passes"] = fill(around, counted="", labelled="", **one)
         words["gradients"] = fill(GRADIENTS, **words)
 
     def _write_steps(self) -> None:
         story, words, techniques, optimizer = self.story, self.words, self._techniques, self._optimizer
         sized = self._data.sized and not (optimizer.whole and optimizer.only_full)
         varies, drops = sized and len(set(story.values_of("batch_size"))) > 1, sized and story.train.drop_last
-        self._lacks({"number": varies and not drops, "larger": varies and drops})
-        words["number"] = "batch_size" if "number" in self.known else "number"
-        size = "batch_size" if "larger" in self.known else "larger"
+        words["number"] = "number" if varies and not drops else "batch_size"
+        size = "larger" if varies and drops else "batch_size"
         words["complete"] = f"batches.left({size}) < {size}" if drops else "not batches.left()"
         usual = "batches.size if full else batch_size" if optimizer.whole else "batch_size"
         if optimizer.whole:
@@ -203,16 +157,17 @@ class Loop(Section):
             words["number"], usual = "", literal(getattr(story.train.loader, "batch_size", None) or 1)
         inline = self.known.get("full") is False
         words["compute"], words["batch"] = (words["gradients"], "batch") if inline else ("loss = closure()", "samples")
-        give = GIVE if "given" in self.known else SHARE_OUT
-        words["set_rate"] = fill(RATE, give=give, **words) if words["change_rate"] else ""
+        words["set_rate"] = fill(RATE, **words) if words["change_rate"] else ""
         words["no_loss"] = "val_loss = None" if words["after_epoch"] and story.share is None else ""
         words["results"] = ", results" * bool(self._metrics)
         words["tell"] = fill(TELL, **words) if words["after_epoch"] and techniques.uses_context else ""
-        told = [*self._loss.passed, *(["forward"] if "forward" in self.sources.arguments else [])]
-        told += techniques.having("change_inputs")
-        forms = {"precision": self._casts, "channels_last": self.known.get("channels_last") is not False}
-        told += [name for form, acts in forms.items() if acts and not (name := self.values.use(form)).isupper()]
-        words["told"] = "".join(f", {name}" for name in told)
+        text = self._evaluate()
+        reads = [node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+        there = {*self.values.variables, *self.sources.arguments, *techniques.names} - {"loss"} | {
+            *self._loss.functions
+        }
+        words["told"] = "".join(f", {name}" for name in dict.fromkeys(reads) if name in there)
+        self.evaluate = text.replace("(model, batches):", f"(model, batches{words['told']}):")
         words["as_batch"] = self._loss.as_batch(usual)
         words["validate_then"] = fill(VALIDATE, **words)
         words["validate"] = "" if self._by_steps else words["validate_then"]
@@ -224,48 +179,47 @@ class Loop(Section):
         words = {**self.words, "arguments": arguments, "told_arguments": told, "take_arguments": taken}
         text = self._named(prune(fill(TRAIN, **words), self.known))
         planned = {name for changes in self.values.schedule.values() for name in changes}
-        asked = re.findall(r'"(\w+)" in (changes|SCHEDULE.get\(step \+ 1, {}\))|changes\.get\("(\w+)"', TRAIN)
-        known = {f"'{name}' in {where}": False for name, where, _other in asked if name not in planned}
-        known |= {f"changes.get('{name}')": False for _name, _where, name in asked if name not in planned}
-        if not planned:
-            known["changes"] = known["UPDATES"] = False
+        known = {"UPDATES": False, "changes": False} if not planned else {}
+        for name in set(re.findall(r'"(\w+)"', text)) - planned:
+            where = (f"'{name}' in changes", f"'{name}' in SCHEDULE.get(step + 1, {{}})", f"changes.get('{name}')")
+            known.update(dict.fromkeys(where, False))
         text = prune(text, known)
         text = text.replace("(loss).backward", "loss.backward").replace("(scaler.scale(loss)).", "scaler.scale(loss).")
         text = text.replace("$", "$$").replace("STARTING_VALUES", "$starting").replace("UPDATES", "$updates")
         variables = self.values.variables.items()
         starting = lines(*(f"{name} = {own.upper()}" for name, own in variables))
         updates = lines(*(_update(name, own) for name, own in variables))
-        return fill(text, starting=starting, updates=updates)
+        return self._used(fill(text, starting=starting, updates=updates))
 
-    def evaluate(self) -> str:
-        """Return the function ``evaluate``."""
+    def _evaluate(self) -> str:
+        """Return the function ``evaluate``, before it is told what it reads."""
         graph, known = self.story.needs_graph, dict(self.known)
-        if self._techniques.has("change_inputs"):
-            known.pop("x", None)
-        else:
-            known["x"] = False
-        known.update(dict.fromkeys(["model.train"] if self.story.evaluated else ["modes"], False))
-        known |= {} if self._casts else {"device": False}
-        known |= {} if self._draws.evaluating else {"seed": False}
+        known["seed_all"] = self._draws.evaluating
         words = {
             **self.words,
             **self._data.evaluation,
+            "told": "",
             "no_graph": "" if graph else "@torch.no_grad()",
             "outcome": ", and each (output, target)" * bool(self._metrics),
             "measure": self._loss.measure,
             "add": self._loss.add,
+            "change_samples": fill(INPUTS, **self.words) if self._techniques.has("change_inputs") else "",
         }
-        return self._named(prune(fill(EVALUATE, **words), known))
+        return self._named(self._used(prune(fill(EVALUATE, **words), known)))
+
+    def _used(self, text: str) -> str:
+        """Return ``text`` without what nothing needs."""
+        return prune(text, dict.fromkeys(find_unused(text, {*_KEPT, *self._techniques.names}), False))
 
     def _named(self, text: str) -> str:
         """Return ``text`` with hyperparameters as the script calls them."""
         rows = text.splitlines()
         names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
         for node in sorted(names, key=lambda node: (node.lineno, node.col_offset), reverse=True):
-            if node.id not in _HYPERPARAMETERS:
+            if node.id not in self._hyperparameters:
                 continue
             row = rows[node.lineno - 1].encode()  # columns are counted in bytes
-            called = self.values.use(_HYPERPARAMETERS[node.id]).encode()
+            called = self.values.use(self._hyperparameters[node.id]).encode()
             rows[node.lineno - 1] = (row[: node.col_offset] + called + row[node.end_col_offset :]).decode()
         return "\n".join(rows) + "\n"
 

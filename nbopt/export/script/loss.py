@@ -1,244 +1,284 @@
-"""The loss of a run, as source."""
+"""The loss of a run as source: one of several, a sum of terms, or one for each output."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nbopt.data.samples import LABELS, SAMPLES, SUM
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.section import Section
 from nbopt.export.script.text import fill, indent, lines
 from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Elementwise, Loss
+from nbopt.techniques.losses.by_output import MONITOR, judges_anew
 from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.losses.terms import Terms
-from nbopt.techniques.losses.traits import IGNORED
-from nbopt.techniques.optimizers.standard import OPTIMIZER
-from nbopt.techniques.precision.mixed import FULL
+from nbopt.techniques.losses.traits import IGNORED, Traits
 
-_UNCERTAINTY = "uncertainty"
-_COUNT = """\
-size = $size
-total += loss.item() * size
-count += size
+_UNCERTAIN = 'uncertain = (scales, seen) if balance == "uncertainty" else ()'
+_MOVE = """\
+if seen:
+    weights = [
+        $weights
+    ]
+    scales = move_scales(scales, seen, weights, $rate)
+    seen.clear()
 """
-_COUNT_SOME = """\
-size = $size
-if size:
-    total += loss.item() * size
-    count += size
+_BALANCES = """\
+scales = [0.0] * $count  # log variances of the loss's terms
+seen = []  # the terms of the present step
+"""
+_BALANCE = """\
+if scales is not None:
+    seen.append(torch.stack([$each.detach() for $each in $all]))
+    $balanced
+"""
+_BALANCED_LOSSES = "losses = dict(zip(losses, balance_terms(list(losses.values()), scales)))"
+_ONE = '''\
+def compute_loss(output, target$told$balance):
+    """Return the mean loss of a batch."""
+    $body
+'''
+_SEVERAL = '''\
+def losses_of(outputs, targets$told):
+    """Return the mean loss of each output."""
+    losses = {}
+    $body
+    return losses
+
+
+def compute_loss(output, target$told$live$balance, latest=None):
+    """Return the weighted sum of the losses; ``latest`` takes note of each."""
+    losses = losses_of(output, target$told)
+    if latest is not None:
+        latest.update({name: loss.detach() for name, loss in losses.items()})
+    $balances
+    $total
+    return total
+'''
+_RECORD = """\
+for name, value in evaluations[0].items():
+    history[name].append(float(value))
+evaluations.clear()
+"""
+_RECORD_VALIDATED = """\
+for name, value in val_losses.items():
+    history["val_" + name].append(value)
+"""
+_LATEST = """\
+latest = {}  # the losses of the last pass, output by output
+evaluations = []  # those of the step
 """
 
 
 class LossLines(Section):
-    """The loss: one of several, or a sum of terms.
+    """What a script says of the loss.
 
     Attributes
     ----------
     definition : str
-        The function ``compute_loss``.
-    training, measuring : str
-        What it is called with, beside outputs and targets.
-    passed : list of str
-        Those of ``measuring`` that validation has to be told.
-    parts : str
-        What parts of a batch count, see `nbopt.data.samples`; "" where there are none.
+        The function ``compute_loss``; of several outputs, a function of all their losses too.
+    functions : list of str
+        Those of the user's that are parameters of it.
+    measure : str
+        The line that works out the loss of a batch in validation.
     """
 
     def write(self) -> None:
         """See `Section`."""
-        story, use = self.story, self.values.use
+        story, words = self.story, self.words
         spec: Any = story.hyperparams.spec(LOSS.name)
-        kinds: dict[str, type[Loss]] = {name: spec.classes[name] for name in dict.fromkeys(story.values_of(LOSS.name))}
-        self._traits = next(iter(kinds.values())).traits
-        self._balances = _UNCERTAINTY in self._values_of("balance")
-        self._arguments: list[str] = []
-        self.parts = self._find_parts()
-        parameters = [use(LOSS.name)] if any(LOSS.name in new for new in story.schedule.values()) else []
-        training, measuring = parameters[:], parameters[:]
-        called: dict[str, str] = {}
-        for name in dict.fromkeys(name for kind in kinds.values() for name in kind.declared()):
-            if not any(story.values_of(name)):  # zero, off or text that is none of the loss's
-                called[name] = ""
-                continue
-            if isinstance(story.start[name], str) or (name == "balance_rate" and not self._balances):
-                continue
-            called[name] = used = use(name)
-            regularizes = any(name in each.training_only for kind in kinds.values() for each in _terms(kind))
-            if regularizes:
-                called[name] = name
-            if regularizes or (used == name and name != "balance_rate"):
-                parameters.append(name)
-                training.append(used)
-                measuring.append("0.0" if regularizes else used)
-        body = self._body(kinds, called)
-        for listed in (parameters, training, measuring):
-            listed += self._arguments
-        weights = {name: called.get(f"weight_{name}", "") for name in _names(list(kinds.values())[-1])}
-        self._write_balance(list(kinds.values())[-1], weights, called.get("balance_rate", ""))
-        self.passed = [item for item in measuring if item != "0.0"]
-        balance = "" if not self._balances else ", *uncertain" if self._rebalances else ", scales, seen"
-        self.training, self.measuring = _listed(training) + balance, _listed(measuring)
-        self.words.update(
-            training=self.training, begin_note="", note="", record="", val_loss="val_loss", judged="val_loss"
-        )
-        self.words.update(start="total = 0.0\ncount = 0", mean="total / count", latest="")
-        shaped = f"target = target.reshape(output.shape){self._numbers}"
-        elementwise = all(issubclass(kind, Elementwise) for kind in kinds.values())
-        self.definition = lines(
-            f"def compute_loss(output, target{_listed(parameters)}{', scales=None, seen=None' * self._balances}):",
-            '    """Return the mean loss of a batch."""',
-            indent(lines(shaped if elementwise else "", *body)),
-        )
+        self._kinds = {key: spec.classes[key] for key in dict.fromkeys(story.values_of(LOSS.name))}
+        self._kind: Any = list(self._kinds.values())[-1]
+        self._terms = self._kind.kinds if issubclass(self._kind, Terms) else {}
+        self._places = getattr(self._kind, "places", {})
+        self._traits = next(iter(self._kinds.values())).traits
+        self._passed: list[tuple[str, str, str]] = []  # each parameter, and what it is in training and validation
+        self.functions: list[str] = []  # which are parameters too
+        self._watched = ""
+        self._routes = [(name, self._places[name], kind.traits) for name, kind in self._terms.items() if self._places]
+        self._routes = self._routes or [("", (), self._traits)]
+        if any(LOSS.name in new for new in story.schedule.values()):
+            self._passed.append((self.values.use(LOSS.name),) * 3)
+        balances = story.values_of("balance") if "balance" in story.start else []
+        self._balances, rebalances = "uncertainty" in balances, len(set(balances)) > 1
+        weights = {name: self._weight(name) for name in self._terms}
+        body = self._body_of_outputs() if self._places else self._body(list(weights.values()))
+        told, training, measuring = (_listed([*names, *self.functions]) for names in self._columns())
+        live = _listed(w for w in weights.values() if self._places and not w.isupper() and w != "0.0")
+        balance = ", scales=None, seen=None" * self._balances
+        uncertain = ", *uncertain" if rebalances else ", scales, seen" * self._balances
+        self.measure = f"loss = compute_loss(output, target{measuring})"
+        words.update(training=f"{training}{live}{uncertain}", latest="", val_loss="val_loss", judged="val_loss")
+        words.update(begin_note="", note="", record="", start="total = 0.0\ncount = 0", mean="total / count")
+        words.update(balances="", uncertain=_UNCERTAIN if rebalances else "", move_scales="")
+        if self._balances:
+            rate = self.values.use("balance_rate") if any(story.values_of("balance_rate")) else "0.0"
+            words["balances"] = fill(_BALANCES, count=str(len(weights)))
+            listed = lines(*(f"{weight}," for weight in weights.values()))
+            words["move_scales"] = fill(_MOVE, weights=listed, rate=rate)
+        if not self._places:
+            self.definition = fill(_ONE, told=told, balance=balance, body=lines(*body))
+            return
+        self._total = _sum((_item("loss", name), weight) for name, weight in weights.items())
+        balanced = self._balance("loss", "losses.values()", _BALANCED_LOSSES)
+        called = {"told": told, "live": live, "balance": balance}
+        self.definition = fill(_SEVERAL, body=lines(*body), balances=balanced, total=self._total, **called)
+        self.measure = f"losses = losses_of(output, target{measuring})"
+        words.update(latest=", latest=latest", begin_note="evaluations.append({})", record=_RECORD)
+        words.update(note="take_note(evaluations[-1], latest$share)", val_loss="val_losses")
+        words.update(start="totals, counts = defaultdict(float), defaultdict(int)")
+        words.update(mean="{name: totals[name] / counts[name] for name in counts}")
+        words["balances"] = lines(words["balances"], _LATEST)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Write which loss validations are judged by, and when that is another one."""
+        story = self.story
+        if not story.stops_early and not any("restore_best" in new for new in story.schedule.values()):
+            return
+        if set(story.values_of(MONITOR.name)) != {MONITOR.default}:
+            self._watched, self.words["judged"] = self.values.use(MONITOR.name), "judged"
+        monitor = story.start[MONITOR.name]
+        for step, new in story.schedule.items():
+            monitor = new.get(MONITOR.name, monitor)
+            if any(judges_anew(self._kind, name, monitor) for name in new):
+                self.values.plan({step: {"judge_anew": True}})
+
+    # -- hyperparameters
+
+    def _columns(self) -> list[list[str]]:
+        return [list(names) for names in zip(*self._passed, strict=True)] or [[], [], []]
+
+    def _weight(self, name: str) -> str:
+        """Return what the weight of a term is called, where the terms are added up."""
+        full = self._kind.weight_name(name)
+        return self._use(full, passed=not self._places) or "0.0"
+
+    def _use(self, name: str, regularizes: bool = False, passed: bool = True) -> str:
+        """Return what the loss's function calls a hyperparameter; "" if that is zero all the time."""
+        if not any(self.story.values_of(name)):
+            return ""
+        used = self.values.use(name)
+        if passed and (regularizes or not used.isupper()):
+            row = (name, used, "0.0" if regularizes else used)
+            self._passed += [] if row in self._passed else [row]
+            return name
+        return used
 
     # -- the function
 
-    @property
-    def _numbers(self) -> str:
-        """What turns targets into numbers like the outputs'."""
-        return ".float()" if any(name != FULL for name in self.story.values_of("precision")) else ".to(output.dtype)"
-
-    def _body(self, kinds: Mapping[str, type[Loss]], called: Mapping[str, str]) -> list[str]:
+    def _body(self, weights: list[str]) -> list[str]:
+        """Return the lines of the function for one output."""
+        kinds = [kind for kind in self._kinds.values() for kind in getattr(kind, "kinds", {"": kind}).values()]
+        called: dict[str, str] = {}
+        for own in dict.fromkeys(own for kind in kinds for own in kind.declared()):
+            called[own] = self._use(own, any(own in kind.training_only for kind in kinds))
         body = []
-        for name, kind in list(kinds.items())[:-1]:
-            body += [f"if loss_name == {literal(name)}:", f"    return {self._written(kind, called)}"]
-        last = list(kinds.values())[-1]
-        return body + (
-            self._sum(last, called) if issubclass(last, Terms) else [f"return {self._written(last, called)}"]
-        )
-
-    def _sum(self, kind: type[Terms], called: Mapping[str, str]) -> list[str]:
-        body, values = [], []
-        if any(issubclass(term, Elementwise) for term in kind.kinds.values()):
-            body.append(f"numbers = target.reshape(output.shape){self._numbers}")
-        for term in kind.kinds.values():
-            values.append(self._written(term, called, "numbers" if issubclass(term, Elementwise) else "target"))
+        if not self._terms:
+            if all(issubclass(kind, Elementwise) for kind in kinds):
+                body.append(self._shaped("target"))
+            *others, last = self._kinds.items()
+            for key, kind in others:
+                body += [f"if loss_name == {literal(key)}:", f"    return {self._written(kind, called)}"]
+            return [*body, f"return {self._written(last[1], called)}"]
+        if any(issubclass(kind, Elementwise) for kind in kinds):
+            body.append(self._shaped("numbers"))
+        targets = ["numbers" if issubclass(kind, Elementwise) else "target" for kind in kinds]
+        values = [self._written(kind, called, target) for kind, target in zip(kinds, targets, strict=True)]
         if self._balances:
-            body += ["terms = [", *(f"    {value}," for value in values), "]", "if scales is not None:"]
-            body += ["    seen.append(torch.stack([term.detach() for term in terms]))"]
-            body += ["    terms = balance_terms(terms, scales)"]
+            body += ["terms = [", *(f"    {value}," for value in values), "]"]
+            body += [self._balance("term", "terms", "terms = balance_terms(terms, scales)")]
             values = [f"terms[{k}]" for k in range(len(values))]
-        for k, (name, value) in enumerate(zip(kind.kinds, values, strict=True)):
-            body.append(f"total = {'total + ' if k else ''}{called[f'weight_{name}'] or '0.0'} * {value}")
-        return [*body, "return total"]
+        return [*body, _sum(zip(values, weights, strict=True)), "return total"]
+
+    def _body_of_outputs(self) -> list[str]:
+        body = []
+        for name, kind in self._terms.items():
+            place = literal(self._places[name])
+            names = {own: self._kind.own_name(name, own) for own in kind.declared()}
+            called = {own: self._use(full, own in kind.training_only) for own, full in names.items()}
+            body += [f"output, target = item_at(outputs, {place}), item_at(targets, {place})"]
+            body += [self._shaped("target")] if issubclass(kind, Elementwise) else []
+            body += [f"{_item('loss', name)} = {self._written(kind, called)}"]
+        return body
+
+    def _shaped(self, name: str) -> str:
+        """Return the line that turns targets into numbers like the outputs'."""
+        return f"{name} = target.reshape(output.shape){'.float()' if self.story.narrow else '.to(output.dtype)'}"
+
+    def _balance(self, each: str, of: str, balanced: str) -> str:
+        return fill(_BALANCE, each=each, all=of, balanced=balanced) if self._balances else ""
 
     def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
         if kind.source:
             for function in kind.functions:
                 self.sources.name_for(_("the loss"), function)
             return kind.written({**called, "target": target})
-        argument = "loss" if "loss" not in self.sources.arguments else f"loss_{len(self._arguments) + 1}"
+        argument = "loss" if "loss" not in self.sources.arguments else f"loss_{len(self.functions) + 1}"
         name = self.sources.name_for(_("the loss"), kind.functions[0], argument)
         if name == argument:
             name = name.replace("loss", "loss_function", 1)
-            self._arguments.append(name)
+            self.functions.append(name)
         shaped = ".reshape(output.shape)" if kind.traits.elementwise else ""
         return f"{name}(output, {target}{shaped})"
-
-    # -- terms that are balanced
-
-    @property
-    def _rebalances(self) -> bool:
-        return len(set(self._values_of("balance"))) > 1
-
-    def _write_balance(self, kind: type[Loss], weights: Mapping[str, str], rate: str) -> None:
-        self.words.update(balances="", term_weights="", balance_rate="0.0")
-        if not self._balances or not self._rebalances:
-            self.known["uncertain"] = False
-        if not self._balances:
-            self.known["seen"] = False
-            return
-        assert issubclass(kind, Terms)
-        first = f"scales = [0.0] * {len(kind.kinds)}  # log variances of the loss's terms"
-        self.words["balances"] = lines(first, "seen = []  # the terms of the present step")
-        self.words["term_weights"] = "\n".join(f"{weight or '0.0'}," for weight in weights.values())
-        self.words["balance_rate"] = rate or "0.0"
-
-    def _values_of(self, name: str) -> list[Any]:
-        """Return all values of a hyperparameter that not every loss has."""
-        return self.story.values_of(name) if name in self.story.start else []
 
     # -- what a batch counts
 
     def as_batch(self, usual_size: str) -> str:
-        """Lines that make a sum in validation as large as that of a batch."""
-        return f"val_loss *= {usual_size}  # as much as a batch" if self.sums else ""
-
-    @property
-    def sums(self) -> bool:
-        """Whether validation adds up losses that are sums."""
-        return self.story.val is not None and self._traits.reduction == "sum"
-
-    @property
-    def measure(self) -> str:
-        """The line that works out the loss of a batch in validation."""
-        return f"loss = compute_loss(output, target{self.measuring})"
+        """Lines that make a sum in validation as large as that of a batch; those of several outputs are added up."""
+        sums = [name for name, _place, traits in self._routes if self._sums(traits)]
+        found = [f"{_item('val_loss', name)} *= {usual_size}  # as much as a batch" for name in sums]
+        if not self._places:
+            return lines(*found)
+        judged = f"judged = val_losses.get({self._watched}, val_loss)" if self._watched else ""
+        total = self._total.replace("losses[", "val_losses[").replace("total", "val_loss")
+        return lines(*found, total, _RECORD_VALIDATED, judged)
 
     @property
     def add(self) -> str:
         """Lines that add up the losses of batches in validation."""
-        size = self._counted
-        if size:
-            return fill(_COUNT_SOME, size=size)
-        size = "len(batch[0])"
-        if not isinstance(self.story.train if self.story.val is None else self.story.val, TensorSource):
-            size = "sample_count(batch)" if self.sums else "size_of(target, batch)"
-        return f"total += loss.item()\ncount += {size}" if self.sums else fill(_COUNT, size=size)
+        found = []
+        in_memory = isinstance(self.story.train if self.story.val is None else self.story.val, TensorSource)
+        for name, place, traits in self._routes:
+            total, count, loss = (_item(each, name) for each in ("total", "count", "loss"))
+            target = f"item_at(target, {literal(place)})" if name else "target"
+            if self._sums(traits):
+                size = "len(batch[0])" if in_memory and not name else "sample_count(batch)"
+                found += [f"{total} += {loss}.item()", f"{count} += {size}"]
+                continue
+            counted = self._count(traits, target)
+            size = "len(batch[0])" if in_memory and not name else f"size_of({target}, batch)"
+            added = [f"{total} += {loss}.item() * size", f"{count} += size"]
+            found += [f"size = {counted or size}", *(["if size:", indent(lines(*added))] if counted else added)]
+        return lines(*found)
 
-    @property
-    def _counted(self) -> str:
-        """How much of a batch counts in validation, as an expression; "" if it is a number of samples."""
-        if self.story.val is None or self.sums or self._traits.counts not in ("labels", "numbers"):
+    def _sums(self, traits: Traits) -> bool:
+        """Whether validation adds up losses that are sums."""
+        return self.story.val is not None and traits.reduction == "sum"
+
+    def _count(self, traits: Traits, target: str) -> str:
+        """Return how much of a batch counts in validation, as an expression; "" if it is a number of samples."""
+        if self.story.val is None or traits.counts not in ("labels", "numbers"):
             return ""
-        if self._traits.counts == "numbers":
-            return "target.numel()"
-        ignored = "" if self._traits.ignored == IGNORED else f", {self._traits.ignored}"
-        if self._traits.weight is None:
-            return f"count_labels(target{ignored})"
-        return f"weigh_labels(target, {literal(self._traits.weight.tolist())}{ignored})"
-
-    @property
-    def ignored(self) -> str:
-        """The label that does not count."""
-        return literal(self._traits.ignored)
-
-    def _find_parts(self) -> str:
-        """Return what the parts of a batch count, as the run found it.
-
-        Raises
-        ------
-        ValueError
-            Where that is not known, or by class weights.
-        """
-        story, traits = self.story, self._traits
-        if not any(story.values_of("micro_batch")):
-            return ""
-        found = {"sum": SUM, "mean": LABELS if traits.counts == "labels" else SAMPLES}.get(traits.reduction, "")
-        rule: str = story.split.get("rule", found)
-        if not rule and not story.done:
-            way = _("how much parts of a batch count is found out in the first step: export the run after it")
-            raise ValueError(_("the loss cannot be exported: {rule}.", rule=way))
-        train = story.train
-        labels = train.columns[1] if isinstance(train, TensorSource) and len(train.columns) == 2 else None
-        all_count = labels is not None and story.forward is None and not bool((labels == traits.ignored).any())
-        rule = SAMPLES if rule == LABELS and all_count else rule
-        spec: Any = story.hyperparams.spec(OPTIMIZER.name)  # some take gradients of gradients, or the loss repeatedly
-        repeats = any(spec.classes[name].full_batch for name in story.values_of(OPTIMIZER.name))
-        if traits.weight is not None or (rule == LABELS and repeats):
-            told = _("parts of a batch are written out for a mean over labels that count alike: set micro_batch=0")
-            raise ValueError(_("the loss cannot be exported: {rule}.", rule=told))
-        return rule
+        if traits.counts == "numbers":
+            return f"{target}.numel()"
+        ignored = "" if traits.ignored == IGNORED else f", {traits.ignored}"
+        if traits.weight is None:
+            return f"count_labels({target}{ignored})"
+        return f"weigh_labels({target}, {literal(traits.weight.tolist())}{ignored})"
 
 
-def _terms(kind: type[Loss]) -> list[type[Loss]]:
-    return list(kind.kinds.values()) if issubclass(kind, Terms) else [kind]
-
-
-def _names(kind: type[Loss]) -> list[str]:
-    return list(kind.kinds) if issubclass(kind, Terms) else []
-
-
-def _listed(names: list[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return "".join(f", {name}" for name in names)
+
+
+def _item(each: str, name: str) -> str:
+    """Return a variable of validation; that of an output, if there are several."""
+    return f"{each}{'es' if each.endswith('s') else 's'}[{literal(f'{name}_loss')}]" if name else each
+
+
+def _sum(terms: Iterable[tuple[str, str]]) -> str:
+    """Return the lines that add up values, each with its weight."""
+    return lines(*(f"total = {'total + ' if k else ''}{weight} * {value}" for k, (value, weight) in enumerate(terms)))

@@ -10,7 +10,6 @@ from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.techniques.metrics.by_output import OfOutput
 from nbopt.techniques.metrics.choice import METRICS, NUMBERS
-from nbopt.techniques.precision.mixed import FULL
 
 
 class Metrics(Section):
@@ -42,7 +41,7 @@ class Metrics(Section):
                 self._rows.append(f"{literal(name)}: {called}")
             except ValueError as error:
                 self.left_out.append(f"\n# The metric {plain(name)} is left out: {plain(str(error))}")
-        widened = ".float()" * any(name != FULL for name in story.values_of("precision"))
+        widened = ".float()" * story.narrow
         detached = ".detach()" * story.needs_graph
         self.words = {"kept": f"output.detach(){widened}", "count_outputs": "output.numel()", "measure_all": "measure"}
         self.words["measured"] = f"output{detached}{widened}"

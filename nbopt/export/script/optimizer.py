@@ -11,14 +11,13 @@ from torch import nn
 from nbopt.export.script.groups import choose
 from nbopt.export.script.section import Section, Values
 from nbopt.export.script.techniques import Techniques
-from nbopt.export.script.text import WIDTH, lines
+from nbopt.export.script.text import WIDTH, fill, indent, lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_values import alike
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.base import Optimizer
 from nbopt.techniques.optimizers.groups import SHARED_OUT, Groups
-from nbopt.techniques.optimizers.second_order import LBFGS, Newton
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 
 
@@ -77,7 +76,7 @@ class OptimizerLines(Section):
     def _groups(self, kind: type[Optimizer], given: dict[str, Any]) -> str:
         """Return the lines that make the parameter groups; "" if one group of all weights is all there is."""
         story = self.story
-        self.known["given"] = False
+        self.known["shares_out"] = False
         if story.adopted is None:
             return ""
         if story.experienced:
@@ -92,8 +91,7 @@ class OptimizerLines(Section):
             return ""
         live = self._techniques.has("change_rate") or any(key in new for new in self._changed for key in SHARED_OUT)
         if live and any(key in other for other in others for key in SHARED_OUT):
-            del self.known["given"]
-            self.known["new"] = False
+            self.known["shares_out"] = True
         rows = []
         for (weights, _settings), other in zip(story.groups, others, strict=True):
             items = [f'"params": {choose(story.model, weights)}']
@@ -110,7 +108,7 @@ class OptimizerLines(Section):
         kind = self._kind(values["optimizer"])
         settings = _settings(kind, values)
         swapped: dict[str, str] = {}
-        carries = begins = False
+        carries, told = False, list[str]()
         self._changed: list[dict[str, Any]] = []
         for step, new in story.schedule.items():
             values.update({name: value for name, value in new.items() if name in values})
@@ -127,17 +125,16 @@ class OptimizerLines(Section):
                 swapped[values["optimizer"]] = self._maker(kind)
             else:
                 changed = {name: value for name, value in after.items() if value != settings[name]}
-                begins = begins or (kind.torch_class is torch.optim.RMSprop and "momentum" in changed)
+                told += [kind.changed] if any(f'"{name}"' in kind.changed for name in changed) else []
             self.values.plan({step: changed})
             self._changed.append(changed)
             settings = after
         rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
         self.choices = f"OPTIMIZERS = {{\n{rows}}}" if swapped else ""
         if not any(self._changed):
-            self.known["new"] = self.known["changes.keys"] = False
-        self.known.update({name: False for name in ("earlier", "both") if not carries})
-        if not begins:
-            self.known["begin_momentum"] = False
+            self.known["changes.keys"] = self.known["changes.items"] = False
+        self.known["carries"] = carries
+        self.words["optimizer_changed"] = lines(*dict.fromkeys(told))
 
     def _write_full_steps(self) -> None:
         """Write steps that evaluate the loss several times, on a batch or on all samples at once."""
@@ -145,21 +142,20 @@ class OptimizerLines(Section):
         full = [self._named(kind) for kind in kinds if kind.repeats]
         self.only_full = bool(full) and all(kind.repeats for kind in kinds)
         self.whole = any(kind.full_batch for kind in kinds)
-        self.is_curved = Newton in kinds
+        self.is_curved = any(kind.curved for kind in kinds)
         if self.whole and not all(kind.full_batch for kind in kinds if kind.repeats):
             rule = _("one evaluates the loss of a batch several times, the other that of all samples")
             raise ValueError(_("a script holds not both {names}: {rule}.", names=" + ".join(full), rule=rule))
-        lbfgs = [kind for kind in kinds if issubclass(kind, LBFGS)]
+        closing = {self._named(kind): kind.closing for kind in kinds if kind.closing}
         if not full or self.only_full:
             known["full"] = self.only_full
-        if not full:
-            known["closure"] = False
-        if not lbfgs or not (self._techniques.has("change_rate") or 0.0 in story.values_of("lr")):
+        if not closing or not (self._techniques.has("change_rate") or 0.0 in story.values_of("lr")):
             known["optimizer.param_groups[0]['lr'] == 0"] = False
-        if lbfgs == kinds or not lbfgs:
-            known["isinstance(optimizer, torch.optim.LBFGS)"] = bool(lbfgs)
-        if "channels_last" in story.inert or not any(story.values_of("channels_last")):
-            known["weight.grad.contiguous"] = False
+        blocks = [
+            text if len(kinds) == 1 else f"if isinstance(optimizer, {name}):\n{indent(text)}"
+            for name, text in closing.items()
+        ]
+        self.words["closing"] = fill(lines(*blocks), **self.words)
         self.words["full_classes"] = full[0] if len(full) == 1 else f"({', '.join(full)})"
         self.words["differentiate"] = "differentiate=torch.Tensor.backward" * self.is_curved
 

@@ -13,6 +13,7 @@ Comments above a statement go with it. An expression to be shortened stands in o
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,12 +32,18 @@ def prune(text: str, known: Mapping[str, bool]) -> str:
     return _Pruner(text.splitlines(), known).pruned(ast.parse(text).body)
 
 
+_WORD = re.compile(r"\w+")
+
+
 class _Pruner:
     def __init__(self, lines: Sequence[str], known: Mapping[str, bool]) -> None:
         self._lines = list(lines)
         self._known = known
+        self._words = {word for name in known for word in _WORD.findall(name)}  # other lines are of no concern
+        self._dotted = any("." in name for name in known)
         self._gone: set[int] = set()  # lines, counted from 1
         self._margins: Counter[int] = Counter()
+        self._found: dict[ast.AST, bool] = {}
         self._cuts: list[tuple[int, int, int]] = []
 
     def pruned(self, body: Sequence[Any]) -> str:
@@ -55,20 +62,24 @@ class _Pruner:
 
     def _statement(self, item: Any) -> bool:
         first = min([item.lineno, *(each.lineno for each in getattr(item, "decorator_list", []))])
-        if isinstance(item, ast.If) and (holds := self._truth(item.test)) is not None:
+        last = max(item.lineno, item.body[0].lineno - 1) if hasattr(item, "body") else item.end_lineno
+        concerned = not self._words.isdisjoint(_WORD.findall("\n".join(self._lines[item.lineno - 1 : last])))
+        if concerned and isinstance(item, ast.If) and (holds := self._truth(item.test)) is not None:
             kept = item.body if holds else item.orelse
             return self._unwrap(item, kept) if kept else self._leave_out(first, item)
-        if isinstance(item, ast.With) and any(map(self._is_gone, item.items)):
+        if concerned and isinstance(item, ast.With) and any(map(self._is_gone, item.items)):
             return self._unwrap(item, item.body)
-        if self._is_needless(item):
+        if concerned and self._is_needless(item):
             return self._leave_out(first, item)
         if not hasattr(item, "body"):
-            self._cut(item)
+            if concerned:
+                self._cut(item)
             return True
         if not self._block(item.body):
             return self._leave_out(first, item)
         if isinstance(item, ast.If):
-            self._cut(item.test)
+            if concerned:
+                self._cut(item.test)
             if item.orelse and not self._block(item.orelse):
                 self._gone.update(range((item.body[-1].end_lineno or 0) + 1, item.orelse[0].lineno))
         return True
@@ -99,11 +110,16 @@ class _Pruner:
         return self._block(body)
 
     def _truth(self, node: ast.expr) -> bool | None:
-        known = self._known.get(ast.unparse(node))
+        known = self._known.get(node.id if isinstance(node, ast.Name) else ast.unparse(node))
         return known if known is not None else False if self._is_gone(node) else None
 
     def _is_gone(self, node: ast.AST) -> bool:
         """Whether what an expression needs is not there."""
+        if node not in self._found:
+            self._found[node] = self._find_gone(node)
+        return self._found[node]
+
+    def _find_gone(self, node: ast.AST) -> bool:
         if isinstance(node, ast.IfExp) and (holds := self._truth(node.test)) is not None:
             return self._is_gone(node.body if holds else node.orelse)
         if isinstance(node, ast.BoolOp):
@@ -115,7 +131,7 @@ class _Pruner:
             return isinstance(node.value, str) and self._known.get(ast.unparse(node)) is False
         if isinstance(node, ast.Name):
             return self._known.get(node.id) is False
-        named = isinstance(node, ast.Attribute) and self._known.get(ast.unparse(node)) is False
+        named = isinstance(node, ast.Attribute) and self._dotted and self._known.get(ast.unparse(node)) is False
         return named or any(map(self._is_gone, ast.iter_child_nodes(node)))
 
     def _cut(self, node: ast.AST) -> None:

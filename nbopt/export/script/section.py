@@ -6,18 +6,30 @@ import builtins
 import keyword
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbopt.export.script import template
 from nbopt.export.script.text import WIDTH
 from nbopt.export.source import Sources, literal
 from nbopt.export.summary import RunSummary, Schedule
+from nbopt.techniques.losses.choice import LOSS
+from nbopt.techniques.metrics.choice import METRICS
 
-_TEXTS = "\n".join(text for name, text in vars(template).items() if name.isupper())
-_CODE = re.sub(r'""".*?"""|#[^\n]*|\$\w+|"[^"\n]*"', "", _TEXTS, flags=re.DOTALL)
-VARIABLES = set(re.findall(r"(?<![.\w])[a-z_]\w*", _CODE)) - {*keyword.kwlist, *dir(builtins)}
+
+def variables_in(texts: Iterable[str]) -> set[str]:
+    """Return the names in lines of a script that nothing else may have."""
+    code = re.sub(r'""".*?"""|#[^\n]*|\$\w+|"[^"\n]*"', "", "\n".join(texts), flags=re.DOTALL)
+    return set(re.findall(r"(?<![.\w])[a-z_]\w*", code)) - {*keyword.kwlist, *dir(builtins)}
+
+
+VARIABLES = variables_in(text for name, text in vars(template).items() if name.isupper())
 """Names in the script's own functions: nothing of the user's has one, as what is not there is left out by its name."""
+
+
+def called(name: str) -> str:
+    """Return the variable that holds a hyperparameter; what it is the name of may be called so itself."""
+    return f"{name}_name" if name == LOSS.name or name in METRICS else name
 
 
 class Values:
@@ -46,7 +58,7 @@ class Values:
         if not changes:
             return name.upper()
         self.plan(changes)
-        variable = f"{name}_name" if name in ("loss", "precision") else name  # loss is another, precision a metric
+        variable = called(name)
         self.variables[variable] = name
         return variable
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from collections.abc import Sequence, Set
 from typing import Any
 
 from torch import Tensor, nn
 
-from nbopt.export.script.section import VARIABLES, Section
+from nbopt.export.script.names import SHARED
+from nbopt.export.script.section import VARIABLES, Section, Values, variables_in
 from nbopt.export.script.text import lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_text import bindings_of
@@ -19,7 +21,10 @@ from nbopt.i18n import _
 from nbopt.techniques.base import Technique, acts_with, defines, hooks_of
 from nbopt.techniques.catalogue import Item, with_own
 from nbopt.techniques.hooks import HOOKS
+from nbopt.techniques.own_lines import OwnLines
 
+_PLACES = ("first", "begin", "changed", "shape_batch", "passes", "part", "weigh")
+"""Where lines in the place of a technique's class stand, see `nbopt.techniques.own_lines`."""
 _WIDTH = 80  # of a docstring
 _OTHERWISE = ("fit", "change_loss", *(name for name, hook in HOOKS.items() if not hook.call))
 _OF_ENGINE = vars(Technique).keys() - {"acts", "memory"}
@@ -36,9 +41,15 @@ class Techniques(Section):
     ----------
     names : dict of str to list of type
         The variables of the script, each with the classes that it stands for in the course of the run.
+    in_lines : list of str
+        The hyperparameters of techniques that have lines of their own.
     definitions : list of str
         Classes, and tables of those that are swapped.
     """
+
+    def __init__(self, story: RunSummary, sources: Sources, values: Values, beside: Sequence[Section]) -> None:
+        self._beside = [text for section in beside for text in section.words.values()]
+        super().__init__(story, sources, values)
 
     def write(self) -> None:
         """See `Section`."""
@@ -46,11 +57,18 @@ class Techniques(Section):
         self.names: dict[str, list[type[Technique]]] = {}
         self._changed: set[str] = set()
         self._always: set[str] = set()
-        for item in with_own(story.techniques):
-            if isinstance(item, type) and item.by_script:
-                continue
-            if isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert:
-                self._take(variable_of(item), item)
+        self.in_lines: list[str] = []
+        self.words.update(dict.fromkeys(_PLACES, ""))
+        items = with_own(story.techniques)
+        written = {kind: kind.own_lines(story) for kind in items if isinstance(kind, type)}
+        for kind, own in written.items():
+            if own is not None:
+                self._take_lines(kind, own)
+        self._taken = VARIABLES | variables_in((*self._beside, *self.words.values()))
+        for item in items:
+            acts = isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert
+            if acts and (not isinstance(item, type) or written[item] is None):
+                self._take(variable_of(item, self._taken), item)
         self.definitions: list[str] = []
         making: list[str] = []
         for name, kinds in self.names.items():
@@ -62,6 +80,22 @@ class Techniques(Section):
         self.words.update({hook: self.calls(hook) for hook in HOOKS if hook not in _OTHERWISE})
         self.words["techniques"] = lines(*making, self.calls("fit", guarded=False))
         self.words["update_techniques"] = self._update()
+
+    def _take_lines(self, kind: type[Technique], own: OwnLines) -> None:
+        """Enter the lines that stand in the place of a class, and what they use."""
+        self.in_lines += kind.declared()
+        self.known.update(own.known)
+        for place, text in own.lines.items():
+            self.words[place] = lines(self.words[place], text)
+        text = "\n".join(own.lines.values())
+        for function in own.uses:
+            self.sources.name_of(function)
+        for name in kind.declared():
+            if name.upper() in text and name.upper() not in SHARED:  # INITIALIZATION is a stream of random numbers
+                self.values.constants[name.upper()] = literal(self.story.start[name])
+            if f'"{name}" in changes' in text:
+                changes = self.story.schedule.items()
+                self.values.plan({step: {name: new[name]} for step, new in changes if name in new})
 
     def _take(self, name: str, item: Item | Technique) -> None:
         """Find out when and how one item of the catalogue acted."""
@@ -108,7 +142,7 @@ class Techniques(Section):
         lines = [f"{name} = {kind.__name__}(parameters)"]
         own = next((each for each in self.story.techniques if type(each) is kind), None)
         if own is not None and "__init__" in _members(kind):
-            lines = [f"{name} = {kind.__name__}({_arguments(own, self.sources)})"]
+            lines = [f"{name} = {kind.__name__}({_arguments(own, name, self.sources)})"]
             if "self.weights" in text:
                 lines.append(f"{name}.weights = parameters")
         if "self.context" in text:
@@ -157,16 +191,16 @@ class Techniques(Section):
         return self.has("change_batch") or any(kind.draws for kinds in self.names.values() for kind in kinds)
 
 
-def variable_of(item: Item | Technique) -> str:
-    """Return the name that a script gives to an item of the catalogue."""
+def variable_of(item: Item | Technique, taken: Set[str] = VARIABLES) -> str:
+    """Return the name that a script gives to an item of the catalogue, where some are ``taken``."""
     if isinstance(item, Strategy):
         return item.name
     kind = type(item) if isinstance(item, Technique) else item
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
-    return f"{name}_technique" if name in VARIABLES else name
+    return f"{name}_technique" if name in taken else name
 
 
-def _arguments(own: Technique, sources: Sources) -> str:
+def _arguments(own: Technique, variable: str, sources: Sources) -> str:
     """Return what a technique of the user's is made with, as source; what has weights is an argument of ``train``."""
     arguments, settings = own.made_with
     bound = inspect.signature(type(own).__init__).bind(own, *arguments, **settings).arguments
@@ -174,7 +208,7 @@ def _arguments(own: Technique, sources: Sources) -> str:
     for key, value in list(bound.items())[1:]:
         if isinstance(value, (nn.Module, Tensor)):
             reason = _("{kind} holds weights or data.", kind=type(value).__name__)
-            text = sources.argument(key, f"{key}_of_{variable_of(own)}", reason)
+            text = sources.argument(key, f"{key}_of_{variable}", reason)
         else:
             text = sources.name_for(type(own).__name__, value)
         texts.append(f"{key}={text}")

@@ -13,7 +13,7 @@ def train(model, train, val=None$arguments):
     """
     device = next(model.parameters()).device
     $take_arguments
-    draw_weights(model, $draw, initial_gain, derive_seed(SEED, INITIALIZATION))
+    $first
     $setup
     STARTING_VALUES
 
@@ -21,8 +21,6 @@ def train(model, train, val=None$arguments):
     given = [dict(group) for group in optimizer.param_groups]
     rates = [key for key in ("lr", "weight_decay") if key in given[0]]
     largest = {key: max(group[key] for group in given) for key in rates}
-    lay_out(model, optimizer, channels_last)
-    model.to(memory_format=torch.contiguous_format)
     scaler = torch.amp.GradScaler(device.type)
     history = defaultdict(list)
     context = Context(model, device, SEED, history)
@@ -34,9 +32,10 @@ def train(model, train, val=None$arguments):
         return weights
 
     reweighted = Reweighted(model, $call, change_weights)
-    set_dropout(model, DROPOUT)
-    if not model.training:
-        model.train()
+    $begin
+    if mode_is_one:
+        if not model.training:
+            model.train()
 
     losses = []
     recent = deque(maxlen=16)  # what the training metrics are measured on
@@ -59,15 +58,7 @@ def train(model, train, val=None$arguments):
         """Return the loss of the step's samples; leave its gradients in the weights."""
         batch = samples
         $gradients
-        if isinstance(optimizer, torch.optim.LBFGS):
-            for weight in $parameters:
-                if weight.grad is not None:
-                    weight.grad = weight.grad.contiguous()
-            with torch.no_grad():
-                for weight in $parameters:
-                    loss = loss + weight_decay / 2 * weight.square().sum()
-                    if weight.grad is not None:
-                        weight.grad.add_(weight, alpha=weight_decay)
+        $closing
         return loss.detach()
 
     for step in $steps:
@@ -82,35 +73,33 @@ def train(model, train, val=None$arguments):
             best_loss, best_weights = float("inf"), {}
             waited = 0
             bar = float("inf")
-        if "dropout" in changes:
-            set_dropout(model, changes["dropout"])
         if "optimizer" in changes:
             earlier = optimizer
             make_optimizer = OPTIMIZERS[changes["optimizer"]]
             optimizer = make_optimizer($parameters, lr=changes["lr"])
             both = (earlier, optimizer)
-            if all(isinstance(one, torch.optim.Adam) for one in both):
-                optimizer.state.update(earlier.state)  # the same running means
-        for group, settings in zip(optimizer.param_groups, given):
-            for name in changes.keys() & group.keys():
-                group[name] = share_out(changes[name], name, settings, largest)
-        for group in optimizer.param_groups:
-            group.update({name: new for name, new in changes.items() if name in group})
-        if "history_size" in changes:
-            forget_oldest(optimizer, changes["history_size"])
-        if changes.get("momentum"):
-            begin_momentum(optimizer)
-        if "channels_last" in changes:
-            lay_out(model, optimizer, channels_last)
+            if carries:
+                if all(isinstance(one, torch.optim.Adam) for one in both):
+                    optimizer.state.update(earlier.state)  # the same running means
+        if shares_out:
+            for group, settings in zip(optimizer.param_groups, given):
+                for name in changes.keys() & group.keys():
+                    group[name] = share_out(changes[name], name, settings, largest)
+        else:
+            for group in optimizer.param_groups:
+                group.update({name: new for name, new in changes.items() if name in group})
+        $optimizer_changed
+        $changed
 
         if step >= steps if steps else epoch >= epochs:
             break
-        if early_stopping and waited >= patience:
-            break
+        if waits:
+            if early_stopping and waited >= patience:
+                break
 
         if batches.position == 0:  # an epoch begins
             $begin_epoch
-        uncertain = (scales, seen) if balance == "uncertainty" else ()
+        $uncertain
         scaled = precision_name == "float16"
         progress = $progress
         done = min(1.0, step / steps if steps else progress / epochs)
@@ -134,12 +123,7 @@ def train(model, train, val=None$arguments):
             else:
                 optimizer.step()
         $after_step
-        if seen:
-            weights = [
-                $term_weights
-            ]
-            scales = move_scales(scales, seen, weights, $balance_rate)
-            seen.clear()
+        $move_scales
         losses.append(loss.item())
         $record
 
@@ -147,13 +131,17 @@ def train(model, train, val=None$arguments):
         if $complete or "leave_out" in SCHEDULE.get(step + 1, {}):
             epoch, batches.position = epoch + 1, 0  # the epoch is complete
             $validate
-        ended = batches.position == 0
-        due = (step + 1) % validate_every == 0 if validate_every else ended
-        over = step + 1 >= steps if steps else epoch >= epochs
-        if due or over:
-            $validate_then
+        if by_steps:
+            ended = batches.position == 0
+            due = (step + 1) % validate_every == 0 if validate_every else ended
+            over = step + 1 >= steps if steps else epoch >= epochs
+            if due or over:
+                $validate_then
 
-    if best_weights and early_stopping:
+    if waits:
+        if best_weights and early_stopping:
+            model.load_state_dict(best_weights)
+    elif ends_best:
         model.load_state_dict(best_weights)
     return dict(history)
 '''
@@ -161,17 +149,25 @@ def train(model, train, val=None$arguments):
 RATE = """\
 rate = lr
 $change_rate
-$give
+if shares_out:
+    for group, settings in zip(optimizer.param_groups, given):
+        group["lr"] = share_out(rate, "lr", settings, largest)
+else:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 """
 
-GIVE = """\
-for group in optimizer.param_groups:
-    group["lr"] = rate
+SAMPLES = """\
+x, y = batch[0], batch[1]
+$change_inputs
+$change_batch
+batch = (x, y$rest)
 """
 
-SHARE_OUT = """\
-for group, settings in zip(optimizer.param_groups, given):
-    group["lr"] = share_out(rate, "lr", settings, largest)
+PASSES = """\
+do = forward_pass
+$change_pass
+$made
 """
 
 GRADIENTS = """\
@@ -184,19 +180,12 @@ $after_gradients
 """
 
 PASS = """\
-seed_all(derive_seed(SEED, NOISE) + step + 1_000_003 * part)
-x, y = batch[0], batch[1]
-$change_inputs
-$change_batch
-batch = (x, y$rest)
-if channels_last:
-    batch = $laid
+seed_all(derive_seed(SEED, NOISE) + step$part)
+$change_samples
+$shape_batch
 with cast_to(precision_name, device):
-    do = forward_pass
-    $change_pass
-    $made
-    $forward_here
-loss = loss.float()
+    $do
+$widen
 $note
 $weigh
 $backward
@@ -204,34 +193,6 @@ added += loss.detach()
 if $count_outputs > 100_000:
     recent.clear()
 recent.append(($kept, target))
-"""
-
-PARTS = """\
-# The batch goes through the model in parts, whose gradients add up.
-whole, added = batch, 0.0
-counted = of = 0  # labels that count, of all
-parts = $parts
-for part, (batch, share) in enumerate(parts):
-    $pass
-loss = added
-if of:
-    labelled = (counted / of).to(loss.dtype)
-    loss = loss / labelled
-    labelled = torch.where(labelled > 0, labelled, 1.0)  # nothing counts
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            if weight.grad is not None:
-                weight.grad.div_(labelled)
-"""
-
-BY_LABELS = """\
-if share < 1 and not target.is_floating_point():
-    kept = (target != $ignored).sum()
-    counted, of = counted + kept, of + target.numel()
-    share = (kept / target.numel() * share).to(loss.dtype)
-    loss = torch.where(kept > 0, loss * share, 0.0)
-else:
-    loss = loss * share
 """
 
 VALIDATE = """\
@@ -268,8 +229,10 @@ $no_graph
 def evaluate(model, batches$told):
     """Return the mean loss of the samples in ``batches``$outcome."""
     device = next(model.parameters()).device
-    modes = [(module, module.training) for module in model.modules()]
-    training = model.training
+    if mode_is_one:
+        training = model.training
+    else:
+        modes = [(module, module.training) for module in model.modules()]
     model.eval()
     $start
     results = []
@@ -278,18 +241,23 @@ def evaluate(model, batches$told):
         seed = derive_seed(SEED, EVALUATION) + $number
         batch = batches.take($take)
         seed_all(seed)
-        x = batch[0]
-        $change_inputs
-        batch = (x, *batch[1:])
-        if channels_last:
-            batch = $laid
+        $change_samples
+        $shape_batch
         with cast_to(precision_name, device):
             output, target = $outputs
             $measure
         $add
         results.append(($measured, target))
-    for module, training in modes:
-        module.training = training
-    model.train(training)
+    if mode_is_one:
+        model.train(training)
+    else:
+        for module, training in modes:
+            module.training = training
     return $mean$results
 '''
+
+INPUTS = """\
+x = batch[0]
+$change_inputs
+batch = (x, *batch[1:])
+"""

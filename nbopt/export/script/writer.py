@@ -10,10 +10,10 @@ from nbopt.data import noise
 from nbopt.export.script.data import Data
 from nbopt.export.script.draws import Draws
 from nbopt.export.script.loop import Loop
+from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.names import SHARED, Names
 from nbopt.export.script.optimizer import OptimizerLines
-from nbopt.export.script.outputs import lines_of_loss
 from nbopt.export.script.section import VARIABLES, Values
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import fill, lines, plain, tidy
@@ -86,15 +86,15 @@ _OWN |= {"compute_loss", "evaluate", "train", "MAX_EVAL", "LINE_SEARCH_FN"}
 def _write(story: RunSummary, sources: Sources) -> str:
     values = Values(story)
     data = Data(story, sources, values)
-    loss = lines_of_loss(story, sources, values)
-    techniques = Techniques(story, sources, values)
+    loss = LossLines(story, sources, values)
+    techniques = Techniques(story, sources, values, [data, loss])
     optimizer = OptimizerLines(story, sources, values, techniques)
     draws = Draws(story, techniques.draws)
     metrics = Metrics(story, sources, values)
     loop = Loop((data, loss, techniques, optimizer, metrics), draws)
     told, taken = _arguments(sources)
     given = "".join(f", {name}" for name in ("*", *sources.arguments)) if sources.arguments else ""
-    functions = [loop.evaluate(), loop.train(given, told, taken)]
+    functions = [loop.evaluate, loop.train(given, told, taken)]
     if metrics:
         functions.insert(0, metrics.table)
     own = "\n\n\n".join([loss.definition, *functions])

@@ -47,6 +47,16 @@ class ByOutput(Terms):
         self._parts: list[list[Tensor]] = []
         self._held: list[Tensor] = []
 
+    @classmethod
+    def weight_name(cls, name: str) -> str:
+        """Return what the weight of an output's loss is called as a hyperparameter."""
+        return f"{name}_weight"
+
+    @classmethod
+    def own_name(cls, name: str, own: str) -> str:
+        """Return what an own hyperparameter of an output's loss is called."""
+        return f"{name}_{own}"
+
     @property
     def parts(self) -> dict[Place, Loss]:
         """The losses, by the place of the output."""
@@ -132,12 +142,6 @@ class ByOutput(Terms):
             values.append(loss(own, loss.prepare(own, item_at(target, place))))
         self.latest = [value.detach() for value in values]
         return values
-
-    def _weights(self) -> list[float]:
-        return [getattr(self, f"{name}_weight") for name in self.terms]
-
-    def _values_for(self, name: str, loss: Loss) -> dict[str, Any]:
-        return {own: getattr(self, f"{name}_{own}") for own in loss.declared()}
 
 
 class Route(NamedTuple):

@@ -59,6 +59,16 @@ class Terms(Loss):
         self._seen: list[Tensor] = []
         self._told = False
 
+    @classmethod
+    def weight_name(cls, name: str) -> str:
+        """Return what the weight of a term is called as a hyperparameter."""
+        return f"weight_{name}"
+
+    @classmethod
+    def own_name(cls, name: str, own: str) -> str:
+        """Return what a term's own hyperparameter is called: terms share those of the same name."""
+        return own
+
     def on_change(self, name: str) -> None:
         """Take note that the terms have not heard of a change yet."""
         self._told = False
@@ -104,7 +114,7 @@ class Terms(Loss):
         return [term(output, term.prepare(output, target)) for term in self.terms.values()]
 
     def _weights(self) -> list[float]:
-        return [getattr(self, f"weight_{name}") for name in self.terms]
+        return [getattr(self, self.weight_name(name)) for name in self.terms]
 
     def _sum(self, values: Iterable[Number]) -> Number:
         total: Number | None = None
@@ -121,7 +131,7 @@ class Terms(Loss):
             self._told = True
 
     def _values_for(self, name: str, term: Loss) -> dict[str, Any]:
-        return {own: getattr(self, own) for own in term.declared()}
+        return {own: getattr(self, self.own_name(name, own)) for own in term.declared()}
 
 
 # Scripts hold these two as they are written here, so in lines of 88 characters.

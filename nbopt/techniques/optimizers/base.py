@@ -67,6 +67,11 @@ class Optimizer(Tunable):
         Whether it evaluates the loss several times a step; then it knows no parameter groups either.
     full_batch : bool
         Whether it steps on all samples at once; only one that ``repeats`` does.
+    curved : bool
+        Whether it takes gradients of gradients.
+    closing, changed : str
+        Lines of a script: what is done to loss and gradients of each evaluation, and where hyperparameters change; see
+        `nbopt.techniques.own_lines`.
     memory : mapping
         What it remembers of each weight: key in torch's state, and its meaning in words. An optimizer that remembers
         just the same takes it over at a swap.
@@ -103,6 +108,9 @@ class Optimizer(Tunable):
     rated: ClassVar[bool] = True
     repeats: ClassVar[bool] = False
     full_batch: ClassVar[bool] = False
+    curved: ClassVar[bool] = False
+    closing: ClassVar[str] = ""
+    changed: ClassVar[str] = ""
     memory: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:

@@ -50,6 +50,17 @@ class LBFGS(Optimizer):
     usual: ClassVar[Mapping[str, Any]] = {"lr": 1.0}
     repeats = True
     full_batch = True
+    closing = """\
+for weight in $parameters:
+    if weight.grad is not None:
+        weight.grad = weight.grad.contiguous()
+with torch.no_grad():
+    for weight in $parameters:
+        loss = loss + weight_decay / 2 * weight.square().sum()
+        if weight.grad is not None:
+            weight.grad.add_(weight, alpha=weight_decay)
+"""
+    changed = 'if "history_size" in changes:\n    forget_oldest(optimizer, changes["history_size"])'
     evaluations: ClassVar[tuple[int, int]] = (25, 1)
     """How many evaluations of the loss a step may do, for how many iterations."""
     memory: ClassVar[dict[str, str]] = {"old_dirs": N_("curvature pairs of L-BFGS")}
@@ -258,6 +269,7 @@ class Newton(Optimizer):
     )
     torch_class = NewtonCG
     usual: ClassVar[Mapping[str, Any]] = {"lr": 1.0}
+    curved = True
     repeats = True
     full_batch = True
 

@@ -84,6 +84,7 @@ class RMSprop(Optimizer):
     )
     torch_class = torch.optim.RMSprop
     usual: ClassVar[Mapping[str, Any]] = {"lr": 1e-3}
+    changed = 'if changes.get("momentum"):\n    begin_momentum(optimizer)'
     memory: ClassVar[Mapping[str, str]] = {
         "square_avg": N_("running mean of squared gradients, from zero"),
         "momentum_buffer": N_("momentum of scaled gradients"),

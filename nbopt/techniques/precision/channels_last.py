@@ -12,6 +12,7 @@ from nbopt.hyperparams import Flag
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
+from nbopt.techniques.own_lines import OwnLines, Told
 
 
 class ChannelsLast(Technique):
@@ -28,7 +29,6 @@ class ChannelsLast(Technique):
         synonyms="memory_format",
     )
     compiles = True
-    by_script = True
 
     @classmethod
     def bring(cls, setting: Setting) -> dict[str, Any]:
@@ -44,6 +44,21 @@ class ChannelsLast(Technique):
     def lay_out(self, optimizer: torch.optim.Optimizer) -> None:
         """Put model and optimizer in the order that the flag alone says, whatever led there."""
         lay_out(self.context.model, optimizer, self.channels_last)
+
+    @classmethod
+    def own_lines(cls, told: Told) -> OwnLines:
+        """Lay out the model, and the inputs of each pass."""
+        known = {"weight.grad.contiguous": False}  # gradients are as the weights are
+        if "channels_last" in told.inert:
+            return OwnLines({}, known)
+        if not any(told.values_of("channels_last")):  # a run lays out what it is given
+            return OwnLines({"begin": "model.to(memory_format=torch.contiguous_format)"}, known)
+        lines = {
+            "begin": "lay_out(model, optimizer, channels_last)",
+            "changed": 'if "channels_last" in changes:\n    lay_out(model, optimizer, channels_last)',
+            "shape_batch": "if channels_last:\n    batch = $laid",
+        }
+        return OwnLines(lines)
 
     @property
     def acts(self) -> bool:

@@ -16,6 +16,7 @@ from nbopt.hyperparams import Choice, Hyperparam, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
+from nbopt.techniques.own_lines import OwnLines, Told
 from nbopt.techniques.precision.scaled import Scaled
 
 FULL, SCALED = "float32", "float16"
@@ -65,7 +66,6 @@ class Precision(Technique):
     )
     memory: ClassVar[tuple[str, ...]] = ("scaling",)
     compiles = True
-    by_script = True
 
     def __init__(self) -> None:
         self.scaling = None
@@ -95,6 +95,14 @@ class Precision(Technique):
     def obstacle(self) -> str:
         """The compiled step scales nothing."""
         return _("float16 scales the loss") if self.scales else ""
+
+    @classmethod
+    def own_lines(cls, told: Told) -> OwnLines:
+        """Cast in a ``with`` block, if there is anything but float32; scale the loss in float16."""
+        values = told.values_of("precision")
+        known = {} if any(value != FULL for value in values) else {"cast_to": False}
+        scales = {value == SCALED for value in values}
+        return OwnLines({}, known | ({"scaled": scales.pop()} if len(scales) == 1 else {}))
 
     @property
     def is_coarse(self) -> bool:

@@ -13,6 +13,7 @@ from nbopt.objects.layers import probability_of
 from nbopt.objects.plain import is_number
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
+from nbopt.techniques.own_lines import OwnLines, Told
 
 
 class Dropout(Technique):
@@ -36,7 +37,6 @@ class Dropout(Technique):
     memory: ClassVar[tuple[str, ...]] = ("rates",)
     of_model: ClassVar[tuple[str, ...]] = ("dropout",)
     compiles = True
-    by_script = True
     _found: list[tuple[Any, str]] | None = None
 
     @classmethod
@@ -55,6 +55,15 @@ class Dropout(Technique):
     def unfit_for(cls, setting: Setting) -> str:
         """There has to be such a layer."""
         return "" if _layers(setting.model) else _("the model has no dropout layer")
+
+    @classmethod
+    def own_lines(cls, told: Told) -> OwnLines:
+        """Give the layers their probability."""
+        if "dropout" in told.inert:
+            return OwnLines()
+        first = {} if "dropout" in told.untouched else {"begin": "set_dropout(model, DROPOUT)"}
+        changed = 'if "dropout" in changes:\n    set_dropout(model, changes["dropout"])'
+        return OwnLines({**first, "changed": changed})
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
         """Look for the layers anew: the model may be another."""

@@ -11,6 +11,7 @@ from nbopt.i18n import N_, _
 from nbopt.objects.plain import is_count, is_number
 from nbopt.techniques.base import Technique
 from nbopt.techniques.context import Setting
+from nbopt.techniques.own_lines import OwnLines, Told
 
 _GROUP = N_("Early stopping")
 
@@ -67,7 +68,6 @@ class EarlyStopping(Technique):
 
     memory: ClassVar[tuple[str, ...]] = ("judged",)
     compiles = True
-    by_script = True
     off: ClassVar[Mapping[str, Any]] = {"early_stopping": False}
 
     def __init__(self) -> None:
@@ -84,6 +84,11 @@ class EarlyStopping(Technique):
     def imply(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Switch it on where any of its settings is given."""
         return {"early_stopping": True} if given.keys() & {"patience", "min_delta"} else {}
+
+    @classmethod
+    def own_lines(cls, told: Told) -> OwnLines:
+        """Patience is a few lines of the loop, which belong to any validation."""
+        return OwnLines()
 
     @classmethod
     def unfit_for(cls, setting: Setting) -> str:
