@@ -91,7 +91,6 @@ describe('the notes beside their lines', () => {
 
 test('what lies over a chart stands at its part of the width, and is drawn anew each time', () => {
   const layer = document.createElement('div');
-  Object.defineProperties(layer, { clientWidth: { value: 800 }, clientHeight: { value: 270 } });
   const over: Overlay = {
     marks: [[0.25, 'lr 0.1 → 0.2\nepochs 3 → 4']],
     pin: 0.5,
@@ -101,7 +100,7 @@ test('what lies over a chart stands at its part of the width, and is drawn anew 
     tells: true,
     bottom: false
   };
-  for (let time = 0; time < 2; time++) draw(layer, over);
+  for (let time = 0; time < 2; time++) draw(layer, over, 800, 270);
   const found = [...layer.children].map(part => [part.className, (part as HTMLElement).style.left, part.textContent]);
   expect(found).toEqual([
     ['nbopt-over-stale', '40%', ''],
@@ -121,6 +120,6 @@ test('what lies over a chart stands at its part of the width, and is drawn anew 
   const band = layer.querySelector<HTMLElement>('.nbopt-over-band');
   expect(band?.style.getPropertyValue('--nbopt-colour')).toBe('#009e73');
   expect(band?.style.clipPath).toBe('polygon(0.000% 50.000%, 100.000% 25.000%, 100.000% 0.000%)');
-  draw(layer, { ...over, marks: [], pin: null, best: null, stale: null, tells: false });
+  draw(layer, { ...over, marks: [], pin: null, best: null, stale: null, tells: false }, 800, 270);
   expect([...layer.children].map(part => part.textContent)).toEqual(['']); // the arrow alone
 });

@@ -134,6 +134,7 @@ function cover(figure, layer, index, model, on, gone) {
   button.textContent = model.get('log');
   on(button, 'click', () => model.send({ chart: index, log: button.ariaPressed !== 'true' }));
   let drawn = '';
+  let [width, height] = [0, 0]; // told by the observer: to ask would have the whole page laid out, each time
   const update = () => {
     const { over, log, left } = model.get('charts')[index] ?? {};
     if (left) layer.style.left = `${left}px`;
@@ -141,14 +142,17 @@ function cover(figure, layer, index, model, on, gone) {
       if (!button.isConnected) figure.parentElement?.append(button);
       if (button.ariaPressed !== String(log)) button.ariaPressed = String(log);
     }
-    const wanted = `${layer.clientWidth} ${layer.clientHeight} ${JSON.stringify(over)}`;
-    if (!over || wanted === drawn) return;
+    const wanted = `${width} ${height} ${JSON.stringify(over)}`;
+    if (!over || !width || wanted === drawn) return;
     drawn = wanted;
-    draw(layer, over);
+    draw(layer, over, width, height);
   };
   update();
   model.on('change:charts', update);
-  const sized = new ResizeObserver(() => requestAnimationFrame(update));
+  const sized = new ResizeObserver(([{ contentRect }]) => {
+    [width, height] = [contentRect.width, contentRect.height];
+    update();
+  });
   sized.observe(layer);
   gone.addEventListener('abort', () => {
     model.off('change:charts', update);

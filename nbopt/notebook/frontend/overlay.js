@@ -31,9 +31,10 @@ const LAST = 0.8; // of the width: beyond, an arrow's value stands to its left
  *
  * @param {HTMLElement} layer
  * @param {Overlay} over
+ * @param {number} width The layer's, in pixels.
+ * @param {number} height
  */
-export function draw(layer, over) {
-  const width = layer.clientWidth;
+export function draw(layer, over, width, height) {
   const pieces = [];
   for (const [colour, corners] of over.bands ?? []) {
     const part = piece('band', 0);
@@ -50,7 +51,7 @@ export function draw(layer, over) {
   if (over.best) pieces.push(piece('best', over.best[0]));
   if (over.pin !== null) pieces.push(piece('pin', over.pin));
   if (over.tells) {
-    const rows = Math.max(1, Math.floor(layer.clientHeight / ROW / 2));
+    const rows = Math.max(1, Math.floor(height / ROW / 2));
     const beside = over.arrows.filter(([, up]) => up !== over.bottom).map(arrow => reach(arrow, width));
     for (const { left, row, note } of place(notes(over), width, rows, beside)) {
       const part = piece('note', 0, note.lines.join('\n'));
