@@ -1,13 +1,14 @@
 """A run's still picture: what a saved notebook shows where no kernel lives, and a page without scripts or network.
 
 It stands below the panel, in the same output, as plain HTML; where the panel lives, style sheets hide it. It is drawn
-anew whenever the run comes to rest, and after each cell.
+anew whenever the run comes to rest, after each cell, and about once a minute while it trains.
 """
 
 from __future__ import annotations
 
 import html
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from nbopt.formatting import brief, count, number
 from nbopt.i18n import _
 from nbopt.notebook.charts.charts import FEW
 from nbopt.notebook.charts.colours import MARK, TRAIN, VAL
-from nbopt.notebook.panel.status import STATES, facts
+from nbopt.notebook.panel.status import STATES, facts, way_back
 from nbopt.run.steerable import Steerable
 from nbopt.viz.curves import Curve, curve, whole_span
 from nbopt.viz.marks import Marks, Tick, visible
@@ -58,6 +59,12 @@ _GAP = 12
 _ABREAST = 2 * (_SMALL.width + _GAP)  # wide: two small charts beside each other, as in a panel
 _TOP_CHART = _LARGE._replace(width=_ABREAST - _GAP)
 
+# After the page was loaded again, the output before it may only say that there is no widget: nobody needs that.
+_ALONE = (
+    "<style>.jp-OutputArea-child:has(+ * .nbopt-still):not(:has(.jp-OutputArea-output > *)) {display: none}</style>"
+)
+_SECONDS = 50.0  # between two pictures of a run in training: a few more pass until that is looked at
+
 _displayed: weakref.WeakSet[StillPicture] = weakref.WeakSet()
 _due: list[StillPicture] = []
 
@@ -84,6 +91,7 @@ class StillPicture:
         self.draw = draw
         self._lock = threading.Lock()
         self._drawn: tuple[Any, ...] | None = None
+        self._due = 0.0
 
     def display(self) -> None:
         """Put the picture under the running cell, once that is done. Does nothing where there is no kernel."""
@@ -107,8 +115,14 @@ class StillPicture:
                 self._drawn = moment
                 self._publish(update=True)
 
+    def keep_up(self) -> None:
+        """Draw it anew if it is a minute old: called ever again while the run trains."""
+        if time.monotonic() >= self._due:
+            self.refresh()
+
     def _publish(self, update: bool) -> None:
-        bundle = {"text/html": self.draw(), "text/plain": self._text()}
+        self._due = time.monotonic() + _SECONDS
+        bundle = {"text/html": self.draw() + _ALONE, "text/plain": self._text()}
         display(bundle, raw=True, display_id=self._name, update=update)  # type: ignore[no-untyped-call]
 
 
@@ -165,7 +179,8 @@ def still(run: Steerable, titles: dict[str, str]) -> str:
     text = "".join(f'<div style="{_SOFT if row else ""}">{line}</div>' for row, line in enumerate(lines) if line)
     return (
         f'<div class="nbopt-still" style="font-size:13px;padding:8px 0">{text}'
-        f'<div style="display:flex;flex-wrap:wrap{width}">{pictures}</div>{_way_back(run)}</div>'
+        f'<div style="display:flex;flex-wrap:wrap{width}">{pictures}</div>'
+        f'<div style="{_SOFT}">{way_back(run)}</div></div>'
     )
 
 
@@ -177,16 +192,6 @@ def _telling(run: Steerable) -> list[str]:
         for name in values
         if name in values.active and (name in _USUAL or values[name] != values.spec(name).default)
     ]
-
-
-def _way_back(run: Steerable) -> str:
-    """Return the line of code that opens the run again."""
-    if "open" not in run.abilities:
-        return ""
-    if not run.opening:
-        return f'<div style="{_SOFT}">{html.escape(_("The run was not stored (store=None)."))}</div>'
-    note = _("To continue from here, with the same model and data:")
-    return f'<div style="{_SOFT}">{html.escape(note)} <code>{html.escape(run.opening)}</code></div>'
 
 
 def _chart(

@@ -6,8 +6,15 @@ beside the other imports, and not between a cell and its panel.
 
 from __future__ import annotations
 
+import html
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.getipython import get_ipython
+from IPython.display import DisplayHandle, display
+
+from nbopt.i18n import _
 from nbopt.notebook.cells import CELLS
 from nbopt.notebook.panel.lr_finder import FinderChart
 from nbopt.notebook.panel.panel import announce, panel_of
@@ -15,6 +22,7 @@ from nbopt.notebook.panel.panel import announce, panel_of
 if TYPE_CHECKING:
     from nbopt.run.lr_finder import Sweep
     from nbopt.run.steerable import Steerable
+    from nbopt.run.work import Work
 
 
 def mimebundle(run: Steerable) -> dict[str, Any]:
@@ -28,8 +36,6 @@ def mimebundle(run: Steerable) -> dict[str, Any]:
 
 def show(run: Steerable) -> None:
     """Put the panel under the running cell."""
-    from IPython.display import display
-
     display(run)  # type: ignore[no-untyped-call]
 
 
@@ -38,6 +44,26 @@ def sweep(sweep: Sweep) -> dict[str, Any]:
     chart = FinderChart(sweep)
     CELLS.shows(chart)
     return {**chart.widget._repr_mimebundle_(), "text/plain": repr(sweep)}
+
+
+def follow() -> Callable[[Work], None] | None:
+    """Return what shows in a line below the running cell how far this thread's work is; None where no cell runs."""
+    shell = get_ipython()
+    if not hasattr(shell, "kernel") or threading.current_thread() is not threading.main_thread():
+        return None
+    line: list[DisplayHandle] = []
+
+    def tell(work: Work) -> None:
+        hint = "" if work.is_over else " · " + _("interrupt the kernel to stop it")
+        text = work.words + hint
+        bar = f'<progress max="1" value="{work.share:.3f}" style="vertical-align:middle"></progress> '
+        bundle = {"text/plain": text, "text/html": f"<div>{'' if work.is_over else bar}{html.escape(text)}</div>"}
+        if line:
+            line[0].update(bundle, raw=True)  # type: ignore[no-untyped-call]
+        elif (handle := display(bundle, raw=True, display_id=True)) is not None:  # type: ignore[no-untyped-call]
+            line.append(handle)
+
+    return tell
 
 
 def made(run: Steerable) -> None:

@@ -10,6 +10,7 @@ from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.exactness import Exactness
 from nbopt.run.session import Session
+from nbopt.run.work import Work
 from nbopt.training import loop
 from nbopt.training.recovery import Recovery
 from nbopt.training.restoring import restore
@@ -50,18 +51,23 @@ class Loop:
         """Whether somebody is pulling an event at this moment."""
         return self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING
 
-    def do_again(self, operations: Iterable[Operation], target: int) -> None:
+    def do_again(self, operations: Iterable[Operation], target: int, work: Work | None = None) -> None:
         """Do the steps up to ``target`` again, with changes journaled already; journal where that ends, if not there.
 
-        A run that is not exact may run out of patience where it did not the first time, or of batches.
+        A run that is not exact may run out of patience where it did not the first time, or of batches; and somebody may
+        stop the ``work``, which is told of each step.
         """
         training, changes = self.training, self._session.changes
         changes.plan(operations, journaled=True)
-        events = self.events()
+        events, first = self.events(), training.step
         training.tiers.held_until = target
         training.tiers.room = lambda: target - training.step
         try:
             while training.step < target or training.validation_due or changes.due():
+                if work is not None:
+                    work.note(training.step - first, target - first)
+                    if work.is_stopped and not (training.validation_due or training.trouble or changes.due()):
+                        break
                 if next(events, None) is None:
                     if training.step >= target or not changes.act("reopen", "run"):
                         break
@@ -72,10 +78,10 @@ class Loop:
         if training.step < target:
             self._session.journal.rewind(target, training.step, "run")
 
-    def catch_up(self, snapshot: Snapshot, target: int) -> None:
+    def catch_up(self, snapshot: Snapshot, target: int, work: Work | None = None) -> None:
         """Do the steps from ``snapshot`` to ``target`` again, with the changes journaled in between."""
         schedule = self._session.journal.schedule()
-        self.do_again([operation for operation in schedule if snapshot.step <= operation.step < target], target)
+        self.do_again([operation for operation in schedule if snapshot.step <= operation.step < target], target, work)
 
     def put_right(self) -> None:
         """Put a run that is half-way back to a snapshot, and lead it by its journal to where it was, or was going."""

@@ -12,6 +12,7 @@ from nbopt.formatting import brief, number
 from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
 from nbopt.run import past
+from nbopt.run.making import working
 from nbopt.run.session import Session
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.catalogue import known_of
@@ -73,23 +74,29 @@ def find_lr(run: TrainedSession, low: float, high: float, steps: int) -> Sweep:
     plain = {name: value for name, value in plain.items() if name not in twin.inert}
     twin.set(source="finder", **plain, epochs=10**9)
     events = twin.events()
-    rates, losses, smoothed = [], [], []
+    rates: list[float] = []
+    losses: list[float] = []
+    smoothed: list[float] = []
     mean = 0.0
-    for rate in np.geomspace(low, high, steps):
-        twin.set(source="finder", lr=float(rate))
-        next(event for event in events if type(event) is Stepped)
-        training = twin.training
-        training.meter.due = math.inf  # only here
-        training.flush()
-        loss = twin.history.last("loss")
-        if loss is None or not math.isfinite(loss):
-            break
-        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
-        rates.append(float(rate))
-        losses.append(loss)
-        smoothed.append(mean / (1 - _SMOOTHING ** len(rates)))
-        if len(rates) > 10 and smoothed[-1] > _TOO_FAR * min(smoothed):
-            break
+    with working(run, _("Trying learning rates")) as work:
+        for rate in np.geomspace(low, high, steps):
+            work.note(len(rates), steps)
+            if work.is_stopped:
+                break
+            twin.set(source="finder", lr=float(rate))
+            next(event for event in events if type(event) is Stepped)
+            training = twin.training
+            training.meter.due = math.inf  # only here
+            training.flush()
+            loss = twin.history.last("loss")
+            if loss is None or not math.isfinite(loss):
+                break
+            mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
+            rates.append(float(rate))
+            losses.append(loss)
+            smoothed.append(mean / (1 - _SMOOTHING ** len(rates)))
+            if len(rates) > 10 and smoothed[-1] > _TOO_FAR * min(smoothed):
+                break
     twin.stop()
     suggestion = suggest(np.array(rates), np.array(smoothed))
     return Sweep(np.array(rates), np.array(losses), np.array(smoothed), suggestion, run)

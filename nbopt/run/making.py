@@ -12,6 +12,7 @@ from nbopt.run import registry
 from nbopt.run.declared import find_unfit
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
+from nbopt.run.work import Work, follow_on_terminal
 from nbopt.techniques.catalogue import find_modules, find_several
 from nbopt.techniques.metrics.choice import Metric
 from nbopt.torch_private import MISSING
@@ -122,3 +123,10 @@ def _tell_of_sharing(session: Session, material: Material) -> None:
             )
             session.tell(session.caution)
             return
+
+
+def working(session: Session, what: str, source: str = "code") -> Work:
+    """Return work that this thread does for somebody who waits, told where they look."""
+    viewer = type(session).viewer
+    follow = follow_on_terminal if viewer is None else viewer.follow()
+    return Work(session, what, follow if source == "code" else None)

@@ -12,6 +12,7 @@ from nbopt.record.journal import EDIT
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.copying import Copies
 from nbopt.run.editing import prepare
+from nbopt.run.making import working
 from nbopt.run.ties import check_ties
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
@@ -42,7 +43,8 @@ def rewind(run: TrainedSession, to: int | str | Snapshot, source: str) -> None:
         recorded = worker.exactness.record()
         go_back(training, run.journal, snapshot, source, target)
         worker.exactness.expect(recorded, target)
-        worker.loop.catch_up(snapshot, target)
+        with working(run, _("Going back"), source) as work:
+            worker.loop.catch_up(snapshot, target, work)
         training.bound = None
         run.become(RunState.PAUSED)
 
@@ -81,9 +83,10 @@ def branch(
         recorded = run.worker.exactness.record()
     _begin(twin, run, snapshot)
     twin.worker.exactness.expect(recorded, target)
-    twin.worker.loop.catch_up(snapshot, target)
+    with working(run, _("Branching off"), source) as work:
+        twin.worker.loop.catch_up(snapshot, target, work)
     edits = prepare(twin, edit)
-    twin.journal.event(target, "branch", run.id, source)
+    twin.journal.event(twin.step_count, "branch", run.id, source)  # before the target, where somebody stopped it
     twin.become(RunState.PAUSED)
     for value in edits:
         twin.worker.ask({EDIT: value}, source)

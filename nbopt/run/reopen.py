@@ -22,6 +22,7 @@ from nbopt.run.fingerprint import (
     find_frozen,
     pick,
 )
+from nbopt.run.making import working
 from nbopt.run.recorded import Recorded
 from nbopt.run.registry import live_runs
 from nbopt.run.run import Run
@@ -248,7 +249,8 @@ def _bring_back(run: Run, record: Record) -> None:
     later = [operation for operation in operations if operation.step >= newest.step]
     run.worker.exactness.expect(Recorded.of(record.history, record.journal, record.settings), end)
     try:
-        run.worker.loop.do_again(later, end)  # the changes made where it ended included
+        with working(run, _("Opening")) as work:
+            run.worker.loop.do_again(later, end, work)  # the changes made where it ended included
     except CannotEdit as error:
         raise spoilt(record.id, _("its journal at step {step}", step=run.step_count)) from error
     run.changes.cancel()

@@ -20,6 +20,7 @@ from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.run.assigning import check_assigned
 from nbopt.run.steerable import Ability
 from nbopt.run.viewer import Viewer
+from nbopt.run.work import Work
 from nbopt.store.recorder import Recorder
 from nbopt.techniques.plan import Plan
 from nbopt.training.changes import ChangeQueue
@@ -76,6 +77,7 @@ class Session:
     exactness = opening = caution = ""
     material: Material | None = None
     speed: float | None = None
+    work: Work | None = None
 
     def __init__(
         self,

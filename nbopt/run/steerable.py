@@ -10,6 +10,7 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
 from nbopt.record.snapshots import Snapshot, Snapshots
+from nbopt.run.work import Work
 from nbopt.techniques.plan import Plan
 from nbopt.training.device import Device
 from nbopt.training.state import RunState
@@ -28,6 +29,7 @@ class Steerable(Protocol):
     watchers: list[Callable[[], None]]
     inert: dict[str, str]
     speed: float | None  # steps a second at most
+    work: Work | None  # that somebody waits for now
 
     @property
     def abilities(self) -> Collection[Ability]:

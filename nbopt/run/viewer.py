@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from nbopt.run.steerable import Steerable
+from nbopt.run.work import Work
 
 
 class Viewer(Protocol):
@@ -18,6 +20,9 @@ class Viewer(Protocol):
 
     def sweep(self, sweep: Any) -> dict[str, Any]:
         """Return the chart of a learning-rate sweep, as a cell's result."""
+
+    def follow(self) -> Callable[[Work], None] | None:
+        """Return what shows below the running cell how far work is that this thread does; None where no cell runs."""
 
     def made(self, session: Steerable) -> None:
         """Take note of a new one, before it has done anything."""

@@ -150,6 +150,22 @@ def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
     html = wait_until(lambda: f"{last:,}" in (text := still()) and text, 30, "no still picture of the pause")
     assert len(html.encode()) <= 60 * 1024
 
+    # The kernel dies: the last picture, greyed, and the line that goes on; no icon on each of its widgets.
+    book.problems.clear()
+    page.evaluate(
+        "() => { window.context.session.kernel.requestExecute({code: 'import os; os.kill(os.getpid(), 9)'}) }"
+    )
+    page.locator(".nbopt-panel.nbopt-disconnected").wait_for()
+    expect(page.locator(".nbopt-state:visible")).to_have_text("Disconnected")
+    expect(page.locator(".nbopt-strip")).to_contain_text(f'nbopt.open("{name}"')
+    expect(page.locator(".nbopt-chart path.line").first).to_be_visible()
+    icons = "() => [...document.querySelectorAll('.nbopt-panel *')].map(e => getComputedStyle(e, '::before').content)"
+    assert '"\uf127"' not in page.evaluate(icons)
+    page.locator(".jp-Dialog button").click()
+    book.open(fresh=False)  # the page, loaded again: another kernel
+    expect(page.locator(".nbopt-still")).to_be_visible()
+    expect(page.get_by_text("model not found")).to_be_hidden()
+
     book.problems.clear()
     page.evaluate("() => window.context.shutdown()")
     book.open(fresh=False)

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nbopt.notebook import static_view
 from nbopt.notebook.charts.colours import MARK
+from nbopt.notebook.frontend import bridge
 from nbopt.notebook.static_view import MOST_BYTES, still
+from tests.notebook.frontend import eventually
 
 TITLES = {"loss": "Loss", "accuracy": "Accuracy"}
 
@@ -103,3 +106,34 @@ def test_a_spike_is_told_by_an_arrow_and_leaves_the_curve_its_room(make_run, spi
     text = still(run, {"loss": "Loss"})
     assert ("▲" in text) is (spike > 2)
     assert ">1.2</text>" in text  # on the axis: a number of the curve's, not of the spike's
+
+
+def test_while_a_run_trains_it_is_drawn_anew_once_a_minute_whoever_looks(make_run, show, monkeypatch):
+    published = []
+    monkeypatch.setattr(static_view, "display", lambda bundle, **keys: published.append(bundle["text/html"]))
+    clock = [1000.0]
+    monkeypatch.setattr(static_view.time, "monotonic", lambda: clock[0])
+    run = make_run(store=None)
+    panel = show(run)
+    panel.still.put()
+    run.step(3)
+    panel.still.keep_up()
+    count = len(published)
+    clock[0] += 40
+    panel.still.keep_up()
+    assert len(published) == count  # not yet
+    clock[0] += 15
+    panel.still.keep_up()
+    assert len(published) == count + 1 and "step 3" in published[-1]
+
+
+def test_the_bridge_has_it_keep_up_where_nobody_looks(make_run, show, monkeypatch):
+    monkeypatch.setattr(bridge, "_BESIDE_SECONDS", 0.01)
+    run = make_run(store=None)
+    panel = show(run)  # and no page answers
+    called = []
+    panel.bridge._beside = lambda: called.append(run.state.name)
+    run.start()
+    panel.bridge.wake()
+    eventually(lambda: called.count("RUNNING") > 3)
+    run.pause()

@@ -25,6 +25,7 @@ from nbopt.training.prepare import load_ahead
 FRAME_SECONDS = 0.1
 _SHARE = 1 / 3  # of the browser's time, for drawing: the rest is for who trains on the same cores, and for the user
 _LONGEST = 1.0  # seconds between two frames, however slow the browser
+_BESIDE_SECONDS = 5.0  # between two times that whatever else is to keep up with a run is called
 
 
 class FrontEnd(anywidget.AnyWidget):
@@ -86,6 +87,8 @@ class Bridge:
         The least time between two frames; `FRAME_SECONDS` by default.
     ahead : int
         How many frames may be under way when another is sent; with any, slow drawing does not slow them down.
+    beside : callable, optional
+        Called every few seconds while what is shown grows, whoever looks.
 
     Attributes
     ----------
@@ -103,12 +106,14 @@ class Bridge:
         companion: Any = None,
         seconds: float | None = None,
         ahead: int = 0,
+        beside: Callable[[], None] = lambda: None,
     ) -> None:
         self.companion = companion or Companion()
         self.seconds = FRAME_SECONDS if seconds is None else seconds
         keep_frontend_route(self.companion)
         self.companion.on_msg(self._hear)
         self._ahead = ahead
+        self._beside = beside
         self._run = run
         self._paint = paint
         self._complain = complain
@@ -165,8 +170,11 @@ class Bridge:
 
     def _work(self) -> None:
         while not self._closed:
-            self._stir.wait(self._until_due())
+            due, grows = self._until_due(), self._growth() is not None
+            self._stir.wait(min(_BESIDE_SECONDS, _BESIDE_SECONDS if due is None else due) if grows else due)
             self._stir.clear()
+            if grows and not self._closed:
+                self._beside()
             if not self._news and self._until_due() != 0:
                 continue
             time.sleep(max(0.0, self._sent_at + self._pause() - time.monotonic()))

@@ -6,7 +6,7 @@
 
 import { watch } from './charts.js';
 import { fold, label } from './column.js';
-import { ringBell, takeKeys } from './header.js';
+import { ringBell, takeKeys, watchKernel } from './header.js';
 import { reveal } from './reveal.js';
 
 /**
@@ -86,6 +86,7 @@ function render({ model, el }) {
       fold(panel, model, on, stop.signal);
       if (panel.matches('.nbopt-panel')) {
         takeKeys(/** @type {HTMLElement} */ (panel), on);
+        watchKernel(panel, model.widget_manager, stop.signal);
         const ring = ringBell(panel, on);
         tell = () => ring(model.get('ending'));
         tell();

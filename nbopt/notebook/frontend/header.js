@@ -1,4 +1,4 @@
-/* A panel's keys, and word of its run's end. */
+/* A panel's keys, word of its run's end, and the end of its kernel. */
 
 /** @type {Record<string, string[]>} What a key presses: the first of these buttons that can be pressed. */
 const ACTS = {
@@ -81,4 +81,25 @@ export function ringBell(panel, on) {
     }
     ended = ending.ended;
   };
+}
+
+const GONE = ['restarting', 'autorestarting', 'terminating', 'dead'];
+
+/**
+ * Mark a panel once its kernel is gone, for good: another kernel knows nothing of it.
+ *
+ * JupyterLab's widgets learn of a restart that somebody asked for, and not of a kernel that died.
+ *
+ * @param {Element} panel
+ * @param {any} manager The page's widget manager; others than JupyterLab's have no kernel to watch.
+ * @param {AbortSignal} gone
+ */
+export function watchKernel(panel, manager, gone) {
+  const told = manager?.kernel?.statusChanged;
+  if (!told) return;
+  const hear = (/** @type {unknown} */ _kernel, /** @type {string} */ status) => {
+    if (GONE.includes(status)) panel.classList.add('nbopt-disconnected');
+  };
+  told.connect(hear);
+  gone.addEventListener('abort', () => told.disconnect(hear));
 }

@@ -34,6 +34,7 @@ from nbopt.notebook.panel.takeaway.menu import take_away_drawer
 from nbopt.notebook.panel.takeaway.picture import picture
 from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
 from nbopt.notebook.panel.transport import Transport
+from nbopt.notebook.panel.waiting import Waiting
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.notebook.static_view import StaticView
 from nbopt.run.registry import live_runs
@@ -107,6 +108,7 @@ class Panel:
         self._unfold.observe(lambda _change: self._wake(), "value")
         self.by_hand = ByHand(run)
         self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
+        self.waiting = Waiting(run, self._refuse, kit)
         self.banner = GuardBanner(run, self._try, self._refuse, kit)
         self.column = Column(run, self.controls, self.by_hand, self._try, self._wake, kit)
         self.overlays = Overlays(run, self._wake)
@@ -120,7 +122,9 @@ class Panel:
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
         self.still = StaticView(run, {chart.name: chart.title for chart in self.charts})
         companion = Companion(log=_("log"), **self.column.page())
-        self.bridge = Bridge(run, self._paint, self._complain, self._growth, self._hear, companion)
+        self.bridge = Bridge(
+            run, self._paint, self._complain, self._growth, self._hear, companion, beside=self.still.keep_up
+        )
         self.widget = self._layout()
         guard(self.widget, self._refuse)
         self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
@@ -148,7 +152,8 @@ class Panel:
         box = self._kit.box
         self._title = self._kit.make(widgets.HTML, status.title(self.run))
         header = box("header", self.transport.widget, self._status, self._title)
-        strip = box("strip", self._error, self.banner.widget, self._device)
+        lost = self._kit.make(widgets.HTML, status.lost_line(self.run))
+        strip = box("strip", self._error, self.waiting.widget, self.banner.widget, self._device, lost)
         body = box(
             "body",
             self.column.widget,
@@ -269,7 +274,7 @@ class Panel:
     def _messages(self) -> list[messages.Message]:
         """Return what there is to say, the most urgent first."""
         run = self.run
-        urgent = [messages.problem(self._problem), messages.error(run), self.banner.paint()]
+        urgent = [self.waiting.paint(), messages.problem(self._problem), messages.error(run), self.banner.paint()]
         return [*urgent, *messages.cautions(run), messages.end(run)]
 
     def _complain(self, text: str) -> None:

@@ -85,6 +85,7 @@ def status_line(run: Steerable) -> str:
     )
     state = run.state.value
     pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(_(STATES[run.state]))}</span>'
+    pill += f'<span class="nbopt-state nbopt-lost">{html.escape(_("Disconnected"))}</span>'
     bar = f'<div class="nbopt-progress"><div style="width:{100 * run.share:.1f}%"></div></div>'
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
 
@@ -101,6 +102,22 @@ def _header_facts(run: Steerable) -> list[tuple[str, str, str]]:
     rows.append(("left", _("left"), told.pop(_("left"), _NONE)))
     told.pop(_("speed"), None)
     return [*rows, *(("more", name, value) for name, value in told.items())]
+
+
+def lost_line(run: Steerable) -> str:
+    """Return what is to be read where there is no kernel any more, as HTML: `header.js` sees when."""
+    told = html.escape(_("Disconnected: the kernel that trained this run is gone. This is the last picture."))
+    return f'<div class="nbopt-lost">{told} {way_back(run)}</div>'
+
+
+def way_back(run: Steerable) -> str:
+    """Return the line of code that opens the run again, as HTML; "" where none can."""
+    if "open" not in run.abilities:
+        return ""
+    if not run.opening:
+        return html.escape(_("The run was not stored (store=None)."))
+    note = html.escape(_("To go on from here, with the model and data it was made with:"))
+    return f"{note} <code>{html.escape(run.opening)}</code>"
 
 
 def ending(run: Steerable) -> dict[str, Any]:

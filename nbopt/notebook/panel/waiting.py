@@ -1,0 +1,60 @@
+"""Work that somebody waits for, in the panel's strip: how far it is, and a button that stops it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+
+from nbopt.i18n import _
+from nbopt.notebook.frontend.intake import guard
+from nbopt.notebook.frontend.subshells import keep_frontend_route
+from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.messages import Message
+from nbopt.run.steerable import Steerable
+from nbopt.run.work import Work
+
+
+class Waiting:
+    """Shows the work of a run; the button is made when it is first needed.
+
+    Parameters
+    ----------
+    run : Steerable
+    refuse : callable
+        Takes the reason why a message of the page's was not taken.
+    kit : WidgetFactory
+
+    Attributes
+    ----------
+    widget : ipywidgets.Box
+        The button.
+    """
+
+    def __init__(self, run: Steerable, refuse: Callable[[str], None], kit: WidgetFactory) -> None:
+        self._run = run
+        self._refuse = refuse
+        self._kit = kit
+        self.widget = kit.box("guard")
+
+    def paint(self) -> Message:
+        """Return how far it is, and show the button if there is something to stop; called by the bridge alone."""
+        work: Work | None = self._run.work
+        if work is None or not work.is_shown:
+            self.widget.children = []
+            return Message("nbopt-note", "")
+        if not self.widget.children:
+            tip = _("End it after the step that is under way; the run rests there")
+            button: Any = self._kit.make(widgets.Button, css=("nbopt-halt",), description=_("Stop here"), tooltip=tip)
+            keep_frontend_route(button)
+            button.on_click(lambda _button: self._stop())
+            self.widget.children = [button]
+            guard(self.widget, self._refuse)
+        bar = f'<div class="nbopt-progress"><div style="width:{100 * work.share:.1f}%"></div></div>'
+        return Message("nbopt-note", html.escape(work.words) + bar)
+
+    def _stop(self) -> None:
+        if (work := self._run.work) is not None:  # without a lock: whoever works has it
+            work.stop()
