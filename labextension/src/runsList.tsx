@@ -64,7 +64,7 @@ function RunItem({ row, trans, act, show }: IRunItemProps): React.ReactElement {
   const paused = row.state === 'PAUSED';
   const live = paused || row.state === 'RUNNING';
   const facts = [
-    trans.__('epoch %1/%2', row.epoch, row.epochs),
+    row.epochs ? trans.__('epoch %1/%2', row.epoch, row.epochs) : trans.__('epoch %1', row.epoch),
     trans.__('step %1', row.step.toLocaleString('en')),
     row.loss === null ? '' : trans.__('loss %1', String(Number(row.loss.toPrecision(4)))),
     row.steps_per_second === null ? '' : trans.__('%1 steps/s', row.steps_per_second.toPrecision(3)),
