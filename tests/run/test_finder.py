@@ -62,7 +62,7 @@ def test_a_sweep_is_no_run_of_any_list_or_chart(make_run, monkeypatch, tmp_path)
     run.step(3)
     entered, made = [], []
     monkeypatch.setattr(registry, "enter", entered.append)
-    monkeypatch.setattr(type(run), "viewer", SimpleNamespace(made=made.append))
+    monkeypatch.setattr(type(run), "viewer", SimpleNamespace(made=made.append, follow=lambda: None))
     assert len(run.find_lr(1e-6, 1.0, 30).rates) == 30
     assert entered == made == []
     assert [line.id for line in nbopt.runs(tmp_path)] == [run.id]
