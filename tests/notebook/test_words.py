@@ -150,7 +150,7 @@ def words_outside(text):
     """The words of a text that stand outside the marks, which may be nested."""
     for tag in re.findall(r'(?:title|aria-label)="([^"]*)"', text):
         text += " " + tag
-    text = re.sub(r"<pre>.*?</pre>", " ", text, flags=re.DOTALL)  # a traceback
+    text = re.sub(r"<(pre|code)>.*?</\1>", " ", text, flags=re.DOTALL)  # a traceback, a line to run
     text = re.sub(r"<[^>]*>", " ", text)
     before = None
     while before != text:
