@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from tests.benchmarks.loops import Clock
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-PARTS = ("race", "figures", "browser", "frames")
+PARTS = ("race", "many", "figures", "browser", "frames")
 PACKAGES = ("torch", "lightning", "skorch", "keras", "scikit-learn", "jupyterlab", "ipykernel", "bqplot")
 
 
@@ -104,6 +104,10 @@ def measure(arguments: argparse.Namespace) -> None:
         if "race" in arguments.only:
             for text in races(arguments.seconds):
                 print(f"{text}\n", flush=True)
+        if "many" in arguments.only:
+            from tests.benchmarks import many
+
+            print("\n".join(many.rows()) + "\n", flush=True)
         print("| figure | measured | at least (aim) |\n| --- | --- | --- |")
         if "figures" in arguments.only:
             for row in figures():

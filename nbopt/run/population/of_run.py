@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from nbopt.record.snapshots import Snapshot
+from nbopt.run.population.hypergradient import find_hypergradient
 from nbopt.run.population.population import Population
 from nbopt.run.population.values import SEED, as_rows, find_shared
 from nbopt.run.population.what_if import WhatIf, ask_what_if
@@ -111,3 +113,31 @@ class AsksMany(TrainedSession):
         ([0.001, 0.1], 2, 5)
         """
         return ask_what_if(self, name, values, steps, draws)
+
+    def hypergradient(self, names: str | Iterable[str] = ("lr", "weight_decay"), steps: int = 20) -> dict[str, float]:
+        """Return the derivative of the validation loss after some more steps by continuous hyperparameters.
+
+        It goes through the steps themselves (Maclaurin et al. 2015; Franceschi et al. 2017), done on a copy with the
+        run's next batches: below 0, the loss would fall if the hyperparameter were larger. The run itself stays as it
+        is.
+
+        Parameters
+        ----------
+        names : str or iterable of str
+            Of the optimizer's numbers, ``l1``, or what the loss has.
+        steps : int
+
+        Raises
+        ------
+        InvalidHyperparam
+            For a name that there is no derivative by.
+        ValueError
+            If the run's steps cannot be differentiated; says why.
+
+        Examples
+        --------
+        >>> run = nbopt.Run(run.model, run.spec.train, 0.2, store=None)
+        >>> list(run.hypergradient(("lr", "weight_decay"), steps=3))
+        ['lr', 'weight_decay']
+        """
+        return find_hypergradient(self, names, steps)

@@ -27,15 +27,26 @@ def stacked(batches: Sequence[Pair]) -> Pair:
     return x, y
 
 
-def see_the_same(trainings: Sequence[OneOfMany]) -> bool:
-    """Whether the next batches of all are the same, which one of them then draws for the others."""
-    places = set()
+def have_one_source(trainings: Sequence[OneOfMany]) -> bool:
+    """Whether all are dealt the same samples, in an order that follows from seed and epoch alone."""
+    found = set()
     for training in trainings:
-        cursor, source = training.cursor, training.cursor.source
+        source = training.cursor.source
         if not isinstance(source, TensorSource) or source.sampler is not None:
             return False
-        places.add((cursor.seed, cursor.epoch, cursor.position, cursor.batch_size, *map(id, source.columns)))
-    return len(places) == 1
+        found.add(tuple(map(id, source.columns)))
+    return len(found) == 1
+
+
+def see_the_same(trainings: Sequence[OneOfMany]) -> bool:
+    """Whether the next batches of all, from one source, are the same: one of them then draws for the others."""
+    first = trainings[0].cursor
+    place = first.seed, first.epoch, first.position, first.batch_size
+    for training in trainings:
+        cursor = training.cursor
+        if (cursor.seed, cursor.epoch, cursor.position, cursor.batch_size) != place:
+            return False
+    return True
 
 
 def find_settings(trainings: Sequence[OneOfMany]) -> dict[str, Any]:

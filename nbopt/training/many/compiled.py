@@ -174,24 +174,44 @@ class CompiledSteps:
 
 
 def arguments_of(
-    trainings: Sequence[OneOfMany],
     stack: Stack,
     key: Key,
     batch: tuple[Tensor, Tensor],
     layers: Sequence[Layer],
     masks: Sequence[Tensor],
-    rates: Any,
+    numbers: Tensor,
 ) -> list[Tensor]:
     """Return what a compiled step of these runs takes, in order."""
-    known = UPDATES[type(trainings[0].torch_optimizer)]
-    groups = [training.torch_optimizer.param_groups[0] for training in trainings]
-    counts = stack.counts[:, 0].numpy().astype(np.float64) + 1 if known.counts else np.zeros(key.runs)
-    pulls = [[training.acting.sign_pull] for training in trainings]
-    numbers = np.concatenate([np.array(pulls, np.float64), known.numbers(groups, rates, counts)], 1)
     state = [tensor for tensors in stack.state for tensor in tensors] if key.remembers else []
     fed = [
         mask.expand(key.runs, *mask.shape).contiguous() if mask.ndim == layer.ones.ndim else mask
         for mask, layer in zip(masks, layers, strict=True)
     ]
-    rows = torch.from_numpy(numbers.astype(np.float32))[:, None]
-    return [*stack.weights, *stack.buffers, *stack.fixed, *state, *batch, *(mask[:, None] for mask in fed), rows]
+    return [*stack.weights, *stack.buffers, *stack.fixed, *state, *batch, *(mask[:, None] for mask in fed), numbers]
+
+
+class Numbers:
+    """What formulas take of many runs, found anew where anything in it is other than in the step before.
+
+    Parameters
+    ----------
+    trainings : sequence of OneOfMany
+        As their settings are now.
+    """
+
+    def __init__(self, trainings: Sequence[OneOfMany]) -> None:
+        self._known = UPDATES.get(type(trainings[0].torch_optimizer))
+        self._groups = [training.torch_optimizer.param_groups[0] for training in trainings]
+        self._pulls = np.array([[training.acting.sign_pull] for training in trainings], np.float64)
+        self._rates: Any = None
+        self._found: Tensor
+
+    def of(self, stack: Stack, rates: Any) -> Tensor:
+        """Return them for the next step, (runs, 1, ...)."""
+        known = self._known
+        assert known is not None
+        if known.counts or self._rates is None or not np.array_equal(rates, self._rates):
+            counts = stack.counts[:, 0].numpy().astype(np.float64) + 1 if known.counts else np.zeros(len(self._groups))
+            numbers = np.concatenate([self._pulls, known.numbers(self._groups, rates, counts)], 1)
+            self._found, self._rates = torch.from_numpy(numbers.astype(np.float32))[:, None], rates.copy()
+        return self._found

@@ -13,8 +13,16 @@ from nbopt.i18n import _
 from nbopt.training.compile.compiled import agree
 from nbopt.training.compile.step import CannotCompile, Layer
 from nbopt.training.loss_buffer import Block
-from nbopt.training.many.batches import find_settings, find_step_rates, is_pair, keeps, see_the_same, stacked
-from nbopt.training.many.compiled import CompiledSteps, arguments_of
+from nbopt.training.many.batches import (
+    find_settings,
+    find_step_rates,
+    have_one_source,
+    is_pair,
+    keeps,
+    see_the_same,
+    stacked,
+)
+from nbopt.training.many.compiled import CompiledSteps, Numbers, arguments_of
 from nbopt.training.many.evaluation import Evaluation
 from nbopt.training.many.gradients import Gradients, Passed
 from nbopt.training.many.member import OneOfMany
@@ -51,6 +59,8 @@ class Together:
         self._gradients: Gradients
         self._noise: StepNoise
         self._update: UpdateAll
+        self._numbers: Numbers
+        self._source = False  # whether all are dealt the same samples
         self.compiled = CompiledSteps()
         self._seconds = _CALL_SECONDS  # that a step takes
         self._compared = False
@@ -94,6 +104,7 @@ class Together:
             self._stack = self._stack or Stack(trainings)
             self._noise = StepNoise(self._gradients.layers(trainings[0].cursor.peek()), trainings)
             self._update = UpdateAll(self._stack, trainings)
+            self._numbers, self._source = Numbers(trainings), have_one_source(trainings)
             self.evaluation.use(self._gradients, self._stack)
         self.reason, self._versions = reason, versions
         return not reason
@@ -125,7 +136,7 @@ class Together:
         for training in trainings:
             count = training.room(count) if count > 1 else 1
         first = trainings[0].cursor
-        if together := see_the_same(trainings):
+        if together := self._source and see_the_same(trainings):
             batches = [first.peek(count)]
             for training in trainings[1:]:
                 training.cursor.follow(first)
@@ -228,7 +239,7 @@ class Together:
             return None
 
         def arguments() -> list[Tensor]:
-            return arguments_of(trainings, stack, key, batch, layers, masks, rates)
+            return arguments_of(stack, key, batch, layers, masks, self._numbers.of(stack, rates))
 
         if (ready := compiled.ready(key)) is None:
             compiled.think(trainings, key, arguments)

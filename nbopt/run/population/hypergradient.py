@@ -1,0 +1,191 @@
+"""The derivative of the validation loss by hyperparameters, through the steps to come (Maclaurin et al. 2015).
+
+Steps are done on a copy, in 64 bits, as functions of weights and hyperparameters that keep their graph: with the
+batches, masks and learning rates that the run's own next steps would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from nbopt.data.sources import sample_count
+from nbopt.errors import unknown
+from nbopt.hyperparams import Float, Int
+from nbopt.i18n import _
+from nbopt.run.population.population import Population
+from nbopt.run.trained import TrainedSession
+from nbopt.techniques.base import defines
+from nbopt.techniques.losses.traits import count_targets
+from nbopt.techniques.optimizers.unrolled import STEPS
+from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
+from nbopt.training.many.member import OneOfMany
+from nbopt.training.many.reasons import find_reason
+from nbopt.training.rates import find_rates
+from nbopt.training.validation import walk
+
+
+def find_hypergradient(run: TrainedSession, names: str | Iterable[str], steps: int) -> dict[str, float]:
+    """See `Run.hypergradient`."""
+    number = Int(1, low=1, high=1, ge=1)
+    number.name = "steps"
+    number.check(steps)
+    chosen = [run.hyperparams.spec(name).name for name in ([names] if isinstance(names, str) else names)]
+    population = Population.of_run(run, [{}])
+    population.is_quiet = True
+    population.prepare()
+    unrolled = Unrolled(population[0].training)
+    for name in chosen:
+        if name not in unrolled.values:
+            raise unknown(_("hyperparameter for a derivative of this run's loss:"), name, unrolled.names)
+    return unrolled.differentiate(chosen, steps)
+
+
+class Unrolled:
+    """The next steps of a training, as a function of its hyperparameters.
+
+    Parameters
+    ----------
+    training : OneOfMany
+        Whose cursor moves on.
+
+    Raises
+    ------
+    ValueError
+        If its steps cannot be written as such a function; says why.
+
+    Attributes
+    ----------
+    names : list of str
+        What the loss can be differentiated by.
+    values : dict of str to Tensor
+        Of all of these; scalars of 64 bits.
+    """
+
+    def __init__(self, training: OneOfMany) -> None:
+        if reason := _find_obstacle(training):
+            raise ValueError(_("the loss after steps of this run cannot be differentiated: {reason}.", reason=reason))
+        self._training = training
+        self._update, known = STEPS[type(training.torch_optimizer)]
+        self._penalties = [
+            name for part in training.acting.parts if defines(type(part), "sign_pull") for name in part.declared()
+        ]
+        self._settings = [name for name, spec in training.loss.declared().items() if isinstance(spec, Float)]
+        self.names = [*known, *self._penalties, *self._settings]
+        self.values = {name: _number(training.hyperparams[name]) for name in self.names}
+        group = training.torch_optimizer.param_groups[0]
+        fixed = {name: float(group.get(name) or 0.0) for name in ("nesterov", "eps")}
+        self._fixed = {name: _number(value) for name, value in fixed.items()}
+        self._twin, self._dropping = stand_in(training.model)
+        self._twin.double()
+        self._judged = copy_as_judged(training)
+        self._loss = copy(training.loss)
+
+    def differentiate(self, names: list[str], steps: int) -> dict[str, float]:
+        """Return the derivative by each of these."""
+        training, values = self._training, {name: value.clone() for name, value in self.values.items()}
+        for name in names:
+            values[name].requires_grad_()
+        trained = [name for name, _weight in find_trained(self._twin)]
+        own = dict(training.model.named_parameters())
+        weights = [own[name].detach().double().requires_grad_() for name in trained]
+        fixed = {name: weight.detach().double() for name, weight in own.items() if name not in trained}
+        buffers = {name: _wide(buffer.clone()) for name, buffer in training.model.named_buffers()}
+        states = [
+            {key: value.double() for key, value in training.torch_optimizer.state.get(own[name], {}).items()}
+            for name in trained
+        ]
+        counts = [int(state.pop("step", training.step)) for state in states]
+        base = float(training.hyperparams["lr"])
+        for step in range(steps):
+            batch = training.cursor.peek()
+            masks = self._draw(batch)
+            x, y = _wide(batch[0]), batch[1]
+            output = functional_call(
+                self._twin, dict(zip(trained, weights, strict=True)) | fixed | buffers | masks, (x,)
+            )
+            loss = self._lose(output, y, values)
+            gradients = torch.autograd.grad(loss, weights, create_graph=True)
+            factor = find_rates(training, 1)[0] / base if base and training.acting.change_rate else 1.0
+            pull = sum((values[name] for name in self._penalties), _number(0.0))
+            for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
+                if weight.ndim > 1:
+                    gradient = gradient + pull * weight.detach().sign()
+                weights[place], states[place] = self._update(
+                    weight,
+                    gradient,
+                    states[place],
+                    values | self._fixed,
+                    values["lr"] * factor,
+                    counts[place] + step + 1,
+                )
+            training.advance(1)
+            training.validation_due = False
+        found = self._measure(dict(zip(trained, weights, strict=True)) | fixed | buffers)
+        slopes = torch.autograd.grad(found, [values[name] for name in names], allow_unused=True)
+        return {name: 0.0 if slope is None else float(slope) for name, slope in zip(names, slopes, strict=True)}
+
+    def _draw(self, batch: Any) -> dict[str, Tensor]:
+        """Draw the dropout masks of the next step."""
+        training, twin = self._training, copy(self._twin)
+        layers: list[Layer] = find_layers(twin, self._dropping, (_wide(batch[0]), batch[1]), training.noise, [])
+        masks, kind = {}, next(training.model.parameters()).dtype  # on which depends what is drawn
+        with training.noise.lock, training.noise.seeded(training.step_seed + training.step):
+            for layer in layers:
+                rate = float(training.model.get_submodule(layer.name).p)  # type: ignore[arg-type]
+                own = layer._replace(ones=layer.ones.to(kind))
+                drawn = own.draw(rate, training.noise.generator) if rate else layer.ones
+                masks[f"{layer.name}.mask"] = drawn.double()
+        return masks
+
+    def _lose(self, output: Tensor, target: Any, values: dict[str, Tensor]) -> Tensor:
+        for name in self._settings:
+            if values[name].requires_grad:
+                vars(self._loss)[name] = values[name]
+        return self._loss(output, self._loss.prepare(output, _wide(target)))
+
+    def _measure(self, tensors: dict[str, Tensor]) -> Tensor:
+        """Return the validation loss."""
+        training, losses, counts = self._training, [], []
+        assert training.val is not None
+        for batch in walk(training.val, training.evaluation_seed):
+            output = functional_call(self._judged, tensors, (_wide(batch[0]),))
+            losses.append(self._loss.measure(output, self._loss.prepare(output, _wide(batch[1]))))
+            count = count_targets(self._loss.traits, batch[1])
+            counts.append(float(sample_count(batch)) if count is None else float(count))
+        total = sum(counts)
+        return torch.stack([loss * (count / total) for loss, count in zip(losses, counts, strict=True)]).sum()
+
+
+def copy_as_judged(training: OneOfMany) -> nn.Module:
+    """Return a copy of the model, in evaluation mode and in 64 bits."""
+    twin, _names = stand_in(training.model.eval())
+    training.material.put_back()
+    return twin.double().eval()
+
+
+def _find_obstacle(training: OneOfMany) -> str:
+    if reason := find_reason(training):
+        return reason
+    if training.val is None:
+        return _("there is no validation")
+    if type(training.torch_optimizer) not in STEPS or len(training.torch_optimizer.param_groups) > 1:
+        return _("no formula for this optimizer")
+    hooks: list[Any] = training.acting.after_gradients
+    others = [type(hook.__self__).__name__ for hook in hooks if not defines(type(hook.__self__), "sign_pull")]
+    if others or training.acting.changes_batches:
+        return _("{name} acts", name=", ".join(others) or _("augmentation or preprocessing"))
+    return ""
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor(float(value), dtype=torch.float64)
+
+
+def _wide(tensor: Any) -> Any:
+    return tensor.double() if isinstance(tensor, Tensor) and tensor.is_floating_point() else tensor
