@@ -25,7 +25,7 @@ from nbopt.export.source_values import array_text, settings_of, tensor_text, wri
 from nbopt.export.source_values import literal as literal
 from nbopt.i18n import _
 
-_HOMES = (torch, functional, math, np)  # of functions that do not say where they are from
+_HOMES = (torch, functional, math, np, torch.utils.data)  # of functions that do not say where they are from
 
 
 def sort_imports(lines: Iterable[str]) -> str:
@@ -186,7 +186,10 @@ class Sources:
         if self._shared.get(name) is item:
             self.used.add(name)
             return name
-        name = self._free(name)
+        return self.hold(self._free(name), item)
+
+    def hold(self, name: str, item: Any) -> str:
+        """Let the script import something, or hold it as it is written, as ``name``; return that."""
         if isinstance(item, ModuleType):
             parent, _dot, last = item.__name__.rpartition(".")
             line = f"from {parent} import {last}" if parent and last == name else f"import {item.__name__}"

@@ -117,6 +117,7 @@ class Data(Section):
                 cut=_CUT_COLUMNS if of_columns else _CUT_SAMPLES,
                 given=given,
             )
+            self.sources.imports.append("from sklearn.model_selection import train_test_split")
             setup += [split, f"val = {self._dealt('val', val, True)}"]
         return lines(*setup, f"batches = {self._dealt(name, train, True)}")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from nbopt.export.script import deals, plain
@@ -12,29 +13,14 @@ from nbopt.export.script.prune import prune
 from nbopt.export.source import Sources
 from nbopt.export.source_text import names_read
 
-_IMPORTS: dict[str, str] = {}
-_TEXTS: dict[str, str] = {}  # of functions and classes, in the order in which scripts have them
-SHARED: dict[str, Any] = {}
-"""What a script may hold or import, by name."""
+SHARED = {name: item for module in (deals, plain) for name, item in vars(module).items() if not name.startswith("_")}
+"""What a script may hold or import, by name; in the order in which scripts have it."""
+_HOMES = {deals.__name__, plain.__name__}
 
 
-def _look_into(module: Any) -> None:
-    text = inspect.getsource(module)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.col_offset:
-            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            _TEXTS[node.name] = "\n".join(text.splitlines()[first - 1 : node.end_lineno]).replace("  # noqa: B905", "")
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            home = getattr(node, "module", "") and f"from {getattr(node, 'module', '')} "
-            for alias in node.names:
-                other = f" as {alias.asname}" if alias.asname else ""
-                _IMPORTS[alias.asname or alias.name] = f"{home}import {alias.name}{other}"
-    SHARED.update({name: item for name, item in vars(module).items() if not name.startswith("_")})
-
-
-_look_into(deals)
-_look_into(plain)
-SHARED = {**dict.fromkeys(_IMPORTS), **SHARED}
+@cache
+def _source(item: Any) -> str:
+    return inspect.getsource(item).replace("  # noqa: B905", "")
 
 
 class Names:
@@ -70,13 +56,12 @@ class Names:
         while names := sorted({*names, *sources.used} - self.read):
             name = names.pop()
             self.read.add(name)
-            if name in _TEXTS:
-                texts[name] = prune(_TEXTS[name], known).rstrip()
+            item: Any = SHARED.get(name)
+            if getattr(item, "__module__", "") in _HOMES:
+                texts[name] = prune(_source(item), known).rstrip()
                 if not seeds_all:
                     texts[name] = texts[name].replace("seed_all(", "torch.manual_seed(")
                 names += names_read(texts[name])
-            elif "nbopt." not in _IMPORTS.get(name, "nbopt."):
-                sources.imports.append(_IMPORTS[name])
-            elif callable(SHARED.get(name)):
-                sources.define(name, SHARED[name])
-        self.definitions = [texts[name] for name in _TEXTS if name in texts]
+            elif callable(item) or isinstance(item, ModuleType):
+                sources.hold(name, item)
+        self.definitions = [texts[name] for name in SHARED if name in texts]

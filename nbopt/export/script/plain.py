@@ -10,7 +10,6 @@ import copy
 import itertools
 from collections import defaultdict, deque
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -31,9 +30,6 @@ from nbopt.techniques.optimizers.second_order import forget_oldest
 from nbopt.techniques.optimizers.standard import begin_momentum
 from nbopt.techniques.precision.channels_last import lay_channels_last, lay_out
 from nbopt.techniques.precision.mixed import cast_to
-
-if TYPE_CHECKING:  # here it would take a second to import
-    from sklearn.model_selection import train_test_split
 
 METRICS = {}
 """Stands for that of a script."""
