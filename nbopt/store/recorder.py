@@ -49,6 +49,7 @@ class Recorder:
         self._history = history
         self._describe = describe
         self._look = look
+        self._at_rest: Glance | None = None  # a run may be dropped before the writer looks at it
         self._process = os.getpid()
         self._turn = threading.Lock()  # one thread at a time brings the rows up to date
         self._off = self._gone = self._warned = False
@@ -135,6 +136,8 @@ class Recorder:
         try:
             return self._try_to(write)
         finally:
+            if database.state_after(entry) is not None:
+                self._at_rest = self._look()
             writer.wake()
 
     def _begin(self) -> None:
@@ -151,7 +154,7 @@ class Recorder:
             self.follow()
         if "initial" in self._kept.files:
             return
-        glance = self._look()
+        glance = self._look() or self._at_rest
         if glance is None or not glance.snapshots:
             return
         # Before the first step: without its initial weights, the journal alone could not bring a run back.
@@ -262,7 +265,7 @@ class Recorder:
         if not store.is_there:
             raise FileNotFoundError(_("its database was removed"))
         entries = len(self.journal)  # first: what is read below is at least as new
-        glance = self._look()
+        glance = self._look() or self._at_rest
         history = self._mirror.compare(self._history)
         progress = self._progress._replace(entries=entries)
         if glance is not None:
@@ -278,7 +281,7 @@ class Recorder:
     def _write_snapshots(self, store: Store) -> bool:
         """Store the snapshots that are to be kept; return whether there was a new one."""
         entries = len(self.journal)
-        glance = self._look()
+        glance = self._look() or self._at_rest
         if glance is None or not glance.snapshots:
             return False
         files = self._kept.save(store, self._id, glance.snapshots, entries, self._history.measured)

@@ -45,6 +45,11 @@ def test_what_keeps_it_from_trying_is_told(page, show, make_run):
 
 
 @pytest.mark.parametrize("name", ["rates", "takeaway", "runs"])
-def test_a_drawer_costs_nothing_before_it_is_opened(show, make_run, name):
+def test_a_drawer_costs_nothing_before_it_is_opened_and_folds_again(page, show, make_run, name):
     panel = show(make_run(store=None))
     assert panel.drawers.made == {} and name in panel.drawers.toggles
+    for is_open in (True, False):
+        page.do(panel.drawers.toggles[name], value=is_open)
+        eventually(lambda: len(panel.drawers.widget.children) == 1)
+        (place,) = panel.drawers.widget.children
+        eventually(lambda: ("nbopt-gone" in place._dom_classes) is not is_open)  # noqa: B023

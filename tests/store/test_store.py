@@ -616,3 +616,14 @@ def test_an_entry_that_an_interrupt_kept_from_the_journal_is_forgotten(make_run)
     writer.flush()
     record = read(run.id, run.store)
     assert list(record.journal) == list(run.journal) and run.hyperparams["lr"] == record.hyperparams["lr"] == 1e-3
+
+
+def test_a_run_that_nobody_holds_when_it_ends_is_stored_whole(tmp_path):
+    """It may be gone before the writer looks at it."""
+    for name in ("one", "two"):
+        nbopt.Run(nn.Linear(1, 1), (X, X), (X, X), "mse", epochs=3, batch_size=20, name=name, store=tmp_path).fit()
+    gc.collect()
+    writer.flush()
+    for line in nbopt.runs(tmp_path):
+        assert (line.state, line.step) == ("finished", 9) and line.best_val_loss is not None
+        assert nbopt.open(line.id, store=tmp_path).snapshot("latest").step == 9

@@ -69,6 +69,8 @@ class Drawers:
         kit: WidgetFactory,
     ) -> None:
         self.made: dict[str, Content] = {}
+        self._kit = kit
+        self._places: dict[str, Any] = {}
         self._drawers = drawers
         self._refuse = refuse
         self.toggles: dict[str, Any] = {}
@@ -89,13 +91,13 @@ class Drawers:
                     continue
                 self.made[name] = self._drawers[name].make()
                 guard(self.made[name].widget, self._refuse)
-                self.widget.children = [content.widget for content in self.made.values()]
-            content = self.made[name]
+                self._places[name] = self._kit.box("drawer-place", self.made[name].widget)
+                self.widget.children = list(self._places.values())
             if toggle.value:
-                content.widget.remove_class(_FOLDED)
-                content.paint()
+                self._places[name].remove_class(_FOLDED)
+                self.made[name].paint()
             else:
-                content.widget.add_class(_FOLDED)
+                self._places[name].add_class(_FOLDED)
 
     def close(self) -> None:
         """Let go of what was made."""
