@@ -3,6 +3,7 @@ import { VDomRenderer } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
+import { brief, count, speed } from './numbers';
 import type { RunAction, RunState } from './protocol';
 import type { IRunRow, RunsModel } from './runsModel';
 
@@ -65,9 +66,9 @@ function RunItem({ row, trans, act, show }: IRunItemProps): React.ReactElement {
   const live = paused || row.state === 'RUNNING';
   const facts = [
     row.epochs ? trans.__('epoch %1/%2', row.epoch, row.epochs) : trans.__('epoch %1', row.epoch),
-    trans.__('step %1', row.step.toLocaleString('en')),
-    row.loss === null ? '' : trans.__('loss %1', String(Number(row.loss.toPrecision(4)))),
-    row.steps_per_second === null ? '' : trans.__('%1 steps/s', row.steps_per_second.toPrecision(3)),
+    trans.__('step %1', count(row.step)),
+    row.loss === null ? '' : trans.__('loss %1', brief(row.loss)),
+    row.steps_per_second === null ? '' : trans.__('%1 steps/s', speed(row.steps_per_second)),
     row.documents.join(', ')
   ];
   return (

@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from nbopt.formatting import speed as speed_text
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
@@ -86,5 +87,5 @@ def _shown(speed: float | None) -> float:
 def _offered(speed: float | None) -> list[tuple[str, float]]:
     """Return what is offered, with the present speed among it."""
     speeds = sorted({*SPEEDS, *([] if speed is None else [speed])})
-    rates = [(_("1 step/s") if rate == 1 else _("{rate:g} steps/s", rate=rate), rate) for rate in speeds]
+    rates = [(_("1 step/s") if rate == 1 else speed_text(rate), rate) for rate in speeds]
     return [*rates, (_("full speed"), math.inf)]

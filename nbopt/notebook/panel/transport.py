@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
@@ -123,9 +124,9 @@ class Transport:
     def _onward(self, state: RunState) -> str:
         """Return what the first button says: what it does."""
         if more := find_more(self._run):
-            [(name, count)] = more.items()
-            count -= self._run.hyperparams[name]
-            return _("+ {count:,} steps", count=count) if name == "steps" else _("+ {count:,} epochs", count=count)
+            [(name, end)] = more.items()
+            text = count(end - self._run.hyperparams[name])
+            return _("+ {count} steps", count=text) if name == "steps" else _("+ {count} epochs", count=text)
         return _("Start") if state is RunState.CREATED else _("Resume")
 
     def _start(self) -> None:

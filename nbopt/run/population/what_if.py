@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nbopt.data.noise import NOISE, derive_seed
 from nbopt.errors import InvalidHyperparam
+from nbopt.formatting import brief
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Hyperparams, Int
 from nbopt.i18n import _
 from nbopt.run.past import run_at
@@ -67,7 +68,7 @@ class WhatIf(NamedTuple):
 
     def __repr__(self) -> str:
         told = ", ".join(
-            f"{value}: {mean:.4g} ± {spread:.2g}"
+            f"{value}: {brief(mean)} ± {brief(spread)}"
             for value, mean, spread in zip(self.values, self.mean, self.spread, strict=True)
         )
         text = _(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import traitlets
 
 from nbopt.errors import shorten
+from nbopt.formatting import count
 from nbopt.i18n import N_, _
 from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.frontend.subshells import keep_frontend_route
@@ -170,7 +171,9 @@ def curves_csv(run: Steerable, most: int = MOST_ROWS) -> str:
     frame = run.history.to_pandas()
     if len(frame) > most:
         way = 'run.history.to_pandas().to_csv("curves.csv")'
-        raise ValueError(_("{count:,} rows are too many for this; write {way} in a cell.", count=len(frame), way=way))
+        raise ValueError(
+            _("{count} rows are too many for this; write {way} in a cell.", count=count(len(frame)), way=way)
+        )
     return str(frame.to_csv())
 
 
