@@ -9,6 +9,7 @@ from nbopt.notebook.charts.bands import outlines
 from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.panel.runs import table
 from nbopt.record.history import History
+from nbopt.run.work import Work
 from nbopt.store import writer
 from nbopt.viz.curves import Curve, curve
 from tests.notebook.frontend import eventually
@@ -155,6 +156,21 @@ def test_the_list_tells_where_a_run_is_that_rests_though_it_is_drawn_nowhere(mak
     eventually(lambda: any(row["name"] == "other" for row in view.widget.rows))
     other.step(7)
     eventually(lambda: row_of(view, other.id)["step"] == "7" and row_of(view, other.id)["state"] == "paused")
+
+
+def test_how_far_an_opening_is_stands_above_the_list(make_run, open_list):
+    own = make_run(name="own", store=None)
+    _panel, view = open_list(own)
+    view._actions.opening = view.rows[0]
+    view._wake()
+    eventually(lambda: view.widget.note == "Opening own …")
+    own.work = Work(own, "Opening")
+    own.work.done, own.work.total = 1234, 1400
+    view._wake()
+    eventually(lambda: view.widget.note == "Opening: 1,234 of 1,400 steps")
+    view._actions.opening = own.work = None
+    view._wake()
+    eventually(lambda: view.widget.note == "")
 
 
 def test_what_cannot_be_done_is_told_and_changes_nothing(page, make_run, stored, tmp_path, open_list):

@@ -34,8 +34,8 @@ class Actions:
 
     Attributes
     ----------
-    note : str
-        What is being done, in words; "" if nothing is.
+    opening : RunRow or None
+        The run that is being opened.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Actions:
         opened: Callable[[Steerable], None],
         retire: Callable[[Steerable], None],
     ) -> None:
-        self.note = ""
+        self.opening: RunRow | None = None
         self._run = run
         self._overlays = overlays
         self._opened = opened
@@ -54,6 +54,14 @@ class Actions:
     @property
     def _store(self) -> str:
         return AUTO if self._run.store is None else str(self._run.store)
+
+    @property
+    def note(self) -> str:
+        """What is being done and how far it is, in words; "" if nothing is."""
+        if (row := self.opening) is None:
+            return ""
+        works = [run.work for run in live_runs() if run.id == row.id and run.work is not None and run.work.is_shown]
+        return works[0].words if works else _("Opening {name} …", name=row.name)
 
     def possible(self, row: RunRow) -> list[str]:
         """Return what can be done to a run now, by the name of the method."""
@@ -82,11 +90,11 @@ class Actions:
 
     def open(self, row: RunRow) -> None:
         """Open a stored run with this run's model and data, and show its panel."""
-        self.note = _("Opening {name} …", name=row.name)
+        self.opening = row
         try:
             self._opened(open_beside(self._run, row.id))
         finally:
-            self.note = ""
+            self.opening = None
 
     def close(self, row: RunRow) -> None:
         """Stop a run of this kernel and take its panel away; the store keeps what it keeps."""

@@ -30,6 +30,7 @@ _COLUMNS = 8  # of settings that differ
 _ROWS = 200
 _SECONDS = 5.0  # between two looks at the store while something trains
 _PAINT_SECONDS = 0.5
+_TELL_SECONDS = 0.5  # between two words of how far an opening is
 _LETTERS = 60  # of a value
 
 STATES = {
@@ -157,7 +158,9 @@ class RunsView:
                 self._try(lambda: self._actions.star(self._row(run_id), on))
             case {"do": "rename", "run": str(run_id), "name": str(name)}:
                 self._try(lambda: self._actions.rename(self._row(run_id), name))
-            case {"do": "open" | "close" | "delete" as action, "run": str(run_id)}:
+            case {"do": "open", "run": str(run_id)}:
+                threading.Thread(target=self._open, args=(run_id,), name="nbopt opens", daemon=True).start()
+            case {"do": "close" | "delete" as action, "run": str(run_id)}:
                 threading.Thread(
                     target=self._try, args=(lambda: getattr(self._actions, action)(self._row(run_id)),), daemon=True
                 ).start()
@@ -165,6 +168,19 @@ class RunsView:
                 self._problem = _("The list of runs does not understand {message}.", message=shorten(content))
         self._painted_at = 0.0
         self._wake()
+
+    def _open(self, run_id: str) -> None:
+        """Open a run, and say meanwhile how far that is: nobody else tells of a run that is not there yet."""
+        done = threading.Event()
+
+        def tell() -> None:
+            while not done.wait(_TELL_SECONDS):
+                self._painted_at = 0.0
+                self._wake()
+
+        threading.Thread(target=tell, name="nbopt tells how far", daemon=True).start()
+        self._try(lambda: self._actions.open(self._row(run_id)))
+        done.set()
 
     def _row(self, run_id: str) -> RunRow:
         for row in self.rows:
