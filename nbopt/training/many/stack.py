@@ -72,7 +72,10 @@ class Stack:
             self._join_states(formula.keys)
 
     def _join_states(self, keys: Sequence[str]) -> None:
-        """Take over what the optimizers remember; what is not there yet begins with zeros."""
+        """Take over what the optimizers remember; what is not there yet begins with zeros.
+
+        The tensors that they hold stay the objects that they are: lists of a single run's step hold them, too.
+        """
         rows = list(zip(self._optimizers, self._trained, strict=True))
         self._keys = keys
         counts = "exp_avg" in keys
@@ -84,16 +87,21 @@ class Stack:
                     _join([_or_zeros(tensor, weights[place]) for tensor, (_o, weights) in zip(own, rows, strict=True)])
                 )
                 for row, (optimizer, weights) in enumerate(rows):
-                    if counts or isinstance(own[row], Tensor):
+                    if counts and not isinstance(own[row], Tensor):
                         optimizer.state[weights[place]][key] = found[-1][row]
             self.state.append(found)
         if counts:
+            before = [[optimizer.state[weight].get("step") for weight in weights] for optimizer, weights in rows]
+            held = [count for row in before for count in row if isinstance(count, Tensor)]
+            self.counts = torch.zeros(len(rows), len(self.weights), device=held[0].device if held else "cpu")
             for row, (optimizer, weights) in enumerate(rows):
                 for place, weight in enumerate(weights):
-                    count = self.counts[row, place]
-                    if isinstance(before := optimizer.state[weight].get("step"), Tensor):
-                        count.copy_(before)
-                    optimizer.state[weight]["step"] = count
+                    count, own_count = self.counts[row, place], before[row][place]
+                    if isinstance(own_count, Tensor):
+                        count.copy_(own_count)
+                        own_count.data = count
+                    else:
+                        optimizer.state[weight]["step"] = count
 
     def remember(self, rows: Sequence[int]) -> None:
         """Have optimizers remember their rows of what they did not remember before."""
@@ -127,8 +135,9 @@ class Stack:
             for tensor in (*training.model.parameters(), *training.model.buffers()):
                 tensor.data = tensor.detach().clone()
             for weight in weights:
-                own = optimizer.state.get(weight, {})
-                own.update({key: value.clone() for key, value in own.items() if isinstance(value, Tensor)})
+                for value in optimizer.state.get(weight, {}).values():
+                    if isinstance(value, Tensor):
+                        value.data = value.clone()
 
     # -- what a step takes
 
