@@ -24,6 +24,7 @@ const LETTER = 6.1; // pixels, on the average, in the size of the notes
 const ROW = 15;
 const LINES = 8; // of a note; a mark that tells more is read under the pointer
 const NOTES = 8;
+const HALF = 6; // of an arrow, in pixels
 const LAST = 0.8; // of the width: beyond, an arrow's value stands to its left
 
 /**
@@ -75,7 +76,8 @@ export function draw(layer, over, width, height) {
     const part = piece(up ? 'up' : 'down', at, over.tells && !isHidden ? value : '');
     part.style.setProperty('--nbopt-colour', colour);
     if (at > LAST) part.classList.add('nbopt-leftward');
-    pieces.push(part);
+    if (at * width < HALF) part.style.left = `${HALF}px`;
+    isHidden ? pieces.unshift(part) : pieces.push(part);
   }
   layer.replaceChildren(...pieces);
 }
