@@ -18,6 +18,11 @@ def dense():
     return nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Dropout(0.2), nn.Linear(12, 10))
 
 
+def convolutional():
+    layers = [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(36, 10))
+
+
 def model_of(make):
     torch.manual_seed(3)
     return make()

@@ -8,7 +8,7 @@ from torch import nn
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
-from tests.run.population.shared import SETTINGS, assert_same, dense, digits, model_of
+from tests.run.population.shared import SETTINGS, assert_same, convolutional, dense, digits, model_of
 
 __all__ = ["digits"]
 
@@ -36,11 +36,6 @@ class Attends(nn.Module):
     def forward(self, x):
         rows = x.view(-1, 8, 8)
         return self.head(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
-
-
-def convolutional():
-    layers = [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(36, 10))
 
 
 @pytest.mark.parametrize(
