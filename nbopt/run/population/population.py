@@ -38,6 +38,8 @@ class Population(Managed):
         As for `nbopt.Run`. Each member trains a copy of the model.
     seed : int or sequence of int
         Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
+    store : None
+        A population is kept in memory; what `run` makes of a member is stored.
     samples : sequence, optional
         For each member a mask or an index: the training samples that it has, as a fold or a bag.
     same_batches : bool
@@ -83,6 +85,7 @@ class Population(Managed):
         seed: Any = 0,
         device: str | torch.device = "auto",
         name: str | None = None,
+        store: None = None,
         samples: Any = None,
         same_batches: bool = False,
         combine: bool | None = None,
@@ -90,6 +93,9 @@ class Population(Managed):
     ) -> None:
         if is_series(optimizer):
             raise refuse("optimizer", [*optimizer])
+        if store is not None:
+            way = _("take a member out with population.run(i), and that run is stored")
+            raise ValueError(_("store: a population itself is kept in memory only; {way}.", way=way))
         common, rows = as_rows({**hyperparams, SEED: seed}, find_shared(techniques or ()), combine)
         first = common.get(SEED, rows[0].get(SEED))
         given = {**common, **rows[0]}

@@ -162,6 +162,12 @@ def test_what_it_raises_is_raised_where_it_is_started(digits):
         nbopt.Population(model_of(dense), digits, (digits[0][:, :5], digits[1]), lr=[0.1, 0.2]).start()
 
 
+def test_a_population_is_not_stored_without_a_word(digits, tmp_path):
+    assert len(nbopt.Population(model_of(dense), digits, lr=[0.1, 0.2], store=None)) == 2
+    with pytest.raises(ValueError, match="kept in memory only"):
+        nbopt.Population(model_of(dense), digits, lr=[0.1, 0.2], store=tmp_path)
+
+
 def test_members_as_a_table(digits):
     population = nbopt.Population(model_of(dense), digits, 0.2, lr=[1e-4, 0.01], seed=[1, 2], **SETTINGS).fit()
     frame = population.to_pandas()
