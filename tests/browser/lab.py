@@ -164,6 +164,35 @@ class Notebook:
         self.page.close()
 
 
+# The light theme last: other tests of the same server find it as it was.
+LOOKS = (
+    ("JupyterLab Dark", "none"),
+    ("JupyterLab Dark High Contrast", "none"),
+    ("JupyterLab Light", "active"),  # the system forces its own colours
+    ("JupyterLab Light", "none"),
+)
+_AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def barriers(page: Page, selector: str, looks: tuple[tuple[str, str], ...] = LOOKS) -> list[str]:
+    """Return what axe finds in a person's way, in each theme."""
+    assert _AXE.exists(), "axe is not installed: `make lint` installs the packages of the extension"
+    page.add_script_tag(path=_AXE)
+    found = []
+    for theme, forced in looks:
+        page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+        page.emulate_media(forced_colors=forced)  # type: ignore[arg-type]
+        found += [f"{theme}, {forced}: {text}" for text in page.evaluate(_VIOLATIONS, selector)]
+    return found
+
+
+_VIOLATIONS = """async selector => {
+    const { violations } = await axe.run(selector, { resultTypes: ['violations'] });
+    return violations.flatMap(({ id, impact, nodes }) => nodes.map(({ html }) => `${impact} ${id}: ${html}`));
+}"""
+
+
 def wait_until(condition: Any, seconds: float, message: str) -> Any:
     end = time.monotonic() + seconds
     while not (result := condition()):

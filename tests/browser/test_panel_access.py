@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import wait_until
+from tests.browser.lab import LOOKS, barriers, wait_until
 from tests.browser.test_panel import DIGITS, curve_paths, wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -85,6 +85,11 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     page.keyboard.press("ArrowRight")
     book.wait_for("run.hyperparams['lr'] == 0.0012")
     assert handle.get_attribute("aria-valuetext") == "0.0012"
+
+    assert barriers(page, ".nbopt-panel") == []
+    page.evaluate("document.querySelector('.nbopt-search').setAttribute('aria-label', '')")
+    page.evaluate("document.querySelector('.nbopt-search').removeAttribute('placeholder')")
+    assert any("critical label" in text for text in barriers(page, ".nbopt-panel", LOOKS[-1:]))  # it does look
     assert book.problems == []
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import wait_until
+from tests.browser.lab import LOOKS, barriers, wait_until
 from tests.browser.test_panel import wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -83,6 +83,11 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
     page.locator(".nbopt-play-race-pause").click()
     raced = page.locator(".nbopt-race .nbopt-board-field")
     wait_until(lambda: raced.evaluate(DRAWN) != start, 30, "the field of the race was never drawn anew")
+
+    assert barriers(page, ".nbopt-playground", LOOKS[-1:]) == []
+    page.locator(".nbopt-play-overfitting").click()
+    page.locator(".nbopt-panel .nbopt-start").wait_for()
+    assert barriers(page, ".nbopt-playground") == []
 
     # What is saved has a picture for where no kernel lives; here the board stands in its place.
     output = "() => [...document.querySelectorAll('.nbopt-still svg image')].length"

@@ -226,7 +226,7 @@ class Race:
         )
 
     def _table(self, racers: list[Racer]) -> str:
-        head = "".join(f"<th>{html.escape(word)}</th>" for word in ("", _("rate"), _("loss")))
+        head = "<td></td>" + "".join(f"<th>{html.escape(word)}</th>" for word in (_("rate"), _("loss")))
         rows = []
         for entrant, colour, racer in zip(ENTRANTS, RACERS, racers, strict=True):
             state = _("lost") if racer.lost else brief(racer.loss)
