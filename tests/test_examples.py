@@ -18,11 +18,12 @@ MODULES = sorted(
 
 
 def given():
-    """Return what an example takes for granted: a run of its own, and its inputs."""
+    """Return what an example takes for granted: a run of its own, and its data."""
     x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    run = nbopt.Run(model, (x, torch.arange(60) % 3), epochs=10, store=None)
-    return {"nbopt": nbopt, "torch": torch, "run": run, "X": x}
+    y = torch.arange(60) % 3
+    run = nbopt.Run(model, (x, y), epochs=10, store=None)
+    return {"nbopt": nbopt, "torch": torch, "run": run, "X": x, "y": y}
 
 
 def test_there_are_some():

@@ -24,7 +24,7 @@ def settings_code(run: Steerable) -> str:
     Examples
     --------
     >>> from nbopt.run.code import settings_code
-    >>> print(settings_code(nbopt.Run(torch.nn.Linear(4, 3), (X, y), lr=0.01, store=None)))
+    >>> print(settings_code(nbopt.Run(torch.nn.Linear(4, 3), (X, y), lr=0.01, store=None)), end="")
     run = nbopt.Run(
         model,
         train=(X, y),

@@ -49,7 +49,7 @@ OVERFLOWING = """panel => {
     const texts = '.nbopt-label, .nbopt-badge span, .nbopt-why, .nbopt-unit, ' +
         '.nbopt-fact, .nbopt-title, button, .nbopt-key, label';
     const cut = [...panel.querySelectorAll(texts)].filter(item =>
-        item.checkVisibility() && item.scrollWidth > item.clientWidth + 1 && item.clientWidth);
+        item.checkVisibility() && item.scrollWidth > item.clientWidth + 1 && item.clientWidth > 1);
     return [...out, ...cut].map(item => `${item.className} ${item.textContent.slice(0, 30)}`);
 }"""
 
