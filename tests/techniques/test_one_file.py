@@ -117,6 +117,10 @@ LEFT = {
     **dict.fromkeys(((kind, "training/compile/compiled.py") for kind in ("SGD", "RMSprop")), TORCH_KEYS),
     **dict.fromkeys(((kind, "techniques/optimizers/update.py") for kind in ("SGD", "RMSprop", "Adam")), TORCH_KEYS),
     **{
+        (kind, "techniques/optimizers/unrolled.py"): "a setting in the formula of an update that can be differentiated"
+        for kind in ("SGD", "RMSprop", "Adam")
+    },
+    **{
         ("RMSprop", path): "torch's factor of what is added"
         for path in (
             "techniques/inputs/augmentation.py",

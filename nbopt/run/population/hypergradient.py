@@ -22,7 +22,7 @@ from nbopt.run.population.population import Population
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.base import defines
 from nbopt.techniques.losses.traits import count_targets
-from nbopt.techniques.optimizers.unrolled import STEPS
+from nbopt.techniques.optimizers.unrolled import FIXED, STEPS
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.reasons import find_reason
@@ -79,7 +79,7 @@ class Unrolled:
         self.names = [*known, *self._penalties, *self._settings]
         self.values = {name: _number(training.hyperparams[name]) for name in self.names}
         group = training.torch_optimizer.param_groups[0]
-        fixed = {name: float(group.get(name) or 0.0) for name in ("nesterov", "eps")}
+        fixed = {name: float(group.get(name) or 0.0) for name in FIXED}
         self._fixed = {name: _number(value) for name, value in fixed.items()}
         self._twin, self._dropping = stand_in(training.model)
         self._twin.double()

@@ -60,3 +60,6 @@ STEPS: dict[type[torch.optim.Optimizer], tuple[Step, tuple[str, ...]]] = {
     torch.optim.AdamW: (step_adamw, ("lr", "weight_decay", "beta1", "beta2")),
 }
 """The updates, each with the hyperparameters that it can be differentiated by."""
+
+FIXED = ("nesterov", "eps")
+"""What an update takes from the parameter group as it is, 0 where there is none."""
