@@ -156,7 +156,7 @@ def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
         "() => { window.context.session.kernel.requestExecute({code: 'import os; os.kill(os.getpid(), 9)'}) }"
     )
     page.locator(".nbopt-panel.nbopt-disconnected").wait_for()
-    expect(page.locator(".nbopt-state:visible")).to_have_text("Disconnected")
+    expect(page.locator(".nbopt-facts > :is(.nbopt-state, .nbopt-lost):visible")).to_have_text("Disconnected")
     expect(page.locator(".nbopt-strip")).to_contain_text(f'nbopt.open("{name}"')
     expect(page.locator(".nbopt-chart path.line").first).to_be_visible()
     icons = "() => [...document.querySelectorAll('.nbopt-panel *')].map(e => getComputedStyle(e, '::before').content)"

@@ -85,7 +85,7 @@ def status_line(run: Steerable) -> str:
     )
     state = run.state.value
     pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(_(STATES[run.state]))}</span>'
-    pill += f'<span class="nbopt-state nbopt-lost">{html.escape(_("Disconnected"))}</span>'
+    pill += f'<span class="nbopt-lost">{html.escape(_("Disconnected"))}</span>'
     bar = f'<div class="nbopt-progress"><div style="width:{100 * run.share:.1f}%"></div></div>'
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
 
