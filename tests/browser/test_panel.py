@@ -330,6 +330,7 @@ def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     expect(tip).to_contain_text("training")
     book.ask("run.rewind(int(run.step_count * 0.4))")
     wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "before the rewind")
+    expect(tip).to_contain_text("before the rewind, training")  # under a pointer that rests, too
     page.mouse.move(area["x"] + 0.6 * area["width"], area["y"] + 0.5 * area["height"])
     expect(tip).to_contain_text("before the rewind, training")
     assert "\ntraining" not in tip.inner_text()  # there is none there

@@ -51,20 +51,32 @@ export function watch(figure, index, model, on, panel, gone) {
     event.clientX <= rect.right &&
     event.clientY >= rect.top &&
     event.clientY <= rect.bottom;
+  /** @type {PointerEvent | null} */
+  let resting = null;
   const hide = () => {
+    resting = null;
     for (const part of [tip, hair]) part.style.display = 'none';
   };
   const send = (/** @type {{ x: number[] | null, y: number[] | null }} */ zoom) =>
     model.send({ zoom: { chart: index, ...zoom } });
-
-  on(figure, 'pointermove', async event => {
+  const tell = async () => {
+    const event = resting;
+    if (!event) return undefined;
     const rect = area();
-    if (drag) return stretch(box, figure, drag, event, rect);
     if (!inside(event, rect)) return hide();
     const chart = await read(model, index);
+    if (event !== resting) return undefined; // it has moved on
     const x = between(chart.x, (event.clientX - rect.left) / rect.width);
-    show({ tip, hair, figure, rect, event, chart, x, model, told: model.get('charts')[index] });
+    return show({ tip, hair, figure, rect, event, chart, x, model, told: model.get('charts')[index] });
+  };
+
+  on(figure, 'pointermove', event => {
+    if (drag) return stretch(box, figure, drag, event, area());
+    resting = event;
+    return tell();
   });
+  model.on('change:frame', tell); // the curves change below a pointer that rests
+  gone.addEventListener('abort', () => model.off('change:frame', tell));
   on(figure, 'pointerleave', hide);
   on(figure, 'pointerdown', event => {
     if (event.button !== 0 || !inside(event, area())) return;
