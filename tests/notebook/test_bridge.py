@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -93,7 +94,7 @@ class Clock(threading.Event):
         self.now += seconds
 
     def wait(self, timeout=None):
-        if timeout is None:
+        if timeout in (None, math.inf):
             super().wait()
         elif not self.is_set():
             self.now += timeout
@@ -125,6 +126,7 @@ def test_a_frame_that_nobody_awaited_does_not_count_as_slowly_drawn(page, make_r
 def test_frames_keep_their_distance_and_a_page_draws_for_a_third_of_the_time(page, make_run, monkeypatch, took, gap):
     clock, painted = Clock(), []
     monkeypatch.setattr(bridge_module, "time", clock)
+    monkeypatch.setattr(bridge_module, "_BESIDE_SECONDS", math.inf)  # nobody but the page is painted for
     bridge = Bridge(make_run(), lambda: painted.append(clock.now), print, lambda: 0.0, print)
     bridge._stir = clock
     bridge.start()

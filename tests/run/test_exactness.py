@@ -220,7 +220,7 @@ class Shaken(Dataset):
         (entropy, "entropy reads random numbers that no seed repeats (os.urandom)"),
         (unseeded, "unseeded reads random numbers that no seed repeats (np.default_rng)"),
         (closure(), "forward reads the clock (now)"),
-        (unseen, "Why is not known"),
+        (unseen, "The cause is not known"),
         (drawing, "no snapshot holds DRAWS, which forward reads"),
         (counting, "no snapshot holds COUNT, which forward sets"),
     ],

@@ -106,7 +106,7 @@ def test_fit_trains_in_the_threads_of_who_calls_it_and_there_leaves_signals_alon
     assert seen == {thread} and run.state.value == "finished"
 
 
-@pytest.mark.parametrize("method", ["advance", "_update"])
+@pytest.mark.parametrize("method", ["advance", "update"])
 def test_what_an_interrupt_left_between_update_and_count_is_done_again(make_run, weights, monkeypatch, method):
     run = make_run(epochs=4, batch_size=8, store=None)
     run.step(10)
@@ -115,7 +115,7 @@ def test_what_an_interrupt_left_between_update_and_count_is_done_again(make_run,
 
     def interrupted(*arguments):
         setattr(owner, method, usual)
-        if method == "_update":
+        if method == "update":
             usual(*arguments)
         raise KeyboardInterrupt
 

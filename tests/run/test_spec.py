@@ -21,6 +21,10 @@ def made(monkeypatch):
         def made(run):
             seen.append((run.id, run.name, run.parent, run.store, run.created, dict(run.initial), run.spec))
 
+        @staticmethod
+        def follow():
+            return None
+
     monkeypatch.setattr(nbopt.Run, "viewer", Viewer)
     return seen
 

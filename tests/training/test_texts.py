@@ -13,7 +13,7 @@ from nbopt.store import writer
 
 @pytest.mark.parametrize("name", ["\ud800", Path("exp1"), 5, 0, {"a": 1}, {}, b"x", "n" * 10**7, "n" * (MOST + 1)])
 def test_a_name_that_cannot_be_stored_or_shown_is_refused(make_run, name):
-    with pytest.raises(InvalidHyperparam, match="name must be a text"):
+    with pytest.raises(InvalidHyperparam, match="name must be a string"):
         make_run(name=name)
 
 

@@ -18,7 +18,8 @@ class AsksMany(TrainedSession):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        Population.single = cls
+        if AsksMany in cls.__bases__:  # a subclass of the user's is no class for everybody's members
+            Population.single = cls
 
     def population(
         self,
