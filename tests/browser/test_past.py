@@ -71,6 +71,8 @@ def test_a_click_on_the_curve_takes_the_run_back_and_a_branch_goes_on_beside_it(
     wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "branch at 50")  # drawn beside the first run
     wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "parent")
     assert book.ask("[run.step_count, run.hyperparams['lr']]") == [picked, 1e-3]
+    page.set_viewport_size({"width": 1900, "height": 1000})
+    expect(branch.locator(".nbopt-figure").first).to_have_css("height", "200px")  # small on a wide screen, too
     assert book.problems == []
 
 
