@@ -210,7 +210,8 @@ class Puller:
                 continue
             for _part in validate(member.training):
                 pass
-            found.append(member.history.last("val_loss") or math.nan)
+            loss = member.history.last("val_loss")
+            found.append(math.nan if loss is None else loss)
         for member in members:
             member.training.validation_due = False
         return found

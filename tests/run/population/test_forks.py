@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
@@ -113,3 +114,13 @@ def test_a_run_is_repeated_under_other_seeds(run):
     for seed, member in enumerate(repeats):
         assert (member.seed, changes_of(member)) == (seed, [(12, "lr", 0.002, 0.004)])
     assert repeats[0].history.last("loss") != repeats[1].history.last("loss")
+
+
+def test_a_validation_loss_of_zero_is_a_loss():
+    model = nn.Linear(2, 1)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    run = nbopt.Run(model, (torch.randn(40, 2), torch.zeros(40, 1)), 0.25, loss="mse", store=None)
+    run.step(1)
+    found = run.what_if("lr", values=[0.001, 0.01], steps=2)
+    assert (found.now, found.mean.tolist(), found.best) == (0.0, [0.0, 0.0], 0.001)
