@@ -16,7 +16,9 @@ from tests.notebook.frontend import eventually
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch):
+def _alone_and_at_once(monkeypatch):
+    """Other tests' runs may live still, and a list of 200 says so in its note."""
+    monkeypatch.setattr(nbopt.run.registry, "_live", type(nbopt.run.registry._live)())
     monkeypatch.setattr(table, "_PAINT_SECONDS", 0.0)
 
 
@@ -43,9 +45,8 @@ def leave(run):
 
 
 @pytest.fixture
-def stored(make_run, tmp_path, monkeypatch):
+def stored(make_run, tmp_path):
     """Return the ids of two runs that the store alone has."""
-    monkeypatch.setattr(nbopt.run.registry, "_live", type(nbopt.run.registry._live)())
     ids = []
     for name, lr in (("<i>old</i>", 0.1), ("newer", 0.01)):
         run = make_run(name=name, lr=lr, store=tmp_path)
@@ -161,20 +162,15 @@ def test_the_list_tells_where_a_run_is_that_rests_though_it_is_drawn_nowhere(mak
 def test_how_far_an_opening_is_stands_above_the_list(make_run, open_list):
     own = make_run(name="own", store=None)
     _panel, view = open_list(own)
-
-    def tell():  # as while it opens, whatever other runs do
-        view._painted_at = 0.0
-        view._wake()
-
     view._actions.opening = view.rows[0]
-    tell()
+    view._wake()
     eventually(lambda: view.widget.note == "Opening own …")
     own.work = Work(own, "Opening")
     own.work.done, own.work.total = 1234, 1400
-    tell()
+    view._wake()
     eventually(lambda: view.widget.note == "Opening: 1,234 of 1,400 steps")
     view._actions.opening = own.work = None
-    tell()
+    view._wake()
     eventually(lambda: view.widget.note == "")
 
 
