@@ -397,9 +397,11 @@ def test_no_control_moves_when_a_run_starts_pauses_is_guarded_fails_or_ends_and_
     page.locator(".nbopt-strip").click()  # on no input: the panel has the focus
     page.keyboard.press("s")
     book.wait_for("run.step_count == 1 and run.state.name == 'PAUSED'")
+    page.locator(".nbopt-start:enabled", has_text="Resume").wait_for()  # a key presses what the page offers
     page.keyboard.press(" ")
     book.wait_for("run.step_count > 30")
     look("training")
+    page.locator(".nbopt-pause:enabled").wait_for()
     page.keyboard.press(" ")
     book.wait_for("run.state.name == 'PAUSED'")
     look("paused")

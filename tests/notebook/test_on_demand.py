@@ -167,6 +167,19 @@ def test_a_control_made_late_shows_all_that_one_made_at_the_start_does(page, mak
     assert early.controls.made.keys() - made.keys() <= run.hyperparams.keys() - run.hyperparams.active
 
 
+def test_a_value_that_came_and_went_between_two_frames_is_offered_all_the_same(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    unfold(page, panel, "Limits")
+    control = panel.controls.made["clip_norm"]
+    panel.bridge.close()  # no frame in between
+    for value in (5000.0, 10.0):
+        run.set(clip_norm=value)
+        run.step()
+    panel.controls.paint()
+    assert control.inputs[0].options[-1][1] == 5000.0 and control.inputs[0].value == 10.0
+
+
 class Slow(nn.Linear):
     """A model whose steps wait at a gate."""
 

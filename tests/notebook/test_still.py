@@ -108,23 +108,22 @@ def test_a_spike_is_told_by_an_arrow_and_leaves_the_curve_its_room(make_run, spi
     assert ">1.2</text>" in text  # on the axis: a number of the curve's, not of the spike's
 
 
-def test_while_a_run_trains_it_is_drawn_anew_once_a_minute_whoever_looks(make_run, show, monkeypatch):
+def test_while_a_run_trains_it_is_drawn_anew_once_a_minute_whoever_looks(make_run, monkeypatch):
     published = []
     monkeypatch.setattr(static_view, "display", lambda bundle, **keys: published.append(bundle["text/html"]))
     clock = [1000.0]
     monkeypatch.setattr(static_view.time, "monotonic", lambda: clock[0])
     run = make_run(store=None)
-    panel = show(run)
-    panel.still.put()
+    picture = static_view.StaticView(run, TITLES)  # without a panel, which draws it as the run comes to rest
+    picture.put()
     run.step(3)
-    panel.still.keep_up()
-    count = len(published)
+    picture.keep_up()
     clock[0] += 40
-    panel.still.keep_up()
-    assert len(published) == count  # not yet
+    picture.keep_up()
+    assert len(published) == 1  # not yet
     clock[0] += 15
-    panel.still.keep_up()
-    assert len(published) == count + 1 and "step 3" in published[-1]
+    picture.keep_up()
+    assert len(published) == 2 and "step 3" in published[-1]
 
 
 def test_the_bridge_has_it_keep_up_where_nobody_looks(make_run, show, monkeypatch):

@@ -7,6 +7,7 @@ stands open, however much the catalogue has.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -60,7 +61,8 @@ class Controls(Mapping[str, Control]):
         self._refuse = refuse
         self._kit = kit
         # What was the case when the panel began: whether made then or later, a slider offers the same.
-        self._first, self._since = dict(run.hyperparams), len(run.journal)
+        self._first, self._read = dict(run.hyperparams), len(run.journal)
+        self._changed_to: defaultdict[str, list[Any]] = defaultdict(list)
         self._lock = threading.Lock()  # a cell may look one up while the bridge opens a group
 
     def __getitem__(self, name: str) -> Control:
@@ -83,10 +85,11 @@ class Controls(Mapping[str, Control]):
         """Return the control of ``name``, as the run stands now, made if it was not yet."""
         spec = self._run.hyperparams.spec(name)
         with self._lock:
+            self._catch_up()
             if name not in self.made:
                 control = make_control(spec, self._first[name], self._ask, self._wake, self._kit)
                 if isinstance(control, NumberControl):
-                    control.widen(*self._values(name))
+                    control.widen(*self._changed_to[name])
                 if isinstance(spec, Strategy) and any(kind.usual for kind in spec.classes.values()):
                     self._offers[name] = Offer(spec, lambda name, value: self[name].ask(value), self._kit)
                     control.widget.children = [*control.widget.children, self._offers[name].button]
@@ -95,14 +98,20 @@ class Controls(Mapping[str, Control]):
                 self.made[name] = control
             return self.made[name]
 
-    def _values(self, name: str) -> list[Any]:
-        """Return the values a hyperparameter was changed to while the panel was there."""
-        entries = self._run.journal[self._since :]
-        return [entry.new for entry in entries if entry.kind == "change" and entry.name == name]
+    def _catch_up(self) -> None:
+        """Have the sliders reach up to what was changed since: a value may have come and gone between two frames."""
+        entries = self._run.journal[self._read :]
+        self._read += len(entries)
+        for entry in entries:
+            if entry.kind == "change":
+                self._changed_to[entry.name].append(entry.new)
+                if isinstance(control := self.made.get(entry.name), NumberControl):
+                    control.widen(entry.new)
 
     def paint(self) -> None:
         """Bring those made up to date; called by the bridge alone."""
         with self._lock:
+            self._catch_up()
             made = [*self.made.values()]
         active = self._run.hyperparams.active
         for control in made:
