@@ -78,6 +78,7 @@ class Session:
     material: Material | None = None
     speed: float | None = None
     work: Work | None = None
+    techniques: tuple[Any, ...] = ()
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from nbopt.record.history import History
 from nbopt.record.journal import Journal
 from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.run.work import Work
+from nbopt.techniques.base import Technique
 from nbopt.techniques.plan import Plan
 from nbopt.training.device import Device
 from nbopt.training.state import RunState
@@ -30,6 +31,7 @@ class Steerable(Protocol):
     inert: dict[str, str]
     speed: float | None  # steps a second at most
     work: Work | None  # that somebody waits for now
+    techniques: tuple[Technique, ...]  # its user's own
 
     @property
     def abilities(self) -> Collection[Ability]:

@@ -104,21 +104,23 @@ def check_techniques(given: Any) -> tuple[Technique, ...]:
 
 def still_values(own: Sequence[Technique]) -> dict[str, Any]:
     """Return values by which no technique moves the learning rate."""
-    values = {SCHEDULE.name: SCHEDULE.default}
-    for item in known_of(own):
-        if defines(item if isinstance(item, type) else type(item), "change_rate"):
-            values.update(item.off)
-    return values
+    return {SCHEDULE.name: SCHEDULE.default, **values_off(known_of(own), "change_rate")}
+
+
+def values_off(techniques: Iterable[type[Technique] | Technique], hook: str) -> dict[str, Any]:
+    """Return the values by which none of those techniques acts that define a hook."""
+    found: dict[str, Any] = {}
+    for item in techniques:
+        if defines(item if isinstance(item, type) else type(item), hook):
+            found.update(item.off)
+    return found
 
 
 def may_end(
     techniques: Iterable[type[Technique] | Technique], inert: set[str], changes: Iterable[Mapping[str, Any]]
 ) -> bool:
     """Return whether, with any of these changes, a technique is at work that may end a run."""
-    off: dict[str, Any] = {}
-    for item in techniques:
-        if defines(item if isinstance(item, type) else type(item), "end_reason"):
-            off.update(item.off)
+    off = values_off(techniques, "end_reason")
     known = off.keys() - inert
     return any(change[name] != off[name] for change in changes for name in known & change.keys())
 

@@ -70,6 +70,27 @@ def test_turn_off_has_it_train_on_whatever_the_loss_is(page, guarded):
     assert not math.isfinite(run.history.last("loss"))
 
 
+class Watchman(nbopt.Technique):
+    """Another one that sends a run back, of the user's own."""
+
+    watch = nbopt.Flag(True, label="Watch", group="Safety")
+    off = {"watch": False}  # noqa: RUF012
+
+    def find_trouble(self, losses, sound=False):
+        return next((k for k, loss in enumerate(losses) if loss > 100), None) if self.watch else None
+
+
+def test_turn_off_turns_off_whatever_sends_a_run_back(page, make_run, show):
+    run = make_run(optimizer="sgd", lr=0.25, store=None, techniques=[Watchman])
+    run.step(20)
+    panel = show(run)
+    diverge(run)
+    eventually(lambda: panel.banner.widget.children)
+    page.click(panel.banner.widget.children[1])
+    eventually(lambda: not run.hyperparams["recover"] and not run.hyperparams["watch"])
+    assert {entry.source for entry in run.journal.changes()[-2:]} == {"panel"}
+
+
 def test_what_was_told_before_a_run_was_opened_again_is_not_told_again(make_run, show, tmp_path):
     def model():
         return nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))

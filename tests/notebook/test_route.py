@@ -3,7 +3,9 @@ import pytest
 from comm.base_comm import BaseComm
 from ipykernel.comm import comm as ipykernel_comm
 
+from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.frontend.subshells import keep_frontend_route
+from nbopt.notebook.frontend.widgets import WidgetFactory
 
 
 class QuietComm(BaseComm):
@@ -61,3 +63,19 @@ def test_the_rerouting_of_the_installed_ipykernel_is_the_one_we_know():
     assert comm._reply_subshell_for({}, "chosen") == "the shell of the cell"
     keep_frontend_route(comm)
     assert comm._reply_subshell_for({}, "chosen") == "chosen"
+
+
+@pytest.mark.parametrize("kind", [ipywidgets.Button, ipywidgets.ToggleButton, ipywidgets.Text, ipywidgets.Select])
+def test_an_input_of_the_factory_keeps_its_route_and_takes_what_a_person_can_do_alone(page, kind):
+    refused = []
+    made = WidgetFactory(refused.append).make(kind)
+    page.do(made, disabled=True)
+    assert len(refused) == 1 and "disabled" in refused[0] and not made.disabled
+    made.comm = ReroutingComm()
+    assert made.comm._reply_subshell_for({}, "chosen") == "chosen"
+
+
+def test_a_front_end_keeps_its_route():
+    front = FrontEnd()
+    front.comm = ReroutingComm()
+    assert front.comm._reply_subshell_for({}, "chosen") == "chosen"

@@ -14,8 +14,10 @@ class Follower:
     def update(self):
         if threading.current_thread() is not threading.main_thread():
             begun.set()
-            for _each in range(40):
-                torch.randn(500_000).sort()
+            while threading.main_thread().is_alive():
+                torch.randn(100_000).sort()
+            for _each in range(20):
+                torch.randn(100_000).sort()
         return True
     def leave(self): ...
     def stop(self): ...

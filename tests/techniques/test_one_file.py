@@ -129,7 +129,6 @@ LEFT = {
         )
     },
     # Names that are meant.
-    ("Guard", "notebook/panel/guard_banner.py"): "the strip that tells what the guard did switches it off",
     ("Warmup", "run/earlier.py"): "what an earlier version did is told by the names that it had",
     ("Constant", "export/script/prune.py"): "a constant of Python's syntax",
 }

@@ -33,6 +33,10 @@ class FrontEnd(anywidget.AnyWidget):
 
     frame = traitlets.Int(0).tag(sync=True)
 
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        keep_frontend_route(self)  # heard while a cell runs
+
 
 class Companion(FrontEnd):
     """A panel's half: sends zooms, picks, scales and groups opened, too (companion.js)."""
@@ -110,7 +114,6 @@ class Bridge:
     ) -> None:
         self.companion = companion or Companion()
         self.seconds = FRAME_SECONDS if seconds is None else seconds
-        keep_frontend_route(self.companion)
         self.companion.on_msg(self._hear)
         self._ahead = ahead
         self._beside = beside

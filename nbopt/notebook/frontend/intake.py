@@ -28,7 +28,8 @@ _TAKES: dict[type, tuple[str, tuple[type, ...]]] = {
     widgets.Select: ("index", (int,)),
 }
 _EVENTS: dict[type, str] = {widgets.Button: "click", widgets.Text: "submit"}
-_INPUTS = (*_TAKES, *_EVENTS, FrontEnd)
+INPUTS = (*_TAKES, *_EVENTS, FrontEnd)
+"""The kinds of widgets that a page may tell something."""
 
 
 def guard(root: Any, refuse: Callable[[str], None]) -> None:
@@ -40,7 +41,7 @@ def guard(root: Any, refuse: Callable[[str], None]) -> None:
     refuse : callable
         Takes the reason why a message was not taken, on the kernel's thread that it came by.
     """
-    inputs: list[Any] = [widget for widget in _tree(root) if isinstance(widget, _INPUTS)]
+    inputs: list[Any] = [widget for widget in _tree(root) if isinstance(widget, INPUTS)]
     for widget in inputs:
         widget.comm.on_msg(partial(_take, widget, refuse))
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ipywidgets as widgets
-
 from nbopt.i18n import _
-from nbopt.notebook.frontend.intake import guard
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 
 _CSS = "nbopt-compact"
@@ -24,8 +20,6 @@ class Compact:
         The panel's root, and the box that gets the button.
     wake : callable
         Tells the bridge that there is something to show.
-    refuse : callable
-        Takes the reason why a message of the page's was not taken.
     kit : WidgetFactory
 
     Attributes
@@ -33,16 +27,10 @@ class Compact:
     whole : ipywidgets.ToggleButton
     """
 
-    def __init__(
-        self, panel: Any, bar: Any, wake: Callable[[], None], refuse: Callable[[str], None], kit: WidgetFactory
-    ) -> None:
+    def __init__(self, panel: Any, bar: Any, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self._panel = panel
         tip = _("Show all controls and charts of this run")
-        css = ("nbopt-drawer", "nbopt-whole")
-        self.whole = kit.make(widgets.ToggleButton, description=_("Whole panel"), tooltip=tip, css=css)
-        keep_frontend_route(self.whole)
-        guard(self.whole, refuse)
-        self.whole.observe(lambda _change: wake(), "value")
+        self.whole = kit.toggle("whole", _("Whole panel"), wake, tip)
         panel.add_class(_CSS)
         bar.children = [self.whole, *bar.children]
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-import ipywidgets as widgets
-
-from nbopt.notebook.frontend.intake import guard
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 
 _FOLDED = "nbopt-gone"
@@ -49,8 +45,6 @@ class Drawers:
         By the name that stands in their CSS classes.
     wake : callable
         Tells the bridge that there is something to show.
-    refuse : callable
-        Takes the reason why a message of the page's was not taken.
     kit : WidgetFactory
 
     Attributes
@@ -61,25 +55,14 @@ class Drawers:
         The buttons, and what they unfold.
     """
 
-    def __init__(
-        self,
-        drawers: Mapping[str, Drawer],
-        wake: Callable[[], None],
-        refuse: Callable[[str], None],
-        kit: WidgetFactory,
-    ) -> None:
+    def __init__(self, drawers: Mapping[str, Drawer], wake: Callable[[], None], kit: WidgetFactory) -> None:
         self.made: dict[str, Content] = {}
         self._kit = kit
         self._places: dict[str, Any] = {}
         self._drawers = drawers
-        self._refuse = refuse
         self.toggles: dict[str, Any] = {}
         for name, drawer in drawers.items():
-            css = ("nbopt-drawer", f"nbopt-drawer-{name}")
-            toggle = kit.make(widgets.ToggleButton, description=drawer.title, tooltip=drawer.tip, css=css)
-            keep_frontend_route(toggle)
-            toggle.observe(lambda _change: wake(), "value")
-            self.toggles[name] = toggle
+            self.toggles[name] = kit.toggle(f"drawer-{name}", drawer.title, wake, drawer.tip)
         self.bar = kit.box("drawer-bar", *self.toggles.values())
         self.widget = kit.box("drawers")
 
@@ -90,7 +73,7 @@ class Drawers:
                 if not toggle.value:
                     continue
                 self.made[name] = self._drawers[name].make()
-                guard(self.made[name].widget, self._refuse)
+                self._kit.guard(self.made[name].widget)
                 self._places[name] = self._kit.box("drawer-place", self.made[name].widget)
                 self.widget.children = list(self._places.values())
             if toggle.value:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
-
-import ipywidgets as widgets
 
 from nbopt.formatting import count, number
 from nbopt.i18n import _
-from nbopt.notebook.frontend.intake import guard
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.messages import Message
 from nbopt.record.journal import Entry
 from nbopt.run.steerable import Steerable
+from nbopt.techniques.catalogue import known_of, values_off
 from nbopt.training.recovery import SOURCE as GUARD
 from nbopt.training.state import RunState
 
 _SOURCE = "panel"
-_SWITCH, _RATE = "recover", "lr"
+_RATE = "lr"
+_HOOK = "find_trouble"  # of the techniques that send a run back
 _OPENED = "open"  # what was before that was told then
 
 
@@ -70,8 +69,6 @@ class GuardBanner:
     run : Steerable
     attempt : callable
         Does what it is given, and shows what that raises.
-    refuse : callable
-        Takes the reason why a message of the page's was not taken.
     kit : WidgetFactory
 
     Attributes
@@ -80,16 +77,9 @@ class GuardBanner:
         The buttons.
     """
 
-    def __init__(
-        self,
-        run: Steerable,
-        attempt: Callable[[Callable[[], Any]], None],
-        refuse: Callable[[str], None],
-        kit: WidgetFactory,
-    ) -> None:
+    def __init__(self, run: Steerable, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory) -> None:
         self._run = run
         self._attempt = attempt
-        self._refuse = refuse
         self._kit = kit
         self._known = 0  # entries of the journal that were looked at
         self._since = 0  # ... and those of which nothing is to be told any more
@@ -111,7 +101,6 @@ class GuardBanner:
             return Message("nbopt-guarded", "")
         if not self.widget.children:
             self.widget.children = self._buttons()
-            guard(self.widget, self._refuse)
         self.widget.children[0].description = _("Keep {rate}", rate=number(found.mine))
         said = _(
             "Diverged: {what}. The guard went back to step {step}; learning rate {mine} → {now}.",
@@ -128,13 +117,7 @@ class GuardBanner:
             ("turn-off", _("Turn guard off"), _("Train on, whatever the loss is"), self._turn_off),
             ("dismiss", _("Dismiss"), _("Take this message away"), self._dismiss),
         ]
-        made = []
-        for name, text, tip, act in buttons:
-            button = self._kit.make(widgets.Button, css=(f"nbopt-{name}",), description=text, tooltip=tip)
-            keep_frontend_route(button)
-            button.on_click(lambda _button, act=act: self._attempt(act))
-            made.append(button)
-        return made
+        return [self._kit.button(name, text, partial(self._attempt, act), tip) for name, text, tip, act in buttons]
 
     def _keep(self) -> None:
         if self._retreat is not None:
@@ -142,7 +125,8 @@ class GuardBanner:
         self._dismiss()
 
     def _turn_off(self) -> None:
-        self._run.set(source=_SOURCE, **{_SWITCH: False})
+        off = values_off(known_of(self._run.techniques), _HOOK)
+        self._run.set(source=_SOURCE, **{name: value for name, value in off.items() if name in self._run.hyperparams})
         self._dismiss()
 
     def _dismiss(self) -> None:

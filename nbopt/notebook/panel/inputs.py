@@ -9,8 +9,6 @@ from typing import Any
 import ipywidgets as widgets
 from traitlets import TraitError
 
-from nbopt.notebook.frontend.subshells import keep_frontend_route
-
 
 class _Heard:
     """An input that says when the user moved it: by `set_state`, where a browser's messages arrive and nothing else.
@@ -20,7 +18,6 @@ class _Heard:
 
     def listen(self, trait: str, lock: threading.RLock, heard: Callable[[], None]) -> None:
         """Call ``heard``, under ``lock``, whenever the browser sends ``trait``."""
-        keep_frontend_route(self)
         self._trait, self.lock, self._hear = trait, lock, heard
 
     def set_state(self, sync_data: dict[str, Any]) -> None:

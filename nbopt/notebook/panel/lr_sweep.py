@@ -5,14 +5,11 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import ipywidgets as widgets
 
 from nbopt.formatting import number
 from nbopt.i18n import _
-from nbopt.notebook.frontend.intake import guard
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.lr_finder import FinderChart
@@ -32,8 +29,6 @@ class SweepDrawer:
     run : Steerable
     wake : callable
         Tells the bridge that there is something to show.
-    refuse : callable
-        Takes the reason why a message of the page's was not taken.
     kit : WidgetFactory
 
     Attributes
@@ -43,29 +38,22 @@ class SweepDrawer:
         Take the suggestion; try once more, from where the run is then.
     """
 
-    def __init__(
-        self, run: Steerable, wake: Callable[[], None], refuse: Callable[[str], None], kit: WidgetFactory
-    ) -> None:
+    def __init__(self, run: Steerable, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self._run = run
         self._wake = wake
-        self._refuse = refuse
+        self._kit = kit
         self._sweep: Sweep | None = None
         self._chart: FinderChart | None = None
         self._problem = ""
         self._is_trying = self._was_paused = False
         self._note = kit.make(widgets.HTML)
-        self.use = self._button(kit, "use-rate", _("Use it"), _("Set the run's learning rate to the suggestion"))
-        self.again = self._button(kit, "try-again", _("Try again"), _("Try rates once more, from where the run is now"))
-        self.use.on_click(lambda _button: self._take())
-        self.again.on_click(lambda _button: self._begin())
+        tip = _("Set the run's learning rate to the suggestion")
+        self.use = kit.button("use-rate", _("Use it"), self._take, tip, disabled=True)
+        tip = _("Try rates once more, from where the run is now")
+        self.again = kit.button("try-again", _("Try again"), self._begin, tip, disabled=True)
         self._head = kit.box("sweep-head", self._note, self.use, self.again)
         self.widget = kit.box("sweep", self._head)
         self._begin()
-
-    def _button(self, kit: WidgetFactory, name: str, text: str, tip: str) -> Any:
-        button = kit.make(widgets.Button, css=(f"nbopt-{name}",), description=text, tooltip=tip, disabled=True)
-        keep_frontend_route(button)
-        return button
 
     def close(self) -> None:
         """End the chart's own bridge."""
@@ -107,7 +95,7 @@ class SweepDrawer:
         """Show the newest sweep; called by the bridge alone."""
         if self._sweep is not None and (self._chart is None or self._chart.sweep is not self._sweep):
             before, self._chart = self._chart, FinderChart(self._sweep)
-            guard(self._chart.widget, self._refuse)
+            self._kit.guard(self._chart.widget)
             self.widget.children = [self._head, self._chart.widget]
             if before is not None:
                 before.close()
@@ -127,7 +115,7 @@ class SweepDrawer:
         return _("Suggested learning rate: {rate}.", rate=number(self._rate)) + rest
 
 
-def sweep_drawer(run: Steerable, wake: Callable[[], None], refuse: Callable[[str], None], kit: WidgetFactory) -> Drawer:
+def sweep_drawer(run: Steerable, wake: Callable[[], None], kit: WidgetFactory) -> Drawer:
     """Return the drawer of a panel that tries learning rates; for the parameters see `SweepDrawer`."""
     tip = _("Try rising learning rates on a copy of this run, which stays as it is")
-    return Drawer(_("Find learning rate"), tip, lambda: SweepDrawer(run, wake, refuse, kit))
+    return Drawer(_("Find learning rate"), tip, lambda: SweepDrawer(run, wake, kit))

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import ipywidgets as widgets
-
 from nbopt.formatting import number
 from nbopt.hyperparams import Hyperparams, Strategy
 from nbopt.i18n import _
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 
 HIDDEN = "nbopt-hidden"
@@ -35,9 +32,8 @@ class Offer:
         self._spec = spec
         self._take = take
         self._values: dict[str, Any] = {}
-        self.button = kit.make(widgets.Button, css=("nbopt-offer", HIDDEN))
-        keep_frontend_route(self.button)
-        self.button.on_click(lambda _button: self._accept())
+        self.button = kit.button("offer", "", self._accept)
+        self.button.add_class(HIDDEN)
 
     def _accept(self) -> None:
         for name, value in self._values.items():

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nbopt.hyperparams import Strategy
-from nbopt.notebook.frontend.intake import guard
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.controls import Ask, Control, NumberControl, make_control
 from nbopt.notebook.panel.head import reason_not_to_act
@@ -33,8 +32,6 @@ class Controls(Mapping[str, Control]):
         ``ask(name, value)`` requests a change.
     wake : callable
         Tells the bridge that there is something to show.
-    refuse : callable
-        Takes the reason why a message of the page's was not taken.
     kit : Kit
 
     Attributes
@@ -43,22 +40,13 @@ class Controls(Mapping[str, Control]):
         Those that were made so far.
     """
 
-    def __init__(
-        self,
-        run: Steerable,
-        marks: Marks,
-        ask: Ask,
-        wake: Callable[[], None],
-        refuse: Callable[[str], None],
-        kit: WidgetFactory,
-    ) -> None:
+    def __init__(self, run: Steerable, marks: Marks, ask: Ask, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self.made: dict[str, Control] = {}
         self._offers: dict[str, Offer] = {}
         self._run = run
         self._marks = marks
         self._ask = ask
         self._wake = wake
-        self._refuse = refuse
         self._kit = kit
         # What was the case when the panel began: whether made then or later, a slider offers the same.
         self._first, self._read = dict(run.hyperparams), len(run.journal)
@@ -93,7 +81,6 @@ class Controls(Mapping[str, Control]):
                 if isinstance(spec, Strategy) and any(kind.usual for kind in spec.classes.values()):
                     self._offers[name] = Offer(spec, lambda name, value: self[name].ask(value), self._kit)
                     control.widget.children = [*control.widget.children, self._offers[name].button]
-                guard(control.widget, self._refuse)
                 self._show(control, self._run.hyperparams.active)
                 self.made[name] = control
             return self.made[name]

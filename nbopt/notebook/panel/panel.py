@@ -17,8 +17,6 @@ from nbopt.notebook.charts.gallery import Gallery
 from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge, Companion
-from nbopt.notebook.frontend.intake import guard
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import messages, status
 from nbopt.notebook.panel.by_hand import ByHand
@@ -98,25 +96,23 @@ class Panel:
         self.compact: Compact | None = None
         self._marks = Marks(run.journal, run.hyperparams.label)
         self._problem = ""
-        self._kit = kit = WidgetFactory()
+        self._kit = kit = WidgetFactory(self._refuse)
         self.transport = Transport(run, self._try, self._wake, kit)
         texts = [kit.make(widgets.HTML) for _part in range(5)]
         self._status, self._error, self._device, self._earlier, self._journal = texts
         tip = _("List the newest changes and events")
-        self._unfold = kit.make(widgets.ToggleButton, description=_("Journal"), tooltip=tip)
-        keep_frontend_route(self._unfold)
-        self._unfold.observe(lambda _change: self._wake(), "value")
+        self._unfold = kit.toggle("unfold", _("Journal"), self._wake, tip)
         self.by_hand = ByHand(run)
-        self.controls = Controls(run, self._marks, self._ask, self._wake, self._refuse, kit)
-        self.waiting = Waiting(run, self._refuse, kit)
-        self.banner = GuardBanner(run, self._try, self._refuse, kit)
+        self.controls = Controls(run, self._marks, self._ask, self._wake, kit)
+        self.waiting = Waiting(run, kit)
+        self.banner = GuardBanner(run, self._try, kit)
         self.column = Column(run, self.controls, self.by_hand, self._try, self._wake, kit)
         self.overlays = Overlays(run, self._wake)
         drawers = {"runs": runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)}
         if "open" in run.abilities:  # it has a model and data
-            drawers["rates"] = sweep_drawer(run, self._wake, self._refuse, kit)
+            drawers["rates"] = sweep_drawer(run, self._wake, kit)
         drawers["takeaway"] = take_away_drawer(run, self._draw, self._wake)
-        self.drawers = Drawers(drawers, self._wake, self._refuse, kit)
+        self.drawers = Drawers(drawers, self._wake, kit)
         self.gallery = Gallery(run, self._marks, kit)
         self.charts = self.gallery.charts
         self.toolbar = Toolbar(self.charts, self.transport.past, self._wake, self._zoom, kit)
@@ -126,7 +122,7 @@ class Panel:
             run, self._paint, self._complain, self._growth, self._hear, companion, beside=self.still.keep_up
         )
         self.widget = self._layout()
-        guard(self.widget, self._refuse)
+        kit.guard(self.bridge.companion)
         self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
         self.bridge.start()
 
@@ -265,7 +261,7 @@ class Panel:
             announce(panel.run)
             if panel.host is None:
                 panel.host = self
-                panel.compact = Compact(panel.widget, panel.drawers.bar, panel._wake, panel._refuse, panel._kit)
+                panel.compact = Compact(panel.widget, panel.drawers.bar, panel._wake, panel._kit)
         is_new = len(self.family.children) <= len(panels) and self.bridge.is_answered
         self.family.children = [self.widget, *(panel.family for panel in panels)]
         if is_new:

@@ -11,7 +11,6 @@ import ipywidgets as widgets
 
 from nbopt.formatting import number
 from nbopt.i18n import _
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.group import titled
@@ -48,18 +47,18 @@ class Presets:
     ) -> None:
         self._run = run
         self._by_hand = by_hand
-        self._kit = kit
         self._store = AUTO if run.store is None else run.store
         self._doomed = ""  # the preset that another click deletes
         tip = _("Presets saved before")
         self.list = kit.make(widgets.Select, rows=_ROWS, css=("nbopt-preset-list",), description=tip, tooltip=tip)
         tip = _("Name of a new preset")
         self.name = kit.make(widgets.Text, css=("nbopt-preset",), description=tip, placeholder=_("name"), tooltip=tip)
-        for item in (self.list, self.name):
-            keep_frontend_route(item)
-        self.use = self._button(_("Use"), _("Set all controls to the values of the preset chosen"), self._use, attempt)
-        self.delete = self._button(_("Delete"), _("Delete the preset chosen"), self._delete, attempt)
-        self.save = self._button(_("Save"), _("Keep the values of all controls under this name"), self._save, attempt)
+        tip = _("Set all controls to the values of the preset chosen")
+        self.use = kit.button("preset-use", _("Use"), lambda: attempt(self._use), tip)
+        tip = _("Delete the preset chosen")
+        self.delete = kit.button("preset-delete", _("Delete"), lambda: attempt(self._delete), tip)
+        tip = _("Keep the values of all controls under this name")
+        self.save = kit.button("preset-save", _("Save"), lambda: attempt(self._save), tip)
         self.note = kit.make(widgets.HTML, css=("nbopt-preset-note",))
         with suppress(ValueError, OSError):  # told when it is used
             self._refresh()
@@ -67,14 +66,6 @@ class Presets:
         chosen = kit.box("presets", self.use, self.delete)
         rows = [self.list, chosen, self.note, kit.box("presets", self.name, self.save)]
         self.widget = titled(_("Presets"), rows, not self.list.options, kit)
-
-    def _button(
-        self, text: str, tip: str, act: Callable[[], None], attempt: Callable[[Callable[[], Any]], None]
-    ) -> Any:
-        button = self._kit.make(widgets.Button, description=text, tooltip=tip)
-        keep_frontend_route(button)
-        button.on_click(lambda _button: attempt(act))
-        return button
 
     def _refresh(self, chosen: str | None = None) -> None:
         self._doomed = ""

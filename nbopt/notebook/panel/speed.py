@@ -11,7 +11,6 @@ import ipywidgets as widgets
 
 from nbopt.formatting import speed as speed_text
 from nbopt.i18n import _
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.run.steerable import Steerable
 
@@ -43,7 +42,6 @@ class SpeedMenu:
             _Menu, css=("nbopt-speed",), description=_("Speed"), options=_offered(run.speed), tooltip=tip
         )
         self.widget.value = _shown(run.speed)
-        keep_frontend_route(self.widget)
         self.widget.chosen = self._choose
 
     def _choose(self, speed: float) -> None:

@@ -10,7 +10,6 @@ import ipywidgets as widgets
 from nbopt.i18n import N_, _
 from nbopt.notebook.charts.charts import Chart
 from nbopt.notebook.charts.view import View
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.viz.ticks import Span
 
@@ -56,14 +55,8 @@ class Toolbar:
         smoothing = look("smoothing", kit, widgets.FloatSlider, description=_("Smoothing"), **range_of)
         axis = look("axis", kit, widgets.Dropdown, description="x", options=units)
         log_y = look("log_y", kit, widgets.ToggleButton, description=_("Log y"), tooltip=_("Losses on a log axis"))
-        self.tail = kit.make(
-            widgets.Button,
-            description=_("Show all"),
-            icon="arrows-h",
-            tooltip=_("Show the whole run as it grows; drag on a chart to zoom in"),
-        )
-        keep_frontend_route(self.tail)
-        self.tail.on_click(lambda _button: ask(None))
+        tip = _("Show the whole run as it grows; drag on a chart to zoom in")
+        self.tail = kit.button("tail", _("Show all"), lambda: ask(None), tip, icon="arrows-h")
         self.widget = kit.box("toolbar", smoothing, axis, log_y, self.tail, past)
 
     def zoom(self, request: Any) -> bool:
@@ -98,7 +91,6 @@ class Toolbar:
             self._wake()
 
         control = kit.make(kind, css=(f"nbopt-{field.replace('_', '-')}",), value=getattr(self.view, field), **traits)
-        keep_frontend_route(control)
         control.observe(changed, "value")
         return control
 

@@ -6,13 +6,13 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
 
 from nbopt.formatting import count
 from nbopt.i18n import _
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.speed import SpeedMenu
 from nbopt.run.steerable import Steerable
@@ -73,7 +73,11 @@ class Transport:
                 _("Continue from that step in a second run"),
             ),
         }
-        self.buttons = {name: self._button(kit, name, *act) for name, act in acts.items() if name in run.abilities}
+        self.buttons = {
+            name: kit.button(name, text, partial(attempt, act), tip, icon=icon)
+            for name, (text, icon, act, tip) in acts.items()
+            if name in run.abilities
+        }
         self.target = kit.make(
             widgets.Text,
             css=("nbopt-target",),
@@ -81,7 +85,6 @@ class Transport:
             tooltip=_("Click on a curve to pick a step, or type one; if empty, the best step"),
             continuous_update=False,
         )
-        keep_frontend_route(self.target)
         self.target.observe(lambda _change: wake(), "value")
         back = [name for name in ("rewind", "branch") if name in self.buttons]
         self.speed = SpeedMenu(run, attempt, kit) if "pace" in run.abilities else None
@@ -114,12 +117,6 @@ class Transport:
         if self.speed is not None:
             self.speed.paint()
         self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
-
-    def _button(self, kit: WidgetFactory, name: str, text: str, icon: str, act: Callable[[], Any], tooltip: str) -> Any:
-        button = kit.make(widgets.Button, css=(f"nbopt-{name}",), description=text, icon=icon, tooltip=tooltip)
-        keep_frontend_route(button)
-        button.on_click(lambda _button: self._attempt(act))
-        return button
 
     def _onward(self, state: RunState) -> str:
         """Return what the first button says: what it does."""

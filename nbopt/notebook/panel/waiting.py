@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
-from typing import Any
-
-import ipywidgets as widgets
 
 from nbopt.i18n import _
-from nbopt.notebook.frontend.intake import guard
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.messages import Message
 from nbopt.run.steerable import Steerable
@@ -23,8 +17,6 @@ class Waiting:
     Parameters
     ----------
     run : Steerable
-    refuse : callable
-        Takes the reason why a message of the page's was not taken.
     kit : WidgetFactory
 
     Attributes
@@ -33,9 +25,8 @@ class Waiting:
         The button.
     """
 
-    def __init__(self, run: Steerable, refuse: Callable[[str], None], kit: WidgetFactory) -> None:
+    def __init__(self, run: Steerable, kit: WidgetFactory) -> None:
         self._run = run
-        self._refuse = refuse
         self._kit = kit
         self.widget = kit.box("guard")
 
@@ -47,11 +38,7 @@ class Waiting:
             return Message("nbopt-note", "")
         if not self.widget.children:
             tip = _("End it after the step that is under way; the run rests there")
-            button: Any = self._kit.make(widgets.Button, css=("nbopt-halt",), description=_("Stop here"), tooltip=tip)
-            keep_frontend_route(button)
-            button.on_click(lambda _button: self._stop())
-            self.widget.children = [button]
-            guard(self.widget, self._refuse)
+            self.widget.children = [self._kit.button("halt", _("Stop here"), self._stop, tip)]
         bar = f'<div class="nbopt-progress"><div style="width:{100 * work.share:.1f}%"></div></div>'
         return Message("nbopt-note", html.escape(work.words) + bar)
 

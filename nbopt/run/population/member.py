@@ -68,6 +68,7 @@ class Member(Session):
         self.spec = spec
         self.model, self.seed, self.device = spec.model, spec.seed, pick_device(spec.device)
         self.metrics = read_metrics(spec.metrics, spec.loss)
+        self.techniques = spec.techniques
         loss = find_loss(hyperparams)
         self.material = Material(self.model, loss.modules)
         own = [name for technique in spec.techniques for name in technique.measures]

@@ -15,7 +15,6 @@ from nbopt.formatting import brief, count, number
 from nbopt.i18n import N_, _
 from nbopt.notebook.charts.colours import TRAIN
 from nbopt.notebook.frontend.bridge import FrontEnd
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.runs.actions import Actions
 from nbopt.notebook.panel.runs.overlays import ALONE, Overlays
@@ -117,7 +116,6 @@ class RunsView:
         self._is_looking = False
         self._is_stale = True
         self.widget = RunsTable(words={name: _(text) for name, text in _WORDS.items()})
-        keep_frontend_route(self.widget)
         self.widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
         self.look()
 

@@ -15,7 +15,6 @@ from nbopt.errors import shorten
 from nbopt.formatting import count
 from nbopt.i18n import N_, _
 from nbopt.notebook.frontend.bridge import FrontEnd
-from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.takeaway.report import body, report
 from nbopt.run.code import recipe, script, settings_code
@@ -99,7 +98,6 @@ class TakeAway:
         self._problem = ""
         items = [[name, _(title), _(told)] for name, (title, told) in _ITEMS.items()]
         self.widget = TakeAwayMenu(items=items, words={name: _(text) for name, text in _WORDS.items()})
-        keep_frontend_route(self.widget)
         self.widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
 
     def close(self) -> None:
