@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nbopt.hyperparams import Flag as Flag
     from nbopt.hyperparams import Float as Float
     from nbopt.hyperparams import Int as Int
+    from nbopt.run.population.comparing import compare as compare
     from nbopt.run.population.population import Population as Population
     from nbopt.run.population.spreading import spread as spread
     from nbopt.run.reopen import open as open
@@ -39,6 +40,7 @@ _HOMES = {
     "Technique": "nbopt.techniques.base",
     "Widen": "nbopt.training.widen",
     "clean": "nbopt.store.cleaning",
+    "compare": "nbopt.run.population.comparing",
     "hyperparams": "nbopt.hyperparams",
     "models": "nbopt.techniques.models",
     "open": "nbopt.run.reopen",
@@ -58,6 +60,7 @@ __all__ = [
     "Widen",
     "__version__",
     "clean",
+    "compare",
     "hyperparams",
     "models",
     "runs",

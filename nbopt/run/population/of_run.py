@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.hyperparams import Int
+from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.hypergradient import find_hypergradient
 from nbopt.run.population.population import Population
-from nbopt.run.population.values import SEED, as_rows, find_shared
+from nbopt.run.population.values import SEED, as_rows, find_shared, is_series
 from nbopt.run.population.what_if import WhatIf, ask_what_if
 from nbopt.run.trained import TrainedSession
+from nbopt.training.prepare import check_seed
 
 
 class AsksMany(TrainedSession):
-    """A run that can be the beginning of others, which train as one."""
+    """A run that can be the beginning of others, which train as one.
+
+    Attributes
+    ----------
+    repeats : Population or None
+        What `repeat` returned last: its panel draws their mean, and the band between the lowest and the highest.
+    """
+
+    repeats: Population | None = None
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
@@ -61,13 +73,22 @@ class AsksMany(TrainedSession):
     def repeat(self, seeds: Any = 16, *, name: str | None = None) -> Population:
         """Return a population that does all that this run did, from the same initial weights, under other seeds.
 
-        It trains in a thread of its own, to the step at which this run is: ``run.repeat().wait()``. Seeds decide the
-        order of samples, dropout and augmentation; what was cut off for validation stays.
+        It trains in a thread of its own, to the step at which this run is: ``run.repeat().wait()``. Every change is
+        made at its step, weights frozen by hand and edits of the model too; what a rewind undid is left out. Seeds
+        decide the order of samples, dropout, augmentation and what `initialization` draws; what was cut off for
+        validation stays. `nbopt.compare` tells whether one run is better than another.
 
         Parameters
         ----------
         seeds : int or sequence of int
             How many, beginning with 0; or which.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For seeds that are no whole numbers, or given twice.
+        RuntimeError
+            If numbers were put into weights by hand, which nothing repeats.
 
         Examples
         --------
@@ -78,8 +99,9 @@ class AsksMany(TrainedSession):
         >>> [member.step_count for member in repeats]
         [6, 6, 6]
         """
-        chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-        return Population.repeating(self, [{SEED: seed} for seed in chosen], name)
+        self.repeats = Population.repeating(self, [{SEED: seed} for seed in _check_seeds(seeds)], name)
+        self.announce()
+        return self.repeats
 
     def what_if(self, name: str, values: Any = None, steps: int = 60, *, draws: int = 3) -> WhatIf:
         """Find out what the validation loss would be after some more steps with other values of a hyperparameter.
@@ -142,3 +164,16 @@ class AsksMany(TrainedSession):
         ['lr', 'weight_decay']
         """
         return find_hypergradient(self, names, steps)
+
+
+def _check_seeds(seeds: Any) -> list[int]:
+    """Return the seeds that are asked for; raise InvalidHyperparam for what is none."""
+    count = Int(1, low=1, high=1, ge=1)
+    count.name = "seeds"
+    if not is_series(seeds):
+        return list(range(count.check(seeds)))
+    found = [check_seed(seed) for seed in seeds]
+    if not found or len(set(found)) < len(found):
+        rule = _("seeds must be a number of them, or a sequence of different ones")
+        raise InvalidHyperparam(_("{rule}; got {seeds}.", rule=rule, seeds=shorten(seeds)))
+    return found

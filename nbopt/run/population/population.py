@@ -12,7 +12,7 @@ import torch
 from nbopt.errors import MOST, check_text
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
-from nbopt.record.journal import EDIT, SWITCH, TUNING
+from nbopt.record.journal import SWITCH, TUNING
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.forks import find_start, fork_member
 from nbopt.run.population.managed import Managed
@@ -155,12 +155,22 @@ class Population(Managed):
 
     @classmethod
     def repeating(cls, run: TrainedSession, rows: Sequence[Mapping[str, Any]], name: str | None = None) -> Self:
-        """Return a population that does all that a run did, each member with values of its own; it trains already."""
+        """Return a population that does all that a run did, each member with values of its own; it trains already.
+
+        Raises
+        ------
+        RuntimeError
+            If something was done to the run that nothing can repeat.
+        """
+        steps, schedule = run.worker.between_steps(lambda: (run.step_count, run.journal.schedule()))
+        if touched := next((op for op in schedule if op.name == TUNING and op.value.get("touched")), None):
+            told = _("at step {step}: {reason}", step=touched.step, reason=touched.value["reason"])
+            raise RuntimeError(_("the run cannot be repeated, as something was done by hand {told}.", told=told))
         made = cls.of_run(run, rows, 0, name or _("{name}, repeated", name=run.name)[:MOST])
         for member in made:
-            member.changes.plan(op for op in run.journal.schedule() if op.name not in (SWITCH, TUNING, EDIT))
-            member.until = run.step_count
-        if run.step_count:
+            member.changes.plan(op for op in schedule if op.name != SWITCH)
+            member.until = steps
+        if steps:
             made.start()
         return made
 

@@ -126,6 +126,13 @@ class Stack:
             )
         )
 
+    def trains_the_same(self) -> bool:
+        """Whether the weights that train are still those that did; none was frozen, unfrozen or exchanged."""
+        return all(
+            list(map(id, known)) == [id(weight) for _name, weight in find_trained(training.model)]
+            for training, known in zip(self.trainings, self._trained, strict=True)
+        )
+
     def let_go(self, kept: Sequence[Training]) -> None:
         """Give all runs but these tensors of their own."""
         known = set(map(id, kept))

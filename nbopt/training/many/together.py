@@ -92,9 +92,11 @@ class Together:
         if versions == self._versions and (held or self.reason):
             return not self.reason
         reason = self._find_reason(trainings)
+        held = held and stack is not None and stack.trains_the_same()
         if stack is not None and not (held and not reason):
             stack.let_go([] if reason else trainings)
             self._stack = None
+            self.evaluation.stop()
         if not reason:
             try:
                 self._gradients = Gradients(trainings[0], trainings[0].cursor.peek())
