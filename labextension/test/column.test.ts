@@ -115,10 +115,13 @@ describe('hands on a control', () => {
     document.body.innerHTML = `<div class="nbopt-panel"><div class="nbopt-control nbopt-hp-lr nbopt-long">
       <div><label class="nbopt-label">Learning rate</label><button class="nbopt-reset">Reset</button></div>
       <div class="widget-hslider"><b>o</b></div><div class="nbopt-box"><input value="0.1"></div></div>
-      <input type="checkbox"></div>`;
+      <input type="checkbox">
+      <div class="nbopt-control nbopt-hp-flag"><div class="widget-checkbox"><label><input type="checkbox">Flag</label>
+      </div></div></div>`;
     const sent: unknown[] = [];
     const panel = document.querySelector('.nbopt-panel') as Element;
-    const on = (target: EventTarget, type: string, handler: EventListener) => target.addEventListener(type, handler);
+    const on = (target: EventTarget, type: string, handler: EventListener, options = {}) =>
+      target.addEventListener(type, handler, options);
     act(panel, { send: (message: unknown) => sent.push(message) } as never, on);
     return { sent, panel, box: document.querySelector('.nbopt-box input') as HTMLInputElement };
   }
@@ -137,6 +140,22 @@ describe('hands on a control', () => {
     expect(sent).toEqual([{ reset: 'lr' }, { reset: 'lr' }]);
     document.querySelector<HTMLElement>('.nbopt-reset')?.click();
     expect(sent).toHaveLength(3);
+  });
+
+  test('a double click on a check box or its name resets, and moves it once', () => {
+    const { sent } = control();
+    const box = document.querySelector<HTMLInputElement>('.nbopt-hp-flag input');
+    let moved = 0;
+    box?.addEventListener('click', () => moved++);
+    for (const target of [box, document.querySelector('.nbopt-hp-flag label')]) {
+      const was = box?.checked;
+      target?.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true, detail: 1 }));
+      target?.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true, detail: 2 }));
+      target?.dispatchEvent(new MouseEvent('dblclick', { bubbles: true }));
+      expect(box?.checked).toBe(!was);
+    }
+    expect(moved).toBe(2);
+    expect(sent).toEqual([{ reset: 'flag' }, { reset: 'flag' }]);
   });
 
   test('Ctrl-Z undoes, but not while a text is edited', () => {

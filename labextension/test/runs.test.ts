@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import runs from '../../nbopt/notebook/panel/runs/runs.js';
 
 const words = Object.fromEntries(
-  'star name state best last step created rename open close delete sure lose keep own group alone all compare setting alike few'
+  'star name state best last step created rename open close delete sure lose keep own group alone all compare setting alike few halt'
     .split(' ')
     .map(word => [word, word])
 );
@@ -17,6 +17,7 @@ function shown(rows: object[], more: object = {}) {
     diff: [],
     group: '-',
     note: '',
+    halts: false,
     words: { ...words, show: 'Draw {name}', by: 'by {name}' },
     ...more
   };
@@ -76,6 +77,16 @@ describe('the list of runs', () => {
       { do: 'show', run: 'a', on: true },
       { do: 'star', run: 'a', on: true }
     ]);
+  });
+
+  test('offers to stop what it tells of, where that can be', async () => {
+    const { sent, button, change, el } = shown([{}], { note: 'Opening: 3 of 9 steps' });
+    expect(el.querySelector('[role=status]')?.textContent).toBe('Opening: 3 of 9 steps');
+    expect(button('halt')?.hidden).toBe(true);
+    await change('halts', true);
+    expect(button('halt')?.hidden).toBe(false);
+    button('halt')?.click();
+    expect(sent).toEqual([{ do: 'halt' }]);
   });
 
   test('deletes a run only when it is asked again', () => {

@@ -19,6 +19,9 @@ from nbopt.techniques.catalogue import known_of
 from nbopt.training.state import Stepped
 
 _SMOOTHING = 0.9
+_SETTLED = 10  # losses until the smoothed one follows none of them alone
+_AROUND = 5  # rates to both sides, over which a slope is measured
+_NOISE = 4.0  # times by which a fall must exceed how far the smoothed loss strays by itself
 _TOO_FAR = 4.0  # times the lowest smoothed loss: the sweep ends there
 _PLAIN: dict[str, Any] = {
     **{"schedule": "constant", "steps": 0, "validate_every": 0, "tier": "eager"},
@@ -37,7 +40,7 @@ class Sweep(NamedTuple):
     smoothed : ndarray
         The same, smoothed exponentially, (n,).
     suggestion : float or None
-        Where the smoothed loss falls most steeply over log lr; None if it never fell.
+        Where the smoothed loss falls most steeply over log lr; None if it never fell by more than it strays.
     run : Session
         The run they were tried for: in a notebook, a click on the chart sets its rate.
     """
@@ -98,17 +101,32 @@ def find_lr(run: TrainedSession, low: float, high: float, steps: int) -> Sweep:
             if len(rates) > 10 and smoothed[-1] > _TOO_FAR * min(smoothed):
                 break
     twin.stop()
-    suggestion = suggest(np.array(rates), np.array(smoothed))
+    suggestion = suggest(np.array(rates), np.array(smoothed), np.array(losses))
     return Sweep(np.array(rates), np.array(losses), np.array(smoothed), suggestion, run)
 
 
-def suggest(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float | None:
-    """Return the rate at which a loss falls most steeply over log lr, before it is lowest; None if it never falls."""
+def suggest(
+    rates: NDArray[np.float64], smoothed: NDArray[np.float64], losses: NDArray[np.float64] | None = None
+) -> float | None:
+    """Return the rate at which a loss falls most steeply over log lr, before it is lowest; None if it never falls.
+
+    With the ``losses`` as measured, a fall that may be their noise is none.
+    """
     lowest = int(smoothed.argmin()) if len(smoothed) else 0
-    if lowest < 2:
+    first = min(_SETTLED, len(smoothed) // 4)
+    if lowest < first + 2:
         return None
-    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
-    return float(rates[int(slopes.argmin())])
+    if losses is not None:
+        strays = math.sqrt((1 - _SMOOTHING) / (1 + _SMOOTHING)) * np.std((losses - smoothed)[: lowest + 1])
+        if smoothed[first] - smoothed[lowest] <= _NOISE * strays:
+            return None
+    x = np.log(rates)
+
+    def slope(k: int) -> float:
+        part = slice(max(first, k - _AROUND), min(lowest, k + _AROUND) + 1)
+        return float(np.polyfit(x[part], smoothed[part], 1)[0])
+
+    return float(rates[min(range(first, lowest + 1), key=slope)])
 
 
 def _rate(name: str, value: float) -> float:

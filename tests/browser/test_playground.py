@@ -69,7 +69,7 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
     expect(page.locator(".nbopt-play-data select")).to_have_value("Xor")
     expect(page.locator(".nbopt-hp-batch_size input")).to_have_value("2")
     expect(page.locator(".nbopt-hp-optimizer select")).to_have_value("sgd")
-    wait_for_text(book, ".nbopt-play-text", "Batch size and noise.")
+    wait_for_text(book, ".nbopt-play-text [role=status]", "Batch size and noise.")
     page.locator(".nbopt-start").click()
     book.wait_for("playground.run.step_count > 20")
 

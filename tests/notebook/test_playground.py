@@ -84,7 +84,8 @@ def test_a_lesson_sets_data_network_and_controls(page, playground, name):
     page.click(playground._lessons[name])
     assert playground.setup == lesson.setup and playground.run.state is RunState.CREATED
     assert {key: playground.run.hyperparams[key] for key in lesson.hyperparams} == dict(lesson.hyperparams)
-    assert lesson.title in playground._text.value
+    assert f'<div role="status"><b>{lesson.title}.</b>' in playground._text.value
+    assert playground._text.value.count('aria-hidden="true"') == len(LESSONS)  # in the same place, unseen
     assert {key: item.value for key, item in playground._inputs.items()}.items() <= lesson.setup._asdict().items()
 
 

@@ -159,19 +159,22 @@ def test_the_list_tells_where_a_run_is_that_rests_though_it_is_drawn_nowhere(mak
     eventually(lambda: row_of(view, other.id)["step"] == "7" and row_of(view, other.id)["state"] == "paused")
 
 
-def test_how_far_an_opening_is_stands_above_the_list(make_run, open_list):
+def test_how_far_an_opening_is_stands_above_the_list_with_a_button_that_stops_it(page, make_run, open_list):
     own = make_run(name="own", store=None)
     _panel, view = open_list(own)
     view._actions.opening = view.rows[0]
     view._wake()
     eventually(lambda: view.widget.note == "Opening own …")
+    assert not view.widget.halts
     own.work = Work(own, "Opening")
     own.work.done, own.work.total = 1234, 1400
     view._wake()
-    eventually(lambda: view.widget.note == "Opening: 1,234 of 1,400 steps")
+    eventually(lambda: view.widget.note == "Opening: 1,234 of 1,400 steps" and view.widget.halts)
+    page.tell(view.widget, {"do": "halt"})
+    assert own.work.is_stopped
     view._actions.opening = own.work = None
     view._wake()
-    eventually(lambda: view.widget.note == "")
+    eventually(lambda: view.widget.note == "" and not view.widget.halts)
 
 
 def test_what_cannot_be_done_is_told_and_changes_nothing(page, make_run, stored, tmp_path, open_list):

@@ -20,6 +20,21 @@ def test_the_steepest_point_before_the_lowest_is_suggested():
     assert suggest(rates, np.linspace(1, 2, 41)) is None
 
 
+def test_a_fall_within_the_noise_and_one_of_the_first_few_losses_are_none():
+    rng, rates = np.random.default_rng(0), np.geomspace(1e-7, 1.0, 100)
+
+    def smooth(losses):
+        weights = 0.9 ** np.arange(len(losses))
+        return np.array([np.average(losses[: k + 1], weights=weights[k::-1]) for k in range(len(losses))])
+
+    flat = 0.4 + 0.05 * rng.standard_normal(100)
+    assert suggest(rates, smooth(flat)) is not None  # a fall there is, of noise
+    assert suggest(rates, smooth(flat), flat) is None
+    falling = flat - 0.3 / (1 + np.exp(-3 * (np.log10(rates) + 2)))
+    falling[0] += 0.4  # an outlier that the smoothed loss comes down from
+    assert 3e-3 < suggest(rates, smooth(falling), falling) < 0.2
+
+
 def test_the_sweep_ends_where_a_quadratic_diverges(make_run):
     x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
     y = x @ torch.ones(4, 1)

@@ -12,6 +12,8 @@ const TYPED = 'input:not([type=checkbox], [type=radio])';
 const nameOf = target => /nbopt-hp-(\S+)/.exec(target.closest('.nbopt-control')?.className ?? '')?.[1];
 
 /**
+ * A double click resets, on a name, a slider or a check box.
+ *
  * @param {Element} panel
  * @param {Model} model
  * @param {Listen} on
@@ -27,7 +29,14 @@ export function act(panel, model, on) {
     const name = target.closest(selector) && nameOf(target);
     if (name) model.send({ reset: name });
   };
-  on(panel, 'dblclick', event => reset(event, '.nbopt-label, .nbopt-control .widget-hslider'));
+  const [flag, slider] = ['.nbopt-control .widget-checkbox', '.nbopt-control .widget-hslider'];
+  on(panel, 'dblclick', event => reset(event, `.nbopt-label, ${slider}, ${flag}`));
+  const again = (/** @type {any} */ event) => {
+    if (event.detail < 2 || !event.target.closest(flag)) return;
+    event.preventDefault(); // the second click of a double click would only take back the first
+    event.stopPropagation();
+  };
+  on(panel, 'click', again, { capture: true });
   on(panel, 'click', event => reset(event, '.nbopt-reset'));
 
   on(panel, 'beforeinput', ({ target }) => {

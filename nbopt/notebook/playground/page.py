@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -22,10 +23,15 @@ def box(name: str, *children: Any) -> Any:
     return box
 
 
-def said(text: str, title: str = "") -> str:
-    """Return a lesson's text, or the welcome, as HTML."""
-    head = f"<b>{html.escape(title)}.</b> " if title else ""
-    return f'<div role="status">{head}{html.escape(text)}</div>'
+def said(chosen: int, texts: Sequence[tuple[str, str]]) -> str:
+    """Return one of the texts, each a title or "" and what it says, as HTML.
+
+    The others lie unseen in the same place, so that it is as high whichever is shown: nothing below moves.
+    """
+    lines = [(f"<b>{html.escape(title)}.</b> " if title else "") + html.escape(text) for title, text in texts]
+    seen, unseen = 'role="status"', 'aria-hidden="true"'
+    parts = (f"<div {seen if k == chosen else unseen}>{line}</div>" for k, line in enumerate(lines))
+    return f'<div class="nbopt-play-said">{"".join(parts)}</div>'
 
 
 def legend() -> str:

@@ -78,7 +78,7 @@ class Playground:
         self._text, self._note, self._legend = widgets.HTML(), widgets.HTML(), widgets.HTML(legend())
         self.widget = self._layout()
         guard(self.widget, self._refuse)
-        self._text.value = said(_(_WELCOME))
+        self._tell("")
         self._still = StillPicture(f"nbopt-playground-{id(self)}", self._moment, self._picture, self.__repr__)
         self._renew(self.setup, dict(BASE))
         if lesson is not None:
@@ -105,7 +105,7 @@ class Playground:
             raise unknown(_("lesson"), lesson, LESSONS)
         chosen = LESSONS[lesson]
         with self._lock:
-            self._text.value = said(_(chosen.text), _(chosen.title))
+            self._tell(lesson)
             for name, item in self._lessons.items():
                 item.button_style = "primary" if name == lesson else ""
             if chosen.setup is None:
@@ -224,6 +224,11 @@ class Playground:
         self._note.value = f'<pre role="alert">{html.escape(text)}</pre>'
 
     # -- what it shows --
+
+    def _tell(self, lesson: str) -> None:
+        """Show the text of a lesson, or the welcome."""
+        texts = [("", _(_WELCOME)), *((_(each.title), _(each.text)) for each in LESSONS.values())]
+        self._text.value = said(["", *LESSONS].index(lesson), texts)
 
     def _layout(self) -> Any:
         def on(field: str) -> Callable[[Any], None]:

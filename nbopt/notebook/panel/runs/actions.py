@@ -12,6 +12,7 @@ from nbopt.run.beside import leave_store, open_beside
 from nbopt.run.beside import rename as rename_live
 from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
+from nbopt.run.work import Work
 from nbopt.store.cleaning import delete
 from nbopt.store.database import AUTO
 from nbopt.store.marking import rename, star
@@ -60,8 +61,19 @@ class Actions:
         """What is being done and how far it is, in words; "" if nothing is."""
         if (row := self.opening) is None:
             return ""
-        works = [run.work for run in live_runs() if run.id == row.id and run.work is not None and run.work.is_shown]
-        return works[0].words if works else _("Opening {name} …", name=row.name)
+        return _("Opening {name} …", name=row.name) if (work := self.work) is None else work.words
+
+    @property
+    def work(self) -> Work | None:
+        """The steps that an opening does again, once they take long."""
+        if (row := self.opening) is None or (run := _find(row.id)) is None or (work := run.work) is None:
+            return None
+        return work if work.is_shown else None
+
+    def halt(self) -> None:
+        """End the opening after the step that is under way: the run rests there."""
+        if (work := self.work) is not None:  # without a lock: whoever works has it
+            work.stop()
 
     def possible(self, row: RunRow) -> list[str]:
         """Return what can be done to a run now, by the name of the method."""

@@ -26,6 +26,7 @@
  * @property {string[][]} diff
  * @property {string} group
  * @property {string} note
+ * @property {boolean} halts Whether what it tells of can be stopped.
  * @property {Record<string, string>} words
  *
  * @typedef {import('@anywidget/types').AnyModel<State>} Model
@@ -45,8 +46,10 @@ function render({ model, el }) {
   let compares = false;
 
   const root = make('div', { className: 'nbopt-runs-view' });
-  const note = make('p', { className: 'nbopt-runs-note' });
+  const note = make('span', {});
   note.setAttribute('role', 'status');
+  const halt = act('halt', words.halt, words.halt, () => model.send({ do: 'halt' }));
+  const told = make('div', { className: 'nbopt-runs-note' }, note, halt);
   const bar = make('div', { className: 'nbopt-runs-bar' });
   const group = make('select', {});
   const compare = make('button', { type: 'button', textContent: words.compare });
@@ -60,7 +63,7 @@ function render({ model, el }) {
   table.append(head, body);
   scroll.append(table);
   bar.append(make('label', {}, `${words.group} `, group), compare);
-  root.append(bar, note, scroll, diff);
+  root.append(bar, told, scroll, diff);
   el.append(root);
 
   group.addEventListener('change', () => model.send({ do: 'group', by: group.value }));
@@ -83,7 +86,8 @@ function render({ model, el }) {
   const draw = () => {
     const [rows, columns] = [model.get('rows'), model.get('columns')];
     note.textContent = model.get('note');
-    note.hidden = !note.textContent;
+    told.hidden = !note.textContent;
+    halt.hidden = !model.get('halts');
     const titles = [
       '',
       '',
@@ -124,7 +128,7 @@ function render({ model, el }) {
     if (compares) diff.replaceChildren(difference(model, words));
   };
 
-  const fields = /** @type {const} */ (['rows', 'columns', 'heads', 'diff', 'group', 'note']);
+  const fields = /** @type {const} */ (['rows', 'columns', 'heads', 'diff', 'group', 'note', 'halts']);
   let frame = 0;
   const later = () => {
     frame ||= requestAnimationFrame(() => {

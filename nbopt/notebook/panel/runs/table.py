@@ -56,6 +56,7 @@ _WORDS = {
     "open": N_("Open"),
     "close": N_("Close"),
     "delete": N_("Delete"),
+    "halt": N_("Stop here"),
     "sure": N_("Delete for good?"),
     "lose": N_("Not stored: lose it?"),
     "keep": N_("Keep"),
@@ -82,6 +83,7 @@ class RunsTable(FrontEnd):
     heads: Any = traitlets.List().tag(sync=True)
     group = traitlets.Unicode(ALONE).tag(sync=True)
     words: Any = traitlets.Dict().tag(sync=True)
+    halts = traitlets.Bool().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
 
 
@@ -156,6 +158,8 @@ class RunsView:
                 self._try(lambda: self._actions.star(self._row(run_id), on))
             case {"do": "rename", "run": str(run_id), "name": str(name)}:
                 self._try(lambda: self._actions.rename(self._row(run_id), name))
+            case {"do": "halt"}:
+                self._actions.halt()
             case {"do": "open", "run": str(run_id)}:
                 threading.Thread(target=self._open, args=(run_id,), name="nbopt opens", daemon=True).start()
             case {"do": "close" | "delete" as action, "run": str(run_id)}:
@@ -221,6 +225,7 @@ class RunsView:
             ]
             self.widget.group = self._overlays.group_by
             self.widget.note = self._problem or self._actions.note
+            self.widget.halts = self._actions.work is not None
             if not self.widget.note and len(self.rows) == _ROWS:
                 self.widget.note = _("The newest {count} runs are listed.", count=_ROWS)
 
