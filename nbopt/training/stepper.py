@@ -91,7 +91,7 @@ class Stepper:
         if keep:
             for output, target in zip(outputs[0], y.chunk(count), strict=True):
                 training.recent.keep(output, target)
-        return self.take(losses)
+        return self.take(losses.unbind())
 
     def is_measured_within(self, steps: int) -> bool:
         """Whether the metrics of what is trained on may be asked for after so many steps."""

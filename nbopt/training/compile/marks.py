@@ -16,6 +16,9 @@ from nbopt.training.compile.step import MaskedDropout
 from nbopt.training.compile.values import is_constant
 
 _OWN_NAMES = frozenset(vars(nn.Module()))
+_SETTINGS = operator.attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+_VALUES = operator.methodcaller("values")
+_END = [object()]  # where one of two lists has an end and the other has not, they differ
 
 
 class Marks:
@@ -46,23 +49,20 @@ class Marks:
         self._filled = [space for space in spaces if space]
         self._weights = list(model.parameters())
         self._counts = list(map(len, self._own))
-        self._found = [*self._look()]  # held, so that nothing else gets their ids
-        self._ids = list(map(id, self._found))
+        self._found = [*self._look()]
 
     def _look(self) -> Iterator[Any]:
         """Return what the model is made up of; run through in C, at every call of compiled steps."""
-        settings = [
-            (each.requires_grad, each._backward_hooks, each._post_accumulate_grad_hooks) for each in self._weights
-        ]
-        own = [get(own) for get, own in zip(self._get, self._own, strict=True)]
-        return chain(self._groups[-1:], *own, *[space.values() for space in self._filled], *settings)
+        own, settings = map(operator.call, self._get, self._own), map(_SETTINGS, self._weights)
+        found = chain.from_iterable(chain(own, map(_VALUES, self._filled), settings))
+        return chain(self._groups[-1:], found, _END)
 
     def are_same(self) -> bool:
         """Whether nothing was exchanged, added or taken away."""
         if any(self._empty) or list(map(len, self._own)) != self._counts:
             return False
         try:
-            return list(map(id, self._look())) == self._ids
+            return all(map(operator.is_, self._look(), self._found))
         except KeyError:  # an attribute is gone
             return False
 

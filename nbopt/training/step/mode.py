@@ -124,7 +124,7 @@ class StepModes:
         if self._next is not None:
             change, self._next = self._next, None
             return change
-        if self.steps and self._fills() and self.room() < self.steps:
+        if self.steps and self.room() < self.steps and self._fills():
             return self._change(0, _("fewer steps are to be done than one compiled call does"))
         return None
 
