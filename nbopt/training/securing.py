@@ -27,11 +27,13 @@ class Securing:
         The part of the training's time that snapshots on the way may take.
     keeps_best : bool
         Whether one is taken of the best weights so far.
+    is_on : bool
+        Whether any are taken.
     """
 
     def __init__(self, training: Core) -> None:
         self.share = SHARE
-        self.keeps_best = True
+        self.keeps_best = self.is_on = True
         self._training = training
         self._due = 0.0
         self._spent = 0.0  # seconds that the last one took, or the next one should
@@ -40,7 +42,7 @@ class Securing:
     def take(self) -> None:
         """Take a snapshot of where the run is, unless there is one, or the state is half of one."""
         training = self._training
-        if training.half_done:
+        if training.half_done or not self.is_on:
             return
         if training.meter.waiting:
             training.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.run.past import copy_parts, run_at
 from nbopt.run.population.member import Member, Owner
 from nbopt.run.spec import RunSpec
+from nbopt.run.ties import check_ties
 from nbopt.run.trained import TrainedSession
 from nbopt.store.database import Place
 from nbopt.techniques.schedules.choice import SCHEDULE
@@ -41,13 +43,25 @@ def find_start(run: AnyRun, at: int | str | Snapshot) -> tuple[AnyRun, Snapshot]
     return twin, take(twin)
 
 
-def fork_member(source: Source, owner: Owner, number: int, snapshot: Snapshot, **others: Any) -> Member:
-    """Return a member that goes on from a snapshot of ``source``; ``others`` are fields of its `RunSpec`."""
-    spec = _spec_of(source, name=f"{owner.name}[{number}]", listed=False, store=None, **others)
+def fork_member(
+    source: Source, owner: Owner, number: int, snapshot: Snapshot, past: bool = True, **others: Any
+) -> Member:
+    """Return a member that goes on from a snapshot of ``source``; ``others`` are fields of its `RunSpec`.
+
+    Parameters
+    ----------
+    past : bool
+        Whether it has the journal and the history of its source.
+    """
+    spec = _spec_of(source, owner.tell, name=f"{owner.name}[{number}]", listed=False, store=None, **others)
     hyperparams = source.hyperparams.another() if isinstance(spec.loss, str) else spec.declare()
     _assign(hyperparams, source.initial)
     member = Member(owner, number, spec, hyperparams, source.given)
-    _settle(member, source, snapshot)
+    _settle(member, source, snapshot, past)
+    if not number and isinstance(source, TrainedSession):
+        with source.lock:
+            check_ties(member.training, source.training, at_rest=not source.worker.is_pulling)
+        restore(member.training, snapshot)
     member.become(RunState.PAUSED)
     return member
 
@@ -55,7 +69,7 @@ def fork_member(source: Source, owner: Owner, number: int, snapshot: Snapshot, *
 def take_out(member: Member, kind: type[AnyRun], name: str | None, store: Place | None) -> AnyRun:
     """Return a run of its own that goes on from where a member is, with its journal and its past."""
     snapshot = take(member)
-    made = kind.of(_spec_of(member, name=name or member.name, store=store))
+    made = kind.of(_spec_of(member, member.tell, name=name or member.name, store=store))
     _settle(made, member, snapshot)
     made.training.cursor.seed = member.training.cursor.seed
     if snapshot.step not in [one.step for one in made.snapshots]:
@@ -65,10 +79,10 @@ def take_out(member: Member, kind: type[AnyRun], name: str | None, store: Place 
     return made
 
 
-def _spec_of(source: Source, **others: Any) -> RunSpec:
+def _spec_of(source: Source, tell: Callable[[str], None], **others: Any) -> RunSpec:
     made, shared = copy_parts(source)
     if shared:
-        source.tell(_("shared with the run it was copied from: {names}.", names=", ".join(shared)))
+        tell(_("shared with the run it was copied from: {names}.", names=", ".join(shared)))
     spec, training = source.spec, source.training
     fresh: dict[str, Any] = {"id": None, "created": None, "planned": (), "until": None, "initial": {}, "listed": True}
     schedule = {"schedule": source.initial.get(SCHEDULE.name, SCHEDULE.default)}
@@ -82,11 +96,12 @@ def _assign(hyperparams: Hyperparams, values: Any) -> None:
         hyperparams.assign(name, value)
 
 
-def _settle(made: Source, source: Source, snapshot: Snapshot) -> None:
+def _settle(made: Source, source: Source, snapshot: Snapshot, past: bool = True) -> None:
     """Put what was made to where its source was, and give it the same past."""
     training = made.training
     training.snapshots.clear(source.snapshots[0])
     training.keeper.know(source.training.keeper)
-    made.journal.take_over(source.journal, snapshot.step + 1)
-    made.history.take_over(source.history, snapshot.step, not snapshot.facts["validation_due"])
+    if past:
+        made.journal.take_over(source.journal, snapshot.step + 1)
+        made.history.take_over(source.history, snapshot.step, not snapshot.facts["validation_due"])
     restore(training, snapshot)

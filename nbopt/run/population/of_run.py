@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nbopt.errors import InvalidHyperparam, shorten
@@ -103,7 +103,7 @@ class AsksMany(TrainedSession):
         self.announce()
         return self.repeats
 
-    def what_if(self, name: str, values: Any = None, steps: int = 60, *, draws: int = 3) -> WhatIf:
+    def what_if(self, name: str | Sequence[str], values: Any = None, steps: int = 60, *, draws: int = 3) -> WhatIf:
         """Find out what the validation loss would be after some more steps with other values of a hyperparameter.
 
         Members of a population go on from where the run is, all on the same batches, several times on other ones. What
@@ -112,10 +112,11 @@ class AsksMany(TrainedSession):
 
         Parameters
         ----------
-        name : str
-            Of any hyperparameter.
+        name : str or sequence of str
+            Of any hyperparameter; of several, combinations of their values are tried.
         values : sequence, optional
-            What to try; by default nine values of its range and the present one, or all that there are.
+            What to try; by default nine values of its range and the present one, or all that there are. Of several
+            hyperparameters, a tuple of one value each for each try; by default all combinations of five.
         steps : int
             How many steps each does.
         draws : int

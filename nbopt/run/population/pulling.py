@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +18,6 @@ from nbopt.run.population.member import Member
 from nbopt.training.loop import pull_together
 from nbopt.training.many.together import Together
 from nbopt.training.state import Finished, RunState
-from nbopt.training.validation import validate
 
 T = TypeVar("T")
 
@@ -168,53 +166,6 @@ class Puller:
             self.begun = True
             population.announce()
         return counts
-
-    # -- trying
-
-    def try_steps(self, steps: int) -> list[float]:
-        """Do steps of all members here, and nothing else; return the mean loss of the last quarter, of each."""
-        members, left = [*self._population], steps
-
-        def step(asking: Sequence[int]) -> list[int]:
-            nonlocal left
-            if left <= 0:
-                raise _Rest
-            results = self.together([members[number].training for number in asking], left)
-            for number, result in zip(asking, results, strict=True):
-                if isinstance(result, Exception):
-                    members[number].fail(result)
-                    loops[number].close()
-            counts = [0 if isinstance(result, Exception) else result for result in results]
-            left -= max(counts)
-            return counts
-
-        loops = [member.requests() for member in members]
-        with suppress(_Rest):
-            for _event in pull_together(loops, step):
-                pass
-        found = []
-        for member in members:
-            member.stage.flush()
-            losses = member.history["loss"][1][-max(1, steps // 4) :]
-            found.append(float(losses.mean()) if len(losses) and member.error is None else math.nan)
-        return found
-
-    def measure(self, members: Sequence[Member]) -> list[float]:
-        """Return the validation loss of members as they are; NaN of those that failed, and without validation."""
-        for member in members:
-            member.training.validation_due = True
-        found = []
-        for member in members:
-            if member.error is not None or member.training.val is None:
-                found.append(math.nan)
-                continue
-            for _part in validate(member.training):
-                pass
-            loss = member.history.last("val_loss")
-            found.append(math.nan if loss is None else loss)
-        for member in members:
-            member.training.validation_due = False
-        return found
 
     # -- coming to rest
 

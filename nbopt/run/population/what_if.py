@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.data.noise import NOISE, derive_seed
 from nbopt.errors import InvalidHyperparam
 from nbopt.formatting import brief
-from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Hyperparams, Int
+from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
 from nbopt.i18n import _
 from nbopt.run.past import run_at
-from nbopt.run.population.forks import fork_member, take
-from nbopt.run.population.member import Member
-from nbopt.run.population.population import Population
 from nbopt.run.population.spreading import spread
+from nbopt.run.population.trying import Slices, Trials
 from nbopt.run.population.values import find_shared
 from nbopt.run.trained import TrainedSession
-from nbopt.techniques.base import defines
-from nbopt.techniques.catalogue import known_of
 
+SLICE_SECONDS = 0.01  # that the run is kept waiting at a time
 _VALUES, _FEW = 9, 5  # of a range, that are tried; of what is tried one after the other
-_DRAW = 7919  # between the seeds of draws
 
 
 class WhatIf(NamedTuple):
@@ -34,9 +31,9 @@ class WhatIf(NamedTuple):
     Attributes
     ----------
     name : str
-        The hyperparameter.
+        The hyperparameter; of several, their names with commas between.
     values : list
-        The values tried, (n,).
+        The values tried, (n,); of several hyperparameters, a tuple of one for each.
     mean : ndarray
         The validation loss after the steps, (n,), the mean of all draws; of a run without validation, the mean
         training loss of the last quarter of the steps.
@@ -81,30 +78,113 @@ class WhatIf(NamedTuple):
         return f"<WhatIf {text}>"
 
 
-def ask_what_if(run: TrainedSession, name: str, values: Any, steps: int, draws: int) -> WhatIf:
+class Question:
+    """What is to be found out: values of a hyperparameter, or of several at once.
+
+    Parameters
+    ----------
+    run : TrainedSession
+    names : sequence of str
+    values : sequence, optional
+        What to try: of one hyperparameter values, of several a tuple of values for each try.
+    ranges : sequence of sequence, optional
+        Of each hyperparameter, the values to combine where none are given; the usual by default. What is not legal is
+        left out.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For an unknown name or an illegal value.
+
+    Attributes
+    ----------
+    names : tuple of str
+    values : list
+    present : object
+        What the run has; it is among the values, where these were not given.
+    is_late : bool
+        Whether a run that has begun cannot take another value any more.
+    """
+
+    def __init__(
+        self,
+        run: TrainedSession,
+        names: Sequence[str],
+        values: Sequence[Any] | None = None,
+        ranges: Sequence[Sequence[Any]] | None = None,
+    ) -> None:
+        self._run, specs = run, [run.hyperparams.spec(name) for name in names]
+        self.names = tuple(spec.name for spec in specs)
+        now = tuple(run.hyperparams[name] for name in self.names)
+        if values is None:
+            few = _FEW if are_apart(run, self.names) or len(specs) > 1 else _VALUES
+            ranges = ranges or [find_values(spec, own, few) for spec, own in zip(specs, now, strict=True)]
+            rows = [row for row in product(*ranges) if row == now or self._goes(row)]
+        else:
+            rows = [self._check(value) for value in values]
+        self._rows = rows
+        self.present = now if len(specs) > 1 else now[0]
+        self.values = [row if len(specs) > 1 else row[0] for row in rows]
+        self.is_late = bool(run.step_count) and any(spec.initial for spec in specs)
+
+    def start(self) -> TrainedSession:
+        """Return where members are to go on from: the run, or its beginning for what acts before the first step."""
+        return run_at(self._run, 0) if self.is_late else self._run
+
+    def slices(self, trials: Trials, steps: int, draws: int) -> Slices:
+        """Find it out, in slices; return a `WhatIf`."""
+        tried = yield from trials.rows([dict(zip(self.names, row, strict=True)) for row in self._rows], steps, draws)
+        losses = tried.losses
+        with np.errstate(invalid="ignore"):
+            mean, deviation = losses.mean(1), losses.std(1)
+        return WhatIf(", ".join(self.names), self.values, mean, deviation, tried.now, steps, self.present, losses)
+
+    def _check(self, value: Any) -> tuple[Any, ...]:
+        row = (value,) if len(self.names) == 1 else tuple(value)
+        if len(row) != len(self.names):
+            raise InvalidHyperparam(
+                _("what_if: {value!r} is no value for each of {names}.", value=value, names=", ".join(self.names))
+            )
+        checked = self._run.hyperparams.check(dict(zip(self.names, row, strict=True)))
+        self._run.hyperparams.check_together(checked)
+        return tuple(checked[name] for name in self.names)
+
+    def _goes(self, row: tuple[Any, ...]) -> bool:
+        try:
+            self._check(row if len(row) > 1 else row[0])
+        except InvalidHyperparam:
+            return False
+        return True
+
+
+def ask_what_if(run: TrainedSession, name: str | Sequence[str], values: Any, steps: int, draws: int) -> WhatIf:
     """See `Run.what_if`."""
-    spec = run.hyperparams.spec(name)
-    name = spec.name
     for what, number in (("steps", steps), ("draws", draws)):
         count = Int(1, low=1, high=1, ge=1)
         count.name = what
         count.check(number)
-    present = run.hyperparams[name]
-    few = _FEW if name in find_shared(run.techniques) else _VALUES
-    if values is None:
-        chosen = find_values(spec, present, few)
-        chosen = [value for value in chosen if value == present or _goes(run.hyperparams, name, value)]
-    else:
-        chosen = [run.hyperparams.check({name: value})[name] for value in values]
-        for value in chosen:
-            run.hyperparams.check_together({name: value})
-    start: TrainedSession = run
-    if spec.initial and run.step_count:  # which acts before the first step alone
-        start = run_at(run, 0)
-    losses, now = _try(start, name, chosen, steps, draws)
-    with np.errstate(invalid="ignore"):
-        mean, deviation = losses.mean(1), losses.std(1)
-    return WhatIf(name, chosen, mean, deviation, now, steps, present, losses)
+    question = Question(run, [name] if isinstance(name, str) else name, values)
+    slices = question.slices(Trials(question.start()), steps, draws)
+    found: WhatIf | None = None
+    while found is None:
+        found = run.worker.between_steps(lambda: do_slice(slices))
+    return found
+
+
+def do_slice(slices: Slices, seconds: float = SLICE_SECONDS) -> Any:
+    """Do some slices, in about so many seconds; return what they return when they are done, else None."""
+    end = time.perf_counter() + seconds
+    try:
+        while time.perf_counter() < end:
+            next(slices)
+    except StopIteration as done:
+        return done.value
+    return None
+
+
+def are_apart(run: TrainedSession, names: Sequence[str]) -> bool:
+    """Whether values of these hyperparameters are tried one after the other: they decide what a step computes."""
+    return not find_shared(run.techniques).isdisjoint(names)
 
 
 def find_values(spec: Hyperparam[Any], present: Any, count: int) -> list[Any]:
@@ -114,7 +194,11 @@ def find_values(spec: Hyperparam[Any], present: Any, count: int) -> list[Any]:
     if isinstance(spec, Choice):
         return list(spec.options)
     if isinstance(spec, Float):
-        found = [float(f"{value:.3g}") for value in spread(spec.low, spec.high, count - 1 - spec.zero, spec.log)]
+        exact = spread(spec.low, spec.high, count - 1 - spec.zero, spec.log)
+        rounded = [float(f"{value:.3g}") for value in exact]
+        found = [
+            short if spec.low <= short <= spec.high else value for short, value in zip(rounded, exact, strict=True)
+        ]
     elif isinstance(spec, Int) and spec.powers:
         found = [2 ** round(value) for value in spread(math.log2(spec.low), math.log2(spec.high), count - 1, log=False)]
     elif isinstance(spec, Int):
@@ -122,47 +206,3 @@ def find_values(spec: Hyperparam[Any], present: Any, count: int) -> list[Any]:
     else:
         return [present]
     return sorted({spec.check(value) for value in [*found, *[0] * spec.zero, present]})
-
-
-def _goes(hyperparams: Hyperparams, name: str, value: Any) -> bool:
-    try:
-        hyperparams.check_together(hyperparams.check({name: value}))
-    except InvalidHyperparam:
-        return False
-    return True
-
-
-def _try(
-    run: TrainedSession, name: str, values: Sequence[Any], steps: int, draws: int
-) -> tuple[NDArray[np.float64], float]:
-    """Return the losses of each value and draw, and that before the first step."""
-    snapshot, population = take(run), Population.__new__(Population)
-    off: dict[str, Any] = {}
-    for item in known_of(run.techniques):  # what would end a member, or send it back
-        kind = item if isinstance(item, type) else type(item)
-        if (defines(kind, "end_reason") or defines(kind, "find_trouble")) and name not in kind.declared():
-            off |= kind.off
-
-    def make(made: Population) -> list[Member]:
-        return [fork_member(run, made, number, snapshot) for number in range(len(values) * draws)]
-
-    population.begin_with(run.spec, run.hyperparams.another(), len(values) * draws, make)
-    population.is_quiet, population.puller.together.compiled.is_on = True, False
-    for number, member in enumerate(population):
-        value, draw = values[number // draws], number % draws
-        if draw:  # other batches, and other noise
-            seed = member.seed + _DRAW * draw
-            training = member.training
-            training.cursor.seed, training.step_seed = seed, derive_seed(seed, NOISE)
-            training.cursor.seek(*training.cursor.place())
-        wanted = {**off, name: value}
-        member.changes.make({key: own for key, own in wanted.items() if key not in run.inert}, "what_if")
-    population.prepare()
-    now = population.puller.measure([population[0]])[0]
-    found = population.puller.try_steps(steps)
-    if all(member.step_count == snapshot.step for member in population):
-        failed = next((member.error for member in population if member.error is not None), None)
-        raise failed or RuntimeError(_("the run has no step left to do: set epochs or steps higher."))
-    if run.training.val is not None:
-        found = population.puller.measure([*population])
-    return np.array(found, np.float64).reshape(len(values), draws), now

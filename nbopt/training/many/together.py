@@ -81,7 +81,7 @@ class Together:
                 self.tier = "compiled" if self.compiled.at_work else "together"
                 return [*counts]
         self.tier = ""
-        return [_do_one(training) for training in trainings]
+        return [do_one(training) for training in trainings]
 
     # -- whether it can be done
 
@@ -274,7 +274,8 @@ class Together:
         return True
 
 
-def _do_one(training: OneOfMany) -> int | Exception:
+def do_one(training: OneOfMany) -> int | Exception:
+    """Do a step of one run by itself; return how many steps were done, or why none was."""
     try:
         return training.train_step()
     except Exception as error:  # whatever model, loss or data of the user's raise
