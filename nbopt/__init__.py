@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from nbopt.run.population.comparing import compare as compare
     from nbopt.run.population.population import Population as Population
     from nbopt.run.population.spreading import spread as spread
-    from nbopt.run.reopen import open as open
     from nbopt.run.run import Run as Run
+    from nbopt.search.reopen import open as open
+    from nbopt.search.study import Study as Study
     from nbopt.store.cleaning import clean as clean
     from nbopt.store.listing import runs as runs
     from nbopt.techniques import models
@@ -37,13 +38,14 @@ _HOMES = {
     "Population": "nbopt.run.population.population",
     "Run": "nbopt.run.run",
     "RunState": "nbopt.training.state",
+    "Study": "nbopt.search.study",
     "Technique": "nbopt.techniques.base",
     "Widen": "nbopt.training.widen",
     "clean": "nbopt.store.cleaning",
     "compare": "nbopt.run.population.comparing",
     "hyperparams": "nbopt.hyperparams",
     "models": "nbopt.techniques.models",
-    "open": "nbopt.run.reopen",
+    "open": "nbopt.search.reopen",
     "runs": "nbopt.store.listing",
     "spread": "nbopt.run.population.spreading",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "Population",
     "Run",
     "RunState",
+    "Study",
     "Technique",
     "Widen",
     "__version__",
@@ -74,7 +77,7 @@ def __getattr__(name: str) -> Any:
     home = import_module(_HOMES[name])
     value = home if _HOMES[name].endswith(f".{name}") else getattr(home, name)
     globals()[name] = value
-    if name in ("Run", "Population", "open"):  # each gives runs to show
+    if name in ("Run", "Population", "Study", "open"):  # each gives runs to show
         import_module("nbopt.run.run")  # what a member of a population becomes by itself
         _connect_viewer(import_module("nbopt.run.session").Session)
     return value

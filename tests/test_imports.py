@@ -23,6 +23,7 @@ LAYERS = [
     ["export"],
     ["training"],
     ["run"],
+    ["search"],
     ["viz", "testing"],
     ["notebook"],
 ]

@@ -1,0 +1,1 @@
+"""Search: many runs under the same declarations, whose values a sampler chooses."""

@@ -1,0 +1,254 @@
+"""What trials are made of: a model or a function that builds one, data, and the settings of a run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbopt.data.noise import INITIALIZATION, Noise, derive_seed
+from nbopt.errors import InvalidHyperparam, shorten, unknown
+from nbopt.hyperparams import Hyperparam, Hyperparams, Tunable, variant
+from nbopt.i18n import _
+from nbopt.run.copying import Copies
+from nbopt.run.declared import declare_all, find_loss
+from nbopt.run.making import make_history
+from nbopt.run.run import Run
+from nbopt.run.spec import RunSpec
+from nbopt.search.space import Dimension, Space
+from nbopt.store.database import Place
+from nbopt.techniques.guard import Guard
+from nbopt.techniques.metrics.by_output import read_metrics
+from nbopt.techniques.models import FAMILIES
+from nbopt.techniques.plan import Plan
+
+
+class Blueprint:
+    """Makes the run of a trial.
+
+    Parameters
+    ----------
+    build : torch.nn.Module or callable
+        A model, of which each trial trains a copy, or what returns one: a function of the values that it names, of a
+        mapping of all values, or a class of `nbopt.models`.
+    spec : RunSpec
+        All that trials have in common, without a model.
+    names : iterable of str
+        The dimensions of the space.
+
+    Attributes
+    ----------
+    built : list of str
+        The names that ``build`` is called with.
+    """
+
+    def __init__(self, build: Any, spec: RunSpec, names: Iterable[str], seed: int) -> None:
+        if isinstance(spec.optimizer, torch.optim.Optimizer):
+            rule = _("an optimizer that exists holds the weights of one model, and each trial trains its own")
+            raise TypeError(_("optimizer: {rule}. Give its name, its class or functools.partial.", rule=rule))
+        if not isinstance(build, nn.Module) and not callable(build):
+            rule = _("build must be a torch.nn.Module or a callable that returns one")
+            raise TypeError(_("{rule}; got {value}.", rule=rule, value=shorten(build)))
+        self._build, self.seed = build, seed
+        self._spec = replace(spec, seed=seed, listed=False, store=None)
+        if "recover" not in spec.hyperparams:  # a trial is of the values that it was given
+            self._spec = replace(self._spec, hyperparams={**spec.hyperparams, **Guard.off})
+        self.built, self._takes_all = _find_arguments(build, list(names))
+        self._data: tuple[Any, Any] | None = None
+
+    # -- what is known before the first trial
+
+    def declare(self, first: Mapping[str, Any]) -> tuple[Hyperparams, list[str], int]:
+        """Return a run's hyperparameters, what its history will hold, and how often it is validated at most."""
+        spec = self.spec(first).checked()
+        hyperparams = spec.declare()
+        loss = find_loss(hyperparams)
+        own = [name for technique in spec.techniques for name in technique.measures]
+        measures = ["loss", *loss.measures, *read_metrics(spec.metrics, spec.loss)]
+        history = make_history(measures, own, loss.measures, spec.val is not None)
+        plan = Plan.of(hyperparams)
+        if plan.steps and plan.validate_every:
+            reports = math.ceil(plan.steps / plan.validate_every)
+        else:
+            reports = plan.epochs if plan.epochs < math.inf and not plan.steps else 100
+        return hyperparams, sorted(history.expected), int(reports)
+
+    def find_spec(self, name: str, hyperparams: Hyperparams | None) -> Hyperparam[Any]:
+        """Return the declaration of a name: of what is built, else of the run."""
+        target = _unwrapped(self._build)
+        if name in self.built:
+            declared = target.declared() if _is_tunable(target) else {}
+            if name in declared:
+                found: Hyperparam[Any] = declared[name]
+                return found
+            for family in FAMILIES.values():
+                if name in family.declared():
+                    return family.declared()[name]
+            text = _("{name} is an argument of your own: say what to try, as space=", name=name)
+            raise InvalidHyperparam(text + f"{{{name!r}: nbopt.Int(64, low=16, high=256, powers=True)}}.")
+        if hyperparams is None or name not in hyperparams:
+            known = [*self.built, *(hyperparams or {})]
+            synonyms = {} if hyperparams is None else hyperparams.synonyms
+            raise unknown(_("dimension of the space"), name, known, synonyms)
+        return hyperparams.spec(name)
+
+    # -- one trial
+
+    def spec(self, values: Mapping[str, Any], name: str | None = None) -> RunSpec:
+        """Return what the run of a trial with these values is made with; its weights follow from the seed."""
+        given = {**self._spec.hyperparams, **{key: value for key, value in values.items() if key not in self.built}}
+        parts = {"model": self._build, "loss": self._spec.loss, "forward": self._spec.forward}
+        if not isinstance(self._build, nn.Module):
+            parts["model"] = self._call(values)
+        copies = Copies(parts)
+        made = {key: copies.of(key) for key in parts if key != "model" or isinstance(self._build, nn.Module)}
+        copies.hook()
+        data = {}
+        if self._data is not None:
+            origin, share = self._spec.train, self._spec.val if isinstance(self._spec.val, float) else None
+            data = {"train": self._data[0], "val": self._data[1], "origin": origin, "val_fraction": share}
+        return replace(self._spec, **{"model": parts["model"], **made, **data}, hyperparams=given, name=name)
+
+    def run(self, values: Mapping[str, Any], name: str) -> Run:
+        """Return the run of a trial."""
+        return Run.of(self.spec(values, name))
+
+    def again(self, values: Mapping[str, Any], steps: int, whole: bool, name: str, store: Place | None) -> Run:
+        """Return the run of a trial that is no longer held, with its steps done again, ``whole`` or so many of them."""
+        run = Run.of(replace(self.spec(values, name), store=store, listed=True))
+        if whole:
+            run.fit()
+        elif steps:
+            run.step(steps)
+        return run
+
+    def share_data(self, session: Any) -> None:
+        """Let later trials use the data as this one's run found them."""
+        if self._data is None and "batch_size" not in session.inert:
+            self._data = session.training.cursor.source, session.training.val
+
+    def shape(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return what tells apart trials whose models are built differently."""
+        return tuple((name, repr(values[name])) for name in self.built)
+
+    def _call(self, values: Mapping[str, Any]) -> nn.Module:
+        noise = Noise(torch.device("cpu"), self._build)
+        with noise.lock, noise.seeded(derive_seed(self.seed, INITIALIZATION)):
+            made = self._build(dict(values)) if self._takes_all else self._build(**{n: values[n] for n in self.built})
+        if not isinstance(made, nn.Module):
+            raise TypeError(_("build must return a torch.nn.Module; it returned {value}.", value=shorten(made)))
+        return made
+
+
+def make_space(given: Any, find: Callable[[str], Hyperparam[Any]] | None) -> Space:
+    """Return the space that is meant.
+
+    Parameters
+    ----------
+    given : list or mapping
+        Names and declarations; a mapping also takes pairs (low, high) and lists of options.
+    find : callable, optional
+        Returns the declaration of a name.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For what is no name, no declaration, or not to be searched.
+    """
+    items = [(name, None) for name in [given]] if isinstance(given, (str, Hyperparam)) else _items(given)
+    found = []
+    for name, bounds in items:
+        if isinstance(name, Hyperparam):
+            name, bounds = name.name, name
+        if not isinstance(name, str) or not name:
+            rule = _("space holds names, or a mapping from names to declarations as nbopt.Float(...)")
+            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(name or bounds)))
+        if isinstance(bounds, Hyperparam):
+            if bounds.name != name:
+                bounds = variant(bounds)
+                bounds.name = name
+            _check_legal(bounds, find)
+            found.append(Dimension.of(bounds))
+        elif find is None:
+            raise InvalidHyperparam(_("{name}: say what to try, as nbopt.Float(...).", name=name))
+        else:
+            found.append(Dimension.of(find(name)))
+            if bounds is not None:
+                found[-1] = found[-1].narrowed(bounds)
+    return Space(found)
+
+
+def names_of(given: Any) -> list[str]:
+    """Return the names in a space as it is given."""
+    items = [(given, None)] if isinstance(given, (str, Hyperparam)) else _items(given)
+    return [item.name if isinstance(item, Hyperparam) else item for item, _bounds in items if item]
+
+
+def only(given: Any, names: Iterable[str]) -> list[Any]:
+    """Return those of a space as it is given that have one of these names."""
+    kept, found = set(names), []
+    for item, bounds in [(given, None)] if isinstance(given, (str, Hyperparam)) else _items(given):
+        if (item.name if isinstance(item, Hyperparam) else item) in kept:
+            found.append(item if bounds is None else {item: bounds})
+    return found
+
+
+def _items(given: Any) -> list[tuple[Any, Any]]:
+    if isinstance(given, Mapping):
+        return list(given.items())
+    if not isinstance(given, (list, tuple)):
+        rule = _("space must be a list of names or declarations, or a mapping from names to these")
+        raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(given)))
+    found: list[tuple[Any, Any]] = []
+    for item in given:
+        found += item.items() if isinstance(item, Mapping) else [(item, None)]
+    return found
+
+
+def _check_legal(own: Hyperparam[Any], find: Callable[[str], Hyperparam[Any]] | None) -> None:
+    """Raise InvalidHyperparam where a declaration of the user's offers what the run would refuse."""
+    try:
+        declared = None if find is None else find(own.name)
+    except InvalidHyperparam:
+        return
+    if declared is not None:
+        dimension = Dimension.of(own)
+        for value in dimension.options or (dimension.at(0.0), dimension.at(1.0)):
+            declared.check(value)
+
+
+def _find_arguments(build: Any, names: list[str]) -> tuple[list[str], bool]:
+    """Return the names that ``build`` is called with, and whether it takes all values as a mapping."""
+    if isinstance(build, nn.Module):
+        return [], False
+    target = _unwrapped(build)
+    bound = set(build.keywords) if isinstance(build, functools.partial) else set()
+    if _is_tunable(target):
+        return [name for name in names if name in target.declared()], False
+    known = inspect.signature(build).parameters.values()
+    plain = [
+        each for each in known if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    ]
+    taken = [each.name for each in plain if each.name in names and each.name not in bound]
+    needed = [each.name for each in plain if each.default is each.empty and each.name not in taken]
+    if len(needed) == 1 and not taken:
+        known_to_runs = declare_all()
+        return [name for name in names if name not in known_to_runs], True
+    if needed:
+        way = _("add it to the space, or give it a default")
+        raise InvalidHyperparam(_("build needs {name}, which is no dimension: {way}.", name=needed[0], way=way))
+    return taken, False
+
+
+def _unwrapped(build: Any) -> Any:
+    return build.func if isinstance(build, functools.partial) else build
+
+
+def _is_tunable(target: Any) -> bool:
+    return isinstance(target, type) and issubclass(target, Tunable)

@@ -1,0 +1,118 @@
+"""What a hand does to a study: add a trial, narrow the space, pin a value, ask for more trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbopt.errors import InvalidHyperparam, check_text
+from nbopt.hyperparams import Int
+from nbopt.i18n import _
+from nbopt.search.steered import Steered
+
+
+class ByHand(Steered):
+    """A study whose space can be changed while it searches. Every act is in the journal, and acts at the next ask."""
+
+    def add(self, *, source: str = "code", **values: Any) -> None:
+        """Have a trial with these values next; the sampler chooses the others.
+
+        Where all trials that there were to be are asked for already, there is one more.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name or a value that is not legal.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(run.model, run.spec.train, space=["lr"], objective="loss", epochs=1, trials=2)
+        >>> study.add(lr=0.5)
+        >>> study.fit().trials[0].values
+        {'lr': 0.5}
+        """
+        checked = self._check(values)
+        with self.lock:
+            self.journal.event(self.asked, "add", checked, check_text("source", source))
+            self._act()
+            if (needed := self.asked + len(self._waiting)) > self._total:
+                self.set(trials=needed, source=source)
+            self._announce()
+
+    def narrow(self, *, source: str = "code", **bounds: Any) -> None:
+        """Search within other bounds from the next trial on; what was pinned is searched again.
+
+        Parameters
+        ----------
+        **bounds
+            By name: a pair (low, high), or a list of options.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name, or bounds that are none or not legal.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(run.model, run.spec.train, space=["lr"], objective="loss", epochs=1, trials=2)
+        >>> study.narrow(lr=(0.01, 0.1))
+        >>> study.space
+        Space(lr: 0.01 to 0.1, on a log scale)
+        """
+        checked = self.space.narrowed(**bounds)
+        self._note("narrow", {name: _ends(checked[name]) for name in bounds}, source)
+
+    def pin(self, *, source: str = "code", **values: Any) -> None:
+        """Give all trials from the next one on these values; `narrow` searches them again.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name or a value that is not legal.
+        """
+        self._note("pin", self._check(values), source)
+
+    def set(self, *, trials: int, source: str = "code") -> None:
+        """Have more trials, or fewer; those that are under way are seen through."""
+        number = Int(1, low=1, high=1, ge=1)
+        number.name = "trials"
+        with self.lock:
+            self.journal.change(self.asked, "trials", self._total, number.check(trials), check_text("source", source))
+            self._act()
+            self._announce()
+
+    def stop_trial(self, number: int, *, source: str = "code") -> None:
+        """End a trial that is under way, after its step: it counts as pruned.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If there is no such trial under way.
+        """
+        with self.lock:
+            if number not in self._begun:
+                under_way = ", ".join(map(str, self._begun)) or _("none")
+                text = _("trial {number} is not under way; those that are: {names}.", number=number, names=under_way)
+                raise InvalidHyperparam(text)
+            self.journal.event(self.asked, "stop_trial", number, check_text("source", source))
+            self._trials[number].note = _("stopped by hand")
+            self.executor.cancel(number)
+
+    def _check(self, values: dict[str, Any]) -> dict[str, Any]:
+        if not values:
+            raise InvalidHyperparam(_("give at least one value, by its name."))
+        return self.space.check(values)
+
+    def _note(self, act: str, what: dict[str, Any], source: str) -> None:
+        if not what:
+            raise InvalidHyperparam(_("give at least one value, by its name."))
+        with self.lock:
+            self.journal.event(self.asked, act, what, check_text("source", source))
+            self._act()
+            self._announce()
+
+
+def _ends(dimension: Any) -> list[Any]:
+    """Return the bounds of a dimension, as `Dimension.narrowed` takes them."""
+    if dimension.options:
+        return list(dimension.options)
+    return [2**dimension.low, 2**dimension.high] if dimension.powers else [dimension.low, dimension.high]

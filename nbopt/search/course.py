@@ -1,0 +1,252 @@
+"""The course of a study: who asks for trials, has them carried out, and takes down what came of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nbopt.errors import tell_error
+from nbopt.i18n import _
+from nbopt.record.journal import Journal
+from nbopt.search.asktell import AskTell
+from nbopt.search.executors import Ended, Executor, Job
+from nbopt.search.objectives import Objective
+from nbopt.search.record import Record
+from nbopt.search.space import Space
+from nbopt.search.trial import COMPLETE, PRUNED, RUNNING, Trial
+from nbopt.training.state import RunState
+
+_KEPT = 3  # trials whose runs stay in memory
+
+
+class Course:
+    """Trials one after the other, from the first one asked for to the last one written.
+
+    The record is the truth; the trials here are what it holds and those that are under way. Trials are asked for in the
+    order of numbers, and written in it. What a hand does acts from the next trial asked for on, whose number is the
+    ``step`` of the journal's entry.
+
+    Attributes
+    ----------
+    state : RunState
+    error : BaseException or None
+        The exception that ended it, until it goes on.
+    end_reason : str
+    journal : Journal
+        What was done to the study.
+    watchers : list of callable
+        Who is called whenever something changed.
+    """
+
+    name: str
+    space: Space
+    objectives: list[Objective]
+
+    def begin_with(self, record: Record, asktell: AskTell, executor: Executor, trials: int) -> None:
+        """Take up a study: what its record holds, and what is to be done."""
+        self.record, self._asktell, self.executor, self._total = record, asktell, executor, trials
+        self.journal = Journal(record.entries())
+        self.journal.sink = record.add_entry
+        self.state = RunState.CREATED
+        self.error: BaseException | None = None
+        self.end_reason = ""
+        self.watchers: list[Callable[[], None]] = []
+        self.lock = threading.RLock()
+        self.moved = threading.Condition(self.lock)
+        self._declared = self.space
+        self._version = self._acted = 0
+        self._waiting: list[dict[str, Any]] = []
+        self._thread: threading.Thread | None = None
+        self._goal, self._asked_by = RunState.RUNNING, "code"
+        self._begun: dict[int, float] = {}
+        self._sessions: dict[int, Any] = {}
+        self._trials: list[Trial] = record.trials(self._declared)
+        self._written = len(self._trials)
+        for trial in self._trials:
+            trial.take_out = self._take_out if self.makes_runs else None
+        self._begin_anew()
+
+    makes_runs = False
+
+    def _make_job(self, trial: Trial) -> Job:
+        raise NotImplementedError
+
+    def _take_out(self, trial: Trial, name: str | None, store: Any) -> Any:
+        raise NotImplementedError
+
+    # -- the course
+
+    @property
+    def asked(self) -> int:
+        """How many trials were asked for."""
+        return len(self._trials)
+
+    def _search(self) -> None:
+        """Ask, have it carried out, take it down; until there is nothing left or it is to rest."""
+        try:
+            while self._goes_on():
+                for ended in self.executor.events():
+                    self._take(ended)
+        except Exception as error:
+            self.executor.close()  # without the lock, which trials take to report
+            with self.lock:
+                self._give_up()
+                self.error = error
+                self.journal.event(self.asked, "failed", tell_error(error))
+                self._become(RunState.FAILED, tell_error(error))
+        except BaseException:  # a second Ctrl-C
+            self._settle(RunState.STOPPED, "code")
+            raise
+        finally:
+            with self.lock:
+                self._thread = None
+                self._announce()
+
+    def _goes_on(self) -> bool:
+        """Ask for trials; return whether any are to be carried out, else come to rest."""
+        with self.lock:
+            if (goal := self._goal) is RunState.RUNNING:
+                self._fill()
+                if self._written < len(self._trials):
+                    return True
+                reason = _("all {count} trials are done", count=self.asked)
+                self.journal.event(self.asked, "finished", reason)
+                self._become(RunState.FINISHED, reason)
+                return False
+        self._settle(goal, self._asked_by)
+        return False
+
+    def _settle(self, goal: RunState, source: str) -> None:
+        """Come to rest."""
+        if goal is RunState.STOPPED:
+            self.executor.close()
+        with self.lock:
+            if goal is RunState.STOPPED:
+                self._give_up()
+            self.journal.event(self.asked, "stopped" if goal is RunState.STOPPED else "pause", source=source)
+            self._become(goal, _("stopped by hand") if goal is RunState.STOPPED else "")
+
+    def _give_up(self) -> None:
+        """Forget the trials that are not written: they will be asked for again."""
+        del self._trials[self._written :]
+        self._begun.clear()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Let sampler and pruner know what is written, and the space as it is now."""
+        self.space, self._version, self._acted, self._waiting = self._declared, 0, 0, []
+        self._act(renew=False)
+        del self._waiting[: sum(trial.source != "sampler" for trial in self._trials)]
+        self._asktell.begin(self.space, self._version, self._trials)
+
+    def _fill(self) -> None:
+        """Ask for as many trials as can be carried out, and may be asked for by now."""
+        while True:
+            number = len(self._trials)
+            known = self.executor.known(number)
+            if number >= self._total or number - self._written >= self.executor.slots or known > self._written:
+                return
+            self._act()
+            for trial in self._trials[:known]:
+                self._asktell.tell(trial)
+            given = self._waiting.pop(0) if self._waiting else None
+            values = self._asktell.ask(number, self._total, given)
+            trial = Trial(number, values, source="sampler" if given is None else "code", space=self._version)
+            trial.take_out = self._take_out if self.makes_runs else None
+            self._trials.append(trial)
+            self._begun[number] = time.monotonic()
+            self.executor.submit(self._make_job(trial))
+            self._announce()
+
+    def _take(self, ended: Ended) -> None:
+        """Take down how a trial ended, and write what is to be written by now."""
+        with self.lock:
+            trial = self._trials[ended.number]
+            trial.steps = ended.steps
+            trial.seconds = time.monotonic() - self._begun.pop(ended.number)
+            trial.note = ended.note or trial.note
+            self._add_suggested(trial)
+            trial.objectives = tuple(
+                each.sane(value) for each, value in zip(self.objectives, ended.objectives, strict=False)
+            )
+            trial.attrs = self._asktell.notes(trial.number)
+            trial.state = ended.state
+            if ended.session is not None:
+                self._sessions[trial.number] = ended.session
+            while self._written < len(self._trials) and self._trials[self._written].state != RUNNING:
+                written = self._trials[self._written]
+                self.record.add_trial(written, self._declared, written.attrs)
+                self._written += 1
+            self._keep()
+            self._announce()
+            if ended.error is not None and not any(each.state in (COMPLETE, PRUNED) for each in self._trials):
+                raise ended.error  # where the first one fails, so would all
+
+    def _add_suggested(self, trial: Trial) -> None:
+        values, distributions = self._asktell.suggested(trial.number)
+        trial.values |= values
+        trial.distributions = distributions or None
+
+    def _keep(self) -> None:
+        """Keep the runs of the best trials in memory, and let the others go."""
+        best = {trial.number for trial in self.ranked()[:_KEPT]}
+        running = {trial.number for trial in self._trials if trial.state == RUNNING}
+        self._sessions = {number: held for number, held in self._sessions.items() if number in best | running}
+
+    def ranked(self) -> list[Trial]:
+        """Return the complete trials, the best one first; of several objectives, by the first."""
+        first = self.objectives[0]
+        done = [trial for trial in self._trials if trial.state == COMPLETE]
+        return sorted(done, key=lambda trial: trial.objectives[0], reverse=first.direction == "maximize")
+
+    # -- what a hand does
+
+    def _act(self, renew: bool = True) -> None:
+        """Do to the space and the plan what the journal says that a hand did."""
+        before = self._version
+        for entry in self.journal[self._acted :]:
+            if entry.name == "narrow":
+                self.space = self.space.narrowed(**{name: list(bounds) for name, bounds in entry.new.items()})
+            elif entry.name == "pin":
+                self.space = self.space.with_pinned(**entry.new)
+            elif entry.name == "add":
+                self._waiting.append(dict(entry.new))
+            elif entry.name == "trials":
+                self._total = entry.new
+            self._version += entry.name in ("narrow", "pin")
+        self._acted = len(self.journal)
+        if renew and self._version != before:
+            self._asktell.begin(self.space, self._version, self._trials)
+
+    # -- telling
+
+    def report(self, number: int, session: Any, step: int) -> bool:
+        """Take note of a validation; return whether the trial is to be pruned."""
+        objective = self.objectives[0]
+        if objective.function is not None or len(self.objectives) > 1:
+            return False
+        value = session.history.last(objective.name)
+        return value is not None and self.note_report(number, step, float(value))
+
+    def note_report(self, number: int, step: int, value: float) -> bool:
+        """Take note of a value on the way; return whether the trial is to be pruned."""
+        with self.lock:
+            trial, objective = self._trials[number], self.objectives[0]
+            trial.reports[step] = objective.sane(value)
+            if trial.reports[step] == objective.worst:
+                trial.note = _("its {name} is no longer a finite number", name=objective.name)
+                return True
+            self._announce()
+            return self._asktell.report(number, step, value)
+
+    def _become(self, state: RunState, reason: str = "") -> None:
+        self.state, self.end_reason = state, reason
+        self._announce()
+
+    def _announce(self) -> None:
+        with self.lock:
+            self.moved.notify_all()
+        for wake in [*self.watchers]:
+            wake()

@@ -1,0 +1,32 @@
+"""What only a search needs, imported when it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from nbopt.i18n import _
+
+
+def need(name: str) -> Any:
+    """Return a module of the extra ``search``; raise ImportError, with what to install, where it is missing."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        text = _("a study needs {name}, which is not installed: pip install 'nbopt[search]'", name=name)
+        raise ImportError(f"{text} ({error}).", name=name) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Have Optuna say nothing of studies that are made; the study is what the user sees."""
+    logger = logging.getLogger("optuna")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

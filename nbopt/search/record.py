@@ -1,0 +1,229 @@
+"""The study's record: one file of Optuna's journal storage, which outlives the process, and which its dashboard reads.
+
+A trial is written when it has ended, in one line, and in the order of numbers: whatever happens, the record holds the
+first so many trials of the study, each once. What was under way is asked for and carried out again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from nbopt.i18n import _
+from nbopt.record.journal import Entry
+from nbopt.search.optional import need, quiet
+from nbopt.search.space import Dimension, Space
+from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
+from nbopt.store import lease
+from nbopt.store.checked import is_id
+from nbopt.store.schema import StoreError, refuse_links
+
+FOLDER = "studies"
+_ENTRY, _MADE, _OWNER = "nbopt:journal:", "nbopt:made", "nbopt:owner"
+
+
+class Record:
+    """What is known of a study whatever happens to this process.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The store's; None keeps it in memory.
+    number : str
+        The study's id.
+    directions : sequence of str, optional
+        Of a new study.
+    """
+
+    def __init__(self, folder: Path | None, number: str, directions: Sequence[str] | None = None) -> None:
+        optuna = need("optuna")
+        self._optuna, self.folder, self.id = optuna, folder, number
+        self._token = ""
+        if folder is None:
+            self.storage = optuna.storages.InMemoryStorage()
+        else:
+            path = place_of(folder, number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not (folder / ".gitignore").exists():
+                (folder / ".gitignore").write_text("*\n")
+            _cut_torn_line(path)
+            backend = optuna.storages.journal.JournalFileBackend(str(path), lock_obj=_OneWriter())
+            self.storage = optuna.storages.JournalStorage(backend)
+        if directions is not None:
+            ways = [optuna.study.StudyDirection[direction.upper()] for direction in directions]
+            with quiet():
+                self._study = self.storage.create_new_study(ways, number)
+        else:
+            self._study = self.storage.get_study_id_from_name(number)
+        self._entries = sum(key.startswith(_ENTRY) for key in self.attrs)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What is noted of the study as a whole."""
+        return dict(self.storage.get_study_user_attrs(self._study))
+
+    def claim(self) -> None:
+        """Become the only process that writes to it.
+
+        Raises
+        ------
+        RuntimeError
+            If another one does.
+        """
+        if self.folder is None or lease.is_own(self._token):
+            return
+        owner = self.attrs.get(_OWNER)
+        if lease.is_alive(self.folder, owner) and not lease.is_own(owner):
+            rule = _("shut that one down first")
+            raise RuntimeError(_("study {id} is open in another process: {rule}.", id=self.id, rule=rule))
+        self._token = lease.hold(self.folder)
+        self.storage.set_study_user_attr(self._study, _OWNER, self._token)
+
+    def release(self) -> None:
+        """Let others write to it."""
+        if self.folder is not None and self._token:
+            with suppress(OSError):
+                lease.release(self.folder, self._token)
+
+    def describe(self, made: Mapping[str, Any]) -> None:
+        """Write what the study was made with, as JSON can hold it."""
+        self.storage.set_study_user_attr(self._study, _MADE, dict(made))
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What the study was made with."""
+        return dict(self.attrs[_MADE])
+
+    def add_entry(self, entry: Entry) -> str | None:
+        """Write an entry of the study's journal; it outlives the process on return."""
+        text = json.loads(json.dumps(entry._asdict(), default=str))
+        self.storage.set_study_user_attr(self._study, f"{_ENTRY}{self._entries:06}", text)
+        self._entries += 1
+        return None
+
+    def entries(self) -> list[Entry]:
+        """Return the study's journal."""
+        found = {key: value for key, value in self.attrs.items() if key.startswith(_ENTRY)}
+        return [Entry(**found[key]) for key in sorted(found)]
+
+    def add_trial(self, trial: Trial, space: Space, notes: Mapping[str, Any]) -> None:
+        """Write a trial that has ended; it outlives the process on return."""
+        kinds, states = self._optuna.trial, self._optuna.trial.TrialState
+        state = {COMPLETE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}[trial.state]
+        own = trial.distributions or {}
+        distributions = {d.name: self._distribution(d, trial.values[d.name]) for d in space.values()} | dict(own)
+        params = {name: _plain(trial.values[name]) for name in distributions}
+        facts = {"steps": trial.steps, "seconds": trial.seconds, "source": trial.source, "note": trial.note}
+        facts |= {"space": trial.space, "number": trial.number}
+        ended = datetime.now(UTC)
+        frozen = kinds.FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=state,
+            value=None,
+            values=[*trial.objectives] if trial.state == COMPLETE else self._last(trial),
+            datetime_start=ended - timedelta(seconds=trial.seconds),
+            datetime_complete=ended,
+            params=params,
+            distributions=distributions,
+            user_attrs={f"nbopt:{name}": value for name, value in facts.items()},
+            system_attrs=dict(notes),
+            intermediate_values=dict(trial.reports),
+        )
+        self.storage.create_new_trial(self._study, template_trial=frozen)
+
+    def trials(self, space: Space) -> list[Trial]:
+        """Return the trials that have ended, in order; values as the declarations of ``space`` have them."""
+        states = self._optuna.trial.TrialState
+        found: list[Trial] = []
+        names = {states.COMPLETE: COMPLETE, states.PRUNED: PRUNED, states.FAIL: FAILED}
+        for frozen in self.storage.get_all_trials(self._study, deepcopy=False):
+            if frozen.state not in names:  # somebody else's, who wrote to the file
+                continue
+            values = {name: _as_given(space, name, value) for name, value in frozen.params.items()}
+            facts = {
+                name: frozen.user_attrs.get(f"nbopt:{name}") for name in ("steps", "seconds", "source", "note", "space")
+            }
+            known = {name: value for name, value in facts.items() if value is not None}
+            own = {name: kind for name, kind in frozen.distributions.items() if name not in space}
+            complete = frozen.state is states.COMPLETE
+            objectives = tuple(frozen.values) if complete else ()
+            trial = Trial(
+                len(found), values, names[frozen.state], objectives, dict(frozen.intermediate_values), **known
+            )
+            trial.attrs, trial.distributions = dict(frozen.system_attrs), own or None
+            found.append(trial)
+        return found
+
+    def to_optuna(self) -> Any:
+        """Return it as Optuna's study."""
+        return self._optuna.Study(self.id, self.storage)
+
+    def _last(self, trial: Trial) -> list[float] | None:
+        return [trial.objective] if trial.state == PRUNED and trial.reports else None
+
+    def _distribution(self, dimension: Dimension, value: Any) -> Any:
+        """Return a distribution of the declared range, wide enough for ``value``."""
+        kinds, declared = self._optuna.distributions, Dimension.of(dimension.spec)
+        if declared.options:
+            return kinds.CategoricalDistribution([_plain(option) for option in declared.options])
+        low, high = declared.low, declared.high
+        if declared.powers:
+            low, high = 2**low, 2**high
+        low, high = min(low, value), max(high, value)
+        if declared.whole:
+            return kinds.IntDistribution(int(low), int(high), log=declared.powers and low > 0)
+        return kinds.FloatDistribution(low, high, log=declared.log and low > 0)
+
+
+class _OneWriter:
+    """Stands where a lock would: the study's process alone writes to the file, see `Record.claim`."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+def place_of(folder: Path, number: str) -> Path:
+    """Return the file of a study."""
+    refuse_links(folder)
+    if (folder / FOLDER).is_symlink() or not is_id(number):
+        raise StoreError(_("{folder} is no place for studies.", folder=folder / FOLDER))
+    return folder / FOLDER / f"{number}.log"
+
+
+def find_studies(folder: Path, start: str = "") -> list[str]:
+    """Return the ids of the studies in a store that begin so, oldest first."""
+    place = folder / FOLDER
+    files = sorted(place.glob("*.log"), key=lambda file: file.stat().st_mtime) if not place.is_symlink() else []
+    return [file.stem for file in files if is_id(file.stem) and file.stem.startswith(start)]
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Take away what a process that was killed had written of a line; it was not acknowledged."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        with path.open("r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+
+
+def _as_given(space: Space, name: str, value: Any) -> Any:
+    """Return a value as the declaration has it, where the record could only hold its text."""
+    if name in space and space[name].options:
+        return next((option for option in space[name].spec.options if _plain(option) == value), value)  # type: ignore[attr-defined]
+    return value

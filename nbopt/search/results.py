@@ -1,0 +1,77 @@
+"""What a study has found."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nbopt.errors import InvalidHyperparam
+from nbopt.i18n import _
+from nbopt.search.by_hand import ByHand
+from nbopt.search.trial import Trial
+from nbopt.search.view import html
+
+
+class Results(ByHand):
+    """A study that tells what it has found."""
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, those under way among them, in order."""
+        with self.lock:
+            return [*self._trials]
+
+    @property
+    def best(self) -> Trial | None:
+        """The best complete trial: its ``values``, ``objective`` and ``run()``; None before there is one.
+
+        Raises
+        ------
+        InvalidHyperparam
+            In a study of several objectives: those have a `front`.
+        """
+        if len(self.objectives) > 1:
+            raise InvalidHyperparam(_("of several objectives no trial is best in all: see study.front."))
+        return next(iter(self.ranked()), None)
+
+    @property
+    def front(self) -> list[Trial]:
+        """The complete trials that no other one beats in every objective, sorted by the first."""
+        with self.lock:
+            ranked = self.ranked()
+        signs = [1.0 if each.direction == "minimize" else -1.0 for each in self.objectives]
+        losses = [[sign * value for sign, value in zip(signs, t.objectives, strict=True)] for t in ranked]
+        return [
+            trial for trial, own in zip(ranked, losses, strict=True) if not any(_beats(other, own) for other in losses)
+        ]
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with a row for each trial: its values, objectives, state, steps and seconds."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.trials:
+            found = trial.objectives or (math.nan,) * len(self.objectives)
+            row: dict[str, Any] = {**trial.values}
+            row |= {each.name: value for each, value in zip(self.objectives, found, strict=True)}
+            rows.append(
+                row | {"state": trial.state, "steps": trial.steps, "seconds": trial.seconds, "source": trial.source}
+            )
+        return pd.DataFrame(rows).rename_axis("trial")
+
+    def to_optuna(self) -> Any:
+        """Return the trials that have ended as an ``optuna.Study``, for its plots and its dashboard, to be read."""
+        return self.record.to_optuna()
+
+    def __repr__(self) -> str:
+        told = _("{state}, {done} of {count} trials", state=self.state.value, done=self._written, count=self._total)
+        return f"<Study {self.name!r}: {told}>"
+
+    def _repr_html_(self) -> str:
+        best = self.front if len(self.objectives) > 1 else self.ranked()[:1]
+        told = _("{state}, {done} of {count} trials", state=self.state.value, done=self._written, count=self._total)
+        return html(f"{self.name}: {told}", self.objectives, self.trials, best)
+
+
+def _beats(one: list[float], other: list[float]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

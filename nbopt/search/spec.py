@@ -1,0 +1,114 @@
+"""`StudySpec`: what a study is made with, as one value, and as the record holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
+from nbopt.run.spec import RunSpec
+from nbopt.search.space import Dimension, Space
+
+_KINDS: dict[str, type[Hyperparam[Any]]] = {"Float": Float, "Int": Int, "Choice": Choice, "Flag": Flag}
+_FIELDS = ("default", "low", "high", "log", "zero", "ge", "gt", "lt", "powers", "endless", "options")
+_WORDS = ("loss", "optimizer", "metrics")
+_PLAIN = (bool, int, float, str, type(None))
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """What a study is made with; `Study.of` makes one.
+
+    Parameters
+    ----------
+    build : object
+    run : RunSpec
+        What the runs of trials have in common; its model is ``build``.
+    space, objective, direction, sampler, pruner, trials, executor, slots, seed, name, store
+        As given to `nbopt.Study`.
+    id : str, optional
+        Of a study that is opened again.
+    judge : object
+        How a trial is judged.
+    """
+
+    build: Any
+    run: RunSpec
+    space: Any = None
+    objective: Any = "val_loss"
+    direction: Any = None
+    sampler: Any = "tpe"
+    pruner: Any = None
+    trials: int = 100
+    executor: Any = "auto"
+    slots: int | None = None
+    seed: int = 0
+    name: str | None = None
+    store: Any = None
+    id: str | None = None
+
+    def describe(self, space: Space) -> dict[str, Any]:
+        """Return it as JSON can hold it: what cannot be held is named, and has to be given again."""
+        kept = {name: getattr(self, name) for name in ("direction", "trials", "slots", "seed", "name")}
+        own = {name: getattr(self, name) for name in ("objective", "sampler", "pruner", "executor")}
+        run = {name: getattr(self.run, name) for name in _WORDS}
+        hyperparams = {name: value for name, value in self.run.hyperparams.items() if _is_plain(value)}
+        missing = [name for name, value in {**own, **run}.items() if not _is_plain(value)]
+        missing += [name for name in ("forward", "techniques") if getattr(self.run, name) is not None]
+        return {
+            **kept,
+            **{name: value for name, value in {**own, **run}.items() if _is_plain(value)},
+            "hyperparams": hyperparams,
+            "missing": missing + [name for name in self.run.hyperparams if name not in hyperparams],
+            "share": self.run.val if isinstance(self.run.val, float) else None,
+            "built": self.build is not None,
+            "space": [describe_dimension(dimension) for dimension in space.values()],
+        }
+
+    @classmethod
+    def of_record(cls, made: Mapping[str, Any], given: Mapping[str, Any]) -> Self:
+        """Return what a stored study was made with, and what is ``given`` again."""
+        own = {field.name for field in fields(cls)} - {"run", "build", "id", "store"}
+        values = {name: made[name] for name in own & made.keys()}
+        values["space"] = [Space([read_dimension(each) for each in made["space"]])]
+        run = {name: made[name] for name in _WORDS if name in made}
+        again = {name: value for name, value in given.items() if value is not None}
+        val = again.pop("val", made["share"])
+        run |= {name: again.pop(name) for name in (*_WORDS, "forward", "techniques", "device") if name in again}
+        build, train = again.pop("build", None), again.pop("train", None)
+        values |= {name: again.pop(name) for name in list(again) if name in own}
+        hyperparams = {**made["hyperparams"], **again}
+        return cls(build, RunSpec(build, train, val, seed=made["seed"], hyperparams=hyperparams, **run), **values)
+
+    def put(self, **others: Any) -> Self:
+        """Return the same with some fields changed."""
+        return replace(self, **others)
+
+
+def describe_dimension(dimension: Dimension) -> dict[str, Any]:
+    """Return a dimension as JSON can hold it."""
+    spec = dimension.spec
+    kind = next(name for name, each in _KINDS.items() if isinstance(spec, each))
+    known = {name: getattr(spec, name) for name in _FIELDS if hasattr(spec, name)}
+    known = {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
+    bounds = {"options": list(dimension.options), "low": dimension.low, "high": dimension.high}
+    return {"name": spec.name, "kind": kind, "spec": known, **bounds}
+
+
+def read_dimension(told: Mapping[str, Any]) -> Dimension:
+    """Return the dimension that is told of so."""
+    known = dict(told["spec"])
+    if "options" in known:
+        known["options"] = tuple(known["options"])
+    spec = _KINDS[told["kind"]](known.pop("default"), **known)
+    spec.name = told["name"]
+    return replace(Dimension.of(spec), options=tuple(told["options"]), low=told["low"], high=told["high"])
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_plain(each) for name, each in value.items())
+    return isinstance(value, _PLAIN)

@@ -1,0 +1,86 @@
+"""When a study searches: the verbs that a run has, too."""
+
+from __future__ import annotations
+
+import threading
+from typing import Self
+
+from nbopt.errors import check_text
+from nbopt.i18n import _
+from nbopt.run.interrupts import Deferred
+from nbopt.search.course import Course
+from nbopt.training.state import RunState
+
+
+class Steered(Course):
+    """Starts, pauses and ends as a run does. All public methods may be called from any thread."""
+
+    def start(self, *, wait: bool = True, source: str = "code") -> None:
+        """Search in a thread of its own, from where it is. Does nothing if it is running."""
+        self._go(check_text("source", source), here=False)
+
+    def resume(self, *, wait: bool = True, source: str = "code") -> None:
+        """Go on: after a pause, a stop, or with more ``trials`` after the end."""
+        self.start(wait=wait, source=source)
+
+    def pause(self, *, wait: bool = True, source: str = "code") -> None:
+        """Pause: trials that are under way rest between two steps. With ``wait``, return when they do."""
+        self._rest(RunState.PAUSED, check_text("source", source), wait)
+
+    def stop(self, *, wait: bool = True, source: str = "code") -> None:
+        """End the study where it is; trials under way are given up, and `resume` begins them anew."""
+        self._rest(RunState.STOPPED, check_text("source", source), wait)
+
+    def wait(self, timeout: float | None = None) -> RunState:
+        """Block until it has ended, or for ``timeout`` seconds; return the state; raise the exception that ended it."""
+        with self.lock:
+            self.moved.wait_for(lambda: self.state.is_ended and self._thread is None, timeout)
+        if self.state is RunState.FAILED and self.error is not None:
+            raise self.error
+        return self.state
+
+    def fit(self) -> Self:
+        """Search to the end in this thread. Returns the study; Ctrl-C pauses it."""
+        self._go("code", here=True)
+        with self.lock:
+            self.moved.wait_for(lambda: self._thread is None)
+        if self.state is RunState.FAILED and self.error is not None:
+            raise self.error
+        return self
+
+    def _go(self, source: str, here: bool) -> None:
+        with self.lock:
+            self._goal, self._asked_by = RunState.RUNNING, source
+            self.executor.hold(False)
+            if self._thread is not None:
+                return
+            if self._written >= self._total and not self._waiting:
+                rule = _("set more of them: study.set(trials={more})", more=self._total + 10)
+                raise RuntimeError(_("all {count} trials are done: {rule}.", count=self._total, rule=rule))
+            self.record.claim()
+            self.error = None
+            self.journal.event(self.asked, "start" if not self._trials else "resume", source=source)
+            self._become(RunState.RUNNING)
+            self._thread = threading.current_thread()
+            if not here:
+                self._thread = threading.Thread(target=self._search, name=f"nbopt {self.name}", daemon=True)
+                self._thread.start()
+        if here:
+            with Deferred(lambda: self._ask_for_rest(RunState.PAUSED, "code")):
+                self._search()
+
+    def _ask_for_rest(self, goal: RunState, source: str) -> None:
+        self._goal, self._asked_by = goal, source
+        self.executor.hold(True)
+
+    def _rest(self, goal: RunState, source: str, wait: bool) -> None:
+        with self.lock:
+            rests = self._thread is None
+            if not rests and self._goal is not RunState.STOPPED:
+                self._ask_for_rest(goal, source)
+        if rests:
+            if goal is RunState.STOPPED and self.state in (RunState.CREATED, RunState.PAUSED):
+                self._settle(goal, source)
+        elif wait and self._thread is not threading.current_thread():
+            with self.lock:
+                self.moved.wait_for(lambda: self._thread is None or self._goal is RunState.RUNNING)

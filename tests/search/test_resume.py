@@ -1,0 +1,118 @@
+"""A study outlives its process: no trial is lost, none counted twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import nbopt
+from nbopt.errors import InvalidHyperparam
+from nbopt.search.record import place_of
+from tests.search import victim
+
+VICTIM = Path(victim.__file__)
+
+
+def live(store, number="", until=None):
+    """Carry the victim's study out, killed after ``until`` trials more; return its id and what was told."""
+    command = [sys.executable, str(VICTIM), str(store), *filter(None, [number])]
+    told = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            told.append(line.strip())
+            if until is not None and len(told) > until:
+                process.kill()
+    return told[0], told[1:]
+
+
+def test_a_killed_study_goes_on_as_if_nothing_had_been(tmp_path):
+    number, told = live(tmp_path, until=11)
+    read = nbopt.open(number, store=tmp_path)
+    assert len(read.trials) >= 11 == len(told)
+    assert [trial.number for trial in read.trials] == list(range(len(read.trials)))
+    study = nbopt.open(number[:5], victim.make_model, victim.make_data(), store=tmp_path)
+    study.fit()
+    unbroken = victim.begin(None, "tpe").fit()
+    assert victim.found(study) == victim.found(unbroken)
+    assert victim.found(nbopt.open(number, store=tmp_path)) == victim.found(unbroken)
+
+
+@pytest.mark.parametrize("sampler", ["cmaes", "nsga2", "genetic"])
+def test_samplers_find_their_notes_again(tmp_path, sampler):
+    """Those that remember something write it down."""
+    rate = {name: nbopt.Float(0.1, low=0.0, high=1.0) for name in "abc"}
+    given = {"space": rate, "sampler": sampler, "trials": 40}
+
+    def bowl(trial):
+        return sum((value - 0.3) ** 2 for value in trial.values.values())
+
+    unbroken = nbopt.Study(objective=bowl, store=None, **given).fit()
+    study = nbopt.Study(objective=bowl, store=tmp_path, **given)
+    study.watchers.append(lambda: study._written == 19 and study.stop(wait=False))
+    study.fit()
+    study.record.release()
+    again = nbopt.open(study.id, objective=bowl, store=tmp_path)
+    assert len(again.trials) == 19
+    again.fit()
+    assert [trial.values for trial in again.trials] == [trial.values for trial in unbroken.trials]
+
+
+def test_what_a_hand_did_is_there_again(tmp_path):
+    def first(trial):
+        return trial.values["a"]
+
+    rate = {name: nbopt.Float(0.1, low=0.0, high=1.0) for name in "ab"}
+    study = nbopt.Study(objective=first, space=rate, trials=3, store=tmp_path)
+    study.add(a=0.75)
+    study.fit()
+    study.narrow(a=(0.2, 0.3))
+    study.pin(b=0.5)
+    study.add(a=0.9)
+    study.set(trials=6)
+    study.record.release()
+    again = nbopt.open(study.id, objective=first, store=tmp_path)
+    assert [entry[:5] for entry in again.journal] == [entry[:5] for entry in study.journal]
+    again.fit()
+    assert [trial.values["b"] for trial in again.trials[3:]] == [0.5] * 3
+    assert again.trials[3].values["a"] == 0.9
+    assert all(0.2 <= trial.values["a"] <= 0.3 for trial in again.trials[4:])
+
+
+def test_a_line_that_was_torn_off_is_taken_away(tmp_path):
+    study = nbopt.Study(objective=lambda trial: 1.0, trials=3, store=tmp_path).fit()
+    path = place_of(tmp_path, study.id)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines(keepends=True)[-1][:20])
+    assert len(nbopt.open(study.id, store=tmp_path).trials) == 3
+    assert path.read_bytes() == whole
+
+
+def test_without_what_it_was_made_with_it_can_be_read_only(tmp_path):
+    study = nbopt.Study(objective=lambda trial: trial.suggest_float("x", 0, 1), trials=2, store=tmp_path, name="mine")
+    study.fit()
+    read = nbopt.open(study.id, store=tmp_path)
+    assert read.name == "mine" and read.best.values == study.best.values
+    read.set(trials=4)
+    with pytest.raises(RuntimeError, match="read only"):
+        read.fit()
+
+
+def test_what_was_the_users_own_has_to_be_given_again(tmp_path, blobs):
+    def build():
+        return torch.nn.Linear(4, 2)
+
+    given = {"loss": torch.nn.functional.cross_entropy, "store": tmp_path}
+    study = nbopt.Study(build, blobs, 0.25, space=["lr"], epochs=1, trials=2, **given).fit()
+    study.record.release()
+    with pytest.raises(ValueError, match="made with loss of your own"):
+        nbopt.open(study.id, build, blobs, store=tmp_path)
+    again = nbopt.open(study.id, build, blobs, trials=None, **given)
+    again.set(trials=3)
+    assert len(again.fit().trials) == 3
+
+
+def test_ids_that_are_none_are_told(tmp_path):
+    with pytest.raises(InvalidHyperparam):
+        nbopt.open("abcdef12", store=tmp_path)
