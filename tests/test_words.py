@@ -29,7 +29,9 @@ def translated_at_import(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
             found.append(node.lineno)
         inside = isinstance(node, (ast.FunctionDef, ast.Lambda))
-        queue.extend(node.args.defaults + node.args.kw_defaults if inside else ast.iter_child_nodes(node))
+        queue.extend(
+            filter(None, [*node.args.defaults, *node.args.kw_defaults]) if inside else ast.iter_child_nodes(node)
+        )
     return found
 
 
