@@ -20,7 +20,7 @@ from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
-from nbopt.techniques.catalogue import known_of, may_end, of_models
+from nbopt.techniques.catalogue import find_proposing, known_of, may_end, of_models
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.losses.traits import read_traits
 from nbopt.techniques.metrics.by_output import read_metrics
@@ -40,8 +40,14 @@ _ARGUMENTS = ("loss", "optimizer", "metrics", "techniques", "forward", "schedule
 AnyRun = TypeVar("AnyRun", bound=TrainedSession)
 
 
-def tell(run: TrainedSession) -> RunSummary:
+def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
     """Gather the story of ``run`` up to where it is.
+
+    Parameters
+    ----------
+    run : TrainedSession
+    decided_again : bool
+        Whether techniques that ask for changes by themselves will do so again: then theirs are left out.
 
     Raises
     ------
@@ -49,6 +55,7 @@ def tell(run: TrainedSession) -> RunSummary:
         For data that a run which has not started cannot use; where the user changed in a pause which weights train.
     """
     spec = run.spec
+    left_out = find_proposing(run.techniques) if decided_again else set()
     with run.lock:
         run.worker.put_right()
         training = run.training if run.has_begun else None
@@ -61,7 +68,7 @@ def tell(run: TrainedSession) -> RunSummary:
         steps = [
             op
             for op, entry in zip(run.journal.schedule(), effective, strict=True)
-            if id(entry) in told and op.name not in (SWITCH, TUNING)
+            if id(entry) in told and op.name not in (SWITCH, TUNING) and op.source not in left_out
         ]
         if training is None:
             steps += [operation for operation in run.changes.planned if operation.name not in (SWITCH, TUNING)]

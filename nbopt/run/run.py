@@ -271,7 +271,7 @@ class Run(AsksMany):
 
     def to_yaml(self) -> str:
         """Return the run's settings and the changes made on its way as a recipe, to be edited and run again."""
-        return to_yaml(export.tell(self))
+        return to_yaml(export.tell(self, decided_again=True))
 
     @classmethod
     def from_yaml(

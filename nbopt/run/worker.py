@@ -67,7 +67,8 @@ class Worker:
         with self._session.lock:
             if self._loop is None:
                 training, session = self._make(), self._session
-                training.tiers.planned = session.changes.steps_to_plan
+                training.proposals.planned = session.changes.steps_to_plan
+                training.tiers.planned = training.proposals.steps_ahead
                 training.pass_.tell = session.tell
                 self.exactness.begin(training)
                 loop = Loop(session, training, self.exactness)

@@ -191,6 +191,11 @@ class Technique(Hooks):
         return {}
 
     @property
+    def proposes_every(self) -> int:
+        """Every how many steps `propose` is asked; 0 for never."""
+        return 0
+
+    @property
     def moves_by(self) -> str:
         """By what it has the rate move: ``epochs``, ``length``, that of the run, or else, ""."""
         return ""
@@ -219,6 +224,11 @@ class Technique(Hooks):
     def is_memory(cls, memory: Mapping[str, Any]) -> bool:
         """Whether what was read from a file, of what JSON can hold, may be its memory."""
         return True
+
+
+def called(kind: type[Technique]) -> str:
+    """Return what the journal calls a technique that asks for a change: its first hyperparameter, or else its class."""
+    return next(iter(kind.declared()), kind.__name__)
 
 
 def defines(kind: type[Technique], name: str) -> bool:

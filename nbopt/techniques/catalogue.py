@@ -11,9 +11,10 @@ from torch import nn
 from nbopt.data.cursor import Cursor
 from nbopt.hyperparams import Hyperparam, Strategy, Tunable
 from nbopt.i18n import _
-from nbopt.techniques.base import Technique, defines, hooks_of
+from nbopt.techniques.base import Technique, called, defines, hooks_of
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.hooks import HOOKS
+from nbopt.techniques.hyperdescent import HyperDescent
 from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.inputs.augmentation import Flip, InputNoise, Mixup, Warp
 from nbopt.techniques.inputs.preprocessing import Cleaning, Scaling
@@ -33,7 +34,7 @@ from nbopt.techniques.schedules.planned import Warmup
 
 Item = type[Technique] | Strategy
 
-_COURSE: tuple[Item, ...] = (Dropout, Accumulation, Initialization, EarlyStopping, Guard)
+_COURSE: tuple[Item, ...] = (Dropout, Accumulation, Initialization, EarlyStopping, HyperDescent, Guard)
 _FORMS: tuple[Item, ...] = (Precision, ChannelsLast)
 _OTHERS: tuple[Item, ...] = (
     *(Cleaning, Scaling),
@@ -50,7 +51,7 @@ ALWAYS: tuple[type[Technique], ...] = tuple(item for item in PARTS if isinstance
 SHOWN: tuple[type[Tunable] | Hyperparam[Any], ...] = (
     *(OPTIMIZER, Dropout, Cursor, Plan, EarlyStopping, LOSS),
     *(*_OTHERS, *_FORMS),
-    *(Accumulation, Initialization, Guard),
+    *(Accumulation, Initialization, HyperDescent, Guard),
 )
 """All that a run declares, in the order in which it is shown."""
 
@@ -104,7 +105,8 @@ def check_techniques(given: Any) -> tuple[Technique, ...]:
 
 def still_values(own: Sequence[Technique]) -> dict[str, Any]:
     """Return values by which no technique moves the learning rate."""
-    return {SCHEDULE.name: SCHEDULE.default, **values_off(known_of(own), "change_rate")}
+    known = known_of(own)
+    return {SCHEDULE.name: SCHEDULE.default, **values_off(known, "change_rate"), **values_off(known, "propose")}
 
 
 def values_off(techniques: Iterable[type[Technique] | Technique], hook: str) -> dict[str, Any]:
@@ -114,6 +116,12 @@ def values_off(techniques: Iterable[type[Technique] | Technique], hook: str) -> 
         if defines(item if isinstance(item, type) else type(item), hook):
             found.update(item.off)
     return found
+
+
+def find_proposing(own: Sequence[Technique]) -> set[str]:
+    """Return what the journal calls the techniques that ask for changes by themselves."""
+    kinds = [item if isinstance(item, type) else type(item) for item in known_of(own)]
+    return {called(kind) for kind in kinds if defines(kind, "propose")}
 
 
 def may_end(

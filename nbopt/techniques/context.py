@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -26,6 +26,27 @@ class Setting(NamedTuple):
     model: nn.Module
     device: torch.device
     validates: bool = True
+
+
+class Slope(NamedTuple):
+    """The derivative of the validation loss some steps ahead by a hyperparameter.
+
+    Attributes
+    ----------
+    value : float
+        What the hyperparameter is.
+    slope : float
+        Below 0, the loss would be lower with a larger value.
+    gain : float
+        By how much the loss is lower after the steps than before, with the present value.
+    spec : Float
+        Its declaration.
+    """
+
+    value: float
+    slope: float
+    gain: float
+    spec: Any
 
 
 class Progress(Protocol):
@@ -60,7 +81,11 @@ class Context:
         The run's own.
     is_after : bool
         Whether the present step is done, as in ``after_epoch``.
+    look_ahead : callable or None
+        What `find_slopes` calls; None in a loop that cannot do its next steps on a copy.
     """
+
+    look_ahead: Callable[[Iterable[str], int], Mapping[str, Slope]] | None = None
 
     def __init__(
         self, model: nn.Module, device: torch.device, seed: int, where: Progress, measures: Iterable[str] = ()
@@ -87,6 +112,20 @@ class Context:
     def named_weights(self) -> dict[str, nn.Parameter]:
         """The model's weights that require a gradient, by name."""
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+
+    def find_slopes(self, names: Iterable[str], steps: int) -> Mapping[str, Slope]:
+        """Return the derivatives of the validation loss ``steps`` further on, see `nbopt.Run.hypergradient`.
+
+        To be called between two steps, in ``propose``.
+
+        Raises
+        ------
+        ValueError
+            If the run's steps cannot be differentiated, or not by these; says why.
+        """
+        if self.look_ahead is None:
+            raise ValueError(_("this loop cannot do its next steps on a copy."))
+        return self.look_ahead(names, steps)
 
     def measure(self, name: str, value: float | Tensor) -> None:
         """Record a value of a curve that the technique's ``measures`` names, at the present step.

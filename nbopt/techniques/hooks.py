@@ -77,6 +77,7 @@ HOOKS = {
         Hook(
             "judge", "after that, where there is a validation: whether the weights are the best so far", "", idle=True
         ),
+        Hook("propose", "between two steps, every so many: changes of hyperparameters, which are journaled", ""),
         Hook("end_reason", "between two steps, where something happened: whether the run is to end", ""),
         Hook("restores_best", "when the run has come to its end: whether the model gets its best weights back", ""),
         Hook("reopen", "when a run that ended is to go on", "", idle=True),
@@ -268,6 +269,16 @@ class Hooks(Tunable):
         losses : sequence of float
         sound : bool
             Whether the weights are numbers after all of them.
+        """
+        raise NotImplementedError
+
+    def propose(self) -> dict[str, Any]:
+        """Return changes of hyperparameters, to be made before the next step; asked each ``proposes_every`` steps.
+
+        Raises
+        ------
+        ValueError
+            If it cannot tell now, in words: this ends a run before its first step, and is told later.
         """
         raise NotImplementedError
 

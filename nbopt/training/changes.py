@@ -145,6 +145,10 @@ class ChangeQueue:
         self._do(action, None, source, entries)
         return bool(entries)
 
+    def were_made(self, source: str) -> bool:
+        """Return whether ``source`` changed something at this very step."""
+        return any(entry.step == self.step and entry.source == source for entry in self._journal.effective())
+
     def steps_to_plan(self) -> float:
         """Return how many steps there are to the next planned change."""
         return self._planned[0][0].step - self.step if self._planned else math.inf

@@ -60,6 +60,7 @@ class Modes(Protocol):
     """What decides how steps are done: `nbopt.training.step.mode.StepModes`."""
 
     steps: int
+    held_until: int
 
     @property
     def place(self) -> dict[str, Any]:

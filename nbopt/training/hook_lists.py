@@ -30,6 +30,7 @@ class HookLists:
     change_groups: list[Callable[[Sequence[dict[str, Any]]], None]]
     after_step: list[Callable[[Tensor], None]]
     after_epoch: list[Callable[[float | None], None]]
+    propose: list[Callable[[], dict[str, Any]]]
     end_reason: list[Callable[[], str]]
     restores_best: list[Callable[[], bool]]
     reopen: list[Callable[[], bool]]

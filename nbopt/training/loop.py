@@ -58,6 +58,10 @@ def requests(training: Training, changes: ChangeQueue, recover: Callable[[], lis
             if not training.trouble:
                 yield Finished(training.step, reason)
                 return
+        elif training.proposals.are_due():
+            training.flush()
+            if not training.trouble:
+                yield Changed(training.proposals.make(changes))
         elif change := training.tiers.due():
             yield Changed(changes.switch(change))
         elif count := (yield None):

@@ -15,6 +15,7 @@ from nbopt.training.active_hooks import tell_carried
 from nbopt.training.core import Core
 from nbopt.training.hands import Hands
 from nbopt.training.outside import unchanged
+from nbopt.training.proposals import Proposals
 from nbopt.training.reactions import choose_loss, choose_optimizer
 from nbopt.training.rebuild import rebuild
 from nbopt.training.securing import Securing
@@ -42,6 +43,7 @@ class Training(Core):
     evaluate_together : callable or None
         ``evaluate_together(batch, index)`` returns what a validation batch gives, where that is found with that of
         others; or None.
+    proposals : Proposals
     visits : deque
         What others want done between two steps.
     """
@@ -57,6 +59,7 @@ class Training(Core):
         self.bound: Bound | None = None
         self.visits: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self.securing = Securing(self)
+        self.proposals = Proposals(self)
         choose_loss(self)
         choose_optimizer(self)
         self.stepper = Stepper(self)
@@ -112,6 +115,7 @@ class Training(Core):
         """Drop what was not measured yet, and set the run's clock: the run is somewhere else now."""
         self.may_end = True
         self.hands.forget()
+        self.proposals.forget()
         self.context.forget()
         self.meter.forget(seconds)
         self.recent.clear()

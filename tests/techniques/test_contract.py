@@ -56,6 +56,10 @@ ACTING = {
     "Accumulation": ({"micro_batch": 3}, {"micro_batch": 2}),
     "Dropout": ({"dropout": 0.3}, {"dropout": 0.0}),
     "EarlyStopping": ({"early_stopping": True, "patience": 9}, {"patience": 8}),
+    "HyperDescent": (
+        {"hyperdescent": "lr", "hyperdescent_every": 1, "hyperdescent_steps": 2},
+        {"hyperdescent_rate": 1.0},
+    ),
     "Guard": ({"recover": True}, {"recover": False}),
     "Cleaning": ({"impute": "mean", "outliers": 2.0}, {"outliers": 1.0}),
     "Scaling": ({"scaling": "standardize"}, {"scaling": "range"}),
@@ -206,7 +210,7 @@ def test_rewound_or_repeated_it_does_the_same_bit_for_bit(name, make):
     run.step(STEPS - AT - 2)
     after, history = weights(run), {key: run.history[key][1].tolist() for key in run.history}
     for step in (1, AT, AT + 1, STEPS - 1):
-        changes = [entry for entry in run.journal.schedule() if entry.step >= step]
+        changes = [entry for entry in run.journal.schedule() if entry.step >= step and entry.source == "code"]
         run.rewind(step)
         for change in changes:
             run.step(change.step - run.step_count) if change.step > run.step_count else None

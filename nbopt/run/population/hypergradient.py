@@ -6,9 +6,9 @@ batches, masks and learning rates that the run's own next steps would have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,13 @@ from nbopt.data.sources import sample_count
 from nbopt.errors import unknown
 from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
-from nbopt.run.population.population import Population
-from nbopt.run.trained import TrainedSession
+from nbopt.record.snapshots import Snapshot
+from nbopt.run.population.forks import Source, fork_member, take
 from nbopt.techniques.base import defines
+from nbopt.techniques.context import Slope
 from nbopt.techniques.losses.traits import count_targets
 from nbopt.techniques.optimizers.unrolled import FIXED, STEPS
+from nbopt.training.checkpoint import capture
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.reasons import find_reason
@@ -30,20 +32,74 @@ from nbopt.training.rates import find_rates
 from nbopt.training.validation import walk
 
 
-def find_hypergradient(run: TrainedSession, names: str | Iterable[str], steps: int) -> dict[str, float]:
-    """See `Run.hypergradient`."""
+class Slopes(NamedTuple):
+    """What was found last of a run.
+
+    Attributes
+    ----------
+    step : int
+        Steps done when the run was looked at.
+    steps : int
+        How far ahead the validation loss is that of.
+    of : mapping of str to Slope
+        By hyperparameter.
+    """
+
+    step: int
+    steps: int
+    of: Mapping[str, Slope]
+
+
+def find_hypergradient(run: Source, names: str | Iterable[str], steps: int, snapshot: Snapshot | None = None) -> Slopes:
+    """See `Run.hypergradient`.
+
+    Parameters
+    ----------
+    run : TrainedSession or Member
+    names, steps
+    snapshot : Snapshot, optional
+        Where it is, for who asks between two steps of its own.
+    """
     number = Int(1, low=1, high=1, ge=1)
     number.name = "steps"
     number.check(steps)
     chosen = [run.hyperparams.spec(name).name for name in ([names] if isinstance(names, str) else names)]
-    population = Population.of_run(run, [{}])
-    population.is_quiet = True
-    population.prepare()
-    unrolled = Unrolled(population[0].training)
+    snapshot = take(run) if snapshot is None else snapshot
+    unrolled = Unrolled(fork_member(run, _Nobody(run.name), 0, snapshot).training)
     for name in chosen:
         if name not in unrolled.values:
             raise unknown(_("hyperparameter for a derivative of this run's loss:"), name, unrolled.names)
-    return unrolled.differentiate(chosen, steps)
+    found = unrolled.differentiate(chosen, steps)
+    values = {name: float(unrolled.values[name]) for name in chosen}
+    specs: dict[str, Any] = {name: run.hyperparams.spec(name) for name in chosen}
+    gain = unrolled.gain
+    return Slopes(snapshot.step, steps, {name: Slope(values[name], found[name], gain, specs[name]) for name in chosen})
+
+
+def look_ahead(run: Source, names: Iterable[str], steps: int) -> Mapping[str, Slope]:
+    """Do so between two steps of a run or member, in the thread that does them, and keep what is found."""
+    run.slopes = find_hypergradient(run, names, steps, capture(run.training))
+    found: Mapping[str, Slope] = run.slopes.of
+    return found
+
+
+class _Nobody:
+    """Whom a copy belongs to that does its steps by itself."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __len__(self) -> int:
+        return 1
+
+    def set(self, **_changes: Any) -> None:
+        """Nobody asks."""
+
+    def stop(self, *_members: Any, **_settings: Any) -> None:
+        """Nobody asks."""
+
+    def tell(self, text: str) -> None:
+        """Who copied it is told."""
 
 
 class Unrolled:
@@ -65,7 +121,11 @@ class Unrolled:
         What the loss can be differentiated by.
     values : dict of str to Tensor
         Of all of these; scalars of 64 bits.
+    gain : float
+        By how much the validation loss was lower after the steps last differentiated than before.
     """
+
+    gain = 0.0
 
     def __init__(self, training: OneOfMany) -> None:
         if reason := _find_obstacle(training):
@@ -102,6 +162,8 @@ class Unrolled:
         ]
         counts = [int(state.pop("step", training.step)) for state in states]
         base = float(training.hyperparams["lr"])
+        with torch.no_grad():
+            before = float(self._measure(dict(zip(trained, weights, strict=True)) | fixed | buffers))
         for step in range(steps):
             batch = training.cursor.peek()
             masks = self._draw(batch)
@@ -127,6 +189,7 @@ class Unrolled:
             training.advance(1)
             training.validation_due = False
         found = self._measure(dict(zip(trained, weights, strict=True)) | fixed | buffers)
+        self.gain = before - float(found.detach())
         slopes = torch.autograd.grad(found, [values[name] for name in names], allow_unused=True)
         return {name: 0.0 if slope is None else float(slope) for name, slope in zip(names, slopes, strict=True)}
 

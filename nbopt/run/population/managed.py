@@ -11,6 +11,7 @@ from nbopt.errors import InvalidHyperparam, check_text
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.run.population.forks import fork_member, take, take_out
+from nbopt.run.population.hypergradient import look_ahead
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import give_data
 from nbopt.run.population.steered import Steered
@@ -55,6 +56,7 @@ class Managed(Steered):
         for member in self:
             training = member.training
             training.evaluate_together = partial(self.puller.together.evaluation, training)
+            training.context.look_ahead = partial(look_ahead, member)
             if self.same_batches:
                 training.cursor.seed = self[0].seed
 
@@ -131,6 +133,7 @@ class Managed(Steered):
             made = fork_member(original, self, old.number, take(original), seed=original.seed)
             made.training.cursor.seed = original.training.cursor.seed
             made.training.evaluate_together = partial(self.puller.together.evaluation, made.training)
+            made.training.context.look_ahead = partial(look_ahead, made)
             made.journal.event(made.step_count, "branch", original.name, check_text("source", source))
             made.changes.make(own, source)
             if not old.state.is_ended:

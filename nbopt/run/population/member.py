@@ -55,9 +55,12 @@ class Member(Session):
         The hyperparameters' values before its first step.
     until : float
         The step at which it ends in any case.
+    slopes : nbopt.run.population.hypergradient.Slopes or None
+        What a descent on hyperparameters found last.
     """
 
     until = math.inf
+    slopes: Any = None
 
     material: Material
 
@@ -93,7 +96,8 @@ class Member(Session):
         if self._training is None:
             training = make_training(self, self.spec, self.material, self.metrics, self.initial, OneOfMany)
             training.live_among(len(self._population))
-            training.tiers.planned = self.changes.steps_to_plan
+            training.proposals.planned = self.changes.steps_to_plan
+            training.tiers.planned = training.proposals.steps_ahead
             training.pass_.tell = self.tell
             self.changes.stage = Begun(training)
             self._training = training

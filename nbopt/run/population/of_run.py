@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
-from nbopt.run.population.hypergradient import find_hypergradient
+from nbopt.run.population.hypergradient import Slopes, find_hypergradient, look_ahead
 from nbopt.run.population.population import Population
 from nbopt.run.population.values import SEED, as_rows, find_shared, is_series
 from nbopt.run.population.what_if import WhatIf, ask_what_if
 from nbopt.run.trained import TrainedSession
 from nbopt.training.prepare import check_seed
+from nbopt.training.training import Training
 
 
 class AsksMany(TrainedSession):
@@ -24,14 +26,22 @@ class AsksMany(TrainedSession):
     ----------
     repeats : Population or None
         What `repeat` returned last: its panel draws their mean, and the band between the lowest and the highest.
+    slopes : Slopes or None
+        What `hypergradient` or a descent on hyperparameters found last.
     """
 
     repeats: Population | None = None
+    slopes: Slopes | None = None
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if AsksMany in cls.__bases__:  # a subclass of the user's is no class for everybody's members
             Population.single = cls
+
+    def _begin(self) -> Training:
+        training = super()._begin()
+        training.context.look_ahead = partial(look_ahead, self)
+        return training
 
     def population(
         self,
@@ -164,7 +174,9 @@ class AsksMany(TrainedSession):
         >>> list(run.hypergradient(("lr", "weight_decay"), steps=3))
         ['lr', 'weight_decay']
         """
-        return find_hypergradient(self, names, steps)
+        self.slopes = find_hypergradient(self, names, steps)
+        self.announce()
+        return {name: slope.slope for name, slope in self.slopes.of.items()}
 
 
 def _check_seeds(seeds: Any) -> list[int]:

@@ -170,6 +170,7 @@ class Population(Managed):
         for member in made:
             member.changes.plan(op for op in schedule if op.name != SWITCH)
             member.until = steps
+            member.training.tiers.held_until = steps  # where techniques asked for changes, the journal has them
         if steps:
             made.start()
         return made

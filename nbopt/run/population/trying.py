@@ -248,7 +248,7 @@ def _find_off(run: TrainedSession) -> dict[str, Any]:
     off: dict[str, Any] = {}
     for item in known_of(run.techniques):
         kind = item if isinstance(item, type) else type(item)
-        if defines(kind, "end_reason") or defines(kind, "find_trouble"):
+        if any(defines(kind, hook) for hook in ("end_reason", "find_trouble", "propose")):
             off |= kind.off
     return off
 

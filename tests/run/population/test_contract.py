@@ -30,6 +30,7 @@ BESIDE = {
     **{key: {"schedule": "one_cycle"} for key in ("pct_start", "start_share")},
     **{key: {"schedule": "plateau"} for key in ("plateau_patience", "plateau_factor")},
     **{key: {"schedule": "bold_driver"} for key in ("bold_up", "bold_down")},
+    **{f"hyperdescent_{key}": {"hyperdescent": "lr"} for key in ("every", "steps", "rate")},
     "hypergradient_lr": {"schedule": "hypergradient"},
     "initial_gain": {"initialization": "xavier"},
 }
