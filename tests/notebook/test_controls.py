@@ -329,7 +329,7 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
     done = threading.Event()
     failures = []
     # Those end the run, act, do not go with every optimizer, or come too late.
-    fixed = {"epochs", "recover", "loss", "precision", *Initialization.declared()}
+    fixed = {"epochs", "recover", "loss", "precision", "hyperdescent", *Initialization.declared()}
     moved = [name for name in panel.controls if name not in fixed]
     offered = {name: [stop[1] for stop in item.options] for name, item in sliders(panel).items()}
     asked = []  # by the people at the page: (thread, name, test of the value)
