@@ -65,7 +65,7 @@ def find_hypergradient(run: Source, names: str | Iterable[str], steps: int, snap
     number.check(steps)
     chosen = [run.hyperparams.spec(name).name for name in ([names] if isinstance(names, str) else names)]
     snapshot = take(run) if snapshot is None else snapshot
-    unrolled = Unrolled(fork_member(run, _Nobody(run.name), 0, snapshot).training)
+    unrolled = Unrolled(fork_member(run, _Nobody(run.name), 0, snapshot, past=False).training)
     for name in chosen:
         if name not in unrolled.values:
             raise unknown(_("hyperparameter for a derivative of this run's loss:"), name, unrolled.names)
