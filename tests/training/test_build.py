@@ -107,6 +107,28 @@ def test_a_traced_chunk_computes_what_the_model_does(workshop, model, shape):
     assert as_it_is(workshop(model(), *shape)).make().chunk
 
 
+def test_two_threads_trace_at_a_time(workshop):
+    """As two runs of one kernel do that are compiled: torch's tracer is one for the whole process."""
+    failed = []
+
+    def traced(made):
+        try:
+            for _each in range(2):
+                made.make()
+        except CannotCompile as error:
+            failed.append(str(error))
+
+    works = [workshop(nn.Linear(5, 3), 5) for _thread in range(2)]
+    for made in works:
+        as_it_is(made)
+    threads = [threading.Thread(target=traced, args=(made,)) for made in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
 def test_tracing_draws_nothing_and_leaves_other_threads_noise_alone(workshop):
     """torch's own compiler does not: it puts back the generator that others draw from meanwhile."""
     noise, done = Noise(torch.device("cpu")), threading.Event()

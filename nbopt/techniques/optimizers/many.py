@@ -115,7 +115,7 @@ class UpdateOfMany(NamedTuple):
     remembers : callable
         Whether it remembers anything of a weight, given its parameter group.
     numbers : callable
-        ``(groups, rates, counts)``: what the formula takes, (runs, ...).
+        ``(groups, rates, counts)``: what the formula takes, (steps, runs, ...); rates and counts are (steps, runs).
     """
 
     update: UpdateAll
@@ -125,15 +125,18 @@ class UpdateOfMany(NamedTuple):
 
 
 def sgd_numbers(groups: Groups, rates: Numbers, counts: Numbers) -> Numbers:
-    """Return what the formula of SGD takes, (runs, 4)."""
-    return np.stack([rates, *(_of(groups, key) for key in ("weight_decay", "momentum", "nesterov"))], 1)
+    """Return what the formula of SGD takes, (steps, runs, 4)."""
+    return np.stack(
+        np.broadcast_arrays(rates, *(_of(groups, key) for key in ("weight_decay", "momentum", "nesterov"))), -1
+    )
 
 
 def adam_numbers(groups: Groups, rates: Numbers, counts: Numbers) -> Numbers:
-    """Return what the formula of Adam takes, (runs, 7)."""
+    """Return what the formula of Adam takes, (steps, runs, 7)."""
     beta1, beta2 = (np.array([float(group["betas"][k]) for group in groups]) for k in (0, 1))
     length, root = rates / (1 - beta1**counts), np.sqrt(1 - beta2**counts)
-    return np.stack([length, rates, _of(groups, "weight_decay"), beta1, beta2, root, _of(groups, "eps")], 1)
+    decay, eps = _of(groups, "weight_decay"), _of(groups, "eps")
+    return np.stack(np.broadcast_arrays(length, rates, decay, beta1, beta2, root, eps), -1)
 
 
 def _plain_sgd(

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from nbopt.training.compile.packages import find_packages
 from nbopt.training.compile.step import CannotCompile, Chunk
 
 _COMPILER = Path(__file__).with_name("compiler.py")
+_TRACING = threading.Lock()  # torch traces in one thread of a process at a time
 
 
 class Build:
@@ -134,7 +136,8 @@ def trace(chunk: Chunk, example: list[Tensor], replaced: products.Decompositions
         return chunk(list(flat))
 
     try:
-        return make_fx(spread, decomposition_table=replaced, tracing_mode="fake")(*example)
+        with _TRACING:
+            return make_fx(spread, decomposition_table=replaced, tracing_mode="fake")(*example)
     except Exception as error:  # whatever torch, or the model, raises
         told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         rule = _("Python code that decides by the numbers in tensors, for one, is not followed")

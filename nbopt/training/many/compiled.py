@@ -1,13 +1,17 @@
-"""A step of many runs as one call of machine code: pass, gradients and updates of all of them."""
+"""A step of many runs as machine code: pass, gradients and updates of some rows of a stack, one block after the other.
+
+Runs may join, stop, be copied over each other and get other values, and nothing is compiled anew: other runs have the
+rows then, or there are more or fewer blocks.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import vmap
@@ -16,12 +20,11 @@ from nbopt.i18n import _
 from nbopt.techniques.optimizers.many import UPDATES, formula_of
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build
-from nbopt.training.compile.captured import RECORDERS, Shape
 from nbopt.training.compile.compiled import agree, sign
 from nbopt.training.compile.obstacles import find_obstacle
-from nbopt.training.compile.step import CannotCompile, Chunk, Layer, Signature, find_layers, make_chunk, stand_in
+from nbopt.training.compile.step import CannotCompile, Chunk, Signature, find_layers, make_chunk, stand_in
+from nbopt.training.many.blocks import Ready, shapes_of
 from nbopt.training.many.member import OneOfMany
-from nbopt.training.many.stack import Stack
 
 _CLOSE = (1e-3, 1e-6)  # how far results may be from those that are not compiled
 _LOOK_SECONDS = 0.1
@@ -33,7 +36,8 @@ class Key(NamedTuple):
 
     Attributes
     ----------
-    runs : int
+    slots : int
+        How many runs there are in a block.
     signature : Signature
         Of one of them.
     remembers : bool
@@ -42,17 +46,10 @@ class Key(NamedTuple):
         Whether all see the same batch.
     """
 
-    runs: int
+    slots: int
     signature: Signature
     remembers: bool
     shared: bool
-
-
-class Ready(NamedTuple):
-    """A compiled step, and the shapes of what it takes."""
-
-    chunk: Chunk
-    shapes: list[Shape]
 
 
 class ManyCompiler:
@@ -64,7 +61,7 @@ class ManyCompiler:
         One of the runs.
     key : Key
     arguments : list of Tensor
-        What such a step takes.
+        What such a step of a block takes.
 
     Raises
     ------
@@ -95,7 +92,7 @@ class ManyCompiler:
             If it cannot be made, or does not compute what it should.
         """
         got, expected = ([tensor.clone() for tensor in self._arguments] for _each in range(2))
-        shapes = list(map(Shape.of, got))
+        shapes = shapes_of(got)
         with torch.no_grad():
             made = self.build.compile(self._all, got)
             results = [*self._all([*expected])], [*made([*got])]
@@ -122,96 +119,57 @@ class CompiledSteps:
         self.at_work = False
         self.is_on = True
         self._known: dict[Key, Ready | str] = {}
+        self._obstacles: WeakKeyDictionary[OneOfMany, tuple[int, str]] = WeakKeyDictionary()
         self._job: BackgroundCompile | None = None
         self._look_at = 0.0
 
-    def find(self, trainings: Sequence[OneOfMany], shared: bool) -> Key | None:
+    def find(self, trainings: Sequence[OneOfMany], slots: int, shared: bool) -> Key | None:
         """Return what a step of these runs would be compiled for; None where it is not to be."""
         first = trainings[0]
-        tier = first.hyperparams["tier"]
-        if not self.is_on or tier == "eager" or first.device.type in RECORDERS or first.device.type != "cpu":
+        self.at_work = False
+        if self._job is not None and not self._job.is_alive():
+            self._known[self._job.signature], self._job = self._job.result, None
+        if not self.is_on or first.hyperparams["tier"] == "eager" or first.device.type != "cpu":
             return None
         known = UPDATES.get(type(first.torch_optimizer))
-        if known is None:
+        self.reason = "" if known else _("no formula for this optimizer")
+        self.reason = self.reason or next(filter(None, map(self._find_obstacle, trainings)), "")
+        if known is None or self.reason:
             return None
         remembers = any(known.remembers(one.torch_optimizer.param_groups[0]) for one in trainings)
-        return Key(len(trainings), sign(first, 1), remembers, shared)
+        key = Key(slots, sign(first, 1), remembers, shared)
+        if key not in self._known:  # what remembers something, or has a batch for each, does for all
+            more = (key._replace(remembers=True), key._replace(shared=False))
+            for other in (*more, Key(slots, key.signature, True, False)):
+                if isinstance(self._known.get(other), Ready):
+                    return other
+        return key
+
+    def _find_obstacle(self, training: OneOfMany) -> str:
+        """Return why a run as it is now cannot be compiled, which is looked at where something changed."""
+        version, known = training.tiers.version, self._obstacles.get(training)
+        if known is None or known[0] != version:
+            known = self._obstacles[training] = version, find_obstacle(training)
+        return known[1]
 
     def ready(self, key: Key) -> Ready | None:
         """Return a step that was compiled for ``key``; None where there is none."""
-        if self._job is not None and not self._job.is_alive():
-            self._known[self._job.signature], self._job = self._job.result, None
         found = self._known.get(key)
         self.reason = found if isinstance(found, str) else ""
         return found if isinstance(found, Ready) else None
 
-    def think(self, trainings: Sequence[OneOfMany], key: Key, arguments: Callable[[], list[Tensor]]) -> None:
+    def think(self, first: OneOfMany, key: Key, arguments: Callable[[], list[Tensor]]) -> None:
         """Begin to compile, where that is asked for or a long way lies ahead."""
         now = time.perf_counter()
         if now < self._look_at or key in self._known or self._job is not None:
             return
         self._look_at = now + _LOOK_SECONDS
-        first = trainings[0]
         if first.hyperparams["tier"] == "auto":
             seconds, share = first.meter.seconds, first.share
             if seconds < _TRAINED_SECONDS or not share or seconds / share * (1 - share) < _LEFT_SECONDS:
                 return
-        reason = next(filter(None, map(find_obstacle, {id(one): one for one in (first, trainings[-1])}.values())), "")
         try:
-            if reason:
-                raise CannotCompile(reason)
             self._job = BackgroundCompile(ManyCompiler(first, key, arguments()))
             self._job.start()
         except CannotCompile as error:
             self._known[key] = str(error)
-
-    def do(self, ready: Ready, arguments: list[Tensor]) -> Sequence[Tensor] | None:
-        """Do a step; return losses (runs, 1) and, if wanted, outputs (runs, 1, ...); None if it does not suit."""
-        if list(map(Shape.of, arguments)) != ready.shapes:
-            return None
-        self.at_work = True
-        return ready.chunk(arguments)
-
-
-def arguments_of(
-    stack: Stack,
-    key: Key,
-    batch: tuple[Tensor, Tensor],
-    layers: Sequence[Layer],
-    masks: Sequence[Tensor],
-    numbers: Tensor,
-) -> list[Tensor]:
-    """Return what a compiled step of these runs takes, in order."""
-    state = [tensor for tensors in stack.state for tensor in tensors] if key.remembers else []
-    fed = [
-        mask.expand(key.runs, *mask.shape).contiguous() if mask.ndim == layer.ones.ndim else mask
-        for mask, layer in zip(masks, layers, strict=True)
-    ]
-    return [*stack.weights, *stack.buffers, *stack.fixed, *state, *batch, *(mask[:, None] for mask in fed), numbers]
-
-
-class Numbers:
-    """What formulas take of many runs, found anew where anything in it is other than in the step before.
-
-    Parameters
-    ----------
-    trainings : sequence of OneOfMany
-        As their settings are now.
-    """
-
-    def __init__(self, trainings: Sequence[OneOfMany]) -> None:
-        self._known = UPDATES.get(type(trainings[0].torch_optimizer))
-        self._groups = [training.torch_optimizer.param_groups[0] for training in trainings]
-        self._pulls = np.array([[training.acting.sign_pull] for training in trainings], np.float64)
-        self._rates: Any = None
-        self._found: Tensor
-
-    def of(self, stack: Stack, rates: Any) -> Tensor:
-        """Return them for the next step, (runs, 1, ...)."""
-        known = self._known
-        assert known is not None
-        if known.counts or self._rates is None or not np.array_equal(rates, self._rates):
-            counts = stack.counts[:, 0].numpy().astype(np.float64) + 1 if known.counts else np.zeros(len(self._groups))
-            numbers = np.concatenate([self._pulls, known.numbers(self._groups, rates, counts)], 1)
-            self._found, self._rates = torch.from_numpy(numbers.astype(np.float32))[:, None], rates.copy()
-        return self._found

@@ -75,8 +75,9 @@ class Evaluation:
         parts = []
         for first in range(0, len(stack.trainings), size):
             rows = slice(first, first + size)
+            held = stack.rows(None)
             weights, fixed, buffers = (
-                [tensor[rows] for tensor in held] for held in (stack.weights, stack.fixed, stack.buffers)
+                [tensor[rows] for tensor in tensors] for tensors in (held.weights, held.fixed, held.buffers)
             )
             parts.append(gradients.evaluate(weights, fixed, buffers, batch))
         outputs, losses = zip(*parts, strict=True)

@@ -9,7 +9,7 @@ from copy import copy, deepcopy
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
@@ -55,6 +55,10 @@ class Gradients:
     CannotCompile
         If the model draws noise that cannot be fed to it.
 
+    Attributes
+    ----------
+    size : int
+        How many numbers a step of one run is about.
     """
 
     def __init__(self, training: Training, batch: tuple[Tensor, Tensor]) -> None:
@@ -63,6 +67,7 @@ class Gradients:
         self._layers: dict[Any, list[Layer]] = {}
         layers = self.layers(batch)
         self._judged = deepcopy(training.model).eval()
+        self.size = _size_of(self._judged, batch[0])
         self._loss = copy(training.loss)
         masks = [f"{layer.name}.mask" for layer in layers]
         self._names = [name for name, _weight in find_trained(self._twin)]
@@ -144,6 +149,22 @@ class Gradients:
         with torch.no_grad(), _quiet():
             outputs, losses = vmap(judge)([*weights, *fixed, *buffers])
         return outputs, losses
+
+
+def _size_of(model: nn.Module, inputs: Tensor) -> int:
+    """Return how many numbers a step is about, roughly: weights, their gradients, and what layers put out."""
+    put_out = []
+
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            put_out.append(output.numel())
+
+    hooks = [module.register_forward_hook(note) for module in model.modules() if not [*module.children()]]
+    with torch.no_grad():
+        model(inputs)
+    for hook in hooks:
+        hook.remove()
+    return 2 * sum(weight.numel() for weight in model.parameters()) + sum(put_out) + inputs.numel()
 
 
 def _dims(together: bool) -> tuple[int | None, int | None]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from nbopt.i18n import _
-from nbopt.training.compile.compiled import agree
 from nbopt.training.compile.step import CannotCompile, Layer
 from nbopt.training.loss_buffer import Block
 from nbopt.training.many.batches import (
@@ -22,18 +21,19 @@ from nbopt.training.many.batches import (
     see_the_same,
     stacked,
 )
-from nbopt.training.many.compiled import CompiledSteps, Numbers, arguments_of
+from nbopt.training.many.blocks import Blocks, Given, Numbers, find_slots, in_rows
+from nbopt.training.many.compiled import CompiledSteps
 from nbopt.training.many.evaluation import Evaluation
-from nbopt.training.many.gradients import Gradients, Passed
+from nbopt.training.many.gradients import Gradients
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.noise import Pair, StepNoise
 from nbopt.training.many.reasons import find_difference, find_reason
+from nbopt.training.many.right import agree_alone
 from nbopt.training.many.stack import Stack
 from nbopt.training.many.update_all import UpdateAll
 
 _CALL_SECONDS = 0.015  # how long a call may take: changes act between two
 _MOST = 64  # steps of a call
-_CLOSE = (1e-3, 1e-6)  # how far gradients may be from those of a single run: of their length, and of the longest
 
 
 class Together:
@@ -77,7 +77,7 @@ class Together:
         self.evaluation.forget()
         # A first batch is looked at: whether outputs suit the loss, and how large losses are.
         if all(training.pass_.checked for training in trainings) and self._suit(trainings):
-            if counts := self._do(trainings, room):
+            if counts := self._do(room):
                 self.tier = "compiled" if self.compiled.at_work else "together"
                 return [*counts]
         self.tier = ""
@@ -92,8 +92,7 @@ class Together:
         if versions == self._versions and (held or self.reason):
             return not self.reason
         reason = self._find_reason(trainings)
-        held = held and stack is not None and stack.trains_the_same()
-        if stack is not None and not (held and not reason):
+        if stack is not None and (reason or not stack.follow(trainings)):
             stack.let_go([] if reason else trainings)
             self._stack = None
             self.evaluation.stop()
@@ -103,10 +102,11 @@ class Together:
             except CannotCompile as error:
                 reason = str(error)
         if not reason:
-            self._stack = self._stack or Stack(trainings)
-            self._noise = StepNoise(self._gradients.layers(trainings[0].cursor.peek()), trainings)
-            self._update = UpdateAll(self._stack, trainings)
-            self._numbers, self._source = Numbers(trainings), have_one_source(trainings)
+            self._stack = self._stack or Stack(trainings, find_slots(trainings, self._gradients.size, stack))
+            rows = self._stack.trainings
+            self._noise = StepNoise(self._gradients.layers(rows[0].cursor.peek()), rows)
+            self._update = UpdateAll(self._stack, rows)
+            self._numbers, self._source = Numbers(rows), have_one_source(rows)
             self.evaluation.use(self._gradients, self._stack)
         self.reason, self._versions = reason, versions
         return not reason
@@ -128,8 +128,10 @@ class Together:
 
     # -- steps
 
-    def _do(self, trainings: Sequence[OneOfMany], room: float) -> list[int]:
+    def _do(self, room: float) -> list[int]:
         """Do as many steps of all as fit; return none where it turns out that this cannot be done."""
+        assert self._stack is not None
+        trainings = self._stack.trainings  # in the order of their rows
         for training in trainings:
             training.stepper.begin()
         # What a technique does in a step may depend on the step before.
@@ -198,20 +200,17 @@ class Together:
         else:
             x, y = batches[0] if shared else stacked(batches)
         kept = [row for row, training in enumerate(trainings) if keeps(training, count)]
+        if some is None and ready is None and rates is not None and size == trainings[0].cursor.batch_size:
+            if self._do_compiled(trainings, layers, (x, y), count, shared, losses, rates, kept):
+                return True
         for step in range(count):
             part = slice(step * size, (step + 1) * size)
             batch = (x[part], y[part]) if shared else (x[:, part], y[:, part])
             masks = self._noise.masks(layers, trainings, rows, step) if ready is None else ready
-            if some is None and ready is None and rates is not None:
-                outputs = self._do_compiled(trainings, layers, batch, masks, shared, losses[step], rates[step])
-                if outputs is not None:
-                    for row in kept:
-                        trainings[row].recent.keep(outputs[0][row, 0], batch[1] if shared else batch[1][row])
-                    continue
             held = stack.rows(some)
             passed = self._gradients(held.weights, held.fixed, held.buffers, masks, settings, batch, shared)
             if not self._compared:
-                if not self._is_right(trainings, batches, passed):
+                if not agree_alone(trainings, batches, passed):
                     return False
                 self._compared = True
             with torch.no_grad():
@@ -225,52 +224,49 @@ class Together:
     def _do_compiled(
         self,
         trainings: Sequence[OneOfMany],
-        layers: Sequence[Layer],
+        layers: list[Layer],
         batch: Pair,
-        masks: Sequence[Tensor],
+        count: int,
         shared: bool,
         losses: Tensor,
         rates: Any,
-    ) -> Sequence[Tensor] | None:
-        """Do a step of all by machine code; return outputs, if they are wanted, or None where there is no such code."""
+        kept: Sequence[int],
+    ) -> bool:
+        """Do steps of all by machine code; return whether there is such code."""
         stack, compiled = self._stack, self.compiled
         assert stack is not None
-        compiled.at_work = False
-        size = trainings[0].cursor.batch_size
-        if len(batch[1] if shared else batch[1][0]) != size or (key := compiled.find(trainings, shared)) is None:
-            return None
+        if (key := compiled.find(trainings, stack.slots, shared)) is None:
+            return False
+        blocks, rows = Blocks(stack, key.remembers), range(len(trainings))
+        if shared and not key.shared:
+            batch, shared = (
+                (batch[0].expand(len(rows), *batch[0].shape), batch[1].expand(len(rows), *batch[1].shape)),
+                False,
+            )
+        numbers = self._numbers.of(stack.rows(None).counts, rates)
 
-        def arguments() -> list[Tensor]:
-            return arguments_of(stack, key, batch, layers, masks, self._numbers.of(stack, rates))
+        def given(first: int, steps: int) -> Given:
+            x, y = batch
+            size = len(y if shared else y[0]) // count
+            part = slice(first * size, (first + steps) * size)
+            masks = in_rows(layers, self._noise.masks(layers, trainings, rows, first), len(rows))
+            seen = (x[part], y[part]) if shared else (x[:, part], y[:, part])
+            return Given(steps, seen, shared, masks, numbers[:, first : first + steps])
 
         if (ready := compiled.ready(key)) is None:
-            compiled.think(trainings, key, arguments)
-            return None
-        if (results := compiled.do(ready, arguments())) is None:
-            return None
-        self._update.count(trainings)
-        losses.copy_(results[0][:, 0])
-        return results[1:]
-
-    def _is_right(self, trainings: Sequence[OneOfMany], batches: Sequence[Pair], passed: Passed) -> bool:
-        """Whether the first and the last of these runs have the gradients that they have by themselves."""
-        for row in {0, len(trainings) - 1}:
-            training = trainings[row]
-            training.buffers.keep()
-            try:
-                own = batches[0 if len(batches) == 1 else row]
-                whole = len(own[1])
-                size = min(whole, training.cursor.batch_size)
-                training.eager.gradients((own[0][:size], own[1][:size]), training.step, False)
-            finally:
-                training.buffers.put_back()
-            weights = training.find_trained()
-            order = sorted(weights, key=lambda weight: weight.ndim < 2)
-            if any(weight.grad is None for weight in order):
+            compiled.think(trainings[0], key, lambda: next(blocks.arguments(0, given(0, 1))))
+            return False
+        most = 1 if layers else count  # masks of many steps would take much memory
+        for first in range(0, count, most):
+            if (results := blocks.do(ready, given(first, most))) is None:
                 return False
-            plain = [weight.grad for weight in order if weight.grad is not None]
-            if not agree(plain, [gradient[row] for gradient in passed.gradients], *_CLOSE):
-                return False
+            losses[first : first + most] = results[0].t()
+            for step in range(most if kept else 0):
+                _x, y = given(first + step, 1).batch
+                for row in kept:
+                    trainings[row].recent.keep(results[1][row, step], y if shared else y[row])
+        self._update.count(trainings, count)
+        compiled.at_work = True
         return True
 
 

@@ -80,12 +80,12 @@ class UpdateAll:
         remembers = self._update.remembers
         self._stack.remember([row for row, group in zip(rows, groups, strict=True) if remembers(group)])
 
-    def count(self, trainings: Sequence[OneOfMany]) -> None:
-        """Take note of an update that was done otherwise."""
+    def count(self, trainings: Sequence[OneOfMany], steps: int) -> None:
+        """Take note of updates that were done otherwise."""
         assert self._update is not None
         self._remember(range(len(trainings)), [training.torch_optimizer.param_groups[0] for training in trainings])
         if self._update.counts:
-            self._stack.counts.add_(1)
+            self._stack.rows(None).counts.add_(steps)
 
     def _change(
         self, kind: type[Technique], trainings: Sequence[OneOfMany], held: Rows, gradients: list[Tensor]

@@ -5,6 +5,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+import nbopt
+
 SETTINGS = {"epochs": 2, "batch_size": 32, "device": "cpu"}
 
 
@@ -40,3 +42,17 @@ def assert_same(member, run, tolerance=1e-4):
         assert float((own.double() - other.double()).norm()) <= tolerance * scale, name
     changed = [[entry[:4] for entry in each.journal.changes()] for each in (member, run)]
     assert changed[0] == changed[1]
+
+
+def single_of(member, make, digits):
+    """Return the run that does by itself what a member's values and journal tell of."""
+    given = {**member.spec.hyperparams, **member.initial}
+    own = {name: given[name] for name in {*member.spec.hyperparams, "optimizer"}}
+    run = nbopt.Run(model_of(make), digits, 0.2, seed=member.seed, store=None, metrics=member.spec.metrics, **own)
+    for entry in member.journal.changes():
+        if entry.step > run.step_count:
+            run.step(entry.step - run.step_count)
+        run.set(**{entry.name: entry.new})
+    if member.step_count > run.step_count:
+        run.step(member.step_count - run.step_count)
+    return run

@@ -1,35 +1,105 @@
 """Steps of all members as one compiled function; the compiler itself is left out."""
 
+import random
+
 import pytest
+import torch
 
 import nbopt
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build
-from tests.run.population.shared import SETTINGS, assert_same, convolutional, dense, digits, model_of
+from nbopt.training.many import together
+from tests.run.population.shared import SETTINGS, assert_same, convolutional, dense, digits, model_of, single_of
 
 __all__ = ["digits"]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
+COMPILED = "all members at once, compiled"
 
 
-@pytest.mark.parametrize(("make", "optimizer"), [(dense, "adam"), (dense, "sgd"), (convolutional, "sgd")])
-def test_compiled_members_are_the_single_runs(digits, monkeypatch, make, optimizer):
+@pytest.fixture
+def made(monkeypatch):
+    """What was compiled, as a list that grows; compiling takes no time."""
     made = []
     monkeypatch.setattr(Build, "compile", lambda self, chunk, example: made.append(chunk) or chunk)
     monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)
     monkeypatch.setattr("nbopt.training.many.compiled._LOOK_SECONDS", -1.0)
+    return made
+
+
+@pytest.mark.parametrize(("make", "optimizer"), [(dense, "adam"), (dense, "sgd"), (convolutional, "sgd")])
+def test_compiled_members_are_the_single_runs(digits, made, make, optimizer):
     given = {**SETTINGS, "optimizer": optimizer, "weight_decay": 1e-3, "l1": 1e-4, "metrics": ["accuracy"]}
     population = nbopt.Population(model_of(make), digits, 0.2, lr=[0.003, 0.01, 0.02], tier="compiled", **given)
     population.step(4)
-    assert population.tier == "all members at once, compiled"
+    assert population.tier == COMPILED
     population.set(lr=0.005, members=[1])
     population.stop(members=[0])
     population.fit()
-    assert len(made) == 2  # of three members, then of two
+    assert len(made) == 1
     for member in population:
-        run = nbopt.Run(model_of(make), digits, 0.2, lr=member.initial["lr"], store=None, **given)
-        run.step(4)
-        if member.number == 1:
-            run.set(lr=0.005)
-        if member.step_count > 4:
-            run.fit()
-        assert_same(member, run)
+        assert_same(member, single_of(member, make, digits))
+
+
+CHANGES = {
+    "lr": [1e-4, 3e-3, 0.02],
+    "weight_decay": [0.0, 0.01, 0.1],
+    "l1": [0.0, 1e-3],
+    "dropout": [0.1, 0.3],
+    "momentum": [0.0, 0.5, 0.9],
+}
+
+
+def live(seed, digits, optimizer):
+    """Return a population whose members stopped, joined, were copied over each other and changed, and who it was."""
+    draw = random.Random(seed)
+    given = {"optimizer": optimizer, "momentum": 0.5, "batch_size": 32, "epochs": 9, "metrics": ["accuracy"]}
+    seeds = [0, 0, 1, 2, 0, 0, 0]
+    population = nbopt.Population(model_of(dense), digits, 0.2, lr=0.003, seed=seeds, tier="compiled", **given)
+    given_up = []
+    population.step(2)
+    for event in range(24):
+        kind = draw.choice(["stop", "clone", "set"])
+        member, other = draw.sample(range(len(population)), 2)
+        alive = not population[member].state.is_ended
+        if kind == "stop" and sum(not one.state.is_ended for one in population) > 1:
+            population.stop(members=[member])
+        elif kind == "clone" and alive:
+            given_up.append(population[other])
+            population.clone(member, into=other, lr=draw.choice(CHANGES["lr"]))
+        elif kind == "set" and alive:
+            name = draw.choice(list(CHANGES))
+            population.set(members=[member], **{name: draw.choice(CHANGES[name])})
+        if event % 3 == 0:
+            population.step(draw.randint(2, 4))  # the first after somebody joined is done by each
+            assert population.tier == COMPILED
+    return population, given_up
+
+
+@pytest.mark.parametrize(("optimizer", "slots"), [("adam", 2), ("sgd", 5), ("adam", 7)])
+def test_members_stop_join_are_copied_and_change_without_compiling_again(digits, made, monkeypatch, optimizer, slots):
+    """All seven in one block, or in blocks of fewer, the last of which is not full."""
+    monkeypatch.setattr(together, "find_slots", lambda *_given: slots)
+    population, given_up = live(slots, digits, optimizer)
+    assert len(made) == 1
+    again, _given_up = live(slots, digits, optimizer)
+    for member, same in zip(population, again, strict=True):
+        for own, other in zip(member.model.state_dict().values(), same.model.state_dict().values(), strict=True):
+            assert torch.equal(own, other)
+    for member in (*population, *given_up):
+        assert_same(member, single_of(member, dense, digits))
+
+
+def test_what_one_member_cannot_have_compiled_is_not(digits, made):
+    """The loss's settings are numbers in the compiled code: a member in the middle that gets others has them."""
+    population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01, 0.02], tier="compiled", **SETTINGS)
+    population.step(3)
+    assert population.tier == COMPILED
+    population.set(label_smoothing=0.3, members=[1])
+    population.step(3)
+    assert population.tier == "all members at once"
+    population.set(label_smoothing=0.0, members=[1])
+    population.step(2)  # the first after a change of the loss is done one member after the other
+    assert population.tier == COMPILED
+    assert len(made) == 1
+    for member in population:
+        assert_same(member, single_of(member, dense, digits))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nbopt
-from tests.run.population.shared import assert_same, dense, digits, model_of
+from tests.run.population.shared import assert_same, dense, digits, model_of, single_of
 
 __all__ = ["digits"]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -55,19 +55,4 @@ def test_a_life_of_a_population(digits, seed):
         for own, same in zip(member.model.state_dict().values(), other.model.state_dict().values(), strict=True):
             assert torch.equal(own, same)
         assert member.history["loss"][1].tolist() == other.history["loss"][1].tolist()
-        given = {**member.spec.hyperparams, **member.initial}
-        run = nbopt.Run(
-            model_of(dense),
-            digits,
-            0.2,
-            seed=member.seed,
-            store=None,
-            **{name: given[name] for name in member.spec.hyperparams},
-        )
-        for entry in member.journal.changes():
-            if entry.step > run.step_count:
-                run.step(entry.step - run.step_count)
-            run.set(**{entry.name: entry.new})
-        if member.step_count > run.step_count:
-            run.step(member.step_count - run.step_count)
-        assert_same(member, run)
+        assert_same(member, single_of(member, dense, digits))
