@@ -21,12 +21,16 @@ from nbopt.run.declared import declare_all, find_loss
 from nbopt.run.making import make_history
 from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
+from nbopt.search.judging import Judging
 from nbopt.search.space import Dimension, Space
 from nbopt.store.database import Place
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.metrics.by_output import read_metrics
 from nbopt.techniques.models import FAMILIES
 from nbopt.techniques.plan import Plan
+
+PartKey = tuple[int | None, int]
+"""The fold, or None, and the seed of a training."""
 
 
 class Blueprint:
@@ -41,32 +45,37 @@ class Blueprint:
         All that trials have in common, without a model.
     names : iterable of str
         The dimensions of the space.
+    judging : Judging
 
     Attributes
     ----------
     built : list of str
         The names that ``build`` is called with.
+    weights : int
+        How many the first model has.
     """
 
-    def __init__(self, build: Any, spec: RunSpec, names: Iterable[str], seed: int) -> None:
+    def __init__(self, build: Any, spec: RunSpec, names: Iterable[str], judging: Judging) -> None:
         if isinstance(spec.optimizer, torch.optim.Optimizer):
             rule = _("an optimizer that exists holds the weights of one model, and each trial trains its own")
             raise TypeError(_("optimizer: {rule}. Give its name, its class or functools.partial.", rule=rule))
         if not isinstance(build, nn.Module) and not callable(build):
             rule = _("build must be a torch.nn.Module or a callable that returns one")
             raise TypeError(_("{rule}; got {value}.", rule=rule, value=shorten(build)))
-        self._build, self.seed = build, seed
-        self._spec = replace(spec, seed=seed, listed=False, store=None)
+        self._build, self._judging = build, judging
+        self._spec = replace(spec, listed=False, store=None)
         if "recover" not in spec.hyperparams:  # a trial is of the values that it was given
             self._spec = replace(self._spec, hyperparams={**spec.hyperparams, **Guard.off})
+        self.weights = 0
         self.built, self._takes_all = _find_arguments(build, list(names))
-        self._data: tuple[Any, Any] | None = None
+        self._data: dict[tuple[int | None, int], Mapping[str, Any]] = {}
 
     # -- what is known before the first trial
 
     def declare(self, first: Mapping[str, Any]) -> tuple[Hyperparams, list[str], int]:
         """Return a run's hyperparameters, what its history will hold, and how often it is validated at most."""
-        spec = self.spec(first).checked()
+        spec = self.spec(first, None, self._judging.parts[0]).checked()
+        self.weights = sum(weight.numel() for weight in spec.model.parameters())
         hyperparams = spec.declare()
         loss = find_loss(hyperparams)
         own = [name for technique in spec.techniques for name in technique.measures]
@@ -100,46 +109,65 @@ class Blueprint:
 
     # -- one trial
 
-    def spec(self, values: Mapping[str, Any], name: str | None = None) -> RunSpec:
-        """Return what the run of a trial with these values is made with; its weights follow from the seed."""
-        given = {**self._spec.hyperparams, **{key: value for key, value in values.items() if key not in self.built}}
+    def spec(self, values: Mapping[str, Any], name: str | None = None, part: PartKey | None = None) -> RunSpec:
+        """Return what a run of a trial with these values is made with; its weights follow from the seed."""
+        data = {} if part is None else self.data(part)
+        given = {**self._spec.hyperparams, **self.own(values)}
         parts = {"model": self._build, "loss": self._spec.loss, "forward": self._spec.forward}
         if not isinstance(self._build, nn.Module):
-            parts["model"] = self._call(values)
+            parts["model"] = self._call(values, data.get("seed", self._spec.seed))
         copies = Copies(parts)
         made = {key: copies.of(key) for key in parts if key != "model" or isinstance(self._build, nn.Module)}
         copies.hook()
-        data = {}
-        if self._data is not None:
-            origin, share = self._spec.train, self._spec.val if isinstance(self._spec.val, float) else None
-            data = {"train": self._data[0], "val": self._data[1], "origin": origin, "val_fraction": share}
         return replace(self._spec, **{"model": parts["model"], **made, **data}, hyperparams=given, name=name)
 
-    def run(self, values: Mapping[str, Any], name: str) -> Run:
-        """Return the run of a trial."""
-        return Run.of(self.spec(values, name))
+    def data(self, part: PartKey) -> Mapping[str, Any]:
+        """Return the data and the seed of a part, as fields of a `RunSpec`."""
+        if part not in self._data:
+            fold, seed = part
+            own = (
+                {}
+                if fold is None
+                else dict(zip(("train", "val"), self._judging.cut(self._spec.train, fold), strict=True))
+            )
+            self._data[part] = {"seed": seed, **own}
+        return self._data[part]
+
+    def own(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of a trial's values that are hyperparameters of a run."""
+        return {key: value for key, value in values.items() if key not in self.built}
 
     def again(self, values: Mapping[str, Any], steps: int, whole: bool, name: str, store: Place | None) -> Run:
         """Return the run of a trial that is no longer held, with its steps done again, ``whole`` or so many of them."""
-        run = Run.of(replace(self.spec(values, name), store=store, listed=True))
+        part = (None, self._spec.seed) if self._judging.folds is None else None
+        run = Run.of(replace(self.spec(values, name, part), store=store, listed=True))
         if whole:
             run.fit()
         elif steps:
             run.step(steps)
         return run
 
-    def share_data(self, session: Any) -> None:
-        """Let later trials use the data as this one's run found them."""
-        if self._data is None and "batch_size" not in session.inert:
-            self._data = session.training.cursor.source, session.training.val
+    def keep_data(self, part: PartKey, session: Any) -> None:
+        """Let later trials use the data of a part as this one's run found them."""
+        known = self._data[part]
+        if "origin" not in known and "batch_size" not in session.inert:
+            share = self._spec.val if isinstance(self._spec.val, float) else None
+            found = {"train": session.training.cursor.source, "val": session.training.val}
+            self._data[part] = {**known, **found, "origin": known.get("train", self._spec.train), "val_fraction": share}
 
-    def shape(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return what tells apart trials whose models are built differently."""
-        return tuple((name, repr(values[name])) for name in self.built)
+    def shape(self, values: Mapping[str, Any], seed: int) -> tuple[Any, ...]:
+        """Return what tells apart runs that begin with other models."""
+        drawn = () if isinstance(self._build, nn.Module) else (seed,)
+        return (*drawn, *((name, repr(values[name])) for name in self.built))
 
-    def _call(self, values: Mapping[str, Any]) -> nn.Module:
+    @property
+    def techniques(self) -> Any:
+        """The techniques of the user's own."""
+        return self._spec.techniques or ()
+
+    def _call(self, values: Mapping[str, Any], seed: int) -> nn.Module:
         noise = Noise(torch.device("cpu"), self._build)
-        with noise.lock, noise.seeded(derive_seed(self.seed, INITIALIZATION)):
+        with noise.lock, noise.seeded(derive_seed(seed, INITIALIZATION)):
             made = self._build(dict(values)) if self._takes_all else self._build(**{n: values[n] for n in self.built})
         if not isinstance(made, nn.Module):
             raise TypeError(_("build must return a torch.nn.Module; it returned {value}.", value=shorten(made)))

@@ -95,7 +95,7 @@ class ByHand(Steered):
                 raise InvalidHyperparam(text)
             self.journal.event(self.asked, "stop_trial", number, check_text("source", source))
             self._trials[number].note = _("stopped by hand")
-            self.executor.cancel(number)
+        self.executor.cancel(number)  # without the lock, which trials take to report
 
     def _check(self, values: dict[str, Any]) -> dict[str, Any]:
         if not values:

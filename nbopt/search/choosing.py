@@ -8,12 +8,18 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
+from nbopt.search.batched import Batched
+from nbopt.search.building import Blueprint
 from nbopt.search.executors import Executor, Inline, Threads
 
-EXECUTORS = ("auto", "inline", "threads")
+EXECUTORS = ("auto", "inline", "population", "threads")
+
+_TOGETHER, _UNSEEN = 8, 16  # trials at once; more where the sampler does not look at what it found
+_SMALL = 300_000  # weights of a model that trains faster among others
+_BLIND = ("grid", "qmc", "random")
 
 
-def choose_executor(given: Any, slots: int | None, makes_runs: bool, trials: int) -> Executor:
+def choose_executor(given: Any, slots: int | None, blueprint: Blueprint | None, trials: int, sampler: Any) -> Executor:
     """Return what carries trials out.
 
     Parameters
@@ -21,9 +27,10 @@ def choose_executor(given: Any, slots: int | None, makes_runs: bool, trials: int
     given : str or Executor
     slots : int, optional
         How many trials at once.
-    makes_runs : bool
-        Whether nbopt does the training.
+    blueprint : Blueprint or None
+        What trials are made of, where nbopt does the training.
     trials : int
+    sampler : object
 
     Raises
     ------
@@ -31,7 +38,7 @@ def choose_executor(given: Any, slots: int | None, makes_runs: bool, trials: int
         For what is none.
     """
     if not isinstance(given, str):
-        if all(hasattr(given, name) for name in ("submit", "set", "events", "cancel", "hold", "known")):
+        if all(hasattr(given, name) for name in ("submit", "set", "events", "cancel", "hold", "known", "close")):
             executor: Executor = given
             return executor
         rule = _("executor must be a name ({names}) or have the methods of one", names=", ".join(EXECUTORS))
@@ -42,6 +49,13 @@ def choose_executor(given: Any, slots: int | None, makes_runs: bool, trials: int
         number = Int(1, low=1, high=1, ge=1)
         number.name = "slots"
         slots = number.check(slots)
+    if given == "population" and blueprint is None:
+        rule = _("only trials that nbopt trains can be members of a population")
+        raise InvalidHyperparam(_("executor: {rule}; give build=, or another executor.", rule=rule))
     if given == "threads":
         return Threads(slots or os.cpu_count() or 1)
+    together = slots or min(trials, _UNSEEN if sampler in _BLIND else _TOGETHER)
+    small = blueprint is not None and blueprint.weights <= _SMALL
+    if blueprint is not None and (given == "population" or (given == "auto" and small and together > 1)):
+        return Batched(together, blueprint.techniques)
     return Inline()

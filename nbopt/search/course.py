@@ -11,7 +11,8 @@ from nbopt.errors import tell_error
 from nbopt.i18n import _
 from nbopt.record.journal import Journal
 from nbopt.search.asktell import AskTell
-from nbopt.search.executors import Ended, Executor, Job
+from nbopt.search.executors import Executor
+from nbopt.search.jobs import Ended, Job
 from nbopt.search.objectives import Objective
 from nbopt.search.record import Record
 from nbopt.search.space import Space
@@ -166,7 +167,8 @@ class Course:
             trial = self._trials[ended.number]
             trial.steps = ended.steps
             trial.seconds = time.monotonic() - self._begun.pop(ended.number)
-            trial.note = ended.note or trial.note
+            trial.note = trial.note if ended.error is None else tell_error(ended.error)
+            trial.parts = [*ended.parts]
             self._add_suggested(trial)
             trial.objectives = tuple(
                 each.sane(value) for each, value in zip(self.objectives, ended.objectives, strict=False)

@@ -4,61 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
-import torch
-
-from nbopt.errors import tell_error
 from nbopt.run.run import Run
-from nbopt.search.trial import COMPLETE, FAILED, PRUNED
-from nbopt.training.state import Finished, RunState, Validated
+from nbopt.search.jobs import Ended, Job, carry_out
 
 _LOOK_SECONDS = 0.05  # how long `events` waits before it lets the study look around
-
-
-class Job(NamedTuple):
-    """A trial to be carried out.
-
-    Attributes
-    ----------
-    number : int
-    values : mapping of str to object
-    make : callable
-        Returns the trial's run; or, where a function of the user's is what is searched, None.
-    call : callable or None
-        That function, called with nothing: it returns the objectives.
-    measure : callable
-        Returns the objectives of a run that has ended.
-    report : callable
-        ``report(number, session, step) -> bool``: told of a validation; returns whether the trial is to be pruned.
-    shape : object
-        Equal for trials whose models are built alike.
-    """
-
-    number: int
-    values: Mapping[str, Any]
-    make: Callable[[], Run | None]
-    call: Callable[[], tuple[float, ...]] | None
-    measure: Callable[[Any], tuple[float, ...]]
-    report: Callable[[int, Any, int], bool]
-    shape: Any = None
-
-
-class Ended(NamedTuple):
-    """A trial has ended, as what, with which objectives; ``session`` is the run or the member, if there is one."""
-
-    number: int
-    state: str
-    objectives: tuple[float, ...] = ()
-    session: Any = None
-    steps: int = 0
-    error: Exception | None = None
-    note: str = ""
-
-
-class Pruned(Exception):
-    """Raised in an objective of the user's that ends a trial."""
 
 
 class Executor(Protocol):
@@ -95,61 +47,6 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Give up whatever has not ended."""
-
-
-def carry_out(job: Job, begin: Callable[[Run], None], is_cancelled: Callable[[int], bool]) -> Iterator[Ended | None]:
-    """Carry a trial out, one event of its run at a time: None while it goes on, and how it ended."""
-    run: Run | None = None
-    try:
-        if job.call is not None:
-            yield _call(job)
-            return
-        run = job.make()
-        assert run is not None
-        begin(run)
-        yield from _train(job, run, is_cancelled)
-    except Exception as error:  # whatever model, loss or data of the user's raise
-        if run is not None:
-            run.error = error
-            run.become(RunState.FAILED, tell_error(error))
-        yield Ended(job.number, FAILED, (), run, 0 if run is None else run.step_count, error, tell_error(error))
-
-
-def _call(job: Job) -> Ended:
-    assert job.call is not None
-    try:
-        return Ended(job.number, COMPLETE, job.call())
-    except Exception as error:
-        if type(error).__name__ in ("TrialPruned", "Pruned"):  # Optuna's own, too
-            return Ended(job.number, PRUNED)
-        raise
-
-
-def _train(job: Job, run: Run, is_cancelled: Callable[[int], bool]) -> Iterator[Ended | None]:
-    torch.set_num_threads(torch.get_num_threads())  # see `nbopt.run.pulling`
-    events, validations = run.events(), 0
-    run.journal.event(run.step_count, "start", source="study")
-    run.become(RunState.RUNNING)
-    run.training.meter.tick(running=True)
-    for event in events:
-        pruned = is_cancelled(job.number)
-        if isinstance(event, Validated):
-            validations += 1
-            pruned = job.report(job.number, run, validations) or pruned
-        if isinstance(event, Finished):
-            if any(restores() for restores in run.training.acting.restores_best):
-                run.changes.act("restore_best", "run")
-            run.training.meter.tick(running=False)
-            run.become(RunState.FINISHED, event.reason)
-            yield Ended(job.number, COMPLETE, job.measure(run), run, run.step_count)
-            return
-        if pruned:
-            run.training.flush()
-            run.training.meter.tick(running=False)
-            run.become(RunState.STOPPED, "pruned", "study")
-            yield Ended(job.number, PRUNED, (), run, run.step_count)
-            return
-        yield None
 
 
 class Inline:
@@ -271,5 +168,6 @@ class Threads:
         for thread in self._threads:
             thread.join()
         self._closed = False
+        self._runs.clear()
         self._cancelled.clear()
         self._ended = queue.Queue()

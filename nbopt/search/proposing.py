@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nbopt.search.executors import Pruned
+from nbopt.search.jobs import Pruned
 
 
 class Proposer:

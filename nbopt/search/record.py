@@ -119,6 +119,7 @@ class Record:
         distributions = {d.name: self._distribution(d, trial.values[d.name]) for d in space.values()} | dict(own)
         params = {name: _plain(trial.values[name]) for name in distributions}
         facts = {"steps": trial.steps, "seconds": trial.seconds, "source": trial.source, "note": trial.note}
+        facts["parts"] = [list(part) for part in trial.parts]
         facts |= {"space": trial.space, "number": trial.number}
         ended = datetime.now(UTC)
         frozen = kinds.FrozenTrial(
@@ -156,6 +157,7 @@ class Record:
             trial = Trial(
                 len(found), values, names[frozen.state], objectives, dict(frozen.intermediate_values), **known
             )
+            trial.parts = [tuple(part) for part in frozen.user_attrs.get("nbopt:parts", ())]
             trial.attrs, trial.distributions = dict(frozen.system_attrs), own or None
             found.append(trial)
         return found

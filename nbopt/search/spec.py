@@ -25,12 +25,10 @@ class StudySpec:
     build : object
     run : RunSpec
         What the runs of trials have in common; its model is ``build``.
-    space, objective, direction, sampler, pruner, trials, executor, slots, seed, name, store
+    space, objective, direction, sampler, pruner, trials, executor, slots, seed, name, store, cv, repeats
         As given to `nbopt.Study`.
     id : str, optional
         Of a study that is opened again.
-    judge : object
-        How a trial is judged.
     """
 
     build: Any
@@ -47,11 +45,13 @@ class StudySpec:
     name: str | None = None
     store: Any = None
     id: str | None = None
+    cv: Any = None
+    repeats: int = 1
 
     def describe(self, space: Space) -> dict[str, Any]:
         """Return it as JSON can hold it: what cannot be held is named, and has to be given again."""
-        kept = {name: getattr(self, name) for name in ("direction", "trials", "slots", "seed", "name")}
-        own = {name: getattr(self, name) for name in ("objective", "sampler", "pruner", "executor")}
+        kept = {name: getattr(self, name) for name in ("direction", "trials", "slots", "seed", "name", "repeats")}
+        own = {name: getattr(self, name) for name in ("objective", "sampler", "pruner", "executor", "cv")}
         run = {name: getattr(self.run, name) for name in _WORDS}
         hyperparams = {name: value for name, value in self.run.hyperparams.items() if _is_plain(value)}
         missing = [name for name, value in {**own, **run}.items() if not _is_plain(value)]

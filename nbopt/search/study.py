@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -14,9 +15,10 @@ from nbopt.run.population.forks import take_out
 from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
 from nbopt.search.asktell import AskTell
-from nbopt.search.building import Blueprint, make_space, names_of, only
+from nbopt.search.building import Blueprint, PartKey, make_space, names_of, only
 from nbopt.search.choosing import choose_executor
-from nbopt.search.executors import Job
+from nbopt.search.jobs import Job, Part
+from nbopt.search.judging import Judging
 from nbopt.search.objectives import Objective, find_objectives
 from nbopt.search.proposing import Proposer, as_tuple
 from nbopt.search.pruners import check_pruner
@@ -63,10 +65,16 @@ class Study(Results):
     trials : int
         How many there are to be.
     executor : str or Executor
-        ``inline``, one after the other; ``threads``; ``auto`` chooses.
+        ``inline``, one after the other; ``threads``; ``population``: trials whose models are built alike train as the
+        members of a `nbopt.Population`. ``auto`` does that with small models.
     slots : int, optional
         How many trials are carried out at once. A sampler never knows of those that may still be under way, so that
         the study does not depend on which of them ends first.
+    cv : int, splitter of scikit-learn or iterable of (train, val), optional
+        Folds of the training data, in the place of ``val``: a trial trains one run on each, and its objective is the
+        mean. An int makes stratified folds where targets are class labels.
+    repeats : int
+        How many runs a trial trains, or on each fold, with seeds from ``seed`` on: its objective is the mean.
     seed : int
         Decides all that is drawn: values, initial weights, batches, noise.
     name : str, optional
@@ -112,6 +120,8 @@ class Study(Results):
         trials: int = 100,
         executor: Any = "auto",
         slots: int | None = None,
+        cv: Any = None,
+        repeats: int = 1,
         forward: Forward | None = None,
         optimizer: Any = "adam",
         metrics: Any = None,
@@ -125,7 +135,7 @@ class Study(Results):
         kept = (forward, optimizer, metrics, techniques, seed, device, None, None, hyperparams)
         run = RunSpec(build, train, val, loss, *kept)
         ways = (space, objective, direction, sampler, pruner, trials, executor, slots, seed, name, store)
-        self._make(StudySpec(build, run, *ways))
+        self._make(StudySpec(build, run, *ways, cv=cv, repeats=repeats))
 
     @classmethod
     def of(cls, spec: StudySpec, record: Record | None = None) -> Self:
@@ -138,6 +148,7 @@ class Study(Results):
         self.seed, trials = check_seed(spec.seed), _check_count("trials", spec.trials)
         self._blueprint: Blueprint | None = None
         self._function: Any = None
+        self._judging = Judging(spec.cv, spec.repeats, self.seed)
         stored: Space | None = spec.space[0] if record is not None else None
         if spec.build is None and (record is None or callable(spec.objective)):
             reports = self._take_function(spec)
@@ -153,7 +164,7 @@ class Study(Results):
         self.name = check_text("name", spec.name or _name_of(spec.build or spec.objective))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, reports)
-        executor = choose_executor(spec.executor, spec.slots, spec.build is not None, trials)
+        executor = choose_executor(spec.executor, spec.slots, self._blueprint, trials, self.sampler)
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)
             judged = [[each.name, each.direction] for each in self.objectives]
@@ -188,8 +199,11 @@ class Study(Results):
             raise InvalidHyperparam(_("what is to be searched? Say so: {way}.", way=way))
         if spec.run.train is None:
             raise InvalidHyperparam(_("train: a study of a model needs training data."))
+        if spec.cv is not None and spec.run.val is not None:
+            raise InvalidHyperparam(_("val and cv: folds are validated by each other; leave one of them out."))
+        self._judging.split(spec.run.train)
         names = names_of(spec.space) if stored is None else list(stored)
-        blueprint = self._blueprint = Blueprint(spec.build, spec.run, names, self.seed)
+        blueprint = self._blueprint = Blueprint(spec.build, spec.run, names, self._judging)
         if stored is None:
             built = make_space(only(spec.space, blueprint.built), lambda name: blueprint.find_spec(name, None))
         else:
@@ -200,7 +214,7 @@ class Study(Results):
             rule = _("it is a dimension of the space, and has a value given for all trials")
             raise InvalidHyperparam(_("{name}: {rule}: leave one of them out.", name=name, rule=rule))
         self.objectives = find_objectives(spec.objective, spec.direction, measured)
-        return reports
+        return reports if len(self._judging.parts) == 1 else len(self._judging.parts)
 
     # -- what a trial is made of
 
@@ -210,38 +224,29 @@ class Study(Results):
         return self._blueprint is not None
 
     def _make_job(self, trial: Trial) -> Job:
-        values, blueprint = dict(trial.values), self._blueprint
-        name = f"{self.name} [{trial.number}]"
-        if self._function is None and blueprint is None:
+        return Job(trial.number, self._make_parts(trial), self.report, self.note_report)
+
+    def _make_parts(self, trial: Trial) -> list[Part]:
+        values, blueprint, function = dict(trial.values), self._blueprint, self._function
+        if function is not None:
+            proposer = Proposer(trial.number, values, self._asktell.handle(trial.number), self.note_report)
+            return [Part(lambda: self._judge(as_tuple(function(proposer))))]
+        if blueprint is None:
             rule = _("opened without build it can be read only")
             raise RuntimeError(
                 _("study {id}: {rule}. Give what it was made with to nbopt.open.", id=self.id, rule=rule)
             )
-        if blueprint is None:
-            proposer = Proposer(trial.number, values, self._asktell.handle(trial.number), self.note_report)
-            function: Any = self._function
-            return Job(
-                trial.number,
-                values,
-                lambda: None,
-                lambda: self._judge(as_tuple(function(proposer))),
-                _measure_none,
-                self.report,
-            )
+        own, found = blueprint.own(values), []
+        for place, key in enumerate(self._judging.parts):
+            name = f"{self.name} [{trial.number}]" + (f" {place}" if len(self._judging.parts) > 1 else "")
 
-        def measure(session: Any) -> tuple[float, ...]:
-            blueprint.share_data(session)
-            return tuple(each.measure(session) for each in self.objectives)
+            def measure(session: Any, key: PartKey = key) -> tuple[float, ...]:
+                blueprint.keep_data(key, session)
+                return tuple(each.measure(session) for each in self.objectives)
 
-        return Job(
-            trial.number,
-            values,
-            lambda: blueprint.run(values, name),
-            None,
-            measure,
-            self.report,
-            blueprint.shape(values),
-        )
+            make = partial(blueprint.spec, values, name, key)
+            found.append(Part(None, make, own, measure, blueprint.shape(values, key[1]), partial(blueprint.data, key)))
+        return found
 
     def _judge(self, found: tuple[float, ...]) -> tuple[float, ...]:
         if len(found) != len(self.objectives):
@@ -260,11 +265,9 @@ class Study(Results):
         name = name or f"{self.name} [{trial.number}]"
         if (held := self._sessions.get(trial.number)) is not None:
             return take_out(held, Run, name, store)
-        return self._blueprint.again(trial.values, trial.steps, trial.state == COMPLETE, name, store)
-
-
-def _measure_none(_session: Any) -> tuple[float, ...]:
-    return ()
+        return self._blueprint.again(
+            trial.values, trial.steps, trial.state == COMPLETE or len(trial.parts) > 1, name, store
+        )
 
 
 def _check_count(name: str, value: Any) -> int:

@@ -37,6 +37,8 @@ class Trial:
         Who chose the values: the sampler, or a hand.
     note : str
         Why it failed or ended early, in words.
+    parts : list of tuple
+        The objectives of each training that it was judged by: of each fold and seed.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Trial:
     seconds: float = 0.0
     source: str = "sampler"
     note: str = ""
+    parts: list[tuple[float, ...]] = field(default_factory=list, repr=False)
     attrs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     distributions: Mapping[str, Any] | None = field(default=None, repr=False)
     space: int = field(default=0, repr=False)

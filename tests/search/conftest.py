@@ -24,10 +24,11 @@ def make(blobs):
     def make_study(build=None, **given):
         torch.manual_seed(0)
         build = torch.nn.Linear(4, 2) if build is None else build
-        settings = {"space": ["lr"], "epochs": 2, "batch_size": 32, "trials": 3, "store": None}
+        settings = {"space": ["lr"], "epochs": 2, "batch_size": 32, "trials": 3, "store": None, "executor": "inline"}
         settings |= given
         if "batch_size" in (settings["space"] or ()):
             del settings["batch_size"]
-        return nbopt.Study(build, blobs, 0.25, **settings)
+        val = None if "cv" in given else 0.25
+        return nbopt.Study(build, blobs, val, **settings)
 
     return make_study

@@ -35,7 +35,7 @@ def test_a_trial_that_is_no_longer_held_is_trained_again_to_the_same(make):
     assert worst.run(store=None).history.last("val_loss") == worst.objective
 
 
-@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("executor", ["inline", "threads", "population"])
 def test_a_study_follows_from_its_seed(make, executor):
     def found(seed):
         study = make(trials=5, seed=seed, executor=executor, slots=2).fit()
@@ -56,7 +56,7 @@ def test_threads_carry_out_several_trials_at_once():
     assert [trial.state for trial in study.fit().trials] == ["complete"] * 4
 
 
-@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("executor", ["inline", "threads", "population"])
 def test_it_pauses_goes_on_and_stops(make, executor):
     study = make(trials=400, epochs=4, executor=executor, slots=2)
     begun = threading.Event()

@@ -92,15 +92,15 @@ class Managed(Steered):
             super().stop(wait=wait, source=source)
             return
         chosen = self._choose(members)
+        self.puller.between_steps(lambda: self.end(chosen, source))
 
-        def end() -> None:
-            for member in chosen:
-                if not member.state.is_ended:
-                    member.stage.flush()
-                    member.become(RunState.STOPPED, _("stopped by hand"), source)
-                    self.is_regrouped = True
-
-        self.puller.between_steps(end)
+    def end(self, members: Iterable[Member], source: str) -> None:
+        """End members where they are; called between two steps."""
+        for member in members:
+            if not member.state.is_ended:
+                member.stage.flush()
+                member.become(RunState.STOPPED, _("stopped by hand"), source)
+                self.is_regrouped = True
 
     def clone(self, i: int, into: int, *, source: str = "code", **changes: Any) -> Member:
         """Put a copy of member ``i`` in the place of member ``into``, at the same step, and return it.

@@ -79,20 +79,21 @@ def tell_inert(spec: RunSpec, inert: Mapping[str, str]) -> None:
 
 
 def give_data(members: Sequence[Member], samples: Sequence[Any] | None) -> None:
-    """Give members their data: those of one seed share them, and what ``val`` cuts off.
+    """Give members their data: those of one seed and the same data share them, and what ``val`` cuts off.
 
     Raises
     ------
     TypeError, ValueError
         For data that cannot be used, or samples that are not there.
     """
-    found: dict[int, tuple[AnySource, AnySource | None]] = {}
+    found: dict[tuple[int, int, int], tuple[AnySource, AnySource | None]] = {}
     for member in members:
         spec = member.spec
-        if member.seed not in found:
+        own = (member.seed, id(spec.train), id(spec.val))
+        if own not in found:
             size = member.hyperparams["batch_size"]
-            found[member.seed] = spec.make_sources(pick_device(spec.device).torch, size)
-        train, val = found[member.seed]
+            found[own] = spec.make_sources(pick_device(spec.device).torch, size)
+        train, val = found[own]
         if samples is not None:
             train = _some(train, samples[member.number], member.number)
         origin = spec.train if spec.origin is None else spec.origin

@@ -17,7 +17,7 @@ from nbopt.run.population.herd import Herd
 from nbopt.run.population.member import Member
 from nbopt.training.loop import pull_together
 from nbopt.training.many.together import Together
-from nbopt.training.state import Finished, RunState
+from nbopt.training.state import Finished, RunState, Validated
 
 T = TypeVar("T")
 
@@ -47,6 +47,8 @@ class Puller:
         What the population is asked to become.
     begun : bool
         Whether a step was done since it set out.
+    heed : callable or None
+        Called with a member that was validated, between two steps.
     """
 
     def __init__(self, population: Herd) -> None:
@@ -56,6 +58,7 @@ class Puller:
         self.goal = RunState.RUNNING
         self.asked_by = "run"
         self.begun = False
+        self.heed: Callable[[Member], None] | None = None
         self._population = population
         self._visits: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._active: list[Member] = []
@@ -130,8 +133,11 @@ class Puller:
             member.training.meter.tick(running=True)
         self._loops = [member.requests() for member in self._active]
         for number, event in pull_together(self._loops, self._step):
-            if isinstance(event, Finished):
-                self._active[number].finish(event.reason)
+            member = self._active[number]
+            if isinstance(event, Finished) and not member.state.is_ended:
+                member.finish(event.reason)
+            elif isinstance(event, Validated) and self.heed is not None:
+                self.heed(member)
 
     def _step(self, asking: Sequence[int]) -> list[int]:
         """Do the next steps of these members: all of them are at rest between two steps now."""

@@ -1,0 +1,66 @@
+"""Trials as members of populations, against the same trials one after the other."""
+
+import pytest
+import torch
+
+import nbopt
+from nbopt.errors import InvalidHyperparam
+
+
+def build(width):
+    return torch.nn.Sequential(torch.nn.Linear(4, width), torch.nn.ReLU(), torch.nn.Linear(width, 2))
+
+
+WIDTH = {"width": nbopt.Int(8, low=4, high=8, powers=True)}
+
+
+SPACES = {"numbers": ["lr", "weight_decay"], "shapes": ["lr", WIDTH], "shared": ["lr", "batch_size"]}
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_trials_do_what_they_do_by_themselves(make, space):
+    given = {"space": space, "sampler": "random", "trials": 6, "pruner": "median"}
+    several = space[1] is WIDTH
+    alone = make(build if several else None, executor="inline", **given).fit()
+    together = make(build if several else None, executor="population", slots=3, **given).fit()
+    for one, other in zip(alone.trials, together.trials, strict=True):
+        assert one.values == other.values
+        common = one.reports.keys() & other.reports.keys()
+        assert [one.reports[k] for k in common] == pytest.approx([other.reports[k] for k in common], rel=1e-4)
+    best = together.best
+    run = best.run(store=None)
+    assert run.history.last("val_loss") == best.objective and run.hyperparams["lr"] == best.values["lr"]
+
+
+def test_what_is_built_alike_trains_as_one(make, monkeypatch):
+    from nbopt.search import batched
+
+    sizes, made = [], batched.Batched._make
+    monkeypatch.setattr(batched.Batched, "_make", lambda self, rows: sizes.append(len(rows)) or made(self, rows))
+    study = make(build, space=["lr", WIDTH], sampler="grid", trials=6, executor="population", slots=6).fit()
+    assert sorted(sizes) == [3, 3] and study.state is nbopt.RunState.FINISHED
+
+
+def test_the_sampler_is_asked_for_a_batch_and_told_of_it_whole(make):
+    study = make(trials=8, executor="population", slots=4)
+    asked, ask = [], study._asktell.ask
+    study._asktell.ask = lambda *given: asked.append(len(study._asktell._told)) or ask(*given)
+    study.fit()
+    assert asked == [0, 0, 0, 0, 4, 4, 4, 4]
+
+
+def test_a_pruned_member_ends_early(make):
+    study = make(trials=8, epochs=6, pruner="successive_halving", executor="population", slots=8).fit()
+    steps = {trial.state: trial.steps for trial in study.trials}
+    assert steps["pruned"] < steps["complete"] == 6 * 5
+
+
+def test_small_models_train_together_by_themselves_and_large_ones_one_by_one(make):
+    from nbopt.search.batched import Batched
+    from nbopt.search.executors import Inline
+
+    assert isinstance(make(executor="auto").executor, Batched)
+    large = torch.nn.Sequential(torch.nn.Linear(4, 600), torch.nn.Linear(600, 600), torch.nn.Linear(600, 2))
+    assert isinstance(make(large, executor="auto").executor, Inline)
+    with pytest.raises(InvalidHyperparam, match="build="):
+        nbopt.Study(objective=lambda trial: 1.0, executor="population", store=None)
