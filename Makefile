@@ -73,7 +73,7 @@ lab:
 
 test: lint browser
 	cd labextension && jlpm test
-	$(PY) -m pytest --nbmake --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests examples
+	$(PY) -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests
 
 lint: $(STAMPS)/test $(NODE_MODULES)
 	$(PY) -m ruff check

@@ -9,12 +9,14 @@ import tempfile
 import pytest
 from hypothesis import settings
 
-settings.register_profile("nbopt", deadline=None, derandomize=True, max_examples=50)
+from tests.tries import FACTOR
+
+settings.register_profile("nbopt", deadline=None, derandomize=FACTOR == 1, max_examples=50 * FACTOR)
 settings.load_profile("nbopt")
 
 
 def pytest_configure(config):
-    """Keep the runs of tests and of the notebooks run beside them out of the working directory.
+    """Keep the runs of tests and notebooks out of the working directory.
 
     Where several processes test side by side, each has its share of the cores, and so have the kernels it starts:
     torch's threads wait for each other, and where there are more of them than cores, they wait long.
@@ -35,10 +37,29 @@ def pytest_make_parametrize_id(val):
 
 
 def pytest_collection_modifyitems(items):
-    """Refuse names of tests that hold an address: the processes that share the tests would not agree on them."""
+    """Refuse names of tests that hold an address: the processes that share the tests would not agree on them.
+
+    Where processes share them, what takes longest comes first, so that none is still at it when the others have nothing
+    left to do.
+    """
     for item in items:
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"{item.nodeid}: give this parameter an id that is the same in each process.")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out files in this order, and all tests with a browser to one process: one browser, one JupyterLab."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_unconfigure(config):
@@ -48,6 +69,7 @@ def pytest_unconfigure(config):
 
 
 _BEFORE = pytest.StashKey()
+_LONGEST = ("tests/browser/", "tests/test_notebooks.py")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import BrowserContext, expect, sync_playwright
 
 from tests.browser.lab import FLAGS, Lab, Notebook, browser_path
 
@@ -28,16 +28,60 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def notebook(lab, chromium):
-    """Open a new notebook with the given cells."""
-    opened = []
+@pytest.fixture(scope="session")
+def desk(lab, chromium):
+    """Keep a notebook open, so that a test need not wait for a page, a kernel and what is imported there.
 
-    def open_notebook(*cells: str, width: int = 1400, height: int = 1100) -> Notebook:
-        context = chromium.new_context(viewport={"width": width, "height": height})
-        opened.append(Notebook(lab, context.new_page(), f"notebook{next(_numbers)}", list(cells)))
+    All pages are of one context: they have one cache.
+    """
+    kept = Desk(lab, chromium.new_context())
+    yield kept
+    kept.clear()
+
+
+class Desk:
+    """A notebook that lies open, and others beside it."""
+
+    def __init__(self, lab: Lab, context: BrowserContext) -> None:
+        self._lab = lab
+        self._context = context
+        self._lying: Notebook | None = None
+
+    def open(self, cells: list[str], width: int, height: int) -> Notebook:
+        """Return a new notebook with a kernel of its own."""
+        page = self._context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        return Notebook(self._lab, page, f"notebook{next(_numbers)}", cells)
+
+    def take(self, cells: list[str], width: int, height: int) -> Notebook:
+        """Return the notebook that lies open, with these cells."""
+        if self._lying is None:
+            self._lying = self.open(cells, width, height)
+        else:
+            self._lying.renew(cells, width, height)
+        return self._lying
+
+    def clear(self) -> None:
+        """Close it."""
+        if self._lying is not None:
+            self._lying.close()
+            self._lying = None
+
+
+@pytest.fixture
+def notebook(desk, request):
+    """Show a notebook with the given cells: the one that lies open, or a ``fresh`` one, page and kernel."""
+    opened = []
+    failed = request.session.testsfailed
+
+    def open_notebook(*cells: str, width: int = 1400, height: int = 1100, fresh: bool = False) -> Notebook:
+        if not fresh:
+            return desk.take(list(cells), width, height)
+        opened.append(desk.open(list(cells), width, height))
         return opened[-1]
 
     yield open_notebook
     for item in opened:
         item.close()
+    if request.session.testsfailed > failed:
+        desk.clear()  # whatever went wrong shall not go on in the next test

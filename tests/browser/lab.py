@@ -13,8 +13,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from playwright.sync_api import Page
+
+from tests.kernels import FORGET
 
 TOKEN = "test"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -101,13 +102,11 @@ class Notebook:
         )
         page.on("pageerror", lambda error: self._note(str(error)))
         self.path = lab.root / f"{name}.ipynb"
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata["kernelspec"] = {
-            "name": "python3",
-            "display_name": "Python 3",
-            "language": "python",
-        }
-        nbformat.write(notebook, self.path)
+        empty = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}}
+        book["cells"] = [{**empty, "id": f"cell{number}", "source": cell} for number, cell in enumerate(cells)]
+        self.path.write_text(json.dumps(book))
         self._url = f"{lab.url}/doc/tree/{name}.ipynb?token={TOKEN}"
         self.open()
 
@@ -127,6 +126,14 @@ class Notebook:
             }""",
             timeout=60_000,
         )
+
+    def renew(self, cells: list[str], width: int, height: int) -> None:
+        """Put other cells in the place of those there; the kernel stays, but its runs end, and all names go."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate(_REPLACE, cells)
+        self.ask(f"exec({FORGET!r})")
+        self.page.mouse.move(0, 0)
+        self.problems.clear()
 
     def run_all(self) -> None:
         """Run all cells and wait until they are done."""
@@ -162,6 +169,18 @@ class Notebook:
     def close(self) -> None:
         self.page.evaluate("() => window.context.shutdown()")
         self.page.close()
+
+
+_REPLACE = """cells => {
+    const { content } = window.jupyterapp.shell.currentWidget;
+    const model = content.model.sharedModel;
+    model.transact(() => {
+        model.deleteCellRange(0, model.cells.length);
+        model.insertCells(0, cells.map(source => ({ cell_type: 'code', source, metadata: {}, outputs: [] })));
+    });
+    content.activeCellIndex = 0;
+    content.mode = 'command';
+}"""
 
 
 # The light theme last: other tests of the same server find it as it was.

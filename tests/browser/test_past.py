@@ -91,7 +91,7 @@ def test_a_point_that_is_none_is_refused_in_words(notebook):
 
 
 def test_a_page_loaded_again_shows_a_live_panel(notebook):
-    book = notebook(DIGITS, "run = make()\nrun", "run.start()")
+    book = notebook(DIGITS, "run = make()\nrun", "run.start()", fresh=True)
     book.run_all()
     book.wait_for("run.step_count > 20")
     save(book)
@@ -134,7 +134,7 @@ def test_a_cell_run_again_pauses_its_earlier_run_and_keeps_it(notebook):
 
 
 def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
-    book = notebook(DIGITS, "run = make()\nrun")
+    book = notebook(DIGITS, "run = make()\nrun", fresh=True)
     book.run_all()
     page = book.page
     page.locator(".nbopt-start").click()

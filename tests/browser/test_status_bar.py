@@ -27,7 +27,7 @@ def press(page, label: str) -> None:
 
 
 def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it_also_after_a_reload(notebook):
-    book = notebook(RUN, "run", "run.start()")
+    book = notebook(RUN, "run", "run.start()", fresh=True)
     page = book.page
     # There from the start of the page, and hidden as long as there is no run.
     page.locator("#jp-main-statusbar").wait_for()
@@ -62,7 +62,7 @@ def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it
 
 
 def test_a_run_of_a_kernel_that_is_gone_leaves_the_status_bar(notebook):
-    book = notebook(RUN, "run")
+    book = notebook(RUN, "run", fresh=True)
     page = book.page
     book.run_all()
     page.locator(ITEM).wait_for()

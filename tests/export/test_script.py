@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -35,6 +35,7 @@ from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.optimizers.standard import OPTIMIZERS
 from tests.export import scripts
+from tests.tries import tries
 
 make, follow, check = scripts.make, scripts.follow, scripts.check
 
@@ -1123,7 +1124,7 @@ CHANGES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25)
+@tries(15)
 @given(
     start=CHANGES,
     schedule=st.dictionaries(st.integers(0, 12), CHANGES, max_size=4),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import random
 from typing import NamedTuple
 
@@ -19,8 +18,9 @@ from nbopt.notebook.panel.typed import read
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.techniques.initialization import Initialization
 from tests.notebook.frontend import eventually, every_widget
+from tests.tries import FACTOR
 
-MESSAGES = int(os.environ.get("NBOPT_MESSAGES", 3000))
+MESSAGES = 1000 * FACTOR
 ODDITIES = [
     *(None, True, False, 0, 1, -1, 2, 3.0, 7, 64, 2**31, 2**53 + 1, 2**62, 2**63, -(2**63), 10**400),
     *(0.5, -0.0, 1e-9, 5e-324, 1e300, -1e300, math.nan, math.inf, -math.inf),

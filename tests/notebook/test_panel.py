@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -23,6 +23,7 @@ from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.viewer import mimebundle
 from nbopt.viz.curves import curve
 from tests.notebook.frontend import eventually, every_widget
+from tests.tries import tries
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(messages, max_size=4), st.booleans(), st.sampled_from(["step", "epoch", "time"]))
 @example([{"zoom": {"chart": 0, "x": [1.0, 5.0], "y": [-1.0, 0.5]}}], True, "step")
 @example([{"zoom": {"chart": 0, "x": [1.0, 5.0], "y": [-2.0, -1.0]}}], True, "step")

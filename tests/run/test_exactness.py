@@ -14,7 +14,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -24,10 +24,11 @@ from nbopt import Run, RunState
 from nbopt.run.recorded import find_places
 from tests.run.test_past import values_of
 from tests.training.tiered import batch_norm
+from tests.tries import tries
 
 SECONDS = 60
 MOVES = [("lr", [0.001, 0.05]), ("batch_size", [10, 20]), ("dropout", [0.0, 0.4]), ("micro_batch", [0, 4])]
-random_settings = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+random_settings = tries(15, suppress_health_check=list(HealthCheck))
 
 
 def tells(run):
@@ -403,7 +404,7 @@ def test_an_exact_run_is_never_told_otherwise(mlp, blobs, seed):
     assert runs[-1].exact is True
 
 
-@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@tries(8, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32))
 def test_whatever_control_is_moved_an_exact_run_is_told_as_exact(mlp, blobs, seed):
     chance = random.Random(seed)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from nbopt import Run, RunState
@@ -17,6 +17,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, Flag, Float, Int
 from nbopt.record import snapshots
 from nbopt.techniques.initialization import Initialization
+from tests.tries import tries
 
 SECONDS = 60
 CALM = {"tier", "recover", "micro_batch"}  # what these schedules leave alone
@@ -59,7 +60,7 @@ def wander(run, chance, moves):
             run.step(chance.randint(1, 9))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 def test_any_schedule_of_changes_pauses_and_rewinds_replays_bit_for_bit(mlp, blobs, weights, seed):
     chance = random.Random(seed)

@@ -353,10 +353,9 @@ def test_a_run_with_a_damaged_snapshot_goes_on_from_another_one(folder):
 
 
 @pytest.mark.parametrize("logged", [False, True])
-@pytest.mark.parametrize("batch", range(3))
-def test_garbage_in_a_field_or_a_flipped_bit_is_told_and_touches_nothing_else(tmp_path, batch, logged):
+def test_garbage_in_a_field_or_a_flipped_bit_is_told_and_touches_nothing_else(tmp_path, logged):
     example = make_example(tmp_path / "example", logged)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not exact
-        tried = [try_one(example, tmp_path / str(k), 1000 * batch + 2 * k + logged) for k in range(40)]
+        tried = [try_one(example, tmp_path / str(k), 2 * k + logged) for k in range(40)]
     assert sum(one.noticed for one in tried) > 5

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -19,6 +19,7 @@ from nbopt import Run
 from nbopt.store.reading import read
 from tests.training.test_edits import edits, losses, net, same, widened
 from tests.training.tiered import pull, switches
+from tests.tries import tries
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ ACTIONS = st.one_of(
 
 
 @given(st.lists(ACTIONS, max_size=9))
-@settings(max_examples=25, deadline=None)
+@tries(12)
 def test_whatever_is_edited_when_replays_and_rewinds_do_it_again(actions):
     y = torch.arange(60) % 3
     x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -17,6 +17,7 @@ from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import PARTS
 from nbopt.techniques.initialization import Initialization
 from nbopt.training.state import Changed, Finished, Stepped
+from tests.tries import tries
 
 N = 20
 
@@ -152,7 +153,7 @@ def changes_batches(kind):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@tries(20, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_hyperparameter_moves_at_any_step_and_the_journal_knows(form, data):
     batches = []

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import nbopt
 from nbopt import Run
 from tests.training.tiered import STEPS, pull, switches
+from tests.tries import tries
 
 BATCH = 10
 
@@ -120,7 +121,7 @@ def test_layers_frozen_and_thawed_in_a_pause_train_as_in_a_plain_loop(make_run, 
     st.sampled_from(sorted(GIVEN)),
     st.integers(0, 12),
 )
-@settings(max_examples=25)
+@tries(12)
 def test_whatever_is_frozen_when_replays_branches_and_rewinds_do_it_again(schedule, kind, back):
     x, y = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
     given, plain = GIVEN[kind]
