@@ -1,14 +1,20 @@
 """Hyperparameters: declared once, where they act, and a run's live values.
 
-A class that does something tunable derives from `Tunable` and declares class attributes::
+A class that does something tunable derives from `Tunable` and declares class attributes:
 
-    class Dropout(Tunable):
-        dropout = Float(0.0, low=0.0, high=0.9, ge=0.0, lt=1.0, label="Dropout")
+>>> from nbopt.hyperparams import Float, Tunable
+>>> class Dropout(Tunable):
+...     dropout = Float(0.0, low=0.0, high=0.9, ge=0.0, lt=1.0, label="Dropout")
+>>> Dropout().dropout
+0.0
 
-From that one line come the check of a value, the live control, the journal's entries and the search dimension.
-``low`` to ``high`` is what a control offers; ``ge``, ``gt``, ``lt`` bound what is legal, often wider.
+The check of a value, the live control, the journal's entries and the search dimension all follow from that one line.
+``low`` to ``high`` is what a control offers; ``ge``, ``gt``, ``lt`` bound what is legal, which is often more.
 
-Called, ``nbopt.hyperparams()``, this module returns a table of all hyperparameters that a run can have.
+When called, ``nbopt.hyperparams()``, this module returns a table of all hyperparameters that a run can have:
+
+>>> "lr" in nbopt.hyperparams()
+True
 """
 
 from __future__ import annotations

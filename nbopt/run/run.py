@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 
-from nbopt.export.recipe import to_yaml
-from nbopt.export.script.writer import to_python
 from nbopt.record.snapshots import Snapshot
-from nbopt.run import editing, export, past, predicting
+from nbopt.run import editing, past, predicting
 from nbopt.run.lr_finder import Sweep, find_lr
 from nbopt.run.population.of_run import AsksMany
 from nbopt.run.spec import RunSpec
+from nbopt.run.written import Written
 from nbopt.store.database import AUTO, Place
 from nbopt.training.edit_base import Edit
 from nbopt.training.step.passes import Forward
 
 
-class Run(AsksMany):
+class Run(AsksMany, Written):
     """A training run. Show it as the last expression of a cell, and steer it.
 
     Parameters
@@ -83,6 +81,13 @@ class Run(AsksMany):
         For an unknown name or an illegal value (a ``ValueError`` and ``TypeError``).
     TypeError, ValueError
         For a model that cannot be trained. Data are checked at the start.
+
+    Examples
+    --------
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> run = nbopt.Run(model, train=(X, y), val=0.2, metrics=["accuracy"], lr=0.01, epochs=20)
+    >>> run.start()
+    >>> run.set(batch_size=20, weight_decay=1e-4)  # while it trains
     """
 
     def __init__(
@@ -108,7 +113,7 @@ class Run(AsksMany):
     def rewind(self, to: int | str | Snapshot, *, source: str = "code") -> None:
         """Go back to where the run was, before any change made there; it then rests there.
 
-        Exact at any step: from the nearest snapshot before it, the steps between are done again.
+        This is exact at any step: the steps since the nearest snapshot before it are done again.
 
         Parameters
         ----------
@@ -119,6 +124,13 @@ class Run(AsksMany):
         ------
         InvalidHyperparam
             If the run has not been there.
+
+        Examples
+        --------
+        >>> run.step(9)
+        >>> run.rewind(5)
+        >>> run.step_count
+        5
         """
         past.rewind(self, to, source)
 
@@ -131,7 +143,7 @@ class Run(AsksMany):
         source: str = "code",
         **changes: Any,
     ) -> Run:
-        """Return a new run with its own copy of the model, that goes on from where this one was, at rest.
+        """Return a new run, at rest, with its own copy of the model, to go on from where this one was.
 
         Parameters
         ----------
@@ -151,15 +163,23 @@ class Run(AsksMany):
         RuntimeError
             If a copy would still use the original, through a global variable; names the line. So do `replay` and
             `find_lr`.
+
+        Examples
+        --------
+        >>> run.step(9)
+        >>> branch = run.branch(at=5, lr=0.1)
+        >>> branch.step(4)
+        >>> branch.step_count, run.step_count
+        (9, 9)
         """
         return past.branch(self, at, name, edit, self.hyperparams.check(changes), source)
 
     def edit(self, edit: Edit, *, source: str = "code") -> None:
         """Ask for another shape of the model, which it has from the next step on; callable from any thread.
 
-        Only a run that has a model of its own can be edited, as `branch` returns one: the model that a run is given
-        keeps its shape. It is looked at first what would become of the next batch: where its outputs would be others,
-        or something that holds a weight could not go along, nothing is done.
+        Only a run with a model of its own can be edited, such as `branch` returns: the model that a run is given keeps
+        its shape. The edit is first tried on the next batch: where the outputs would be others, or something that
+        holds a weight could not go along, nothing is done.
 
         Raises
         ------
@@ -179,18 +199,31 @@ class Run(AsksMany):
     def find_lr(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Sweep:
         """Try rising learning rates on a copy of the run, one step each, from where it is (Smith 2017, section 3.3).
 
-        The run itself stays as it is, to the bit; if it trains, it is paused. The sweep ends early where the loss
-        explodes. Schedule and guard have no say in it. Returned are rates, losses, and a suggestion.
+        The run itself stays as it is, to the bit; if it trains, it is paused. Schedule and guard do not act in the
+        sweep, which ends early where the loss explodes.
 
         Parameters
         ----------
-        low, high, steps : float, float, int
-            The first and the last rate; and how many, at least 10, evenly on a log scale.
+        low, high : float
+            The first and the last rate.
+        steps : int
+            How many rates, at least 10, evenly spaced on a log scale.
+
+        Returns
+        -------
+        Sweep
+            The rates, their losses, and a suggestion.
 
         Raises
         ------
         ValueError
             For rates that do not rise, or too few steps.
+
+        Examples
+        --------
+        >>> sweep = run.find_lr(1e-4, 1.0, steps=10)
+        >>> len(sweep.rates) <= 10, run.step_count
+        (True, 0)
         """
         return find_lr(self, low, high, steps)
 
@@ -198,6 +231,16 @@ class Run(AsksMany):
         """Return a new run that does again, from the same initial weights, all that this one did, in its own thread.
 
         On the CPU, with the same number of threads, it ends with the same weights, bit for bit.
+
+        Examples
+        --------
+        >>> run.step(5)
+        >>> run.set(lr=0.1)
+        >>> run.step(5)
+        >>> again = run.replay()
+        >>> _ = again.wait()
+        >>> torch.equal(again.model[0].weight, run.model[0].weight)
+        True
         """
         return past.replay(self)
 
@@ -255,43 +298,3 @@ class Run(AsksMany):
         """
         with predicting.at_rest(self):
             yield
-
-    def to_python(self) -> str:
-        """Return a plain PyTorch script, without nbopt, that does again what led to where the run is.
-
-        It holds ``train(model, train, val)``, which takes the model as it was before the run, and returns the values
-        of every metric, one for each epoch.
-
-        Raises
-        ------
-        ValueError
-            If the run used something that a script cannot hold; names it, and says what to do.
-        """
-        return to_python(export.tell(self))
-
-    def to_yaml(self) -> str:
-        """Return the run's settings and the changes made on its way as a recipe, to be edited and run again."""
-        return to_yaml(export.tell(self, decided_again=True))
-
-    @classmethod
-    def from_yaml(
-        cls, text_or_path: str | Path, model: torch.nn.Module, train: Any, val: Any = None, **callables: Any
-    ) -> Self:
-        """Return a new run that will follow a recipe.
-
-        Parameters
-        ----------
-        text_or_path : str or Path
-            What `to_yaml` returned, edited or not, or a file that holds it (a str that ends in ``.yaml`` or ``.yml``).
-        model, train, val
-            As for a run; without ``val``, the recipe's fraction counts.
-        **callables
-            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics``, ``techniques``, ``forward`` and
-            ``schedule`` of the user's own; also ``device`` and ``name``.
-
-        Raises
-        ------
-        ValueError
-            For a recipe that cannot be followed; says which entry is wrong, and at which step.
-        """
-        return export.from_yaml(cls, text_or_path, model, train, val, callables)

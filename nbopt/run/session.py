@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -16,13 +15,14 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
-from nbopt.record.snapshots import Snapshot, Snapshots
+from nbopt.record.snapshots import Snapshot
 from nbopt.run.assigning import check_assigned
+from nbopt.run.standing import Standing
 from nbopt.run.steerable import Ability
 from nbopt.run.viewer import Viewer
+from nbopt.run.watched import Watched
 from nbopt.run.work import Work
 from nbopt.store.recorder import Recorder
-from nbopt.techniques.plan import Plan
 from nbopt.training.changes import ChangeQueue
 from nbopt.training.device import Device
 from nbopt.training.material import Material
@@ -31,7 +31,7 @@ from nbopt.training.stage import Stage
 from nbopt.training.state import RunState
 
 
-class Session:
+class Session(Standing, Watched):
     """Something that trains, with all that a panel shows of it: see `nbopt.run.steerable.Steerable`.
 
     It knows neither threads nor what a step is. A `Run` adds a training and a thread that pulls it; a loop of the
@@ -59,10 +59,6 @@ class Session:
         Why it ended, in words; "" where it did not.
     inert : dict of str to str
         The hyperparameters that cannot act in it, each with the reason.
-    watchers : list of callable
-        Who is called whenever state or journal changed.
-    lock, moved : threading.RLock, threading.Condition
-        Guard state and the hand-over between threads, and tell of it; never taken in a step.
     """
 
     viewer: ClassVar[Viewer | None] = None
@@ -93,6 +89,7 @@ class Session:
         parent: str | None = None,
         store: Path | None = None,
     ) -> None:
+        super().__init__()
         self.hyperparams = hyperparams
         self.history = history
         self.journal = Journal()
@@ -106,10 +103,7 @@ class Session:
         self.state = RunState.CREATED
         self.error: BaseException | None = None
         self.end_reason = ""
-        self.watchers: list[Callable[[], None]] = []
         self.recorder: Recorder | None = None
-        self.lock = threading.RLock()
-        self.moved = threading.Condition(self.lock)
         self._told: set[str] = set()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -119,89 +113,35 @@ class Session:
             self._refuse("pace")
         super().__setattr__(name, value)
 
-    @property
-    def stage(self) -> Stage:
-        """Where it stands, and what its changes act on."""
-        return self.changes.stage
-
-    @property
-    def step_count(self) -> int:
-        """Steps completed."""
-        return self.stage.step
-
-    @property
-    def epoch(self) -> int:
-        """Epochs completed."""
-        return self.stage.epoch
-
-    @property
-    def progress(self) -> float:
-        """Epochs completed, the current one counted in part."""
-        return self.stage.progress
-
-    @property
-    def share(self) -> float:
-        """The part of the run that is done, from 0 to 1: of its ``steps`` where those are given, else of its epochs."""
-        return self.stage.share
-
-    @property
-    def plan(self) -> Plan:
-        """How long the run is, and when it is validated."""
-        return self.stage.plan or Plan.of(self.hyperparams)
-
-    @property
-    def steps_per_second(self) -> float | None:
-        """Recent speed; None before it is known."""
-        return self.stage.steps_per_second
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds to the run's end at the mean speed so far; None before it is known."""
-        seconds, share = self.history.last("_time"), self.share
-        return seconds / share * (1 - share) if seconds and share else None
-
-    @property
-    def pending(self) -> frozenset[str]:
-        """The hyperparameters asked for whose new values do not act yet."""
-        return self.changes.pending
-
-    @property
-    def stopping(self) -> Any:
-        """The best validation so far, ``best`` at ``best_step``, and the patience ``left``; None before the start."""
-        return self.stage.judge
-
-    @property
-    def technique_facts(self) -> list[tuple[str, str]]:
-        """What techniques tell of where they are, as the patience left: names and values."""
-        return self.stage.technique_facts
-
-    @property
-    def snapshots(self) -> Snapshots:
-        """The states kept in memory, to go back to; none before the start.
-
-        They are taken about once a second, and of a large model so seldom that it costs 2 % of the time: 512 MiB, or
-        twelve within a quarter of the memory available, the fewer the further back. The store has three of them.
-        """
-        return self.stage.snapshots
-
     def __repr__(self) -> str:
         where = f"epoch {self.epoch}{self.plan.of_epochs}, step {self.step_count}{self.plan.of_steps}"
         return f"<{type(self).__name__} {self.name!r}: {self.state.value}, {where}>"
 
     def set(self, *, source: str = "code", **changes: Any) -> None:
-        """Ask for new values; they act from the next step on. Returns when queued; callable from any thread.
+        """Ask for new values, which act from the next step on.
+
+        It returns once they are queued, and may be called from any thread.
 
         Parameters
         ----------
         source : str
             Who asks, for the journal.
         **changes
-            New values by hyperparameter name; all of them or, if one is not legal, none. Warns of those in `inert`.
+            New values by hyperparameter name. If one of them is not legal, none is taken. A warning names those that
+            cannot act in this run, see `inert`.
 
         Raises
         ------
         InvalidHyperparam
             For an unknown name or an illegal value, or one that comes too late or does not go with another.
+
+        Examples
+        --------
+        >>> run.set(lr=0.01, batch_size=20)
+        >>> run.hyperparams["lr"]
+        0.01
+        >>> run.journal.changes()[-1].name
+        'batch_size'
         """
         checked = self.hyperparams.check(changes)
         begun = int(self.state is RunState.RUNNING)  # its first step may be done before the change is
@@ -221,7 +161,22 @@ class Session:
         self._refuse("start")
 
     def resume(self, *, wait: bool = True, source: str = "code") -> None:
-        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` or ``steps`` after the end."""
+        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` or ``steps`` after the end.
+
+        Parameters
+        ----------
+        wait : bool
+            Wait for the first step, as `start` does.
+        source : str
+            Who asks, for the journal.
+
+        Examples
+        --------
+        >>> run.step(3)
+        >>> run.resume()
+        >>> run.wait() is nbopt.RunState.FINISHED
+        True
+        """
         self.start(wait=wait, source=source)
 
     def step(self, n: int = 1, *, wait: bool = True, source: str = "code") -> None:
@@ -256,7 +211,14 @@ class Session:
         """Rest at once: the process ends."""
 
     def become(self, state: RunState, reason: str = "", source: str = "run") -> None:
-        """Enter a state; with a reason, journal it."""
+        """Enter a state; with a reason, journal it. Whoever trains calls it: to steer a run, call `pause` or `stop`.
+
+        Examples
+        --------
+        >>> run.become(nbopt.RunState.STOPPED, "the data are used up")
+        >>> run.end_reason
+        'the data are used up'
+        """
         with self.lock:
             self.state, self.end_reason = state, reason
             if state.is_ended:
@@ -266,34 +228,34 @@ class Session:
             self.announce()
 
     def tell(self, text: str) -> None:
-        """Say once what the user should know: as a warning, and in the journal."""
+        """Say once what the user should know: as a warning, and in the journal.
+
+        Examples
+        --------
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True):
+        ...     run.tell("the last batch was empty")
+        >>> run.journal[-1].new
+        'the last batch was empty'
+        """
         if text not in self._told:
             self._told.add(text)
             self.journal.event(self.step_count, "note", text)
             with suppress(Warning):  # where they are errors: a word ends no run
                 warnings.warn(text, stacklevel=2)
 
-    def announce(self) -> None:
-        """Wake who waits or watches."""
-        with self.lock:
-            self.moved.notify_all()
-        for wake in [*self.watchers]:
-            wake()
-
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` from now on whenever state or journal changed: from any thread, so it must be quick."""
-        self.watchers.append(wake)
-
-    def unwatch(self, wake: Callable[[], None]) -> None:
-        """Stop calling ``wake``."""
-        self.watchers.remove(wake)
-
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         viewer = type(self).viewer
         return {"text/plain": repr(self)} if viewer is None else viewer.mimebundle(self)
 
     def show(self) -> None:
-        """Show the panel again, under the running cell; outside a notebook, print one line."""
+        """Show the panel again, under the running cell; outside a notebook, print one line.
+
+        Examples
+        --------
+        >>> run.show()
+        <Run 'Sequential ...': created, epoch 0/10, step 0>
+        """
         if (viewer := type(self).viewer) is None:
             print(self)  # on the thread of who asked for it: the training thread never does
         else:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import warnings
-from collections.abc import Iterator
 from typing import Self, get_args
 
 import torch
 
 from nbopt.errors import check_text
-from nbopt.hyperparams import Int
 from nbopt.i18n import _
 from nbopt.run import registry
 from nbopt.run.declared import find_inert, find_loss
+from nbopt.run.driven import Driven
 from nbopt.run.fingerprint import describe_begun, describe_spec
 from nbopt.run.making import make_history, make_training
-from nbopt.run.progress import ProgressLine
 from nbopt.run.recording import make_recorder, tell_opening
-from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.run.steerable import Ability
 from nbopt.run.worker import Worker
@@ -32,14 +28,11 @@ from nbopt.training import prepare
 from nbopt.training.device import Device, pick_device
 from nbopt.training.material import Material
 from nbopt.training.stage import NotBegun
-from nbopt.training.state import Event, RunState
 from nbopt.training.training import Training
 
-_FIRST_STEP_SECONDS = 2.0  # how long `start` waits for the first step, to raise what it raises in the user's own cell
 
-
-class TrainedSession(Session):
-    """A session, the training that it is of, and the worker that pulls it.
+class TrainedSession(Driven):
+    """A session that trains a model as a `RunSpec` says, by a worker of its own.
 
     `nbopt.Run` is what people import: it adds what leads to other runs and to files.
 
@@ -54,7 +47,6 @@ class TrainedSession(Session):
     initial : dict of str to object
         The hyperparameters' values before the first step.
     material : Material
-    worker : Worker
     """
 
     abilities = frozenset(get_args(Ability))
@@ -111,7 +103,14 @@ class TrainedSession(Session):
 
     @classmethod
     def of(cls, spec: RunSpec) -> Self:
-        """Return a run made with ``spec``."""
+        """Return a run made with ``spec``.
+
+        Examples
+        --------
+        >>> another = nbopt.Run.of(run.spec)
+        >>> another.model is run.model, another.id == run.id
+        (True, False)
+        """
         run = cls.__new__(cls)
         TrainedSession.__init__(run, spec)
         return run
@@ -120,177 +119,86 @@ class TrainedSession(Session):
         return make_training(self, self.spec, self.material, self.metrics, self.initial)
 
     def describe(self) -> RunRecord:
-        """Return what the run is and was made with, for the store."""
+        """Return what the run is and was made with, for the store.
+
+        Examples
+        --------
+        >>> run.describe().settings["seed"]
+        0
+        """
         settings = describe_spec(self.spec, self.initial, self.loss_modules)
         settings |= describe_begun(self.model, self.snapshots, self.training if self.has_begun else None)
         return RunRecord(self.id, self.name, self.parent, self.created, settings)
 
-    # -- what is at work
-
-    @property
-    def training(self) -> Training:
-        """What steps are done with; made, and data looked at, on first asking."""
-        return self.worker.training
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether there is a `training` yet."""
-        return self.worker.has_begun
-
     @property
     def branches(self) -> list[TrainedSession]:
-        """The runs of this process that branched off this one, oldest first; replays too."""
+        """The runs of this process that branched off this one, oldest first; replays too.
+
+        Examples
+        --------
+        >>> run.step(3)
+        >>> branch = run.branch(at=2)
+        >>> run.branches == [branch]
+        True
+        """
         return [run for run in registry.live_runs() if isinstance(run, TrainedSession) and run.parent == self.id]
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
-        """The torch optimizer at work; None before the start."""
+        """The torch optimizer at work; None before the start.
+
+        Examples
+        --------
+        >>> run.step()
+        >>> type(run.optimizer).__name__
+        'Adam'
+        """
         return self.stage.optimizer
 
     @property
     def tier(self) -> str:
-        """How steps are done and why, in words: one by one (eager), or several in a compiled call."""
+        """How steps are done and why, in words: one by one (eager), or several in a compiled call.
+
+        Examples
+        --------
+        >>> run.tier
+        'eager steps'
+        """
         return self.stage.tier or _("eager steps")
 
     @property
     def converted(self) -> str:
-        """What types of numbers the data were converted from and to, in words; "" before the start, or if none were."""
+        """What types of numbers the data were converted from and to, in words; "" before the start, or if none were.
+
+        Examples
+        --------
+        >>> doubled = nbopt.Run(torch.nn.Linear(4, 3), (X.double(), y), store=None)
+        >>> doubled.step()
+        >>> doubled.converted
+        'float64 data became float32'
+        """
         return self.stage.converted
 
     @property
     def notes(self) -> list[str]:  # type: ignore[override]
-        """What there is to say of how it trains."""
+        """What there is to say of how it trains: `converted` and `tier`.
+
+        Examples
+        --------
+        >>> run.notes
+        ['eager steps']
+        """
         return [text for text in (self.converted, self.tier) if text]
 
     @property
-    def exact(self) -> bool | None:  # type: ignore[override]
-        """Whether steps done again gave what they gave the first time, bit for bit; None before any were.
-
-        Steps are done again by `Run.rewind`, by a run that `Run.branch` or `Run.replay` returns, and by `nbopt.open`.
-        All that they measure is held against the history, and so is what follows, for as long as the same is done as
-        the first time. False stays: the journal's event ``not_exact`` tells the first value that differs.
+    def opening(self) -> str:  # type: ignore[override]
+        """The code that opens the run again from the store; "" where it is not stored.
 
         Examples
         --------
-        >>> run.step(9)
-        >>> run.rewind(5)
-        >>> run.exact
-        True
+        >>> stored = nbopt.Run(torch.nn.Linear(4, 3), (X, y), store="runs")
+        >>> stored.opening
+        'run = nbopt.open("...", model, train=(X, y), store=...)'
         """
-        return self.worker.exactness.verdict
-
-    @property
-    def exactness(self) -> str:  # type: ignore[override]
-        """The same in words: "exact", or "not exact: ..." with the step, the two values, and why; "" before."""
-        return self.worker.exactness.words
-
-    @property
-    def opening(self) -> str:  # type: ignore[override]
-        """The code that opens the run again from the store; "" where it is not stored."""
         split = self.spec.val is None or self.spec.val_fraction is not None
         return "" if self.store is None else tell_opening(self.id, self.store, split)
-
-    # -- when it trains
-
-    @property
-    def speed(self) -> float | None:
-        """How many steps a second it does at most, for a person to follow it; None: as fast as it goes.
-
-        It may be changed at any time, and acts at once. Steps asked for by number, ``run.step(100)``, do not wait.
-        Nothing of the training depends on it, and the journal does not have it.
-
-        Examples
-        --------
-        >>> run.speed = 100
-        >>> run.start()
-        """
-        return self.worker.limit.speed
-
-    @speed.setter
-    def speed(self, speed: float | None) -> None:
-        self.worker.limit.change(speed)
-
-    def start(self, *, wait: bool = True, source: str = "code") -> None:
-        """Train in a thread of its own, from where the run is. Does nothing if it is running.
-
-        Parameters
-        ----------
-        wait : bool
-            Wait for the first step (2 s at most), so that what it raises is raised here.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For data that do not fit each other or the model; whatever the model raises in the first step.
-        RuntimeError
-            If the run is complete: raise ``epochs``, or ``steps``, to go on.
-        """
-        self.worker.go(math.inf, source)
-        if wait:
-            self.worker.wait(self.worker.has_set_out, _FIRST_STEP_SECONDS)
-
-    def step(self, n: int = 1, *, wait: bool = True, source: str = "code") -> None:
-        """Do ``n`` steps, then pause. With ``wait``, return when they are done."""
-        steps = Int(1, low=1, high=1, ge=1)
-        steps.name = "n"
-        self.worker.go(steps.check(n), source)
-        if wait:
-            self.worker.wait(self.worker.has_spent)
-
-    def pause(self, *, wait: bool = True, source: str = "code") -> None:
-        """Pause after the current step. With ``wait``, return when the run is at rest."""
-        self.worker.rest(RunState.PAUSED, source, wait)
-
-    def stop(self, *, wait: bool = True, source: str = "code") -> None:
-        """End the run where it is; `resume` can still go on from there."""
-        self.worker.rest(RunState.STOPPED, source, wait)
-
-    def halt(self, timeout: float) -> None:
-        """Pause at the very next event, and wait for it: the process ends."""
-        self.worker.halt(timeout)
-
-    def release_workers(self) -> None:
-        """Let the worker processes of a `DataLoader` go while the run is at rest; does nothing while it trains.
-
-        A pause keeps them, so that going on costs nothing. Going on starts others, and trains as if they had stayed.
-        """
-        self.worker.release_workers()
-
-    def wait(self, timeout: float | None = None) -> RunState:
-        """Block until the run has ended, or for ``timeout`` seconds; return the state.
-
-        Raises
-        ------
-        BaseException
-            The exception that ended the run, if one did.
-        """
-        self.worker.wait(self.worker.has_ended, timeout)
-        return self.state
-
-    def fit(self) -> Self:
-        """Train to the end in this thread, with a progress line: for scripts. Returns the run.
-
-        Raises
-        ------
-        BaseException
-            Whatever model, loss or data raise. Ctrl-C pauses the run, and `resume` or `fit` goes on.
-        """
-        self.worker.go(math.inf, "code", ProgressLine(self))
-        self.wait()
-        return self
-
-    def events(self) -> Iterator[Event]:
-        """Return the loop's events, for a caller who pulls them: each ``next`` does one thing, a step at most.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For data that do not fit each other or the model.
-        """
-        events = self.worker.events()
-        if self.recorder is not None:
-            self.recorder.begin()
-        return events
-
-    def _ask(self, changes: dict[str, object], source: str) -> None:
-        self.worker.ask(changes, source)

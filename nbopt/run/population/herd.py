@@ -76,18 +76,42 @@ class Herd(Sequence[Member]):
 
     @property
     def training_members(self) -> list[Member]:
-        """The members that have not ended."""
+        """The members that have not ended.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.stop(members=[0])
+        >>> [member.hyperparams["lr"] for member in population.training_members]
+        [0.01]
+        """
         return [member for member in self if not member.state.is_ended]
 
     @property
     def step_count(self) -> int:
-        """Steps completed, of the member that has done most."""
+        """The number of steps completed by the member that has done most.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.step(3)
+        >>> population.step_count
+        3
+        """
         return max((member.step_count for member in self), default=0)
 
     # -- telling
 
     def become(self, state: RunState, reason: str = "", source: str = "run") -> None:
-        """Enter a state; with a reason, journal it."""
+        """Enter a state; with a reason, journal it. To steer a population, call `pause` or `stop`.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.become(nbopt.RunState.STOPPED, "the data are used up")
+        >>> population.end_reason
+        'the data are used up'
+        """
         with self.lock:
             self.state, self.end_reason = state, reason
             if reason:
@@ -95,12 +119,30 @@ class Herd(Sequence[Member]):
             self.announce()
 
     def fail(self, error: BaseException) -> None:
-        """End by an exception."""
+        """End by an exception.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.fail(ValueError("no more data"))
+        >>> population.state.name
+        'FAILED'
+        """
         self.error = error
         self.become(RunState.FAILED, tell_error(error))
 
     def tell(self, text: str) -> None:
-        """Say once what the user should know: as a warning, and in the journal."""
+        """Say once what the user should know: as a warning, and in the journal.
+
+        Examples
+        --------
+        >>> import warnings
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> with warnings.catch_warnings(record=True):
+        ...     population.tell("the last batch was empty")
+        >>> population.journal[-1].new
+        'the last batch was empty'
+        """
         if text not in self._told:
             self._told.add(text)
             self.journal.event(self.step_count, "note", text)
@@ -109,7 +151,15 @@ class Herd(Sequence[Member]):
                     warnings.warn(text, stacklevel=2)
 
     def announce(self) -> None:
-        """Wake who waits or watches."""
+        """Wake whoever waits or watches.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.watchers.append(lambda: print("something changed"))
+        >>> population.announce()
+        something changed
+        """
         with self.lock:
             self.moved.notify_all()
         for wake in [*self.watchers]:

@@ -50,7 +50,15 @@ class Managed(Steered):
     same_batches = False
 
     def prepare(self) -> None:
-        """Look at the data, if nobody did, and make what members train with."""
+        """Look at the data, if nobody did, and make what members train with.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.prepare()
+        >>> population[0].has_begun
+        True
+        """
         if not all(member.has_begun for member in self):
             give_data([member for member in self if not member.has_begun], self.samples)
         for member in self:
@@ -69,6 +77,13 @@ class Managed(Steered):
             For data that cannot be used.
         RuntimeError
             If there is nothing left to do.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], epochs=3).fit()
+        >>> population.begin()
+        Traceback (most recent call last):
+        RuntimeError: all members have ended (all 3 epochs done): set epochs or steps higher to go on.
         """
         self.prepare()
         if not [member for member in [*self] if member.reopen() and not member.state.is_ended]:
@@ -87,6 +102,15 @@ class Managed(Steered):
         ----------
         members : iterable of int, optional
             Which; the others go on.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.step(3)
+        >>> population.stop(members=[0])
+        >>> population.step(3)
+        >>> [member.step_count for member in population]
+        [3, 6]
         """
         if members is None:
             super().stop(wait=wait, source=source)
@@ -95,7 +119,16 @@ class Managed(Steered):
         self.puller.between_steps(lambda: self.end(chosen, source))
 
     def end(self, members: Iterable[Member], source: str) -> None:
-        """End members where they are; called between two steps."""
+        """End members where they are; called between two steps.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.step(3)
+        >>> population.end([population[0]], "code")
+        >>> [member.state.name for member in population]
+        ['STOPPED', 'PAUSED']
+        """
         for member in members:
             if not member.state.is_ended:
                 member.stage.flush()

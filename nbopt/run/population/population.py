@@ -118,7 +118,15 @@ class Population(Managed):
         size: int,
         make: Callable[[Self], list[Member]],
     ) -> None:
-        """Make the members."""
+        """Make the members, as `nbopt.Population` and what opens one do.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.begin_with(population.spec, population.hyperparams, 0, lambda made: [])
+        >>> len(population)
+        0
+        """
         super().__init__(spec.name, type(spec.model).__name__)
         self.spec, self.hyperparams = spec, hyperparams
         self.inert = find_all_inert(spec, hyperparams)
@@ -134,7 +142,17 @@ class Population(Managed):
         name: str | None = None,
         source: str = "code",
     ) -> Self:
-        """Return a population whose members go on from where a run is, or was, each with values of its own."""
+        """Return a population whose members go on from where a run is, or was, each with values of its own.
+
+        See `Run.population`, which calls it.
+
+        Examples
+        --------
+        >>> run.step(3)
+        >>> population = nbopt.Population.of_run(run, [{"lr": 0.001}, {"lr": 0.01}])
+        >>> population[1].step_count, population[1].hyperparams["lr"]
+        (3, 0.01)
+        """
         start, snapshot = find_start(run, at)
         made = cls.__new__(cls)
         own = [{name: value for name, value in row.items() if name != SEED} for row in rows]
@@ -161,6 +179,14 @@ class Population(Managed):
         ------
         RuntimeError
             If something was done to the run that nothing can repeat.
+
+        Examples
+        --------
+        >>> run.step(3)
+        >>> population = nbopt.Population.repeating(run, [{"seed": 1}, {"seed": 2}])
+        >>> _ = population.wait()
+        >>> population.step_count
+        3
         """
         steps, schedule = run.worker.between_steps(lambda: (run.step_count, run.journal.schedule()))
         if touched := next((op for op in schedule if op.name == TUNING and op.value.get("touched")), None):
@@ -179,13 +205,26 @@ class Population(Managed):
 
     @property
     def best(self) -> Member | None:
-        """The member with the lowest validation loss so far; None before the first validation."""
+        """The member with the lowest validation loss so far; None before the first validation.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), val=0.2, lr=[0.001, 0.1], epochs=5).fit()
+        >>> population.best is min(population, key=lambda member: member.stopping.best)
+        True
+        """
         judged = [member for member in self if member.has_begun and math.isfinite(member.training.judge.best)]
         return min(judged, key=lambda member: float(member.training.judge.best), default=None)
 
     @property
     def differing(self) -> list[str]:
-        """The hyperparameters in which members differ now, in the order in which they are shown."""
+        """The hyperparameters in which members differ now, in the order in which they are shown.
+
+        Examples
+        --------
+        >>> nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], weight_decay=0.1).differing
+        ['lr']
+        """
         return [name for name in self.hyperparams if len({repr(member.hyperparams[name]) for member in self}) > 1]
 
     def to_pandas(self) -> Any:
@@ -216,7 +255,15 @@ class Population(Managed):
 
     @property
     def tier(self) -> str:
-        """How steps are done, in words, and why."""
+        """How steps are done, in words, and why.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.step()
+        >>> population.tier
+        'all members at once'
+        """
         together = self.puller.together
         if together.reason:
             return _("one member after the other ({reason})", reason=together.reason)

@@ -36,17 +36,41 @@ class Steered(Herd):
         ----------
         wait : bool
             Wait for the first step (2 s at most), so that what it raises is raised here.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], epochs=3)
+        >>> population.start()
+        >>> population.wait().name
+        'FINISHED'
         """
         self.puller.go(math.inf, check_text("source", source), here=False)
         if wait:
             self._wait(lambda: self.puller.begun or self.puller.thread is None, _FIRST_STEP_SECONDS)
 
     def resume(self, *, wait: bool = True, source: str = "code") -> None:
-        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` or ``steps`` after the end."""
+        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` or ``steps`` after the end.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], epochs=3).fit()
+        >>> population.set(epochs=5)
+        >>> population.resume()
+        >>> population.wait().name, population[0].epoch
+        ('FINISHED', 5)
+        """
         self.start(wait=wait, source=source)
 
     def step(self, n: int = 1, *, wait: bool = True, source: str = "code") -> None:
-        """Do ``n`` steps of each member, then pause. With ``wait``, return when they are done."""
+        """Do ``n`` steps of each member, then pause. With ``wait``, return when they are done.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> population.step(3)
+        >>> [member.step_count for member in population]
+        [3, 3]
+        """
         steps = Int(1, low=1, high=1, ge=1)
         steps.name = "n"
         self.puller.go(steps.check(n), check_text("source", source), here=False)
@@ -54,7 +78,16 @@ class Steered(Herd):
             self._wait(lambda: self.puller.thread is None or self.puller.credit == math.inf)
 
     def pause(self, *, wait: bool = True, source: str = "code") -> None:
-        """Pause after the current step. With ``wait``, return when it is at rest."""
+        """Pause after the current step. With ``wait``, return when it is at rest.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], epochs=10**6)
+        >>> population.start()
+        >>> population.pause()
+        >>> population.state.name
+        'PAUSED'
+        """
         self._rest(RunState.PAUSED, check_text("source", source), wait)
 
     def stop(self, members: Iterable[int] | None = None, *, wait: bool = True, source: str = "code") -> None:
@@ -62,12 +95,31 @@ class Steered(Herd):
         self._rest(RunState.STOPPED, check_text("source", source), wait)
 
     def wait(self, timeout: float | None = None) -> RunState:
-        """Block until it has ended, or for ``timeout`` seconds; return the state; raise the exception that ended it."""
+        """Block until it has ended, or for ``timeout`` seconds, and return its state.
+
+        Raises
+        ------
+        BaseException
+            The exception that ended it, if one did.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], epochs=3)
+        >>> population.start()
+        >>> population.wait().name
+        'FINISHED'
+        """
         self._wait(lambda: self.state.is_ended and self.puller.thread is None, timeout)
         return self.state
 
     def fit(self) -> Self:
-        """Train to the end in this thread. Returns the population."""
+        """Train to the end in the caller's thread, and return the population.
+
+        Examples
+        --------
+        >>> nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], epochs=3).fit().state.name
+        'FINISHED'
+        """
         self.puller.go(math.inf, "code", here=True)
         self.wait()
         return self

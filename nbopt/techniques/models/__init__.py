@@ -1,8 +1,10 @@
 """Model families to start from: each a few lines of torch, with depth, width and activation declared.
 
-Public as ``nbopt.models``::
+They are public as ``nbopt.models``:
 
-    model = nbopt.models.MLP(inputs=64, outputs=10, depth=2, width=128, activation="gelu")
+>>> model = nbopt.models.MLP(inputs=64, outputs=10, depth=2, width=128, activation="gelu")
+>>> model(torch.zeros(5, 64)).shape
+torch.Size([5, 10])
 
 Read one, copy it, change it: there is nothing else to know. Weights are drawn from torch's generator.
 """

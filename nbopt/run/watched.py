@@ -1,0 +1,75 @@
+"""`Watched`: something that threads wait for, and that tells others when it changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Watched:
+    """What a `Session` tells its panel, its worker and whoever waits for it.
+
+    Attributes
+    ----------
+    watchers : list of callable
+        Who is called whenever state or journal changed.
+    lock, moved : threading.RLock, threading.Condition
+        Guard state and the hand-over between threads, and tell of it; never taken in a step.
+    """
+
+    def __init__(self) -> None:
+        self.watchers: list[Callable[[], None]] = []
+        self.lock = threading.RLock()
+        self.moved = threading.Condition(self.lock)
+
+    def announce(self) -> None:
+        """Wake whoever waits or watches.
+
+        Examples
+        --------
+        >>> run.watch(lambda: print("something changed"))
+        >>> run.announce()
+        something changed
+        """
+        with self.lock:
+            self.moved.notify_all()
+        for wake in [*self.watchers]:
+            wake()
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever state or journal have changed.
+
+        Parameters
+        ----------
+        wake : callable
+            Takes nothing. It is called from any thread, the training thread too, and must therefore be quick.
+
+        Examples
+        --------
+        >>> states = []
+        >>> run.watch(lambda: states.append(run.state.name))
+        >>> run.step()
+        >>> states[0], states[-1]
+        ('RUNNING', 'PAUSED')
+        """
+        self.watchers.append(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Stop calling ``wake``.
+
+        Raises
+        ------
+        ValueError
+            If it is not called.
+
+        Examples
+        --------
+        >>> woken = []
+        >>> wake = lambda: woken.append(run.state)
+        >>> run.watch(wake)
+        >>> run.unwatch(wake)
+        >>> run.step()
+        >>> woken
+        []
+        """
+        self.watchers.remove(wake)

@@ -1,0 +1,78 @@
+"""`Written`: a run that can be written down, and done again from what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from nbopt.export.recipe import to_yaml
+from nbopt.export.script.writer import to_python
+from nbopt.run import export
+from nbopt.run.trained import TrainedSession
+
+
+class Written(TrainedSession):
+    """A run as a script without nbopt, and as a recipe."""
+
+    def to_python(self) -> str:
+        """Return a plain PyTorch script, without nbopt, that does again what led to where the run is.
+
+        Its function ``train(model, train, val)`` takes the model as it was before the run, and returns the values of
+        each metric, one for each epoch.
+
+        Raises
+        ------
+        ValueError
+            If the run used something that a script cannot hold; names it, and says what to do.
+
+        Examples
+        --------
+        >>> run.step(5)
+        >>> "def train(model, train, val" in run.to_python()
+        True
+        """
+        return to_python(export.tell(self))
+
+    def to_yaml(self) -> str:
+        """Return the run's settings and the changes made on its way as a recipe, to be edited and followed again.
+
+        Examples
+        --------
+        >>> run.step(5)
+        >>> run.set(lr=0.1)
+        >>> print(run.to_yaml())
+        # ...
+        """
+        return to_yaml(export.tell(self, decided_again=True))
+
+    @classmethod
+    def from_yaml(
+        cls, text_or_path: str | Path, model: torch.nn.Module, train: Any, val: Any = None, **callables: Any
+    ) -> Self:
+        """Return a new run that will follow a recipe.
+
+        Parameters
+        ----------
+        text_or_path : str or Path
+            What `to_yaml` returned, edited or not, or a file that holds it (a str that ends in ``.yaml`` or ``.yml``).
+        model, train, val
+            As for a run; without ``val``, the recipe's fraction counts.
+        **callables
+            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics``, ``techniques``, ``forward`` and
+            ``schedule`` of the user's own; also ``device`` and ``name``.
+
+        Raises
+        ------
+        ValueError
+            For a recipe that cannot be followed; says which entry is wrong, and at which step.
+
+        Examples
+        --------
+        >>> recipe = run.to_yaml().replace("lr: 0.001", "lr: 0.01")
+        >>> follower = nbopt.Run.from_yaml(recipe, torch.nn.Linear(4, 3), (X, y))
+        >>> follower.hyperparams["lr"]
+        0.01
+        """
+        return export.from_yaml(cls, text_or_path, model, train, val, callables)
