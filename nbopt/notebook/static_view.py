@@ -56,6 +56,7 @@ class _Size(NamedTuple):
 
 _LARGE, _SMALL = _Size(560, 230, 7, 5, True), _Size(360, 150, 4, 4, False)
 _GAP = 12
+_ARROW = 56  # across, of one with its number
 _ABREAST = 2 * (_SMALL.width + _GAP)  # wide: two small charts beside each other, as in a panel
 _TOP_CHART = _LARGE._replace(width=_ABREAST - _GAP)
 
@@ -221,15 +222,19 @@ def _chart(
         line = f'd="M{at} {_TOP}V{size.height - _BOTTOM}" stroke="{MARK}" stroke-dasharray="4 3"'
         parts.append(f"<path {line}>{told}</path>")
     key = f"<b>{html.escape(title)}</b>"
+    lines: list[Line] = []
     for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
         if len(part.x):
             inside = np.clip(part.smooth_y, low, high)
             parts.append(f'<path d="{_path(across(part.smooth_x), up(inside))}" stroke="{colour}" fill="none"/>')
-            for arrow in off_scale([Line(colour, part.smooth_x, part.smooth_y)], span, (low, high)):
-                told = f"{'▲' if arrow.up else '▼'} {brief(arrow.y)}"
-                y = _TOP + 10 if arrow.up else size.height - _BOTTOM - 3
-                parts.append(_text(across(arrow.x), y, "start", told))
+            lines.append(Line(colour, part.smooth_x, part.smooth_y))
             key += f' <span style="color:{colour}">—</span> {html.escape(label)} {brief(part.last)}'
+    arrows = off_scale(lines, span, (low, high))
+    for arrow in arrows:
+        beside = [one.y for one in arrows if one.up is arrow.up and abs(across(one.x) - across(arrow.x)) < _ARROW]
+        if abs(arrow.y) == max(map(abs, beside)):  # of several, the farthest
+            y = _TOP + 10 if arrow.up else size.height - _BOTTOM - 3
+            parts.append(_text(across(arrow.x), y, "start", f"{'▲' if arrow.up else '▼'} {brief(arrow.y)}"))
     picture = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size.width} {size.height}" width="{size.width}" '
         f'style="max-width:100%" role="img" aria-label="{html.escape(title, quote=True)}" stroke-width="1.5">'

@@ -371,7 +371,8 @@ def test_demo_digits_inserts_its_code_and_shows_a_ready_panel(notebook):
 
 
 BOXES = """() => [...document.querySelectorAll(
-    ':is(.nbopt-header, .nbopt-toolbar) :is(button, input, select, summary), .nbopt-control, .nbopt-strip'
+    ':is(.nbopt-header, .nbopt-toolbar, .nbopt-footer) :is(button, input, select, summary), '
+    + '.nbopt-control, .nbopt-strip, .nbopt-chart-head, .nbopt-figure'
 )].map(item => { const { x, y } = item.getBoundingClientRect(); return [Math.round(x), Math.round(y)]; })"""
 
 

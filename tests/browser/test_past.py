@@ -129,8 +129,23 @@ def test_a_cell_run_again_pauses_its_earlier_run_and_keeps_it(notebook):
     wait_for_text(book, ".nbopt-footer", f"%nbopt show {book.ask('first.id')}")  # and in that of the new one
     book.ask("first.resume()")
     book.wait_for("first.state.name == 'RUNNING'")
-    book.ask("[run.stop(), first.stop()]")
     assert "\n".join(book.problems) == ""
+
+    # Restarted by the Lab's own menu, as the kernel that dies: greyed, said, and no icon on each of the widgets.
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="Restart Kernel…", exact=True).click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(page.locator(".nbopt-panel.nbopt-disconnected")).to_have_count(2)
+    assert_disconnected(page)
+
+
+def assert_disconnected(page) -> None:
+    """Each panel has its last picture, and says that its kernel is gone; no widget has ipywidgets' red icon."""
+    told = page.locator(".nbopt-facts > :is(.nbopt-state, .nbopt-lost):visible")
+    expect(told).to_have_text(["Disconnected"] * page.locator(".nbopt-panel").count())
+    expect(page.locator(".nbopt-chart path.line").first).to_be_visible()
+    icons = "() => [...document.querySelectorAll('.nbopt-panel *')].map(e => getComputedStyle(e, '::before').content)"
+    assert '"\uf127"' not in page.evaluate(icons)
 
 
 def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
@@ -158,11 +173,8 @@ def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
         "() => { window.context.session.kernel.requestExecute({code: 'import os; os.kill(os.getpid(), 9)'}) }"
     )
     page.locator(".nbopt-panel.nbopt-disconnected").wait_for()
-    expect(page.locator(".nbopt-facts > :is(.nbopt-state, .nbopt-lost):visible")).to_have_text("Disconnected")
+    assert_disconnected(page)
     expect(page.locator(".nbopt-strip")).to_contain_text(f'nbopt.open("{name}"')
-    expect(page.locator(".nbopt-chart path.line").first).to_be_visible()
-    icons = "() => [...document.querySelectorAll('.nbopt-panel *')].map(e => getComputedStyle(e, '::before').content)"
-    assert '"\uf127"' not in page.evaluate(icons)
     page.locator(".jp-Dialog button").click()
     book.open(fresh=False)  # the page, loaded again: another kernel
     expect(page.locator(".nbopt-still")).to_be_visible()

@@ -15,7 +15,7 @@ from nbopt.notebook.frontend import bridge
 from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.playground import Playground
 from nbopt.notebook.playground.data import KINDS, REACH, VALIDATION, make_points
-from nbopt.notebook.playground.lessons import LESSONS
+from nbopt.notebook.playground.lessons import BASE, LESSONS
 from nbopt.run.registry import live_runs
 from nbopt.training.state import RunState
 from tests.notebook.frontend import eventually
@@ -75,7 +75,8 @@ def test_depth_0_is_a_logistic_regression_and_has_no_dropout(playground, recwarn
     playground.run.step(2)
     assert playground._boundary.sketch().weights[0].shape == (1, 2)
     playground.change(depth=4)
-    assert not [warning for warning in recwarn if "dropout" in str(warning.message)]
+    assert [str(warning.message) for warning in recwarn if issubclass(warning.category, UserWarning)] == []
+    assert playground.run.given == {*BASE} - {"optimizer"}  # so that groups stand folded as before
 
 
 @pytest.mark.parametrize("name", [name for name, lesson in LESSONS.items() if lesson.setup is not None])

@@ -61,6 +61,21 @@ def test_digits_are_told_apart_though_the_learning_rate_was_a_million_on_the_way
     assert max(run.history["loss"][1]) < 10
 
 
+@pytest.mark.parametrize("rate", [1.0, 10.0])
+def test_what_the_quickstart_promises_of_learning_rates_does_happen(digits_run, rate):
+    run, _accuracy = digits_run()
+    run.step(150)
+    run.set(lr=rate)
+    run.step(300)
+    if rate == 1:  # bad, but no divergence
+        assert deeds(run) == [] and 2.0 < run.history.last("val_loss") < 3.0
+        run.rewind("best")
+        assert run.hyperparams["lr"] == 1e-3 and run.history.last("val_loss") < 1.0
+    else:
+        assert [deed[1] for deed in deeds(run)] == ["diverged", "rewind", "lr"]
+        assert run.hyperparams["lr"] == 5e-4 and run.history.last("val_loss") < 0.5
+
+
 @pytest.mark.slow
 def test_without_recovery_digits_are_not_told_apart_after_such_a_learning_rate(digits_run):
     run, test_accuracy = digits_run(recover=False)

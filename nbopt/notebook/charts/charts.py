@@ -287,4 +287,5 @@ def _newest(part: Curve) -> str:
 
 
 def _key(colour: str, label: str, more: str = "") -> str:
-    return f'<span class="nbopt-key" style="--nbopt-colour:{colour}"><span>{html.escape(label)}</span>{more}</span>'
+    name = f'<span title="{html.escape(label, quote=True)}">{html.escape(label)}</span>'
+    return f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{name}{more}</span>'

@@ -58,6 +58,12 @@ class Lesson(NamedTuple):
     hyperparams: Mapping[str, Any]
 
 
+WELCOME = N_(
+    "Press Start and watch the network divide the plane: on the line, both classes are equally probable. Every control "
+    "acts while it trains; other data or another network start a new run with the same settings. Or pick a lesson:"
+)
+"""What stands in the place of a lesson's text at first."""
+
 _FEW = Setup("moons", noise=0.35, samples=40, depth=3, width=8, activation="relu")
 
 LESSONS: dict[str, Lesson] = {

@@ -83,9 +83,8 @@ def ways(surface: Surface, paths: Sequence[Floats], text: str) -> str:
 
 def beside(*pictures: str) -> str:
     """Return pictures beside each other, below each other where it is narrow."""
-    return (
-        f'<div class="nbopt-still" style="display:flex;flex-wrap:wrap;gap:16px;padding:8px 0">{"".join(pictures)}</div>'
-    )
+    style = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:16px;padding:8px 0"
+    return f'<div class="nbopt-still" style="{style}">{"".join(pictures)}</div>'
 
 
 def _svg(inside: str, text: str) -> str:

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import torch
 
 from nbopt.errors import unknown
-from nbopt.i18n import N_, _
+from nbopt.i18n import _
 from nbopt.notebook.charts.colours import CLASSES
 from nbopt.notebook.frontend.bridge import Bridge
 from nbopt.notebook.frontend.intake import guard
@@ -20,7 +20,7 @@ from nbopt.notebook.panel.panel import announce, panel_of, retire
 from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.data import KINDS, REACH, make_points
 from nbopt.notebook.playground.inputs import button, menu, slider
-from nbopt.notebook.playground.lessons import BASE, LESSONS, Setup
+from nbopt.notebook.playground.lessons import BASE, LESSONS, WELCOME, Setup
 from nbopt.notebook.playground.network import ACTIVATIONS, make_network
 from nbopt.notebook.playground.page import box, legend, said, texts_of
 from nbopt.notebook.playground.picture import beside, network, plane
@@ -36,10 +36,6 @@ _DEPTHS, _WIDTHS = range(5), range(1, 9)
 _MIDDLE = 32767.5  # of a field: both classes as probable
 _SPEED = 60.0  # steps a second, to watch the boundary move
 _PANEL_SECONDS = 0.25  # between two frames of the charts, which leaves the page time for the board
-_WELCOME = N_(
-    "Press Start and watch the network divide the plane: on the line, both classes are equally probable. Every control "
-    "acts while it trains; other data or another network start a new run with the same settings. Or pick a lesson:"
-)
 
 
 class Playground:
@@ -125,7 +121,12 @@ class Playground:
         """
         with self._lock:
             going = self.run.state is RunState.RUNNING
-            values = {name: value for name, value in self.run.hyperparams.items() if name not in self.run.inert}
+            run = self.run
+            values = {
+                name: value
+                for name, value in run.hyperparams.items()
+                if name not in run.inert and (name in run.given or value != run.hyperparams.default(name))
+            }
             self._renew(self.setup._replace(**changes), values)
             if going:
                 self.run.start(wait=False, source="panel")
@@ -227,7 +228,7 @@ class Playground:
 
     def _tell(self, lesson: str) -> None:
         """Show the text of a lesson, or the welcome."""
-        texts = [("", _(_WELCOME)), *((_(each.title), _(each.text)) for each in LESSONS.values())]
+        texts = [("", _(WELCOME)), *((_(each.title), _(each.text)) for each in LESSONS.values())]
         self._text.value = said(["", *LESSONS].index(lesson), texts)
 
     def _layout(self) -> Any:

@@ -221,9 +221,8 @@ class Race:
     def picture(self) -> str:
         """Return a picture of it as HTML that needs no script."""
         text = _("The ways of four optimizers on: {surface}", surface=_(SURFACES[self._surface].label))
-        return beside(
-            ways(SURFACES[self._surface], [racer.way for racer in self.racers], text), self._table(self.racers)
-        )
+        places = [racer.way for racer in self.racers]
+        return beside(ways(SURFACES[self._surface], places, text), f"<div>{self._table(self.racers)}</div>")
 
     def _table(self, racers: list[Racer]) -> str:
         head = "<td></td>" + "".join(f"<th>{html.escape(word)}</th>" for word in (_("rate"), _("loss")))
