@@ -85,12 +85,7 @@ def film(page: Page, path: Path) -> None:
     """Save the animation."""
     panel = page.locator(".nbopt-panel").bounding_box()
     assert panel is not None
-    clip = {
-        "x": panel["x"],
-        "y": panel["y"],
-        "width": panel["width"],
-        "height": HEIGHT - 30 - panel["y"],
-    }  # to the status bar
+    clip = {"x": panel["x"], "y": panel["y"], "width": panel["width"], "height": HEIGHT - panel["y"]}
     frames, times = [], []
     for _step in play(page):
         begun = time.monotonic()
@@ -120,6 +115,8 @@ def main(path: Path) -> None:
             book = Notebook(lab, page, "film", [CELL])
             book.run_all()
             page.locator(".nbopt-figure .plotarea_background").first.wait_for(timeout=60_000)
+            book.command("statusbar:toggle")
+            page.locator("#jp-main-statusbar").wait_for(state="hidden")
             page.locator(".nbopt-panel").evaluate("panel => panel.scrollIntoView()")
             time.sleep(2)  # until the page has come to rest
             page.evaluate(POINTER)

@@ -1,3 +1,6 @@
+import json
+import re
+
 import ipywidgets
 import pytest
 from comm.base_comm import BaseComm
@@ -6,6 +9,7 @@ from ipykernel.comm import comm as ipykernel_comm
 from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.panel import Panel
 
 
 class QuietComm(BaseComm):
@@ -79,3 +83,22 @@ def test_a_front_end_keeps_its_route():
     front = FrontEnd()
     front.comm = ReroutingComm()
     assert front.comm._reply_subshell_for({}, "chosen") == "chosen"
+
+
+def test_the_page_is_told_of_a_panel_once_for_each_of_its_widgets(page, make_run):
+    panel = Panel(make_run())
+    opened, later = {}, []
+    for name, data, _size in page.messages:
+        if "_model_name" in data.get("state", ()):
+            assert set(re.findall(r"IPY_MODEL_(\w+)", json.dumps(data))) <= opened.keys()  # what is in it is there
+            opened[name] = data["state"]["_model_name"]
+        else:
+            later.append(opened[name])
+    panel.bridge.close()
+    assert set(later) <= {"AxisModel", "AnyModel"}  # the axes' numbers, and the first frame
+    assert len(page.messages) < 210
+    text = panel.controls["lr"].inputs[1]
+    page.do(text, value="0.25")
+    assert panel.run.hyperparams["lr"] == 0.25  # it is heard all the same
+    page.do(text, disabled=True)
+    assert "disabled" in panel._problem and not text.disabled

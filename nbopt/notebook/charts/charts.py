@@ -117,7 +117,10 @@ class Chart:
             animation_duration=0,
             background_style={"fill": "transparent"},
             display_toolbar=False,
-            layout=widgets.Layout(width="100%", height="var(--nbopt-chart-height, 310px)", min_width="0"),
+            layout=kit.share(widgets.Layout, width="100%", height="var(--nbopt-chart-height, 310px)", min_width="0"),
+            **dict.fromkeys(
+                ("scale_x", "scale_y"), kit.share(bqplot.LinearScale, min=0.0, max=1.0, allow_padding=False)
+            ),
         )
         self._head = kit.make(widgets.HTML, css=("nbopt-chart-head",))
         css = ("nbopt-chart", f"nbopt-chart-{'-'.join(name.split())}")  # a space would end the class
@@ -259,7 +262,7 @@ class Chart:
         for ghost, training, validation in zip(ghosts, others[::2], others[1::2], strict=True):
             value = _newest(validation if len(validation.x) else training)
             text += _key(ghost.colour, ghost.label, f" <b>{value}</b>" * bool(value)) if ghost.label else ""
-        return text + _key(PAST, _("before the rewind")) * has_past
+        return text + _key(PAST, _("before the rewind")).replace("nbopt-key", "nbopt-key nbopt-key-past") * has_past
 
     def _names(self, past: list[Curve], others: list[Curve], pair: list[Curve], ghosts: list[str]) -> list[str]:
         """Return what the read-out calls each line; nothing where there is none."""

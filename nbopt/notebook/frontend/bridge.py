@@ -131,10 +131,14 @@ class Bridge:
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f"nbopt panel {run.name}", daemon=True)
 
-    def start(self) -> None:
-        """Paint once here, so that the page gets a whole picture, and from now on whenever there is news."""
+    def start(self, drawn: Callable[[], None] = lambda: None) -> None:
+        """Paint once here, so that the page gets a whole picture, and from now on whenever there is news.
+
+        ``drawn`` is called in between.
+        """
         self._run.watch(self.wake)
         self._show()
+        drawn()
         self._thread.start()
 
     @property

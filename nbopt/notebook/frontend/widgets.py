@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -21,25 +22,57 @@ class WidgetFactory:
     ----------
     refuse : callable, optional
         Takes the reason why a message of the page's was not taken; without it, all are.
+    later : bool
+        Whether the page is told of what is made at `open` only, when all of it has been drawn once: of each widget by
+        one message then, instead of one for each thing that was written to it meanwhile.
     """
 
-    def __init__(self, refuse: Callable[[str], None] | None = None) -> None:
+    def __init__(self, refuse: Callable[[str], None] | None = None, later: bool = False) -> None:
         self._refuse = refuse
         self._layout = widgets.Layout()
         self._styles: dict[type, Any] = {}
+        self._shared: dict[str, Any] = {}
+        self._waiting: list[Any] | None = [] if later else None
 
     def make(self, kind: type, *args: Any, css: tuple[str, ...] = (), **traits: Any) -> Any:
         """Return a widget of CSS classes ``css``."""
         traits.setdefault("layout", self._layout)
         if kind in self._styles:
             traits["style"] = self._styles[kind]
+        if self._waiting is not None:
+            traits["comm"] = _Later()
         made = kind(*args, _dom_classes=css, **traits)
+        if self._waiting is not None:
+            self._waiting.append(made)
         if made.has_trait("style"):
             self._styles[kind] = made.style
         if isinstance(made, INPUTS):
             keep_frontend_route(made)
             self.guard(made)
         return made
+
+    def share(self, kind: type, **traits: Any) -> Any:
+        """Return one of these traits, the same whenever it is asked for: nobody is to change it."""
+        key = f"{kind} {traits}"
+        if key not in self._shared:
+            self._shared[key] = kind(**traits)
+        return self._shared[key]
+
+    def open(self) -> None:
+        """Tell the page of all that was made so far, and of what comes when it is made."""
+        waiting, self._waiting = self._waiting or [], None
+        for widget in waiting:
+            self._open(widget)
+
+    def _open(self, widget: Any) -> None:
+        """Tell the page of a widget, and before of what is in it: a page knows no names of what is yet to come."""
+        for child in getattr(widget, "children", ()):
+            self._open(child)
+        if isinstance(widget.comm, _Later):
+            widget.comm = None
+            widget.open()
+            if isinstance(widget, INPUTS):
+                self.guard(widget)
 
     def button(self, name: str, text: str, act: Callable[[], Any], tip: str = "", **traits: Any) -> Any:
         """Return a button of CSS class ``nbopt-NAME`` that does ``act``, whose exceptions nobody would see."""
@@ -62,3 +95,18 @@ class WidgetFactory:
         """Let what is below ``root``, made elsewhere, take sane messages only."""
         if self._refuse is not None:
             guard(root, self._refuse)
+
+
+class _Later:
+    """Stands in the place of a widget's comm, whose name it has already, until the page is told of it."""
+
+    kernel = None  # ipywidgets sends nothing then
+
+    def __init__(self) -> None:
+        self.comm_id = uuid.uuid4().hex
+
+    def on_msg(self, callback: Any) -> None:
+        """Nothing arrives."""
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -96,7 +96,7 @@ class Panel:
         self.compact: Compact | None = None
         self._marks = Marks(run.journal, run.hyperparams.label)
         self._problem = ""
-        self._kit = kit = WidgetFactory(self._refuse)
+        self._kit = kit = WidgetFactory(self._refuse, later=True)
         self.transport = Transport(run, self._try, self._wake, kit)
         texts = [kit.make(widgets.HTML) for _part in range(5)]
         self._status, self._error, self._device, self._earlier, self._journal = texts
@@ -124,7 +124,7 @@ class Panel:
         self.widget = self._layout()
         kit.guard(self.bridge.companion)
         self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
-        self.bridge.start()
+        self.bridge.start(kit.open)
 
     def close(self) -> None:
         """Take the panel away for good, unless it is a part of another: nothing keeps it any more, nor its run."""
