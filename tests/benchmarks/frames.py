@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from playwright.sync_api import sync_playwright
 
@@ -24,6 +24,8 @@ SETUP = f"""
 %load_ext nbopt
 import time
 import nbopt, torch
+from IPython.display import display
+from nbopt.notebook.panel.panel import panel_of
 from torch import nn
 torch.set_num_threads(1)
 X, y = torch.randn(6_400, 16), torch.randint(4, (6_400,))
@@ -39,8 +41,23 @@ def made(number):
         model, (X, y), val=0.1, forward=paced, metrics=["accuracy"], epochs=10**9, name=f"run {{number}}", store=None
     )
 runs = [made(number) for number in range(3)]
+spent = [0.0]
+def timed(paint):
+    def work():
+        begun = time.thread_time()
+        paint()
+        spent[0] += time.thread_time() - begun
+    return work
+def show(run):
+    bridge = panel_of(run).bridge
+    bridge._paint = timed(bridge._paint)
+    display(run)
+    run.start()
+def drawn():
+    return sum(panel_of(run).bridge.companion.frame for run in shown)
 """
-SHOW = "from IPython.display import display\nfor run in runs[:{count}]:\n    display(run)\n    run.start()"
+SHOW = "shown = runs[:{count}]\nfor run in shown:\n    show(run)"
+ASK = "[sum(run.step_count for run in shown), time.perf_counter(), drawn(), spent[0]]"
 
 COUNT = """seconds => new Promise(resolve => {
     const gaps = [];
@@ -58,25 +75,48 @@ COUNT = """seconds => new Promise(resolve => {
 def figures(seconds: float = 10.0) -> Iterator[tuple[str, str, str]]:
     """Yield lines for the table: what, measured, at least."""
     for count, goal in ((1, "50"), (3, "30")):
-        rate, gap, busy, steps, _told = measure(count, seconds)
+        seen = measure(count, seconds)
         title = f"frames a second, {count} panel{'s' * (count > 1)} at {RATE} steps/s each"
-        yield title, f"{rate:.0f} (gaps {gap:.0f} ms at 95 %; page busy {busy:.0%}; {steps:.0f} steps/s)", goal
+        yield title, seen.in_words(), goal
 
 
-def measure(count: int, seconds: float, profile: bool = False) -> tuple[float, float, float, float, str]:
-    """Return what the page did while runs trained.
+class Seen(NamedTuple):
+    """What a page did while runs trained.
 
-    Returns
-    -------
+    Attributes
+    ----------
     rate, gap : float
         Frames a second, and the milliseconds within which 95 % of them followed one another.
     busy : float
         The share of the time that the page's own thread computed: other work on the machine does not change it.
     steps : float
         Of each run, a second.
+    pictures : float
+        How often a panel was drawn anew, a second.
+    page, kernel : float
+        Milliseconds of the page's thread, and of the one that paints in the kernel, for each of these.
     told : str
         A profile.
     """
+
+    rate: float
+    gap: float
+    busy: float
+    steps: float
+    pictures: float
+    page: float
+    kernel: float
+    told: str
+
+    def in_words(self) -> str:
+        """Return it as a line."""
+        of_page = f"page busy {self.busy:.0%}, {self.page:.1f} ms for each of {self.pictures:.1f} pictures a second"
+        rest = f"kernel {self.kernel:.1f} ms for each; {self.steps:.0f} steps/s"
+        return f"{self.rate:.0f} (gaps {self.gap:.0f} ms at 95 %; {of_page}, {rest})"
+
+
+def measure(count: int, seconds: float, profile: bool = False) -> Seen:
+    """Return what the page did while runs trained."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         lab = Lab(Path(folder))
         try:
@@ -87,7 +127,7 @@ def measure(count: int, seconds: float, profile: bool = False) -> tuple[float, f
             page.locator(".nbopt-panel").nth(count - 1).wait_for()
             page.locator(".nbopt-panel").first.scroll_into_view_if_needed()
             page.wait_for_timeout(5000)
-            before = book.ask("[sum(run.step_count for run in runs), time.perf_counter()]")
+            before = book.ask(ASK)
             session: Any = page.context.new_cdp_session(page)
             session.send("Performance.enable", {"timeDomain": "threadTicks"})
             begun = _computed(session)
@@ -95,12 +135,13 @@ def measure(count: int, seconds: float, profile: bool = False) -> tuple[float, f
                 session.send("Profiler.enable")
                 session.send("Profiler.start")
             gaps = page.evaluate(COUNT, seconds)
-            busy = 1000 * (_computed(session) - begun) / sum(gaps)
+            computed = 1000 * (_computed(session) - begun)
             told = _told(session.send("Profiler.stop")["profile"]) if profile else ""
-            after = book.ask("[sum(run.step_count for run in runs), time.perf_counter()]")
-            steps = (after[0] - before[0]) / (after[1] - before[1]) / count
+            steps, clock, pictures, painting = (b - a for a, b in zip(before, book.ask(ASK), strict=True))
             book.close()
-            return 1000 * len(gaps) / sum(gaps), statistics.quantiles(gaps, n=20)[-1], busy, steps, told
+            rate, gap, pictures = 1000 * len(gaps) / sum(gaps), statistics.quantiles(gaps, n=20)[-1], max(pictures, 1)
+            busy, of_page, of_kernel = computed / sum(gaps), computed / pictures, 1000 * painting / pictures
+            return Seen(rate, gap, busy, steps / clock / count, pictures / clock, of_page, of_kernel, told)
         finally:
             lab.close()
 
@@ -142,9 +183,8 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     for count in arguments.panels:
-        rate, gap, busy, steps, told = measure(count, arguments.seconds, arguments.profile)
-        rates = f"{rate:.1f} frames/s, 95 % within {gap:.0f} ms, busy {busy:.1%}, {steps:.0f} steps/s each"
-        print(f"{count} panels: {rates}\n{told}", flush=True)
+        seen = measure(count, arguments.seconds, arguments.profile)
+        print(f"{count} panels: {seen.in_words()}\n{seen.told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 from nbopt.formatting import brief
 from nbopt.i18n import _
 from nbopt.notebook.charts.bands import outlines
-from nbopt.notebook.charts.colours import PAST, TRAIN, VAL
+from nbopt.notebook.charts.colours import MARK, PAST, TRAIN, VAL
 from nbopt.notebook.charts.lines import stack
 from nbopt.notebook.charts.overlay import Overlay
 from nbopt.notebook.charts.view import Ghost, Scene, View
@@ -102,11 +102,12 @@ class Chart:
             opacities=_OPACITIES,
             stroke_width=1.8,
         )
-        self._x_axis = bqplot.Axis(scale=self._x, tick_format=_TICKS, grid_lines="none")
+        # Dashed to bqplot alone (panel.css): to take dashes away, it has the page reckon the styles of each line anew.
+        grid: dict[str, Any] = {"tick_format": _TICKS, "grid_lines": "dashed"}
+        self._x_axis = bqplot.Axis(scale=self._x, grid_color=MARK, **grid)
         # One for each scale: an axis given another scale keeps the marks of the old one.
         self._y_axes = [
-            bqplot.Axis(scale=scale, orientation="vertical", side="left", tick_format=_TICKS, grid_lines="solid")
-            for scale in (self._linear, self._log)
+            bqplot.Axis(scale=scale, orientation="vertical", side="left", **grid) for scale in (self._linear, self._log)
         ]
         self.figure = kit.make(
             bqplot.Figure,
