@@ -90,7 +90,7 @@ export function draw(layer, over, width, height) {
  * @returns {[number, number]}
  */
 function reach([at, , , value], width) {
-  const [x, length] = [at * width, 8 + LETTER * value.length];
+  const [x, length] = [Math.max(at * width, HALF), 11 + LETTER * value.length];
   return at > LAST ? [x - length, x + 6] : [x - 6, x + length];
 }
 
