@@ -18,9 +18,12 @@ from nbopt.i18n import _
 from nbopt.notebook.cells import CELLS
 from nbopt.notebook.panel.lr_finder import FinderChart
 from nbopt.notebook.panel.panel import announce, panel_of
+from nbopt.notebook.population.panel import panel_of as panel_of_population
 
 if TYPE_CHECKING:
+    from nbopt.run.crowd import Crowd
     from nbopt.run.lr_finder import Sweep
+    from nbopt.run.operable import Operable
     from nbopt.run.steerable import Steerable
     from nbopt.run.work import Work
 
@@ -34,7 +37,15 @@ def mimebundle(run: Steerable) -> dict[str, Any]:
     return {**panel.family._repr_mimebundle_(), "text/plain": repr(run)}
 
 
-def show(run: Steerable) -> None:
+def population(population: Crowd) -> dict[str, Any]:
+    """Return the panel of a population, as a cell's result, and put its still picture below."""
+    panel = panel_of_population(population)
+    CELLS.shows(panel)
+    panel.still.display()
+    return {**panel.family._repr_mimebundle_(), "text/plain": repr(population)}
+
+
+def show(run: Operable) -> None:
     """Put the panel under the running cell."""
     display(run)  # type: ignore[no-untyped-call]
 
@@ -66,6 +77,6 @@ def follow() -> Callable[[Work], None] | None:
     return tell
 
 
-def made(run: Steerable) -> None:
+def made(run: Operable) -> None:
     """Take note of which cell made the run."""
     CELLS.made(run)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nbopt.formatting import number
 from nbopt.i18n import _
-from nbopt.notebook.panel.transport import SOURCE
+from nbopt.notebook.panel.verbs import SOURCE
 from nbopt.run.steerable import Steerable
 
 UNDO = "undo"

@@ -16,7 +16,7 @@ from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.group import Group
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.presets import Presets
-from nbopt.run.steerable import Steerable
+from nbopt.run.operable import Adjustable
 
 _OPEN = 4  # groups that stand open though nothing in them was given
 
@@ -26,7 +26,7 @@ class Column:
 
     Parameters
     ----------
-    run : Steerable
+    run : Adjustable
     controls : Controls
     by_hand : ByHand
     attempt : callable
@@ -47,7 +47,7 @@ class Column:
 
     def __init__(
         self,
-        run: Steerable,
+        run: Adjustable,
         controls: Controls,
         by_hand: ByHand,
         attempt: Callable[[Callable[[], Any]], None],

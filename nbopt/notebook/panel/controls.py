@@ -54,6 +54,8 @@ class Control:
     head : ipywidgets.HTML
         See `write_head`.
     inputs : list of ipywidgets.Widget
+    varies : str
+        From where to where the value goes, if several are shown that do not have the same one; ``""`` else.
     lock : threading.RLock
         Held while a request is made. Hold it from reading the run until `show` returns: otherwise a request made
         meanwhile would be overwritten by what the run was before.
@@ -69,6 +71,7 @@ class Control:
         self._wake = wake
         self._kit = kit
         self.lock = threading.RLock()
+        self.varies = ""
         self._shown = value
         self._requested: Any = None
         self._applied_at: int | None = None
@@ -144,7 +147,7 @@ class Control:
             self._write(value)
         self._applied_at = applied_at
         idle = bool(inert) or not active
-        shown = html.escape(number(value)) if self._named else ""
+        shown = html.escape(self.varies or number(value)) if self._named else ""
         badge = f"<span>{shown}</span>" if idle else self._say()
         told = Told(badge, why, default, value != default)
         self.head.value = write_head(self.spec, self._named, told, self._ends if self.spec.rank else None)
@@ -165,6 +168,8 @@ class Control:
         if self._requested is not None:
             text = _("requested {value}", value=number(self._requested))
             return f'<span class="nbopt-requested">{html.escape(text)}</span>'
+        if self.varies:
+            return f'<span class="nbopt-range">{html.escape(self.varies)}</span>'
         if self._applied_at is not None:
             text = _("applied at step {step}", step=count(self._applied_at))
             return f'<span class="nbopt-applied">{html.escape(text)}</span>'
@@ -179,6 +184,7 @@ class NumberControl(Control):
 
     def _inputs(self, value: Any) -> list[Any]:
         self._offered = stops(self.spec, value)
+        self._differed = False
         self._narrow = len(self._offered)
         self._stops = self._offered
         offered = _labelled(self._stops)
@@ -212,7 +218,10 @@ class NumberControl(Control):
                     self._stops = wanted
                     self._slider.options = _labelled(wanted)
                 self._slider.index = wanted.index(value)
-        text = number(value)
+        text = "" if self.varies else number(value)
+        if self.varies or self._differed:
+            self._box.placeholder = _("differ") if self.varies else ""
+            self._differed = bool(self.varies)
         self._mark(LONG, len(text) > ROOM)
         if self._box.value != text and not self._problem:
             self._box.value = text

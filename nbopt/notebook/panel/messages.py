@@ -10,6 +10,7 @@ from typing import NamedTuple
 from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.cells import SOURCE as CELL
+from nbopt.run.operable import Operable
 from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 
@@ -50,7 +51,7 @@ def problem(text: str) -> Message:
     return Message("nbopt-error", html.escape(text))
 
 
-def error(run: Steerable) -> Message:
+def error(run: Operable) -> Message:
     """Return the run's error with what to do next."""
     raised = run.error
     if run.state is not RunState.FAILED or raised is None:
@@ -72,12 +73,12 @@ def cautions(run: Steerable) -> list[Message]:
     return [Message("nbopt-note nbopt-not-exact", html.escape(text)) for text in told]
 
 
-def end(run: Steerable) -> Message:
+def end(run: Operable) -> Message:
     """Return what the run came to."""
     return Message("nbopt-note", html.escape(_end(run)))
 
 
-def _end(run: Steerable) -> str:
+def _end(run: Operable) -> str:
     if run.state is RunState.PAUSED and len(run.journal) and run.journal[-1].source == CELL:
         return _("Paused: the cell that made this run was run again and made a new one. This one is kept.")
     if run.state is RunState.FAILED or not run.end_reason:

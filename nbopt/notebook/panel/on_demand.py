@@ -9,15 +9,22 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from nbopt.hyperparams import Strategy
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.controls import Ask, Control, NumberControl, make_control
 from nbopt.notebook.panel.head import reason_not_to_act
 from nbopt.notebook.panel.offer import Offer
-from nbopt.run.steerable import Steerable
-from nbopt.viz.marks import Marks
+from nbopt.run.operable import Adjustable
+
+
+class Applied(Protocol):
+    """What says at which step each hyperparameter was changed last, in the order of these changes."""
+
+    @property
+    def applied(self) -> Mapping[str, int]:
+        """Steps by name."""
 
 
 class Controls(Mapping[str, Control]):
@@ -25,9 +32,8 @@ class Controls(Mapping[str, Control]):
 
     Parameters
     ----------
-    run : Steerable
-    marks : Marks
-        Says at which step a hyperparameter was changed last.
+    run : Adjustable
+    marks : Applied
     ask : callable
         ``ask(name, value)`` requests a change.
     wake : callable
@@ -40,7 +46,7 @@ class Controls(Mapping[str, Control]):
         Those that were made so far.
     """
 
-    def __init__(self, run: Steerable, marks: Marks, ask: Ask, wake: Callable[[], None], kit: WidgetFactory) -> None:
+    def __init__(self, run: Adjustable, marks: Applied, ask: Ask, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self.made: dict[str, Control] = {}
         self._offers: dict[str, Offer] = {}
         self._run = run

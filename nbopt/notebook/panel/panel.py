@@ -23,6 +23,7 @@ from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.compact import Compact
 from nbopt.notebook.panel.drawers import Drawers
+from nbopt.notebook.panel.family import Host, paint_family, release_family
 from nbopt.notebook.panel.guard_banner import GuardBanner
 from nbopt.notebook.panel.lr_sweep import sweep_drawer
 from nbopt.notebook.panel.on_demand import Controls
@@ -58,9 +59,9 @@ def retire(run: Steerable) -> None:
     """Take the run's panel away for good, wherever it stands."""
     if run in _panels:
         panel = _panels[run]
-        if isinstance(panel.host, Panel):
-            panel.host.transport.branches.remove(run)
-            panel.host.bridge.wake()
+        if panel.above is not None:
+            panel.above.below.remove(run)
+            panel.above.bridge.wake()
         panel.host = None
         panel.close()
 
@@ -87,12 +88,15 @@ class Panel:
     compact : Compact or None
         What draws it small below another one.
     host : object
-        What the panel is a part of, if it is: the panel of the run it branched off, or the playground.
+        What the panel is a part of, if it is: another panel, or the playground.
+    above : Host or None
+        The panel that it stands below.
     """
 
     def __init__(self, run: Steerable) -> None:
         self.run = run
         self.host: object = None
+        self.above: Host | None = None
         self.compact: Compact | None = None
         self._marks = Marks(run.journal, run.hyperparams.label)
         self._problem = ""
@@ -134,13 +138,20 @@ class Panel:
         self.bridge.close()
         self.overlays.close()
         self.drawers.close()
-        self.family.children = [self.widget]
-        for panel in [_panels[run] for run in self.transport.branches if run in _panels]:
-            panel.host = None
-            if not CELLS.is_shown(panel):
-                panel.close()
+        release_family(self, [_panels[run] for run in self.below if run in _panels])
         rows = [control.widget for control in self.controls.made.values()]  # one may have no place yet
         close_all(self.family, *rows, *(part for chart in self.gallery.every for part in chart.parts))
+
+    @property
+    def below(self) -> list[Steerable]:
+        """The runs whose panels stand below this one."""
+        return self.transport.branches
+
+    def stand_below(self, host: Host) -> None:
+        """Be drawn small, as a part of another panel."""
+        announce(self.run)
+        self.host = self.above = host
+        self.compact = Compact(self.widget, self.drawers.bar, self._wake, self._kit)
 
     # -- layout --
 
@@ -233,7 +244,7 @@ class Panel:
         self.drawers.paint()
         if self.compact is not None:
             self.compact.paint()
-        self._paint_family()
+        paint_family(self, panel_of)
         if run.state is not RunState.RUNNING:
             self.still.refresh()
 
@@ -250,22 +261,6 @@ class Panel:
         """Return the seconds of training in one pixel of the x axis."""
         running = [run for run in (self.run, *self.overlays.running()) if run.state is RunState.RUNNING]
         return min(((run.history.last("_time") or 0.0) / _PIXELS for run in running), default=None)
-
-    def _paint_family(self) -> None:
-        """Show the runs branched off here below this one."""
-        branches = self.transport.branches
-        if len(self.family.children) == len(branches) + 1:
-            return
-        panels = [panel_of(run) for run in branches]
-        for panel in panels:
-            announce(panel.run)
-            if panel.host is None:
-                panel.host = self
-                panel.compact = Compact(panel.widget, panel.drawers.bar, panel._wake, panel._kit)
-        is_new = len(self.family.children) <= len(panels) and self.bridge.is_answered
-        self.family.children = [self.widget, *(panel.family for panel in panels)]
-        if is_new:
-            self.bridge.companion.send({"reveal": panels[-1].run.id})
 
     def _messages(self) -> list[messages.Message]:
         """Return what there is to say, the most urgent first."""

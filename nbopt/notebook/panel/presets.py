@@ -14,7 +14,7 @@ from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.group import titled
-from nbopt.run.steerable import Steerable
+from nbopt.run.operable import Adjustable
 from nbopt.store.database import AUTO
 from nbopt.store.presets import delete_preset, preset, presets, save_preset
 
@@ -26,7 +26,7 @@ class Presets:
 
     Parameters
     ----------
-    run : Steerable
+    run : Adjustable
     by_hand : ByHand
     attempt : callable
         Does what it is given, and shows what that raises.
@@ -43,7 +43,7 @@ class Presets:
     """
 
     def __init__(
-        self, run: Steerable, by_hand: ByHand, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory
+        self, run: Adjustable, by_hand: ByHand, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory
     ) -> None:
         self._run = run
         self._by_hand = by_hand

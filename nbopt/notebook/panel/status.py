@@ -9,6 +9,7 @@ from typing import Any
 from nbopt.formatting import brief, count, duration, number, speed
 from nbopt.i18n import N_, _
 from nbopt.record.journal import Entry, Journal
+from nbopt.run.operable import Operable
 from nbopt.run.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
 from nbopt.training.state import RunState
@@ -57,7 +58,7 @@ _SOURCES = {
 }
 _JOURNAL_LINES = 50
 _LONGEST = 300  # characters of a notification
-_NONE = "\N{EN DASH}"  # where there is no value yet
+NONE = "\N{EN DASH}"  # where there is no value yet
 
 
 def facts(run: Steerable) -> list[tuple[str, str]]:
@@ -79,9 +80,14 @@ def facts(run: Steerable) -> list[tuple[str, str]]:
 
 def status_line(run: Steerable) -> str:
     """Return the line beside the buttons, as HTML: always the same facts, so that none moves another."""
+    return facts_line(run, _header_facts(run))
+
+
+def facts_line(run: Operable, rows: Iterable[tuple[str, str, str]]) -> str:
+    """Return the state, facts (CSS class, name and value of each) and how much is done, as HTML."""
     cells = "".join(
         f'<span class="nbopt-fact nbopt-fact-{css}"><i>{html.escape(name)}</i> {html.escape(value)}</span>'
-        for css, name, value in _header_facts(run)
+        for css, name, value in rows
     )
     state = run.state.value
     pill = f'<span class="nbopt-state nbopt-state-{state}" role="status">{html.escape(_(STATES[run.state]))}</span>'
@@ -94,12 +100,12 @@ def _header_facts(run: Steerable) -> list[tuple[str, str, str]]:
     """Return what stands in the header, the most telling first: CSS class, name and value."""
     told, loss, rate = dict(facts(run)), run.history.last("loss"), run.steps_per_second
     best, running = _("best val loss"), run.state is RunState.RUNNING
-    rows = [("loss", _("loss"), _NONE if loss is None else brief(loss))]
+    rows = [("loss", _("loss"), NONE if loss is None else brief(loss))]
     if best in told or "val_loss" in run.history.expected:
-        rows.append(("best", best, told.pop(best, _NONE)))
+        rows.append(("best", best, told.pop(best, NONE)))
     rows += [(css, name, told.pop(name)) for css, name in (("epoch", _("epoch")), ("step", _("step"))) if name in told]
-    rows.append(("speed", _("speed"), speed(rate) if running and rate else _NONE))
-    rows.append(("left", _("left"), told.pop(_("left"), _NONE)))
+    rows.append(("speed", _("speed"), speed(rate) if running and rate else NONE))
+    rows.append(("left", _("left"), told.pop(_("left"), NONE)))
     told.pop(_("speed"), None)
     return [*rows, *(("more", name, value) for name, value in told.items())]
 
@@ -120,14 +126,14 @@ def way_back(run: Steerable) -> str:
     return f"{note} <code>{html.escape(run.opening)}</code>"
 
 
-def ending(run: Steerable) -> dict[str, Any]:
+def ending(run: Operable) -> dict[str, Any]:
     """Return whether the run has come to its end, and what is to be told of that, for `header.js`."""
     ended = run.state in (RunState.FINISHED, RunState.FAILED)
     text = str(run.error) if run.state is RunState.FAILED and run.error is not None else run.end_reason
     return {"ended": ended, "title": f"{run.name}: {_(STATES[run.state])}", "text": text[:_LONGEST]}
 
 
-def title(run: Steerable) -> str:
+def title(run: Operable) -> str:
     """Return the run's name with what the panel can do besides, as HTML; `header.js` has the two act."""
     bell, keys = html.escape(_("Tell me when it ends"), quote=True), html.escape(_("Keys"), quote=True)
     listed = [
@@ -147,7 +153,7 @@ def title(run: Steerable) -> str:
     )
 
 
-def earlier_line(runs: Iterable[Steerable]) -> str:
+def earlier_line(runs: Iterable[Operable]) -> str:
     """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
     lines = [
         html.escape(_("Earlier run of this cell: {name}, at step {step}.", name=run.name, step=count(run.step_count)))

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
 
-from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.speed import SpeedMenu
+from nbopt.notebook.panel.verbs import SOURCE, Act, Verbs
 from nbopt.run.steerable import Steerable
-from nbopt.training.state import RunState
-
-SOURCE = "panel"
 
 _branches: weakref.WeakKeyDictionary[Steerable, list[Steerable]] = weakref.WeakKeyDictionary()  # nobody else holds them
 
 
-class Transport:
+class Transport(Verbs):
     """The buttons of one run.
 
     Parameters
@@ -54,17 +49,12 @@ class Transport:
     def __init__(
         self, run: Steerable, attempt: Callable[[Callable[[], Any]], None], wake: Callable[[], None], kit: WidgetFactory
     ) -> None:
+        super().__init__(run, attempt, kit)
         self.branches = _branches.setdefault(run, [])
         self._run = run
-        self._attempt = attempt
         self._wake = wake
         self._is_away = False
-        quick: dict[str, Any] = {"wait": False, "source": SOURCE}
-        acts: dict[str, tuple[str, str, Callable[[], Any], str]] = {
-            "start": (_("Start"), "play", self._start, _("Train from here on")),
-            "pause": (_("Pause"), "pause", lambda: run.pause(**quick), _("Pause after this step")),
-            "step": (_("Step"), "step-forward", lambda: run.step(**quick), _("Train for one step")),
-            "stop": (_("Stop"), "stop", lambda: run.stop(**quick), _("End the run here")),
+        back: dict[str, Act] = {
             "rewind": (_("Rewind"), "history", lambda: self._apart(self._rewind), _("Take this run back to that step")),
             "branch": (
                 _("Branch"),
@@ -73,11 +63,9 @@ class Transport:
                 _("Continue from that step in a second run"),
             ),
         }
-        self.buttons = {
-            name: kit.button(name, text, partial(attempt, act), tip, icon=icon)
-            for name, (text, icon, act, tip) in acts.items()
-            if name in run.abilities
-        }
+        row = [*self.buttons.values()]
+        past = self._make(kit, back)
+        self.buttons |= past
         self.target = kit.make(
             widgets.Text,
             css=("nbopt-target",),
@@ -86,11 +74,9 @@ class Transport:
             continuous_update=False,
         )
         self.target.observe(lambda _change: wake(), "value")
-        back = [name for name in ("rewind", "branch") if name in self.buttons]
         self.speed = SpeedMenu(run, attempt, kit) if "pace" in run.abilities else None
-        row = [button for name, button in self.buttons.items() if name not in back]
         self.widget = kit.box("transport", *row, *([] if self.speed is None else [self.speed.widget]))
-        self.past = kit.box("past", *(self.buttons[name] for name in back), *([self.target] if back else []))
+        self.past = kit.box("past", *past.values(), *([self.target] if past else []))
 
     @property
     def step(self) -> int | None:
@@ -100,36 +86,12 @@ class Transport:
 
     def paint(self) -> None:
         """Bring the buttons up to date; called by the bridge alone."""
-        run, state = self._run, self._run.state
-        running = state is RunState.RUNNING
-        usable = {
-            "start": not running,
-            "pause": running,
-            "step": not running,
-            "stop": running or state is RunState.PAUSED,
-            "rewind": run.step_count > 0,
-            "branch": run.step_count > 0,
-        }
-        for name, button in self.buttons.items():
-            button.disabled = self._is_away or not usable[name]
-        if "start" in self.buttons:
-            self.buttons["start"].description = self._onward(state)
+        self.paint_verbs(self._is_away)
+        for name in self.buttons.keys() & {"rewind", "branch"}:
+            self.buttons[name].disabled = self._is_away or not self._run.step_count
         if self.speed is not None:
             self.speed.paint()
-        self.target.placeholder = _("best") if run.snapshots.best is not None else "0"
-
-    def _onward(self, state: RunState) -> str:
-        """Return what the first button says: what it does."""
-        if more := find_more(self._run):
-            [(name, end)] = more.items()
-            text = count(end - self._run.hyperparams[name])
-            return _("+ {count} steps", count=text) if name == "steps" else _("+ {count} epochs", count=text)
-        return _("Start") if state is RunState.CREATED else _("Resume")
-
-    def _start(self) -> None:
-        if more := find_more(self._run):
-            self._run.set(source=SOURCE, **more)
-        self._run.start(wait=False, source=SOURCE)
+        self.target.placeholder = _("best") if self._run.snapshots.best is not None else "0"
 
     def _rewind(self) -> None:
         self._run.rewind(self._aim(), source=SOURCE)
@@ -158,15 +120,3 @@ class Transport:
                 self._wake()
 
         threading.Thread(target=work, name=f"nbopt going back {self._run.name}", daemon=True).start()
-
-
-def find_more(run: Steerable) -> dict[str, int]:
-    """Return the change by which a run that has all its length behind it becomes longer by as much as it first had."""
-    plan = run.plan
-    if run.state is not RunState.FINISHED or not plan.has_end or not plan.is_over(run.step_count, run.epoch):
-        return {}
-    name = "steps" if plan.steps else "epochs"
-    changes = (entry.old for entry in run.journal if entry.kind == "change" and entry.name == name)
-    now = run.hyperparams[name]
-    first = next(changes, now)
-    return {name: now + (first if 0 < first < math.inf else now)}

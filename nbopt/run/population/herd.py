@@ -8,11 +8,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from nbopt.errors import check_text, tell_error
 from nbopt.record.journal import Journal
+from nbopt.run.operable import Ability
 from nbopt.run.population.member import Member
+from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState
 
 
@@ -41,6 +43,8 @@ class Herd(Sequence[Member]):
     is_quiet : bool
         Whether it warns nobody.
     """
+
+    abilities: ClassVar[frozenset[Ability]] = frozenset(("start", "pause", "step", "stop"))
 
     def __init__(self, name: str | None, kind: str) -> None:
         self.id = secrets.token_hex(4)
@@ -99,6 +103,46 @@ class Herd(Sequence[Member]):
         3
         """
         return max((member.step_count for member in self), default=0)
+
+    # -- what a panel shows
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed, of the member that has done most."""
+        return max((member.epoch for member in self), default=0)
+
+    @property
+    def plan(self) -> Plan:
+        """How long it is: that of the member that is planned to do most."""
+        return max((member.plan for member in self), key=lambda plan: (plan.steps, plan.epochs))
+
+    @property
+    def share(self) -> float:
+        """The part that is done, from 0 to 1; members that have ended are done."""
+        return sum(1.0 if member.state.is_ended else member.share for member in self) / max(1, len(self))
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Recent speed, of the fastest member; None before it is known."""
+        return max((rate for member in self.training_members if (rate := member.steps_per_second)), default=None)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end of the member that takes longest; None before it is known."""
+        return max((left for member in self.training_members if (left := member.seconds_left)), default=None)
+
+    def release_workers(self) -> None:
+        """Let go what costs something while it rests."""
+        for member in self:
+            member.release_workers()
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever state or journal changed: from any thread, so it must be quick."""
+        self.watchers.append(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Stop calling ``wake``."""
+        self.watchers.remove(wake)
 
     # -- telling
 

@@ -49,6 +49,11 @@ class Managed(Steered):
     samples: list[Any] | None = None
     same_batches = False
 
+    @property
+    def shared(self) -> set[str]:
+        """The hyperparameters that are one for all members."""
+        return find_shared(self.spec.techniques)
+
     def prepare(self) -> None:
         """Look at the data, if nobody did, and make what members train with.
 
@@ -255,7 +260,7 @@ class Managed(Steered):
 
     def _check_shared(self, changes: Mapping[str, Any], member: Member) -> None:
         """Raise InvalidHyperparam for a change of one member in what is one for all."""
-        for name in sorted(changes.keys() & find_shared(self.spec.techniques)):
+        for name in sorted(changes.keys() & self.shared):
             if changes[name] != member.hyperparams[name]:
                 raise refuse(name, [member.hyperparams[name], changes[name]])
 

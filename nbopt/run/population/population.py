@@ -19,6 +19,7 @@ from nbopt.run.population.managed import Managed
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import check_samples, find_all_inert, make_members, tell_inert
 from nbopt.run.population.values import SEED, as_rows, check_rows, find_shared, is_series, refuse
+from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
 from nbopt.training.prepare import check_in_time, check_seed
@@ -110,6 +111,8 @@ class Population(Managed):
         self.begin_with(spec, declared, len(rows), lambda made: make_members(made, spec, declared, every))
         self.samples, self.same_batches = check_samples(samples, len(rows)), same_batches
         tell_inert(self.spec, self.inert)
+        if Session.viewer is not None:
+            Session.viewer.made(self)
 
     def begin_with(
         self,
@@ -272,3 +275,14 @@ class Population(Managed):
     def __repr__(self) -> str:
         told = _("{count} members, {state}, step {step}", count=len(self), state=self.state.value, step=self.step_count)
         return f"<Population {self.name!r}: {told}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        viewer = Session.viewer
+        return {"text/plain": repr(self)} if viewer is None else viewer.population(self)
+
+    def show(self) -> None:
+        """Show the panel again, under the running cell; outside a notebook, print one line."""
+        if (viewer := Session.viewer) is None:
+            print(self)
+        else:
+            viewer.show(self)

@@ -1,0 +1,136 @@
+/* The fan: a curve for each member. */
+
+import { SHADES, shadeOf } from './scales.js';
+
+const NONE = 65535; // where a curve was not measured
+const TOP = 65534;
+const NEAR_CURVE = 14; // pixels from a curve to the pointer on it
+
+/**
+ * @typedef {import('./scales.js').Plot} Plot
+ * @typedef {import('./scales.js').Theme} Theme
+ * @typedef {object} Curves
+ * @property {Float32Array} at Where they were measured, from 0 to 1.
+ * @property {Uint16Array} heights Of one curve after the other, from 0 to `TOP`; `NONE` where it was not measured.
+ * @property {Int32Array} drawn The members' numbers.
+ * @property {ArrayLike<number>} places The place of each member among the colours, from 0 to 1.
+ */
+
+/**
+ * @param {Plot} plot
+ * @param {Curves} curves
+ * @param {string[]} colours
+ * @param {Set<number>} chosen Those that stand out; all, where there are none.
+ */
+export function drawFan(plot, curves, colours, chosen) {
+  const { context } = plot;
+  const count = curves.drawn.length;
+  clip(plot);
+  context.lineJoin = 'round';
+  context.lineWidth = count > 400 ? 0.8 : count > 60 ? 1.1 : 1.6;
+  context.globalAlpha = chosen.size ? 0.16 : count > 400 ? 0.6 : 0.85;
+  /** @type {number[][]} One path for each colour: a stroke costs more than its points. */
+  const groups = Array.from({ length: SHADES }, () => []);
+  curves.drawn.forEach((member, row) => {
+    groups[shadeOf(curves.places[member])].push(row);
+  });
+  groups.forEach((rows, shade) => {
+    if (!rows.length) return;
+    context.strokeStyle = colours[shade];
+    context.beginPath();
+    for (const row of rows) trace(plot, curves, row);
+    context.stroke();
+  });
+  context.globalAlpha = 1;
+  context.restore();
+}
+
+/**
+ * Draw some curves so that they stand out.
+ *
+ * @param {Plot} plot
+ * @param {Theme} theme
+ * @param {Curves} curves
+ * @param {string[]} colours
+ * @param {Iterable<number>} members
+ * @param {number} width
+ */
+export function drawStrong(plot, theme, curves, colours, members, width) {
+  const { context } = plot;
+  clip(plot);
+  context.lineJoin = 'round';
+  for (const member of members) {
+    const row = curves.drawn.indexOf(member);
+    if (row < 0) continue;
+    for (const [colour, more] of [
+      [theme.ground, 3],
+      [colours[shadeOf(curves.places[member])], 0]
+    ]) {
+      context.strokeStyle = /** @type {string} */ (colour);
+      context.lineWidth = width + Number(more);
+      context.beginPath();
+      trace(plot, curves, row);
+      context.stroke();
+    }
+  }
+  context.restore();
+}
+
+/**
+ * The member whose curve is nearest to a point; -1 where none is near.
+ *
+ * @param {Plot} plot
+ * @param {Curves} curves
+ * @param {number} x
+ * @param {number} y
+ */
+export function curveAt(plot, curves, x, y) {
+  const { at, heights, drawn } = curves;
+  const wanted = (x - plot.left) / (plot.right - plot.left);
+  let [best, found] = [NEAR_CURVE, -1];
+  for (let row = 0; row < drawn.length; row += 1) {
+    let before = -1;
+    for (let k = 0; k < at.length; k += 1) {
+      const height = heights[row * at.length + k];
+      if (height === NONE) continue;
+      if (at[k] >= wanted || k === at.length - 1) {
+        const from = before < 0 ? k : before;
+        const low = heights[row * at.length + from];
+        const part = at[k] > at[from] ? Math.min(1, Math.max(0, (wanted - at[from]) / (at[k] - at[from]))) : 0;
+        const place = (low + part * (height - low)) / TOP;
+        const distance = Math.abs(plot.bottom + place * (plot.top - plot.bottom) - y);
+        if (distance < best && wanted <= at[k] + 0.02) [best, found] = [distance, drawn[row]];
+        break;
+      }
+      before = k;
+    }
+  }
+  return found;
+}
+
+/** @param {Plot} plot */
+function clip({ context, left, right, top, bottom }) {
+  context.save();
+  context.beginPath();
+  context.rect(left, top - 3, right - left + 3, bottom - top + 4);
+  context.clip();
+}
+
+/**
+ * @param {Plot} plot
+ * @param {Curves} curves
+ * @param {number} row
+ */
+function trace({ context, left, right, top, bottom }, { at, heights }, row) {
+  let points = 0;
+  for (let k = 0; k < at.length; k += 1) {
+    const height = heights[row * at.length + k];
+    if (height === NONE) continue;
+    const x = left + at[k] * (right - left);
+    const y = bottom + (height / TOP) * (top - bottom);
+    if (points) context.lineTo(x, y);
+    else context.moveTo(x, y);
+    points += 1;
+    if (points === 1 && k === at.length - 1) context.lineTo(x - 5, y); // measured once: a dash
+  }
+}
