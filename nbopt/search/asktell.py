@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from nbopt.search.dimension import Dimension
 from nbopt.search.optional import need, quiet
 from nbopt.search.pruners import make_pruner
 from nbopt.search.samplers import OWN, Known, Question, of_optuna
-from nbopt.search.space import Dimension, Space
+from nbopt.search.space import Space
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 
 _OF_PRUNERS = "completed_rung_"  # what pruners note of a trial; a sampler's notes end with the space
@@ -52,6 +53,7 @@ class AskTell:
         self._asked: dict[int, Any] = {}
         self._known: list[Known] = []
         self._noted: dict[str, Any] = {}
+        self._since = sum(trial.space != version for trial in trials)
         for trial in trials:
             self._enter(trial)
 
@@ -60,7 +62,7 @@ class AskTell:
         study, open_now = self._study(number), self.space.open
         wanted = dict(given or {})
         if isinstance(self._sampler, str) and self._sampler in OWN:
-            question = Question(number, self.space, self._known, self._seed, trials)
+            question = Question(number, self.space, self._known, self._seed, trials, self._since)
             wanted = {**OWN[self._sampler](question), **wanted}
         fits = all(each.contains(wanted[each.name]) for each in open_now if each.name in wanted)
         if within := {each.name: _inner(each, wanted[each.name]) for each in open_now if fits and each.name in wanted}:
@@ -180,7 +182,7 @@ class AskTell:
 def _inner(dimension: Dimension, value: Any) -> Any:
     """Return how Optuna sees a value."""
     if dimension.options:
-        return dimension.options.index(value)
+        return dimension.position(value)
     return round(np.log2(value)) if dimension.powers else value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from nbopt.data.noise import INITIALIZATION, Noise, derive_seed
 from nbopt.errors import InvalidHyperparam, shorten, unknown
-from nbopt.hyperparams import Hyperparam, Hyperparams, Tunable, variant
+from nbopt.hyperparams import Hyperparam, Hyperparams, Tunable
 from nbopt.i18n import _
 from nbopt.run.copying import Copies
 from nbopt.run.declared import declare_all, find_loss
@@ -22,7 +22,6 @@ from nbopt.run.making import make_history
 from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
 from nbopt.search.judging import Judging
-from nbopt.search.space import Dimension, Space
 from nbopt.store.database import Place
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.metrics.by_output import read_metrics
@@ -172,83 +171,6 @@ class Blueprint:
         if not isinstance(made, nn.Module):
             raise TypeError(_("build must return a torch.nn.Module; it returned {value}.", value=shorten(made)))
         return made
-
-
-def make_space(given: Any, find: Callable[[str], Hyperparam[Any]] | None) -> Space:
-    """Return the space that is meant.
-
-    Parameters
-    ----------
-    given : list or mapping
-        Names and declarations; a mapping also takes pairs (low, high) and lists of options.
-    find : callable, optional
-        Returns the declaration of a name.
-
-    Raises
-    ------
-    InvalidHyperparam
-        For what is no name, no declaration, or not to be searched.
-    """
-    items = [(name, None) for name in [given]] if isinstance(given, (str, Hyperparam)) else _items(given)
-    found = []
-    for name, bounds in items:
-        if isinstance(name, Hyperparam):
-            name, bounds = name.name, name
-        if not isinstance(name, str) or not name:
-            rule = _("space holds names, or a mapping from names to declarations as nbopt.Float(...)")
-            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(name or bounds)))
-        if isinstance(bounds, Hyperparam):
-            if bounds.name != name:
-                bounds = variant(bounds)
-                bounds.name = name
-            _check_legal(bounds, find)
-            found.append(Dimension.of(bounds))
-        elif find is None:
-            raise InvalidHyperparam(_("{name}: say what to try, as nbopt.Float(...).", name=name))
-        else:
-            found.append(Dimension.of(find(name)))
-            if bounds is not None:
-                found[-1] = found[-1].narrowed(bounds)
-    return Space(found)
-
-
-def names_of(given: Any) -> list[str]:
-    """Return the names in a space as it is given."""
-    items = [(given, None)] if isinstance(given, (str, Hyperparam)) else _items(given)
-    return [item.name if isinstance(item, Hyperparam) else item for item, _bounds in items if item]
-
-
-def only(given: Any, names: Iterable[str]) -> list[Any]:
-    """Return those of a space as it is given that have one of these names."""
-    kept, found = set(names), []
-    for item, bounds in [(given, None)] if isinstance(given, (str, Hyperparam)) else _items(given):
-        if (item.name if isinstance(item, Hyperparam) else item) in kept:
-            found.append(item if bounds is None else {item: bounds})
-    return found
-
-
-def _items(given: Any) -> list[tuple[Any, Any]]:
-    if isinstance(given, Mapping):
-        return list(given.items())
-    if not isinstance(given, (list, tuple)):
-        rule = _("space must be a list of names or declarations, or a mapping from names to these")
-        raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(given)))
-    found: list[tuple[Any, Any]] = []
-    for item in given:
-        found += item.items() if isinstance(item, Mapping) else [(item, None)]
-    return found
-
-
-def _check_legal(own: Hyperparam[Any], find: Callable[[str], Hyperparam[Any]] | None) -> None:
-    """Raise InvalidHyperparam where a declaration of the user's offers what the run would refuse."""
-    try:
-        declared = None if find is None else find(own.name)
-    except InvalidHyperparam:
-        return
-    if declared is not None:
-        dimension = Dimension.of(own)
-        for value in dimension.options or (dimension.at(0.0), dimension.at(1.0)):
-            declared.check(value)
 
 
 def _find_arguments(build: Any, names: list[str]) -> tuple[list[str], bool]:

@@ -66,15 +66,13 @@ class Course:
         self._trials: list[Trial] = record.trials(self._declared)
         self._written = len(self._trials)
         for trial in self._trials:
-            trial.take_out = self._take_out if self.makes_runs else None
+            self._equip(trial)
         self._begin_anew()
 
-    makes_runs = False
+    def _equip(self, trial: Trial) -> None:
+        """Give a trial the means to become a run or an estimator."""
 
     def _make_job(self, trial: Trial) -> Job:
-        raise NotImplementedError
-
-    def _take_out(self, trial: Trial, name: str | None, store: Any) -> Any:
         raise NotImplementedError
 
     # -- the course
@@ -155,7 +153,7 @@ class Course:
             given = self._waiting.pop(0) if self._waiting else None
             values = self._asktell.ask(number, self._total, given)
             trial = Trial(number, values, source="sampler" if given is None else "code", space=self._version)
-            trial.take_out = self._take_out if self.makes_runs else None
+            self._equip(trial)
             self._trials.append(trial)
             self._begun[number] = time.monotonic()
             self.executor.submit(self._make_job(trial))
@@ -195,7 +193,8 @@ class Course:
         """Keep the runs of the best trials in memory, and let the others go."""
         best = {trial.number for trial in self.ranked()[:_KEPT]}
         running = {trial.number for trial in self._trials if trial.state == RUNNING}
-        self._sessions = {number: held for number, held in self._sessions.items() if number in best | running}
+        for number in self._sessions.keys() - best - running:
+            del self._sessions[number]
 
     def ranked(self) -> list[Trial]:
         """Return the complete trials, the best one first; of several objectives, by the first."""
@@ -210,7 +209,7 @@ class Course:
         before = self._version
         for entry in self.journal[self._acted :]:
             if entry.name == "narrow":
-                self.space = self.space.narrowed(**{name: list(bounds) for name, bounds in entry.new.items()})
+                self.space = self.space.narrowed(**{name: tuple(bounds) for name, bounds in entry.new.items()})
             elif entry.name == "pin":
                 self.space = self.space.with_pinned(**entry.new)
             elif entry.name == "add":

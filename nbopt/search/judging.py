@@ -31,13 +31,17 @@ class Judging:
     repeats : int
         How many seeds, from the study's on.
     seed : int
+
+    Attributes
+    ----------
+    folds : list of Fold or None
     """
 
     def __init__(self, cv: Any, repeats: int, seed: int) -> None:
         number = Int(1, low=1, high=1, ge=1)
         number.name = "repeats"
         self.seeds = [seed + k for k in range(number.check(repeats))]
-        self._cv = cv
+        self.cv = cv
         self.folds: list[Fold] | None = None
 
     def split(self, train: Any, classifier: bool | None = None) -> None:
@@ -48,19 +52,18 @@ class Judging:
         InvalidHyperparam
             For data that cannot be cut into folds.
         """
-        if self._cv is None:
+        if self.cv is None:
             return
         if not isinstance(train, (tuple, list)) or len(train) != 2:
             raise InvalidHyperparam(_("cv: folds are made of arrays or tensors: give train=(X, y)."))
         labels = train[1].detach().cpu().numpy() if isinstance(train[1], torch.Tensor) else train[1]
         if classifier is None:
-            kind = np.asarray(labels).dtype.kind
-            classifier = kind in "iubUSO"
+            classifier = np.asarray(labels).dtype.kind in "iubUSO"
         from sklearn.model_selection import check_cv
 
         try:
-            splitter = check_cv(self._cv, labels, classifier=classifier)
-            rows = np.zeros((len(labels), 1))
+            splitter = check_cv(self.cv, labels, classifier=classifier)
+            rows = np.zeros((len(train[0]) if labels is None else len(labels), 1))
             self.folds = [Fold(np.asarray(one), np.asarray(other)) for one, other in splitter.split(rows, labels)]
         except (ValueError, TypeError) as error:
             raise InvalidHyperparam(_("cv: {error}", error=error)) from error
@@ -79,6 +82,8 @@ class Judging:
 
 
 def _rows(values: Any, index: NDArray[np.int64]) -> Any:
+    if values is None:
+        return None
     if isinstance(values, torch.Tensor):
         return values[torch.as_tensor(index)]
     from sklearn.utils import _safe_indexing

@@ -42,6 +42,8 @@ class Question(NamedTuple):
         The study's.
     trials : int
         How many trials the study is to have.
+    since : int
+        The first trial in this space, which is another one after it was narrowed.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Question(NamedTuple):
     known: list[Known]
     seed: int
     trials: int
+    since: int = 0
 
     @property
     def size(self) -> int:
@@ -66,7 +69,7 @@ Draw = Callable[[Question], Mapping[str, Any]]
 def grid(question: Question) -> Mapping[str, Any]:
     """Every combination of evenly spaced values, one after the other; when all were tried, from the beginning."""
     cells = question.space.grid(question.trials)
-    return cells[question.number % len(cells)]
+    return cells[(question.number - question.since) % len(cells)]
 
 
 def qmc(question: Question) -> Mapping[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any, Self
 
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
 from nbopt.run.spec import RunSpec
-from nbopt.search.space import Dimension, Space
+from nbopt.search.dimension import Dimension, OneOf
+from nbopt.search.space import Space
 
-_KINDS: dict[str, type[Hyperparam[Any]]] = {"Float": Float, "Int": Int, "Choice": Choice, "Flag": Flag}
+_KINDS: dict[str, type[Hyperparam[Any]]] = {"Float": Float, "Int": Int, "Choice": Choice, "Flag": Flag, "OneOf": OneOf}
 _FIELDS = ("default", "low", "high", "log", "zero", "ge", "gt", "lt", "powers", "endless", "options")
 _WORDS = ("loss", "optimizer", "metrics")
 _PLAIN = (bool, int, float, str, type(None))
@@ -38,7 +39,7 @@ class StudySpec:
     direction: Any = None
     sampler: Any = "tpe"
     pruner: Any = None
-    trials: int = 100
+    trials: int | None = None
     executor: Any = "auto"
     slots: int | None = None
     seed: int = 0
@@ -91,8 +92,8 @@ def describe_dimension(dimension: Dimension) -> dict[str, Any]:
     spec = dimension.spec
     kind = next(name for name, each in _KINDS.items() if isinstance(spec, each))
     known = {name: getattr(spec, name) for name in _FIELDS if hasattr(spec, name)}
-    known = {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
-    bounds = {"options": list(dimension.options), "low": dimension.low, "high": dimension.high}
+    known = {name: plain(value) for name, value in known.items()}
+    bounds = {"options": plain(dimension.options), "low": dimension.low, "high": dimension.high}
     return {"name": spec.name, "kind": kind, "spec": known, **bounds}
 
 
@@ -104,6 +105,13 @@ def read_dimension(told: Mapping[str, Any]) -> Dimension:
     spec = _KINDS[told["kind"]](known.pop("default"), **known)
     spec.name = told["name"]
     return replace(Dimension.of(spec), options=tuple(told["options"]), low=told["low"], high=told["high"])
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: what it cannot hold, as its text."""
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value if isinstance(value, _PLAIN) else str(value)
 
 
 def _is_plain(value: Any) -> bool:

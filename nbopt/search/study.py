@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import secrets
-from functools import partial
 from typing import Any, Self
 
 import torch
 
-from nbopt.errors import InvalidHyperparam, check_text, shorten
+from nbopt.errors import check_text
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
-from nbopt.run.population.forks import take_out
-from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
 from nbopt.search.asktell import AskTell
-from nbopt.search.building import Blueprint, PartKey, make_space, names_of, only
 from nbopt.search.choosing import choose_executor
-from nbopt.search.jobs import Job, Part
+from nbopt.search.jobs import Job
 from nbopt.search.judging import Judging
-from nbopt.search.objectives import Objective, find_objectives
-from nbopt.search.proposing import Proposer, as_tuple
 from nbopt.search.pruners import check_pruner
 from nbopt.search.record import Record
 from nbopt.search.results import Results
 from nbopt.search.samplers import check_sampler
-from nbopt.search.space import Space
 from nbopt.search.spec import StudySpec
-from nbopt.search.trial import COMPLETE, Trial
+from nbopt.search.subjects import make_subject
+from nbopt.search.trial import Trial
 from nbopt.store.database import AUTO, Place, folder_of
 from nbopt.training.prepare import check_seed
 from nbopt.training.step.passes import Forward
 
-_REPORTS = 100  # of an objective of the user's, at most, where nothing else is known
+_TRIALS = 100
 
 
 class Study(Results):
@@ -46,6 +40,8 @@ class Study(Results):
     build : torch.nn.Module or callable, optional
         A model, of which each trial trains a copy; or what returns one: a function with arguments named as dimensions
         of the space, a function of a mapping of all values, or a class of `nbopt.models` (with ``functools.partial``).
+        Or an estimator of scikit-learn, which a trial fits to each fold (``cv``, 5 by default) and scores by the
+        ``objective``, one of scikit-learn's scorers: `Trial.refit` then returns it fitted to all data.
     train, val, loss, forward, optimizer, metrics, techniques, device
         As for `nbopt.Run`.
     space : list of str or mapping, optional
@@ -62,8 +58,8 @@ class Study(Results):
         ``genetic``.
     pruner : str, None or pruner of Optuna's
         What ends trials early: ``median``, ``percentile``, ``successive_halving`` or ``hyperband``.
-    trials : int
-        How many there are to be.
+    trials : int, optional
+        How many there are to be; by default 100, and of a grid no more than it has places.
     executor : str or Executor
         ``inline``, one after the other; ``threads``; ``population``: trials whose models are built alike train as the
         members of a `nbopt.Population`. ``auto`` does that with small models.
@@ -117,7 +113,7 @@ class Study(Results):
         direction: Any = None,
         sampler: Any = "tpe",
         pruner: Any = None,
-        trials: int = 100,
+        trials: int | None = None,
         executor: Any = "auto",
         slots: int | None = None,
         cv: Any = None,
@@ -145,129 +141,36 @@ class Study(Results):
         return study
 
     def _make(self, spec: StudySpec, record: Record | None = None) -> None:
-        self.seed, trials = check_seed(spec.seed), _check_count("trials", spec.trials)
-        self._blueprint: Blueprint | None = None
-        self._function: Any = None
-        self._judging = Judging(spec.cv, spec.repeats, self.seed)
-        stored: Space | None = spec.space[0] if record is not None else None
-        if spec.build is None and (record is None or callable(spec.objective)):
-            reports = self._take_function(spec)
-        elif spec.build is None:  # to be read only
-            self.objectives, reports = [Objective(*each) for each in record.made["judged"]], 1  # type: ignore[union-attr]
-            self.space = spec.space[0]
-        else:
-            reports = self._take_build(spec, stored)
+        self.seed = check_seed(spec.seed)
+        judging = Judging(spec.cv, spec.repeats, self.seed)
+        stored, judged = (None, ()) if record is None else (spec.space[0], record.made["judged"])
+        self._subject = make_subject(spec, judging, stored, judged)
+        self.space, self.objectives = self._subject.space, self._subject.objectives
         several = len(self.objectives) > 1
         self.sampler = check_sampler(spec.sampler, several, bool(self.space))
         self.pruner = check_pruner(spec.pruner, several)
+        trials = _TRIALS if spec.trials is None else _check_count("trials", spec.trials)
+        if self.sampler == "grid":
+            trials = min(trials, len(self.space.grid(trials)))
         self.id = spec.id or secrets.token_hex(4)
-        self.name = check_text("name", spec.name or _name_of(spec.build or spec.objective))
+        self.name = check_text("name", spec.name or _name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
-        asktell = AskTell(self.sampler, self.pruner, directions, self.seed, reports)
-        executor = choose_executor(spec.executor, spec.slots, self._blueprint, trials, self.sampler)
+        asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
+        executor = choose_executor(spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler)
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)
             judged = [[each.name, each.direction] for each in self.objectives]
-            record.describe({**spec.put(name=self.name).describe(self.space), "judged": judged})
+            record.describe({**spec.put(name=self.name, trials=trials).describe(self.space), "judged": judged})
             record.claim()
         self.begin_with(record, asktell, executor, trials)
 
-    def _take_function(self, spec: StudySpec) -> int:
-        objective, direction = spec.objective, spec.direction
-        if not callable(objective):
-            find_objectives(objective, direction, None)
-            rule = _("without build, objective must be one function of a trial")
-            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(objective)))
-        others = {"train": spec.run.train, "val": spec.run.val, **spec.run.hyperparams}
-        if given := [name for name, value in others.items() if value is not None]:
-            told = _("{names}: there is no build, and so no run to use it", names=", ".join(given))
-            raise InvalidHyperparam(_("{told}: give build=, or leave it out.", told=told))
-        ways = list(direction) if isinstance(direction, (list, tuple)) else [direction]
-        found = [find_objectives(objective, way, None)[0] for way in ways]
-        if len(found) > 1:
-            found = [Objective(f"{each.name} {k}", each.direction, each.function) for k, each in enumerate(found)]
-        self._function, self.objectives = objective, found
-        if isinstance(spec.space, list) and spec.space and isinstance(spec.space[0], Space):
-            self.space = spec.space[0]
-        else:
-            self.space = Space([]) if spec.space is None else make_space(spec.space, None)
-        return _REPORTS
-
-    def _take_build(self, spec: StudySpec, stored: Space | None) -> int:
-        if spec.space is None:
-            way = _("name hyperparameters, as space=['lr', 'weight_decay']")
-            raise InvalidHyperparam(_("what is to be searched? Say so: {way}.", way=way))
-        if spec.run.train is None:
-            raise InvalidHyperparam(_("train: a study of a model needs training data."))
-        if spec.cv is not None and spec.run.val is not None:
-            raise InvalidHyperparam(_("val and cv: folds are validated by each other; leave one of them out."))
-        self._judging.split(spec.run.train)
-        names = names_of(spec.space) if stored is None else list(stored)
-        blueprint = self._blueprint = Blueprint(spec.build, spec.run, names, self._judging)
-        if stored is None:
-            built = make_space(only(spec.space, blueprint.built), lambda name: blueprint.find_spec(name, None))
-        else:
-            built = Space([stored[name] for name in blueprint.built])
-        declared, measured, reports = blueprint.declare({each.name: each.at(0.5) for each in built.values()})
-        self.space = stored or make_space(spec.space, lambda name: blueprint.find_spec(name, declared))
-        for name in self.space.keys() & spec.run.hyperparams.keys():
-            rule = _("it is a dimension of the space, and has a value given for all trials")
-            raise InvalidHyperparam(_("{name}: {rule}: leave one of them out.", name=name, rule=rule))
-        self.objectives = find_objectives(spec.objective, spec.direction, measured)
-        return reports if len(self._judging.parts) == 1 else len(self._judging.parts)
-
-    # -- what a trial is made of
-
-    @property
-    def makes_runs(self) -> bool:  # type: ignore[override]
-        """Whether trials are runs that nbopt trains."""
-        return self._blueprint is not None
+    def _equip(self, trial: Trial) -> None:
+        self._subject.equip(trial, self._sessions.get)
 
     def _make_job(self, trial: Trial) -> Job:
-        return Job(trial.number, self._make_parts(trial), self.report, self.note_report)
-
-    def _make_parts(self, trial: Trial) -> list[Part]:
-        values, blueprint, function = dict(trial.values), self._blueprint, self._function
-        if function is not None:
-            proposer = Proposer(trial.number, values, self._asktell.handle(trial.number), self.note_report)
-            return [Part(lambda: self._judge(as_tuple(function(proposer))))]
-        if blueprint is None:
-            rule = _("opened without build it can be read only")
-            raise RuntimeError(
-                _("study {id}: {rule}. Give what it was made with to nbopt.open.", id=self.id, rule=rule)
-            )
-        own, found = blueprint.own(values), []
-        for place, key in enumerate(self._judging.parts):
-            name = f"{self.name} [{trial.number}]" + (f" {place}" if len(self._judging.parts) > 1 else "")
-
-            def measure(session: Any, key: PartKey = key) -> tuple[float, ...]:
-                blueprint.keep_data(key, session)
-                return tuple(each.measure(session) for each in self.objectives)
-
-            make = partial(blueprint.spec, values, name, key)
-            found.append(Part(None, make, own, measure, blueprint.shape(values, key[1]), partial(blueprint.data, key)))
-        return found
-
-    def _judge(self, found: tuple[float, ...]) -> tuple[float, ...]:
-        if len(found) != len(self.objectives):
-            told = _(
-                "the objective returned {got} numbers, and there are {count} directions",
-                got=len(found),
-                count=len(self.objectives),
-            )
-            raise ValueError(f"{told}.")
-        return found
-
-    def _take_out(self, trial: Trial, name: str | None, store: Any) -> Run:
-        if not trial.is_done:
-            raise ValueError(_("trial {number} is still under way.", number=trial.number))
-        assert self._blueprint is not None
-        name = name or f"{self.name} [{trial.number}]"
-        if (held := self._sessions.get(trial.number)) is not None:
-            return take_out(held, Run, name, store)
-        return self._blueprint.again(
-            trial.values, trial.steps, trial.state == COMPLETE or len(trial.parts) > 1, name, store
-        )
+        name, asked = f"{self.name} [{trial.number}]", self._asktell.handle(trial.number)
+        parts = self._subject.parts(trial, name, asked, self.note_report)
+        return Job(trial.number, parts, self.report, self.note_report)
 
 
 def _check_count(name: str, value: Any) -> int:

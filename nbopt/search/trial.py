@@ -54,7 +54,8 @@ class Trial:
     attrs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     distributions: Mapping[str, Any] | None = field(default=None, repr=False)
     space: int = field(default=0, repr=False)
-    take_out: Callable[[Trial, str | None, Place | None], Any] | None = field(default=None, repr=False)
+    take_out: Callable[[Trial, str, Place | None], Any] | None = field(default=None, repr=False)
+    fit: Callable[[Trial], Any] | None = field(default=None, repr=False)
 
     @property
     def objective(self) -> float:
@@ -93,7 +94,21 @@ class Trial:
         """
         if self.take_out is None:
             raise ValueError(_("trial {number} has no run that could be taken out.", number=self.number))
-        return self.take_out(self, name, store)
+        if not self.is_done:
+            raise ValueError(_("trial {number} is still under way.", number=self.number))
+        return self.take_out(self, name or _("trial {number}", number=self.number), store)
+
+    def refit(self) -> Any:
+        """Return an estimator with these values, fitted to all training data of the study.
+
+        Raises
+        ------
+        ValueError
+            In a study of something else.
+        """
+        if self.fit is None:
+            raise ValueError(_("trial {number} is of no estimator: see run().", number=self.number))
+        return self.fit(self)
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={_short(value)}" for name, value in self.values.items())

@@ -1,0 +1,88 @@
+"""Spaces as people give them: names, declarations, pairs and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.hyperparams import Hyperparam, variant
+from nbopt.i18n import _
+from nbopt.search.dimension import Dimension
+from nbopt.search.space import Space
+
+
+def make_space(given: Any, find: Callable[[str], Hyperparam[Any]] | None) -> Space:
+    """Return the space that is meant.
+
+    Parameters
+    ----------
+    given : list or mapping
+        Names and declarations; a mapping also takes pairs (low, high) and lists of options.
+    find : callable, optional
+        Returns the declaration of a name.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For what is no name, no declaration, or not to be searched.
+    """
+    items = [(name, None) for name in [given]] if isinstance(given, (str, Hyperparam)) else _items(given)
+    found = []
+    for name, bounds in items:
+        if isinstance(name, Hyperparam):
+            name, bounds = name.name, name
+        if not isinstance(name, str) or not name:
+            rule = _("space holds names, or a mapping from names to declarations as nbopt.Float(...)")
+            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(name or bounds)))
+        if isinstance(bounds, Hyperparam):
+            if bounds.name != name:
+                bounds = variant(bounds)
+                bounds.name = name
+            _check_legal(bounds, find)
+            found.append(Dimension.of(bounds))
+        elif find is None:
+            raise InvalidHyperparam(_("{name}: say what to try, as nbopt.Float(...).", name=name))
+        else:
+            spec = find(name)
+            found.append(Dimension.of(spec) if bounds is None else Dimension.within(spec, bounds))
+    return Space(found)
+
+
+def names_of(given: Any) -> list[str]:
+    """Return the names in a space as it is given."""
+    items = [(given, None)] if isinstance(given, (str, Hyperparam)) else _items(given)
+    return [item.name if isinstance(item, Hyperparam) else item for item, _bounds in items if item]
+
+
+def only(given: Any, names: Iterable[str]) -> list[Any]:
+    """Return those of a space as it is given that have one of these names."""
+    kept, found = set(names), []
+    for item, bounds in [(given, None)] if isinstance(given, (str, Hyperparam)) else _items(given):
+        if (item.name if isinstance(item, Hyperparam) else item) in kept:
+            found.append(item if bounds is None else {item: bounds})
+    return found
+
+
+def _items(given: Any) -> list[tuple[Any, Any]]:
+    if isinstance(given, Mapping):
+        return list(given.items())
+    if not isinstance(given, (list, tuple)):
+        rule = _("space must be a list of names or declarations, or a mapping from names to these")
+        raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(given)))
+    found: list[tuple[Any, Any]] = []
+    for item in given:
+        found += item.items() if isinstance(item, Mapping) else [(item, None)]
+    return found
+
+
+def _check_legal(own: Hyperparam[Any], find: Callable[[str], Hyperparam[Any]] | None) -> None:
+    """Raise InvalidHyperparam where a declaration of the user's offers what the run would refuse."""
+    try:
+        declared = None if find is None else find(own.name)
+    except InvalidHyperparam:
+        return
+    if declared is not None:
+        dimension = Dimension.of(own)
+        for value in dimension.options or (dimension.at(0.0), dimension.at(1.0)):
+            declared.check(value)

@@ -1,0 +1,197 @@
+"""What a study is of: a function of the user's, a model that nbopt trains, or an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.i18n import _
+from nbopt.run.population.forks import take_out
+from nbopt.run.run import Run
+from nbopt.search.building import Blueprint, PartKey
+from nbopt.search.estimators import Estimator, is_estimator, refuse_settings
+from nbopt.search.jobs import Part
+from nbopt.search.judging import Judging
+from nbopt.search.objectives import Objective, find_objectives
+from nbopt.search.proposing import Proposer, as_tuple
+from nbopt.search.space import Space
+from nbopt.search.spaces import make_space, names_of, only
+from nbopt.search.spec import StudySpec
+from nbopt.search.trial import COMPLETE, Trial
+
+_REPORTS = 100  # of an objective of the user's, at most, where nothing else is known
+
+
+class Subject:
+    """What trials are made of; by itself, that of a study that is read only.
+
+    Parameters
+    ----------
+    space : Space
+    objectives : list of Objective
+    reports : int
+        How often a trial reports at most.
+
+    Attributes
+    ----------
+    blueprint : Blueprint or None
+        What makes its runs, where nbopt trains.
+    """
+
+    blueprint: Blueprint | None = None
+
+    def __init__(self, space: Space, objectives: list[Objective], reports: int = 1) -> None:
+        self.space, self.objectives, self.reports = space, objectives, reports
+
+    def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
+        """Return what there is to do for a trial.
+
+        Parameters
+        ----------
+        trial : Trial
+        name : str
+            What its run is called.
+        asked : optuna.trial.Trial
+        note : callable
+            See `nbopt.search.jobs.Job`.
+        """
+        raise RuntimeError(_("opened without build, a study can be read only: give nbopt.open what it was made with."))
+
+    def equip(self, trial: Trial, held: Callable[[int], Any]) -> None:
+        """Give a trial the means to become a run or an estimator; ``held`` finds what was trained, if it is there."""
+
+
+class OfFunction(Subject):
+    """A function of a trial."""
+
+    def __init__(self, spec: StudySpec, stored: Space | None) -> None:
+        objective, direction = spec.objective, spec.direction
+        if not callable(objective):
+            find_objectives(objective, direction, None)
+            rule = _("without build, objective must be one function of a trial")
+            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(objective)))
+        others = {"train": spec.run.train, "val": spec.run.val, "cv": spec.cv, **spec.run.hyperparams}
+        if given := [name for name, value in others.items() if value is not None]:
+            told = _("{names}: there is no build, and so no run to use it", names=", ".join(given))
+            raise InvalidHyperparam(_("{told}: give build=, or leave it out.", told=told))
+        ways = list(direction) if isinstance(direction, (list, tuple)) else [direction]
+        found = [find_objectives(objective, way, None)[0] for way in ways]
+        if len(found) > 1:
+            found = [Objective(f"{each.name} {k}", each.direction, each.function) for k, each in enumerate(found)]
+        if stored is None:
+            stored = Space([]) if spec.space is None else make_space(spec.space, None)
+        super().__init__(stored, found, _REPORTS)
+        self._function = objective
+
+    def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
+        """Return the call of the function."""
+        proposer = Proposer(trial.number, dict(trial.values), asked, note)
+        return [Part(lambda: self._judge(as_tuple(self._function(proposer))))]
+
+    def _judge(self, found: tuple[float, ...]) -> tuple[float, ...]:
+        if len(found) != len(self.objectives):
+            counts = {"got": len(found), "count": len(self.objectives)}
+            raise ValueError(_("the objective returned {got} numbers, and there are {count} directions.", **counts))
+        return found
+
+
+class OfModel(Subject):
+    """A model, or what builds one."""
+
+    blueprint: Blueprint
+
+    def __init__(self, spec: StudySpec, stored: Space | None, judging: Judging) -> None:
+        if spec.space is None:
+            way = _("name hyperparameters, as space=['lr', 'weight_decay']")
+            raise InvalidHyperparam(_("what is to be searched? Say so: {way}.", way=way))
+        if spec.run.train is None:
+            raise InvalidHyperparam(_("train: a study of a model needs training data."))
+        if spec.cv is not None and spec.run.val is not None:
+            raise InvalidHyperparam(_("val and cv: folds are validated by each other; leave one of them out."))
+        judging.split(spec.run.train)
+        names = names_of(spec.space) if stored is None else list(stored)
+        blueprint = self.blueprint = Blueprint(spec.build, spec.run, names, judging)
+        self._judging = judging
+        if stored is None:
+            built = make_space(only(spec.space, blueprint.built), lambda name: blueprint.find_spec(name, None))
+        else:
+            built = Space([stored[name] for name in blueprint.built])
+        declared, measured, reports = blueprint.declare({each.name: each.at(0.5) for each in built.values()})
+        space = stored or make_space(spec.space, lambda name: blueprint.find_spec(name, declared))
+        for name in space.keys() & spec.run.hyperparams.keys():
+            rule = _("it is a dimension of the space, and has a value given for all trials")
+            raise InvalidHyperparam(_("{name}: {rule}: leave one of them out.", name=name, rule=rule))
+        parts = len(judging.parts)
+        found = find_objectives(spec.objective, spec.direction, measured)
+        super().__init__(space, found, reports if parts == 1 else parts)
+
+    def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
+        """Return a run for each fold and seed."""
+        keys = self._judging.parts
+        names = [f"{name} {place}" for place in range(len(keys))] if len(keys) > 1 else [name]
+        return [self._part(trial.values, key, each) for key, each in zip(keys, names, strict=True)]
+
+    def _part(self, values: Mapping[str, Any], key: PartKey, name: str) -> Part:
+        blueprint, values = self.blueprint, dict(values)
+
+        def measure(session: Any) -> tuple[float, ...]:
+            blueprint.keep_data(key, session)
+            return tuple(each.measure(session) for each in self.objectives)
+
+        make, data = partial(blueprint.spec, values, name, key), partial(blueprint.data, key)
+        return Part(None, make, blueprint.own(values), measure, blueprint.shape(values, key[1]), data)
+
+    def equip(self, trial: Trial, held: Callable[[int], Any]) -> None:
+        """Let it be taken out as a run: as it was trained, where that is held, else trained again."""
+
+        def take(trial: Trial, name: str, store: Any) -> Run:
+            if (session := held(trial.number)) is not None:
+                return take_out(session, Run, name, store)
+            whole = trial.state == COMPLETE or len(self._judging.parts) > 1
+            return self.blueprint.again(trial.values, trial.steps, whole, name, store)
+
+        trial.take_out = take
+
+
+class OfEstimator(Subject):
+    """An estimator of scikit-learn."""
+
+    def __init__(self, spec: StudySpec, stored: Space | None, judging: Judging) -> None:
+        if spec.run.train is None or (spec.space is None and stored is None):
+            raise InvalidHyperparam(_("a study of an estimator needs train=(X, y), and space=: a mapping to values."))
+        if spec.cv is not None and spec.run.val is not None:
+            raise InvalidHyperparam(_("val and cv: folds are validated by each other; leave one of them out."))
+        refuse_settings(spec.run)
+        self._estimator = Estimator(spec.build, spec.run.train, spec.run.val, judging, spec.seed)
+        space = stored or make_space(spec.space, self._estimator.find_spec)
+        found = self._estimator.find_objectives(spec.objective, spec.direction)
+        super().__init__(space, found, len(judging.parts))
+
+    def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
+        """Return a fit for each fold and seed."""
+        return self._estimator.parts(dict(trial.values), self.objectives)
+
+    def equip(self, trial: Trial, held: Callable[[int], Any]) -> None:
+        """Let it be fitted to all data."""
+        trial.fit = lambda trial: self._estimator.refit(trial.values)
+
+
+def make_subject(spec: StudySpec, judging: Judging, stored: Space | None, judged: Any) -> Subject:
+    """Return what a study is of; of a stored one, that it was given nothing for, what can be read.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    judging : Judging
+    stored : Space, optional
+        Of a study that is opened again.
+    judged : list of (name, direction)
+        ... and its objectives.
+    """
+    if spec.build is None and stored is not None and not callable(spec.objective):
+        return Subject(stored, [Objective(*each) for each in judged])
+    if spec.build is None:
+        return OfFunction(spec, stored)
+    return OfEstimator(spec, stored, judging) if is_estimator(spec.build) else OfModel(spec, stored, judging)
