@@ -16,7 +16,7 @@ from nbopt.search.trial import COMPLETE, PRUNED
 from nbopt.training.state import RunState
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """One training of a trial, which is a member."""
 
     job: Job
@@ -40,9 +40,9 @@ class Batched:
         self.slots = slots
         self._shared = find_shared(techniques)
         self._jobs: list[Job] = []
-        self._waiting: list[list[_Row]] = []
+        self._waiting: list[list[Row]] = []
         self._population: Population | None = None
-        self._members: dict[int, list[tuple[_Row, Member]]] = {}
+        self._members: dict[int, list[tuple[Row, Member]]] = {}
         self._resting = False
 
     def known(self, number: int) -> int:
@@ -91,6 +91,9 @@ class Batched:
             self._jobs, self._members = [], {}
             yield from (_tell_end(job, members[job.number]) for job in jobs)
 
+    def look_at(self, population: Population, rows: Sequence[Row], validations: Sequence[int]) -> None:
+        """Do what is to be done after a validation, the number of which is known for each member."""
+
     def close(self) -> None:
         """Give up the batch."""
         self._jobs, self._waiting, self._members, self._population = [], [], {}, None
@@ -99,16 +102,16 @@ class Batched:
         rows = self._waiting[0] if self._waiting else []
         return [place for place, row in enumerate(rows) if row.job.number == number]
 
-    def _group(self) -> list[list[_Row]]:
+    def _group(self) -> list[list[Row]]:
         """Return those that can train together."""
-        found: dict[Any, list[_Row]] = {}
+        found: dict[Any, list[Row]] = {}
         for job in self._jobs:
             for part in job.parts:
                 same = tuple((name, repr(value)) for name, value in sorted(part.own.items()) if name in self._shared)
-                found.setdefault((part.shape, same), []).append(_Row(job, part))
+                found.setdefault((part.shape, same), []).append(Row(job, part))
         return list(found.values())
 
-    def _make(self, rows: Sequence[_Row]) -> Population:
+    def _make(self, rows: Sequence[Row]) -> Population:
         first = rows[0].part
         assert first.spec is not None
         spec = first.spec().checked()
@@ -128,6 +131,7 @@ class Batched:
             validations[place] += 1
             if len(job.parts) == 1 and job.report(job.number, member, validations[place]):
                 population.end([member], "study")
+            self.look_at(population, rows, validations)
             if self._resting:
                 population.puller.ask_for_pause()
 
@@ -135,7 +139,7 @@ class Batched:
         return population
 
 
-def _tell_end(job: Job, trained: Sequence[tuple[_Row, Member]]) -> Ended:
+def _tell_end(job: Job, trained: Sequence[tuple[Row, Member]]) -> Ended:
     """Return how a trial ended, from how its members did."""
     members = [member for _row, member in trained]
     steps = sum(member.step_count for member in members)

@@ -10,6 +10,7 @@ from nbopt.hyperparams import Int
 from nbopt.i18n import _
 from nbopt.search.batched import Batched
 from nbopt.search.building import Blueprint
+from nbopt.search.evolving import NAME, Evolving
 from nbopt.search.executors import Executor, Inline, Threads
 
 EXECUTORS = ("auto", "inline", "population", "threads")
@@ -37,6 +38,11 @@ def choose_executor(given: Any, slots: int | None, blueprint: Blueprint | None, 
     UnknownName, InvalidHyperparam
         For what is none.
     """
+    if sampler == NAME:
+        if blueprint is None or given not in ("auto", "population") or slots not in (None, trials):
+            rule = _("population-based training has all trials train together, by nbopt")
+            raise InvalidHyperparam(_("sampler 'pbt': {rule}: give build=, and no other executor or slots.", rule=rule))
+        return Evolving(trials, blueprint.techniques)
     if not isinstance(given, str):
         if all(hasattr(given, name) for name in ("submit", "set", "events", "cancel", "hold", "known", "close")):
             executor: Executor = given

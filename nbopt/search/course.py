@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from nbopt.errors import tell_error
 from nbopt.i18n import _
 from nbopt.record.journal import Journal
 from nbopt.search.asktell import AskTell
+from nbopt.search.evolving import Evolving, Move, choose_moves
 from nbopt.search.executors import Executor
 from nbopt.search.jobs import Ended, Job
 from nbopt.search.objectives import Objective
@@ -43,11 +46,14 @@ class Course:
 
     name: str
     space: Space
+    seed: int
     objectives: list[Objective]
 
     def begin_with(self, record: Record, asktell: AskTell, executor: Executor, trials: int) -> None:
         """Take up a study: what its record holds, and what is to be done."""
         self.record, self._asktell, self.executor, self._total = record, asktell, executor, trials
+        if isinstance(executor, Evolving):
+            executor.evolve = self.evolve
         self.journal = Journal(record.entries())
         self.journal.sink = record.add_entry
         self.state = RunState.CREATED
@@ -241,6 +247,21 @@ class Course:
                 return True
             self._announce()
             return self._asktell.report(number, step, value)
+
+    def evolve(self, validation: int) -> list[Move]:
+        """Return which trials go on from where others are, after a validation of all; see `nbopt.search.evolving`."""
+        with self.lock:
+            sign = 1.0 if self.objectives[0].direction == "minimize" else -1.0
+            under_way = [self._trials[number] for number in self._begun]
+            losses = {trial.number: sign * trial.reports[validation] for trial in under_way}
+            values = {trial.number: dict(trial.values) for trial in under_way}
+            draw = np.random.default_rng([self.seed, validation])
+            moves = choose_moves(losses, values, self.space, draw)
+            for trial, of, own in moves:
+                self.journal.event(self.asked, "exploit", {"trial": trial, "of": of, **own}, "sampler")
+                self._trials[trial].values |= own
+            self._announce()
+            return moves
 
     def _become(self, state: RunState, reason: str = "") -> None:
         self.state, self.end_reason = state, reason

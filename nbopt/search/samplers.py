@@ -153,12 +153,18 @@ def _reflect(place: Place) -> Place:
     return np.where(folded > 1, 2 - folded, folded)
 
 
+def chance(question: Question) -> Mapping[str, Any]:
+    """Draw values at random: where population-based training begins, see `nbopt.search.evolving`."""
+    return question.space.at(question.draw().random(question.size))
+
+
 OWN: dict[str, Draw] = {
     "grid": grid,
     "qmc": qmc,
     "particle_swarm": particle_swarm,
     "annealing": annealing,
     "genetic": genetic,
+    "pbt": chance,
 }
 """Those that need a declared space, and choose a place in it."""
 

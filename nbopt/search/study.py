@@ -54,8 +54,8 @@ class Study(Results):
     direction : str or list of str, optional
         ``minimize`` or ``maximize``; by default losses and errors are minimized, and metrics maximized.
     sampler : str or sampler of Optuna's
-        ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, ``cmaes``, ``nsga2``, ``particle_swarm``, ``annealing`` or
-        ``genetic``.
+        ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, ``cmaes``, ``nsga2``, ``particle_swarm``, ``annealing``,
+        ``genetic``; or ``pbt``, population-based training, which changes values while all trials train together.
     pruner : str, None or pruner of Optuna's
         What ends trials early: ``median``, ``percentile``, ``successive_halving`` or ``hyperband``.
     trials : int, optional
@@ -152,6 +152,7 @@ class Study(Results):
         trials = _TRIALS if spec.trials is None else _check_count("trials", spec.trials)
         if self.sampler == "grid":
             trials = min(trials, len(self.space.grid(trials)))
+        self._subject.check(self.sampler, self.pruner)
         self.id = spec.id or secrets.token_hex(4)
         self.name = check_text("name", spec.name or _name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]

@@ -10,6 +10,7 @@ from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.i18n import _
 from nbopt.run.population.forks import take_out
 from nbopt.run.run import Run
+from nbopt.search import evolving
 from nbopt.search.building import Blueprint, PartKey
 from nbopt.search.estimators import Estimator, is_estimator, refuse_settings
 from nbopt.search.jobs import Part
@@ -58,6 +59,12 @@ class Subject:
             See `nbopt.search.jobs.Job`.
         """
         raise RuntimeError(_("opened without build, a study can be read only: give nbopt.open what it was made with."))
+
+    def check(self, sampler: Any, pruner: Any) -> None:
+        """Raise InvalidHyperparam where the sampler cannot search for this."""
+        if sampler == evolving.NAME:
+            rule = _("population-based training needs a model that nbopt trains, with validation data, and no pruner")
+            raise InvalidHyperparam(f"{rule}.")
 
     def equip(self, trial: Trial, held: Callable[[int], Any]) -> None:
         """Give a trial the means to become a run or an estimator; ``held`` finds what was trained, if it is there."""
@@ -127,6 +134,15 @@ class OfModel(Subject):
         found = find_objectives(spec.objective, spec.direction, measured)
         super().__init__(space, found, reports if parts == 1 else parts)
 
+    def check(self, sampler: Any, pruner: Any) -> None:
+        """Raise InvalidHyperparam where the sampler cannot search for this."""
+        self._evolves = sampler == evolving.NAME
+        if self._evolves:
+            named = len(self.objectives) == 1 and self.objectives[0].name.startswith("val_")
+            if pruner != "none" or len(self._judging.parts) > 1 or not named:
+                super().check(sampler, pruner)
+            evolving.check_changeable(self.space, self.blueprint.built, self.blueprint.techniques)
+
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return a run for each fold and seed."""
         keys = self._judging.parts
@@ -149,6 +165,9 @@ class OfModel(Subject):
         def take(trial: Trial, name: str, store: Any) -> Run:
             if (session := held(trial.number)) is not None:
                 return take_out(session, Run, name, store)
+            if self._evolves:
+                rule = _("its values changed as it trained, and its weights came from others")
+                raise ValueError(_("trial {number} is held no longer: {rule}.", number=trial.number, rule=rule))
             whole = trial.state == COMPLETE or len(self._judging.parts) > 1
             return self.blueprint.again(trial.values, trial.steps, whole, name, store)
 

@@ -1,0 +1,140 @@
+"""What a study costs beside its training, how much faster populations are, and what is left of one that is killed.
+
+``python -m tests.benchmarks.study [--kills 50] [--overhead] [--batched]``: CPU time, one thread.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+import nbopt
+from tests.search import victim
+
+
+def overhead(trials=60):
+    """Return milliseconds a trial over its run, with a store and without, and of an objective that does nothing."""
+    data = victim.make_data()
+    given = {"epochs": 4, "batch_size": 32}
+    model = victim.make_model(8)
+    nbopt.Run(victim.make_model(8), data, 0.25, store=None, **given).fit()  # what torch does once
+    rows = {}
+    for name, store in (("in memory", None), ("stored", tempfile.mkdtemp())):
+        study = nbopt.Study(
+            model, data, 0.25, space=["lr", "weight_decay"], trials=trials, executor="inline", store=store, **given
+        )
+        began = time.process_time()
+        study.fit()
+        whole = time.process_time() - began
+        began = time.process_time()
+        for trial in study.trials:
+            by_itself(model, data, trial.values, given)
+        rows[name] = 1e3 * (whole - (time.process_time() - began)) / trials
+    rate = {"lr": nbopt.Float(0.1, low=1e-4, high=1.0, log=True), "rate": nbopt.Float(0.1, low=0.0, high=1.0)}
+    for sampler in ("random", "tpe"):
+        store = tempfile.mkdtemp()
+        study = nbopt.Study(
+            objective=lambda trial: trial.values["rate"], space=rate, sampler=sampler, trials=200, store=store
+        )
+        began = time.process_time()
+        study.fit()
+        rows[f"nothing to do, {sampler}, stored"] = 1e3 * (time.process_time() - began) / 200
+    return rows
+
+
+def by_itself(model, data, values, given):
+    """Train without a study, as a loop over runs would: by a run of its own."""
+    import copy
+
+    run = nbopt.Run(copy.deepcopy(model), data, 0.25, store=None, recover=False, **given, **values)
+    for _event in run.events():
+        pass
+
+
+def batched(trials=32):
+    """Return how many times as fast trials are as members of populations."""
+    data = victim.make_data()
+    given = {"space": ["lr", "weight_decay"], "trials": trials, "epochs": 20, "batch_size": 32, "sampler": "random"}
+    seconds = {}
+    for executor in ("inline", "population"):
+        for _time in range(2):  # the first time, torch makes things ready
+            study = nbopt.Study(
+                victim.make_model(16), data, 0.25, executor=executor, slots=16 if executor == "population" else None,
+                store=None, **given,
+            )  # fmt: skip
+            began = time.process_time()
+            study.fit()
+            seconds[executor] = time.process_time() - began
+    return seconds["inline"] / seconds["population"]
+
+
+def kill(times):
+    """Kill a study so many times, wherever it is; return how many trials were lost or came twice, and other ends."""
+    lost = other = done = 0
+    unbroken = victim.found(victim.begin(None, "tpe").fit())
+    folder = Path(tempfile.mkdtemp())
+    number, killed = "", 0
+    while killed < times:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reader)
+            live(folder, number, writer)
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            number = told.readline().strip()
+            time.sleep(random.uniform(0.0, 1.0))
+            os.kill(child, signal.SIGKILL)
+            acknowledged = [int(line) for line in told if line.endswith("\n")]
+        os.waitpid(child, 0)
+        killed += 1
+        read = nbopt.open(number, store=folder)
+        numbers = [trial.number for trial in read.trials]
+        lost += numbers != list(range(len(numbers))) or (bool(acknowledged) and acknowledged[-1] >= len(numbers))
+        other += victim.found(read) != unbroken[: len(numbers)]
+        if len(numbers) == victim.TRIALS:
+            number, done = "", done + 1
+            shutil.rmtree(folder)
+            folder = Path(tempfile.mkdtemp())
+    return {"kills": killed, "studies seen through": done, "lost or twice": lost, "others than unbroken": other}
+
+
+def live(folder, number, writer):
+    """Carry a study out in a fork, and tell of each trial that is written."""
+    given = victim.make_model, victim.make_data()
+    study = nbopt.open(number, *given, store=folder) if number else victim.begin(folder, "tpe")
+    os.write(writer, f"{study.id}\n".encode())
+    told = study._written
+
+    def tell():
+        nonlocal told
+        while told < study._written:
+            os.write(writer, f"{told}\n".encode())
+            told += 1
+
+    study.watchers.append(tell)
+    study.fit()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--kills", type=int, default=0)
+    options.add_argument("--overhead", action="store_true")
+    options.add_argument("--batched", action="store_true")
+    wanted = options.parse_args()
+    torch.set_num_threads(1)
+    if wanted.overhead:
+        for what, milliseconds in overhead().items():
+            print(f"{milliseconds:7.1f} ms a trial: {what}")
+    if wanted.batched:
+        print(f"{statistics.median(batched() for _time in range(3)):.1f} times as fast in populations")
+    if wanted.kills:
+        print(kill(wanted.kills))
