@@ -23,6 +23,7 @@ from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.optimizers.formulas import Formula
 from nbopt.training.compile.around import Around, measure, uncached
 from nbopt.training.compile.layouts import Apart, Joined, Layout
+from nbopt.training.step.passes import call_on_pair
 
 
 class CannotCompile(Exception):
@@ -159,7 +160,12 @@ def find_trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def find_layers(
-    twin: nn.Module, names: list[str], batch: tuple[Tensor, Tensor], noise: Noise, around: Around
+    twin: nn.Module,
+    names: list[str],
+    batch: tuple[Tensor, Tensor],
+    noise: Noise,
+    around: Around,
+    forward: Callable[[nn.Module, Any], tuple[Any, Any]] = call_on_pair,
 ) -> list[Layer]:
     """Pass a batch through a stand-in, and return its dropout layers in the order they are used.
 
@@ -179,7 +185,7 @@ def find_layers(
         hook.remove()
     with torch.no_grad(), noise.lock, noise.seeded(0):
         before = noise.drawn()
-        surround(around, lambda batch: (trial(batch[0]), batch[1], torch.zeros(())))(batch)
+        surround(around, lambda batch: (*forward(trial, batch), torch.zeros(())))(batch)
         drawn = not all(map(torch.equal, before, noise.drawn()))
     if drawn:
         raise CannotCompile(_("the model draws random numbers by means of its own"))

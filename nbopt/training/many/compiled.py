@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -119,7 +118,6 @@ class CompiledSteps:
         self.at_work = False
         self.is_on = True
         self._known: dict[Key, Ready | str] = {}
-        self._obstacles: WeakKeyDictionary[OneOfMany, tuple[int, str]] = WeakKeyDictionary()
         self._job: BackgroundCompile | None = None
         self._look_at = 0.0
 
@@ -133,7 +131,7 @@ class CompiledSteps:
             return None
         known = UPDATES.get(type(first.torch_optimizer))
         self.reason = "" if known else _("no formula for this optimizer")
-        self.reason = self.reason or next(filter(None, map(self._find_obstacle, trainings)), "")
+        self.reason = self.reason or next(filter(None, (one.find(find_obstacle) for one in trainings)), "")
         if known is None or self.reason:
             return None
         remembers = any(known.remembers(one.torch_optimizer.param_groups[0]) for one in trainings)
@@ -144,13 +142,6 @@ class CompiledSteps:
                 if isinstance(self._known.get(other), Ready):
                     return other
         return key
-
-    def _find_obstacle(self, training: OneOfMany) -> str:
-        """Return why a run as it is now cannot be compiled, which is looked at where something changed."""
-        version, known = training.tiers.version, self._obstacles.get(training)
-        if known is None or known[0] != version:
-            known = self._obstacles[training] = version, find_obstacle(training)
-        return known[1]
 
     def ready(self, key: Key) -> Ready | None:
         """Return a step that was compiled for ``key``; None where there is none."""

@@ -43,7 +43,7 @@ class Evaluation:
 
     def forget(self) -> None:
         """Take note that weights are others now."""
-        self._found: dict[int, tuple[Tensor, Tensor, list[int]]] = {}
+        self._found: dict[int, tuple[Tensor, Tensor, Tensor, list[int]]] = {}
 
     def __call__(self, training: OneOfMany, batch: Any, index: int) -> list[Result] | None:
         """Return outputs, targets and loss of a batch; None where the run is to do it by itself."""
@@ -55,20 +55,20 @@ class Evaluation:
             if 2 * len(due) <= len(stack.trainings) or not all(self._is_usual(one, batch) for one in due):
                 return None
             try:
-                outputs, losses = self._evaluate(gradients, stack, batch)
+                outputs, targets, losses = self._evaluate(gradients, stack, batch)
             except Exception:  # what has no rule for many, as attention in evaluation
                 self._gradients = None
                 return None
-            found = self._found[index] = outputs, losses, [one.step for one in stack.trainings]
-        outputs, losses, steps = found
-        return [(outputs[row], batch[1], losses[row], batch)] if steps[row] == training.step else None
+            found = self._found[index] = outputs, targets, losses, [one.step for one in stack.trainings]
+        outputs, targets, losses, steps = found
+        return [(outputs[row], targets[row], losses[row], batch)] if steps[row] == training.step else None
 
     def _is_usual(self, training: OneOfMany, batch: Any) -> bool:
         acting = training.acting
         pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
         return pair and not (acting.change_inputs or acting.change_every_pass or training.most_evaluated)
 
-    def _evaluate(self, gradients: Gradients, stack: Stack, batch: Any) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, gradients: Gradients, stack: Stack, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         leaf = find_samples(batch)
         samples = 1 if leaf is None else count_samples(batch, leaf)
         size = max(1, _SAMPLES // max(1, samples))
@@ -80,8 +80,8 @@ class Evaluation:
                 [tensor[rows] for tensor in tensors] for tensors in (held.weights, held.fixed, held.buffers)
             )
             parts.append(gradients.evaluate(weights, fixed, buffers, batch))
-        outputs, losses = zip(*parts, strict=True)
-        return torch.cat(outputs), torch.cat(losses)
+        outputs, targets, losses = map(torch.cat, zip(*parts, strict=True))
+        return outputs, targets, losses
 
 
 def _columns(training: Training) -> tuple[int, ...]:

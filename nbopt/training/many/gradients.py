@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
+from nbopt.i18n import _
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
+from nbopt.training.step.passes import Called, Forward, call_on_pair
 from nbopt.training.training import Training
 
 Settings = Mapping[str, Any]
@@ -30,6 +32,8 @@ class Passed(NamedTuple):
         (runs,).
     outputs : Tensor
         (runs, batch, ...).
+    targets : Tensor
+        Those that the forward function makes of the batch, (runs, ...).
     buffers : list of Tensor
         What the pass made of them, (runs, ...).
     """
@@ -37,6 +41,7 @@ class Passed(NamedTuple):
     gradients: list[Tensor]
     losses: Tensor
     outputs: Tensor
+    targets: Tensor
     buffers: list[Tensor]
 
 
@@ -63,11 +68,11 @@ class Gradients:
 
     def __init__(self, training: Training, batch: tuple[Tensor, Tensor]) -> None:
         self._twin, dropping = stand_in(training.model)
-        self._dropping, self._noise = dropping, training.noise
+        self._dropping, self._noise, self._forward = dropping, training.noise, training.pass_.forward
         self._layers: dict[Any, list[Layer]] = {}
         layers = self.layers(batch)
         self._judged = deepcopy(training.model).eval()
-        self.size = _size_of(self._judged, batch[0])
+        self.size = _size_of(self._judged, self._forward, batch)
         self._loss = copy(training.loss)
         masks = [f"{layer.name}.mask" for layer in layers]
         self._names = [name for name, _weight in find_trained(self._twin)]
@@ -79,7 +84,8 @@ class Gradients:
     def layers(self, batch: tuple[Tensor, Tensor]) -> list[Layer]:
         """Return the dropout layers, in the order in which they draw for a batch of this shape."""
         if (found := self._layers.get(batch[0].shape)) is None:
-            found = self._layers[batch[0].shape] = find_layers(self._twin, self._dropping, batch, self._noise, [])
+            found = find_layers(self._twin, self._dropping, batch, self._noise, [], self._forward)
+            self._layers[batch[0].shape] = found
         return found
 
     def _lose(
@@ -91,12 +97,21 @@ class Gradients:
         settings: dict[str, Any],
         x: Tensor,
         y: Any,
-    ) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, list[Tensor]]]:
         own = [buffer.clone() for buffer in buffers]  # layers write to their statistics
         names = (*self._names, *self._fixed, *self._buffers, *self._masks)
-        output = functional_call(self._twin, dict(zip(names, (*weights, *fixed, *own, *masks), strict=True)), (x,))
+        tensors = dict(zip(names, (*weights, *fixed, *own, *masks), strict=True))
+        output, target = self._pass(self._twin, tensors, (x, y))
         vars(self._loss).update(settings)
-        return self._loss(output, self._loss.prepare(output, y)), (output, own)
+        return self._loss(output, self._loss.prepare(output, target)), (output, target, own)
+
+    def _pass(self, model: nn.Module, tensors: dict[str, Tensor], batch: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+        """Return output and target of a batch, the model computing with these tensors."""
+        if self._forward is call_on_pair:
+            return functional_call(model, tensors, (batch[0],)), batch[1]
+        named = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        output, target = functional_call(Called(model), named, (self._forward, batch))
+        return output, target
 
     def __call__(
         self,
@@ -127,10 +142,12 @@ class Gradients:
         named = {name: 0 if isinstance(value, Tensor) else None for name, value in settings.items()}
         dims = ([0] * len(weights), [0] * len(fixed), [0] * len(buffers), differ, named, *_dims(together))
         with _quiet():
-            gradients, (losses, (outputs, changed)) = vmap(self._find, in_dims=dims)(
+            gradients, (losses, (outputs, targets, changed)) = vmap(self._find, in_dims=dims)(
                 list(weights), list(fixed), list(buffers), list(masks), dict(settings), *batch
             )
-        return Passed(gradients, losses, outputs, changed)
+        if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+            raise TypeError(_("the forward function returns more than an output and its target"))
+        return Passed(gradients, losses, outputs, targets, changed)
 
     def evaluate(
         self,
@@ -138,20 +155,20 @@ class Gradients:
         fixed: Sequence[Tensor],
         buffers: Sequence[Tensor],
         batch: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """Return outputs (runs, batch, ...) and losses (runs,) of a batch that is not trained on, the same for all."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return outputs (runs, batch, ...), targets and losses (runs,) of a batch that is not trained on."""
         names = (*self._names, *self._fixed, *self._buffers)
 
-        def judge(tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
-            output = functional_call(self._judged, dict(zip(names, tensors, strict=True)), (batch[0],))
-            return output, self._loss.measure(output, self._loss.prepare(output, batch[1]))
+        def judge(tensors: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+            output, target = self._pass(self._judged, dict(zip(names, tensors, strict=True)), batch)
+            return output, target, self._loss.measure(output, self._loss.prepare(output, target))
 
         with torch.no_grad(), _quiet():
-            outputs, losses = vmap(judge)([*weights, *fixed, *buffers])
-        return outputs, losses
+            outputs, targets, losses = vmap(judge)([*weights, *fixed, *buffers])
+        return outputs, targets, losses
 
 
-def _size_of(model: nn.Module, inputs: Tensor) -> int:
+def _size_of(model: nn.Module, forward: Forward, batch: tuple[Tensor, Tensor]) -> int:
     """Return how many numbers a step is about, roughly: weights, their gradients, and what layers put out."""
     put_out = []
 
@@ -161,10 +178,10 @@ def _size_of(model: nn.Module, inputs: Tensor) -> int:
 
     hooks = [module.register_forward_hook(note) for module in model.modules() if not [*module.children()]]
     with torch.no_grad():
-        model(inputs)
+        forward(model, batch)
     for hook in hooks:
         hook.remove()
-    return 2 * sum(weight.numel() for weight in model.parameters()) + sum(put_out) + inputs.numel()
+    return 2 * sum(weight.numel() for weight in model.parameters()) + sum(put_out) + batch[0].numel()
 
 
 def _dims(together: bool) -> tuple[int | None, int | None]:

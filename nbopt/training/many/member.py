@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from nbopt.training.loss_buffer import Block
 from nbopt.training.step.mode import StepModes
 from nbopt.training.training import Training
+
+Found = TypeVar("Found")
 
 _SNAPSHOTS = 0.02  # the part of all the training's time that the snapshots of all may take
 _FLUSH_SECONDS = (
@@ -47,6 +50,18 @@ class OneOfMany(Training):
 
     tiers: Untiered
     tiers_of = Untiered
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._found: dict[Any, tuple[int, Any]] = {}
+        super().__init__(*args, **kwargs)
+
+    def find(self, what: Callable[[OneOfMany], Found]) -> Found:
+        """Return what a function finds out about this run; it is asked again where something changed."""
+        version, known = self.tiers.version, self._found.get(what)
+        if known is None or known[0] != version:
+            known = self._found[what] = version, what(self)
+        found: Found = known[1]
+        return found
 
     def live_among(self, count: int) -> None:
         """Take note of how many there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,12 @@ from torch import nn
 from nbopt.i18n import _
 from nbopt.objects.layers import leaves_out
 from nbopt.techniques.optimizers.update import Update
+from nbopt.training.callables import functions_of
 from nbopt.training.compile.marks import find_hooks
+from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import find_trained
+from nbopt.training.compile.values import is_torchs
+from nbopt.training.many.member import OneOfMany
 from nbopt.training.step.passes import NOISY, call_on_pair
 from nbopt.training.training import Training
 
@@ -23,9 +28,7 @@ def find_reason(training: Training) -> str:
     acting, model = training.acting, training.model
     owners = [hook.__self__ for name in _APART for hook in getattr(acting, name) if _counts(name, hook)]
     checks: Mapping[str, bool] = {
-        _("the forward function is your own"): training.pass_.forward is not call_on_pair,
         _("the loss is of several outputs"): bool(training.loss.measures),
-        _("the loss is your own"): training.loss.draws or bool(training.loss.modules),
         _("the optimizer evaluates the loss several times a step"): training.optimizer.repeats,
         _("the optimizer's step is changed"): not isinstance(training.stepper.update, Update),
         _("generators of your own draw random numbers"): bool(training.noise.owned),
@@ -35,7 +38,36 @@ def find_reason(training: Training) -> str:
         found = _("{name} acts", name=type(owners[0]).__name__)
     if not found and (hooked_on := find_hooks(model)):
         found = _("hooks on {name}", name=hooked_on)
-    return found or next(filter(None, map(_reason_in, model.modules())), "")
+    return found or next(filter(None, map(_reason_in, model.modules())), "") or _reason_in_code(training)
+
+
+def calls_functions(training: Training) -> bool:
+    """Whether functions of the user's are called in a step, beside his model."""
+    return training.pass_.forward is not call_on_pair or training.loss.draws
+
+
+def _reason_in_code(training: Training) -> str:
+    """Return what code of the user's keeps from call to call: it would be called once for all members."""
+    if reason := training.tiers.reads().obstacle:
+        return reason
+    forward, functions = training.pass_.forward, functions_of(training.loss)
+    if forward is not call_on_pair and (reason := _reason_of(forward)):
+        return _("the forward function is your own: {reason}", reason=reason)
+    if reason := next(filter(None, map(_reason_of, functions)), ""):
+        return _("the loss is your own: {reason}", reason=reason)
+    return ""
+
+
+def _reason_of(function: Any) -> str:
+    """Return what a function, or a module, keeps from call to call."""
+    owner = nn.Module()
+    owner.function = function
+    if isinstance(function, nn.Module):
+        if find_hooks(function) or next(function.parameters(), None) is not None:
+            return _("{name} has weights or hooks", name=type(function).__name__)
+        if not is_torchs(type(function)) and next(function.buffers(), None) is not None:
+            return _("{name} has buffers", name=type(function).__name__)
+    return Reads(owner).obstacle
 
 
 def _counts(name: str, hook: Any) -> bool:
@@ -49,22 +81,36 @@ def _reason_in(module: nn.Module) -> str:
     return ""
 
 
-def find_difference(trainings: Sequence[Training]) -> str:
+def find_difference(trainings: Sequence[OneOfMany]) -> str:
     """Return in what runs differ that cannot differ where steps are done together; "" if in nothing."""
     first = trainings[0]
-    known = _form(first)
+    known = first.find(_form)
     for training in trainings[1:]:
-        for (what, one), (_what, other) in zip(known, _form(training), strict=True):
+        for (what, one), (_what, other) in zip(known, training.find(_form), strict=True):
             if one != other:
                 return _("members differ in {what}", what=what)
     return ""
+
+
+def _loss_of(training: Training) -> Any:
+    """Return what tells losses apart; each member has a copy of a module that is one."""
+    loss = training.loss
+    if not loss.draws:
+        return type(loss)
+    return list(map(_told_apart_by, functions_of(loss)))
+
+
+def _told_apart_by(function: Any) -> Any:
+    if isinstance(function, functools.partial):
+        return function.func, function.args, function.keywords
+    return type(function) if isinstance(function, nn.Module) else function
 
 
 def _form(training: Training) -> list[tuple[str, Any]]:
     trained = find_trained(training.model)
     return [
         (_("their optimizer"), type(training.torch_optimizer)),
-        (_("their loss"), type(training.loss)),
+        (_("their loss"), _loss_of(training)),
         (_("which weights train"), [name for name, _weight in trained]),
         (_("the shapes of their weights"), [(weight.shape, weight.dtype) for _name, weight in trained]),
         (_("their modules' modes"), training.material.evaluated),

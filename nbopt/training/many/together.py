@@ -27,7 +27,7 @@ from nbopt.training.many.evaluation import Evaluation
 from nbopt.training.many.gradients import Gradients
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.noise import Pair, StepNoise
-from nbopt.training.many.reasons import find_difference, find_reason
+from nbopt.training.many.reasons import calls_functions, find_difference, find_reason
 from nbopt.training.many.right import agree_alone
 from nbopt.training.many.stack import Stack
 from nbopt.training.many.update_all import UpdateAll
@@ -63,7 +63,7 @@ class Together:
         self._source = False  # whether all are dealt the same samples
         self.compiled = CompiledSteps()
         self._seconds = _CALL_SECONDS  # that a step takes
-        self._compared = False
+        self._compared = self._updated = False
 
     def __call__(self, trainings: Sequence[OneOfMany], room: float) -> list[int | Exception]:
         """Do the next steps of these runs; return how many of each were done, or why none was.
@@ -112,7 +112,7 @@ class Together:
         return not reason
 
     def _find_reason(self, trainings: Sequence[OneOfMany]) -> str:
-        reason = next(filter(None, map(find_reason, trainings)), "") or find_difference(trainings)
+        reason = next(filter(None, (one.find(find_reason) for one in trainings)), "") or find_difference(trainings)
         if not reason and not is_pair(trainings[0].cursor.peek()):
             reason = _("the batches are not pairs of tensors")
         if not reason and any(weight.grad is None for one in trainings for weight in one.find_trained()):
@@ -136,6 +136,7 @@ class Together:
             training.stepper.begin()
         # What a technique does in a step may depend on the step before.
         single = any(one.acting.obstacle or one.acting.changes_batches for one in trainings)
+        single = single or any(map(calls_functions, trainings))  # which may fail in any step
         count = int(min(room, 1 if single else _MOST, max(1.0, _CALL_SECONDS / self._seconds)))
         for training in trainings:
             count = training.room(count) if count > 1 else 1
@@ -154,6 +155,7 @@ class Together:
             groups.setdefault((x.shape, y.shape), []).append(row)
         losses = torch.empty(count, len(trainings), device=trainings[0].device)
         rates = find_step_rates(trainings, count) if not single else None
+        self._updated = False
         start = time.thread_time()  # of this thread alone: others are no reason to look more often
         try:
             for rows in groups.values():
@@ -163,8 +165,10 @@ class Together:
                 if not self._do_rows(own, rows, some, seen, count, losses, rates):
                     return self._refuse(_("done at once, the steps compute something else"))
         except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
-            if self._compared:
+            if self._updated:
                 raise
+            if "called random operation" in str(error):
+                return self._refuse(_("code of your own draws random numbers"))
             told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
             return self._refuse(_("torch.func.vmap does not take the model: {error}", error=told))
         self._seconds = (time.thread_time() - start) / count
@@ -213,12 +217,13 @@ class Together:
                 if not agree_alone(trainings, batches, passed):
                     return False
                 self._compared = True
+            self._updated = True
             with torch.no_grad():
                 self._update(trainings, rows, held, passed, None if rates is None else rates[step, rows])
                 stack.put(some, held, passed.buffers)
             losses[step, slice(None) if some is None else some] = passed.losses
             for row in kept:
-                trainings[row].recent.keep(passed.outputs[row], batch[1] if shared else batch[1][row])
+                trainings[row].recent.keep(passed.outputs[row], passed.targets[row])
         return True
 
     def _do_compiled(

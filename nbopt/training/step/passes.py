@@ -185,7 +185,7 @@ class ForwardPass:
         if not self.acting.change_weights:
             return function(self.model, batch)
         weights = {f"model.{name}": weight for name, weight in self.acting.weights().items()}
-        return functional_call(_Called(self.model), weights, (function, batch))
+        return functional_call(Called(self.model), weights, (function, batch))
 
     def _lose(self, output: Any, target: Any) -> Tensor:
         loss = self.loss
@@ -235,7 +235,7 @@ def _lose(loss: Loss, output: Any, target: Any) -> Tensor:
     return loss(output, loss.prepare(output, target))
 
 
-class _Called(nn.Module):
+class Called(nn.Module):
     """A function of a model and a batch, as a module."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -243,6 +243,7 @@ class _Called(nn.Module):
         self.model = model
 
     def forward(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        """Return what the function returns."""
         return function(self.model, batch)
 
 

@@ -145,11 +145,12 @@ def test_more_epochs_let_it_go_on(digits):
 
 def test_what_vmap_cannot_take_is_done_one_after_the_other(digits):
     def forward(model, batch):
-        return model(batch[0]), batch[1]
+        output = model(batch[0])
+        return output if output.mean() > -1e9 else 2 * output, batch[1]
 
     given = {**SETTINGS, "forward": forward}
     population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.01, 0.02], **given).fit()
-    assert population.tier == "one member after the other (the forward function is your own)"
+    assert population.tier.startswith("one member after the other (torch.func.vmap does not take the model: ")
     for member in population:
         run = nbopt.Run(model_of(dense), digits, 0.2, lr=member.hyperparams["lr"], store=None, **given)
         assert_same(member, run.fit(), 0)
