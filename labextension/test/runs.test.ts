@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import runs from '../../nbopt/notebook/panel/runs/runs.js';
 
 const words = Object.fromEntries(
-  'star name state best last step created rename open close delete sure lose keep own group alone all compare setting alike few halt'
+  'star name state best last step created rename open close delete sure lose keep own group alone all compare setting alike few halt seeds'
     .split(' ')
     .map(word => [word, word])
 );
@@ -15,6 +15,8 @@ function shown(rows: object[], more: object = {}) {
     columns: [['lr', 'Learning rate']],
     heads: [],
     diff: [],
+    verdict: {},
+    seeds: null,
     group: '-',
     note: '',
     halts: false,
@@ -135,6 +137,24 @@ describe('the list of runs', () => {
     await change('rows', [{ ...ROW, step: '1,400' }]);
     expect(el.querySelector<HTMLInputElement>('input[type=text]')?.value).toBe('half');
     expect(document.activeElement).toBe(input);
+  });
+
+  test('says which run is better once it was asked, and draws means of repeats or not', async () => {
+    const { el, sent, button, change } = shown([{}], { heads: ['a', 'b'], diff: [['lr', '1', '2']] });
+    [...el.querySelectorAll('button')].find(each => each.textContent === 'compare')?.click();
+    expect(button('verdict')).toBeNull();
+    await change('verdict', { ask: 'Which?' });
+    button('verdict')?.focus();
+    await change('diff', [['lr', '1', '3']]);
+    expect((document.activeElement as HTMLElement).dataset.act).toBe('verdict');
+    button('verdict')?.click();
+    await change('verdict', { text: '<b>lr 0.1 is better' });
+    expect(el.querySelector('.nbopt-runs-verdict')?.textContent).toBe('<b>lr 0.1 is better');
+    await change('seeds', true);
+    const seeds = el.querySelector<HTMLInputElement>('.nbopt-runs-bar input');
+    expect(seeds?.checked).toBe(true);
+    seeds?.click();
+    expect(sent).toEqual([{ do: 'verdict' }, { do: 'seeds', on: false }]);
   });
 
   test('compares settings where there is something to compare', async () => {

@@ -7,7 +7,7 @@ import nbopt
 from nbopt.formatting import brief
 from nbopt.notebook.charts.bands import outlines
 from nbopt.notebook.charts.view import Ghost
-from nbopt.notebook.panel.runs import table
+from nbopt.notebook.panel.runs import table, verdict
 from nbopt.record.history import History
 from nbopt.run.work import Work
 from nbopt.store import writer
@@ -186,3 +186,31 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(page, make_run, stored,
     page.tell(view.widget, {"do": "group", "by": "nothing"})
     eventually(lambda: "nothing" in view.widget.note)
     assert len(nbopt.runs(tmp_path)) == 2
+
+
+def test_repeats_are_drawn_as_a_mean_in_a_band_and_say_which_of_two_runs_is_better(
+    page, make_run, open_list, monkeypatch
+):
+    monkeypatch.setattr(verdict, "SEEDS", 6)
+    own, other = make_run(name="own", store=None, lr=0.001), make_run(name="other", store=None, lr=0.03)
+    panel, view = open_list(own)
+    for run in (own, other):
+        run.step(12)
+    assert view.widget.verdict == {} and view.widget.seeds is None
+    page.tell(view.widget, {"do": "show", "run": other.id, "on": True})
+    eventually(lambda: view.widget.verdict == {"ask": "Which is better? Repeat both under 6 seeds"})
+    page.tell(view.widget, {"do": "verdict"})
+    eventually(lambda: "interval" in view.widget.verdict.get("text", ""))
+    assert view.widget.verdict["text"] == str(nbopt.compare(own, other))
+    assert view.widget.verdict["text"].startswith("lr 0.03 is better than lr 0.001: validation loss lower by")
+    eventually(lambda: view.widget.seeds)
+    _plain, mean, low, high, of_other = [*panel._ghosts()][:5]
+    assert (mean.label, low.label, of_other.label) == ("mean of 6 seeds", "", "other, mean of 6 seeds")
+    lasts = [member.history.last("val_loss") for member in own.repeats]
+    drawn = [edge.history.last("val_loss") for edge in (mean, low, high)]
+    assert drawn == pytest.approx([np.mean(lasts), min(lasts), max(lasts)])
+    page.tell(view.widget, {"do": "seeds", "on": False})
+    eventually(lambda: view.widget.seeds is False)
+    assert len(panel._ghosts()) == 1
+    own.step(1)  # what was said is of where they were
+    eventually(lambda: "ask" in view.widget.verdict)

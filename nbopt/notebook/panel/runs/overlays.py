@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from nbopt.errors import InvalidHyperparam
@@ -11,6 +11,8 @@ from nbopt.i18n import _
 from nbopt.notebook.charts.colours import OTHERS
 from nbopt.notebook.charts.view import Ghost
 from nbopt.record.history import History
+from nbopt.run.population.of_run import AsksMany
+from nbopt.run.population.population import Population
 from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.store.database import AUTO
@@ -23,6 +25,7 @@ MOST = 12
 ALONE = "-"
 """The grouping in which each run is drawn by itself; any other is a setting, or "" for all runs as one group."""
 
+_REPEATED = OTHERS[3]  # which other runs come by last
 _BAND = 0.45  # opacity of the lines around a mean
 
 
@@ -47,10 +50,13 @@ class Overlays:
     ----------
     group_by : str
         See `ALONE`.
+    draws_repeats : bool
+        Whether the mean of what `Run.repeat` did is drawn, and the band that it lies in.
     """
 
     def __init__(self, run: Steerable, wake: Callable[[], None]) -> None:
         self.group_by = ALONE
+        self.draws_repeats = True
         self._run = run
         self._wake = wake
         self._wished: dict[str, bool] = {}  # by id: shown or hidden by hand
@@ -138,6 +144,9 @@ class Overlays:
         for run in live_runs():
             if run is not self._run and self._wake in run.watchers:
                 run.unwatch(self._wake)
+        for _run, repeats in self.repeated():
+            if self._wake in repeats.watchers:
+                repeats.watchers.remove(self._wake)
 
     def ghosts(self, rows: Sequence[RunRow] = ()) -> list[Ghost]:
         """Return what the charts are to draw, in the order of `shown`; ``rows`` tell the settings to group by."""
@@ -150,8 +159,28 @@ class Overlays:
             elif run_id in self._stored:
                 drawn[run_id] = self._stored[run_id]
         if self.group_by == ALONE:
-            return [Ghost(label, history, shown[run_id]) for run_id, (label, history) in drawn.items()]
-        return self._groups([row for row in rows if row.id in drawn], {run: pair[1] for run, pair in drawn.items()})
+            found = [Ghost(label, history, shown[run_id]) for run_id, (label, history) in drawn.items()]
+        else:
+            found = self._groups([row for row in rows if row.id in drawn], {run: own[1] for run, own in drawn.items()})
+        return [*found, *self._repeats(shown)]
+
+    def repeated(self) -> list[tuple[AsksMany, Population]]:
+        """Return the runs that are drawn and were repeated under other seeds, this panel's own first, and by whom."""
+        runs = [self._run, *self.running()]
+        return [(run, run.repeats) for run in runs if isinstance(run, AsksMany) and run.repeats is not None]
+
+    def _repeats(self, shown: Mapping[str, str]) -> list[Ghost]:
+        ghosts: list[Ghost] = []
+        for run, repeats in self.repeated() if self.draws_repeats else []:
+            if self._wake not in repeats.watchers:
+                repeats.watchers.append(self._wake)
+            mean, low, high = self._merge([(member.id, member.history) for member in repeats])
+            label = _("mean of {count} seeds", count=len(repeats))
+            if run is not self._run:
+                label = f"{self._label(run)}, {label}"
+            colour = shown.get(run.id, _REPEATED)
+            ghosts += [Ghost(label, mean, colour), *(Ghost("", edge, colour, _BAND) for edge in (low, high))]
+        return ghosts
 
     def _groups(self, rows: Sequence[RunRow], histories: dict[str, History]) -> list[Ghost]:
         ghosts: list[Ghost] = []

@@ -24,6 +24,8 @@
  * @property {[string, string][]} columns Name and label of the settings that differ.
  * @property {string[]} heads
  * @property {string[][]} diff
+ * @property {{ text?: string, ask?: string }} verdict Which of two runs is better, and the button that asks.
+ * @property {boolean | null} seeds Whether the mean of repeats is drawn; null where there are none.
  * @property {string} group
  * @property {string} note
  * @property {boolean} halts Whether what it tells of can be stopped.
@@ -62,11 +64,14 @@ function render({ model, el }) {
   const diff = make('div', { className: 'nbopt-runs-scroll nbopt-runs-diff' });
   table.append(head, body);
   scroll.append(table);
+  const seeds = make('input', { type: 'checkbox' });
+  const repeats = make('label', {}, seeds, ` ${words.seeds}`);
   bar.append(make('label', {}, `${words.group} `, group), compare);
   root.append(bar, told, scroll, diff);
   el.append(root);
 
   group.addEventListener('change', () => model.send({ do: 'group', by: group.value }));
+  seeds.addEventListener('change', () => model.send({ do: 'seeds', on: seeds.checked }));
   compare.addEventListener('click', () => {
     compares = !compares;
     draw();
@@ -123,12 +128,25 @@ function render({ model, el }) {
       drawn.delete(id);
     }
     choose(group, model.get('group'), columns, words);
+    if (model.get('seeds') === null) repeats.remove();
+    else if (!repeats.isConnected) compare.before(repeats);
+    seeds.checked = Boolean(model.get('seeds'));
     compare.setAttribute('aria-expanded', String(compares));
     diff.hidden = !compares;
-    if (compares) diff.replaceChildren(difference(model, words));
+    if (compares) swapIn(diff, difference(model, words), verdict(model));
   };
 
-  const fields = /** @type {const} */ (['rows', 'columns', 'heads', 'diff', 'group', 'note', 'halts']);
+  const fields = /** @type {const} */ ([
+    'rows',
+    'columns',
+    'heads',
+    'diff',
+    'verdict',
+    'seeds',
+    'group',
+    'note',
+    'halts'
+  ]);
   let frame = 0;
   const later = () => {
     frame ||= requestAnimationFrame(() => {
@@ -272,6 +290,29 @@ function difference(model, words) {
     make('tr', {}, make('th', { scope: 'row' }, name), ...values.map(value => make('td', {}, value)))
   );
   return make('table', {}, head, make('tbody', {}, ...lines));
+}
+
+/** @param {Model} model */
+function verdict(model) {
+  const { text, ask } = model.get('verdict');
+  const told = make('p', { className: 'nbopt-runs-verdict' }, text ?? '');
+  told.setAttribute('role', 'status');
+  if (ask) told.append(act('verdict', ask, ask, () => model.send({ do: 'verdict' })));
+  told.hidden = !(text || ask);
+  return told;
+}
+
+/**
+ * Put other contents in a place; a button that had the focus has it again.
+ *
+ * @param {HTMLElement} place
+ * @param {...HTMLElement} children
+ */
+function swapIn(place, ...children) {
+  const focus = /** @type {HTMLElement | null} */ (place.ownerDocument.activeElement);
+  const name = focus && place.contains(focus) ? focus.dataset.act : undefined;
+  place.replaceChildren(...children);
+  if (name) /** @type {HTMLElement | null} */ (place.querySelector(`[data-act="${name}"]`))?.focus();
 }
 
 /** @param {string} text */

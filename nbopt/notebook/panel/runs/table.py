@@ -18,6 +18,7 @@ from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.runs.actions import Actions
 from nbopt.notebook.panel.runs.overlays import ALONE, Overlays
+from nbopt.notebook.panel.runs.verdict import Verdict
 from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.store.database import AUTO
@@ -65,6 +66,7 @@ _WORDS = {
     "alone": N_("each run by itself"),
     "all": N_("mean and band of all"),
     "by": N_("mean and band by {name}"),
+    "seeds": N_("Mean and band of repeats"),
     "compare": N_("Compare settings"),
     "setting": N_("Setting"),
     "alike": N_("These runs have the same settings."),
@@ -81,6 +83,8 @@ class RunsTable(FrontEnd):
     columns: Any = traitlets.List().tag(sync=True)
     diff: Any = traitlets.List().tag(sync=True)
     heads: Any = traitlets.List().tag(sync=True)
+    verdict: Any = traitlets.Dict().tag(sync=True)
+    seeds: Any = traitlets.Bool(None, allow_none=True).tag(sync=True)
     group = traitlets.Unicode(ALONE).tag(sync=True)
     words: Any = traitlets.Dict().tag(sync=True)
     halts = traitlets.Bool().tag(sync=True)
@@ -112,6 +116,8 @@ class RunsView:
         self._overlays = overlays
         self._actions = actions
         self._wake = wake
+        self._verdict = Verdict(wake)
+        self._compared: list[str] = []
         self._stored: list[Any] = []
         self._problem = ""
         self._looked_at = self._painted_at = 0.0
@@ -122,7 +128,8 @@ class RunsView:
         self.look()
 
     def close(self) -> None:
-        """Nothing is left to do: the widget is closed with its panel."""
+        """Leave off repeating runs; the widget is closed with its panel."""
+        self._verdict.close()
 
     # -- the store, in a thread of its own
 
@@ -154,6 +161,10 @@ class RunsView:
                 self._try(lambda: self._overlays.show(run_id) if on else self._overlays.hide(run_id))
             case {"do": "group", "by": str(by)} if by in (ALONE, "", *differing_settings(self.rows)):
                 self._overlays.group_by = by
+            case {"do": "seeds", "on": bool(on)}:
+                self._overlays.draws_repeats = on
+            case {"do": "verdict"}:
+                self._verdict.ask(self._compared)
             case {"do": "star", "run": str(run_id), "on": bool(on)}:
                 self._try(lambda: self._actions.star(self._row(run_id), on))
             case {"do": "rename", "run": str(run_id), "name": str(name)}:
@@ -223,6 +234,9 @@ class RunsView:
             self.widget.diff = [
                 [self._run.hyperparams.label(name), *map(_written, values)] for name, values in differences(compared)
             ]
+            self._compared = [row.id for row in compared]
+            self.widget.verdict = self._verdict.tell(self._compared)
+            self.widget.seeds = self._overlays.draws_repeats if self._overlays.repeated() else None
             self.widget.group = self._overlays.group_by
             self.widget.note = self._problem or self._actions.note
             self.widget.halts = self._actions.work is not None
