@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbopt.errors import check_text
 from nbopt.i18n import _
 from nbopt.run.lr_finder import Sweep
 from nbopt.run.past import copy_parts
+from nbopt.run.population.what_ifs import Key, WhatIfs
 from nbopt.run.reopen import open as open_run
 from nbopt.run.run import Run
 from nbopt.run.session import Session
@@ -58,6 +60,18 @@ def find_rate(run: Steerable) -> Sweep:
     if not isinstance(run, Run):
         raise TypeError(_("{name} has neither model nor data of its own to try rates on.", name=run.name))
     return run.find_lr()
+
+
+def find_what_ifs(
+    run: Steerable,
+    wake: Callable[[], None],
+    is_seen: Callable[[], bool],
+    ranges: Callable[[Key], Sequence[Sequence[Any]] | None],
+) -> WhatIfs:
+    """Return what keeps up to date what values of a run's hyperparameters would do."""
+    if not isinstance(run, Run):
+        raise TypeError(_("{name} has neither model nor data of its own to try values on.", name=run.name))
+    return WhatIfs(run, wake, is_seen, ranges)
 
 
 def rename(run: Steerable, name: str) -> None:

@@ -11,9 +11,9 @@ from nbopt.record.journal import Journal
 from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState
 
-Ability = Literal["start", "pause", "step", "stop", "rewind", "branch", "open", "pace"]
-"""What some sessions can do and others cannot: be asked for by the method of that name; be opened from the store; or
-keep to a ``speed``."""
+Ability = Literal["start", "pause", "step", "stop", "rewind", "branch", "open", "pace", "what_if"]
+"""What some sessions can do and others cannot: be asked for by the method of that name; be opened from the store; keep
+to a ``speed``; or tell what other values would do."""
 
 
 class Adjustable(Protocol):

@@ -59,3 +59,4 @@ def show(page, monkeypatch):
     yield show_run
     for panel in panels:
         panel.bridge.close()
+        panel.strips.close()

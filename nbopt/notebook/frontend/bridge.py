@@ -42,7 +42,7 @@ class Companion(FrontEnd):
     """A panel's half: sends zooms, picks, scales and groups opened, too (companion.js)."""
 
     _esm = joined(Path(__file__).parent / "companion.js")
-    _css = Path(__file__).parent / "panel.css"
+    _css = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("panel.css", "strips.css"))
     charts: Any = traitlets.List().tag(sync=True)
     groups = traitlets.Dict().tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)
@@ -50,6 +50,7 @@ class Companion(FrontEnd):
     log = traitlets.Unicode().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
     says = traitlets.Dict().tag(sync=True)
+    strips = traitlets.Dict().tag(sync=True)
     undo = traitlets.Unicode().tag(sync=True)
     unit = traitlets.Unicode().tag(sync=True)
     whole = traitlets.Bool(True).tag(sync=True)
@@ -186,11 +187,11 @@ class Bridge:
                 continue
             time.sleep(max(0.0, self._sent_at + self._pause() - time.monotonic()))
             # At rest the picture is sent whoever looks; while training, only to those who saw the last one.
-            if not self._closed and (self._growth() is None or self._is_seen()):
+            if not self._closed and (self._growth() is None or self.is_seen):
                 self._show()
 
     def _show(self) -> None:
-        self._sent_at, self._timed, self._news = time.monotonic(), self._is_seen(), False
+        self._sent_at, self._timed, self._news = time.monotonic(), self.is_seen, False
         with self.companion.hold_sync():  # one message
             try:
                 self._paint()
@@ -207,9 +208,11 @@ class Bridge:
     def _until_due(self) -> float | None:
         """Return the seconds until a frame is due without any news; None while nothing grows or nobody watches."""
         growth = self._growth()
-        if growth is None or not self._is_seen():
+        if growth is None or not self.is_seen:
             return None
         return max(0.0, self._sent_at + max(self._pause(), min(growth, _LONGEST)) - time.monotonic())
 
-    def _is_seen(self) -> bool:
+    @property
+    def is_seen(self) -> bool:
+        """Whether a page has drawn the last frame."""
         return self._answered >= self.companion.frame - self._ahead

@@ -24,7 +24,8 @@ import { furnish } from './furnish.js';
  * @property {string} search
  * @property {string} log What the button says that changes a chart's scale.
  * @property {Record<string, string>} words What else a hyperparameter is found by.
- * @property {{ help: string, nothing: string, undo: string }} says
+ * @property {Record<string, string>} says
+ * @property {import('./strips.js').Strips} strips
  * @property {string} undo What Ctrl-Z undoes; '' where there is nothing.
  * @property {string} unit
  * @property {boolean} whole

@@ -3,6 +3,7 @@
 import { fold, label } from './column.js';
 import { ringBell, takeKeys, watchKernel } from './header.js';
 import { reveal } from './reveal.js';
+import { askWhatIf } from './strips.js';
 
 /**
  * @param {Element} panel
@@ -13,6 +14,7 @@ import { reveal } from './reveal.js';
 export function furnish(panel, model, on, gone) {
   label(panel, model.get('labels'));
   fold(panel, model, on, gone);
+  askWhatIf(panel, model, on, gone);
   if (!panel.matches('.nbopt-panel')) return;
   takeKeys(/** @type {HTMLElement} */ (panel), on);
   watchKernel(panel, model.widget_manager, gone);

@@ -83,6 +83,16 @@ class Column:
             "says": {
                 "help": _("Help: {name}"),
                 "nothing": _("No control is called “{text}”."),
+                "what_if": _("What if?"),
+                "strips": _("What if: {name}"),
+                "tip": _("Show below controls what each value would do to the validation loss in the next steps"),
+                "hint": _("what each value would do"),
+                "sight": _("All in sight"),
+                "none": _("None"),
+                "ahead": _("Steps ahead"),
+                "auto": _("auto"),
+                "share": _("Share of the time, %"),
+                "map": _("Map of two"),
                 "undo": _("Undo the last change by hand (Ctrl-Z)"),
             },
         }

@@ -200,6 +200,11 @@ class NumberControl(Control):
         # What is shown may not be read back to the last digit.
         self._request(self._shown if text == number(self._shown) else read(text, self.spec))
 
+    @property
+    def offered(self) -> list[Any]:
+        """The values that the slider has, in order."""
+        return self._stops
+
     def widen(self, *values: Any) -> None:
         """Have the slider reach up to all of ``values``."""
         if (top := max(values, default=self._offered[-1])) > self._offered[-1]:

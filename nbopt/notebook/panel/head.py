@@ -64,7 +64,7 @@ def _label(spec: Hyperparam[Any]) -> str:
 
 
 def _about(spec: Hyperparam[Any], default: str) -> str:
-    """Return what the question mark opens: help, range, the names it goes by, and a button that resets."""
+    """Return what the question mark opens: help, range, the names it goes by, and two buttons."""
     also = spec.synonyms.replace(" ", ", ")
     lines = [
         spec.help,
@@ -74,8 +74,9 @@ def _about(spec: Hyperparam[Any], default: str) -> str:
         _("In code: {name}.", name=spec.name) + (" " + _("Elsewhere: {names}.", names=also) if also else ""),
     ]
     reset = _("Reset to {value}", value=default)
+    button = f'<button type="button" class="nbopt-ask">{html.escape(_("What if?"))}</button>'
     text = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line)
-    return f'{text}<button type="button" class="nbopt-reset">{html.escape(reset)}</button>'
+    return f'{text}<button type="button" class="nbopt-reset">{html.escape(reset)}</button> {button}'
 
 
 def reason_not_to_act(name: str, values: Hyperparams, inert: Mapping[str, str]) -> str:

@@ -29,6 +29,7 @@ from nbopt.notebook.panel.lr_sweep import sweep_drawer
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.runs.overlays import Overlays
 from nbopt.notebook.panel.runs.table import RunsView, runs_drawer
+from nbopt.notebook.panel.strips import Strips
 from nbopt.notebook.panel.takeaway.menu import take_away_drawer
 from nbopt.notebook.panel.takeaway.picture import picture
 from nbopt.notebook.panel.toolbar import FURTHEST, UNITS, Toolbar
@@ -111,6 +112,7 @@ class Panel:
         self.waiting = Waiting(run, kit)
         self.banner = GuardBanner(run, self._try, kit)
         self.column = Column(run, self.controls, self.by_hand, self._try, self._wake, kit)
+        self.strips = Strips(run, self.controls, self.by_hand, self._try, self._wake, self._is_seen)
         self.overlays = Overlays(run, self._wake)
         drawers = {"runs": runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)}
         if "open" in run.abilities:  # it has a model and data
@@ -136,6 +138,7 @@ class Panel:
             return
         _panels.pop(self.run, None)
         self.bridge.close()
+        self.strips.close()
         self.overlays.close()
         self.drawers.close()
         release_family(self, [_panels[run] for run in self.below if run in _panels])
@@ -190,6 +193,9 @@ class Panel:
     def _wake(self) -> None:
         self.bridge.wake()
 
+    def _is_seen(self) -> bool:
+        return self.bridge.is_seen
+
     def _refuse(self, reason: str) -> None:
         """Say why a message was not taken."""
         self._problem = reason
@@ -199,6 +205,8 @@ class Panel:
         match content:
             case _ if self.column.hear(content):
                 pass
+            case _ if self.strips.hear(content):
+                self._wake()
             case {"zoom": zoom}:
                 self._zoom(zoom)
             case {"pick": int(x) | float(x)} if x == x:
@@ -236,6 +244,7 @@ class Panel:
         self.gallery.draw(view, self.transport.step, self._ghosts())
         self._journal.value = status.journal_list(run.journal, run.hyperparams.label, self._unfold.value)
         companion = self.bridge.companion
+        companion.strips = self.strips.paint()
         companion.undo = self.by_hand.undoable
         companion.unit = _(UNITS[view.axis])
         companion.whole = view.axis == "step"

@@ -21,7 +21,7 @@ import torch
 from nbopt.errors import tell_error
 from nbopt.i18n import _
 from nbopt.run.population.trying import Slices, Trials
-from nbopt.run.population.what_if import Question, WhatIf, do_slice
+from nbopt.run.population.what_if import Question, WhatIf, are_apart, do_slice
 from nbopt.run.trained import TrainedSession
 from nbopt.training.state import RunState
 
@@ -30,7 +30,7 @@ Key = tuple[str, ...]
 
 SHARE = 0.1
 _EVERY_SECONDS = 2.0  # between two times that the same is found out while the run trains
-_DRAWS, _DRAWS_BESIDE = 3, 2  # at rest, and while it trains
+_DRAWS, _DRAWS_AT_LAST = 2, 4  # of the first answer; and at rest, where there is time
 _EPOCHS, _LEAST, _MOST = 0.25, 10, 60  # of the steps that are looked ahead, where nobody says how many
 _LAST_SECONDS = 5.0  # how long the end of the process waits for a slice to end
 
@@ -120,6 +120,10 @@ class WhatIfs:
         self.steps = steps
         self.stir()
 
+    def are_apart(self, name: str) -> bool:
+        """Whether values of a hyperparameter are tried one after the other, which takes longer."""
+        return are_apart(self._run, [name])
+
     def stir(self) -> None:
         """Say that there may be something to do."""
         self._stir.set()
@@ -142,12 +146,12 @@ class WhatIfs:
 
     def _work(self) -> None:
         while not self._closing.is_set():
+            self._stir.clear()  # before anything is looked at: what changes from here on is looked at next
             with self._lock:
                 if not self.keys:
                     self._thread, self._trials, self._stamps = None, None, {}
                     self._run.unwatch(self.stir)
                     return
-            self._stir.clear()
             key, wait = self._next()
             if key is None:
                 self._stir.wait(wait)
@@ -159,10 +163,12 @@ class WhatIfs:
     def _next(self) -> tuple[Key | None, float | None]:
         """Return what to find out now, or how long there is nothing to do; None for ever."""
         now, stamp = time.monotonic(), self._stamp()
-        old = [key for key in self.keys if self._stamps.get(key) != stamp]
+        wanted = {(stamp, _DRAWS_AT_LAST)} if not self._is_training else {(stamp, _DRAWS), (stamp, _DRAWS_AT_LAST)}
+        old = [key for key in self.keys if self._stamps.get(key) not in wanted]
         if not old:
             return None, None if not self._is_training else _EVERY_SECONDS
-        key = min(old, key=lambda key: self._times.get(key, 0.0))
+        # Those that nothing is known of first, then those that are of another moment, then those known roughly.
+        key = min(old, key=lambda key: ((stamp, _DRAWS) == self._stamps.get(key), self._times.get(key, 0.0)))
         wait = self._times.get(key, 0.0) + _EVERY_SECONDS - now
         if not self._is_training or (self._is_seen() and wait <= 0):
             return key, 0.0
@@ -180,10 +186,11 @@ class WhatIfs:
         self.at_work, stamp = key, self._stamp()
         self._wake()
         run, step = self._run, stamp[0]
+        draws = _DRAWS_AT_LAST if self._stamps.get(key) == (stamp, _DRAWS) else _DRAWS
         found: WhatIf | None = None
         problem = ""
         try:
-            slices = run.worker.between_steps(lambda: self._begin(key))
+            slices = run.worker.between_steps(lambda: self._begin(key, draws))
             while found is None:
                 seconds, found = run.worker.between_steps(lambda: self._slice(slices))
                 if self._closing.is_set() or key not in self.keys:
@@ -201,17 +208,18 @@ class WhatIfs:
         with self._lock:
             if key in self.keys:
                 self.found[key] = Found(found, problem, step)
-        self._stamps[key], self._times[key] = stamp, time.monotonic()
+        self._stamps[key] = stamp, _DRAWS_AT_LAST if problem else draws
+        self._times[key] = time.monotonic()
         self._wake()
 
-    def _begin(self, key: Key) -> Slices:
+    def _begin(self, key: Key, draws: int) -> Slices:
         run = self._run
         question = Question(run, key, ranges=self._ranges(key))
         if question.is_late:
             raise RuntimeError(_("{name} acts before the first step alone.", name=", ".join(key)))
         if self._trials is None or self._trials.run is not run:
             self._trials = Trials(run)
-        return question.slices(self._trials, self.steps_ahead, _DRAWS_BESIDE if self._is_training else _DRAWS)
+        return question.slices(self._trials, self.steps_ahead, draws)
 
     def _slice(self, slices: Slices) -> tuple[float, WhatIf | None]:
         """Do some of it; return how long that kept the run waiting."""

@@ -90,8 +90,9 @@ def test_at_rest_what_is_asked_for_is_found_out_at_once_and_anew_after_a_step(ma
     found.look_ahead(0)
     eventually(lambda: found.found["lr",].what_if.steps == 10)  # an epoch has five
     found.ask([])
-    eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("nbopt what if")])
-    assert found.found == {} and found.stir not in run.watchers
+    eventually(lambda: not [one for one in threading.enumerate() if one.name == f"nbopt what if {run.name}"])
+    assert found.stir not in run.watchers
+    assert found.found == {}
 
 
 def test_while_nobody_looks_nothing_is_found_out_beside_training(make_run, asked):
