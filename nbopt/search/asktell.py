@@ -16,6 +16,7 @@ from nbopt.search.dimension import Dimension
 from nbopt.search.optional import need, quiet
 from nbopt.search.pruners import make_pruner
 from nbopt.search.samplers import OWN, Known, Question, of_optuna
+from nbopt.search.slopes import NOTE
 from nbopt.search.space import Space
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 
@@ -100,7 +101,7 @@ class AskTell:
             study.tell(trial.number, state=states.FAIL)
         if trial.state != FAILED and len(self._signs) == 1 and self._is_inside(trial):
             place = np.array(self.space.place(trial.values))
-            self._known.append(Known(trial.number, place, self._signs[0] * trial.objective))
+            self._known.append(Known(trial.number, place, self._signs[0] * trial.objective, trial.attrs.get(NOTE, {})))
             self._known.sort(key=lambda known: known.number)
 
     def notes(self, number: int) -> dict[str, Any]:

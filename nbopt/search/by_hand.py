@@ -68,11 +68,27 @@ class ByHand(Steered):
         ------
         InvalidHyperparam
             For an unknown name or a value that is not legal.
+
+        Examples
+        --------
+        >>> space = ["lr", "weight_decay"]
+        >>> study = nbopt.Study(run.model, run.spec.train, space=space, objective="loss", epochs=1, trials=2)
+        >>> study.pin(weight_decay=0.5)
+        >>> [trial.values["weight_decay"] for trial in study.fit().trials]
+        [0.5, 0.5]
         """
         self._note("pin", self._check(values), source)
 
     def set(self, *, trials: int, source: str = "code") -> None:
-        """Have more trials, or fewer; those that are under way are seen through."""
+        """Have more trials, or fewer; those that are under way are seen through.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(run.model, run.spec.train, space=["lr"], objective="loss", epochs=1, trials=2).fit()
+        >>> study.set(trials=3)
+        >>> len(study.fit().trials)
+        3
+        """
         number = Int(1, low=1, high=1, ge=1)
         number.name = "trials"
         with self.lock:

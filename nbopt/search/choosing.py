@@ -8,6 +8,7 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
+from nbopt.search import slopes
 from nbopt.search.batched import Batched
 from nbopt.search.building import Blueprint
 from nbopt.search.evolving import NAME, Evolving
@@ -43,6 +44,11 @@ def choose_executor(given: Any, slots: int | None, blueprint: Blueprint | None, 
             rule = _("population-based training has all trials train together, by nbopt")
             raise InvalidHyperparam(_("sampler 'pbt': {rule}: give build=, and no other executor or slots.", rule=rule))
         return Evolving(trials, blueprint.techniques)
+    if sampler == slopes.NAME:
+        if given not in ("auto", "inline") or slots not in (None, 1):
+            rule = _("each trial begins with what the one before found, so that they go one after the other")
+            raise InvalidHyperparam(_("sampler 'hypergradient': {rule}; leave executor and slots out.", rule=rule))
+        return Inline()
     if not isinstance(given, str):
         if all(hasattr(given, name) for name in ("submit", "set", "events", "cancel", "hold", "known", "close")):
             executor: Executor = given

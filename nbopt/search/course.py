@@ -56,9 +56,8 @@ class Course:
             executor.evolve = self.evolve
         self.journal = Journal(record.entries())
         self.journal.sink = record.add_entry
-        self.state = RunState.CREATED
+        self.state, self.end_reason = state_after(self.journal)
         self.error: BaseException | None = None
-        self.end_reason = ""
         self.watchers: list[Callable[[], None]] = []
         self.lock = threading.RLock()
         self.moved = threading.Condition(self.lock)
@@ -77,6 +76,10 @@ class Course:
 
     def _equip(self, trial: Trial) -> None:
         """Give a trial the means to become a run or an estimator."""
+
+    def _find_notes(self, trial: Trial) -> dict[str, Any]:
+        """Return what is known of a trial beside its objectives."""
+        return {}
 
     def _make_job(self, trial: Trial) -> Job:
         raise NotImplementedError
@@ -177,7 +180,7 @@ class Course:
             trial.objectives = tuple(
                 each.sane(value) for each, value in zip(self.objectives, ended.objectives, strict=False)
             )
-            trial.attrs = self._asktell.notes(trial.number)
+            trial.attrs = self._asktell.notes(trial.number) | self._find_notes(trial)
             trial.state = ended.state
             if ended.session is not None:
                 self._sessions[trial.number] = ended.session
@@ -272,3 +275,15 @@ class Course:
             self.moved.notify_all()
         for wake in [*self.watchers]:
             wake()
+
+
+_STATES = {"finished": RunState.FINISHED, "stopped": RunState.STOPPED, "failed": RunState.FAILED}
+_STATES |= dict.fromkeys(("start", "resume", "pause"), RunState.PAUSED)
+
+
+def state_after(journal: Journal) -> tuple[RunState, str]:
+    """Return the state that a study is in once its process has ended, and the reason for it."""
+    for entry in reversed(journal):
+        if entry.kind == "event" and entry.name in _STATES:
+            return _STATES[entry.name], entry.new if isinstance(entry.new, str) else ""
+    return RunState.CREATED, ""

@@ -29,6 +29,14 @@ class Results(ByHand):
         ------
         InvalidHyperparam
             In a study of several objectives: those have a `front`.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(run.model, run.spec.train, 0.2, space=["lr"], epochs=1, trials=3).fit()
+        >>> study.best.objective == min(trial.objective for trial in study.trials)
+        True
+        >>> study.best.run().hyperparams["lr"] == study.best.values["lr"]
+        True
         """
         if len(self.objectives) > 1:
             raise InvalidHyperparam(_("of several objectives no trial is best in all: see study.front."))
@@ -46,7 +54,14 @@ class Results(ByHand):
         ]
 
     def to_pandas(self) -> Any:
-        """Return a ``pandas.DataFrame`` with a row for each trial: its values, objectives, state, steps and seconds."""
+        """Return a ``pandas.DataFrame`` with a row for each trial: its values, objectives, state, steps and seconds.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(run.model, run.spec.train, 0.2, space=["lr"], epochs=1, trials=3).fit()
+        >>> study.to_pandas().columns.tolist()
+        ['lr', 'val_loss', 'state', 'steps', 'seconds', 'source']
+        """
         import pandas as pd
 
         rows = []

@@ -21,11 +21,23 @@ Place = NDArray[np.float64]
 
 
 class Known(NamedTuple):
-    """A trial that a sampler may know: its number, where it is, and its loss, which is lower where it is better."""
+    """A trial that a sampler may know.
+
+    Attributes
+    ----------
+    number : int
+    place : ndarray
+        Where it is, (dimensions,).
+    loss : float
+        Lower where it is better.
+    slopes : mapping of str to float
+        Derivatives of the loss by name, where they were found.
+    """
 
     number: int
     place: Place
     loss: float
+    slopes: Mapping[str, float] = {}
 
 
 class Question(NamedTuple):
@@ -153,6 +165,24 @@ def _reflect(place: Place) -> Place:
     return np.where(folded > 1, 2 - folded, folded)
 
 
+_FIRST, _LEAST, _MOST = 0.15, 0.002, 0.3  # steps in the unit cube
+_SAME, _TURNED = 1.2, 0.5  # Riedmiller & Braun 1993
+
+
+def follow_slopes(question: Question) -> Mapping[str, Any]:
+    """Follow the derivatives that the trials before found, see `nbopt.search.slopes`; begin somewhere."""
+    known = [each for each in question.known if each.slopes]
+    if not known:
+        return question.space.at(question.draw().random(question.size))
+    names = [each.name for each in question.space.open]
+    sizes, signs = np.full(question.size, _FIRST), np.zeros(question.size)
+    for each in known:
+        now = np.sign([each.slopes.get(name, 0.0) for name in names])
+        sizes = np.clip(sizes * np.where(now * signs > 0, _SAME, np.where(now * signs < 0, _TURNED, 1)), _LEAST, _MOST)
+        signs = now
+    return question.space.at(np.clip(known[-1].place - sizes * signs, 0.0, 1.0))
+
+
 def chance(question: Question) -> Mapping[str, Any]:
     """Draw values at random: where population-based training begins, see `nbopt.search.evolving`."""
     return question.space.at(question.draw().random(question.size))
@@ -164,6 +194,7 @@ OWN: dict[str, Draw] = {
     "particle_swarm": particle_swarm,
     "annealing": annealing,
     "genetic": genetic,
+    "hypergradient": follow_slopes,
     "pbt": chance,
 }
 """Those that need a declared space, and choose a place in it."""

@@ -55,7 +55,8 @@ class Study(Results):
         ``minimize`` or ``maximize``; by default losses and errors are minimized, and metrics maximized.
     sampler : str or sampler of Optuna's
         ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, ``cmaes``, ``nsga2``, ``particle_swarm``, ``annealing``,
-        ``genetic``; or ``pbt``, population-based training, which changes values while all trials train together.
+        ``genetic``; ``hypergradient``, which follows the derivative of the validation loss; or ``pbt``,
+        population-based training, which changes values while all trials train together.
     pruner : str, None or pruner of Optuna's
         What ends trials early: ``median``, ``percentile``, ``successive_halving`` or ``hyperband``.
     trials : int, optional
@@ -167,6 +168,9 @@ class Study(Results):
 
     def _equip(self, trial: Trial) -> None:
         self._subject.equip(trial, self._sessions.get)
+
+    def _find_notes(self, trial: Trial) -> dict[str, Any]:
+        return self._subject.notes.pop(trial.number, {})
 
     def _make_job(self, trial: Trial) -> Job:
         name, asked = f"{self.name} [{trial.number}]", self._asktell.handle(trial.number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.i18n import _
 from nbopt.run.population.forks import take_out
 from nbopt.run.run import Run
-from nbopt.search import evolving
+from nbopt.search import evolving, slopes
 from nbopt.search.building import Blueprint, PartKey
 from nbopt.search.estimators import Estimator, is_estimator, refuse_settings
 from nbopt.search.jobs import Part
@@ -39,12 +39,15 @@ class Subject:
     ----------
     blueprint : Blueprint or None
         What makes its runs, where nbopt trains.
+    notes : dict of int to dict
+        What was found out about trials for the sampler, until they are written.
     """
 
     blueprint: Blueprint | None = None
 
     def __init__(self, space: Space, objectives: list[Objective], reports: int = 1) -> None:
         self.space, self.objectives, self.reports = space, objectives, reports
+        self.notes: dict[int, dict[str, Any]] = {}
 
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return what there is to do for a trial.
@@ -62,9 +65,9 @@ class Subject:
 
     def check(self, sampler: Any, pruner: Any) -> None:
         """Raise InvalidHyperparam where the sampler cannot search for this."""
-        if sampler == evolving.NAME:
-            rule = _("population-based training needs a model that nbopt trains, with validation data, and no pruner")
-            raise InvalidHyperparam(f"{rule}.")
+        if sampler in (evolving.NAME, slopes.NAME):
+            rule = _("it needs a model that nbopt trains, with validation data, no folds or repeats, and no pruner")
+            raise InvalidHyperparam(_("sampler {name!r}: {rule}.", name=sampler, rule=rule))
 
     def equip(self, trial: Trial, held: Callable[[int], Any]) -> None:
         """Give a trial the means to become a run or an estimator; ``held`` finds what was trained, if it is there."""
@@ -136,24 +139,30 @@ class OfModel(Subject):
 
     def check(self, sampler: Any, pruner: Any) -> None:
         """Raise InvalidHyperparam where the sampler cannot search for this."""
-        self._evolves = sampler == evolving.NAME
-        if self._evolves:
+        self._sampler = sampler
+        if sampler in (evolving.NAME, slopes.NAME):
             named = len(self.objectives) == 1 and self.objectives[0].name.startswith("val_")
             if pruner != "none" or len(self._judging.parts) > 1 or not named:
                 super().check(sampler, pruner)
+        if sampler == evolving.NAME:
             evolving.check_changeable(self.space, self.blueprint.built, self.blueprint.techniques)
+        elif sampler == slopes.NAME:
+            slopes.check_slopes(self.blueprint, self._judging.parts[0], self.space, self.objectives)
 
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return a run for each fold and seed."""
         keys = self._judging.parts
         names = [f"{name} {place}" for place in range(len(keys))] if len(keys) > 1 else [name]
-        return [self._part(trial.values, key, each) for key, each in zip(keys, names, strict=True)]
+        return [self._part(trial, key, each) for key, each in zip(keys, names, strict=True)]
 
-    def _part(self, values: Mapping[str, Any], key: PartKey, name: str) -> Part:
-        blueprint, values = self.blueprint, dict(values)
+    def _part(self, trial: Trial, key: PartKey, name: str) -> Part:
+        blueprint, values = self.blueprint, dict(trial.values)
 
         def measure(session: Any) -> tuple[float, ...]:
             blueprint.keep_data(key, session)
+            if self._sampler == slopes.NAME:
+                found = slopes.find_slopes(blueprint, key, values, list(self.space), session.step_count)
+                self.notes[trial.number] = {slopes.NOTE: found}
             return tuple(each.measure(session) for each in self.objectives)
 
         make, data = partial(blueprint.spec, values, name, key), partial(blueprint.data, key)
@@ -165,7 +174,7 @@ class OfModel(Subject):
         def take(trial: Trial, name: str, store: Any) -> Run:
             if (session := held(trial.number)) is not None:
                 return take_out(session, Run, name, store)
-            if self._evolves:
+            if self._sampler == evolving.NAME:
                 rule = _("its values changed as it trained, and its weights came from others")
                 raise ValueError(_("trial {number} is held no longer: {rule}.", number=trial.number, rule=rule))
             whole = trial.state == COMPLETE or len(self._judging.parts) > 1

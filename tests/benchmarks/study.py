@@ -77,8 +77,8 @@ def batched(trials=32):
 
 def kill(times):
     """Kill a study so many times, wherever it is; return how many trials were lost or came twice, and other ends."""
-    lost = other = done = 0
-    unbroken = victim.found(victim.begin(None, "tpe").fit())
+    lost = other = done = trials = 0
+    unbroken = victim.found(victim.begin(None, "tpe", "inline").fit())
     folder = Path(tempfile.mkdtemp())
     number, killed = "", 0
     while killed < times:
@@ -99,17 +99,24 @@ def kill(times):
         numbers = [trial.number for trial in read.trials]
         lost += numbers != list(range(len(numbers))) or (bool(acknowledged) and acknowledged[-1] >= len(numbers))
         other += victim.found(read) != unbroken[: len(numbers)]
+        trials += len(acknowledged)
         if len(numbers) == victim.TRIALS:
             number, done = "", done + 1
             shutil.rmtree(folder)
             folder = Path(tempfile.mkdtemp())
-    return {"kills": killed, "studies seen through": done, "lost or twice": lost, "others than unbroken": other}
+    return {
+        "kills": killed,
+        "trials told": trials,
+        "studies seen through": done,
+        "lost or twice": lost,
+        "others than unbroken": other,
+    }
 
 
 def live(folder, number, writer):
     """Carry a study out in a fork, and tell of each trial that is written."""
     given = victim.make_model, victim.make_data()
-    study = nbopt.open(number, *given, store=folder) if number else victim.begin(folder, "tpe")
+    study = nbopt.open(number, *given, store=folder) if number else victim.begin(folder, "tpe", "inline")
     os.write(writer, f"{study.id}\n".encode())
     told = study._written
 

@@ -32,11 +32,13 @@ def test_a_killed_study_goes_on_as_if_nothing_had_been(tmp_path):
     read = nbopt.open(number, store=tmp_path)
     assert len(read.trials) >= len(told) >= 11
     assert [trial.number for trial in read.trials] == list(range(len(read.trials)))
+    assert read.state is nbopt.RunState.PAUSED
     study = nbopt.open(number[:5], victim.make_model, victim.make_data(), store=tmp_path)
     study.fit()
     unbroken = victim.begin(None, "tpe").fit()
     assert victim.found(study) == victim.found(unbroken)
-    assert victim.found(nbopt.open(number, store=tmp_path)) == victim.found(unbroken)
+    read = nbopt.open(number, store=tmp_path)
+    assert victim.found(read) == victim.found(unbroken) and read.state is nbopt.RunState.FINISHED
 
 
 @pytest.mark.parametrize("sampler", ["cmaes", "nsga2", "genetic"])

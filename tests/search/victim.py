@@ -12,10 +12,17 @@ import nbopt
 TRIALS = 24
 
 
-def begin(store, sampler):
+def begin(store, sampler, executor="auto"):
     data = make_data()
     given = {"space": ["lr", "weight_decay", {"width": nbopt.Int(8, low=4, high=16, powers=True)}]}
-    given |= {"epochs": 2, "batch_size": 32, "trials": TRIALS, "sampler": sampler, "pruner": "median"}
+    given |= {
+        "epochs": 2,
+        "batch_size": 32,
+        "trials": TRIALS,
+        "sampler": sampler,
+        "pruner": "median",
+        "executor": executor,
+    }
     return nbopt.Study(make_model, data, 0.25, store=store, name="victim", **given)
 
 
