@@ -35,7 +35,7 @@ export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
 export npm_config_cache := $(CURDIR)/$(VENV)/npm
 
-.PHONY: demo set-up lab test lint bench field gpu browser clean
+.PHONY: demo set-up lab test lint lint-python lint-scripts test-scripts bench field gpu browser clean
 .DELETE_ON_ERROR:
 
 NO_SCREEN := $(if $(filter Linux,$(shell uname)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser))
@@ -71,15 +71,23 @@ lab:
 	echo "Open $$url"; \
 	wait $$lab
 
-test: lint browser
-	cd labextension && jlpm test
+# What looks at Python and what looks at the scripts of the pages takes one core each.
+test: browser
+	@$(MAKE) --no-print-directory --jobs=2 lint-python test-scripts
 	$(PY) -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests
 
-lint: $(STAMPS)/test $(NODE_MODULES)
+lint: lint-python lint-scripts
+
+lint-python: $(STAMPS)/test
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+
+lint-scripts: $(NODE_MODULES)
 	cd labextension && jlpm lint
+
+test-scripts: lint-scripts
+	cd labextension && jlpm test
 
 bench: $(STAMPS)/bench browser
 	$(PY) -m tests.benchmarks $(BENCH_ARGS)

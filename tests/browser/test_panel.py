@@ -20,8 +20,7 @@ X, y = load_digits(return_X_y=True)
 def make(**settings):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 10))
-    settings = {"epochs": 100_000, "tier": "eager", **settings}  # no compiler, which comes as the machine's load wills
-    return nbopt.Run(model, train=(X / 16, y), val=0.2, metrics=["accuracy"], **settings)
+    return nbopt.Run(model, train=(X / 16, y), val=0.2, metrics=["accuracy"], **{"epochs": 100_000, **settings})
 """
 
 
