@@ -113,7 +113,7 @@ describe('hands on a control', () => {
   /** A control with a number's box and a slider, and what was told of it. */
   function control() {
     document.body.innerHTML = `<div class="nbopt-panel"><div class="nbopt-control nbopt-hp-lr nbopt-long">
-      <div><label class="nbopt-label">Learning rate</label><button class="nbopt-reset">Reset</button></div>
+      <div><label class="nbopt-label">Learning rate</label><button class="nbopt-reset">Reset</button><button class="nbopt-which">Which</button></div>
       <div class="widget-hslider"><b>o</b></div><div class="nbopt-box"><input value="0.1"></div></div>
       <input type="checkbox">
       <div class="nbopt-control nbopt-hp-flag"><div class="widget-checkbox"><label><input type="checkbox">Flag</label>
@@ -140,6 +140,8 @@ describe('hands on a control', () => {
     expect(sent).toEqual([{ reset: 'lr' }, { reset: 'lr' }]);
     document.querySelector<HTMLElement>('.nbopt-reset')?.click();
     expect(sent).toHaveLength(3);
+    document.querySelector<HTMLElement>('.nbopt-which')?.click();
+    expect(sent[3]).toEqual({ which: 'lr' });
   });
 
   test('a double click on a check box or its name resets, and moves it once', () => {

@@ -38,6 +38,10 @@ export function act(panel, model, on) {
   };
   on(panel, 'click', again, { capture: true });
   on(panel, 'click', event => reset(event, '.nbopt-reset'));
+  on(panel, 'click', ({ target }) => {
+    const name = target.closest('.nbopt-which') && nameOf(target);
+    if (name) model.send({ which: name });
+  });
 
   on(panel, 'beforeinput', ({ target }) => {
     if (target.matches(TYPED) && !before.has(target)) before.set(target, target.value);

@@ -56,6 +56,8 @@ class Control:
     inputs : list of ipywidgets.Widget
     varies : str
         From where to where the value goes, if several are shown that do not have the same one; ``""`` else.
+    slope : tuple of str, or None
+        See `Told`.
     lock : threading.RLock
         Held while a request is made. Hold it from reading the run until `show` returns: otherwise a request made
         meanwhile would be overwritten by what the run was before.
@@ -72,6 +74,7 @@ class Control:
         self._kit = kit
         self.lock = threading.RLock()
         self.varies = ""
+        self.slope: tuple[str, str] | None = None
         self._shown = value
         self._requested: Any = None
         self._applied_at: int | None = None
@@ -149,7 +152,7 @@ class Control:
         idle = bool(inert) or not active
         shown = html.escape(self.varies or number(value)) if self._named else ""
         badge = f"<span>{shown}</span>" if idle else self._say()
-        told = Told(badge, why, default, value != default)
+        told = Told(badge, why, default, value != default, self.slope)
         self.head.value = write_head(self.spec, self._named, told, self._ends if self.spec.rank else None)
         self._mark(GONE, not active)
         self._mark(IDLE, idle)

@@ -24,12 +24,16 @@ class Told(NamedTuple):
         The value that it would have if nobody had given one.
     differs : bool
         Whether it has another one now.
+    slope : tuple of str, optional
+        An arrow to where the loss would fall, and the same in words; both "" before anybody asked, None where nobody
+        can.
     """
 
     badge: str
     why: str
     default: Any
     differs: bool
+    slope: tuple[str, str] | None = None
 
 
 def write_head(spec: Hyperparam[Any], named: bool, told: Told, ends: tuple[str, str] | None) -> str:
@@ -49,10 +53,11 @@ def write_head(spec: Hyperparam[Any], named: bool, told: Told, ends: tuple[str, 
     parts = [
         _label(spec) if named else "",
         f'<span class="nbopt-differs" role="img" aria-label="{differs}" title="{differs}">●</span>' * told.differs,
+        _arrow(*told.slope) if told.slope and told.slope[0] else "",
         f'<span class="nbopt-unit">{html.escape(spec.unit)}</span>' * bool(spec.unit),
         f'<span class="nbopt-badge">{told.badge}</span>',
         f'<div class="nbopt-why">{html.escape(told.why)}</div>' * bool(told.why),
-        f'<div class="nbopt-about">{_about(spec, default)}</div>',
+        f'<div class="nbopt-about">{_about(spec, default, told.slope)}</div>',
         '<div class="nbopt-ends"><span>{}</span><span>{}</span></div>'.format(*map(html.escape, ends)) if ends else "",
     ]
     return "".join(parts)
@@ -63,8 +68,13 @@ def _label(spec: Hyperparam[Any]) -> str:
     return f'<label class="nbopt-label" title="{tip}">{html.escape(spec.title)}</label>'
 
 
-def _about(spec: Hyperparam[Any], default: str) -> str:
-    """Return what the question mark opens: help, range, the names it goes by, and two buttons."""
+def _arrow(glyph: str, words: str) -> str:
+    tip = html.escape(words, quote=True)
+    return f'<span class="nbopt-slope" role="img" aria-label="{tip}" title="{tip}">{glyph}</span>'
+
+
+def _about(spec: Hyperparam[Any], default: str, slope: tuple[str, str] | None) -> str:
+    """Return what the question mark opens: help, range, the names it goes by, and what a click can do."""
     also = spec.synonyms.replace(" ", ", ")
     lines = [
         spec.help,
@@ -73,10 +83,13 @@ def _about(spec: Hyperparam[Any], default: str) -> str:
         else _("Legal: {legal}.", legal=spec.legal),
         _("In code: {name}.", name=spec.name) + (" " + _("Elsewhere: {names}.", names=also) if also else ""),
     ]
+    if slope is not None:
+        lines.append(slope[1])
     reset = _("Reset to {value}", value=default)
-    button = f'<button type="button" class="nbopt-ask">{html.escape(_("What if?"))}</button>'
     text = "".join(f"<div>{html.escape(line)}</div>" for line in lines if line)
-    return f'{text}<button type="button" class="nbopt-reset">{html.escape(reset)}</button> {button}'
+    buttons = [("reset", reset), ("ask", _("What if?")), *([("which", _("Which way?"))] if slope is not None else [])]
+    made = (f'<button type="button" class="nbopt-{name}">{html.escape(words)}</button>' for name, words in buttons)
+    return text + " ".join(made)
 
 
 def reason_not_to_act(name: str, values: Hyperparams, inert: Mapping[str, str]) -> str:

@@ -44,11 +44,14 @@ class Controls(Mapping[str, Control]):
     ----------
     made : dict of str to Control
         Those that were made so far.
+    find_slope : callable
+        Returns the arrow beside a control's name, see `nbopt.notebook.panel.head.Told`.
     """
 
     def __init__(self, run: Adjustable, marks: Applied, ask: Ask, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self.made: dict[str, Control] = {}
         self._offers: dict[str, Offer] = {}
+        self.find_slope: Callable[[str], tuple[str, str] | None] = lambda _name: None
         self._run = run
         self._marks = marks
         self._ask = ask
@@ -112,6 +115,7 @@ class Controls(Mapping[str, Control]):
 
     def _show(self, control: Control, active: set[str]) -> None:
         run, name = self._run, control.spec.name
+        control.slope = self.find_slope(name)
         with control.lock:
             waiting = name in run.pending  # before the value: what is no longer waiting is in it
             step = self._marks.applied.get(name)

@@ -19,6 +19,7 @@ from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge, Companion
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import messages, status
+from nbopt.notebook.panel.arrows import Arrows
 from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.compact import Compact
@@ -109,6 +110,8 @@ class Panel:
         self._unfold = kit.toggle("unfold", _("Journal"), self._wake, tip)
         self.by_hand = ByHand(run)
         self.controls = Controls(run, self._marks, self._ask, self._wake, kit)
+        self.arrows = Arrows(run, self._try)
+        self.controls.find_slope = self.arrows.find
         self.waiting = Waiting(run, kit)
         self.banner = GuardBanner(run, self._try, kit)
         self.column = Column(run, self.controls, self.by_hand, self._try, self._wake, kit)
@@ -203,7 +206,7 @@ class Panel:
 
     def _hear(self, content: Any) -> None:
         match content:
-            case _ if self.column.hear(content):
+            case _ if self.column.hear(content) or self.arrows.hear(content):
                 pass
             case _ if self.strips.hear(content):
                 self._wake()
