@@ -17,6 +17,7 @@ from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.store.database import AUTO
 from nbopt.store.reading import read
+from nbopt.training.state import RunState
 from nbopt.viz.runs import RunRow, grouped, mean_and_band
 
 MOST = 12
@@ -174,7 +175,8 @@ class Overlays:
         for run, repeats in self.repeated() if self.draws_repeats else []:
             if self._wake not in repeats.watchers:
                 repeats.watchers.append(self._wake)
-            mean, low, high = self._merge([(member.id, member.history) for member in repeats])
+            grows = repeats.state is RunState.RUNNING
+            mean, low, high = self._merge([(member.id, member.history) for member in repeats], grows)
             label = _("mean of {count} seeds", count=len(repeats))
             if run is not self._run:
                 label = f"{self._label(run)}, {label}"
@@ -186,16 +188,17 @@ class Overlays:
         ghosts: list[Ghost] = []
         for number, (value, members) in enumerate(grouped(rows, self.group_by).items()):
             colour = _colour(number)
-            mean, low, high = self._merge([(row.id, histories[row.id]) for row in members])
+            grows = any(row.is_live and row.state == "running" for row in members)
+            mean, low, high = self._merge([(row.id, histories[row.id]) for row in members], grows)
             about = f"{self.group_by} {value}" if self.group_by else _("mean")
             ghosts.append(Ghost(_("{about} ({count} runs)", about=about, count=len(members)), mean, colour))
             ghosts += [Ghost("", history, colour, _BAND) for history in (low, high)] if len(members) > 1 else []
         return ghosts
 
-    def _merge(self, members: list[tuple[str, History]]) -> tuple[History, History, History]:
-        """Return the mean and the band of some runs, worked out anew once they grew by a hundredth."""
+    def _merge(self, members: list[tuple[str, History]], grows: bool) -> tuple[History, History, History]:
+        """Return the mean and the band of some runs, worked out anew once they grew by a hundredth, and at rest."""
         key = tuple(run for run, _history in members)
-        moment = tuple(_grown(history.measured) for _run, history in members)
+        moment = (grows, *(_grown(history.measured) if grows else history.measured for _run, history in members))
         if key not in self._merged or self._merged[key].moment != moment:
             merged = mean_and_band([history for _run, history in members])
             self._merged = {**self._merged, key: _Merged(moment, merged)}
