@@ -9,7 +9,7 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import wait_until
+from tests.browser.lab import LOOKS, barriers, wait_until
 from tests.browser.test_panel import DIGITS, wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -205,3 +205,68 @@ def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
     cell = f"{DIGITS}\nmodel = make(store=None).model\nX = X / 16\n{code}"
     assert book.ask(f"get_ipython().run_cell({cell!r}).success")
     assert book.ask("[run.id, run.step_count, run.state.name]") == [name, last, "PAUSED"]
+
+
+RATES = """import nbopt, torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(400, 4)
+population = nbopt.Population(
+    nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (x, (x[:, 0] > 0).long()), 0.25,
+    lr=nbopt.spread(1e-4, 1, 12), epochs=1_000_000, device="cpu",
+)
+population"""
+
+# Places of a canvas that are not as the ground is.
+INKED = """canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+    .filter((value, k) => k % 4 === 3 && value > 0).length"""
+
+
+def test_a_fan_grows_a_member_is_stopped_by_a_click_and_one_goes_on_as_a_run(notebook):
+    book = notebook(RATES)
+    book.run_all()
+    page = book.page
+    panel = page.locator(".nbopt-population")
+    fan = panel.locator("figure canvas").first
+    fan.wait_for()
+    wait_for_text(book, ".nbopt-champion", "nothing is validated yet")
+    panel.locator(".nbopt-transport .nbopt-start").click()
+    wait_for_text(book, ".nbopt-champion", "Best so far: val loss")
+    book.wait_for("population.epoch > 3")
+    few = fan.evaluate(INKED)
+    book.wait_for("population.epoch > 12")
+    wait_until(lambda: fan.evaluate(INKED) > few, 30, "the fan does not grow")
+    panel.locator(".nbopt-transport .nbopt-pause").click()
+    book.wait_for("population.state.name == 'PAUSED'")
+
+    row = panel.locator("tr[data-member='4']")
+    row.click()
+    expect(row).to_have_attribute("aria-selected", "true")
+    expect(panel.locator(".nbopt-chosen-title")).to_contain_text("Member 4")
+    panel.locator(".nbopt-member-end").click()
+    book.wait_for("population[4].state.name == 'STOPPED'")
+    assert book.ask("[m.number for m in population if m.state.is_ended]") == [4]
+
+    points = panel.locator("figure").nth(1).locator("canvas").last.bounding_box()
+    page.mouse.move(points["x"] + 55, points["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(points["x"] + points["width"] / 2, points["y"] + points["height"] - 32, steps=3)
+    page.mouse.up()
+    expect(panel.locator(".nbopt-fan-count span")).to_have_text("4 of 12 members chosen")  # without the first
+    box = panel.locator(".nbopt-hp-weight_decay .nbopt-box input")
+    box.fill("0.01")
+    box.press("Enter")
+    book.wait_for("[m.number for m in population if m.hyperparams['weight_decay']] == [1, 2, 3, 4]")
+
+    panel.locator(".nbopt-champion").click()
+    best = book.ask("population.best.number")
+    expect(panel.locator(".nbopt-chosen-title")).to_contain_text(f"Member {best}")
+    panel.locator(".nbopt-member-go-on").click()
+    run = page.locator(".nbopt-panel:not(.nbopt-population)")
+    run.locator(".nbopt-figure .plotarea_background").first.wait_for()
+    steps = book.ask("population[population.best.number].step_count")
+    run.locator(".nbopt-step").click()
+    wait_until(lambda: f"{steps + 1:,}" in run.locator(".nbopt-fact-step").inner_text(), 30, "the run does not go on")
+    assert book.ask("population.step_count") == steps
+    assert barriers(page, ".nbopt-population", LOOKS[-1:]) == []
+    assert book.problems == []

@@ -10,6 +10,7 @@ from nbopt.formatting import brief, count, duration, number, speed
 from nbopt.i18n import N_, _
 from nbopt.record.journal import Entry, Journal
 from nbopt.run.operable import Operable
+from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
 from nbopt.training.state import RunState
@@ -155,9 +156,10 @@ def title(run: Operable) -> str:
 
 def earlier_line(runs: Iterable[Operable]) -> str:
     """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
+    known = {run.id for run in live_runs()}  # a population is not among them
     lines = [
         html.escape(_("Earlier run of this cell: {name}, at step {step}.", name=run.name, step=count(run.step_count)))
-        + f" <code>%nbopt show {run.id}</code>"
+        + (f" <code>%nbopt show {run.id}</code>" if run.id in known else "")
         for run in runs
     ]
     return "".join(f"<div>{line}</div>" for line in lines)

@@ -44,6 +44,13 @@ class Chosen:
         self.numbers: tuple[int, ...] = ()
         self._lead: Individual | None = None
         self._marks: Marks | None = None
+        self._pending: frozenset[str] = frozenset()
+        self._varies: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """Look anew at what changes are under way and where members differ; with thousands, that takes long."""
+        self._pending = frozenset().union(*(member.pending for member in self.members))
+        self._varies.clear()
 
     @property
     def members(self) -> list[Individual]:
@@ -73,7 +80,7 @@ class Chosen:
     @property
     def pending(self) -> frozenset[str]:
         """The hyperparameters asked for whose new values do not act yet, in any of them."""
-        return frozenset().union(*(member.pending for member in self.members))
+        return self._pending
 
     @property
     def inert(self) -> Mapping[str, str]:
@@ -99,6 +106,11 @@ class Chosen:
 
     def varies(self, name: str) -> str:
         """Return from where to where the values of these members go; "" where they are alike."""
+        if name not in self._varies:
+            self._varies[name] = self._span(name)
+        return self._varies[name]
+
+    def _span(self, name: str) -> str:
         values = {member.hyperparams[name] for member in self.members}
         if len(values) < 2:
             return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ DRAWN = 1024
 
 _TOP, _NONE = 65534, 65535  # of the heights that curves are sent as
 _TICKS = 6
-_LOOK_SECONDS = 2.0  # between two looks at what members differ in: a guard may have changed that
 _LABELS = {"loss": N_("Training loss"), "val_loss": N_("Validation loss")}
 _WORDS = {
     "by": N_("Colour by"),
@@ -109,7 +107,6 @@ class FanView:
         self._population = population
         self._board = board
         self._fan = Fan(len(population), "")
-        self._read, self._looked_at = -1, 0.0
         self._up: tuple[float, float] | None = None
         self.traits: list[Trait] = []
         self.by = self.metric = ""
@@ -153,10 +150,6 @@ class FanView:
         """Bring the board up to date; called by the bridge alone."""
         population, board = self._population, self._board
         members = [*population]
-        now = time.monotonic()
-        if len(population.journal) != self._read or now - self._looked_at > _LOOK_SECONDS:
-            self._read, self._looked_at = len(population.journal), now
-            self.find_traits()
         metrics = self.metrics
         if self.metric not in metrics:
             self.metric = metrics[0]

@@ -26,11 +26,13 @@ from nbopt.notebook.population.actions import Actions
 from nbopt.notebook.population.chosen import ByHandOfMany, Chosen, numbers_in
 from nbopt.notebook.population.facts import device_line, facts_of
 from nbopt.notebook.population.fan import Board, FanView
+from nbopt.notebook.population.looks import Looks
 from nbopt.notebook.population.still import StillFan
 from nbopt.run.crowd import Crowd
 from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 
+_TELL_SECONDS = 0.4  # between two words of the header while it trains
 _SHARE = 10  # times as long as a frame takes here passes to the next: what trains has the rest
 
 _panels: weakref.WeakKeyDictionary[Crowd, PopulationPanel] = weakref.WeakKeyDictionary()
@@ -78,8 +80,10 @@ class PopulationPanel:
         self.population = population
         self.below: list[Steerable] = []
         self._problem = ""
+        self._told_at = 0.0
         self._kit = kit = WidgetFactory(self._refuse)
         self.chosen = Chosen(population)
+        self.looks = Looks(population)
         self.verbs = Verbs(population, self._try, kit, population[0].journal)
         texts = [kit.make(widgets.HTML) for _part in range(5)]
         self._status, self._error, self._device, self._title, self._journal = texts
@@ -181,10 +185,17 @@ class PopulationPanel:
     def _paint(self) -> None:
         began, population = time.perf_counter(), self.population
         self.verbs.paint_verbs()
-        self._status.value = status.facts_line(population, facts_of(population))
+        if population.state is not RunState.RUNNING or began - self._told_at > _TELL_SECONDS:
+            self._told_at = began  # each fact asks all members
+            self._status.value = status.facts_line(population, facts_of(population))
         self._device.value = device_line(population)
         self._error.value = messages.strip(self._messages())
-        self.board.chosen = list(self.chosen.numbers)
+        numbers = list(self.chosen.numbers)
+        if (is_due := self.looks.is_due()) or numbers != self.board.chosen:
+            self.chosen.refresh()
+        if is_due:
+            self.fan.find_traits()
+        self.board.chosen = numbers
         self.actions.paint()
         self.column.paint()
         self.controls.paint()

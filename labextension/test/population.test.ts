@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest';
+
+import { curveAt } from '../../nbopt/notebook/population/curves.js';
+import { pointAt, pointsWithin } from '../../nbopt/notebook/population/points.js';
+import { compare, makeTable, ROW } from '../../nbopt/notebook/population/rows.js';
+import { placeOf, shadeOf, shades } from '../../nbopt/notebook/population/scales.js';
+
+const plot = { context: null as never, left: 0, right: 100, top: 0, bottom: 100 };
+
+describe('a fan', () => {
+  const curves = {
+    at: Float32Array.from([0, 0.5, 1]),
+    heights: Uint16Array.from([0, 0, 0, 65534, 65535, 65534]), // the second was not measured in the middle
+    drawn: Int32Array.from([7, 3]),
+    places: [0]
+  };
+
+  test('finds the curve under the pointer, between what was measured too', () => {
+    expect(curveAt(plot, curves, 25, 97)).toBe(7);
+    expect(curveAt(plot, curves, 50, 4)).toBe(3);
+    expect(curveAt(plot, curves, 50, 50)).toBe(-1);
+  });
+});
+
+describe('a scatter', () => {
+  const points = { across: [0, 0.5, 1], up: [0.5, 2, Number.NaN] };
+
+  test('finds the point under the pointer, at the edge where it lies off the scale', () => {
+    expect(pointAt(plot, points, 3, 52)).toBe(0);
+    expect(pointAt(plot, points, 50, 1)).toBe(1);
+    expect(pointAt(plot, points, 100, 50)).toBe(-1);
+  });
+
+  test('finds those in a rectangle, however it was drawn', () => {
+    expect(pointsWithin(plot, points, [60, 60], [-1, -1])).toEqual([0, 1]);
+  });
+});
+
+describe('axes and colours', () => {
+  test('have a place for what is positive on a log scale alone', () => {
+    expect(placeOf(0.1, [0.01, 1], true)).toBeCloseTo(0.5);
+    expect(placeOf(0, [0.01, 1], true)).toBeNaN();
+    expect(placeOf(3, [1, 5], false)).toBe(0.5);
+  });
+
+  test('leave out what is lost on the ground', () => {
+    expect(shades(false)[0]).toBe('rgb(68 1 84)');
+    expect(shades(true).at(-1)).toBe('rgb(253 231 37)');
+    expect(new Set([...shades(true), ...shades(false)]).size).toBeGreaterThan(100);
+    expect([shadeOf(-1), shadeOf(2)]).toEqual([0, 63]);
+  });
+});
+
+describe('the table of members', () => {
+  const words = { title: 'Members', member: 'Member', best: '', order: 'Sort by {name}' };
+  const losses = Array.from({ length: 5000 }, (_none, k) => (k === 10 ? Number.NaN : (k * 7919) % 5000));
+
+  function shown(size = 5000) {
+    document.body.innerHTML = '<div></div>';
+    const place = document.body.firstElementChild as HTMLElement;
+    const chosen: number[] = [];
+    const table = makeTable(place, words, { choose: member => chosen.push(member), point: () => undefined });
+    const columns = [{ name: 'loss', label: 'Loss', values: losses, form: 'number' as const }];
+    table.show({ size, columns, colours: [], chosen: new Set([2]), best: 1, hover: -1 });
+    const rows = () => [...place.querySelectorAll<HTMLElement>('tr[data-member]')];
+    return { place, chosen, rows, table };
+  }
+
+  test('has only the rows in sight, and room for all', () => {
+    const { place, rows } = shown();
+    expect(rows().length).toBeLessThan(40);
+    const gaps = [...place.querySelectorAll<HTMLElement>('.nbopt-members-gap')].map(gap =>
+      parseInt(gap.style.height, 10)
+    );
+    expect(gaps[0] + gaps[1] + rows().length * ROW).toBe(5000 * ROW);
+    expect(rows()[1].textContent).toContain('★');
+    expect(rows()[2].getAttribute('aria-selected')).toBe('true');
+  });
+
+  test('sorts by a column either way, with what is no number at the end', () => {
+    const { place, rows } = shown();
+    const sort = () => place.querySelector<HTMLElement>('[data-sort="loss"]')?.click();
+    sort();
+    expect(rows()[0].dataset.member).toBe(String(losses.indexOf(0)));
+    sort();
+    expect(rows()[0].dataset.member).toBe(String(losses.indexOf(4999)));
+    expect([3, Number.NaN, 1].sort((a, b) => compare(a, b, true))).toEqual([3, 1, Number.NaN]);
+  });
+
+  test('is walked and chosen from by keys, which the notebook does not see', () => {
+    const { place, rows, chosen } = shown();
+    let seen = 0;
+    document.body.addEventListener('keydown', () => {
+      seen += 1;
+    });
+    rows()[0].focus();
+    const press = (key: string) =>
+      document.activeElement?.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+    press('ArrowDown');
+    press('ArrowDown');
+    expect((document.activeElement as HTMLElement).dataset.member).toBe('2');
+    press('Enter');
+    expect(chosen).toEqual([2]);
+    press('End');
+    expect((document.activeElement as HTMLElement).dataset.member).toBe('4999');
+    expect(place.querySelectorAll('tr[tabindex="0"]').length).toBe(1);
+    expect(seen).toBe(0);
+  });
+});
