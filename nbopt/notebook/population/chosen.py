@@ -115,7 +115,10 @@ class Chosen:
         if len(values) < 2:
             return ""
         if all(isinstance(value, (int, float)) for value in values):
-            return _("{low} to {high}", low=number(min(values)), high=number(max(values)))
+            low, high = (
+                value if isinstance(value, int) else float(f"{value:.3g}") for value in (min(values), max(values))
+            )
+            return _("{low} to {high}", low=number(low), high=number(high))
         return _("{count} values", count=len(values))
 
     def set(self, *, source: str = "code", **changes: Any) -> None:

@@ -49,6 +49,7 @@ import { drawAxes, placeOf, prepare, shadeOf, shades, themeOf } from './scales.j
 
 const FAN = /** @type {[number, number, number, number]} */ ([50, 10, 8, 24]);
 const SCATTER = /** @type {[number, number, number, number]} */ ([50, 14, 8, 30]);
+const RINGS = 12; // members chosen that have a ring each; of more, the others are pale
 const DRAG = 4; // pixels that a pointer moves before it brushes
 
 /** @param {{ model: AnyModel, el: HTMLElement }} context */
@@ -78,6 +79,7 @@ function render({ model, el }) {
     chosen = next;
     last = members.at(-1) ?? -1;
     model.send({ choose: [...chosen].sort((a, b) => a - b) });
+    if (members.length) table.reveal(members[0]);
     later();
   };
   const click = (/** @type {number} */ member, /** @type {MouseEvent | KeyboardEvent} */ event) => {
@@ -108,7 +110,7 @@ function render({ model, el }) {
     const rings = prepare(parts.scatterOver, SCATTER);
     if (rings && seen.size) {
       if (seen.champion >= 0) star(rings, theme, seen.points, seen.champion);
-      if (chosen.size <= 60) for (const member of chosen) ring(rings, theme, seen.points, member, 6);
+      if (chosen.size <= RINGS) for (const member of chosen) ring(rings, theme, seen.points, member, 6);
       if (hover >= 0) ring(rings, theme, seen.points, hover, 8);
     }
   };
@@ -180,7 +182,6 @@ function render({ model, el }) {
   on(parts.champion, 'click', () => {
     if (seen.champion < 0) return;
     choose([seen.champion], false);
-    table.reveal(seen.champion);
   });
   on(parts.none, 'click', () => choose([], false));
   on(el, 'keydown', event => {
