@@ -130,23 +130,24 @@ def measure(count: int, seconds: float, profile: bool = False) -> Seen:
             before = book.ask(ASK)
             session: Any = page.context.new_cdp_session(page)
             session.send("Performance.enable", {"timeDomain": "threadTicks"})
-            begun = _computed(session)
+            begun = computed(session)
             if profile:
                 session.send("Profiler.enable")
                 session.send("Profiler.start")
             gaps = page.evaluate(COUNT, seconds)
-            computed = 1000 * (_computed(session) - begun)
+            spent = 1000 * (computed(session) - begun)
             told = _told(session.send("Profiler.stop")["profile"]) if profile else ""
             steps, clock, pictures, painting = (b - a for a, b in zip(before, book.ask(ASK), strict=True))
             book.close()
             rate, gap, pictures = 1000 * len(gaps) / sum(gaps), statistics.quantiles(gaps, n=20)[-1], max(pictures, 1)
-            busy, of_page, of_kernel = computed / sum(gaps), computed / pictures, 1000 * painting / pictures
+            busy, of_page, of_kernel = spent / sum(gaps), spent / pictures, 1000 * painting / pictures
             return Seen(rate, gap, busy, steps / clock / count, pictures / clock, of_page, of_kernel, told)
         finally:
             lab.close()
 
 
-def _computed(session: Any) -> float:
+def computed(session: Any) -> float:
+    """Return the seconds that the page's thread has computed so far, once ``Performance`` is enabled."""
     metrics = session.send("Performance.getMetrics")["metrics"]
     return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
