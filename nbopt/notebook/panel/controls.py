@@ -79,6 +79,7 @@ class Control:
         self._requested: Any = None
         self._applied_at: int | None = None
         self._problem = ""
+        self._drawn: tuple[Any, ...] = ()  # what the row was last made of
         self.inputs = self._inputs(value)
         self.head = kit.make(widgets.HTML, css=("nbopt-head",))
         classes = ("nbopt-control", f"nbopt-hp-{spec.name}")
@@ -141,6 +142,9 @@ class Control:
         why : str
             Why it does not act, be it for good or as things stand; "" if it does.
         """
+        given = (value, applied_at, waiting, inert, active, default, why, self.varies)
+        if (*given, self._requested, self._problem) == self._drawn:  # as most are, in most frames
+            return
         if self._requested is not None and not waiting:
             self._requested = None
         if self._requested is None and value != self._shown:
@@ -158,6 +162,7 @@ class Control:
         self._mark(IDLE, idle)
         for item in self.inputs:
             item.disabled = idle
+        self._drawn = (*given, self._requested, self._problem)
 
     def _mark(self, css: str, on: bool) -> None:
         if on:
@@ -212,6 +217,7 @@ class NumberControl(Control):
         """Have the slider reach up to all of ``values``."""
         if (top := max(values, default=self._offered[-1])) > self._offered[-1]:
             self._offered = [*self._offered[: self._narrow], top]
+            self._drawn = ()
 
     @property
     def _ends(self) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from nbopt.run.lr_finder import Sweep
 from nbopt.viz.ticks import extent, linear_ticks, log_ticks, tick_format
 
 _SOURCE = "finder"
+_RATES = ".2~e"  # of numbers that are decades apart, as d3 has it
 
 
 class FinderChart:
@@ -55,9 +56,10 @@ class FinderChart:
             stroke_width=1.5,
         )
         ticks = log_ticks(*span, 8), linear_ticks(*heights, 6)
+        formats = _RATES, tick_format(ticks[1])
         axes = [
-            bqplot.Axis(scale=scale, orientation=way, tick_values=np.array(values), tick_format=tick_format(values))
-            for scale, way, values in zip((x, y), ("horizontal", "vertical"), ticks, strict=True)
+            bqplot.Axis(scale=scale, orientation=way, tick_values=np.array(values), tick_format=form)
+            for scale, way, values, form in zip((x, y), ("horizontal", "vertical"), ticks, formats, strict=True)
         ]
         axes[0].grid_lines = "none"
         figure = bqplot.Figure(
