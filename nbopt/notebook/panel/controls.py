@@ -175,12 +175,12 @@ class Control:
             return f'<span class="nbopt-problem" role="alert">{html.escape(self._problem)}</span>'
         if self._requested is not None:
             text = _("requested {value}", value=number(self._requested))
-            return f'<span class="nbopt-requested">{html.escape(text)}</span>'
+            return f'<span class="nbopt-requested" title="{html.escape(text, quote=True)}">{html.escape(text)}</span>'
         if self.varies:
             return f'<span class="nbopt-range">{html.escape(self.varies)}</span>'
         if self._applied_at is not None:
             text = _("applied at step {step}", step=count(self._applied_at))
-            return f'<span class="nbopt-applied">{html.escape(text)}</span>'
+            return f'<span class="nbopt-applied" title="{html.escape(text, quote=True)}">{html.escape(text)}</span>'
         if self._ends and not self.spec.rank:
             text = _("{low} to {high}", low=self._ends[0], high=self._ends[1])
             return f'<span class="nbopt-range">{html.escape(text)}</span>'
