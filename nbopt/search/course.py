@@ -238,7 +238,8 @@ class Course:
         if objective.function is not None or len(self.objectives) > 1:
             return False
         value = session.history.last(objective.name)
-        return value is not None and self.note_report(number, step, float(value))
+        prunes = value is not None and self.note_report(number, step, float(value))
+        return prunes and not session.training.end_reason()  # one that has trained to its end is complete
 
     def note_report(self, number: int, step: int, value: float) -> bool:
         """Take note of a value on the way; return whether the trial is to be pruned."""

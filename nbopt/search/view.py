@@ -16,6 +16,7 @@ from nbopt.store.table import Column, table
 
 _SHOWN = 12  # trials in the table
 _WIDTH, _HEIGHT, _EDGE, _LEFT = 520, 180, 24, 56
+_WIDE = 4  # how many times as large as the least the largest is that needs a logarithmic scale
 _INK, _FAINT = "var(--jp-ui-font-color1, #333)", "var(--jp-border-color1, #bbb)"
 _LINE, _DOT = "#1f77b4", "#ff7f0e"
 
@@ -33,15 +34,21 @@ def html(title: str, objectives: Sequence[Objective], trials: Sequence[Trial], b
             (each.name, lambda trial, k=k: brief(trial.objectives[k]) if trial.objectives else _last(trial))
             for k, each in enumerate(objectives)
         ),
-        *((name, lambda trial, name=name: number(trial.values.get(name, ""))) for name in names),
-        (_("steps"), lambda trial: str(trial.steps or "")),
+        *((name, lambda trial, name=name: _value(trial.values.get(name, ""))) for name in names),
+        *([(_("steps"), lambda trial: str(trial.steps or ""))] if any(trial.steps for trial in trials) else []),
         (_("seconds"), lambda trial: f"{trial.seconds:.2f}" if trial.is_done else ""),
     ]
-    shown = [*best, *(trial for trial in reversed(trials) if trial not in best)][:_SHOWN]
+    ranked = sorted(done, key=lambda trial: trial.objectives[0], reverse=first.direction == "maximize")
+    shown = list(dict.fromkeys([*(trial for trial in trials if not trial.is_done), *best, *ranked, *reversed(trials)]))
+    shown = shown[:_SHOWN]
     rest = _("{count} more in study.to_pandas()", count=len(trials) - len(shown)) if len(trials) > len(shown) else ""
     body = table(columns, shown) if shown else f"<p>{escaping.escape(_('no trials yet'))}</p>"
     head = f'<p style="margin:4px 0"><b>{escaping.escape(title)}</b></p>'
     return f'<div class="nbopt-study">{head}{picture}{body}<p style="margin:4px 0">{escaping.escape(rest)}</p></div>'
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else number(value)
 
 
 def _last(trial: Trial) -> str:
@@ -61,7 +68,7 @@ def _curve(objective: Objective, done: Sequence[Trial]) -> str:
     sound = sorted((value for _place, value in found), reverse=objective.direction == "maximize")
     limit = sound[min(len(sound) - 1, math.ceil(0.9 * len(sound)))]
     ends = [(best[-1][1]), limit]
-    picture = _Picture([place for place, _value in found], ends)
+    picture = _Picture([place for place, _found in found], ends, log=max(ends) > _WIDE * min(ends) > 0)
     steps = [picture.at(*best[0])]
     for (_before, held), (place, value) in pairwise(best):
         steps += [picture.at(place, held), picture.at(place, value)]
@@ -84,12 +91,14 @@ def _front(objectives: Sequence[Objective], done: Sequence[Trial], best: Sequenc
 class _Picture:
     """A small drawing, with axes."""
 
-    def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        self._x, self._y = (min(xs), max(xs)), (min(ys), max(ys))
+    def __init__(self, xs: Sequence[float], ys: Sequence[float], log: bool = False) -> None:
+        self._x, self._y, self._log = (min(xs), max(xs)), (min(ys), max(ys)), log
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return where a point is, in pixels; beyond the edge, at it."""
-        across, up = (_share(value, ends) for value, ends in ((x, self._x), (y, self._y)))
+        across, up = _share(x, self._x), _share(y, self._y)
+        if self._log:
+            up = _share(math.log(max(y, self._y[0])), (math.log(self._y[0]), math.log(self._y[1])))
         return _LEFT + across * (_WIDTH - _LEFT - _EDGE), _HEIGHT - _EDGE - up * (_HEIGHT - 2 * _EDGE)
 
     def dots(self, points: Sequence[tuple[float, float]], colour: str = _DOT, size: float = 2.5) -> str:

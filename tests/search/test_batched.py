@@ -55,6 +55,17 @@ def test_a_pruned_member_ends_early(make):
     assert steps["pruned"] < steps["complete"] == 6 * 5
 
 
+@pytest.mark.parametrize("executor", ["inline", "population"])
+def test_a_trial_that_has_trained_to_its_end_is_complete(make, executor):
+    from optuna.pruners import ThresholdPruner
+
+    ends = ThresholdPruner(upper=0.0, n_warmup_steps=2)  # whatever is validated a second time
+    study = make(trials=3, epochs=2, pruner=ends, executor=executor, slots=3).fit()
+    assert [trial.state for trial in study.trials] == ["complete"] * 3
+    longer = make(trials=3, epochs=3, pruner=ends, executor=executor, slots=3).fit()
+    assert [trial.state for trial in longer.trials] == ["pruned"] * 3
+
+
 def test_small_models_train_together_by_themselves_and_large_ones_one_by_one(make):
     from nbopt.search.batched import Batched
     from nbopt.search.executors import Inline
