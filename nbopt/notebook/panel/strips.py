@@ -169,13 +169,18 @@ class Strips:
             return [], _("finding out …") if all(map(self._acts, key)) else _("It does not act now."), busy
         if found.what_if is None:
             return [], found.problem, busy
+        values = found.what_if.values
         if self._drawn.get(key, (None,))[0] is not found:
             made = cells(found.what_if)
             self._drawn[key] = found, made
             # A click may come by that was meant for what was drawn before.
-            now = {cell.label: value for cell, value in zip(made, found.what_if.values, strict=True)}
+            now = {cell.label: value for cell, value in zip(made, values, strict=True)}
             self._values[key] = {**(self._values.get(key, {}) if len(self._values.get(key, {})) < 100 else {}), **now}
+        live = tuple(map(self._run.hyperparams.__getitem__, key))
+        at = [value == (live if len(key) > 1 else live[0]) for value in values]
         made = self._drawn[key][1]
+        if any(at):  # the mark goes along with a click, before its new surroundings are known
+            made = [cell._replace(is_present=is_now) for cell, is_now in zip(made, at, strict=True)]
         return made, next((cell.text for cell in made if cell.is_best), ""), busy
 
     def _is_stale(self, found: Found | None) -> bool:

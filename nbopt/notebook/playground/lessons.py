@@ -108,6 +108,17 @@ LESSONS: dict[str, Lesson] = {
         Setup("xor", noise=0.2, samples=256),
         {"optimizer": "sgd", "lr": 0.3, "batch_size": 2},
     ),
+    "what_if": Lesson(
+        N_("What would happen if"),
+        N_(
+            "Guess before you look. Press Start, then Pause after some seconds: which learning rate would be best now? "
+            "Click What if? below it: blue values would lead to a lower validation loss than the present one, orange "
+            "to a higher one, grey differ by no more than chance. Click the best and go on. Later, ask again: is it "
+            "still the best?"
+        ),
+        Setup("spiral", noise=0.2, samples=200, depth=2, width=8),
+        {"lr": 0.001},
+    ),
     "race": Lesson(
         N_("Optimizers race on a loss surface"),
         N_(
