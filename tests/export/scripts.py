@@ -6,11 +6,13 @@ import sys
 
 import numpy as np
 import torch
+from ruff import find_ruff_bin
 
 from nbopt import Run, RunState
 from nbopt.export.summary import operations
 
 SMALLEST = 1e-5
+RUFF = find_ruff_bin()  # `python -m ruff` takes five times as long
 
 
 def make(model, train, val=None, **settings):
@@ -85,3 +87,17 @@ def check(run, initial, train, val=None):
     text = run.to_python()
     measured = execute(text, initial, train, val)
     return text, compare(run, measured, initial)
+
+
+def is_tidy(text):
+    """Lint and format-check a script, as someone would who keeps it."""
+    for command in (["check"], ["format", "--diff"], ["format", "--diff", "--line-length", "120"]):
+        done = subprocess.run(
+            [RUFF, *command, "--isolated", "--stdin-filename", "script.py", "-"],
+            input=text,
+            text=True,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert max(map(len, text.splitlines())) <= 88
+    return True

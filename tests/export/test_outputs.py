@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 import nbopt
 from tests.export import scripts
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 from tests.techniques.test_own_techniques import FGSM
 from tests.training.test_outputs import FORMS, LOSS, LOSSES, METRICS, Named, Net, data
 

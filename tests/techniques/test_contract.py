@@ -18,7 +18,7 @@ from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.optimizers.standard import OPTIMIZERS
 from tests.export import scripts
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

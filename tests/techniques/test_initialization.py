@@ -14,7 +14,7 @@ from nbopt.data.noise import INITIALIZATION, derive_seed
 from nbopt.errors import InvalidHyperparam
 from nbopt.techniques.drawn_weights import RULES
 from tests.export import scripts
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

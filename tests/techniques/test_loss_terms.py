@@ -13,7 +13,7 @@ from nbopt import Run
 from nbopt.errors import InvalidHyperparam
 from nbopt.techniques.losses.choice import LOSSES, loss_choice
 from tests.export import scripts
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

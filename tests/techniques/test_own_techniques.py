@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import nbopt
 from nbopt.testing import check_technique
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -10,7 +10,7 @@ from torch import nn
 from nbopt import Run
 from nbopt.techniques.schedules.choice import SCHEDULES
 from tests.export import scripts
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

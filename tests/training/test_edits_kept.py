@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import nbopt
 from nbopt import Run
 from nbopt.store.reading import read
-from tests.training.test_edits import edits, losses, net, same, widened
+from tests.training.edited import edits, losses, net, same, widened
 from tests.training.tiered import pull, switches
 from tests.tries import tries
 
@@ -74,7 +74,7 @@ KILLED = """
 import os, signal, sys
 import torch
 import nbopt
-from tests.training.test_edits import net, widened
+from tests.training.edited import net, widened
 y = torch.arange(60) % 3
 x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) + 3 * torch.nn.functional.one_hot(y, 4)
 torch.set_num_threads(1)

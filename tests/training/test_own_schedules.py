@@ -13,7 +13,7 @@ import nbopt
 from nbopt import Run, RunState
 from nbopt.errors import InvalidHyperparam
 from tests.export import scripts
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 
 EPOCHS = 6
 

@@ -15,7 +15,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.techniques.plan import Plan
 from nbopt.training.state import Validated
 from tests.export import scripts
-from tests.export.test_script import is_tidy
+from tests.export.scripts import is_tidy
 
 SIZE = 20  # of a batch; the blobs have three
 

@@ -1,0 +1,28 @@
+"""What tests of the store share."""
+
+import pytest
+import torch
+from torch import nn
+
+import nbopt
+from tests.store.runs_of import FOREVER, X
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_torch_thread):
+    """Every test here trains on one thread."""
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    runs = []
+
+    def make(**settings):
+        given = {"val": (X, X**2), "loss": "mse", "epochs": FOREVER, "batch_size": 20, "store": tmp_path / "store"}
+        torch.manual_seed(0)
+        runs.append(nbopt.Run(nn.Linear(1, 1), (X, X**2), **{**given, **settings}))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.stop()
