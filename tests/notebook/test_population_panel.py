@@ -132,6 +132,7 @@ def test_members_are_stopped_copied_and_go_on_as_runs(make, show, page):
     eventually(lambda: not panel.actions.buttons["end"].disabled)
     page.click(panel.actions.buttons["end"])
     eventually(lambda: population[0].state is nbopt.RunState.STOPPED)
+    eventually(lambda: "Stopped: stopped by hand" in panel.actions._title.value)
     choose(page, panel, 2)
     page.do(panel.actions.target, value="1")
     eventually(lambda: not panel.actions.buttons["clone"].disabled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nbopt.formatting import brief, count, duration, number, speed
@@ -134,14 +134,22 @@ def ending(run: Operable) -> dict[str, Any]:
     return {"ended": ended, "title": f"{run.name}: {_(STATES[run.state])}", "text": text[:_LONGEST]}
 
 
-def title(run: Operable) -> str:
-    """Return the run's name with what the panel can do besides, as HTML; `header.js` has the two act."""
+def title(run: Operable, keys_of_charts: Sequence[tuple[str, str]] | None = None) -> str:
+    """Return the name with what the panel can do besides, as HTML; `header.js` has the two act.
+
+    Parameters
+    ----------
+    run : Operable
+    keys_of_charts : sequence of (str, str), optional
+        Keys that charts have, and what they do; by default those of a run's.
+    """
     bell, keys = html.escape(_("Tell me when it ends"), quote=True), html.escape(_("Keys"), quote=True)
+    usual = [(_("+ and -"), _("on a chart: zoom; arrows move, 0 shows all"))]
     listed = [
         (_("Space"), _("pause, or go on")),
         ("s", _("one step")),
-        ("b", _("branch")),
-        (_("+ and -"), _("on a chart: zoom; arrows move, 0 shows all")),
+        *([("b", _("branch"))] if "branch" in run.abilities else []),
+        *(usual if keys_of_charts is None else keys_of_charts),
     ]
     rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in listed)
     when = html.escape(_("While the panel has the focus, and no input or button:"))

@@ -13,6 +13,7 @@ import ipywidgets as widgets
 
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.status import STATES
 from nbopt.notebook.panel.verbs import SOURCE
 from nbopt.notebook.population.chosen import Chosen
 from nbopt.notebook.population.fan import best_of
@@ -82,7 +83,9 @@ class Actions:
         """Bring the buttons up to date; called by the bridge alone."""
         chosen, numbers = self._chosen, self._chosen.numbers
         told = html.escape(chosen.in_words())
-        note = html.escape(_("Controls act on all members.") if not numbers else _("Controls act on what is chosen."))
+        note = self._note() or html.escape(
+            _("Controls act on all members.") if not numbers else _("Controls act on what is chosen.")
+        )
         self._title.value = f"<b>{told}</b><div>{note}</div>"
         usable = {
             "go-on": len(numbers) == 1 and chosen.lead.step_count > 0,
@@ -92,6 +95,14 @@ class Actions:
         for name, button in self.buttons.items():
             button.disabled = self._is_away or not usable[name]
         self.target.disabled = not usable["clone"]
+
+    def _note(self) -> str:
+        """Return how the only one chosen ended, as HTML; "" if it did not."""
+        lead = self._chosen.lead
+        if len(self._chosen.numbers) != 1 or not lead.state.is_ended:
+            return ""
+        text = f"{_(STATES[lead.state])}: {lead.end_reason}" if lead.end_reason else _(STATES[lead.state])
+        return html.escape(text[:200])
 
     def _stop(self) -> None:
         self._chosen.population.stop(self._chosen.numbers, source=SOURCE)

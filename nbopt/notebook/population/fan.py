@@ -111,7 +111,10 @@ class FanView:
         self.traits: list[Trait] = []
         self.by = self.metric = ""
         self.log = True
-        board.said = {name: _(text) for name, text in _WORDS.items()}
+        said = {name: _(text) for name, text in _WORDS.items()}
+        if "val_loss" not in self.metrics:
+            said["nobody"] = _("Without validation data, nothing tells which member is best")
+        board.said = said
         board.state_words = [_(STATES[state]) for state in _STATES]
         self.find_traits()
         self.by = self.traits[0].name

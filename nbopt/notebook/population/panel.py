@@ -36,6 +36,7 @@ _TELL_SECONDS = 0.4  # between two words of the header while it trains
 _SHARE = 10  # times as long as a frame takes here passes to the next: what trains has the rest
 
 _panels: weakref.WeakKeyDictionary[Crowd, PopulationPanel] = weakref.WeakKeyDictionary()
+_below: weakref.WeakKeyDictionary[Crowd, list[Steerable]] = weakref.WeakKeyDictionary()  # nobody else holds them
 
 
 def panel_of(population: Crowd) -> PopulationPanel:
@@ -71,14 +72,14 @@ class PopulationPanel:
     family : ipywidgets.Widget
         The panel, and below it those of members that go on as runs: what a cell shows.
     below : list of Steerable
-        These runs.
+        These runs, those taken out in an earlier panel of the population too.
     chosen : Chosen
     controls : Controls
     """
 
     def __init__(self, population: Crowd) -> None:
         self.population = population
-        self.below: list[Steerable] = []
+        self.below = _below.setdefault(population, [])
         self._problem = ""
         self._told_at = 0.0
         self._kit = kit = WidgetFactory(self._refuse)
@@ -115,7 +116,7 @@ class PopulationPanel:
 
     def _layout(self) -> Any:
         box = self._kit.box
-        self._title.value = status.title(self.population)
+        self._title.value = status.title(self.population, ((_("Esc"), _("choose all members")),))
         header = box("header", box("transport", *self.verbs.buttons.values()), self._status, self._title)
         told = html.escape(
             _("Disconnected: the kernel that trained this population is gone. This is the last picture.")
