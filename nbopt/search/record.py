@@ -54,7 +54,10 @@ class Record:
                 (folder / ".gitignore").write_text("*\n")
             _cut_torn_line(path)
             backend = optuna.storages.journal.JournalFileBackend(str(path), lock_obj=_OneWriter())
-            self.storage = optuna.storages.JournalStorage(backend)
+            try:
+                self.storage = optuna.storages.JournalStorage(backend)
+            except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+                raise StoreError(_("study {id} is spoilt: {error}.", id=number, error=error)) from error
         if directions is not None:
             ways = [optuna.study.StudyDirection[direction.upper()] for direction in directions]
             with quiet():
@@ -98,7 +101,9 @@ class Record:
     @property
     def made(self) -> dict[str, Any]:
         """What the study was made with."""
-        return dict(self.attrs[_MADE])
+        if not isinstance(made := self.attrs.get(_MADE), dict):
+            raise StoreError(_("study {id} is spoilt: it does not tell what it was made with.", id=self.id))
+        return dict(made)
 
     def add_entry(self, entry: Entry) -> str | None:
         """Write an entry of the study's journal; it outlives the process on return."""

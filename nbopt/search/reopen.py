@@ -13,6 +13,7 @@ from nbopt.search.record import find_studies
 from nbopt.search.spec import StudySpec
 from nbopt.search.study import Study
 from nbopt.store.database import AUTO, Place, folder_of
+from nbopt.store.listing import reading
 from nbopt.store.reading import Record
 
 
@@ -80,10 +81,19 @@ def open(  # noqa: A001
     studies = find_studies(folder_of(store), run_id) if isinstance(run_id, str) and run_id else []
     if not studies:
         return reopen.open(run_id, model, train, val, loss, store=store, **given)
-    if len(studies) > 1:
-        told = _("{count} studies begin with {id}", count=len(studies), id=run_id)
-        raise InvalidHyperparam(_("{told}: {names}.", told=told, names=", ".join(studies)))
+    if len(found := [*studies, *_find_runs(store, run_id)]) > 1:
+        names = ", ".join(found)
+        raise InvalidHyperparam(_("several runs or studies begin with {id}: {names}.", id=run_id, names=names))
     return _open_study(studies[0], store, {"build": model, "train": train, "val": val, "loss": loss, **given})
+
+
+def _find_runs(store: Place, start: str) -> list[str]:
+    """Return the ids of the runs that begin so."""
+    with reading(store) as (_folder, connection):
+        if connection is None:
+            return []
+        query = "SELECT id FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id"
+        return [str(row[0]) for row in connection.execute(query, (len(start), start))]
 
 
 def _open_study(number: str, store: Place, given: dict[str, Any]) -> Study:

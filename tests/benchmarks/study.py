@@ -82,13 +82,8 @@ def kill(times):
     folder = Path(tempfile.mkdtemp())
     number, killed = "", 0
     while killed < times:
-        reader, writer = os.pipe()
-        child = os.fork()
-        if not child:
-            os.close(reader)
-            live(folder, number, writer)
-        os.close(writer)
-        with os.fdopen(reader) as told:
+        child, telling = victim.start(folder, number, "inline")
+        with telling as told:
             number = told.readline().strip()
             time.sleep(random.uniform(0.0, 1.0))
             os.kill(child, signal.SIGKILL)
@@ -111,24 +106,6 @@ def kill(times):
         "lost or twice": lost,
         "others than unbroken": other,
     }
-
-
-def live(folder, number, writer):
-    """Carry a study out in a fork, and tell of each trial that is written."""
-    given = victim.make_model, victim.make_data()
-    study = nbopt.open(number, *given, store=folder) if number else victim.begin(folder, "tpe", "inline")
-    os.write(writer, f"{study.id}\n".encode())
-    told = study._written
-
-    def tell():
-        nonlocal told
-        while told < study._written:
-            os.write(writer, f"{told}\n".encode())
-            told += 1
-
-    study.watchers.append(tell)
-    study.fit()
-    os._exit(0)
 
 
 if __name__ == "__main__":

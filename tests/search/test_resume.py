@@ -1,8 +1,7 @@
 """A study outlives its process: no trial is lost, none counted twice."""
 
-import subprocess
-import sys
-from pathlib import Path
+import os
+import signal
 
 import pytest
 import torch
@@ -10,21 +9,20 @@ import torch
 import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.search.record import place_of
+from nbopt.store.schema import StoreError
 from tests.search import victim
 
-VICTIM = Path(victim.__file__)
 
-
-def live(store, number="", until=None):
-    """Carry the victim's study out, killed after ``until`` trials more; return its id and what was told."""
-    command = [sys.executable, str(VICTIM), str(store), *filter(None, [number])]
-    told = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            told.append(line.strip())
-            if until is not None and len(told) > until:
-                process.kill()
-    return told[0], told[1:]
+def live(store, until):
+    """Carry the victim's study out, killed after ``until`` trials; return its id, and the trials that were told."""
+    child, told = victim.start(store)
+    with told:
+        number = told.readline().strip()
+        trials = [int(told.readline()) for _trial in range(until)]
+        os.kill(child, signal.SIGKILL)
+        trials += [int(line) for line in told if line.endswith("\n")]
+    os.waitpid(child, 0)
+    return number, trials
 
 
 def test_a_killed_study_goes_on_as_if_nothing_had_been(tmp_path):
@@ -113,6 +111,40 @@ def test_what_was_the_users_own_has_to_be_given_again(tmp_path, blobs):
     again = nbopt.open(study.id, build, blobs, trials=None, **given)
     again.set(trials=3)
     assert len(again.fit().trials) == 3
+
+
+def test_a_study_that_is_spoilt_says_so(tmp_path):
+    study = nbopt.Study(objective=lambda trial: 1.0, trials=2, store=tmp_path).fit()
+    path = place_of(tmp_path, study.id)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:1], "nonsense\n", *lines[1:]]))
+    with pytest.raises(StoreError, match=f"study {study.id} is spoilt"):
+        nbopt.open(study.id, store=tmp_path)
+    path.write_text(lines[0])
+    with pytest.raises(StoreError, match="does not tell what it was made with"):
+        nbopt.open(study.id, store=tmp_path)
+
+
+def test_a_beginning_that_a_run_and_a_study_share_is_none_of_them(tmp_path, monkeypatch):
+    study = nbopt.Study(objective=lambda trial: 1.0, trials=1, store=tmp_path).fit()
+    monkeypatch.setattr("secrets.token_hex", lambda size: study.id[:3] + "0" * (2 * size - 3))
+    run = nbopt.Run(torch.nn.Linear(4, 2), (torch.randn(8, 4), torch.zeros(8).long()), epochs=1, store=tmp_path).fit()
+    with pytest.raises(InvalidHyperparam, match="several runs or studies"):
+        nbopt.open(study.id[:3], store=tmp_path)
+    assert nbopt.open(study.id, store=tmp_path).id == study.id and nbopt.open(run.id, store=tmp_path).id == run.id
+
+
+def test_a_study_is_written_by_one_process_alone(tmp_path, monkeypatch):
+    study = nbopt.Study(objective=lambda trial: 1.0, trials=1, store=tmp_path).fit()
+    monkeypatch.setattr("nbopt.store.lease._held", {})  # as another process sees it
+    monkeypatch.setattr("nbopt.store.lease._lock", raise_held)
+    with pytest.raises(RuntimeError, match="open in another process"):
+        nbopt.open(study.id, objective=lambda trial: 1.0, store=tmp_path)
+    assert nbopt.open(study.id, store=tmp_path).best.objective == 1.0  # to read
+
+
+def raise_held(descriptor):
+    raise OSError
 
 
 def test_ids_that_are_none_are_told(tmp_path):

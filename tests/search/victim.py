@@ -1,9 +1,6 @@
-"""A process that carries out a study and may be killed at any moment: ``python victim.py STORE [ID] [SAMPLER]``.
+"""A study that is carried out by a process of its own, which may be killed at any moment."""
 
-It prints the study's id, then a line for each trial that is written, and "done" at the end.
-"""
-
-import sys
+import os
 
 import torch
 
@@ -40,19 +37,30 @@ def found(study):
     return [(trial.number, trial.values, trial.state, trial.objectives, trial.reports) for trial in study.trials]
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    store, number, sampler = [*sys.argv[1:], *["", "", "tpe"][len(sys.argv) - 1 :]]
-    study = nbopt.open(number, make_model, make_data(), store=store) if number else begin(store, sampler)
-    print(study.id, flush=True)
-    told = study._written
+def start(folder, number="", executor="auto"):
+    """Carry a study out in a fork of this process; return its process and what it tells.
 
-    def tell():
-        global told
-        while told < study._written:
-            print(f"trial {told}", flush=True)
-            told += 1
+    That is the study's id, then the number of each trial that is written. It may be killed at any moment.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        return child, os.fdopen(reader)
+    try:
+        os.close(reader)
+        given = make_model, make_data()
+        study = nbopt.open(number, *given, store=folder) if number else begin(folder, "tpe", executor)
+        os.write(writer, f"{study.id}\n".encode())
+        told = study._written
 
-    study.watchers.append(tell)
-    study.fit()
-    print("done", flush=True)
+        def tell():
+            nonlocal told
+            while told < study._written:
+                os.write(writer, f"{told}\n".encode())
+                told += 1
+
+        study.watchers.append(tell)
+        study.fit()
+    finally:
+        os._exit(0)
