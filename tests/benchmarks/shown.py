@@ -68,7 +68,7 @@ def show(lab: Lab, browser: Browser, name: str) -> Shown:
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     before, spent, begun = computed(session), book.ask("time.process_time()"), time.perf_counter()
     page.evaluate(SHOW)
-    page.locator(".nbopt-panel .nbopt-figure .plotarea_background").nth(2).wait_for(state="attached")
+    page.locator(".nbopt-panel .nbopt-figure .plotarea_background").nth(1).wait_for(state="attached")
     seconds = time.perf_counter() - begun
     book.wait_for("__import__('nbopt.notebook.panel.panel').notebook.panel.panel.panel_of(run).bridge.is_answered")
     of_page, of_kernel = 1000 * (computed(session) - before), 1000 * (book.ask("time.process_time()") - spent)

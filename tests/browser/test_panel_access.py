@@ -86,6 +86,14 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     book.wait_for("run.hyperparams['lr'] == 0.0012")
     assert handle.get_attribute("aria-valuetext") == "0.0012"
 
+    # With all that unfolds below the charts: the list of runs, settings compared, a sweep of rates, what to take away.
+    for drawer in ("runs", "rates", "takeaway"):
+        panel.locator(f".nbopt-drawer-{drawer}").click()
+    panel.locator(".nbopt-runs-bar button").click()
+    panel.locator(".nbopt-runs-own [data-act=rename]").click()
+    panel.locator(".nbopt-runs-own input[type=text]").wait_for()
+    panel.locator(".nbopt-finder .plotarea_background").wait_for(state="attached")
+    panel.locator(".nbopt-takeaway").wait_for()
     assert barriers(page, ".nbopt-panel") == []
     page.evaluate("document.querySelector('.nbopt-search').setAttribute('aria-label', '')")
     page.evaluate("document.querySelector('.nbopt-search').removeAttribute('placeholder')")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.test_past import assert_disconnected
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 RUN = """
@@ -61,12 +63,18 @@ def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it
     assert book.problems == []
 
 
-def test_a_run_of_a_kernel_that_is_gone_leaves_the_status_bar(notebook):
+def test_a_run_of_a_kernel_that_is_gone_leaves_the_status_bar_and_its_panel_says_so(notebook):
     book = notebook(RUN, "run", fresh=True)
     page = book.page
     book.run_all()
     page.locator(ITEM).wait_for()
+    page.locator(".nbopt-figure .plotarea_background").first.wait_for(state="attached")
+    book.ask("run.step(30)")
     open_list(page)
-    page.evaluate("() => window.context.restartKernel()")
+    page.evaluate("() => { jupyterapp.commands.execute('kernelmenu:restart'); }")  # as the Lab's own menu does
+    page.locator(".jp-Dialog .jp-mod-accept").click()
     page.locator(".nbopt-status").wait_for(state="hidden")
     page.locator(".nbopt-runs").wait_for(state="detached")
+    page.locator(".nbopt-panel.nbopt-disconnected").wait_for()
+    assert_disconnected(page)
+    page.wait_for_function("() => window.context.session?.kernel?.status === 'idle'")  # it is there again
