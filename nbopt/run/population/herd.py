@@ -108,40 +108,107 @@ class Herd(Sequence[Member]):
 
     @property
     def epoch(self) -> int:
-        """Epochs completed, of the member that has done most."""
+        """Epochs completed, of the member that has done most.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> population.step(4)  # of three an epoch
+        >>> population.epoch
+        1
+        """
         return max((member.epoch for member in self), default=0)
 
     @property
     def plan(self) -> Plan:
-        """How long it is: that of the member that is planned to do most."""
+        """How long it is: that of the member that is planned to do most.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> population.plan.epochs
+        4
+        """
         return max((member.plan for member in self), key=lambda plan: (plan.steps, plan.epochs))
 
     @property
     def share(self) -> float:
-        """The part that is done, from 0 to 1; members that have ended are done."""
+        """The part that is done, from 0 to 1; members that have ended are done.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> population.step(6)
+        >>> population.share
+        0.5
+        """
         return sum(1.0 if member.state.is_ended else member.share for member in self) / max(1, len(self))
 
     @property
     def steps_per_second(self) -> float | None:
-        """Recent speed, of the fastest member; None before it is known."""
+        """Recent speed, of the fastest member; None before it is known.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> population.steps_per_second is None
+        True
+        """
         return max((rate for member in self.training_members if (rate := member.steps_per_second)), default=None)
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to the end of the member that takes longest; None before it is known."""
+        """Seconds to the end of the member that takes longest; None before it is known.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> population.seconds_left is None
+        True
+        """
         return max((left for member in self.training_members if (left := member.seconds_left)), default=None)
 
     def release_workers(self) -> None:
-        """Let go what costs something while it rests."""
+        """Let go what costs something while it rests.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> population.step()
+        >>> population.release_workers()
+        >>> population.step()
+        """
         for member in self:
             member.release_workers()
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` from now on whenever state or journal changed: from any thread, so it must be quick."""
+        """Call ``wake`` from now on whenever state or journal changed: from any thread, so it must be quick.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> states = []
+        >>> population.watch(lambda: states.append(population.state.name))
+        >>> population.step()
+        >>> states[-1]
+        'PAUSED'
+        """
         self.watchers.append(wake)
 
     def unwatch(self, wake: Callable[[], None]) -> None:
-        """Stop calling ``wake``."""
+        """Stop calling ``wake``.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], batch_size=20, epochs=4)
+        >>> woken = []
+        >>> wake = lambda: woken.append(population.state)
+        >>> population.watch(wake)
+        >>> population.unwatch(wake)
+        >>> population.step()
+        >>> woken
+        []
+        """
         self.watchers.remove(wake)
 
     # -- telling

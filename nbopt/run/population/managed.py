@@ -51,7 +51,14 @@ class Managed(Steered):
 
     @property
     def shared(self) -> set[str]:
-        """The hyperparameters that are one for all members."""
+        """The hyperparameters that are one for all members.
+
+        Examples
+        --------
+        >>> population = nbopt.Population(run.model, (X, y), lr=[0.001, 0.01])
+        >>> "batch_size" in population.shared, "lr" in population.shared
+        (True, False)
+        """
         return find_shared(self.spec.techniques)
 
     def prepare(self) -> None:

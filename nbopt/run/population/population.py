@@ -281,7 +281,13 @@ class Population(Managed):
         return {"text/plain": repr(self)} if viewer is None else viewer.population(self)
 
     def show(self) -> None:
-        """Show the panel again, under the running cell; outside a notebook, print one line."""
+        """Show the panel again, under the running cell; outside a notebook, print one line.
+
+        Examples
+        --------
+        >>> nbopt.Population(run.model, (X, y), lr=[0.001, 0.01]).show()
+        <Population ...: 2 members, created, step 0>
+        """
         if (viewer := Session.viewer) is None:
             print(self)
         else:
