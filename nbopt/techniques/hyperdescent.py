@@ -65,15 +65,15 @@ class HyperDescent(Technique):
     hyperdescent_rate = Float(
         0.2,
         low=0.01,
-        high=10.0,
+        high=0.5,
         log=True,
         ge=0.0,
         label=N_("Step size"),
         group=_GROUP,
         needs="hyperdescent",
         help=N_(
-            "The share by which a value moves where all that the loss gains ahead is in proportion to it. It moves by "
-            "less where less depends on it, and to half or twice as much at most."
+            "The share by which a value moves where all that the loss gains ahead, or more, depends on it; less where "
+            "less does."
         ),
     )
 
@@ -119,20 +119,20 @@ def move(slope: Slope, rate: float) -> float:
     """Return where a value goes down its slope, on the scale of its control, within the range that this offers.
 
     The slope is taken relative to what the steps gain: it is -1 by the logarithm of a learning rate so low that twice
-    the rate would gain twice as much, whatever the loss.
+    the rate would gain twice as much, whatever the loss. More than that is noise, of a loss that hardly moves.
     """
     value, spec = slope.value, slope.spec
     if not math.isfinite(slope.slope) or not slope.slope or not slope.gain:
         return value
-    relative = rate * slope.slope / abs(slope.gain)
+    relative = slope.slope / abs(slope.gain)
     if not spec.log:
         width = spec.high - spec.low
-        found = value - min(max(relative * width, -_PART), _PART) * width
+        found = value - min(rate, _PART) * min(max(relative * width, -1.0), 1.0) * width
         found = max(found, min(value, spec.low))
     elif value <= 0:  # which no factor moves
         found = spec.low if slope.slope < 0 else value
     else:
-        found = value * math.exp(-min(max(relative * value, -_FACTOR), _FACTOR))
+        found = value * math.exp(-min(rate, _FACTOR) * min(max(relative * value, -1.0), 1.0))
         if found < spec.low:
             found = 0.0 if spec.zero else min(value, spec.low)
-    return float(f"{min(found, max(value, spec.high)):.6g}")
+    return float(f"{min(found, max(value, spec.high)):.4g}")
