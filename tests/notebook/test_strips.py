@@ -101,7 +101,7 @@ def test_how_far_ahead_and_in_which_share_of_the_time_can_be_said(page, panel):
 def test_what_no_page_would_send_is_refused_in_words(page, panel):
     insane = [
         *[{"ask": ["no_such"]}, {"ask": [1]}, {"map": ["lr", "lr"]}, {"ahead": True}, {"ahead": -1}, {"share": 90}],
-        *[{"share": float("nan")}, {"take": ["lr"], "label": "0.5"}, {"take": [[]], "label": ""}],
+        *[{"share": float("nan")}, {"share": True}, {"take": ["lr"], "label": "0.5"}, {"take": [[]], "label": ""}],
     ]
     for content in insane:
         panel._problem = ""

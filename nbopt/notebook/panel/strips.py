@@ -91,7 +91,9 @@ class Strips:
                 self.pair = ()
             case {"ahead": int(steps)} if type(steps) is int and 0 <= steps <= _MOST_STEPS:
                 self._known.look_ahead(steps)
-            case {"share": int(percent) | float(percent)} if 0 < percent <= 100 * _LARGEST_SHARE:
+            case {"share": int(percent) | float(percent)} if (
+                type(percent) is not bool and 0 < percent <= 100 * _LARGEST_SHARE
+            ):
                 self._known.share = percent / 100
             case {"take": [*names], "label": str(label)} if label in self._values.get(_key(names), {}):
                 self._take(_key(names), self._values[_key(names)][label])
