@@ -105,9 +105,10 @@ def measure(arguments: argparse.Namespace) -> None:
             for text in races(arguments.seconds):
                 print(f"{text}\n", flush=True)
         if "many" in arguments.only:
-            from tests.benchmarks import many
+            from tests.benchmarks import many, members
 
-            print("\n".join(many.rows()) + "\n", flush=True)
+            for rows in (many.rows(), members.rows()):
+                print("\n".join(rows) + "\n", flush=True)
         print("| figure | measured | at least (aim) |\n| --- | --- | --- |")
         if "figures" in arguments.only:
             for row in figures():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import nn
@@ -68,12 +68,12 @@ def by_hand(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Callable[[int
 
 
 def populate(
-    make: Callable[[], nn.Module], x: torch.Tensor, y: torch.Tensor, members: int, tier: str
+    make: Callable[[], nn.Module], x: torch.Tensor, y: torch.Tensor, members: int, tier: str, device: str = "cpu"
 ) -> nbopt.Population:
     """Return a population of learning rates and weight decays that is warmed up."""
     rates = nbopt.spread(1e-4, 1, members // 4)
     decays = nbopt.spread(1e-6, 1e-2, 4)
-    given = {"optimizer": "sgd", "weight_decay": decays, "epochs": 10**6, "tier": tier, "device": "cpu"}
+    given = {"optimizer": "sgd", "weight_decay": decays, "epochs": 10**6, "tier": tier, "device": device}
     population = nbopt.Population(make(), (x, y), lr=rates, combine=True, **given)
     population.step(3)
     end = time.perf_counter() + _LONGEST
@@ -83,19 +83,24 @@ def populate(
     return population
 
 
-def measure(name: str, tier: str, steps: int = 60) -> str:
-    """Return a row of the table."""
-    make, features, members = WORK[name]
+def measure(name: str, tier: str, steps: int = 60, members: int = 0, device: str = "cpu") -> str:
+    """Return a row of the table, of so many members or the usual number."""
+    make, features, usual = WORK[name]
+    members = members or usual
     x, y = torch.randn(20_000, features), torch.randint(0, 10, (20_000,))
-    hand, population = by_hand(make(), x, y), populate(make, x, y, members, tier)
+    population = populate(make, x, y, members, tier, device)
+    hand = by_hand(make().to(device), x.to(device), y.to(device))
     hand(20)
+    finish = torch.cuda.synchronize if device == "cuda" else lambda: None
     both: list[Callable[[int], None]] = [hand, population.step]
     ratios: dict[str, list[float]] = {clock: [] for clock in CLOCKS}
     for number in range(ROUNDS):
         taken: dict[int, dict[str, float]] = {}
         for which in (0, 1) if number % 2 else (1, 0):
+            finish()
             before = {clock: read() for clock, read in CLOCKS.items()}
             both[which](steps * 4 if which == 0 else steps)
+            finish()
             done = steps * 4 if which == 0 else steps * members
             taken[which] = {clock: (read() - before[clock]) / done for clock, read in CLOCKS.items()}
         for clock, found in ratios.items():
@@ -104,22 +109,32 @@ def measure(name: str, tier: str, steps: int = 60) -> str:
     return f"| {members} x {name} | {population.tier} | {' | '.join(cells)} |"
 
 
-def rows(tiers: tuple[str, ...] = ("eager", "compiled")) -> Iterator[str]:
+HEAD = (
+    "| population | steps | " + " | ".join(f"{clock} time, against loops one after another" for clock in CLOCKS) + " |",
+    "|---|---|---|---|",
+)
+
+
+def rows(names: Iterable[str] = WORK, tiers: tuple[str, ...] = ("eager", "compiled")) -> Iterator[str]:
     """Yield the table, row by row."""
-    yield (
-        "| population | steps | "
-        + " | ".join(f"{clock} time, against loops one after another" for clock in CLOCKS)
-        + " |"
-    )
-    yield "|---|---|---|---|"
-    for name in WORK:
+    yield from HEAD
+    for name in names:
         for tier in tiers:
             yield measure(name, tier)
+
+
+def on_gpu() -> Iterator[str]:
+    """Yield the table of what a GPU is for, row by row."""
+    yield from HEAD
+    yield measure("MLP 64-64-10", "eager", members=1024, device="cuda")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    torch.set_num_threads(parser.parse_args().threads)
-    for line in rows():
+    parser.add_argument("--only", default="", help="part of the model's name")
+    parser.add_argument("--tiers", nargs="+", default=["eager", "compiled"])
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    for line in rows([name for name in WORK if given.only in name], tuple(given.tiers)):
         print(line, flush=True)

@@ -32,7 +32,7 @@ def main() -> int:
     for row in rows:
         print(row, flush=True)
     print()
-    tables = race()
+    tables = [*race(), "", *populations()]
     card = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}"
     print("\n".join(["", card, "", "| test | outcome |", "| --- | --- |", *rows, "", *tables]))
     return status
@@ -74,6 +74,17 @@ def race() -> list[str]:
         heats.append(race(work, "cuda", _SECONDS))
         print(table(heats[-1:], "cuda"), flush=True)  # each at once: what was measured is not lost with the next
     return [table(heats, torch.cuda.get_device_name())]
+
+
+def populations() -> list[str]:
+    """Measure a population against loops one after another, and return the table."""
+    from tests.benchmarks.many import on_gpu
+
+    lines = []
+    for line in on_gpu():
+        lines.append(line)
+        print(line, flush=True)
+    return lines
 
 
 if __name__ == "__main__":
