@@ -17,6 +17,7 @@ from nbopt.record.pyramid import Pyramid
 MOST = 2**22
 """Values of a series that are kept, some tens of megabytes; of the older ones, every eight give way to two."""
 
+_FEW = 2**14  # values of a series that are kept in any case
 _BLOCK = 8
 _EACH_STEP = frozenset(("loss", "lr", "_time"))
 
@@ -52,6 +53,8 @@ class History(Mapping[str, Series]):
         Whether values have been left out.
     check : callable or None
         Called with the name, the steps and the values of all that was just appended.
+    most : int
+        Values of a series that are kept.
     given_up : History or None
         All that was measured until the run went back the last time.
 
@@ -69,6 +72,7 @@ class History(Mapping[str, Series]):
         self.expected: frozenset[str] = frozenset()
         self.in_steps = _EACH_STEP
         self.is_thinned = False
+        self.most = MOST
         self.given_up: History | None = None
         self._tracks: dict[str, Track] = {}
 
@@ -77,7 +81,7 @@ class History(Mapping[str, Series]):
     ) -> None:
         """Append measurements of ``name`` at ``steps``."""
         track = self._tracks.get(name) or Track(Steps(), Column(np.float64), Pyramid())
-        full = len(track.values) + len(values) > MOST and len(track.values) >= 2 * _BLOCK
+        full = len(track.values) + len(values) > self.most and len(track.values) >= 2 * _BLOCK
         if full:
             track = _thin(track)
         track.steps.extend(steps)
@@ -89,6 +93,10 @@ class History(Mapping[str, Series]):
             self._tracks[name] = track  # last: a new name is seen with its values
         if self.check is not None:
             self.check(name, steps, values)
+
+    def live_among(self, count: int) -> None:
+        """Keep as much less as there are others beside it: all together, what one alone would, within bounds."""
+        self.most = max(MOST // count, min(MOST, _FEW))
 
     def append(self, name: str, step: int, value: float) -> None:
         """Append one measurement."""

@@ -10,7 +10,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.objects.packed import is_kept
-from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING, Operation
+from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING, Journal, Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.earlier import known_only
 from nbopt.store.checked import is_switch, is_tuning, spoilt
@@ -26,9 +26,12 @@ def check_values(record: Record, hyperparams: Hyperparams, values: Mapping[str, 
         raise spoilt(record.id, f"{what} ({error})") from error
 
 
-def check_journal(record: Record, hyperparams: Hyperparams) -> list[Operation]:
-    """Return what a run is to do again, once it was looked at; a change that no run journals is not made."""
-    operations = record.journal.schedule()
+def check_journal(record: Record, hyperparams: Hyperparams, journal: Journal | None = None) -> list[Operation]:
+    """Return what a run is to do again, once it was looked at; a change that no run journals is not made.
+
+    The journal is the record's, or of one of its members.
+    """
+    operations = (record.journal if journal is None else journal).schedule()
     edits = [operation.value for operation in operations if operation.name == EDIT]
     looks: dict[str, Callable[..., bool]] = {SWITCH: is_switch, TUNING: is_tuning, EDIT: partial(is_edit, edits=edits)}
     for operation in operations:

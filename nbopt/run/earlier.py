@@ -17,6 +17,7 @@ from nbopt.data.split import class_labels
 from nbopt.data.tensor_source import TensorSource
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
+from nbopt.record.ledger import rename as rename_wrapped
 from nbopt.run.declared import declare_all
 from nbopt.run.trained import TrainedSession
 from nbopt.store.reading import Record
@@ -33,7 +34,11 @@ def rename(record: Record) -> None:
     settings = record.settings
     settings["initial"] = {renamed.get(name, name): value for name, value in settings["initial"].items()}
     settings["given"] = [renamed.get(name, name) for name in settings["given"]]
-    record.journal.load([entry._replace(name=renamed.get(entry.name, entry.name)) for entry in record.journal])
+    for journal in (record.journal, *(member.journal for member in record.members)):
+        journal.load([entry._replace(name=renamed.get(entry.name, entry.name)) for entry in journal])
+    record.ledger = [rename_wrapped(entry, renamed) for entry in record.ledger]
+    for row in settings.get("population", {"rows": []})["rows"]:
+        row.update({renamed[name]: row.pop(name) for name in row.keys() & renamed.keys()})
 
 
 def known_only(settings: Mapping[str, Any], values: Mapping[str, Any], known: Hyperparams) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam
 from nbopt.i18n import _
 from nbopt.run import reopen
+from nbopt.run.population.population import Population
 from nbopt.run.run import Run
 from nbopt.search.record import Record as StudyRecord
 from nbopt.search.record import find_studies
@@ -26,7 +27,7 @@ def open(  # noqa: A001
     *,
     store: Place = AUTO,
     **given: Any,
-) -> Run | Record | Study:
+) -> Run | Population | Record | Study:
     """Open a stored run or study again.
 
     A run, without a model: its record, to read. With the model and data it was made with: the run itself, under the
@@ -53,7 +54,7 @@ def open(  # noqa: A001
 
     Returns
     -------
-    Record, Run or Study
+    Record, Run, Population or Study
 
     Raises
     ------

@@ -24,7 +24,8 @@ STATES = frozenset(("created", "running", "paused", "finished", "stopped", "fail
 KINDS = ("initial", "best", "latest")
 
 _ID = re.compile(r"[0-9a-f]{1,32}", re.ASCII)  # of a run, and of the lock of a process
-_SNAPSHOT = re.compile(rf"({'|'.join(KINDS)})-[0-9]{{1,19}}-[0-9a-f]{{8}}\.(safetensors|part)", re.ASCII)
+_BACK = re.compile(r"back-[0-9]{1,19}", re.ASCII)  # where a member of a population went back to, by its entry
+_SNAPSHOT = re.compile(rf"({'|'.join(KINDS)}|back)-[0-9]{{1,19}}-[0-9a-f]{{8}}\.(safetensors|part)", re.ASCII)
 _NAME = 100_000  # characters of a name or source
 _TEXT = 2**20  # ... of a reason
 _CALL = 64  # steps of a compiled call
@@ -150,7 +151,8 @@ def check_snapshot(run: str, kind: object, row: Sequence[Any]) -> None:
     counts = is_count(step) and is_count(entries) and is_count(size)
     begin, _slash, name = file.rpartition("/") if isinstance(file, str) else ("", "", "")
     inside = begin == f"snapshots/{run}" and is_snapshot_file(name) and name.endswith(".safetensors")
-    if kind not in KINDS or not counts or not inside:
+    known = kind in KINDS or (isinstance(kind, str) and _BACK.fullmatch(kind))
+    if not known or not counts or not inside:
         raise spoilt(run, _("its list of snapshots"))
 
 
@@ -176,12 +178,21 @@ def check_settings(run: str, text: object) -> dict[str, Any]:
             and all(isinstance(one, list) and _are_texts(one) for one in made_with.values())
             and isinstance(found.get("loss_tensors", {}), dict)
             and (data is None or (isinstance(data, dict) and isinstance(data.get("train"), dict)))
+            and ("population" not in found or _is_population(found["population"]))
         )
     except (ValueError, KeyError, TypeError):
         right = False
     if not right:
         raise spoilt(run, _("what it was made with"))
     return dict(found)
+
+
+def _is_population(made: Any) -> bool:
+    """Whether this is what a population was made with, beside what a run is."""
+    rows, split, order = made["rows"], made["split"], made["order"]
+    are_rows = isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
+    seeds = [row.get("seed", 0) for row in rows] + [seed for seed in (split, order) if seed is not None]
+    return are_rows and all(map(is_count, seeds)) and isinstance(made["samples"], bool)
 
 
 def _is_labelled(pair: Any) -> bool:

@@ -97,7 +97,8 @@ def _delete(folder: Path, owners: Mapping[str, str | None]) -> list[str]:
         present = {path.name for path in (folder / "snapshots").glob("*")}  # first: a new run's row is there before
         with schema.transaction(connection):
             ids = [run for run, token in owners.items() if _is_still(connection, run, token)]
-            for table, column in (("history", "run"), ("journal", "run"), ("snapshots", "run"), ("runs", "id")):
+            for table in ("history", "records", "journal", "snapshots", "runs"):
+                column = "id" if table == "runs" else "run"
                 connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(run,) for run in ids])
             known = {row[0] for row in connection.execute("SELECT id FROM runs")}
         for name in filter(checked.is_id, present - known):

@@ -14,27 +14,28 @@ import sqlite3
 import sys
 import threading
 import weakref
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple, Protocol
 
 from nbopt.errors import shorten
 from nbopt.i18n import _
-from nbopt.record.column import Numbers, as_array
 from nbopt.record.journal import Entry
 from nbopt.record.snapshots import Snapshot
 from nbopt.store import checked, lease, schema, tensors
 
 _BUSY_MILLISECONDS = 400  # how long a change waits for another process that is writing
-CHUNK = 2048  # measurements in one row
 AUTO = "auto"
 
 Place = str | os.PathLike[str]
-Columns = Mapping[str, tuple[Numbers, NDArray[np.float64]]]
+
+
+class Delta(Protocol):
+    """What is news of a history, see `nbopt.store.sync.HistoryDelta`."""
+
+    def write(self, run: str, execute: Callable[..., Any]) -> None:
+        """Bring the rows of a run up to date, in a transaction."""
 
 
 def folder_of(place: Place = AUTO) -> Path:
@@ -155,8 +156,7 @@ class Store:
         self,
         run: str,
         progress: Progress,
-        columns: Columns | None = None,
-        starts: Mapping[str, int] | None = None,
+        history: Delta | None = None,
         files: Mapping[str, SnapshotFile] | None = None,
         settings: Any = None,
     ) -> None:
@@ -164,22 +164,17 @@ class Store:
 
         Parameters
         ----------
-        columns : mapping of str to (steps, values)
-            The whole history.
-        starts : mapping of str to int
-            Of each column, how much is stored already; the rest is written, and what is stored beyond it dropped.
+        history : Delta, optional
+            What is news of it.
         files : mapping of str to SnapshotFile
             All snapshots that the run is to have from now on, by kind.
         """
-        chunks = _chunks(run, columns or {}, starts or {})
         with self.lock, schema.transaction(self._connection) as execute:
             execute("UPDATE runs SET step = ?, epoch = ?, best = ?, entries = ? WHERE id = ?", (*progress, run))
             if settings is not None:
                 execute("UPDATE runs SET settings = ? WHERE id = ?", (_to_json(settings), run))
-            for name, start in (starts or {}).items():
-                execute("DELETE FROM history WHERE run = ? AND name = ? AND chunk >= ?", (run, name, start // CHUNK))
-            for chunk in chunks:
-                execute("INSERT INTO history VALUES (?, ?, ?, ?, ?)", chunk)
+            if history is not None:
+                history.write(run, execute)
             if files is not None:
                 execute("DELETE FROM snapshots WHERE run = ?", (run,))
                 for kind, file in files.items():
@@ -268,18 +263,6 @@ def _close(folder: Path, connection: sqlite3.Connection, token: str, lock: threa
             connection.close()
         with suppress(OSError):
             lease.release(folder, token)
-
-
-def _chunks(run: str, columns: Columns, starts: Mapping[str, int]) -> list[Sequence[Any]]:
-    rows: list[Sequence[Any]] = []
-    for name, start in starts.items():
-        if name in columns:
-            steps, values = columns[name]
-            for at in range(start // CHUNK * CHUNK, len(values), CHUNK):
-                part = slice(at, at + CHUNK)
-                blobs = (as_array(steps[part]).astype("<i8").tobytes(), values[part].astype("<f8").tobytes())
-                rows.append((run, name, at // CHUNK, *blobs))
-    return rows
 
 
 def _to_json(value: Any) -> str:

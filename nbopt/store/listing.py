@@ -36,6 +36,8 @@ _PARTS = {
             typeof(name) != 'text' OR typeof(steps) != 'blob' OR typeof(numbers) != 'blob'
             OR length(steps) != length(numbers) OR length(steps) % 8), 0)
         FROM history WHERE run IS ?""",
+    "records": """SELECT coalesce(sum(length(data)), 0), coalesce(sum(typeof(data) != 'blob'), 0)
+        FROM records WHERE run IS ?""",
     "snapshots": """SELECT coalesce(sum(bytes), 0), coalesce(sum(
             typeof(step) != 'integer' OR typeof(entries) != 'integer' OR typeof(bytes) != 'integer'), 0)
         FROM (SELECT DISTINCT file, bytes, step, entries FROM snapshots WHERE run IS ?)""",
@@ -67,7 +69,10 @@ class StoredRun(NamedTuple):
     last : float or None
         The newest validation loss; the training loss of a run without validation.
     settings : mapping of str to object
-        The hyperparameters' values that it ended with, and ``seed``; empty if it is spoilt.
+        The hyperparameters' values that it ended with, and ``seed``; empty if it is spoilt. Of a population, those that
+        it was made with for all members.
+    members : int
+        How many there are of a population; 0 for a run.
     """
 
     id: str
@@ -83,6 +88,12 @@ class StoredRun(NamedTuple):
     starred: bool = False
     last: float | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
+    members: int = 0
+
+    @property
+    def title(self) -> str:
+        """Its name; of a population, with how many members it has."""
+        return _("{name} ({count} members)", name=self.name, count=self.members) if self.members else self.name
 
     def __repr__(self) -> str:
         return "  ".join(self._cells()).strip()
@@ -91,7 +102,7 @@ class StoredRun(NamedTuple):
         best = "" if self.best_val_loss is None else brief(self.best_val_loss)
         state = f"{self.state}: {self.problem}" if self.problem else self.state
         created = f"{self.created:%Y-%m-%d %H:%M}"
-        cells = [_on_a_line(self.id), _on_a_line(self.name), state, created]
+        cells = [_on_a_line(self.id), _on_a_line(self.title), state, created]
         return [*cells, str(self.epoch), str(self.step), best, megabytes(self.bytes)]
 
 
@@ -113,7 +124,7 @@ class StoredRuns(list[StoredRun]):
         differ = differing([run.settings for run in self])
         columns: list[Column] = [
             ("", lambda run: "★" if run.starred else ""),
-            (_("run"), lambda run: run.name),
+            (_("run"), lambda run: run.title),
             (_("state"), lambda run: f"{run.state}: {run.problem}" if run.problem else run.state),
             *((name, lambda run, name=name: number(run.settings.get(name, ""))) for name in differ[:_COLUMNS]),
             (_("best"), lambda run: _number(run.best_val_loss)),
@@ -190,11 +201,18 @@ def reading(place: Place) -> Iterator[tuple[Path, sqlite3.Connection | None]]:
         raise StoreError(_("the store in {folder} cannot be read: {error}.", folder=folder, error=error)) from error
 
 
+def has_records(connection: sqlite3.Connection) -> bool:
+    """Whether the store is of a version that knows populations."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'records'").fetchone() is not None
+
+
 def _glimpse(line: StoredRun, connection: sqlite3.Connection) -> dict[str, Any]:
     if line.problem:
         return {}
     try:
-        return {"settings": read_values(connection, line.id), "last": read_last(connection, line.id)}
+        values = read_values(connection, line.id)
+        members = values.pop("members", 0)
+        return {"settings": values, "last": read_last(connection, line.id), "members": members}
     except (StoreError, sqlite3.Error, ValueError, OverflowError, TypeError):
         return {"state": "spoilt", "problem": "settings"}
 
@@ -221,6 +239,8 @@ def _line(folder: Path, connection: sqlite3.Connection, run: Any) -> tuple[Store
     problems += wrong
     size = 0
     for part, query in _PARTS.items():
+        if part == "records" and not has_records(connection):
+            continue
         try:
             taken, odd = connection.execute(query, (run,)).fetchone()
             size += int(taken)

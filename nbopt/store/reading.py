@@ -6,25 +6,57 @@ import difflib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
 from nbopt.record.history import MOST, History
 from nbopt.record.journal import Entry, Journal
+from nbopt.record.ledger import divide
 from nbopt.record.snapshots import Snapshot
 from nbopt.store import checked, tensors
 from nbopt.store.checked import spoilt
 from nbopt.store.database import AUTO, Place, SnapshotFile
 from nbopt.store.listing import FIELDS, RUN, reading, state_of
+from nbopt.store.records import read_histories
 
 _AHEAD = 10**6  # steps by which a journal may be ahead of the stored history: it is written twice a second
 _LONGEST = 80  # characters that are looked for among the ids
 _SHOWN = 8  # ids that an error about an unknown one lists
 
 
+class MemberRecord(NamedTuple):
+    """A member of a stored population, to read.
+
+    Attributes
+    ----------
+    number : int
+    initial : dict of str to object
+        The hyperparameters' values at its beginning.
+    history : History
+    journal : Journal
+    early : History
+        As it was when the newest state of all members was stored.
+    """
+
+    number: int
+    initial: dict[str, Any]
+    history: History
+    journal: Journal
+    early: History
+
+    @property
+    def hyperparams(self) -> dict[str, Any]:
+        """The values that it ended with."""
+        changed = {change.name: change.value for change in self.journal.schedule() if change.name in self.initial}
+        return self.initial | changed
+
+    def __repr__(self) -> str:
+        return f"<stored member {self.number}: {self.history}>"
+
+
 class Record:
-    """A stored run, to read.
+    """A stored run, or population, to read.
 
     Attributes
     ----------
@@ -41,6 +73,12 @@ class Record:
         ``initial``, ``best`` and ``latest``, as far as there are.
     owner : str or None
         The lock of the process that writes to it, or did.
+    members : list of MemberRecord
+        Of a population.
+    ledger : list of Entry
+        Of a population, all journals as one, see `nbopt.record.ledger`.
+    records : int
+        Of a population, how many its histories are stored in.
     """
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, run: str) -> None:
@@ -74,6 +112,26 @@ class Record:
             checked.check_snapshot(run, kind, rest)
             if _is_past(file := SnapshotFile(*rest), entries):
                 self.files[kind] = file
+        self.members: list[MemberRecord] = []
+        self.ledger: list[Entry] = []
+        self.records = 0
+        if "population" in self.settings:
+            self._read_members(connection, entries)
+
+    def _read_members(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
+        rows = self.settings["population"]["rows"]
+        try:
+            own, journals = divide(entries, len(rows))
+        except ValueError as error:
+            raise spoilt(self.id, _("entry {number} of its journal", number=error)) from error
+        mark = self.files["latest"].entries if "latest" in self.files else -1
+        stored = read_histories(connection, self.id, len(rows), mark)
+        self.records = stored.records
+        self.ledger, self.journal = entries, Journal(own)
+        initial: dict[str, Any] = self.settings["initial"]
+        for number, (row, journal, history) in enumerate(zip(rows, journals, stored.now, strict=True)):
+            marked = history if stored.marked is None else stored.marked[number]
+            self.members.append(MemberRecord(number, initial | row, history, Journal(journal), marked))
 
     @property
     def hyperparams(self) -> dict[str, Any]:
@@ -142,6 +200,9 @@ class Record:
         return self.history.to_pandas()
 
     def __repr__(self) -> str:
+        if self.members:
+            told = f"{len(self.members)} members, {self.state}, step {self.step}"
+            return f"<stored population {self.id} {self.name!r}: {told}>"
         return f"<stored run {self.id} {self.name!r}: {self.state}, step {self.step}>"
 
 

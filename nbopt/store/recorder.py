@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any, ClassVar
 
 from nbopt.errors import tell_error
 from nbopt.i18n import _
-from nbopt.record.history import History
 from nbopt.record.journal import Entry, Journal
+from nbopt.record.snapshots import Snapshots
 from nbopt.store import database, schema, writer
 from nbopt.store.database import Progress, RunRecord, Store
 from nbopt.store.snapshot_files import Files, Glance, SnapshotFiles, rows_of
@@ -36,11 +37,15 @@ class Recorder:
         Return the run's `RunRecord` and `Glance`; None once the run is gone.
     """
 
+    files_of: ClassVar[type[SnapshotFiles]] = SnapshotFiles
+    sync_of: ClassVar[type[Any]] = SyncState
+    due = 0.0
+
     def __init__(
         self,
         folder: Path,
         journal: Journal,
-        history: History,
+        history: Any,
         describe: Callable[[], RunRecord | None],
         look: Callable[[], Glance | None],
     ) -> None:
@@ -56,7 +61,7 @@ class Recorder:
         self._retry_at = 0.0
         self._progress = Progress(0, 0, None, 0)
         self._forget()
-        journal.sink = self._record
+        journal.sink = self.record
 
     def _forget(self) -> None:
         """Know of nothing that is stored."""
@@ -66,8 +71,8 @@ class Recorder:
         self._stored = 0  # entries of the journal that are stored for certain
         self._unsure = False  # whether more of them may be: an interrupt came in between
         self._waits = False  # whether entries are left to the writer, while another process holds the store
-        self._mirror = SyncState(History())
-        self._kept = SnapshotFiles()
+        self._mirror = self.sync_of()
+        self._kept = self.files_of()
 
     # -- for the run
 
@@ -78,19 +83,14 @@ class Recorder:
             if warning is not None:
                 self.journal.event(self._progress.step, "store_failed", warning)
 
-    def take_up(self, store: Store, run: str, history: History, files: Files) -> None:
+    def take_up(self, store: Store, run: str, sync: Any, files: Files) -> None:
         """Go on with a stored run, whose journal is loaded: store new entries, and all else from `follow` on.
 
-        Parameters
-        ----------
-        history : History
-            As it is stored.
-        files : dict of str to (Snapshot or None, SnapshotFile)
-            The stored snapshots, by kind.
+        ``sync`` knows what of its history is stored, ``files`` are the stored snapshots by kind.
         """
         self._store, self._id = store, run
-        self._mirror = SyncState(history)
-        self._kept = SnapshotFiles(files)
+        self._mirror = sync
+        self._kept = self.files_of(files)
         self._stored = len(self.journal)
 
     def follow(self) -> None:
@@ -111,8 +111,8 @@ class Recorder:
 
     # -- the journal, at once
 
-    def _record(self, entry: Entry) -> str | None:
-        """Store an entry that the journal is about to show.
+    def record(self, *entries: Entry) -> str | None:
+        """Store entries that the journal is about to show, all of them or none.
 
         Nobody waits for another process that holds the store: the journal tells that it is not stored, and the writer
         stores it later.
@@ -127,18 +127,23 @@ class Recorder:
             self._begin()
             if self._store is None:
                 return
-            if entry.name == "rewind" and self._follows:
-                # First, so that there is a state to go on from: the newest one stored may be of the future given up.
-                with self._turn:
-                    self._write_snapshots(self._store)
-            self._add_entries(self._store, [entry])
+            for entry in entries:
+                self._prepare(self._store, entry)
+            self._add_entries(self._store, [*entries])
 
         try:
             return self._try_to(write)
         finally:
-            if database.state_after(entry) is not None:
+            if any(map(database.state_after, entries)):
                 self._at_rest = self._look()
             writer.wake()
+
+    def _prepare(self, store: Store, entry: Entry) -> None:
+        """Store what an entry needs to be there first."""
+        if entry.name == "rewind" and self._follows:
+            # So that there is a state to go on from: the newest one stored may be of the future given up.
+            with self._turn:
+                self._write_snapshots(store)
 
     def _begin(self) -> None:
         """Add the run and its journal so far; with the journal's lock held."""
@@ -159,13 +164,15 @@ class Recorder:
             return
         # Before the first step: without its initial weights, the journal alone could not bring a run back.
         made = made or self._describe()
-        first = glance.snapshots[0]
         with self._turn:
-            file = self._store.save(self._id, "initial", first, len(self.journal), sync=False)
-            # The writer's thread may have been here already.
-            self._kept.files = {**self._kept.files, "initial": (first, file)}
-            settings = made.settings if made else None
-            self._store.update(self._id, self._progress, files=self._kept.rows, settings=settings)
+            self._add_first(self._store, glance.snapshots, made.settings if made else None)
+
+    def _add_first(self, store: Store, snapshots: Snapshots, settings: Any) -> None:
+        first = snapshots[0]
+        file = store.save(self._id, "initial", first, len(self.journal), sync=False)
+        # The writer's thread may have been here already.
+        self._kept.files = {**self._kept.files, "initial": (first, file)}
+        store.update(self._id, self._progress, files=self._kept.rows, settings=settings)
 
     def _add_entries(self, store: Store, more: list[Entry]) -> None:
         """Have the stored journal end as this one does, with ``more`` behind."""
@@ -192,7 +199,8 @@ class Recorder:
             writer.add(self)
             if not self._warned:
                 self._warned = True
-                return _("the run is not stored in {folder}: {error}", folder=self.folder, error=_text(error))
+                told = tell_error(error).removeprefix(f"{type(error).__name__}: ")
+                return _("the run is not stored in {folder}: {error}", folder=self.folder, error=told)
         return None
 
     # -- the rest, by the writer
@@ -273,8 +281,8 @@ class Recorder:
         news = bool(history.starts) or progress != self._progress or files is not None
         if news:
             rows = None if files is None else rows_of(files)
-            store.update(self._id, progress, history.columns, history.starts, rows)
-        self._mirror.note(history)
+            store.update(self._id, progress, history, rows)
+        self._mirror.note(history, self._history)
         self._progress = progress
         return news
 
@@ -290,7 +298,3 @@ class Recorder:
         self._write_rows(store, files)  # with the history up to there
         self._kept.files = files
         return True
-
-
-def _text(error: Exception) -> str:
-    return tell_error(error).removeprefix(f"{type(error).__name__}: ")

@@ -16,6 +16,7 @@ FILE = "nbopt.sqlite"
 LOG_BYTES = 2**20  # of the write-ahead log, beyond which it is emptied
 BUSY_SECONDS = 5.0  # how long to wait for another process that is writing
 _LONGEST = 2**26  # bytes of a field
+_READ_AS_IS = 1  # the oldest version of the tables that is read without a change: later ones have only more tables
 
 _VERSION_TABLE = "CREATE TABLE schema (version INTEGER NOT NULL)"
 
@@ -66,6 +67,14 @@ MIGRATIONS: list[tuple[str, ...]] = [
             bytes INTEGER NOT NULL,
             PRIMARY KEY (run, kind)
         ) WITHOUT ROWID""",
+    ),
+    (
+        """CREATE TABLE records (
+            run TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (run, number)
+        )""",
     ),
 ]
 
@@ -132,7 +141,7 @@ def connect_to_read(folder: Path) -> sqlite3.Connection:
             raise
         else:
             break
-    if version != len(MIGRATIONS):
+    if not _READ_AS_IS <= version <= len(MIGRATIONS):
         connection.close()
         connection = connect(folder)
     return connection

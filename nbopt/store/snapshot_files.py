@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nbopt.record.snapshots import Snapshot, Snapshots
 from nbopt.store.database import SnapshotFile, Store
 
-_SHARE = 0.1  # of its time, the part that a run's latest snapshot may take to write
+SHARE = 0.1  # of its time, the part that a run's latest snapshot may take to write
 
 Files = dict[str, tuple[Snapshot | None, SnapshotFile]]
 
@@ -70,7 +70,7 @@ class SnapshotFiles:
                 began = time.monotonic()
                 files[kind] = snapshot, store.save(run, kind, snapshot, entries)
                 now = time.monotonic()
-                self._next_at = now + (now - began) / _SHARE
+                self._next_at = now + (now - began) / SHARE
         return files
 
 

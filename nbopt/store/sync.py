@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.record.column import Numbers, as_array
 from nbopt.record.history import History, Track
-from nbopt.store.database import Columns
+
+Columns = Mapping[str, tuple[Numbers, NDArray[np.float64]]]
+
+CHUNK = 2048  # measurements in one row
 
 
 class HistoryDelta(NamedTuple):
@@ -29,24 +32,52 @@ class HistoryDelta(NamedTuple):
     columns: Columns
     starts: dict[str, int]
 
+    def write(self, run: str, execute: Callable[..., Any]) -> None:
+        """Write what is not stored as it is now, and drop what is stored beyond."""
+        for name, start in self.starts.items():
+            execute("DELETE FROM history WHERE run = ? AND name = ? AND chunk >= ?", (run, name, start // CHUNK))
+            if name in self.columns:
+                steps, values = self.columns[name]
+                for at in range(start // CHUNK * CHUNK, len(values), CHUNK):
+                    part = slice(at, at + CHUNK)
+                    blobs = (as_array(steps[part]).astype("<i8").tobytes(), values[part].astype("<f8").tobytes())
+                    execute("INSERT INTO history VALUES (?, ?, ?, ?, ?)", (run, name, at // CHUNK, *blobs))
+
+
+class Frozen(NamedTuple):
+    """A history as it was at one time, at no cost: what is appended later does not belong to it."""
+
+    tracks: Mapping[str, Track]
+    columns: Columns
+
+    @classmethod
+    def of(cls, history: History) -> Frozen:
+        """Take note of a history as it is now."""
+        tracks = history.tracks
+        return cls(tracks, {name: track.read() for name, track in list(tracks.items())})
+
 
 class SyncState:
     """Remembers how much of a history is stored.
 
     Parameters
     ----------
-    stored : History
+    stored : History, optional
         What is stored to begin with.
     """
 
-    def __init__(self, stored: History) -> None:
+    def __init__(self, stored: History | None = None) -> None:
+        stored = stored or History()
         self._seen = stored.tracks  # the history last stored
         self._counts = {name: len(track.values) for name, track in stored.tracks.items()}  # how much of it
 
     def compare(self, history: History) -> HistoryDelta:
         """Look at the history while it grows."""
-        tracks = history.tracks
-        columns = {name: track.read() for name, track in list(tracks.items())}
+        return self.compare_with(Frozen.of(history))
+
+    def compare_with(self, frozen: Frozen) -> HistoryDelta:
+        """Look at the history as it was at one time."""
+        tracks, columns = frozen
         starts = {}
         for name in {*columns, *self._counts}:
             stored = self._counts.get(name, 0)
@@ -57,8 +88,14 @@ class SyncState:
                 starts[name] = same
         return HistoryDelta(tracks, columns, starts)
 
-    def note(self, news: HistoryDelta) -> None:
-        """Take note that what `compare` told is stored."""
+    def copy(self) -> SyncState:
+        """Return another that remembers the same."""
+        other = SyncState()
+        other._seen, other._counts = self._seen, dict(self._counts)
+        return other
+
+    def note(self, news: HistoryDelta, history: History | None = None) -> None:
+        """Take note that what `compare` told of a history is stored."""
         self._seen = news.tracks
         self._counts = {name: len(values) for name, (_steps, values) in news.columns.items()}
 

@@ -15,7 +15,7 @@ Values = Mapping[str, Any]
 
 
 def read_values(connection: sqlite3.Connection, run: str) -> dict[str, Any]:
-    """Return the values that a stored run ended with, its seed among them.
+    """Return the values that a stored run ended with, its seed and, of a population, its ``members`` among them.
 
     Raises
     ------
@@ -29,7 +29,8 @@ def read_values(connection: sqlite3.Connection, run: str) -> dict[str, Any]:
     journal = Journal(Entry(step, name, None, checked.parse(new), "", 0.0, kind) for step, name, new, kind in rows)
     initial: dict[str, Any] = settings["initial"]
     changed = {change.name: change.value for change in journal.schedule() if change.name in initial}
-    return {**initial, **changed, "seed": settings["seed"]}
+    several = {"members": len(settings["population"]["rows"])} if "population" in settings else {}
+    return {**initial, **changed, "seed": settings["seed"], **several}
 
 
 def read_last(connection: sqlite3.Connection, run: str) -> float | None:

@@ -21,6 +21,8 @@ class Follower(Protocol):
     """Who looks after one run: a `nbopt.store.recorder.Recorder`."""
 
     folder: Path
+    due: float
+    """When, on `time.monotonic`, the thread is to look again at the earliest."""
 
     @property
     def is_over(self) -> bool:
@@ -88,6 +90,8 @@ class _Writer:
             busy = False
             for recorder in list(self._recorders):
                 over = recorder.is_over
+                if not over and time.monotonic() < recorder.due:
+                    continue
                 busy |= recorder.update()
                 if over:
                     self._remove(recorder)

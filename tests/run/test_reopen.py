@@ -77,8 +77,13 @@ def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(sto
             run = outcome.run
             assert victim.lost_entries(store, outcome) == 0
             assert nbopt.runs(store)[0].state in ("interrupted", "paused")
+        many = store / "many"  # a sample of `python tests/benchmarks/kills.py 25 --kernels --populations`
+        outcome = nursery.kill_one(many, 5, "", 0.6, victim.POPULATION)
     assert len(read(run, store).journal.changes()) > 5
     assert victim.ends_as_unbroken(store, run)
+    assert outcome.told and not victim.lost_entries(many, outcome)
+    assert [line.members for line in nbopt.runs(many)] == [6]
+    assert victim.ends_as_unbroken(many, outcome.run, victim.POPULATION)
 
 
 @pytest.mark.parametrize("method", ["save", "update"])

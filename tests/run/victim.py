@@ -26,6 +26,7 @@ from nbopt.record.journal import Entry
 from nbopt.store.reading import read
 from nbopt.training import training
 from nbopt.training.step import mode
+from tests.run.population import victim as population
 
 STEPS_MORE = 150
 OPTIONS = {
@@ -42,6 +43,9 @@ OPTIONS = {
 
 KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two processes")
 """What victims do beside being steered. Each is validated at each epoch's end."""
+
+POPULATION = "population"
+"""The kind of a victim that is a population."""
 
 
 def compile_at_once():
@@ -145,12 +149,15 @@ class Nursery:
 
 def lost_entries(store: Path, outcome: Outcome) -> int:
     """Return how many entries that the victim told of are not stored."""
-    stored = list(read(outcome.run, store).journal)
+    record = read(outcome.run, store)
+    stored = record.ledger or list(record.journal)
     return sum(entry not in stored for entry in outcome.told)
 
 
 def ends_as_unbroken(store: Path, run: str, kind: str = "plain") -> bool:
     """Go on with a run that was killed, and compare it with one that does the same without a break."""
+    if kind == POPULATION:
+        return population.ends_as_unbroken(store, run)
     resumed = open_run(store, run, kind)
     resumed.step(STEPS_MORE)
     unbroken = new_run(None, kind)
@@ -171,6 +178,8 @@ def be_victim(
     show: Callable[[Any], Any] | None = None,
 ) -> None:
     """Train and steer a run for ever, telling ``out`` of each entry of its journal."""
+    if kind == POPULATION:
+        population.be_victim(store, seed, run_id, out, show)
     chance = random.Random(seed)
     run = open_run(store, run_id, kind) if run_id else new_run(store, kind)
     if kind == "two runs":

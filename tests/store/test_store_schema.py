@@ -86,9 +86,12 @@ def test_a_migration_changes_the_tables_and_keeps_what_they_hold(folder, monkeyp
         ],
     )
     check(folder)
+    assert version_of(folder) == 1  # what is read is left as it is
+    schema.connect(folder).close()
     assert version_of(folder) == len(schema.MIGRATIONS)
     with closing(sqlite3.connect(folder / schema.FILE)) as connection:
         assert connection.execute("SELECT * FROM notes").fetchall() == [("abcd1234", "none")]
+    check(folder)
     store_in(folder)
     assert version_of(folder) == len(schema.MIGRATIONS)
 

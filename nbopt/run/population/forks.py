@@ -26,10 +26,13 @@ Source = Any
 
 
 def take(source: Source) -> Snapshot:
-    """Return where a run or a member is; the run goes on, and nothing of it changes."""
-    if isinstance(source, TrainedSession):
-        return source.worker.between_steps(lambda: capture(source.training))
-    return capture(source.training)
+    """Return where a run or a member is, with all losses up to there in its history; it goes on as it would have."""
+
+    def look() -> Snapshot:
+        source.stage.flush()
+        return capture(source.training)
+
+    return source.worker.between_steps(look) if isinstance(source, TrainedSession) else look()
 
 
 def find_start(run: AnyRun, at: int | str | Snapshot) -> tuple[AnyRun, Snapshot]:

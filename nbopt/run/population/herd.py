@@ -8,11 +8,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 from nbopt.errors import check_text, tell_error
 from nbopt.record.journal import Journal
 from nbopt.run.operable import Ability
+from nbopt.run.population.kept import Kept
 from nbopt.run.population.member import Member
 from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState
@@ -42,6 +44,10 @@ class Herd(Sequence[Member]):
         Whether others than before are to go on from the next step.
     is_quiet : bool
         Whether it warns nobody.
+    ticks : int
+        Steps that were done, those that members have gone back over since too.
+    keeping : Kept or None
+        What keeps it in the store.
     """
 
     abilities: ClassVar[frozenset[Ability]] = frozenset(("start", "pause", "step", "stop"))
@@ -61,6 +67,8 @@ class Herd(Sequence[Member]):
         self.moved = threading.Condition(self.lock)
         self.is_regrouped = False
         self.is_quiet = False
+        self.ticks = 0
+        self.keeping: Kept | None = None
         self._told: set[str] = set()
 
     def begin(self) -> None:
@@ -210,6 +218,19 @@ class Herd(Sequence[Member]):
         []
         """
         self.watchers.remove(wake)
+
+    # -- the store
+
+    @property
+    def store(self) -> Path | None:
+        """The folder that keeps it; None where nothing does.
+
+        Examples
+        --------
+        >>> nbopt.Population(run.model, (X, y), lr=[0.001, 0.01], store="models").store.name
+        'models'
+        """
+        return None if self.keeping is None else self.keeping.folder
 
     # -- telling
 

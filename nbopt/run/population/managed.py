@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 from nbopt.errors import InvalidHyperparam, check_text
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
-from nbopt.run.population.forks import fork_member, take, take_out
+from nbopt.run.population.cloning import copy_over
+from nbopt.run.population.forks import take_out
 from nbopt.run.population.hypergradient import look_ahead
+from nbopt.run.population.kept import at_once
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import give_data
 from nbopt.run.population.steered import Steered
@@ -34,8 +36,14 @@ class Managed(Steered):
         What is the same for all.
     samples : list or None
         The samples that each has, if that is not all.
-    same_batches : bool
-        Whether all see the batches in one order.
+    order : int or None
+        The seed of the order in which all see the batches; None where each has its own.
+    split : int or None
+        The seed by which validation data were cut off, if that is the same for all.
+    rows : list of dict
+        What each member was made with of its own; ``seed`` among it.
+    initial : dict of str to object
+        The values of hyperparameters that members were made with otherwise.
     inert : dict of str to str
         The hyperparameters that cannot act, each with the reason.
     """
@@ -47,7 +55,21 @@ class Managed(Steered):
     hyperparams: Hyperparams
     inert: Mapping[str, str] = {}
     samples: list[Any] | None = None
-    same_batches = False
+    order: int | None = None
+    split: int | None = None
+    rows: list[dict[str, Any]]
+    initial: Mapping[str, Any]
+
+    @property
+    def same_batches(self) -> bool:
+        """Whether all see the same batches.
+
+        Examples
+        --------
+        >>> nbopt.Population(run.model, (X, y), seed=range(2), same_batches=True, store=None).same_batches
+        True
+        """
+        return self.order is not None
 
     @property
     def shared(self) -> set[str]:
@@ -72,13 +94,15 @@ class Managed(Steered):
         True
         """
         if not all(member.has_begun for member in self):
-            give_data([member for member in self if not member.has_begun], self.samples)
+            give_data([member for member in self if not member.has_begun], self.samples, self.split)
         for member in self:
             training = member.training
             training.evaluate_together = partial(self.puller.together.evaluation, training)
             training.context.look_ahead = partial(look_ahead, member)
-            if self.same_batches:
-                training.cursor.seed = self[0].seed
+            if self.order is not None:
+                training.cursor.seed = self.order
+        if self.keeping is not None:
+            self.keeping.begin(self.samples)
 
     def begin(self) -> None:
         """Look at the data and at what is left to do, before the first step since a rest.
@@ -141,11 +165,12 @@ class Managed(Steered):
         >>> [member.state.name for member in population]
         ['STOPPED', 'PAUSED']
         """
-        for member in members:
-            if not member.state.is_ended:
-                member.stage.flush()
-                member.become(RunState.STOPPED, _("stopped by hand"), source)
-                self.is_regrouped = True
+        with at_once(self.keeping):
+            for member in members:
+                if not member.state.is_ended:
+                    member.stage.flush()
+                    member.become(RunState.STOPPED, _("stopped by hand"), source)
+                    self.is_regrouped = True
 
     def clone(self, i: int, into: int, *, source: str = "code", **changes: Any) -> Member:
         """Put a copy of member ``i`` in the place of member ``into``, at the same step, and return it.
@@ -172,25 +197,13 @@ class Managed(Steered):
         (original,), (old,) = self._choose([i]), self._choose([into])
         (own,) = check_rows(original.hyperparams, [changes])
         self._check_shared(own, original)
+        check_text("source", source)
 
-        def copy_over() -> Member:
+        def copy() -> Member:
             self.prepare()
-            made = fork_member(original, self, old.number, take(original), seed=original.seed)
-            made.training.cursor.seed = original.training.cursor.seed
-            made.training.evaluate_together = partial(self.puller.together.evaluation, made.training)
-            made.training.context.look_ahead = partial(look_ahead, made)
-            made.journal.event(made.step_count, "branch", original.name, check_text("source", source))
-            made.changes.make(own, source)
-            if not old.state.is_ended:
-                old.become(RunState.STOPPED, _("another member was copied over it"), source)
-            self.members[old.number] = made
-            made.follow(running=self.state is RunState.RUNNING)
-            self.is_regrouped = True
-            told = {"member": original.number, "into": old.number, **own}
-            self.journal.event(self.step_count, "clone", told, source)
-            return made
+            return copy_over(self, original, old, own, source)
 
-        return self.puller.between_steps(copy_over)
+        return self.puller.between_steps(copy)
 
     def run(self, i: int, *, name: str | None = None, store: Place | None = AUTO) -> Any:
         """Return member ``i`` as a `nbopt.Run` of its own that goes on from where it is, with its journal and its past.
@@ -252,7 +265,7 @@ class Managed(Steered):
         for member in chosen:
             check_in_time(checked, member.hyperparams, max(begun, member.step_count))
             member.hyperparams.check_together(checked)
-        with self.lock:
+        with self.lock, at_once(self.keeping):
             for member in chosen:
                 member.changes.ask(dict(checked), check_text("source", source))
                 if (self.puller.thread is None or member.state.is_ended) and not member.stage.validation_due:

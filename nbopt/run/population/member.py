@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from nbopt.errors import tell_error
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
-from nbopt.record.journal import SWITCH
+from nbopt.record.journal import SWITCH, Entry
 from nbopt.run.declared import find_loss
 from nbopt.run.making import make_history, make_training
 from nbopt.run.session import Session
@@ -57,6 +57,10 @@ class Member(Session):
         The step at which it ends in any case.
     slopes : nbopt.run.population.hypergradient.Slopes or None
         What a descent on hyperparameters found last.
+    lineage : int
+        The member that began as it did: another one, where it is a copy.
+    mode : str
+        How its steps are done, see `nbopt.training.many.together.Together`.
     """
 
     until = math.inf
@@ -77,10 +81,11 @@ class Member(Session):
         own = [name for technique in spec.techniques for name in technique.measures]
         self.measures, self.later_measures = ["loss", *loss.measures, *self.metrics], ["lr", *own]
         history = make_history(self.measures, own, loss.measures, spec.val is not None)
+        history.live_among(len(population))
         self.initial = dict(hyperparams)
         self._population = population
         self._training: OneOfMany | None = None
-        self._tier = ""
+        self.mode, self.lineage = "", number
         super().__init__(f"{population.name}[{number}]", hyperparams, NotBegun(), history, given=given)
 
     # -- training
@@ -103,11 +108,18 @@ class Member(Session):
             self._training = training
         return self._training
 
-    def requests(self) -> loop.Requests:
-        """Return its events from where it is, for whoever pulls them and does the steps; an error ends them."""
+    def requests(self, recover: Callable[[], list[Entry]] | None = None) -> loop.Requests:
+        """Return its events from where it is, for whoever pulls them and does the steps; an error ends them.
+
+        Parameters
+        ----------
+        recover : callable, optional
+            Puts trouble right in place of the guard.
+        """
         training = self.training
         try:
-            events = loop.requests(training, self.changes, Recovery(training, self.changes, self.journal))
+            recover = recover or Recovery(training, self.changes, self.journal)
+            events = loop.requests(training, self.changes, recover)
             if self.until == math.inf:
                 yield from events
             else:
@@ -132,8 +144,8 @@ class Member(Session):
 
     def note_tier(self, step: int, tier: str) -> None:
         """Journal how steps are done from ``step`` on, where that is another way than before."""
-        if tier != self._tier:
-            self._tier = tier
+        if tier != self.mode:
+            self.mode = tier
             words = {"": _("by itself"), "together": _("with other members at once")}
             reason = words.get(tier, _("with other members at once, compiled"))
             self.journal.event(step, SWITCH, {"from": 0, "steps": 0, "reason": reason, "many": tier})

@@ -78,8 +78,16 @@ def tell_inert(spec: RunSpec, inert: Mapping[str, str]) -> None:
         warnings.warn(f"{name}: {inert[name]}", stacklevel=4)
 
 
-def give_data(members: Sequence[Member], samples: Sequence[Any] | None) -> None:
+def give_data(members: Sequence[Member], samples: Sequence[Any] | None, split: int | None = None) -> None:
     """Give members their data: those of one seed and the same data share them, and what ``val`` cuts off.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    samples : sequence, optional
+        As `check_samples` returns them.
+    split : int, optional
+        The seed by which ``val`` is cut off for all of them.
 
     Raises
     ------
@@ -89,13 +97,14 @@ def give_data(members: Sequence[Member], samples: Sequence[Any] | None) -> None:
     found: dict[tuple[int, int, int], tuple[AnySource, AnySource | None]] = {}
     for member in members:
         spec = member.spec
-        own = (member.seed, id(spec.train), id(spec.val))
+        seed = member.seed if split is None else split
+        own = (seed, id(spec.train), id(spec.val))
         if own not in found:
             size = member.hyperparams["batch_size"]
-            found[own] = spec.make_sources(pick_device(spec.device).torch, size)
+            found[own] = replace(spec, seed=seed).make_sources(pick_device(spec.device).torch, size)
         train, val = found[own]
         if samples is not None:
-            train = _some(train, samples[member.number], member.number)
+            train = _some(train, samples[member.lineage], member.number)
         origin = spec.train if spec.origin is None else spec.origin
         share = spec.val if isinstance(spec.val, float) else spec.val_fraction
         member.spec = replace(spec, train=train, val=val, origin=origin, val_fraction=share)

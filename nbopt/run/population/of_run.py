@@ -78,7 +78,7 @@ class AsksMany(TrainedSession):
         (8, 3)
         """
         common, rows = as_rows(values, find_shared(self.techniques), combine)
-        return Population.of_run(self, [{**common, **row} for row in rows], at, name, source)
+        return Population.of_run(self, [{**common, **row} for row in rows], at, name, source, self.store)
 
     def repeat(self, seeds: Any = 16, *, name: str | None = None) -> Population:
         """Return a population that does all that this run did, from the same initial weights, under other seeds.

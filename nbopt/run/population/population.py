@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,6 +15,8 @@ from nbopt.i18n import _
 from nbopt.record.journal import SWITCH, TUNING
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.forks import find_start, fork_member
+from nbopt.run.population.keeping import keep
+from nbopt.run.population.kept import at_once
 from nbopt.run.population.managed import Managed
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import check_samples, find_all_inert, make_members, tell_inert
@@ -22,6 +24,7 @@ from nbopt.run.population.values import SEED, as_rows, check_rows, find_shared, 
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
+from nbopt.store.database import AUTO, Place
 from nbopt.training.prepare import check_in_time, check_seed
 from nbopt.training.state import RunState
 from nbopt.training.step.passes import Forward
@@ -39,12 +42,12 @@ class Population(Managed):
         As for `nbopt.Run`. Each member trains a copy of the model.
     seed : int or sequence of int
         Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
-    store : None
-        A population is kept in memory; what `run` makes of a member is stored.
+    store : str, path or None
+        The folder that keeps it beyond this process, as for `nbopt.Run`; see `nbopt.open`.
     samples : sequence, optional
         For each member a mask or an index: the training samples that it has, as a fold or a bag.
     same_batches : bool
-        Whether members of different seeds see the batches in the order of the first one's.
+        Whether all see the batches that the first one's seed gives, of what it leaves where ``val`` is a share.
     combine : bool, optional
         Whether there is a member for every combination of the values given; by default where sequences differ in
         length, else the first values make up the first member, and so on.
@@ -86,7 +89,7 @@ class Population(Managed):
         seed: Any = 0,
         device: str | torch.device = "auto",
         name: str | None = None,
-        store: None = None,
+        store: Place | None = AUTO,
         samples: Any = None,
         same_batches: bool = False,
         combine: bool | None = None,
@@ -94,13 +97,9 @@ class Population(Managed):
     ) -> None:
         if is_series(optimizer):
             raise refuse("optimizer", [*optimizer])
-        if store is not None:
-            way = _("take a member out with population.run(i), and that run is stored")
-            raise ValueError(_("store: a population itself is kept in memory only; {way}.", way=way))
         common, rows = as_rows({**hyperparams, SEED: seed}, find_shared(techniques or ()), combine)
         first = common.get(SEED, rows[0].get(SEED))
-        given = {**common, **rows[0]}
-        given.pop(SEED)
+        given = {name: value for name, value in {**common, **rows[0]}.items() if name != SEED}
         own = (model, train, val, loss, forward, optimizer, metrics, techniques, check_seed(first), device, name, None)
         spec = RunSpec(*own, given).checked()
         declared = spec.declare()
@@ -108,8 +107,10 @@ class Population(Managed):
         seeds = [{SEED: check_seed(row[SEED])} if SEED in row else {} for row in rows]
         values = check_rows(declared, [{k: v for k, v in row.items() if k != SEED} for row in rows])
         every = [row | seed for row, seed in zip(values, seeds, strict=True)]
-        self.begin_with(spec, declared, len(rows), lambda made: make_members(made, spec, declared, every))
-        self.samples, self.same_batches = check_samples(samples, len(rows)), same_batches
+        self.begin_with(spec, declared, len(rows), lambda made: make_members(made, spec, declared, every), every)
+        self.samples, self.order = check_samples(samples, len(rows)), self[0].seed if same_batches else None
+        self.split = self.order
+        keep(self, store)
         tell_inert(self.spec, self.inert)
         if Session.viewer is not None:
             Session.viewer.made(self)
@@ -120,8 +121,9 @@ class Population(Managed):
         hyperparams: Hyperparams,
         size: int,
         make: Callable[[Self], list[Member]],
+        rows: Iterable[Mapping[str, Any]] = (),
     ) -> None:
-        """Make the members, as `nbopt.Population` and what opens one do.
+        """Make the members, as what opens one does too; ``rows`` are what each has of its own, for a store.
 
         Examples
         --------
@@ -133,7 +135,7 @@ class Population(Managed):
         super().__init__(spec.name, type(spec.model).__name__)
         self.spec, self.hyperparams = spec, hyperparams
         self.inert = find_all_inert(spec, hyperparams)
-        self.size = size
+        self.size, self.rows, self.initial = size, [dict(row) for row in rows], dict(hyperparams)
         self.members = make(self)
 
     @classmethod
@@ -144,6 +146,7 @@ class Population(Managed):
         at: int | str | Snapshot = "now",
         name: str | None = None,
         source: str = "code",
+        store: Place | None = None,
     ) -> Self:
         """Return a population whose members go on from where a run is, or was, each with values of its own.
 
@@ -168,9 +171,12 @@ class Population(Managed):
             return [fork_member(start, population, number, snapshot, seed=seed) for number, seed in enumerate(seeds)]
 
         spec = replace(run.spec, name=name or _("{name}, population", name=run.name)[:MOST], store=None)
-        made.begin_with(spec, run.hyperparams.another(), len(rows), make)
-        for member, row in zip(made, own, strict=True):
-            member.changes.make(row, check_text("source", source))
+        made.begin_with(spec, run.hyperparams.another(), len(rows), make, [{SEED: seed} for seed in seeds])
+        made.initial, made.split = run.initial, run.seed
+        keep(made, store)
+        with at_once(made.keeping):
+            for member, row in zip(made, own, strict=True):
+                member.changes.make(row, check_text("source", source))
         made.state = RunState.PAUSED if snapshot.step else RunState.CREATED
         return made
 

@@ -14,6 +14,7 @@ import torch
 from nbopt.i18n import _
 from nbopt.run.interrupts import Deferred
 from nbopt.run.population.herd import Herd
+from nbopt.run.population.kept import at_once
 from nbopt.run.population.member import Member
 from nbopt.training.loop import pull_together
 from nbopt.training.many.together import Together
@@ -155,6 +156,8 @@ class Puller:
             with population.lock:  # no request slips in between
                 if self.credit <= 0 or self.goal is not RunState.RUNNING:
                     raise _Rest
+        if population.keeping is not None:
+            population.keeping.take_if_due()
         members = [self._active[number] for number in asking]
         steps = [member.step_count for member in members]
         room = min(self.credit, *(member.room() for member in members))
@@ -166,8 +169,13 @@ class Puller:
                 self._loops[number].close()
             counts.append(0 if isinstance(result, Exception) else result)
         self.credit -= max(counts)
-        for member, step in zip(members, steps, strict=True):
-            member.note_tier(step, self.together.tier)
+        if any(member.mode != self.together.tier for member in members):
+            with at_once(population.keeping):
+                for member, step in zip(members, steps, strict=True):
+                    member.note_tier(step, self.together.tier)
+        population.ticks += max(counts)
+        if population.keeping is not None:
+            population.keeping.ledger.step = population.ticks
         if not self.begun and any(counts):
             self.begun = True
             population.announce()
@@ -205,4 +213,6 @@ class Puller:
                 self.thread = None
                 for member in population:
                     member.follow(running=False)
+                if population.keeping is not None:
+                    population.keeping.take()
                 population.announce()

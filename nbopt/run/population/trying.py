@@ -28,7 +28,7 @@ from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import known_of
 from nbopt.training.checkpoint import capture
 from nbopt.training.loop import pull_together
-from nbopt.training.many.together import do_one
+from nbopt.training.many.alone import do_one
 from nbopt.training.restoring import restore
 from nbopt.training.validation import validate
 

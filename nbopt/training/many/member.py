@@ -68,6 +68,11 @@ class OneOfMany(Training):
         self.meter.flush_seconds = max(self.meter.flush_seconds, _FLUSH_SECONDS * count)
         self.securing.share, self.securing.keeps_best = _SNAPSHOTS / count, False
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it rests between two steps, and nothing is to be looked at before the next."""
+        return not (self.trouble or self.validation_due or self.is_half_way)
+
     def advance(self, count: int) -> None:
         """Take note that ``count`` steps are done: go on to the next batch, and look at what is due."""
         self.step += count

@@ -12,6 +12,7 @@ from torch import Tensor
 from nbopt.i18n import _
 from nbopt.training.compile.step import CannotCompile, Layer
 from nbopt.training.loss_buffer import Block
+from nbopt.training.many.alone import do_one, look_at
 from nbopt.training.many.batches import (
     find_settings,
     find_step_rates,
@@ -49,10 +50,13 @@ class Together:
         Their steps as machine code.
     tier : str
         How the last steps were done: ``""``, each by itself, ``together`` or ``compiled``.
+    held : str or None
+        How the next ones are to be done, where they were done before.
     """
 
     def __init__(self) -> None:
         self.reason = self.tier = ""
+        self.held: str | None = None
         self.evaluation = Evaluation()
         self._stack: Stack | None = None
         self._versions: list[int] = []
@@ -75,8 +79,7 @@ class Together:
             How many steps are wanted, at most.
         """
         self.evaluation.forget()
-        # A first batch is looked at: whether outputs suit the loss, and how large losses are.
-        if all(training.pass_.checked for training in trainings) and self._suit(trainings):
+        if self.held != "" and self._are_known(trainings) and self._suit(trainings):
             if counts := self._do(room):
                 self.tier = "compiled" if self.compiled.at_work else "together"
                 return [*counts]
@@ -84,6 +87,14 @@ class Together:
         return [do_one(training) for training in trainings]
 
     # -- whether it can be done
+
+    def _are_known(self, trainings: Sequence[OneOfMany]) -> bool:
+        """Whether a first batch of each was looked at: whether outputs suit the loss, and how large losses are.
+
+        Where steps are done at once already, this is done now, for those that went back.
+        """
+        unknown = [training for training in trainings if not training.pass_.checked]
+        return not unknown or (bool(self.held or self.tier) and all(map(look_at, unknown)))
 
     def _suit(self, trainings: Sequence[OneOfMany]) -> bool:
         """Whether these runs can be stepped together; make what that needs."""
@@ -273,11 +284,3 @@ class Together:
         self._update.count(trainings, count)
         compiled.at_work = True
         return True
-
-
-def do_one(training: OneOfMany) -> int | Exception:
-    """Do a step of one run by itself; return how many steps were done, or why none was."""
-    try:
-        return training.train_step()
-    except Exception as error:  # whatever model, loss or data of the user's raise
-        return error

@@ -70,7 +70,7 @@ def live(seed, digits, optimizer):
             name = draw.choice(list(CHANGES))
             population.set(members=[member], **{name: draw.choice(CHANGES[name])})
         if event % 3 == 0:
-            population.step(draw.randint(2, 4))  # the first after somebody joined is done by each
+            population.step(draw.randint(2, 4))
             assert population.tier == COMPILED
     return population, given_up
 
@@ -85,8 +85,9 @@ def test_members_stop_join_are_copied_and_change_without_compiling_again(digits,
     for member, same in zip(population, again, strict=True):
         for own, other in zip(member.model.state_dict().values(), same.model.state_dict().values(), strict=True):
             assert torch.equal(own, other)
+    tolerance = 5e-3 if optimizer == "adam" else 1e-4  # it makes much of small gradients, rounded otherwise
     for member in (*population, *given_up):
-        assert_same(member, single_of(member, dense, digits))
+        assert_same(member, single_of(member, dense, digits), tolerance)
 
 
 def test_what_one_member_cannot_have_compiled_is_not(digits, made):

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -38,6 +39,10 @@ class Attends(nn.Module):
         return self.head(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
 
 
+def plain():
+    return nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
+
+
 @pytest.mark.parametrize(
     ("make", "optimizer"),
     [(dense, "adam"), (dense, "sgd"), (convolutional, "adamw"), (Sequences, "rmsprop"), (Attends, "sgd")],
@@ -68,6 +73,47 @@ def test_each_member_has_its_samples(digits):
     for member, fold in zip(population, folds, strict=True):
         run = nbopt.Run(model_of(dense), (x[fold], y[fold]), digits, lr=0.01, store=None, **SETTINGS)
         assert_same(member, run.fit())
+
+
+@pytest.mark.parametrize("val", [0.2, None])
+def test_members_of_different_seeds_see_the_same_batches(digits, val):
+    """Those that the seed of the first one gives, also once another one was copied over it."""
+    given = {**SETTINGS, "optimizer": "sgd", "lr": 0.1, "epochs": 9}
+    population = nbopt.Population(model_of(plain), digits, val, seed=[4, 0, 1], same_batches=True, **given)
+    population.step(9)
+    population.clone(2, into=0)
+    population.step(3)
+    run = nbopt.Run(model_of(plain), digits, val, seed=4, store=None, **given)
+    run.step(12)
+    for member in population:
+        assert_same(member, run)
+    others = nbopt.Population(model_of(plain), digits, val, seed=[4, 0, 1], **given)
+    others.step(3)
+    assert len({member.history.last("loss") for member in others}) == 3
+
+
+@pytest.mark.parametrize(("recover", "wild_rate"), [(True, 1e4), (False, 1e30)])
+def test_the_guard_is_each_members_own(digits, recover, wild_rate):
+    """A member whose loss explodes is sent back alone, or goes on as it was asked to; the others never know."""
+    given = {**SETTINGS, "optimizer": "sgd", "tier": "eager"}
+    population = nbopt.Population(
+        model_of(plain), digits, 0.2, lr=[0.1, 0.1, wild_rate], recover=recover, **given
+    ).fit()
+    run = nbopt.Run(model_of(plain), digits, 0.2, lr=0.1, recover=recover, store=None, **given).fit()
+    for member in population[:2]:
+        assert_same(member, run)
+        assert not [entry for entry in member.journal if entry.source == "guard"]
+    wild = population[2]
+    sound = all(bool(weight.isfinite().all()) for weight in wild.model.parameters())
+    names = [entry.name for entry in wild.journal if entry.source == "guard"]
+    if recover:
+        assert sound and wild.hyperparams["lr"] < wild_rate and wild.step_count == run.step_count
+        assert names[:3] == ["diverged", "rewind", "lr"]
+        assert np.isfinite(wild.history["loss"][1]).all()
+    else:
+        assert not sound and not names
+        assert population.best is not wild
+    assert population.tier == "all members at once"
 
 
 def test_the_model_given_stays_as_it_is(digits):
@@ -161,12 +207,6 @@ def test_what_it_raises_is_raised_where_it_is_started(digits):
         nbopt.Population(model_of(dense), (digits[0], digits[1] + 5), lr=[0.1, 0.2]).start()
     with pytest.raises(ValueError, match="shapes"):
         nbopt.Population(model_of(dense), digits, (digits[0][:, :5], digits[1]), lr=[0.1, 0.2]).start()
-
-
-def test_a_population_is_not_stored_without_a_word(digits, tmp_path):
-    assert len(nbopt.Population(model_of(dense), digits, lr=[0.1, 0.2], store=None)) == 2
-    with pytest.raises(ValueError, match="kept in memory only"):
-        nbopt.Population(model_of(dense), digits, lr=[0.1, 0.2], store=tmp_path)
 
 
 def test_members_as_a_table(digits):

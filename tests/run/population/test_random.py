@@ -1,5 +1,9 @@
-"""Random changes, stops and copies: members are the single runs that their journals tell of, and the same again."""
+"""Random changes, stops and copies: members are the single runs that their journals tell of, and the same again.
 
+``NBOPT_LIVES=50`` has fifty populations live.
+"""
+
+import os
 import random
 
 import pytest
@@ -48,7 +52,7 @@ def live(seed, digits):
     return population
 
 
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", range(int(os.environ["NBOPT_LIVES"])) if "NBOPT_LIVES" in os.environ else [1, 3])
 def test_a_life_of_a_population(digits, seed):
     population, again = live(seed, digits), live(seed, digits)
     for member, other in zip(population, again, strict=True):
