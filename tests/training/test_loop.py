@@ -15,6 +15,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, Flag, Float
 from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import PARTS
+from nbopt.techniques.hyperdescent import HyperDescent
 from nbopt.techniques.initialization import Initialization
 from nbopt.training.state import Changed, Finished, Stepped
 from tests.tries import tries
@@ -164,12 +165,13 @@ def test_every_hyperparameter_moves_at_any_step_and_the_journal_knows(form, data
         return model(batch[0] / N), batch[1]
 
     torch.manual_seed(0)  # early stopping goes by the losses, and so what is drawn next
-    # Without the guard, which would answer diverging with changes of its own.
+    # Without the guard, which would answer diverging with changes of its own, as a descent on hyperparameters would.
     run = Run(net(), FORMS[form](), val=(X, Y), loss="mse", forward=forward, epochs=9, recover=False)
     initial = dict(run.hyperparams)
     of_batches = {name for kind in PARTS if changes_batches(kind) for name in kind.declared()}
     # The first batch in parts is done as a whole, too, to compare the gradients.
-    names = sorted(initial.keys() - {"recover", "micro_batch"} - of_batches - Initialization.declared().keys())
+    others = {"recover", "micro_batch", *of_batches, *Initialization.declared(), *HyperDescent.declared()}
+    names = sorted(initial.keys() - others)
     assert {"lr", "momentum", "beta2", "alpha", "nesterov", "dropout", "l1", "delta", "loss", "epochs"} < set(names)
     events = run.events()
     for _ in range(data.draw(st.integers(1, 30), label="steps")):
