@@ -261,6 +261,21 @@ def test_a_change_is_undone_reset_and_given_up_by_hand(notebook):
     expect(rate.locator(".nbopt-about")).to_contain_text("In code: lr.")
     rate.locator(".nbopt-reset").click()
     book.wait_for("run.hyperparams['lr'] == 1e-3")
+
+    # Below it, what each value would do: in the place that it has before anybody asks, read and clicked.
+    below = page.locator(".nbopt-hp-batch_size")
+    place = below.bounding_box()["y"]
+    rate.locator(".nbopt-if-offer").click()
+    cell = rate.locator(".nbopt-if-cell", has_not=page.locator(".nbopt-if-now")).nth(6)
+    cell.hover()
+    expect(rate.locator(".nbopt-if-says")).to_contain_text("after 10 steps; now")
+    said = cell.get_attribute("aria-label")
+    assert below.bounding_box()["y"] == place
+    cell.click()
+    book.wait_for("run.journal.changes()[-1].source == 'panel'")
+    label = book.ask("nbopt.formatting.number(run.hyperparams['lr'])")
+    assert said.startswith(f"lr {label}: ")
+    assert applied_step(book, "lr") == book.ask("run.journal.changes()[-1].step") == 3
     assert book.problems == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -85,6 +87,17 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     page.keyboard.press("ArrowRight")
     book.wait_for("run.hyperparams['lr'] == 0.0012")
     assert handle.get_attribute("aria-valuetext") == "0.0012"
+
+    # What values would do, from the keyboard: one stop for all cells of a strip.
+    page.locator(".nbopt-hp-lr .nbopt-if-offer").click()
+    page.locator(".nbopt-if-open").click()
+    page.locator(".nbopt-if-one").select_option("lr")
+    page.locator(".nbopt-if-other").select_option("weight_decay")
+    page.locator(".nbopt-if-map .nbopt-if-cell").first.wait_for()
+    page.locator(".nbopt-hp-lr .nbopt-if-now").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".nbopt-hp-lr .nbopt-if-says")).to_have_text(re.compile(r"^1: .* after \d+ steps; now "))
+    assert page.locator(".nbopt-hp-lr .nbopt-if-cell[tabindex='0']").count() == 1
 
     # With all that unfolds below the charts: the list of runs, settings compared, a sweep of rates, what to take away.
     for drawer in ("runs", "rates", "takeaway"):
