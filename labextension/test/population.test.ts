@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { curveAt } from '../../nbopt/notebook/population/curves.js';
 import { pointAt, pointsWithin } from '../../nbopt/notebook/population/points.js';
 import { compare, makeTable, ROW } from '../../nbopt/notebook/population/rows.js';
-import { placeOf, shadeOf, shades } from '../../nbopt/notebook/population/scales.js';
+import { hueOf, placeOf, shades } from '../../nbopt/notebook/population/scales.js';
 
 const plot = { context: null as never, left: 0, right: 100, top: 0, bottom: 100 };
 
@@ -47,7 +47,7 @@ describe('axes and colours', () => {
     expect(shades(false)[0]).toBe('rgb(68 1 84)');
     expect(shades(true).at(-1)).toBe('rgb(253 231 37)');
     expect(new Set([...shades(true), ...shades(false)]).size).toBeGreaterThan(100);
-    expect([shadeOf(-1), shadeOf(2)]).toEqual([0, 63]);
+    expect([hueOf(-1), hueOf(2)]).toEqual([0, 63]);
   });
 });
 

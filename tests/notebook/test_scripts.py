@@ -6,9 +6,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 import nbopt
 from nbopt.notebook.frontend.bridge import Companion
 from nbopt.notebook.frontend.scripts import joined
+from nbopt.notebook.population.fan import Board
 
 FRONTEND = Path(nbopt.__file__).parent / "notebook" / "frontend"
 
@@ -23,13 +26,14 @@ def test_what_a_script_imports_stands_before_it_once(tmp_path):
     assert text == "const a = 1;\n\nfunction b() {\n  return a;\n}\nexport default { a, b };\n"
 
 
-def test_the_scripts_of_a_panel_share_no_name_but_what_they_import():
-    text = joined(FRONTEND / "companion.js")
+@pytest.mark.parametrize(("widget", "path"), [(Companion, "frontend/companion.js"), (Board, "population/fan.js")])
+def test_the_scripts_of_a_widget_share_no_name_but_what_they_import(widget, path):
+    text = joined(FRONTEND.parent / path)
     names = re.findall(r"^(?:export )?(?:async )?(?:const|let|function) (\w+)", text, flags=re.MULTILINE)
     assert "brief" in names and "render" in names
     assert [name for name, times in Counter(names).items() if times > 1] == []
     assert not re.search(r"^import ", text, flags=re.MULTILINE) and text.count("export default") == 1
-    assert text in str(Companion._esm)
+    assert text in str(widget._esm)
 
 
 def test_what_lies_over_the_charts_has_a_class_that_no_html_of_the_panel_s_has():

@@ -6,7 +6,8 @@ const ACTS = {
   s: ['.nbopt-step'],
   b: ['.nbopt-branch']
 };
-const OWN_KEYS = 'input, textarea, select, button, a, summary, [role="button"], [role="grid"], .noUi-handle, [contenteditable]';
+const OWN_KEYS =
+  'input, textarea, select, button, a, summary, [role="button"], [role="grid"], .noUi-handle, [contenteditable]';
 
 /**
  * Press what a key stands for, if the panel has the focus and nothing in it that has keys itself.

@@ -1,6 +1,6 @@
 /* The fan: a curve for each member. */
 
-import { SHADES, shadeOf } from './scales.js';
+import { HUES, hueOf } from './scales.js';
 
 const NONE = 65535; // where a curve was not measured
 const TOP = 65534;
@@ -30,9 +30,9 @@ export function drawFan(plot, curves, colours, chosen) {
   context.lineWidth = count > 400 ? 0.8 : count > 60 ? 1.1 : 1.6;
   context.globalAlpha = chosen.size ? 0.16 : count > 400 ? 0.6 : 0.85;
   /** @type {number[][]} One path for each colour: a stroke costs more than its points. */
-  const groups = Array.from({ length: SHADES }, () => []);
+  const groups = Array.from({ length: HUES }, () => []);
   curves.drawn.forEach((member, row) => {
-    groups[shadeOf(curves.places[member])].push(row);
+    groups[hueOf(curves.places[member])].push(row);
   });
   groups.forEach((rows, shade) => {
     if (!rows.length) return;
@@ -64,7 +64,7 @@ export function drawStrong(plot, theme, curves, colours, members, width) {
     if (row < 0) continue;
     for (const [colour, more] of [
       [theme.ground, 3],
-      [colours[shadeOf(curves.places[member])], 0]
+      [colours[hueOf(curves.places[member])], 0]
     ]) {
       context.strokeStyle = /** @type {string} */ (colour);
       context.lineWidth = width + Number(more);

@@ -8,8 +8,8 @@ import { furnish } from './../frontend/furnish.js';
 import { count } from './../frontend/numbers.js';
 import { curveAt, drawFan, drawStrong } from './curves.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './points.js';
-import { element, makeTable, written } from './rows.js';
-import { drawAxes, placeOf, prepare, shadeOf, shades, themeOf } from './scales.js';
+import { build, makeTable, written } from './rows.js';
+import { drawAxes, hueOf, placeOf, prepare, shades, themeOf } from './scales.js';
 
 /**
  * @typedef {object} Trait In what members differ.
@@ -116,7 +116,7 @@ function render({ model, el }) {
   };
   const showRows = () => {
     const colours = shades(themeOf(el).dark);
-    const own = Array.from({ length: seen.size }, (_none, member) => colours[shadeOf(seen.points.across[member])]);
+    const own = Array.from({ length: seen.size }, (_none, member) => colours[hueOf(seen.points.across[member])]);
     table.show({ size: seen.size, columns: seen.columns, colours: own, chosen, best: seen.champion, hover });
   };
   const draw = () => {
@@ -374,7 +374,7 @@ function offer(select, options, value) {
   const key = JSON.stringify(options);
   if (select.dataset.key !== key) {
     select.dataset.key = key;
-    select.replaceChildren(...options.map(([name, textContent]) => element('option', { value: name, textContent })));
+    select.replaceChildren(...options.map(([name, textContent]) => build('option', { value: name, textContent })));
   }
   if (select.value !== value) select.value = value;
 }

@@ -1,6 +1,6 @@
 /* The scatter: a point for each member, where it lies in one hyperparameter and in what is measured. */
 
-import { shadeOf } from './scales.js';
+import { hueOf } from './scales.js';
 
 const NEAR_POINT = 12; // pixels from a point to the pointer on it
 
@@ -25,7 +25,7 @@ export function drawPoints(plot, points, colours, chosen) {
     const [x, y, isAbove] = spotOf(plot, points, member);
     if (Number.isNaN(y)) continue;
     context.globalAlpha = chosen.size && !chosen.has(member) ? 0.3 : 0.95;
-    context.fillStyle = colours[shadeOf(points.across[member])];
+    context.fillStyle = colours[hueOf(points.across[member])];
     context.beginPath();
     if (isAbove) {
       context.moveTo(x, y - radius);

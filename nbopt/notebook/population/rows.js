@@ -33,9 +33,9 @@ const RESORT = 1000; // milliseconds between two times that rows change their pl
  * @param {Deeds} deeds
  */
 export function makeTable(place, words, deeds) {
-  const scroll = element('div', { className: 'nbopt-members', tabIndex: -1 });
-  const table = element('table', {});
-  const [head, body] = [element('thead', {}), element('tbody', {})];
+  const scroll = build('div', { className: 'nbopt-members', tabIndex: -1 });
+  const table = build('table', {});
+  const [head, body] = [build('thead', {}), build('tbody', {})];
   table.setAttribute('role', 'grid');
   table.setAttribute('aria-label', words.title);
   table.setAttribute('aria-multiselectable', 'true');
@@ -64,8 +64,8 @@ export function makeTable(place, words, deeds) {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.sort;
     head.dataset.key = key;
     const cells = [{ name: '', label: words.member }, ...shown.columns].map(({ name, label }) => {
-      const cell = element('th', { scope: 'col' });
-      const button = element('button', {
+      const cell = build('th', { scope: 'col' });
+      const button = build('button', {
         type: 'button',
         textContent: label,
         title: words.order.replace('{name}', label)
@@ -82,7 +82,7 @@ export function makeTable(place, words, deeds) {
       cell.append(button);
       return cell;
     });
-    const row = element('tr', {});
+    const row = build('tr', {});
     row.append(...cells);
     head.replaceChildren(row);
     if (focused !== undefined) /** @type {HTMLElement} */ (head.querySelector(`[data-sort="${focused}"]`))?.focus();
@@ -104,7 +104,7 @@ export function makeTable(place, words, deeds) {
       before.set(Number(/** @type {HTMLElement} */ (row).dataset.member), /** @type {HTMLTableRowElement} */ (row));
     }
     const rows = wanted.map((member, k) =>
-      fill(before.get(member) ?? element('tr', {}), member, first + k, shown, current)
+      fill(before.get(member) ?? build('tr', {}), member, first + k, shown, current)
     );
     body.replaceChildren(gap(first), ...rows, gap(order.length - last));
     if (hadFocus) rows.find(row => Number(row.dataset.member) === focused)?.focus({ preventScroll: true });
@@ -191,11 +191,11 @@ function fill(row, member, place, shown, current) {
   row.className = member === shown.hover ? 'nbopt-members-at' : '';
   if (row.dataset.key === key) return row;
   row.dataset.key = key;
-  const name = element('td', { className: 'nbopt-members-name' });
-  const swatch = element('i', {});
+  const name = build('td', { className: 'nbopt-members-name' });
+  const swatch = build('i', {});
   swatch.style.background = shown.colours[member];
   name.append(swatch, String(member), member === shown.best ? ' ★' : '');
-  row.replaceChildren(name, ...texts.map(text => element('td', { textContent: text })));
+  row.replaceChildren(name, ...texts.map(text => build('td', { textContent: text })));
   return row;
 }
 
@@ -225,7 +225,7 @@ export function compare(a, b, down) {
 
 /** @param {number} rows */
 function gap(rows) {
-  const row = element('tr', { className: 'nbopt-members-gap' });
+  const row = build('tr', { className: 'nbopt-members-gap' });
   row.setAttribute('aria-hidden', 'true');
   row.style.height = `${rows * ROW}px`;
   return row;
@@ -237,6 +237,6 @@ function gap(rows) {
  * @param {Partial<HTMLElementTagNameMap[K]>} traits
  * @returns {HTMLElementTagNameMap[K]}
  */
-export function element(tag, traits) {
+export function build(tag, traits) {
   return Object.assign(document.createElement(tag), traits);
 }

@@ -22,7 +22,7 @@ const VIRIDIS = [
 ];
 const REACH = { light: [0, 0.86], dark: [0.26, 1] }; // the part of it that stands out on such a ground
 
-export const SHADES = 64;
+export const HUES = 64;
 
 /**
  * The colours of members, from the least value to the greatest.
@@ -32,8 +32,8 @@ export const SHADES = 64;
  */
 export function shades(dark) {
   const [from, to] = REACH[dark ? 'dark' : 'light'];
-  return Array.from({ length: SHADES }, (_none, k) => {
-    const at = (from + (k / (SHADES - 1)) * (to - from)) * (VIRIDIS.length - 1);
+  return Array.from({ length: HUES }, (_none, k) => {
+    const at = (from + (k / (HUES - 1)) * (to - from)) * (VIRIDIS.length - 1);
     const [low, part] = [Math.min(Math.floor(at), VIRIDIS.length - 2), at % 1];
     const mix = VIRIDIS[low].map((value, k) =>
       Math.round(value + (at >= VIRIDIS.length - 1 ? 1 : part) * (VIRIDIS[low + 1][k] - value))
@@ -43,7 +43,7 @@ export function shades(dark) {
 }
 
 /** @param {number} place */
-export const shadeOf = place => Math.min(SHADES - 1, Math.max(0, Math.round(place * (SHADES - 1))));
+export const hueOf = place => Math.min(HUES - 1, Math.max(0, Math.round(place * (HUES - 1))));
 
 /**
  * The theme's colours as they are now: it may be changed while the panel is open.
