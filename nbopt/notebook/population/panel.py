@@ -33,7 +33,7 @@ from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 
 _TELL_SECONDS = 0.4  # between two words of the header while it trains
-_SHARE = 10  # times as long as a frame takes here passes to the next: what trains has the rest
+_SHARE = 10  # times as long as a frame takes this thread passes to the next: what trains has the rest
 
 _panels: weakref.WeakKeyDictionary[Crowd, PopulationPanel] = weakref.WeakKeyDictionary()
 _below: weakref.WeakKeyDictionary[Crowd, list[Steerable]] = weakref.WeakKeyDictionary()  # nobody else holds them
@@ -184,10 +184,10 @@ class PopulationPanel:
     # -- what the population says, on the bridge's thread --
 
     def _paint(self) -> None:
-        began, population = time.perf_counter(), self.population
+        began, now, population = time.thread_time(), time.monotonic(), self.population
         self.verbs.paint_verbs()
-        if population.state is not RunState.RUNNING or began - self._told_at > _TELL_SECONDS:
-            self._told_at = began  # each fact asks all members
+        if population.state is not RunState.RUNNING or now - self._told_at > _TELL_SECONDS:
+            self._told_at = now  # each fact asks all members
             self._status.value = status.facts_line(population, facts_of(population))
         self._device.value = device_line(population)
         self._error.value = messages.strip(self._messages())
@@ -208,7 +208,7 @@ class PopulationPanel:
         paint_family(self, panel_of_run)
         if population.state is not RunState.RUNNING:
             self.still.refresh()
-        self.bridge.seconds = max(bridge.FRAME_SECONDS, _SHARE * (time.perf_counter() - began))
+        self.bridge.seconds = max(bridge.FRAME_SECONDS, _SHARE * (time.thread_time() - began))
 
     def _growth(self) -> float | None:
         return 0.0 if self.population.state is RunState.RUNNING else None
