@@ -11,6 +11,7 @@ begun = threading.Event()
 class Follower:
     folder = pathlib.Path("nowhere")
     is_over = False
+    due = 0.0
     def update(self):
         if threading.current_thread() is not threading.main_thread():
             begun.set()
