@@ -16,6 +16,7 @@ import nbopt
 from nbopt import Run
 from nbopt.notebook.playground import playground
 from nbopt.notebook.playground.lessons import LESSONS
+from nbopt.search import pruners, samplers
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.metrics.choice import METRICS, NUMBERS
 from nbopt.techniques.models import FAMILIES
@@ -26,6 +27,33 @@ from nbopt.training.edits import EDITS
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 Y = (X.sum(1) > 0).long()
+
+SAMPLER = """
+import numpy as np
+
+def ends(question):
+    "Take the lower and the upper end of all ranges in turn."
+    return question.space.at(np.full(question.size, question.number % 2))
+"""
+
+PRUNER = """
+def strict(pruners, most):
+    "Prune whatever has a loss."
+    return pruners.ThresholdPruner(upper=0.0)
+"""
+
+EXECUTOR = """
+from nbopt.search.executors import Inline
+
+class Counting(Inline):
+    "Count the trials."
+
+    taken = 0
+
+    def submit(self, job):
+        self.taken += 1
+        super().submit(job)
+"""
 
 EDIT = """
 from dataclasses import dataclass
@@ -281,6 +309,30 @@ def new_lesson(module, monkeypatch):
     page.close()
 
 
+def make_study(**options):
+    space = {"lr": (0.01, 0.1)}
+    return nbopt.Study(nn.Linear(4, 2), (X, Y), 0.25, space=space, epochs=2, trials=2, store=None, **options)
+
+
+def new_sampler(module, monkeypatch):
+    monkeypatch.setitem(samplers.OWN, "ends", module(SAMPLER).ends)
+    monkeypatch.setattr(samplers, "SAMPLERS", (*samplers.SAMPLERS, "ends"))
+    study = make_study(sampler="ends").fit()
+    assert [trial.values["lr"] for trial in study.trials] == pytest.approx([0.01, 0.1])
+
+
+def new_pruner(module, monkeypatch):
+    monkeypatch.setitem(pruners._PRUNERS, "strict", module(PRUNER).strict)
+    study = make_study(pruner="strict", executor="inline").fit()
+    assert [trial.state for trial in study.trials] == ["pruned", "pruned"]
+
+
+def new_executor(module, _monkeypatch):
+    executor = module(EXECUTOR).Counting()
+    study = make_study(executor=executor).fit()
+    assert len(study.trials) == executor.taken == 2
+
+
 ROWS = {
     "technique": new_technique,
     "schedule": new_schedule,
@@ -291,6 +343,9 @@ ROWS = {
     "kind of data": new_kind_of_data,
     "edit of a model's shape": new_edit,
     "picture": new_picture,
+    "sampler": new_sampler,
+    "pruner": new_pruner,
+    "executor": new_executor,
     "lesson": new_lesson,
 }
 

@@ -154,5 +154,5 @@ def test_the_module_stays_what_declarations_are_imported_from():
 
 def test_the_examples_of_its_docstrings_run():
     for module in (nbopt.hyperparams, sys.modules[HyperparamTable.__module__]):
-        result = doctest.testmod(module)
+        result = doctest.testmod(module, extraglobs={"nbopt": nbopt})
         assert result.attempted and not result.failed

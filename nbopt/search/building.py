@@ -23,10 +23,13 @@ from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
 from nbopt.search.judging import Judging
 from nbopt.store.database import Place
-from nbopt.techniques.guard import Guard
+from nbopt.techniques.catalogue import ALWAYS, values_off
 from nbopt.techniques.metrics.by_output import read_metrics
 from nbopt.techniques.models import FAMILIES
 from nbopt.techniques.plan import Plan
+
+# A trial is of the values that it was given: nothing sends it back to try others, unless somebody asks for it.
+_STEADY = values_off(ALWAYS, "find_trouble")
 
 PartKey = tuple[int | None, int]
 """The fold, or None, and the seed of a training."""
@@ -62,9 +65,7 @@ class Blueprint:
             rule = _("build must be a torch.nn.Module or a callable that returns one")
             raise TypeError(_("{rule}; got {value}.", rule=rule, value=shorten(build)))
         self._build, self._judging = build, judging
-        self._spec = replace(spec, listed=False, store=None)
-        if "recover" not in spec.hyperparams:  # a trial is of the values that it was given
-            self._spec = replace(self._spec, hyperparams={**spec.hyperparams, **Guard.off})
+        self._spec = replace(spec, listed=False, store=None, hyperparams={**_STEADY, **spec.hyperparams})
         self.weights = 0
         self.built, self._takes_all = _find_arguments(build, list(names))
         self._data: dict[tuple[int | None, int], Mapping[str, Any]] = {}
