@@ -11,14 +11,15 @@ _numbers = itertools.count()
 expect.set_options(timeout=30_000)  # as patient as the other waits
 
 
-@pytest.fixture(scope="session")
+# They end with the tests of this folder: what later tests fork would hold the browser's pipes open for ever.
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory):
     server = Lab(tmp_path_factory.mktemp("lab"))
     yield server
     server.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
     path = browser_path()
     assert path, "no Chromium found: `make browser` installs it"
@@ -28,7 +29,7 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def desk(lab, chromium):
     """Keep a notebook open, so that a test need not wait for a page, a kernel and what is imported there.
 

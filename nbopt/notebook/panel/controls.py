@@ -142,7 +142,7 @@ class Control:
         why : str
             Why it does not act, be it for good or as things stand; "" if it does.
         """
-        given = (value, applied_at, waiting, inert, active, default, why, self.varies)
+        given = (value, applied_at, waiting, inert, active, default, why, self.varies, self.slope)
         if (*given, self._requested, self._problem) == self._drawn:  # as most are, in most frames
             return
         if self._requested is not None and not waiting:

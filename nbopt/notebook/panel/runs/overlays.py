@@ -142,12 +142,12 @@ class Overlays:
 
     def close(self) -> None:
         """Watch nothing any more."""
-        for run in live_runs():
-            if run is not self._run and self._wake in run.watchers:
-                run.unwatch(self._wake)
         for _run, repeats in self.repeated():
             if self._wake in repeats.watchers:
                 repeats.watchers.remove(self._wake)
+        for run in live_runs():  # at last, since whoever asks what is drawn watches that
+            if run is not self._run and self._wake in run.watchers:
+                run.unwatch(self._wake)
 
     def ghosts(self, rows: Sequence[RunRow] = ()) -> list[Ghost]:
         """Return what the charts are to draw, in the order of `shown`; ``rows`` tell the settings to group by."""
