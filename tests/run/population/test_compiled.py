@@ -85,7 +85,8 @@ def test_members_stop_join_are_copied_and_change_without_compiling_again(digits,
     for member, same in zip(population, again, strict=True):
         for own, other in zip(member.model.state_dict().values(), same.model.state_dict().values(), strict=True):
             assert torch.equal(own, other)
-    tolerance = 5e-3 if optimizer == "adam" else 1e-4  # it makes much of small gradients, rounded otherwise
+    # Where rounding turns a hidden unit off for a sample for which it is just on, Adam makes much of it.
+    tolerance = 5e-3 if optimizer == "adam" else 1e-4
     for member in (*population, *given_up):
         assert_same(member, single_of(member, dense, digits), tolerance)
 
