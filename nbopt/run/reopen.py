@@ -44,53 +44,7 @@ def open(  # noqa: A001
     device: str | torch.device | None = None,
     store: Place = AUTO,
 ) -> Run | Population | Record:
-    """Open a stored run, or population, again.
-
-    Without a model: its record, to read. With the model and data it was made with: the run itself, under the same id,
-    at rest exactly where it was. Going on, it ends where it would have ended unbroken: on the CPU, with the same
-    number of threads, bit for bit.
-
-    Parameters
-    ----------
-    run_id : str
-        As `nbopt.runs` lists it, or as much of the beginning as no other run shares.
-    model, train, val
-        As given to `Run`; the weights of the model are replaced by the stored ones. ``val`` is not needed where it was
-        a share of ``train``.
-    loss, forward, optimizer, metrics, techniques, schedule
-        As given to `Run`. Only functions, classes and instances of yours are needed; names are stored.
-    device : str or torch.device, optional
-        By default the one it was on, or the best there is.
-    store : str or path
-        The store's folder; by default ``NBOPT_HOME``, else ``.nbopt`` in the working directory.
-
-    Returns
-    -------
-    Record, Run or Population
-
-    Raises
-    ------
-    InvalidHyperparam
-        If the store holds no such run.
-    ValueError
-        If model, data, loss, optimizer or metrics are not those it was made with; the message names what differs.
-    nbopt.store.schema.StoreError
-        If the run is spoilt, or the store cannot be read.
-    RuntimeError
-        If the run is open in another process, or running in this one.
-
-    Examples
-    --------
-    >>> model = torch.nn.Linear(4, 3)
-    >>> first = nbopt.Run(model, (X, X[:, :3]), loss="mse", epochs=2).fit()
-    >>> record = nbopt.open(first.id)
-    >>> record.state, record.step, record.hyperparams["lr"]
-    ('finished', 2, 0.001)
-    >>> again = nbopt.open(first.id, torch.nn.Linear(4, 3), (X, X[:, :3]))
-    >>> again.set(epochs=4)
-    >>> again.fit().step_count
-    4
-    """
+    """Open a stored run, or population, again; see `nbopt.open`, which knows studies too."""
     record = read(run_id, store)
     rename(record)
     if model is None:

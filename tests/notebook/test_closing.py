@@ -154,7 +154,7 @@ def branched(notebook, page):
     run = notebook.names["run"]
     panel = panel_of(run)
     page.click(panel.transport.buttons["branch"])
-    eventually(lambda: len(panel.family.children) == 2 and not panel.transport._is_away)
+    eventually(lambda: len(panel.family.children) == 2 and not panel.transport.aside.is_busy)
     return weakref.ref(run), weakref.ref(run.branches[0])
 
 

@@ -236,7 +236,7 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
         sent = sender.draw()
         counts[sent.is_sane] += 1
         asked, told = len(asks), len(page.messages)
-        eventually(lambda: not panel.transport._is_away)  # a rewind may still be about to tell what is wrong with it
+        eventually(lambda: not panel.transport.aside.is_busy)  # a rewind may still tell what is wrong
         panel._problem = ""
         control = controls.get(sent.to)
         if control is not None:
@@ -261,7 +261,7 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
     assert complaints == [] and caplog.records == []
 
     # The run is whole: its journal tells how its values came about, it goes on, and it can be done again.
-    eventually(lambda: not panel.transport._is_away)
+    eventually(lambda: not panel.transport.aside.is_busy)
     run.pause()
     values = dict(initial)
     for entry in run.journal.effective():

@@ -58,7 +58,7 @@ def test_without_a_pick_it_is_the_best_and_what_is_no_step_is_refused(page, trai
     best = run.snapshots.best.step
     page.click(panel.transport.buttons["branch"])
     eventually(lambda: run.branches and run.branches[0].step_count == best)
-    eventually(lambda: not panel.transport._is_away)
+    eventually(lambda: not panel.transport.aside.is_busy)
     page.do(panel.transport.target, value="soon")
     page.click(panel.transport.buttons["rewind"])
     eventually(lambda: "'soon'" in html.unescape(panel._error.value))

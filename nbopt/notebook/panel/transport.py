@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
 
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.aside import Aside
 from nbopt.notebook.panel.speed import SpeedMenu
 from nbopt.notebook.panel.verbs import SOURCE, Act, Verbs
 from nbopt.run.steerable import Steerable
@@ -40,6 +41,8 @@ class Transport(Verbs):
         By the name that stands in their CSS class.
     target : ipywidgets.Text
         The step to go to; empty for the best one.
+    aside : Aside
+        Goes back: steps may have to be done again.
     speed : SpeedMenu or None
         How fast it goes, where it can be asked.
     branches : list of Steerable
@@ -52,14 +55,13 @@ class Transport(Verbs):
         super().__init__(run, attempt, kit)
         self.branches = _branches.setdefault(run, [])
         self._run = run
-        self._wake = wake
-        self._is_away = False
+        self.aside = aside = Aside(f"nbopt going back {run.name}", attempt, wake)
         back: dict[str, Act] = {
-            "rewind": (_("Rewind"), "history", lambda: self._apart(self._rewind), _("Take this run back to that step")),
+            "rewind": (_("Rewind"), "history", partial(aside.do, self._rewind), _("Take this run back to that step")),
             "branch": (
                 _("Branch"),
                 "code-fork",
-                lambda: self._apart(self._branch),
+                partial(aside.do, self._branch),
                 _("Continue from that step in a second run"),
             ),
         }
@@ -86,9 +88,9 @@ class Transport(Verbs):
 
     def paint(self) -> None:
         """Bring the buttons up to date; called by the bridge alone."""
-        self.paint_verbs(self._is_away)
+        self.paint_verbs(self.aside.is_busy)
         for name in self.buttons.keys() & {"rewind", "branch"}:
-            self.buttons[name].disabled = self._is_away or not self._run.step_count
+            self.buttons[name].disabled = self.aside.is_busy or not self._run.step_count
         if self.speed is not None:
             self.speed.paint()
         self.target.placeholder = _("best") if self._run.snapshots.best is not None else "0"
@@ -105,18 +107,3 @@ class Transport(Verbs):
         if not text:
             return "best" if self._run.snapshots.best is not None else 0
         return text if self.step is None else self.step
-
-    def _apart(self, act: Callable[[], None]) -> None:
-        """Do it in a thread of its own: steps may have to be done again, and the next click is not to wait."""
-        if self._is_away:
-            return
-        self._is_away = True
-
-        def work() -> None:
-            try:
-                self._attempt(act)
-            finally:
-                self._is_away = False
-                self._wake()
-
-        threading.Thread(target=work, name=f"nbopt going back {self._run.name}", daemon=True).start()

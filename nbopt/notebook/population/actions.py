@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ import ipywidgets as widgets
 
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.aside import Aside
 from nbopt.notebook.panel.status import STATES
 from nbopt.notebook.panel.verbs import SOURCE
 from nbopt.notebook.population.chosen import Chosen
@@ -51,10 +51,8 @@ class Actions:
         kit: WidgetFactory,
     ) -> None:
         self._chosen = chosen
-        self._attempt = attempt
-        self._wake = wake
         self._show = show
-        self._is_away = False
+        self._aside = Aside(f"nbopt members of {chosen.population.name}", attempt, wake)  # a step may take long
         self._title = kit.make(widgets.HTML, css=("nbopt-chosen-title",))
         acts = {
             "go-on": (
@@ -67,7 +65,7 @@ class Actions:
             "clone": (_("Copy over"), "clone", self._clone, _("Put a copy of it in the place of another member")),
         }
         self.buttons = {
-            name: kit.button(f"member-{name}", text, partial(self._apart, act), tip, icon=icon)
+            name: kit.button(f"member-{name}", text, partial(self._aside.do, act), tip, icon=icon)
             for name, (text, icon, act, tip) in acts.items()
         }
         tip = _("The member that gives way; if empty, the one with the worst validation loss")
@@ -93,7 +91,7 @@ class Actions:
             "clone": len(numbers) == 1 and len(chosen.population) > 1,
         }
         for name, button in self.buttons.items():
-            button.disabled = self._is_away or not usable[name]
+            button.disabled = self._aside.is_busy or not usable[name]
         self.target.disabled = not usable["clone"]
 
     def _note(self) -> str:
@@ -123,18 +121,3 @@ class Actions:
 
     def _go_on(self) -> None:
         self._show(self._chosen.population.run(self._chosen.numbers[0]))
-
-    def _apart(self, act: Callable[[], None]) -> None:
-        """Do it in a thread of its own: the step under way may take long, and the next click is not to wait."""
-        if self._is_away:
-            return
-        self._is_away = True
-
-        def work() -> None:
-            try:
-                self._attempt(act)
-            finally:
-                self._is_away = False
-                self._wake()
-
-        threading.Thread(target=work, name=f"nbopt members of {self._chosen.population.name}", daemon=True).start()
