@@ -85,7 +85,7 @@ GLOBAL_HOOKS = tuple(
 _linear_pointwise = _take("torch.ops.mkldnn", "_linear_pointwise", None)
 linear_pointwise: Any = getattr(_linear_pointwise, "default", None)
 
-# Sees every operation. Without it, nobody looks whether a copy is tied to its original.
+# Sees every operation. Without it, nobody looks whether a copy is tied to its original, or counts what is computed.
 DispatchMode = _take("torch.utils._python_dispatch", "TorchDispatchMode", None)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from nbopt.torch_private import DispatchMode
 
 
 def count_macs(model: nn.Module, do: Callable[[], Any]) -> dict[str, int]:
@@ -31,19 +32,21 @@ def count_macs(model: nn.Module, do: Callable[[], Any]) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        Only modules that have any, in the order in which they were first asked.
+        Only modules that have any, in the order in which they were first asked; empty where torch lets nobody count.
     """
+    if DispatchMode is None:
+        return {}
     counting = _Counting()
     with counting.inside(model), counting:
         do()
     return {name: flops // 2 for name, flops in counting.flops.items()}
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(DispatchMode or object):  # type: ignore[misc]
     """Counts what this thread computes; a module's operations do not count for the one that called it."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.flops: Counter[str] = Counter()
         self._names = [""]
 
@@ -62,7 +65,7 @@ class _Counting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        count = _FORMULAS.get(func._overloadpacket) or flop_registry.get(func._overloadpacket)
+        count = _FORMULAS.get(func.name()) or flop_registry.get(func.overloadpacket)
         if count is None and func is not torch.ops.prim.device.default:
             with self:
                 parts = func.decompose(*args, **kwargs)
@@ -91,9 +94,9 @@ def _scores(query: Any, key: Any, value: Any, *_others: Any, out_val: Any = None
     return int(2 * query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1]))
 
 
-_FORMULAS: dict[Any, Callable[..., int]] = {
-    torch.ops.aten.mkldnn_rnn_layer: _recurrent,
-    torch.ops.aten._native_multi_head_attention: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _scores,
+_FORMULAS: dict[str, Callable[..., int]] = {
+    "aten::mkldnn_rnn_layer": _recurrent,
+    "aten::_native_multi_head_attention": _attention,
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _scores,
 }
-"""Of what torch has no formula for, by function: those of one call."""
+"""Of what torch has no formula for, by function."""
