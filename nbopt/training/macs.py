@@ -58,10 +58,13 @@ class _Counting(DispatchMode or object):  # type: ignore[misc]
                 if isinstance(module, torch.jit.ScriptModule):
                     continue  # takes no hooks; it counts for the one that called it
                 enter = module.register_forward_pre_hook(lambda *_call, name=name: self._names.append(name))
-                leave = module.register_forward_hook(lambda *_call: self._names.pop() and None, always_call=True)
+                leave = module.register_forward_hook(self._leave, always_call=True)
                 stack.callback(enter.remove)
                 stack.callback(leave.remove)
             yield
+
+    def _leave(self, *_call: Any) -> None:
+        self._names.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -57,6 +57,13 @@ def test_a_transformer_counts_the_same_by_torchs_own_functions_and_scores_count_
     assert sum(fast.values()) == sum(slow.values()) == theirs.get_total_flops() // 2 + scores
 
 
+def test_the_pass_computes_what_it_would():
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.randn(2, 4)
+    outputs = []
+    count_macs(model, lambda: outputs.append(model(x)))
+    assert torch.equal(outputs[0], model(x))
+
+
 def test_a_module_used_twice_counts_twice_and_hooks_are_gone():
     shared = nn.Linear(4, 4)
     model = nn.Sequential(shared, nn.ReLU(), shared)
