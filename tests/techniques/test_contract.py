@@ -73,6 +73,7 @@ ACTING = {
     "Warmup": ({"warmup": 2.0}, {"warmup": 4.0}),
     "Precision": ({"precision": "bfloat16"}, {"precision": "float16"}),
     "ChannelsLast": ({"channels_last": True}, {"channels_last": False}),
+    "WeightBits": ({"weight_bits": 4}, {"weight_bits": 2}),
     "MaxNorm": ({"max_norm": 0.3}, {"max_norm": 0.2}),
 }
 # For strategies: values that differ from the defaults. An epoch has three steps.

@@ -49,7 +49,7 @@ def _offered(spec: Hyperparam[Any]) -> list[Any]:
     least = max(1, (spec.high - spec.low) // _STOPS)
     decade = 10 ** (len(str(least)) - 1)
     step = next(decade * k for k in (1, 2, 5, 10) if decade * k >= least)
-    return [spec.low, *range(spec.low // step * step + step, spec.high, step), spec.high]
+    return [*[0] * spec.zero, spec.low, *range(spec.low // step * step + step, spec.high, step), spec.high]
 
 
 def _log(spec: Float) -> list[float]:

@@ -1,0 +1,1 @@
+"""A model made smaller: fewer weights, fewer bits."""

@@ -1,0 +1,59 @@
+"""Grids of few values for weights and activations, and rounding to them.
+
+Scripts hold these functions as they are written here, so in lines of 88 characters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Grid:
+    """The values ``(k - zero) * scale``, for whole k from ``low`` to ``high``."""
+
+    def __init__(self, scale: Tensor, zero: Tensor | None, low: int, high: int) -> None:
+        self.scale, self.zero = scale, zero
+        self.low, self.high = low, high
+
+    def number(self, weight: Tensor) -> Tensor:
+        """Put the k of the nearest value in the place of each weight."""
+        weight.mul_(1 / self.scale).round_()
+        if self.zero is not None:
+            weight.add_(self.zero)
+        return weight.clamp_(self.low, self.high)
+
+    def round(self, weight: Tensor) -> Tensor:
+        """Return the nearest values, with gradients as if nothing were rounded."""
+        rounded = weight.clone()  # which passes gradients on
+        with torch.no_grad():
+            self.number(rounded)
+            if self.zero is not None:
+                rounded.sub_(self.zero)
+            return rounded.mul_(self.scale)
+
+
+def find_grid(
+    weight: Tensor,
+    bits: int,
+    by_channel: bool,
+    symmetric: bool,
+) -> Grid:
+    """Return the grid that the range of a weight asks for.
+
+    A symmetric grid has as many values below 0 as above, ``2**bits - 1`` in all;
+    any other one has ``2**bits``, from the least to the largest weight, 0 among them.
+    By channel, each row of the first dimension has a scale of its own.
+    """
+    rows = weight.flatten(1) if by_channel else weight.reshape(1, -1)
+    shape = (-1, *[1] * (weight.ndim - 1))
+    tiny = torch.finfo(weight.dtype).tiny
+    if symmetric:
+        high = 2 ** (bits - 1) - 1
+        scale = rows.abs().amax(1).div_(high).clamp_(min=tiny)
+        return Grid(scale.view(shape), None, -high, high)
+    high = 2**bits - 1
+    least, largest = rows.amin(1).clamp_(max=0), rows.amax(1).clamp_(min=0)
+    scale = (largest - least).div_(high).clamp_(min=tiny)
+    zero = (least / scale).round_().neg_()
+    return Grid(scale.view(shape), zero.view(shape), 0, high)
