@@ -55,7 +55,7 @@ class Cursor(Tunable):
         self.position = 0
         self.whole = False
         self._begun = False
-        self._stop = 0  # where the batch last dealt out ends
+        self._dealt: dict[int, int] = {}  # where so many batches end, as they were last dealt out from here
         self._stream: Iterator[Any] | None = None
         self._ahead: list[Any] = []
 
@@ -99,35 +99,40 @@ class Cursor(Tunable):
         source, size = self.source, self.batch_size
         if not self._begun:
             self._begin(source)
-        self._stop = self.position + batches * size
+        stop = self.position + batches * size
         if self.whole:
             assert source.size is not None
-            self._stop = max(source.size, self.position + 1)
+            stop = max(source.size, self.position + 1)
         elif source.drop_last:
-            if not source.reaches(self._stop):
+            if not source.reaches(stop):
                 rule = _("drop_last=True leaves no batch of {size}", size=size)
                 raise ValueError(_("train holds {count} samples: {rule}.", count=source.size, rule=rule))
-        elif self.position % size and size > 2 and self._strands(self._stop):
-            self._stop -= 1
-        return source.batch(self.position, self._stop)
+        elif self.position % size and size > 2 and self._strands(stop):
+            stop -= 1
+        self._dealt[batches] = stop
+        return source.batch(self.position, stop)
 
-    def advance(self) -> bool:
-        """Mark the batch that `peek` returned as used; return whether the epoch is complete."""
+    def advance(self, batches: int = 1) -> bool:
+        """Mark the batches that ``peek(batches)`` returned as used; return whether the epoch is complete.
+
+        Whoever looked at another number of them meanwhile has moved nothing.
+        """
         if isinstance(self.source, StreamSource):
             self._ahead.pop(0)
             self.position += 1
             self._fill()
             done = not self._ahead
         else:
-            self.position = self._stop
+            self.position = self._dealt[batches]
+            self._dealt.clear()
             done = self._is_complete(self.source)
         if done:
             self._complete()
         return done
 
-    def follow(self, other: Cursor) -> None:
+    def follow(self, other: Cursor, batches: int) -> None:
         """Take what another cursor, which stands at the same place in the same order, dealt out for its own."""
-        self._stop = other._stop
+        self._dealt[batches] = other._dealt[batches]
 
     def fills(self, batches: int) -> bool:
         """Whether the next so many batches are all of the present size."""

@@ -220,7 +220,7 @@ class Core:
         """Take note that ``count`` steps are done: go on to the next batch, and look at what is due."""
         self.step += count
         try:
-            done = self.cursor.advance()
+            done = self.cursor.advance(count)
         except Exception:  # the next batch could not be had: this step is done
             self.half_done = False
             raise

@@ -108,6 +108,14 @@ def test_a_peek_does_not_move():
     assert (cursor.position, cursor.epoch) == (0, 0)
 
 
+def test_whoever_looks_at_the_next_batch_moves_nothing():
+    cursor = cursor_over(FORMS["tensors"](10), batch_size=2)
+    several = indices(cursor.peek(3))
+    assert indices(cursor.peek()) == several[:2]
+    assert not cursor.advance(3) and cursor.position == 6
+    assert not {*several} & {*indices(cursor.peek())}
+
+
 def test_a_size_that_changes_between_peek_and_advance_skips_nothing():
     cursor, seen = cursor_over(Rows(10)), []
     for size in (3, 7, 1, 9):

@@ -76,7 +76,7 @@ class OneOfMany(Training):
     def advance(self, count: int) -> None:
         """Take note that ``count`` steps are done: go on to the next batch, and look at what is due."""
         self.step += count
-        if done := self.cursor.advance():
+        if done := self.cursor.advance(count):
             self.end_epoch(done)
         plan = self.plan
         if (plan.validate_every or plan.steps) and plan.validates_step(self.step):

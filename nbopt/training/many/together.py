@@ -155,7 +155,7 @@ class Together:
         if together := self._source and see_the_same(trainings):
             batches = [first.peek(count)]
             for training in trainings[1:]:
-                training.cursor.follow(first)
+                training.cursor.follow(first, count)
         else:
             batches = [training.cursor.peek(count) for training in trainings]
             if not all(map(is_pair, batches)):

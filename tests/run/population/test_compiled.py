@@ -40,6 +40,18 @@ def test_compiled_members_are_the_single_runs(digits, made, make, optimizer):
         assert_same(member, single_of(member, make, digits))
 
 
+def test_compiling_that_begins_at_a_call_of_several_steps_moves_no_member(digits, made, monkeypatch):
+    monkeypatch.setattr(together, "_CALL_SECONDS", 1e3)  # calls of as many steps as there are
+    population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01, 0.02], tier="eager", **SETTINGS)
+    population.step(2)
+    population.set(tier="compiled")
+    population.step(3)
+    assert len(made) == 1
+    assert [member.training.cursor.position for member in population] == [0] * 3  # five batches are an epoch
+    for member in population:
+        assert_same(member, single_of(member, dense, digits))
+
+
 CHANGES = {
     "lr": [1e-4, 3e-3, 0.02],
     "weight_decay": [0.0, 0.01, 0.1],
