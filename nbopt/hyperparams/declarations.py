@@ -41,6 +41,9 @@ class Hyperparam(Generic[T]):
         Its place among the few that a panel shows first, from 1 on; 0 for all others.
     needs : str
         The hyperparameter that must be on, above 0 or another than by default for this one to act; "" if it needs none.
+    when : mapping of str to iterable
+        The values of others with which it matters at all, by name, as ``{"depth": range(3, 7)}``: elsewhere a search
+        leaves it out.
     was : str
         Its name in earlier versions, which is still understood where values are given; "" if it had no other.
     synonyms : str
@@ -57,6 +60,7 @@ class Hyperparam(Generic[T]):
     unit: Words = Words()  # noqa: RUF009 - a descriptor
     rank: int = field(default=0, kw_only=True)
     needs: str = field(default="", kw_only=True)
+    when: Mapping[str, Iterable[Any]] = field(default_factory=dict, kw_only=True)
     was: str = field(default="", kw_only=True)
     synonyms: str = field(default="", kw_only=True)
     initial: bool = field(default=False, kw_only=True)

@@ -15,13 +15,15 @@ import numpy as np
 from nbopt.search.dimension import Dimension
 from nbopt.search.optional import need, quiet
 from nbopt.search.pruners import make_pruner
-from nbopt.search.samplers import OWN, Known, Question, of_optuna
+from nbopt.search.question import Known, Question
+from nbopt.search.samplers import OWN, of_optuna
 from nbopt.search.slopes import NOTE
 from nbopt.search.space import Space
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 
 _OF_PRUNERS = "completed_rung_"  # what pruners note of a trial; a sampler's notes end with the space
 _OF_STUDY = "nbopt:study"  # what a sampler notes of the study
+_WHOLE = ("gp", "cmaes", "nsga2")  # of Optuna's, those that know no dimensions that matter only sometimes
 
 
 class AskTell:
@@ -40,6 +42,7 @@ class AskTell:
         self._optuna = need("optuna")
         self._sampler, self._directions, self._seed = sampler, directions, seed
         self._pruner = make_pruner(pruner, reports)
+        self._is_whole = isinstance(sampler, str) and sampler in _WHOLE
         self._signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
         self.begin(Space([]), 0, [])
 
@@ -68,12 +71,21 @@ class AskTell:
         fits = all(each.contains(wanted[each.name]) for each in open_now if each.name in wanted)
         if within := {each.name: _inner(each, wanted[each.name]) for each in open_now if fits and each.name in wanted}:
             study.enqueue_trial(within)
-        asked = self._asked[number] = study.ask({each.name: self._distribution(each) for each in open_now})
+        asked = self._asked[number] = study.ask(
+            {each.name: self._distribution(each) for each in open_now if not each.when}
+        )
+        found = {each.name: _outer(each, asked.params[each.name]) for each in open_now if not each.when}
+        found |= {**self.space.pinned, **wanted}
+        for each in self.space.in_order:
+            if each.when and each.name not in self.space.pinned and self.space.matters(each.name, found):
+                inner = asked._suggest(each.name, self._distribution(each))
+                found.setdefault(each.name, _outer(each, inner))
+        values = self.space.reduced(found)
         if not fits:  # what lies elsewhere tells nothing here
             self._leave_out(number, asked._trial_id)
-        chosen = {each.name: _outer(each, asked.params[each.name]) for each in open_now}
-        found = {**chosen, **self.space.pinned, **wanted}
-        return {name: found[name] for name in self.space}
+        elif self._is_whole:
+            self._fill_in(number, asked._trial_id, values)
+        return values
 
     def handle(self, number: int) -> Any:
         """Return Optuna's trial, for an objective that suggests values itself."""
@@ -100,7 +112,7 @@ class AskTell:
         else:
             study.tell(trial.number, state=states.FAIL)
         if trial.state != FAILED and len(self._signs) == 1 and self._is_inside(trial):
-            place = np.array(self.space.place(trial.values))
+            place = np.array(self.space.place(trial.values, self._idle(trial.number)))
             self._known.append(Known(trial.number, place, self._signs[0] * trial.objective, trial.attrs.get(NOTE, {})))
             self._known.sort(key=lambda known: known.number)
 
@@ -147,8 +159,9 @@ class AskTell:
         """Put in a trial of before, as one that runs; see `tell`."""
         kinds = self._optuna.trial
         inside = self._is_inside(trial)
-        params = {each.name: _inner(each, trial.values[each.name]) for each in self.space.open} if inside else {}
-        distributions = {each.name: self._distribution(each) for each in self.space.open} if inside else {}
+        own = self.space.open if inside else []
+        params = {each.name: _inner(each, trial.values[each.name]) for each in own if each.name in trial.values}
+        distributions = {each.name: self._distribution(each) for each in own if each.name in trial.values}
         if trial.distributions:
             params |= {name: trial.values[name] for name in trial.distributions}
             distributions |= trial.distributions
@@ -172,8 +185,21 @@ class AskTell:
         )
         identifier = self._storage.create_new_trial(self._study_id, template_trial=frozen)
         self._asked[trial.number] = kinds.Trial(self._study(trial.number), identifier)
+        if inside and self._is_whole:
+            self._fill_in(trial.number, identifier, trial.values)
         if not inside and not trial.distributions:  # what lies elsewhere tells nothing here
             self._leave_out(trial.number, identifier)
+
+    def _idle(self, number: int) -> list[float]:
+        """Return where a trial is in dimensions that do not matter beside its values: anywhere, by its number."""
+        return [*np.random.default_rng([self._seed, number, 1]).random(len(self.space.open))]
+
+    def _fill_in(self, number: int, identifier: int, values: Mapping[str, Any]) -> None:
+        """Let a sampler that needs a value of each dimension find one."""
+        for each, share in zip(self.space.open, self._idle(number), strict=True):
+            if each.name not in values:
+                kind, inner = self._distribution(each), _inner(each, each.at(share))
+                self._storage.set_trial_param(identifier, each.name, kind.to_internal_repr(inner), kind)
 
     def _leave_out(self, number: int, identifier: int) -> None:
         self._told.add(number)

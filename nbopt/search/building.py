@@ -22,6 +22,7 @@ from nbopt.run.making import make_history
 from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
 from nbopt.search.judging import Judging
+from nbopt.search.space import Space
 from nbopt.store.database import Place
 from nbopt.techniques.catalogue import ALWAYS, values_off
 from nbopt.techniques.metrics.by_output import read_metrics
@@ -107,6 +108,26 @@ class Blueprint:
             raise unknown(_("dimension of the space"), name, known, synonyms)
         return hyperparams.spec(name)
 
+    def fixed(self, hyperparams: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what all trials have where the space does not say otherwise: of runs, and of what is built."""
+        target, bound = _unwrapped(self._build), getattr(self._build, "keywords", {})
+        if isinstance(self._build, nn.Module):
+            return dict(hyperparams)
+        if _is_tunable(target):
+            return {**hyperparams, **{name: spec.default for name, spec in target.declared().items()}, **bound}
+        known = inspect.signature(self._build).parameters.values()
+        return {**hyperparams, **{each.name: each.default for each in known if each.default is not each.empty}, **bound}
+
+    def check_defaults(self, space: Space) -> None:
+        """Raise InvalidHyperparam where ``build`` needs what does not matter in each trial, and is left out then."""
+        if isinstance(self._build, nn.Module) or self._takes_all or _is_tunable(_unwrapped(self._build)):
+            return
+        known = inspect.signature(self._build).parameters
+        for name in self.built:
+            if space[name].when and known[name].default is inspect.Parameter.empty:
+                rule = _("where it does not matter, build is called without it")
+                raise InvalidHyperparam(_("{name}: {rule}: give that argument a default.", name=name, rule=rule))
+
     # -- one trial
 
     def spec(self, values: Mapping[str, Any], name: str | None = None, part: PartKey | None = None) -> RunSpec:
@@ -158,7 +179,7 @@ class Blueprint:
     def shape(self, values: Mapping[str, Any], seed: int) -> tuple[Any, ...]:
         """Return what tells apart runs that begin with other models."""
         drawn = () if isinstance(self._build, nn.Module) else (seed,)
-        return (*drawn, *((name, repr(values[name])) for name in self.built))
+        return (*drawn, *((name, repr(values[name])) for name in self.built if name in values))
 
     @property
     def techniques(self) -> Any:
@@ -168,7 +189,8 @@ class Blueprint:
     def _call(self, values: Mapping[str, Any], seed: int) -> nn.Module:
         noise = Noise(torch.device("cpu"), self._build)
         with noise.lock, noise.seeded(derive_seed(seed, INITIALIZATION)):
-            made = self._build(dict(values)) if self._takes_all else self._build(**{n: values[n] for n in self.built})
+            named = {name: values[name] for name in self.built if name in values}
+            made = self._build(dict(values)) if self._takes_all else self._build(**named)
         if not isinstance(made, nn.Module):
             raise TypeError(_("build must return a torch.nn.Module; it returned {value}.", value=shorten(made)))
         return made

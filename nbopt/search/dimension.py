@@ -112,12 +112,12 @@ class Dimension:
         if pair:
             low, high = bounds
             if all(isinstance(value, numbers.Integral) for value in bounds):
-                made = Int(int(low), low=int(low), high=int(high))
+                made = Int(int(low), low=int(low), high=int(high), when=spec.when)
             else:
                 log = low > 0 and high >= 10 * low  # as `nbopt.spread` has it
-                made = Float(float(low), low=float(low), high=float(high), log=log)
+                made = Float(float(low), low=float(low), high=float(high), log=log, when=spec.when)
         elif _is_series(bounds) and bounds:
-            made = OneOf(bounds[0], options=tuple(spec.check(value) for value in bounds))
+            made = OneOf(bounds[0], options=tuple(spec.check(value) for value in bounds), when=spec.when)
         else:
             rule = _("a pair (low, high) of numbers or a list of values")
             told = _("the range of {name} must be {rule}", name=spec.name, rule=rule)
@@ -129,6 +129,11 @@ class Dimension:
     def name(self) -> str:
         """The hyperparameter's name."""
         return self.spec.name
+
+    @property
+    def when(self) -> dict[str, tuple[Any, ...]]:
+        """The values of other dimensions with which it matters, by name; empty where it always does."""
+        return {name: tuple(allowed) for name, allowed in self.spec.when.items()}
 
     def narrowed(self, to: Any) -> Dimension:
         """Return the same within other bounds: a pair (low, high) of numbers, or a list of options.
@@ -142,7 +147,7 @@ class Dimension:
             if not _is_series(to) or not to:
                 raise self._refuse(to, _("a list of some of {options}", options=", ".join(map(str, self.options))))
             chosen = [self.spec.check(value) for value in to]
-            return replace(self, options=tuple(v for k, v in enumerate(chosen) if not _is_among(v, chosen[:k])))
+            return replace(self, options=tuple(v for k, v in enumerate(chosen) if not is_among(v, chosen[:k])))
         if not _is_series(to) or len(to) != 2:
             raise self._refuse(to, _("a pair (low, high)"))
         low, high = (self.spec.check(value) for value in to)
@@ -200,7 +205,7 @@ class Dimension:
     def contains(self, value: Any) -> bool:
         """Whether a value can be found here."""
         if self.options:
-            return _is_among(value, self.options)
+            return is_among(value, self.options)
         if self.powers:
             return value > 0 and math.log2(value).is_integer() and self.low <= math.log2(value) <= self.high
         return bool(self.low <= value <= self.high)
@@ -248,5 +253,6 @@ def _are_equal_numbers(one: object, other: object) -> bool:
     return _is_number(one) and _is_number(other) and one == other
 
 
-def _is_among(value: object, options: Iterable[object]) -> bool:
+def is_among(value: object, options: Iterable[object]) -> bool:
+    """Whether a value is one of these options."""
     return any(_is_same(value, option) for option in options)

@@ -9,6 +9,7 @@ from typing import Any
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
+from nbopt.search.sizes import SIZES
 from nbopt.techniques.metrics.choice import METRICS
 
 DIRECTIONS = ("minimize", "maximize")
@@ -100,9 +101,11 @@ def _find(given: Any, way: Any, measured: Sequence[str] | None) -> Objective:
         told = _("objective {name!r} is measured by runs, and there is no build to make one", name=given)
         raise InvalidHyperparam(_("{told}: give build=, or a function of a trial.", told=told))
     if given not in measured:
+        if given in SIZES:
+            return Objective(given, way or DIRECTIONS[0], SIZES[given])
         if given.startswith("val_") and given.removeprefix("val_") in measured:
             raise InvalidHyperparam(_("objective {name!r} needs validation data: give val=.", name=given))
-        raise unknown(_("objective"), given, measured)
+        raise unknown(_("objective"), given, [*measured, *SIZES])
     return Objective(given, way or _direction_of(given))
 
 

@@ -122,7 +122,8 @@ class Record:
         kinds, states = self._optuna.trial, self._optuna.trial.TrialState
         state = {COMPLETE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}[trial.state]
         own = trial.distributions or {}
-        distributions = {d.name: self._distribution(d, trial.values[d.name]) for d in space.values()} | dict(own)
+        found = [each for each in space.values() if each.name in trial.values]
+        distributions = {d.name: self._distribution(d, trial.values[d.name]) for d in found} | dict(own)
         params = {name: _plain(trial.values[name]) for name in distributions}
         facts = {"steps": trial.steps, "seconds": trial.seconds, "source": trial.source, "note": trial.note}
         facts["parts"] = [list(part) for part in trial.parts]

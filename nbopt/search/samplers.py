@@ -7,75 +7,14 @@ it may know by then, so that a study that was interrupted goes on as if it had n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nbopt.i18n import _
+from nbopt.search.controller import reinforce
 from nbopt.search.optional import need
-from nbopt.search.space import Space
-
-Place = NDArray[np.float64]
-"""Where values are in the unit cube of a space, (dimensions,)."""
-
-
-class Known(NamedTuple):
-    """A trial that a sampler may know.
-
-    Attributes
-    ----------
-    number : int
-    place : ndarray
-        Where it is, (dimensions,).
-    loss : float
-        Lower where it is better.
-    slopes : mapping of str to float
-        Derivatives of the loss by name, where they were found.
-    """
-
-    number: int
-    place: Place
-    loss: float
-    slopes: Mapping[str, float] = {}
-
-
-class Question(NamedTuple):
-    """What a sampler is asked.
-
-    Attributes
-    ----------
-    number : int
-        Of the trial.
-    space : Space
-    known : list of Known
-        The trials before it that have ended, in order.
-    seed : int
-        The study's.
-    trials : int
-        How many trials the study is to have.
-    since : int
-        The first trial in this space, which is another one after it was narrowed.
-    """
-
-    number: int
-    space: Space
-    known: list[Known]
-    seed: int
-    trials: int
-    since: int = 0
-
-    @property
-    def size(self) -> int:
-        """How many dimensions there are."""
-        return len(self.space.open)
-
-    def draw(self, number: int | None = None) -> np.random.Generator:
-        """Return the random numbers of a trial, by default of this one."""
-        return np.random.default_rng([self.seed, self.number if number is None else number])
-
-
-Draw = Callable[[Question], Mapping[str, Any]]
+from nbopt.search.question import Draw, Known, Place, Question
 
 
 def grid(question: Question) -> Mapping[str, Any]:
@@ -126,8 +65,11 @@ def annealing(question: Question) -> Mapping[str, Any]:
         luck = question.draw(each.number).random(question.size + 1)[-1]
         if worse <= 0 or (scale and luck < np.exp(-worse / (scale * _heat(each.number, question)))):
             here = each
-    step = random.normal(0, _heat(question.number, question), question.size)
-    return question.space.at(_reflect(here.place + step))
+    heat = _heat(question.number, question)
+    there = _reflect(here.place + random.normal(0, heat, question.size))
+    # Options have no order, and so no neighbours: the warmer it is, the more of them are drawn anew.
+    anew = np.where(random.random(question.size) < 2 * heat, random.random(question.size), here.place)
+    return question.space.at(np.where(_are_options(question), anew, there))
 
 
 def _heat(number: int, question: Question) -> float:
@@ -151,8 +93,14 @@ def genetic(question: Question) -> Mapping[str, Any]:
     child = one + blend * (other - one)
     changed = random.random(question.size) < max(0.3, 1 / max(1, question.size))
     cooled = _CHANGED * (1 - question.number / max(question.trials, question.number + 1)) + 0.01
-    child = child + changed * random.normal(0, cooled, question.size)
-    return question.space.at(_reflect(child))
+    child = _reflect(child + changed * random.normal(0, cooled, question.size))
+    # Options have no order: one is the mother's or the father's, or, where it changed, any.
+    heirs = np.where(changed, random.random(question.size), np.where(blend < 0.5, one, other))
+    return question.space.at(np.where(_are_options(question), heirs, child))
+
+
+def _are_options(question: Question) -> list[bool]:
+    return [bool(each.options) for each in question.space.open]
 
 
 def _loss(known: Known) -> tuple[float, int]:
@@ -194,6 +142,7 @@ OWN: dict[str, Draw] = {
     "particle_swarm": particle_swarm,
     "annealing": annealing,
     "genetic": genetic,
+    "reinforce": reinforce,
     "hypergradient": follow_slopes,
     "pbt": chance,
 }

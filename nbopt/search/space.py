@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any
 
-from nbopt.errors import unknown
+from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.i18n import _
-from nbopt.search.dimension import Dimension
+from nbopt.search.dimension import Dimension, is_among
+
+_CELLS = 100_000  # places of a grid at most
 
 
 class Space(Mapping[str, Dimension]):
@@ -19,6 +21,11 @@ class Space(Mapping[str, Dimension]):
     ----------
     dimensions : iterable of Dimension
     pinned : mapping of str to object, optional
+
+    Raises
+    ------
+    InvalidHyperparam
+        For dimensions that depend on each other in a circle.
 
     Examples
     --------
@@ -33,6 +40,7 @@ class Space(Mapping[str, Dimension]):
     def __init__(self, dimensions: Iterable[Dimension], pinned: Mapping[str, Any] | None = None) -> None:
         self._dimensions = {dimension.name: dimension for dimension in dimensions}
         self.pinned = dict(pinned or {})
+        self._in_order = _parents_first(self._dimensions)
 
     def __getitem__(self, name: str) -> Dimension:
         if name not in self._dimensions:
@@ -54,6 +62,26 @@ class Space(Mapping[str, Dimension]):
         """The dimensions that are not pinned."""
         return [each for name, each in self.items() if name not in self.pinned]
 
+    @property
+    def in_order(self) -> list[Dimension]:
+        """All dimensions, each after those that it depends on."""
+        return [*self._in_order]
+
+    def matters(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether a dimension matters beside these values, those of the dimensions that it depends on among them."""
+        return all(
+            parent not in self._dimensions or (parent in values and is_among(values[parent], allowed))
+            for parent, allowed in self[name].when.items()
+        )
+
+    def reduced(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the values that matter, in the order of the dimensions."""
+        found: dict[str, Any] = {}
+        for each in self._in_order:
+            if each.name in values and self.matters(each.name, found):
+                found[each.name] = values[each.name]
+        return {name: found[name] for name in self if name in found}
+
     def narrowed(self, **to: Any) -> Space:
         """Return the same space with other bounds, see `Dimension.narrowed`; what was pinned is searched again."""
         changed = {name: self[name].narrowed(bounds) for name, bounds in to.items()}
@@ -72,13 +100,24 @@ class Space(Mapping[str, Dimension]):
         """Return the values at a place of the unit cube of the dimensions that are open."""
         return {each.name: each.at(share) for each, share in zip(self.open, shares, strict=True)}
 
-    def place(self, values: Mapping[str, Any]) -> list[float]:
-        """Return where values are in the unit cube of the dimensions that are open."""
-        return [each.place(values[each.name]) for each in self.open]
+    def place(self, values: Mapping[str, Any], idle: Sequence[float]) -> list[float]:
+        """Return where values are in the unit cube of the dimensions that are open.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+        idle : sequence of float
+            For each of these dimensions, where to be if it does not matter, and has no value.
+        """
+        return [
+            each.place(values[each.name]) if each.name in values else share
+            for each, share in zip(self.open, idle, strict=True)
+        ]
 
     def contains(self, values: Mapping[str, Any]) -> bool:
         """Whether a trial's values lie in the dimensions that are open."""
-        return all(each.name in values and each.contains(values[each.name]) for each in self.open)
+        needed = [each for each in self.open if self.matters(each.name, values)]
+        return all(each.name in values and each.contains(values[each.name]) for each in needed)
 
     def grid(self, most: int) -> list[dict[str, Any]]:
         """Return every combination of evenly spaced values, in the order of scikit-learn's ``ParameterGrid``.
@@ -98,5 +137,46 @@ class Space(Mapping[str, Dimension]):
             if not few:  # what has no more values than it may have leaves room for the others
                 break
             fixed += few
-        rows = product(*(each.spaced(each.count if each in fixed else each_has) for each in ordered))
-        return [dict(zip((each.name for each in ordered), row, strict=True)) for row in rows]
+        choices = {each.name: each.spaced(each.count if each in fixed else each_has) for each in ordered}
+        return self._combine(choices)
+
+    def _combine(self, choices: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+        """Return all combinations of values; where one of them takes the sense from others, these are left out."""
+        rows: Iterator[dict[str, Any]]
+        if not any(each.when for each in self.values()):
+            rows = (dict(zip(choices, row, strict=True)) for row in product(*choices.values()))
+        else:
+            rows = self._walk({each.name: choices[each.name] for each in self._in_order if each.name in choices})
+        found = list(islice(rows, _CELLS + 1))
+        if len(found) > _CELLS:
+            told = _("a grid of this space has more than {count} places", count=_CELLS)
+            raise InvalidHyperparam(_("{told}: give fewer values, or search with another sampler.", told=told))
+        return found
+
+    def _walk(self, choices: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+        rows: Iterator[dict[str, Any]] = iter([{}])
+        for name, values in choices.items():
+            rows = self._extend(rows, name, values)
+        return rows
+
+    def _extend(self, rows: Iterator[dict[str, Any]], name: str, values: list[Any]) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            if self.matters(name, {**self.pinned, **row}):
+                yield from ({**row, name: value} for value in values)
+            else:
+                yield row
+
+
+def _parents_first(dimensions: Mapping[str, Dimension]) -> list[Dimension]:
+    found: dict[str, Dimension] = {}
+    while len(found) < len(dimensions):
+        ready = {
+            name: each
+            for name, each in dimensions.items()
+            if name not in found and all(parent in found or parent not in dimensions for parent in each.when)
+        }
+        if not ready:
+            names = ", ".join(name for name in dimensions if name not in found)
+            raise InvalidHyperparam(_("{names}: each matters only with values of another of them.", names=names))
+        found |= ready
+    return list(found.values())

@@ -8,7 +8,7 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.hyperparams import Hyperparam, variant
 from nbopt.i18n import _
-from nbopt.search.dimension import Dimension
+from nbopt.search.dimension import Dimension, is_among
 from nbopt.search.space import Space
 
 
@@ -39,8 +39,7 @@ def make_space(given: Any, find: Callable[[str], Hyperparam[Any]] | None) -> Spa
             if bounds.name != name:
                 bounds = variant(bounds)
                 bounds.name = name
-            _check_legal(bounds, find)
-            found.append(Dimension.of(bounds))
+            found.append(Dimension.of(_check_legal(bounds, find)))
         elif find is None:
             raise InvalidHyperparam(_("{name}: say what to try, as nbopt.Float(...).", name=name))
         else:
@@ -76,13 +75,52 @@ def _items(given: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def _check_legal(own: Hyperparam[Any], find: Callable[[str], Hyperparam[Any]] | None) -> None:
-    """Raise InvalidHyperparam where a declaration of the user's offers what the run would refuse."""
+def _check_legal(own: Hyperparam[Any], find: Callable[[str], Hyperparam[Any]] | None) -> Hyperparam[Any]:
+    """Return a declaration of the user's, which matters when the declared one does, if it does not say itself when.
+
+    Raises
+    ------
+    InvalidHyperparam
+        Where it offers what the run would refuse.
+    """
     try:
         declared = None if find is None else find(own.name)
     except InvalidHyperparam:
-        return
-    if declared is not None:
-        dimension = Dimension.of(own)
-        for value in dimension.options or (dimension.at(0.0), dimension.at(1.0)):
-            declared.check(value)
+        return own
+    if declared is None:
+        return own
+    dimension = Dimension.of(own)
+    for value in dimension.options or (dimension.at(0.0), dimension.at(1.0)):
+        declared.check(value)
+    return variant(own, when=declared.when) if declared.when and not own.when else own
+
+
+def check_conditions(space: Space, fixed: Mapping[str, Any]) -> None:
+    """Raise InvalidHyperparam for dimensions that matter with what no trial has.
+
+    Parameters
+    ----------
+    space : Space
+    fixed : mapping of str to object
+        What all trials have, by name.
+    """
+    for each in space.values():
+        for name, allowed in each.when.items():
+            told = tell_condition(each, name)
+            if name in space:
+                for value in allowed:
+                    try:
+                        space[name].spec.check(value)
+                    except InvalidHyperparam as error:
+                        raise InvalidHyperparam(_("{told}: {error}", told=told, error=error)) from error
+            elif name not in fixed:
+                raise InvalidHyperparam(_("{told}: add {name} to the space.", told=told, name=name))
+            elif not is_among(fixed[name], allowed):
+                has = _("and all trials have {value}", value=shorten(fixed[name]))
+                raise InvalidHyperparam(_("{told}, {has}: add {name} to the space.", told=told, has=has, name=name))
+
+
+def tell_condition(dimension: Dimension, name: str) -> str:
+    """Return with which values of another dimension this one matters, in words."""
+    values = ", ".join(map(str, dimension.when[name]))
+    return _("{own} matters only where {name} is one of {values}", own=dimension.name, name=name, values=values)

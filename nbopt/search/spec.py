@@ -93,6 +93,8 @@ def describe_dimension(dimension: Dimension) -> dict[str, Any]:
     kind = next(name for name, each in _KINDS.items() if isinstance(spec, each))
     known = {name: getattr(spec, name) for name in _FIELDS if hasattr(spec, name)}
     known = {name: plain(value) for name, value in known.items()}
+    if dimension.when:
+        known["when"] = {name: plain(allowed) for name, allowed in dimension.when.items()}
     bounds = {"options": plain(dimension.options), "low": dimension.low, "high": dimension.high}
     return {"name": spec.name, "kind": kind, "spec": known, **bounds}
 

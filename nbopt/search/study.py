@@ -19,6 +19,7 @@ from nbopt.search.pruners import check_pruner
 from nbopt.search.record import Record
 from nbopt.search.results import Results
 from nbopt.search.samplers import check_sampler
+from nbopt.search.sizes import check_alone
 from nbopt.search.spec import StudySpec
 from nbopt.search.subjects import make_subject
 from nbopt.search.trial import Trial
@@ -46,17 +47,20 @@ class Study(Results):
         As for `nbopt.Run`.
     space : list of str or mapping, optional
         The names of hyperparameters, whose declared ranges are searched, without the true zero of a logarithmic one. A
-        mapping narrows or adds: from names to declarations as ``nbopt.Float(...)``, pairs (low, high) or lists.
+        mapping narrows or adds: from names to declarations as ``nbopt.Float(...)``, pairs (low, high) or lists. One
+        that is declared with ``when={"depth": range(3, 7)}`` is no value of trials of another depth.
     objective : str, callable, or list of these
-        What is searched for: the name of a measurement, that of the weights with which a trial ends; or a function of a
-        trained run. Several give a Pareto front. Without ``build``, a function of a trial in Optuna's style:
-        ``trial.suggest_float("x", 0, 1)``, ``trial.values["lr"]``.
+        What is searched for: the name of a measurement, that of the weights with which a trial ends; a function of a
+        trained run; ``parameters``, how many weights the model has, or ``latency``, the milliseconds measured that it
+        takes for a sample. Several, as ``["val_accuracy", "parameters"]``, give a Pareto front. Without ``build``, a
+        function of a trial in Optuna's style: ``trial.suggest_float("x", 0, 1)``, ``trial.values["lr"]``.
     direction : str or list of str, optional
         ``minimize`` or ``maximize``; by default losses and errors are minimized, and metrics maximized.
     sampler : str or sampler of Optuna's
         ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, ``cmaes``, ``nsga2``, ``particle_swarm``, ``annealing``,
-        ``genetic``; ``hypergradient``, which follows the derivative of the validation loss; or ``pbt``,
-        population-based training, which changes values while all trials train together.
+        ``genetic``; ``reinforce``, a small network that learns which values to choose; ``hypergradient``, which follows
+        the derivative of the validation loss; or ``pbt``, population-based training, which changes values while all
+        trials train together.
     pruner : str, None or pruner of Optuna's
         What ends trials early: ``median``, ``percentile``, ``successive_halving`` or ``hyperband``.
     trials : int, optional
@@ -159,6 +163,7 @@ class Study(Results):
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
         executor = choose_executor(spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler)
+        check_alone([each.name for each in self.objectives], executor)
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)
             judged = [[each.name, each.direction] for each in self.objectives]

@@ -18,7 +18,7 @@ from nbopt.search.judging import Judging
 from nbopt.search.objectives import Objective, find_objectives
 from nbopt.search.proposing import Proposer, as_tuple
 from nbopt.search.space import Space
-from nbopt.search.spaces import make_space, names_of, only
+from nbopt.search.spaces import check_conditions, make_space, names_of, only
 from nbopt.search.spec import StudySpec
 from nbopt.search.trial import COMPLETE, Trial
 
@@ -92,6 +92,7 @@ class OfFunction(Subject):
             found = [Objective(f"{each.name} {k}", each.direction, each.function) for k, each in enumerate(found)]
         if stored is None:
             stored = Space([]) if spec.space is None else make_space(spec.space, None)
+        check_conditions(stored, {})
         super().__init__(stored, found, _REPORTS)
         self._function = objective
 
@@ -128,8 +129,11 @@ class OfModel(Subject):
             built = make_space(only(spec.space, blueprint.built), lambda name: blueprint.find_spec(name, None))
         else:
             built = Space([stored[name] for name in blueprint.built])
-        declared, measured, reports = blueprint.declare({each.name: each.at(0.5) for each in built.values()})
+        blueprint.check_defaults(built)
+        first = built.reduced({each.name: each.at(0.5) for each in built.values()})
+        declared, measured, reports = blueprint.declare(first)
         space = stored or make_space(spec.space, lambda name: blueprint.find_spec(name, declared))
+        check_conditions(space, blueprint.fixed(declared))
         for name in space.keys() & spec.run.hyperparams.keys():
             rule = _("it is a dimension of the space, and has a value given for all trials")
             raise InvalidHyperparam(_("{name}: {rule}: leave one of them out.", name=name, rule=rule))
@@ -144,6 +148,10 @@ class OfModel(Subject):
             named = len(self.objectives) == 1 and self.objectives[0].name.startswith("val_")
             if pruner != "none" or len(self._judging.parts) > 1 or not named:
                 super().check(sampler, pruner)
+        if sampler in (evolving.NAME, slopes.NAME):
+            for name in (name for name, each in self.space.items() if each.when):
+                rule = _("it knows no dimensions that matter only sometimes: leave {name} out", name=name)
+                raise InvalidHyperparam(_("sampler {name!r}: {rule}.", name=sampler, rule=rule))
         if sampler == evolving.NAME:
             evolving.check_changeable(self.space, self.blueprint.built, self.blueprint.techniques)
         elif sampler == slopes.NAME:
@@ -194,6 +202,7 @@ class OfEstimator(Subject):
         refuse_settings(spec.run)
         self._estimator = Estimator(spec.build, spec.run.train, spec.run.val, judging, spec.seed)
         space = stored or make_space(spec.space, self._estimator.find_spec)
+        check_conditions(space, spec.build.get_params(deep=True))
         found = self._estimator.find_objectives(spec.objective, spec.direction)
         super().__init__(space, found, len(judging.parts))
 

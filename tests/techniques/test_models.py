@@ -11,7 +11,7 @@ from nbopt.techniques.models.base import ACTIVATIONS
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-SHAPES = {"linear": (12,), "mlp": (3, 4), "cnn": (3, 8, 8), "resnet": (3, 8, 8)}
+SHAPES = {"linear": (12,), "mlp": (3, 4), "cnn": (3, 8, 8), "resnet": (3, 8, 8), "cells": (3, 8, 8)}
 SERIES = (7, 3)
 
 
@@ -77,3 +77,28 @@ def test_unknown_settings_and_illegal_values_are_told_in_words():
         nbopt.models.MLP(3, 2, depth=0)
     with pytest.raises(ValueError, match="width must be a multiple of heads; got 6 and 4"):
         nbopt.models.Transformer(3, 2, width=6)
+
+
+CELLS = {"depth": 4, "cell_1": "conv5x5", "cell_2": "separable", "cell_3": "max_pool", "cell_4": "skip", "width": 8}
+
+
+def test_a_network_of_cells_has_the_weights_of_its_operations():
+    model = nbopt.models.Cells(3, 10, **CELLS, reductions=1)
+    stem, conv, reduction = 3 * 8 * 9 + 16, 8 * 8 * 25 + 16, 8 * 16 + 16
+    separable = 8 * 9 + 8 * 8 + 16  # before the reduction, which comes after two of four cells
+    assert sum(weight.numel() for weight in model.parameters()) == stem + conv + separable + reduction + 16 * 10 + 10
+    assert model.layers(torch.randn(2, 3, 8, 8)).shape == (2, 16, 4, 4)
+
+
+@pytest.mark.parametrize("reductions", [0, 1, 2, 5])
+@pytest.mark.parametrize("size", [1, 7, 8])
+def test_cells_take_images_of_any_size(reductions, size):
+    model = nbopt.models.Cells(1, 3, **CELLS, reductions=reductions)
+    assert model(torch.randn(2, 1, size, size + 2)).shape == (2, 3)
+
+
+def test_cells_that_are_not_there_are_refused():
+    with pytest.raises(InvalidHyperparam, match="cell_3 matters only where depth is one of 3, 4, 5, 6; depth is 2"):
+        nbopt.models.Cells(1, 3, depth=2, cell_3="skip")
+    with pytest.raises(InvalidHyperparam, match="depth must be at most 6; got 7"):
+        nbopt.models.Cells(1, 3, depth=7)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from nbopt.techniques.drawn_weights import initialize, load_weights
 from nbopt.techniques.models.base import Model
+from nbopt.techniques.models.cells import Cells
 from nbopt.techniques.models.convolutional import CNN, Residual, ResNet
 from nbopt.techniques.models.dense import MLP, Linear
 from nbopt.techniques.models.series import GRU, LSTM, Transformer
@@ -23,6 +24,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "MLP",
+    "Cells",
     "Linear",
     "Model",
     "ResNet",
@@ -37,6 +39,7 @@ FAMILIES: dict[str, type[Model]] = {
     "mlp": MLP,
     "cnn": CNN,
     "resnet": ResNet,
+    "cells": Cells,
     "gru": GRU,
     "lstm": LSTM,
     "transformer": Transformer,

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from nbopt.errors import unknown
+from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Choice, Float, Int, Tunable
 from nbopt.i18n import N_, _
 
@@ -70,7 +70,7 @@ class Model(nn.Module, Tunable):
     Examples
     --------
     >>> sorted(nbopt.models.FAMILIES)
-    ['cnn', 'gru', 'linear', 'lstm', 'mlp', 'resnet', 'transformer']
+    ['cells', 'cnn', 'gru', 'linear', 'lstm', 'mlp', 'resnet', 'transformer']
     >>> nbopt.models.MLP(inputs=4, outputs=3, widht=8)
     Traceback (most recent call last):
     ...
@@ -84,6 +84,12 @@ class Model(nn.Module, Tunable):
             if name not in declared:
                 raise unknown(_("setting of {kind}", kind=type(self).__name__), name, declared)
             self.__dict__[name] = declared[name].check(value)
+        for name in settings:
+            for other, allowed in declared[name].when.items():
+                if getattr(self, other) not in allowed:
+                    values, now = ", ".join(map(str, allowed)), getattr(self, other)
+                    told = _("{own} matters only where {name} is one of {values}", own=name, name=other, values=values)
+                    raise InvalidHyperparam(_("{told}; {name} is {now}.", told=told, name=other, now=now))
         self.build(inputs, outputs)
 
     def build(self, inputs: int, outputs: int) -> None:
