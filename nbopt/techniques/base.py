@@ -60,8 +60,9 @@ class Technique(Hooks):
         Whether `change_pass` or `change_loss` draw random numbers.
     compiles : bool
         Whether the compiled step does what this technique does; where any other one acts, steps stay eager. Of the
-        hooks in a step it calls ``change_rate``, for all steps of a call before the first, and ``after_step``, once all
-        are done: what compiles finds the rate by the arguments alone and what no step changes, and only takes note of
+        hooks in a step it calls ``before_step``, before the first, see `renews_every`, ``change_rate``, for all steps
+        of a call before the first, and ``after_step``, once all are done: what compiles finds the rate by the arguments
+        alone and what no step changes, and only takes note of
         losses. `nbopt.techniques.promises` looks whether that can be true.
     unwritten : str
         Why a script cannot hold this technique, in words; "" if it can.
@@ -204,6 +205,20 @@ class Technique(Hooks):
     def sign_pull(self) -> float:
         """What multiple of the signs of weights with two dimensions or more it adds to their gradients."""
         return 0.0
+
+    @property
+    def weight_factors(self) -> Mapping[str, Tensor]:
+        """What `change_weights` multiplies weights by, by their names, where it does no more than that.
+
+        These are the names as long as no hyperparameter changes, and each is shaped and typed as its weight is: so the
+        compiled step can do it.
+        """
+        return {}
+
+    @property
+    def renews_every(self) -> int:
+        """At the multiples of how many steps `before_step` may do something; it is called before others too."""
+        return 1
 
     @property
     def is_coarse(self) -> bool:

@@ -40,6 +40,7 @@ HOOKS = {
     hook.name: hook
     for hook in (
         Hook("fit", "once, before it first acts, with the training inputs, if they are in memory", "{hook}(data[0])"),
+        Hook("before_step", "before each step; of those done in one call, see `Technique.renews_every`", "{hook}()"),
         Hook("change_inputs", "before each forward pass, in validation too", "x = {hook}(x)", compiled=False),
         Hook("change_batch", "before each forward pass of a step", "x, y = {hook}(x, y)", compiled=False),
         Hook(
@@ -159,6 +160,10 @@ class Hooks(Tunable):
 
     def draws_now(self) -> bool:
         """Return whether random numbers are drawn in the forward pass under way, which is then seeded by the step."""
+        raise NotImplementedError
+
+    def before_step(self) -> None:
+        """Make ready what the step is to use."""
         raise NotImplementedError
 
     def change_inputs(self, x: Tensor) -> Tensor:

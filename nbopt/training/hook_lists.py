@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nbopt.techniques.base import Technique
 from nbopt.techniques.hooks import OwnStep
 
 
 class HookLists:
-    """The hooks of `nbopt.techniques.hooks.HOOKS`, each with the methods to call, in the order of techniques."""
+    """The hooks of `nbopt.techniques.hooks.HOOKS`, each with the methods to call, in the order of techniques.
+
+    Attributes
+    ----------
+    factored : list of Technique
+        Those that multiply weights.
+    renewing : list of Technique
+        Those that make something ready before steps.
+    """
+
+    factored: list[Technique]
+    renewing: list[Technique]
 
     fit: list[Callable[[Tensor], None]]
     lay_out: list[Callable[[torch.optim.Optimizer], None]]
     replace_step: list[Callable[..., OwnStep | None]]
     before_first_step: list[Callable[[], None]]
+    before_step: list[Callable[[], None]]
     draws_now: list[Callable[[], bool]]
     change_inputs: list[Callable[[Tensor], Tensor]]
     change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]]
@@ -40,3 +54,15 @@ class HookLists:
     need_less: list[Callable[[int], dict[str, Any]]]
     find_trouble: list[Callable[[Sequence[float], bool], int | None]]
     judge: list[Callable[[float, int], bool]]
+
+    def factors(self) -> dict[str, Tensor]:
+        """Return what weights are multiplied by where steps are compiled, by name."""
+        found: dict[str, Tensor] = {}
+        for part in self.factored:
+            for name, factor in part.weight_factors.items():
+                found[name] = found[name] * factor if name in found else factor
+        return found
+
+    def ahead(self, step: int) -> float:
+        """Return how many steps there are before ``before_step`` has something to do again."""
+        return min((part.renews_every - step % part.renews_every for part in self.renewing), default=math.inf)

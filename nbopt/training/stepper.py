@@ -65,6 +65,8 @@ class Stepper:
         if not training.step:
             for act in training.acting.before_first_step:
                 act()
+        for ready in training.acting.before_step:
+            ready()
         if training.model.training is not training.material.mode:
             self._wary = _WARY_STEPS
         if self._wary:

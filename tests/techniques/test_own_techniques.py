@@ -44,16 +44,16 @@ class Restarts(nbopt.Technique):
 class Pruning(nbopt.Technique):
     """Prune the smallest weights, more of them as the run goes on (Zhu and Gupta 2017, eq. 1)."""
 
-    sparsity = nbopt.Float(0.0, low=0.0, high=0.95, ge=0.0, lt=1.0, label="Sparsity", group="Pruning")
+    thinning = nbopt.Float(0.0, low=0.0, high=0.95, ge=0.0, lt=1.0, label="Thinning", group="Pruning")
     measures = ("pruned",)
 
     @property
     def acts(self):
-        return self.sparsity > 0
+        return self.thinning > 0
 
     @torch.no_grad()
     def after_step(self, loss):
-        share = self.sparsity * (1 - (1 - self.context.progress) ** 3)
+        share = self.thinning * (1 - (1 - self.context.progress) ** 3)
         pruned = count = 0
         for weight in self.context.named_weights.values():
             if weight.ndim > 1:
@@ -154,6 +154,41 @@ class QAT(nbopt.Technique):
         return self.round(output)
 
 
+class Latch(nbopt.Technique):
+    """Scale gradients, and by what the last change brought."""
+
+    latch = nbopt.Float(1.0, low=0.1, high=10.0, gt=0.0, label="Latch", group="Latch")
+    memory = ("held",)
+    held = 1.0
+
+    def on_change(self, name):
+        self.held = self.latch / 2
+
+    def after_gradients(self):
+        for weight in self.weights:
+            weight.grad.mul_(self.latch * self.held)
+
+
+class Ready(nbopt.Technique):
+    """Make noise ready before a step, every other one, and add it to the gradients."""
+
+    ready = nbopt.Float(0.0, low=0.0, high=1.0, ge=0.0, label="Ready", group="Noise")
+    memory = ("noise",)
+    noise = 0.0
+
+    @property
+    def acts(self):
+        return self.ready > 0
+
+    def before_step(self):
+        if self.context.step % 2 == 0:
+            self.noise = math.sin(self.context.step + 7 * self.context.progress)
+
+    def after_gradients(self):
+        for weight in self.weights:
+            weight.grad.add_(self.ready * self.noise)
+
+
 def teacher():
     torch.manual_seed(5)
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()
@@ -166,13 +201,15 @@ ROWS = {
     "FGSM of all samples": (FGSM, {"epsilon": 0.1}, {"epsilon": 0.3}, ALL_SAMPLES),
     "FGSM in 16 bits": (FGSM, {"epsilon": 0.1}, {"epsilon": 0.3}, {"precision": "bfloat16"}),
     "Restarts": (Restarts, {"cycles": 2}, {"cycles": 3}, {}),
-    "Pruning": (Pruning, {"sparsity": 0.5}, {"sparsity": 0.9}, {}),
-    "Pruning by steps": (Pruning, {"sparsity": 0.5}, {"sparsity": 0.9}, {"steps": 12, "validate_every": 5}),
+    "Pruning": (Pruning, {"thinning": 0.5}, {"thinning": 0.9}, {}),
+    "Pruning by steps": (Pruning, {"thinning": 0.5}, {"thinning": 0.9}, {"steps": 12, "validate_every": 5}),
     "Distill": (Distill(teacher()), {"distill": 0.5}, {"distill": 0.9}, {}),
     "Distill and mixup": (Distill(teacher()), {"distill": 0.5}, {"distill": 0.9}, {"mixup": 0.4}),
     "QAT": (QAT, {"bits": 4}, {"bits": 2}, {}),
     "QAT in 16 bits": (QAT, {"bits": 4}, {"bits": 2}, {"precision": "bfloat16", "micro_batch": 3}),
     "QAT with metrics": (QAT, {"bits": 4}, {"bits": 2}, {"metrics": ["accuracy"]}),
+    "Latch": (Latch, {"latch": 2.0}, {"latch": 0.5}, {}),
+    "Ready": (Ready, {"ready": 0.1}, {"ready": 0.5}, {}),
     "Jitter": (Jitter, {"jitter": 0.5}, {"jitter": 1.0}, {}),
     "EpochCurve": (EpochCurve, {"shrink": 0.1}, {"shrink": 0.4}, {}),
 }
@@ -197,7 +234,7 @@ def make(*techniques, **settings):
 
 def test_a_script_with_them_is_tidy_and_takes_what_only_the_user_has():
     own = (FGSM, Distill(teacher()), Pruning, QAT)
-    run = make(*own, epsilon=0.1, distill=0.5, sparsity=0.5, bits=4, epochs=2)
+    run = make(*own, epsilon=0.1, distill=0.5, thinning=0.5, bits=4, epochs=2)
     run.step(3)
     run.set(epsilon=0.0)
     run.step(2)
@@ -207,15 +244,15 @@ def test_a_script_with_them_is_tidy_and_takes_what_only_the_user_has():
 
 
 def test_their_hyperparameters_and_curves_are_the_runs():
-    run = make(Pruning, sparsity=0.5, epochs=2)
-    assert run.hyperparams["sparsity"] == 0.5
+    run = make(Pruning, thinning=0.5, epochs=2)
+    assert run.hyperparams["thinning"] == 0.5
     assert len(run.history["pruned"][0]) == 0  # it will be measured
     run.step(4)
     assert run.history["pruned"][0].tolist() == [0, 1, 2, 3]
     run.rewind(2)
     assert run.history["pruned"][0].tolist() == [0, 1]
-    with pytest.raises(nbopt.errors.InvalidHyperparam, match="sparsity"):
-        run.set(sparsity=1.0)
+    with pytest.raises(nbopt.errors.InvalidHyperparam, match="thinning"):
+        run.set(thinning=1.0)
 
 
 def test_validation_and_predictions_use_the_changed_weights_and_the_weights_stay():
@@ -293,7 +330,7 @@ class Rate(nbopt.Technique):
         ([FGSM, FGSM], ValueError, "there is a FGSM already"),
         ([type("Mixup", (FGSM,), {})], ValueError, "there is a Mixup already"),
         ([Rate], ValueError, "Rate: there is a hyperparameter lr already"),
-        ([type("Empty", (nbopt.Technique,), {})], TypeError, "Empty defines no hook: one of fit, change_inputs"),
+        ([type("Empty", (nbopt.Technique,), {})], TypeError, "Empty defines no hook: one of fit, before_step"),
     ],
 )
 def test_what_is_no_technique_is_refused_in_words(given, kind, words):
@@ -502,7 +539,7 @@ def test_opened_again_the_run_needs_them_and_those_that_it_had(tmp_path):
 
 
 def test_a_recipe_takes_them():
-    run = make(Pruning, sparsity=0.5, epochs=2)
+    run = make(Pruning, thinning=0.5, epochs=2)
     run.step(4)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))

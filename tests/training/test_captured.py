@@ -131,6 +131,7 @@ def example(model, optimizer, loss, device, steps=4, batch=64, size=64):
         torch.zeros(steps * batch, size, device=device),
         target.long(),
         [torch.ones(steps, batch, size, device=device) for _layer in layers],
+        [],
         torch.zeros(steps, 1 + numbers, device=device),
     )
     return make_chunk(twin, loss, formula, layers, signature, ()), arguments.flat()

@@ -61,7 +61,7 @@ class Together:
         count = len(self.weights)
         with torch.no_grad():
             (losses,) = self.call(
-                *Arguments(held[:count], [], [], held[count:], x, y, [], torch.tensor(numbers)).flat()
+                *Arguments(held[:count], [], [], held[count:], x, y, [], [], torch.tensor(numbers)).flat()
             )
             for tensor, rows in zip((*self.weights, *self.state), held, strict=True):
                 tensor[members] = rows

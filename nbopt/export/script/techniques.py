@@ -76,6 +76,8 @@ class Techniques(Section):
             self.definitions += texts
             making += self._made(name, "\n".join(texts))
         self.definitions += self._choices()
+        if not any("def on_change(" in text for text in self.definitions):
+            self.known["technique.on_change"] = False
         self.uses_context = any("self.context" in text for text in self.definitions)
         self.words.update({hook: self.calls(hook) for hook in HOOKS if hook not in _OTHERWISE})
         self.words["techniques"] = lines(*making, self.calls("fit", guarded=False))

@@ -104,6 +104,7 @@ def train(model, train, val=None$arguments):
         progress = $progress
         done = min(1.0, step / steps if steps else progress / epochs)
         context.step, context.progress = step, done
+        $before_step
         full = isinstance(optimizer, $full_classes)
         number = leave_none_alone(batches, batch_size)
         $batch = batches.take($number)

@@ -73,7 +73,8 @@ def sign(training: Core, steps: int) -> Signature:
     size, outputs = training.cursor.batch_size, bool(training.metrics)
     tuning = training.material.resting, training.material.evaluated
     edits = tuple(map(str, training.edits))
-    return Signature(steps, size, optimizer, loss, outputs, threads, order, captured, *tuning, edits)
+    multiplied = tuple(training.acting.factors())
+    return Signature(steps, size, optimizer, loss, outputs, threads, order, captured, *tuning, edits, multiplied)
 
 
 class Compiler:
@@ -148,6 +149,10 @@ class Compiler:
         twin, steps, device = self._twin, self.signature.steps, self._x.device
         weights = [weight.detach().clone() for _name, weight in find_trained(twin)]
         masks = {f"{layer.name}.mask" for layer in self._layers}
+        named = dict(twin.named_parameters())
+        factors = [torch.ones_like(named[name]) for name in self.signature.multiplied]
+        for factor in factors:
+            factor.flatten()[::2] = 0
         return Arguments(
             weights,
             [buffer.clone() for name, buffer in twin.named_buffers() if name not in masks],
@@ -156,6 +161,7 @@ class Compiler:
             self._x,
             self._y,
             [torch.stack([layer.ones] * steps) for layer in self._layers],
+            factors,
             torch.tensor(self._numbers, device=device),
         )
 
@@ -261,7 +267,8 @@ class Compiled:
     def __call__(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
         """Do the steps on their batches (steps * batch, ...); return losses (steps,) and, if wanted, outputs."""
         assert [Shape.of(x), Shape.of(y)] == self._ready.shapes[len(self._held) :][:2]
-        results = self._chunk([*self._held, x, y, *self._draw(), torch.tensor(self._find_numbers())])
+        factors = self._training.acting.factors().values()
+        results = self._chunk([*self._held, x, y, *self._draw(), *factors, torch.tensor(self._find_numbers())])
         if self._counters:
             foreach_add_(self._counters, self._steps)
         return results

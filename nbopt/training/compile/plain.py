@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from nbopt.techniques.hooks import surround
 from nbopt.techniques.losses.base import Loss
@@ -33,7 +34,14 @@ def do_plainly(
     masked = [model.get_submodule(layer.name) for layer in layers]
     states = [given.state[k * len(weights) : (k + 1) * len(weights)] for k in range(len(formula.keys))]
     batch, losses, results = len(given.x) // signature.steps, [], []
-    do = surround(around, lambda batch: measure(loss, model(batch[0]), batch[1]))
+    factors = dict(zip(signature.multiplied, given.factors, strict=True))
+
+    def call(x: Tensor) -> Tensor:
+        changed = {name: model.get_parameter(name) * factor for name, factor in factors.items()}
+        output: Tensor = functional_call(model, changed, (x,)) if changed else model(x)
+        return output
+
+    do = surround(around, lambda batch: measure(loss, call(batch[0]), batch[1]))
     for k in range(signature.steps):
         inputs, target = given.x[k * batch : (k + 1) * batch], given.y[k * batch : (k + 1) * batch]
         for module, mask in zip(masked, given.masks, strict=True):

@@ -61,6 +61,8 @@ class Signature(NamedTuple):
         The modules that are in evaluation mode.
     edits : tuple of str
         What was made of the model's shape.
+    multiplied : tuple of str
+        The weights that techniques multiply.
     """
 
     steps: int
@@ -74,6 +76,7 @@ class Signature(NamedTuple):
     resting: tuple[str, ...] = ()
     evaluated: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
+    multiplied: tuple[str, ...] = ()
 
 
 class Layer(NamedTuple):
@@ -114,6 +117,8 @@ class Arguments(NamedTuple):
         The samples of all k batches, (k * batch, ...).
     masks : list of Tensor
         For each dropout layer, (k, ...), of its input's type.
+    factors : list of Tensor
+        What weights are multiplied by.
     numbers : Tensor
         (k, count): how signs pull, then what the formula takes.
     """
@@ -125,6 +130,7 @@ class Arguments(NamedTuple):
     x: Tensor
     y: Tensor
     masks: list[Tensor]
+    factors: list[Tensor]
     numbers: Tensor
 
     def held(self) -> list[Tensor]:
@@ -133,7 +139,7 @@ class Arguments(NamedTuple):
 
     def given(self) -> list[Tensor]:
         """Return what is new in every call."""
-        return [self.x, self.y, *self.masks, self.numbers]
+        return [self.x, self.y, *self.masks, *self.factors, self.numbers]
 
     def flat(self) -> list[Tensor]:
         """Return all tensors in one list."""
@@ -227,7 +233,8 @@ def make_chunk(
             return list(islice(rest, count))
 
         own = some(len(weight_names)), some(len(buffer_names)), some(len(fixed_names)), some(keys * len(weight_names))
-        return Arguments(*own, next(rest), next(rest), some(len(mask_names)), next(rest))
+        entered = next(rest), next(rest), some(len(mask_names)), some(len(signature.multiplied))
+        return Arguments(*own, *entered, next(rest))
 
     def chunk(flat: list[Tensor]) -> Sequence[Tensor]:
         given = take(flat)
@@ -250,6 +257,8 @@ def make_chunk(
             ) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
                 own = [buffer.clone() for buffer in buffers]  # layers write to their statistics
                 named = fed | dict(zip(weight_names + buffer_names, weights + own, strict=True))
+                for name, factor in zip(signature.multiplied, given.factors, strict=True):
+                    named[name] = named[name] * factor
 
                 def do(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
                     return measure(loss, functional_call(twin, named, (batch[0],)), batch[1])

@@ -163,7 +163,7 @@ class StepModes:
         training = self._training
         if not self.steps or not self._fills() or self.planned() < self.steps:
             return None
-        if training.plan.ahead(training.step) < self.steps:
+        if min(training.plan.ahead(training.step), training.acting.ahead(training.step)) < self.steps:
             return None
         if self._compiled is None or not self._compiled.fits:
             found = self.library.get(self._signature)

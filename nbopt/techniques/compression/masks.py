@@ -1,0 +1,120 @@
+"""Which units stay where a share of them is pruned, and the masks of that."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+# Scripts hold these functions as they are written here, so in lines of 88 characters.
+def keep_most(scores: Tensor, count: int, kept: Tensor | None) -> Tensor:
+    """Return which of the scores (..., n) stay: all but the ``count`` lowest of a row.
+
+    Those that are not ``kept`` so far go before all others.
+    """
+    if kept is not None:
+        wide = torch.float32 if scores.device.type == "mps" else torch.float64
+        scores = scores.to(wide)  # so that the order stays what it is
+        scores = scores + kept * (1 + scores.max() - scores.min())
+    stay = torch.ones(scores.shape, dtype=torch.bool, device=scores.device)
+    if count:
+        lowest = scores.topk(count, largest=False, sorted=False).indices
+        stay.scatter_(-1, lowest, False)
+    return stay
+
+
+def keep_in_blocks(
+    scores: Tensor,
+    size: torch.Size,
+    block: int,
+    share: float,
+    kept: Tensor | None,
+) -> Tensor:
+    """Return which weights of a layer stay: of each ``block`` of inputs, as many."""
+    if size[1] < block:  # the first layer of grey images
+        return torch.ones_like(scores, dtype=torch.bool)
+
+    def cut(flat: Tensor) -> Tensor:
+        return flat.reshape(size).movedim(1, -1).reshape(-1, block)
+
+    count = int(share * block + 1e-9)
+    stay = keep_most(cut(scores), count, None if kept is None else cut(kept))
+    moved = [size[0], *size[2:], size[1]]
+    return stay.reshape(moved).movedim(-1, 1).flatten()
+
+
+def keep_units(
+    scores: list[Tensor],
+    share: float,
+    whole: bool,
+    kept: list[Tensor] | None,
+) -> list[Tensor]:
+    """Return which units of each layer stay, if ``share`` of all together does not.
+
+    Of ``whole`` ones, neurons and heads, one stays in each layer.
+    """
+    joined, counts = torch.cat(scores), [len(each) for each in scores]
+    before = None if kept is None else torch.cat(kept)
+    count = round(share * len(joined))
+    if whole:
+        count = min(count, len(joined) - len(scores))
+        largest, begin = 2 * joined.max() + 1, 0
+        for each in scores:
+            best = begin + each.argmax()
+            joined[best] = largest
+            if before is not None:
+                before[best] = True
+            begin += len(each)
+    return list(torch.split(keep_most(joined, count, before), counts))
+
+
+def keep_layers(
+    layers: list[list[tuple[str, tuple[int, ...], int]]],
+    scores: list[Tensor],
+    weights: dict[str, Tensor],
+    pattern: str,
+    scope: str,
+    share: float,
+    kept: list[Tensor] | None,
+) -> list[Tensor]:
+    """Return which units of each layer stay, by pattern and scope."""
+    whole = pattern in ("neurons", "heads")
+    if ":" not in pattern and scope == "global":
+        return keep_units(scores, share, whole, kept) if layers else []
+    stay = []
+    for index, (layer, score) in enumerate(zip(layers, scores, strict=True)):
+        before = None if kept is None else kept[index]
+        if ":" in pattern:
+            size, block = weights[layer[0][0]].shape, int(pattern.partition(":")[2])
+            stay.append(keep_in_blocks(score, size, block, share, before))
+        else:
+            of_one = None if before is None else [before]
+            stay += keep_units([score], share, whole, of_one)
+    return stay
+
+
+def spread_units(
+    layer: list[tuple[str, tuple[int, ...], int]],
+    stay: Tensor,
+    weights: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Return the masks of a layer, shaped and typed as its parameters are."""
+    masks = {}
+    for name, shape, dim in layer:
+        sides = [1] * len(shape)
+        sides[dim] = -1
+        mask = stay.view(sides).expand(shape).reshape(weights[name].shape)
+        masks[name] = mask.to(weights[name].dtype, copy=True)
+    return masks
+
+
+def gather_units(
+    layer: list[tuple[str, tuple[int, ...], int]],
+    masks: dict[str, Tensor],
+    weights: dict[str, Tensor],
+) -> Tensor:
+    """Return which units of a layer its masks leave."""
+    name, shape, dim = layer[0]
+    mask = masks[name] if name in masks else torch.ones_like(weights[name])
+    found = mask.reshape(shape).movedim(dim, 0)
+    return found.reshape(shape[dim], -1).amax(1) > 0

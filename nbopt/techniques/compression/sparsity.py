@@ -1,0 +1,300 @@
+"""Pruning: a part of the weights is 0, however the run moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nbopt.data.noise import PRUNING, derive_seed
+from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int, variant
+from nbopt.i18n import N_, _
+from nbopt.techniques.base import Technique
+from nbopt.techniques.compression.masks import gather_units, keep_layers, spread_units
+from nbopt.techniques.compression.units import draw_units, find_refusals, find_units, measure_units
+from nbopt.techniques.context import Setting
+from nbopt.techniques.plan import Plan
+
+_GROUP = N_("Pruning")
+_PATTERNS = ("weights", "neurons", "heads", "n:4", "n:8")
+
+
+class Sparsity(Technique):
+    """Computes with the most important weights alone, the others being 0 (Han et al. 2015).
+
+    What is pruned keeps its value, gets no gradient, as with ``torch.nn.utils.prune``, and comes back where the
+    sparsity falls. Between ``sparsity_begin`` and ``sparsity_end``, parts of the run, the share that is pruned grows as
+    ``s (1 - (1 - t)^3)`` (Zhu and Gupta 2017, eq. 1). Weights are pruned by their magnitude; by ``|w g|``, the first
+    order of what the loss would change by (Molchanov et al. 2017, eq. 8), a running mean over steps; or at random.
+    Biases and normalization scales stay unless their neuron or head is pruned. Neurons of the last layer, in the order
+    in which the model has its layers, are its outputs, and stay.
+
+    Attributes
+    ----------
+    names : list of str
+        The parameters that have masks.
+    masks : list of Tensor
+        For each of them, shaped and typed as it is: 1 for what stays, 0 for what is pruned.
+    made : list
+        The settings that the masks were made by.
+    reached : float
+        Their share.
+    scored : list of str
+        The matrices that have scores.
+    scores : list of Tensor
+        Of each of them, the mean of ``|w g|``; of what is pruned, what it was before.
+    """
+
+    sparsity = Float(
+        0.0,
+        low=0.0,
+        high=0.99,
+        ge=0.0,
+        lt=1.0,
+        label=N_("Sparsity"),
+        group=_GROUP,
+        help=N_("Share of the weights that are pruned: 0 in every forward pass. Moved down, they come back."),
+        synonyms="pruning prune prune_rate amount target_sparsity final_sparsity",
+    )
+    sparsity_method = Choice(
+        "magnitude",
+        options=("magnitude", "gradient", "random"),
+        label=N_("Prune by"),
+        group=_GROUP,
+        help=N_("What decides which go: the magnitude of a weight, its magnitude times its gradient, or chance."),
+        needs="sparsity",
+    )
+    sparsity_pattern = Choice(
+        "weights",
+        options=_PATTERNS,
+        label=N_("What is pruned"),
+        group=_GROUP,
+        help=N_(
+            "Single weights; neurons and channels; heads of attention; or equally many weights of each block of 4 or "
+            "8 inputs: n:4 with a sparsity of 0.5 is 2:4."
+        ),
+        needs="sparsity",
+    )
+    sparsity_scope = Choice(
+        "global",
+        options=("global", "layer"),
+        label=N_("Compared in"),
+        group=_GROUP,
+        help=N_("Whether the share is one of all layers together, or of each."),
+        needs="sparsity",
+    )
+    sparsity_begin = Float(
+        0.0,
+        low=0.0,
+        high=0.9,
+        ge=0.0,
+        lt=1.0,
+        label=N_("Pruning begins"),
+        group=_GROUP,
+        help=N_("The part of the run after which pruning begins."),
+        needs="sparsity",
+    )
+    sparsity_end = Float(
+        0.0,
+        low=0.0,
+        high=0.9,
+        ge=0.0,
+        lt=1.0,
+        label=N_("Pruning ends"),
+        group=_GROUP,
+        help=N_("The part of the run after which all is pruned; not after the begin: all at once."),
+        needs="sparsity",
+    )
+    sparsity_every = Int(
+        50,
+        low=1,
+        high=1000,
+        ge=1,
+        label=N_("Prune every"),
+        group=_GROUP,
+        unit=N_("steps"),
+        help=N_("Steps between two looks at which weights are pruned."),
+        needs="sparsity",
+    )
+    sparsity_regrow = Flag(
+        True,
+        label=N_("Pruned may return"),
+        group=_GROUP,
+        help=N_("Whether weights come back where others have become less important; else only at a lower sparsity."),
+        needs="sparsity",
+    )
+
+    memory: ClassVar[tuple[str, ...]] = ("names", "masks", "made", "reached", "scored", "scores")
+
+    names: Sequence[str] = ()
+    masks: Sequence[Tensor] = ()
+    made: Sequence[Any] = ()
+    reached = 0.0
+    scored: Sequence[str] = ()
+    scores: Sequence[Tensor] = ()
+
+    def forget(self) -> None:
+        """Let the next masks be the first."""
+        self.names, self.masks, self.made, self.reached = [], [], [], 0.0
+
+    # -- what it says of a run
+
+    @classmethod
+    def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
+        """Return the patterns that the model has."""
+        spec: Any = cls.declared()["sparsity_pattern"]
+        refused = find_refusals(setting.model, _PATTERNS)
+        options = tuple(name for name in _PATTERNS if name not in refused)
+        return {**cls.declared(), "sparsity_pattern": variant(spec, options=options, refused=refused)}
+
+    @classmethod
+    def unfit_for(cls, setting: Setting) -> str:
+        """There has to be a matrix."""
+        known = any(weight.ndim > 1 for weight in setting.model.parameters())
+        return "" if known else _("the model has no weights of two dimensions or more")
+
+    @classmethod
+    def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
+        """Refuse a part of a run without an end."""
+        name = max(("sparsity_begin", "sparsity_end"), key=lambda name: values[name])
+        if not values["sparsity"] or not values[name] or Plan.of(values).has_end:
+            return ""
+        told = _("{name}={value} is a part of the run", name=name, value=values[name])
+        return _("{told}: without an end there is none. Give epochs or steps", told=told)
+
+    # -- while it acts
+
+    @property
+    def acts(self) -> bool:
+        """With any sparsity."""
+        return self.sparsity > 0
+
+    @property
+    def obstacle(self) -> str:
+        """Masks are none."""
+        return _("pruning looks at gradients") if self.sparsity_method == "gradient" else ""
+
+    @property
+    def renews_every(self) -> int:
+        """How often there may be other masks."""
+        return self.sparsity_every
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The share that is pruned."""
+        return [(_("pruned"), f"{self.reached:.1%}")] if self.acts and self.made else []
+
+    def on_change(self, name: str) -> None:
+        """Forget what belongs to another setting."""
+        if name == "sparsity" and not self.sparsity:
+            self.forget()
+        if name == "sparsity_method":
+            self.scored, self.scores = [], []
+
+    def train(self, weights: Any) -> None:
+        """Act on other weights from now on: masks of other shapes are gone."""
+        self.weights = weights
+        shapes = {name: w.shape for name, w in self.context.model.named_parameters()}
+        if any(shapes.get(name) != m.shape for name, m in zip(self.names, self.masks, strict=True)):
+            self.forget()
+        self.scored, self.scores = [], []
+        self.made = self.made[:3]  # so that masks are made anew, of what is pruned already
+
+    @property
+    def wanted(self) -> list[Any]:
+        """The settings that masks are made by; the first three say what is compared."""
+        how = [self.sparsity_method, self.sparsity_pattern, self.sparsity_scope]
+        return [*how, self.sparsity, self.sparsity_begin, self.sparsity_end]
+
+    @property
+    def share(self) -> float:
+        """The share that is to be pruned now."""
+        begin, end = self.sparsity_begin, self.sparsity_end
+        done = self.context.progress
+        if done < begin:
+            return 0.0
+        t = 1.0 if done >= end else (done - begin) / (end - begin)
+        return self.sparsity * (1 - (1 - t) ** 3)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be told which weights are to go."""
+        return self.sparsity_method != "gradient" or bool(self.scores)
+
+    def before_step(self) -> None:
+        """Make other masks, where they are due."""
+        anew = self.made != self.wanted
+        if not anew and self.context.step % self.sparsity_every == 0:
+            anew = self.sparsity_regrow or self.share != self.reached
+        if anew and self.is_known:
+            masks = self.find_masks()
+            self.names, self.masks = list(masks), list(masks.values())
+            self.made, self.reached = self.wanted, self.share
+
+    @property
+    def weight_factors(self) -> dict[str, Tensor]:
+        """The masks."""
+        return self.masks_now()
+
+    def masks_now(self) -> dict[str, Tensor]:
+        """Return the masks by name; at rest after a change, those of the next step."""
+        if self.made != self.wanted and self.is_known:
+            return self.find_masks()
+        return dict(zip(self.names, self.masks, strict=True))
+
+    def change_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights times their masks."""
+        changed = dict(weights)
+        for name, mask in self.masks_now().items():
+            if name not in changed:  # it is frozen
+                changed[name] = self.context.model.get_parameter(name)
+            changed[name] = changed[name] * mask
+        return changed
+
+    @torch.no_grad()
+    def after_gradients(self) -> None:
+        """Note what the loss would change by without each weight."""
+        if self.sparsity_method != "gradient":
+            return
+        scores = dict(zip(self.scored, self.scores, strict=True))
+        masks = dict(zip(self.names, self.masks, strict=True))
+        for name, w in self.context.named_weights.items():
+            if w.ndim > 1 and w.grad is not None:
+                now = (w * w.grad).abs_().nan_to_num_(0.0, 0.0, 0.0)
+                if name not in scores:
+                    scores[name] = now
+                elif name in masks:
+                    change = now.sub_(scores[name]).mul_(masks[name])
+                    scores[name].add_(change.mul_(0.1))
+                else:
+                    scores[name].lerp_(now, 0.1)
+        self.scored, self.scores = list(scores), list(scores.values())
+
+    @torch.no_grad()
+    def find_masks(self) -> dict[str, Tensor]:
+        """Return masks by the weights as they are now."""
+        weights: dict[str, Tensor] = dict(self.context.named_weights)
+        before = dict(zip(self.names, self.masks, strict=True))
+        pattern, scope = self.sparsity_pattern, self.sparsity_scope
+        layers = find_units(self.context.model, weights, pattern)
+        if self.sparsity_method == "random":
+            seed = derive_seed(self.context.seed, PRUNING)
+            scores = draw_units(layers, torch.Generator().manual_seed(seed))
+            scores = [each.to(self.context.device) for each in scores]
+        elif self.sparsity_method == "gradient":
+            means = {name: torch.zeros_like(w) for name, w in weights.items()}
+            means.update(zip(self.scored, self.scores, strict=True))
+            scores = [measure_units(layer, means, 1, False) for layer in layers]
+        else:
+            mean = scope == "global"
+            scores = [measure_units(layer, weights, 2, mean) for layer in layers]
+        kept = None
+        if self.made[:3] == self.wanted[:3] and not self.sparsity_regrow:
+            kept = [gather_units(layer, before, weights) for layer in layers]
+        stay = keep_layers(layers, scores, weights, pattern, scope, self.share, kept)
+        masks = {name: m for name, m in before.items() if name not in weights}
+        for layer, units in zip(layers, stay, strict=True):
+            masks.update(spread_units(layer, units, weights))
+        return masks
