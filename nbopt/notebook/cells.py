@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from nbopt.run.operable import Operable
+    from nbopt.run.operable import Driven
 
 SOURCE = "cell"
 """Who pauses a run whose cell is run again, in its journal."""
@@ -33,14 +33,14 @@ class Cells:
 
     def __init__(self) -> None:
         # By cell: the newest execution's number, and the runs of the newest execution that made some.
-        self._made: dict[str, tuple[str, list[weakref.ref[Operable]]]] = {}
-        self._earlier: weakref.WeakKeyDictionary[Operable, list[weakref.ref[Operable]]] = weakref.WeakKeyDictionary()
+        self._made: dict[str, tuple[str, list[weakref.ref[Driven]]]] = {}
+        self._earlier: weakref.WeakKeyDictionary[Driven, list[weakref.ref[Driven]]] = weakref.WeakKeyDictionary()
         # The cells in whose outputs something stands, each with the execution that put it there.
         self._places: weakref.WeakKeyDictionary[Shown, dict[str, str]] = weakref.WeakKeyDictionary()
         # By cell: the newest execution, and what lost its last place by it.
         self._replaced: dict[str, tuple[str, weakref.WeakSet[Shown]]] = {}
 
-    def made(self, run: Operable) -> None:
+    def made(self, run: Driven) -> None:
         """Take note of a new run; the runs of an earlier execution of its cell are paused."""
         found = _here()
         if found is None:
@@ -55,7 +55,7 @@ class Cells:
             runs = []
         self._made[cell] = execution, [*runs, weakref.ref(run)]
 
-    def earlier(self, run: Operable) -> list[Operable]:
+    def earlier(self, run: Driven) -> list[Driven]:
         """Return the runs that an earlier execution of the run's cell made, as far as they are still there."""
         return _alive(self._earlier.get(run, []))
 
@@ -93,7 +93,7 @@ class Cells:
         self._replaced[cell] = execution, gone
 
 
-def _alive(runs: list[weakref.ref[Operable]]) -> list[Operable]:
+def _alive(runs: list[weakref.ref[Driven]]) -> list[Driven]:
     return [run for ref in runs if (run := ref()) is not None]
 
 

@@ -23,9 +23,10 @@ from nbopt.notebook.population.panel import panel_of as panel_of_population
 if TYPE_CHECKING:
     from nbopt.run.crowd import Crowd
     from nbopt.run.lr_finder import Sweep
-    from nbopt.run.operable import Operable
+    from nbopt.run.operable import Driven
     from nbopt.run.steerable import Steerable
     from nbopt.run.work import Work
+    from nbopt.search.study import Study
 
 
 def mimebundle(run: Steerable) -> dict[str, Any]:
@@ -45,7 +46,17 @@ def population(population: Crowd) -> dict[str, Any]:
     return {**panel.family._repr_mimebundle_(), "text/plain": repr(population)}
 
 
-def show(run: Operable) -> None:
+def study(study: Study) -> dict[str, Any]:
+    """Return the panel of a study, as a cell's result, and put its still picture below."""
+    from nbopt.notebook.study.panel import panel_of as panel_of_study  # few notebooks have one
+
+    panel = panel_of_study(study)
+    CELLS.shows(panel)
+    panel.still.display()
+    return {**panel.family._repr_mimebundle_(), "text/plain": repr(study)}
+
+
+def show(run: Driven) -> None:
     """Put the panel under the running cell."""
     display(run)  # type: ignore[no-untyped-call]
 
@@ -77,6 +88,6 @@ def follow() -> Callable[[Work], None] | None:
     return tell
 
 
-def made(run: Operable) -> None:
+def made(run: Driven) -> None:
     """Take note of which cell made the run."""
     CELLS.made(run)

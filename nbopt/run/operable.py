@@ -47,8 +47,8 @@ class Adjustable(Protocol):
         """Ask for new values."""
 
 
-class Operable(Protocol):
-    """What is started, paused and stopped: a run, or a population."""
+class Driven(Protocol):
+    """What is started, paused and stopped: a run, a population, or a study."""
 
     watchers: list[Callable[[], None]]
 
@@ -63,10 +63,6 @@ class Operable(Protocol):
     @property
     def name(self) -> str:
         """What lists and panels call it."""
-
-    @property
-    def hyperparams(self) -> Hyperparams:
-        """What can be changed, and the values that act."""
 
     @property
     def journal(self) -> Journal:
@@ -86,15 +82,41 @@ class Operable(Protocol):
 
     @property
     def step_count(self) -> int:
-        """Steps completed."""
-
-    @property
-    def epoch(self) -> int:
-        """Epochs completed."""
+        """Steps completed; of a study, its trials."""
 
     @property
     def share(self) -> float:
         """The part that is done, from 0 to 1."""
+
+    def start(self, *, wait: bool = True, source: str = "code") -> None:
+        """Train."""
+
+    def pause(self, *, wait: bool = True, source: str = "code") -> None:
+        """Rest."""
+
+    def stop(self, *, wait: bool = True, source: str = "code") -> None:
+        """End."""
+
+    def release_workers(self) -> None:
+        """Let go what costs something while it rests."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` from now on whenever state or journal changed."""
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Stop calling ``wake``."""
+
+
+class Operable(Driven, Protocol):
+    """What does steps under a plan: a run, or a population."""
+
+    @property
+    def hyperparams(self) -> Hyperparams:
+        """What can be changed, and the values that act."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
 
     @property
     def plan(self) -> Plan:
@@ -111,23 +133,5 @@ class Operable(Protocol):
     def set(self, *, source: str = "code", **changes: Any) -> None:
         """Ask for new values."""
 
-    def start(self, *, wait: bool = True, source: str = "code") -> None:
-        """Train."""
-
     def step(self, n: int = 1, *, wait: bool = True, source: str = "code") -> None:
         """Do some steps."""
-
-    def pause(self, *, wait: bool = True, source: str = "code") -> None:
-        """Rest."""
-
-    def stop(self, *, wait: bool = True, source: str = "code") -> None:
-        """End."""
-
-    def release_workers(self) -> None:
-        """Let go what costs something while it rests."""
-
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` from now on whenever state or journal changed."""
-
-    def unwatch(self, wake: Callable[[], None]) -> None:
-        """Stop calling ``wake``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from nbopt.run.operable import Operable
+from nbopt.run.operable import Driven
 from nbopt.run.steerable import Steerable
 from nbopt.run.work import Work
 
@@ -19,7 +19,10 @@ class Viewer(Protocol):
     def population(self, population: Any) -> dict[str, Any]:
         """Return the panel of a population, as a cell's result."""
 
-    def show(self, session: Operable) -> None:
+    def study(self, study: Any) -> dict[str, Any]:
+        """Return the panel of a study, as a cell's result."""
+
+    def show(self, session: Driven) -> None:
         """Put the panel under the running cell."""
 
     def sweep(self, sweep: Any) -> dict[str, Any]:
@@ -28,5 +31,5 @@ class Viewer(Protocol):
     def follow(self) -> Callable[[Work], None] | None:
         """Return what shows below the running cell how far work is that this thread does; None where no cell runs."""
 
-    def made(self, session: Operable) -> None:
+    def made(self, session: Driven) -> None:
         """Take note of a new one, before it has done anything."""

@@ -62,7 +62,7 @@ class ByHand(Steered):
         Space(lr: 0.01 to 0.1, on a log scale)
         """
         checked = self.space.narrowed(**bounds)
-        self._note("narrow", {name: _ends(checked[name]) for name in bounds}, source)
+        self._note("narrow", {name: checked[name].ends for name in bounds}, source)
 
     def pin(self, *, source: str = "code", **values: Any) -> None:
         """Give all trials from the next one on these values; `narrow` searches them again.
@@ -137,10 +137,3 @@ class ByHand(Steered):
             self.journal.event(self.asked, act, what, check_text("source", source))
             self._act()
             self._announce()
-
-
-def _ends(dimension: Any) -> list[Any]:
-    """Return the bounds of a dimension, as `Dimension.narrowed` takes them."""
-    if dimension.options:
-        return list(dimension.options)
-    return [2**dimension.low, 2**dimension.high] if dimension.powers else [dimension.low, dimension.high]

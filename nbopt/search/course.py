@@ -173,7 +173,7 @@ class Course:
         with self.lock:
             trial = self._trials[ended.number]
             trial.steps = ended.steps
-            trial.seconds = time.monotonic() - self._begun.pop(ended.number)
+            trial.seconds, trial.ended = time.monotonic() - self._begun.pop(ended.number), time.time()
             trial.note = trial.note if ended.error is None else tell_error(ended.error)
             trial.parts = [*ended.parts]
             self._add_suggested(trial)

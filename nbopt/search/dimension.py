@@ -135,6 +135,13 @@ class Dimension:
         """The values of other dimensions with which it matters, by name; empty where it always does."""
         return {name: tuple(allowed) for name, allowed in self.spec.when.items()}
 
+    @property
+    def ends(self) -> list[Any]:
+        """The bounds, as `narrowed` takes them: low and high, or the options."""
+        if self.options:
+            return list(self.options)
+        return [self._as_value(self.low), self._as_value(self.high)] if self.whole else [self.low, self.high]
+
     def narrowed(self, to: Any) -> Dimension:
         """Return the same within other bounds: a pair (low, high) of numbers, or a list of options.
 

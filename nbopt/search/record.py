@@ -128,7 +128,7 @@ class Record:
         facts = {"steps": trial.steps, "seconds": trial.seconds, "source": trial.source, "note": trial.note}
         facts["parts"] = [list(part) for part in trial.parts]
         facts |= {"space": trial.space, "number": trial.number}
-        ended = datetime.now(UTC)
+        ended = datetime.fromtimestamp(trial.ended, UTC)
         frozen = kinds.FrozenTrial(
             number=-1,
             trial_id=-1,
@@ -165,6 +165,7 @@ class Record:
                 len(found), values, names[frozen.state], objectives, dict(frozen.intermediate_values), **known
             )
             trial.parts = [tuple(part) for part in frozen.user_attrs.get("nbopt:parts", ())]
+            trial.ended = 0.0 if frozen.datetime_complete is None else frozen.datetime_complete.timestamp()
             trial.attrs, trial.distributions = dict(frozen.system_attrs), own or None
             found.append(trial)
         return found

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from nbopt.errors import InvalidHyperparam
 from nbopt.i18n import _
 from nbopt.search.by_hand import ByHand
+from nbopt.search.front import undominated
 from nbopt.search.trial import Trial
 from nbopt.search.view import html
 
@@ -48,10 +51,8 @@ class Results(ByHand):
         with self.lock:
             ranked = self.ranked()
         signs = [1.0 if each.direction == "minimize" else -1.0 for each in self.objectives]
-        losses = [[sign * value for sign, value in zip(signs, t.objectives, strict=True)] for t in ranked]
-        return [
-            trial for trial, own in zip(ranked, losses, strict=True) if not any(_beats(other, own) for other in losses)
-        ]
+        losses = np.array([trial.objectives for trial in ranked], float).reshape(-1, len(signs)) * signs
+        return [trial for trial, is_best in zip(ranked, undominated(losses), strict=True) if is_best]
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame`` with a row for each trial: its values, objectives, state, steps and seconds.
@@ -86,7 +87,3 @@ class Results(ByHand):
         best = self.front if len(self.objectives) > 1 else self.ranked()[:1]
         told = _("{state}, {done} of {count} trials", state=self.state.value, done=self._written, count=self._total)
         return html(f"{self.name}: {told}", self.objectives, self.trials, best)
-
-
-def _beats(one: list[float], other: list[float]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))

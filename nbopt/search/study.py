@@ -10,6 +10,7 @@ import torch
 from nbopt.errors import check_text
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
+from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.search.asktell import AskTell
 from nbopt.search.choosing import choose_executor
@@ -17,8 +18,8 @@ from nbopt.search.jobs import Job
 from nbopt.search.judging import Judging
 from nbopt.search.pruners import check_pruner
 from nbopt.search.record import Record
-from nbopt.search.results import Results
 from nbopt.search.samplers import check_sampler
+from nbopt.search.showing import Shown
 from nbopt.search.sizes import check_alone
 from nbopt.search.spec import StudySpec
 from nbopt.search.subjects import make_subject
@@ -30,7 +31,7 @@ from nbopt.training.step.passes import Forward
 _TRIALS = 100
 
 
-class Study(Results):
+class Study(Shown):
     """Many runs under the same declarations, whose values a sampler chooses: a search.
 
     Each trial is a run with a journal, a history and a seed of its own, and can be taken out as a `nbopt.Run`. All
@@ -170,6 +171,8 @@ class Study(Results):
             record.describe({**spec.put(name=self.name, trials=trials).describe(self.space), "judged": judged})
             record.claim()
         self.begin_with(record, asktell, executor, trials)
+        if Session.viewer is not None:
+            Session.viewer.made(self)
 
     def _equip(self, trial: Trial) -> None:
         self._subject.equip(trial, self._sessions.get)

@@ -33,6 +33,8 @@ class Trial:
         What was measured on the way, by the number of validations.
     steps, seconds : int, float
         Steps trained, and how long that took.
+    ended : float
+        When it ended, in seconds since 1970.
     source : str
         Who chose the values: the sampler, or a hand.
     note : str
@@ -48,6 +50,7 @@ class Trial:
     reports: dict[int, float] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
+    ended: float = 0.0
     source: str = "sampler"
     note: str = ""
     parts: list[tuple[float, ...]] = field(default_factory=list, repr=False)

@@ -52,7 +52,7 @@ class Fan:
         for row, history in enumerate(histories):
             tracks = history.tracks
             if tracks is not self._tracks[row]:
-                self._forget(row)
+                self.forget(row)
                 self._tracks[row] = tracks
             track = tracks.get(self.name)
             if track is None or len(track.values) == self._read[row]:
@@ -65,7 +65,7 @@ class Fan:
             self.last[row] = read[-1]
         if rows:
             lengths = [len(part) for part in values]
-            self._add(np.repeat(rows, lengths), np.concatenate(steps), np.concatenate(values))
+            self.add(np.repeat(rows, lengths), np.concatenate(steps), np.concatenate(values))
 
     def curves(self, rows: NDArray[np.int64] | None = None) -> tuple[Array, Array]:
         """Return where stretches end, shape (n,), and what was measured there, shape (rows, n); NaN where nothing was.
@@ -81,10 +81,12 @@ class Fan:
         with np.errstate(invalid="ignore"):
             return self._at[used].astype(float), np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
-    def _forget(self, row: int) -> None:
+    def forget(self, row: int) -> None:
+        """Know nothing of a run any more."""
         self._sums[row], self._counts[row], self._read[row], self.last[row] = 0, 0, 0, np.nan
 
-    def _add(self, rows: NDArray[np.int64], steps: NDArray[np.int64], values: Array) -> None:
+    def add(self, rows: NDArray[np.int64], steps: NDArray[np.int64], values: Array) -> None:
+        """Take up values, of these runs at these steps, none of which is negative."""
         size = self._sums.shape[1]
         while int(steps.max()) >> self._shift >= size:
             self._fold()

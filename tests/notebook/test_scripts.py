@@ -12,6 +12,7 @@ import nbopt
 from nbopt.notebook.frontend.bridge import Companion
 from nbopt.notebook.frontend.scripts import joined
 from nbopt.notebook.population.fan import Board
+from nbopt.notebook.study.board import StudyBoard
 
 FRONTEND = Path(nbopt.__file__).parent / "notebook" / "frontend"
 
@@ -26,7 +27,10 @@ def test_what_a_script_imports_stands_before_it_once(tmp_path):
     assert text == "const a = 1;\n\nfunction b() {\n  return a;\n}\nexport default { a, b };\n"
 
 
-@pytest.mark.parametrize(("widget", "path"), [(Companion, "frontend/companion.js"), (Board, "population/fan.js")])
+@pytest.mark.parametrize(
+    ("widget", "path"),
+    [(Companion, "frontend/companion.js"), (Board, "population/fan.js"), (StudyBoard, "study/study.js")],
+)
 def test_the_scripts_of_a_widget_share_no_name_but_what_they_import(widget, path):
     text = joined(FRONTEND.parent / path)
     names = re.findall(r"^(?:export )?(?:async )?(?:const|let|function) (\w+)", text, flags=re.MULTILINE)

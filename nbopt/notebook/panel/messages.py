@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.cells import SOURCE as CELL
-from nbopt.run.operable import Operable
+from nbopt.run.operable import Driven
 from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 
@@ -51,17 +51,22 @@ def problem(text: str) -> Message:
     return Message("nbopt-error", html.escape(text))
 
 
-def error(run: Operable) -> Message:
+def error(run: Driven) -> Message:
     """Return the run's error with what to do next."""
     raised = run.error
     if run.state is not RunState.FAILED or raised is None:
         return Message("nbopt-error", "")
-    notes = "".join(f"<div>{html.escape(note)}</div>" for note in getattr(raised, "__notes__", []))
-    trace = html.escape("".join(traceback.format_exception(raised)))
     advice = _(
         "Nothing is lost: put it right in a cell or change a control, then press Resume to go on from step {step}.",
         step=count(run.step_count),
     )
+    return failure(raised, advice)
+
+
+def failure(raised: BaseException, advice: str) -> Message:
+    """Return what an exception says, and what to do next."""
+    notes = "".join(f"<div>{html.escape(note)}</div>" for note in getattr(raised, "__notes__", []))
+    trace = html.escape("".join(traceback.format_exception(raised)))
     name, text = html.escape(type(raised).__name__), html.escape(str(raised))
     said = f'<b>{name}</b>: {text} <span class="nbopt-soft">{html.escape(advice)}</span>'
     return Message("nbopt-error", said, f"<div><b>{name}</b>: {text}</div>{notes}<pre>{trace}</pre>")
@@ -73,12 +78,12 @@ def cautions(run: Steerable) -> list[Message]:
     return [Message("nbopt-note nbopt-not-exact", html.escape(text)) for text in told]
 
 
-def end(run: Operable) -> Message:
+def end(run: Driven) -> Message:
     """Return what the run came to."""
     return Message("nbopt-note", html.escape(_end(run)))
 
 
-def _end(run: Operable) -> str:
+def _end(run: Driven) -> str:
     if run.state is RunState.PAUSED and len(run.journal) and run.journal[-1].source == CELL:
         return _("Paused: the cell that made this run was run again and made a new one. This one is kept.")
     if run.state is RunState.FAILED or not run.end_reason:

@@ -9,7 +9,7 @@ from typing import Any
 from nbopt.formatting import brief, count, duration, number, speed
 from nbopt.i18n import N_, _
 from nbopt.record.journal import Entry, Journal
-from nbopt.run.operable import Operable
+from nbopt.run.operable import Driven
 from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
@@ -84,7 +84,7 @@ def status_line(run: Steerable) -> str:
     return facts_line(run, _header_facts(run))
 
 
-def facts_line(run: Operable, rows: Iterable[tuple[str, str, str]]) -> str:
+def facts_line(run: Driven, rows: Iterable[tuple[str, str, str]]) -> str:
     """Return the state, facts (CSS class, name and value of each) and how much is done, as HTML."""
     cells = "".join(
         f'<span class="nbopt-fact nbopt-fact-{css}"><i>{html.escape(name)}</i> {html.escape(value)}</span>'
@@ -127,19 +127,19 @@ def way_back(run: Steerable) -> str:
     return f"{note} <code>{html.escape(run.opening)}</code>"
 
 
-def ending(run: Operable) -> dict[str, Any]:
+def ending(run: Driven) -> dict[str, Any]:
     """Return whether the run has come to its end, and what is to be told of that, for `header.js`."""
     ended = run.state in (RunState.FINISHED, RunState.FAILED)
     text = str(run.error) if run.state is RunState.FAILED and run.error is not None else run.end_reason
     return {"ended": ended, "title": f"{run.name}: {_(STATES[run.state])}", "text": text[:_LONGEST]}
 
 
-def title(run: Operable, keys_of_charts: Sequence[tuple[str, str]] | None = None) -> str:
+def title(run: Driven, keys_of_charts: Sequence[tuple[str, str]] | None = None) -> str:
     """Return the name with what the panel can do besides, as HTML; `header.js` has the two act.
 
     Parameters
     ----------
-    run : Operable
+    run : Driven
     keys_of_charts : sequence of (str, str), optional
         Keys that charts have, and what they do; by default those of a run's.
     """
@@ -162,7 +162,7 @@ def title(run: Operable, keys_of_charts: Sequence[tuple[str, str]] | None = None
     )
 
 
-def earlier_line(runs: Iterable[Operable]) -> str:
+def earlier_line(runs: Iterable[Driven]) -> str:
     """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
     known = {run.id for run in live_runs()}  # a population is not among them
     lines = [

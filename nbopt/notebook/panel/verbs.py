@@ -11,7 +11,7 @@ from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.journal import Journal
-from nbopt.run.operable import Operable
+from nbopt.run.operable import Driven, Operable
 from nbopt.training.state import RunState
 
 SOURCE = "panel"
@@ -20,17 +20,15 @@ Act = tuple[str, str, Callable[[], Any], str]
 """What a button says, its icon, what it does, and its tooltip."""
 
 
-class Verbs:
-    """The buttons of a run or of a population, without those that it cannot do.
+class Buttons:
+    """The buttons of whatever is started, paused and stopped.
 
     Parameters
     ----------
-    run : Operable
+    driven : Driven
     attempt : callable
         Does what it is given, and shows what that raises.
     kit : WidgetFactory
-    changes : Journal, optional
-        Where changes of its length stand, if that is not its own journal.
 
     Attributes
     ----------
@@ -38,24 +36,10 @@ class Verbs:
         By the name that stands in their CSS class.
     """
 
-    def __init__(
-        self,
-        run: Operable,
-        attempt: Callable[[Callable[[], Any]], None],
-        kit: WidgetFactory,
-        changes: Journal | None = None,
-    ) -> None:
-        self._driven = run
-        self._changes = run.journal if changes is None else changes
+    def __init__(self, driven: Driven, attempt: Callable[[Callable[[], Any]], None], kit: WidgetFactory) -> None:
+        self._driven = driven
         self._attempt = attempt
-        quick: dict[str, Any] = {"wait": False, "source": SOURCE}
-        acts: dict[str, Act] = {
-            "start": (_("Start"), "play", self._start, _("Train from here on")),
-            "pause": (_("Pause"), "pause", lambda: run.pause(**quick), _("Pause after this step")),
-            "step": (_("Step"), "step-forward", lambda: run.step(**quick), _("Train for one step")),
-            "stop": (_("Stop"), "stop", lambda: run.stop(**quick), _("End the run here")),
-        }
-        self.buttons = self._make(kit, acts)
+        self.buttons = self._make(kit, self._acts({"wait": False, "source": SOURCE}))
 
     def paint_verbs(self, is_away: bool = False) -> None:
         """Bring the buttons up to date; with ``is_away``, none can be pressed."""
@@ -72,6 +56,10 @@ class Verbs:
         if "start" in self.buttons:
             self.buttons["start"].description = self._onward(state)
 
+    def _acts(self, quick: dict[str, Any]) -> dict[str, Act]:
+        """Return what there are buttons for; ``quick`` are arguments of an act that is not waited for."""
+        raise NotImplementedError
+
     def _make(self, kit: WidgetFactory, acts: Mapping[str, Act]) -> dict[str, Any]:
         """Return the buttons of what can be done."""
         return {
@@ -82,16 +70,55 @@ class Verbs:
 
     def _onward(self, state: RunState) -> str:
         """Return what the first button says: what it does."""
-        if more := find_more(self._driven, self._changes):
-            [(name, end)] = more.items()
-            text = count(end - self._driven.hyperparams[name])
-            return _("+ {count} steps", count=text) if name == "steps" else _("+ {count} epochs", count=text)
         return _("Start") if state is RunState.CREATED else _("Resume")
 
     def _start(self) -> None:
-        if more := find_more(self._driven, self._changes):
-            self._driven.set(source=SOURCE, **more)
         self._driven.start(wait=False, source=SOURCE)
+
+
+class Verbs(Buttons):
+    """The buttons of a run or of a population, without those that it cannot do.
+
+    Parameters
+    ----------
+    run : Operable
+    attempt, kit
+        As for `Buttons`.
+    changes : Journal, optional
+        Where changes of its length stand, if that is not its own journal.
+    """
+
+    def __init__(
+        self,
+        run: Operable,
+        attempt: Callable[[Callable[[], Any]], None],
+        kit: WidgetFactory,
+        changes: Journal | None = None,
+    ) -> None:
+        self._trained = run
+        self._changes = run.journal if changes is None else changes
+        super().__init__(run, attempt, kit)
+
+    def _acts(self, quick: dict[str, Any]) -> dict[str, Act]:
+        run = self._trained
+        return {
+            "start": (_("Start"), "play", self._start, _("Train from here on")),
+            "pause": (_("Pause"), "pause", lambda: run.pause(**quick), _("Pause after this step")),
+            "step": (_("Step"), "step-forward", lambda: run.step(**quick), _("Train for one step")),
+            "stop": (_("Stop"), "stop", lambda: run.stop(**quick), _("End the run here")),
+        }
+
+    def _onward(self, state: RunState) -> str:
+        if more := find_more(self._trained, self._changes):
+            [(name, end)] = more.items()
+            text = count(end - self._trained.hyperparams[name])
+            return _("+ {count} steps", count=text) if name == "steps" else _("+ {count} epochs", count=text)
+        return super()._onward(state)
+
+    def _start(self) -> None:
+        if more := find_more(self._trained, self._changes):
+            self._trained.set(source=SOURCE, **more)
+        super()._start()
 
 
 def find_more(run: Operable, journal: Journal) -> dict[str, int]:

@@ -3,13 +3,14 @@
  * Everything comes in one message a frame. What a hand chooses is shown at once, and told to the kernel.
  */
 
-import { answerFrames } from './../frontend/frames.js';
-import { furnish } from './../frontend/furnish.js';
 import { count } from './../frontend/numbers.js';
+import { brush } from './brush.js';
 import { curveAt, drawFan, drawStrong } from './curves.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './points.js';
-import { build, makeTable, written } from './rows.js';
-import { drawAxes, hueOf, placeOf, prepare, shades, themeOf } from './scales.js';
+import { makeTable, written } from './rows.js';
+import { drawAxes, floats, hueOf, placeOf, prepare, shades, themeOf } from './scales.js';
+import { makeChooser, stand } from './standing.js';
+import { offer, tell, write } from './words.js';
 
 /**
  * @typedef {object} Trait In what members differ.
@@ -44,25 +45,17 @@ import { drawAxes, hueOf, placeOf, prepare, shades, themeOf } from './scales.js'
  * @property {Record<string, string>} said
  *
  * @typedef {import('@anywidget/types').AnyModel<any>} AnyModel
- * @typedef {import('./../frontend/companion.js').Listen} Listen
  */
 
 const FAN = /** @type {[number, number, number, number]} */ ([50, 10, 8, 24]);
 const SCATTER = /** @type {[number, number, number, number]} */ ([50, 14, 8, 30]);
 const RINGS = 12; // members chosen that have a ring each; of more, the others are pale
-const DRAG = 4; // pixels that a pointer moves before it brushes
 
 /** @param {{ model: AnyModel, el: HTMLElement }} context */
 function render({ model, el }) {
-  const stop = new AbortController();
-  /** @type {Listen} */
-  const on = (target, type, handler, options = {}) =>
-    target.addEventListener(type, handler, { ...options, signal: stop.signal });
   const said = model.get('said');
   el.classList.add('nbopt-fan');
   const parts = lay(el, said);
-  let chosen = new Set(/** @type {number[]} */ (model.get('chosen')));
-  let last = -1; // chosen, where Shift begins
   let hover = -1;
   /** @type {import('./scales.js').Plot | null} */
   let fanPlot = null;
@@ -70,23 +63,6 @@ function render({ model, el }) {
   let plot = null;
   let seen = read(model);
 
-  const choose = (/** @type {number[]} */ members, /** @type {boolean} */ more) => {
-    const next = more ? new Set(chosen) : new Set();
-    for (const member of members) {
-      if (more && members.length === 1 && next.has(member)) next.delete(member);
-      else next.add(member);
-    }
-    chosen = next;
-    last = members.at(-1) ?? -1;
-    model.send({ choose: [...chosen].sort((a, b) => a - b) });
-    if (members.length) table.reveal(members[0]);
-    later();
-  };
-  const click = (/** @type {number} */ member, /** @type {MouseEvent | KeyboardEvent} */ event) => {
-    const more = event.ctrlKey || event.metaKey || event.shiftKey;
-    if (member >= 0) choose([member], more && (event instanceof KeyboardEvent ? member !== last : true));
-    else if (!more && chosen.size) choose([], false);
-  };
   const point = (/** @type {number} */ member, /** @type {MouseEvent | undefined} */ event = undefined) => {
     if (event) tell(parts.tip, el, event, member < 0 ? '' : describe(seen, member, said));
     if (member === hover) return;
@@ -95,12 +71,12 @@ function render({ model, el }) {
     mark();
     showRows();
   };
-  const table = makeTable(parts.table, /** @type {any} */ (said), { choose: click, point: member => point(member) });
 
   /** What lies over curves and points: it changes with the pointer, and they do not. */
   const mark = () => {
     const theme = themeOf(el);
     const colours = shades(theme.dark);
+    const { chosen } = chooser;
     const strong = new Set([...chosen, seen.champion, hover].filter(member => member >= 0));
     const over = prepare(parts.fanOver, FAN);
     if (over && seen.size) {
@@ -109,7 +85,7 @@ function render({ model, el }) {
     }
     const rings = prepare(parts.scatterOver, SCATTER);
     if (rings && seen.size) {
-      if (seen.champion >= 0) star(rings, theme, seen.points, seen.champion);
+      if (seen.champion >= 0) ring(rings, theme, seen.points, seen.champion, 7);
       if (chosen.size <= RINGS) for (const member of chosen) ring(rings, theme, seen.points, member, 6);
       if (hover >= 0) ring(rings, theme, seen.points, hover, 8);
     }
@@ -117,6 +93,7 @@ function render({ model, el }) {
   const showRows = () => {
     const colours = shades(themeOf(el).dark);
     const own = Array.from({ length: seen.size }, (_none, member) => colours[hueOf(seen.points.across[member])]);
+    const { chosen } = chooser;
     table.show({ size: seen.size, columns: seen.columns, colours: own, chosen, best: seen.champion, hover });
   };
   const draw = () => {
@@ -125,36 +102,31 @@ function render({ model, el }) {
     fanPlot = prepare(parts.fan, FAN);
     if (fanPlot) {
       drawAxes(fanPlot, theme, model.get('across_ticks'), model.get('up_ticks'));
-      drawFan(fanPlot, seen.curves, colours, chosen);
+      drawFan(fanPlot, seen.curves, colours, chooser.chosen);
     }
     plot = prepare(parts.scatter, SCATTER);
     if (plot) {
       drawAxes(plot, theme, seen.trait?.ticks ?? [], model.get('up_ticks'));
-      drawPoints(plot, seen.points, colours, chosen);
+      drawPoints(plot, seen.points, colours, chooser.chosen);
     }
     mark();
     showRows();
-    head(parts, model, seen, chosen);
-  };
-  let frame = 0;
-  const later = () => {
-    if (frame) return;
-    frame = requestAnimationFrame(() => {
-      frame = 0;
-      if (!stop.signal.aborted) draw();
-    });
+    head(parts, model, seen, chooser.chosen);
   };
   const take = () => {
     seen = read(model);
-    later();
   };
+  const { on, later, leave } = stand(model, el, '.nbopt-controls', take, draw);
+  const chooser = makeChooser(model, member => table.reveal(member), later);
+  const table = makeTable(parts.table, /** @type {any} */ (said), {
+    choose: chooser.click,
+    point: member => point(member)
+  });
   const follow = () => {
-    chosen = new Set(model.get('chosen'));
     take();
+    chooser.follow(model.get('chosen'));
   };
-  model.on('change:frame', take); // before frames are answered: it draws in the same animation frame
   model.on('change:chosen', follow);
-  const observe = answerFrames(model, on, stop.signal);
 
   for (const [canvas, find, area] of /** @type {const} */ ([
     [parts.fanOver, curveAt, () => /** @type {const} */ ([fanPlot, seen.curves])],
@@ -168,50 +140,29 @@ function render({ model, el }) {
     on(canvas, 'mouseleave', event => {
       point(-1, event);
     });
-    if (canvas === parts.fanOver) on(canvas, 'click', event => click(at(event), event));
+    if (canvas === parts.fanOver) on(canvas, 'click', event => chooser.click(at(event), event));
     else
       brush(canvas, parts.brush, on, (event, from, to) => {
         if (!plot) return;
-        if (to) choose(pointsWithin(plot, seen.points, from, to), event.ctrlKey || event.metaKey || event.shiftKey);
-        else click(at(event), event);
+        const more = event.ctrlKey || event.metaKey || event.shiftKey;
+        if (to) chooser.choose(pointsWithin(plot, seen.points, from, to), more);
+        else chooser.click(at(event), event);
       });
   }
   on(parts.by, 'change', () => model.send({ by: parts.by.value }));
   on(parts.metric, 'change', () => model.send({ metric: parts.metric.value }));
   on(parts.log, 'click', () => model.send({ log: !model.get('log_y') }));
   on(parts.champion, 'click', () => {
-    if (seen.champion < 0) return;
-    choose([seen.champion], false);
+    if (seen.champion >= 0) chooser.choose([seen.champion], false);
   });
-  on(parts.none, 'click', () => choose([], false));
+  on(parts.none, 'click', () => chooser.choose([], false));
   on(el, 'keydown', event => {
-    if (event.key !== 'Escape' || !chosen.size) return;
-    choose([], false);
+    if (event.key !== 'Escape' || !chooser.chosen.size) return;
+    chooser.choose([], false);
     event.stopPropagation();
   });
-  const resized = new ResizeObserver(later);
-  for (const canvas of [parts.fan, parts.scatter]) resized.observe(canvas);
-  const themed = new MutationObserver(later);
-  themed.observe(document.body, { attributes: true, attributeFilter: ['data-jp-theme-name'] });
-
-  const attach = () => {
-    if (stop.signal.aborted) return;
-    const panel = el.closest('.nbopt-panel');
-    if (!panel?.querySelector('.nbopt-controls')) {
-      requestAnimationFrame(attach);
-      return;
-    }
-    observe(panel);
-    furnish(panel, /** @type {any} */ (model), on, stop.signal);
-    later();
-  };
-  attach();
-  later();
   return () => {
-    stop.abort();
-    resized.disconnect();
-    themed.disconnect();
-    model.off('change:frame', take);
+    leave();
     model.off('change:chosen', follow);
   };
 }
@@ -314,18 +265,6 @@ export function read(model) {
 }
 
 /**
- * @template {Float64Array | Float32Array | Uint16Array | Int32Array | Uint8Array} T
- * @param {DataView | undefined} view
- * @param {{ new (buffer: ArrayBuffer): T }} kind
- * @returns {T}
- */
-function floats(view, kind) {
-  if (!view) return new kind(new ArrayBuffer(0));
-  const { buffer, byteOffset, byteLength } = view;
-  return new kind(/** @type {ArrayBuffer} */ (buffer.slice(byteOffset, byteOffset + byteLength)));
-}
-
-/**
  * @param {ReturnType<typeof lay>} parts
  * @param {AnyModel} model
  * @param {ReturnType<typeof read>} seen
@@ -360,25 +299,6 @@ function head(parts, model, seen, chosen) {
   parts.none.hidden = !chosen.size;
 }
 
-/** @type {(place: HTMLElement, text: string) => void} */
-const write = (place, text) => {
-  if (place.textContent !== text) place.textContent = text;
-};
-
-/**
- * @param {HTMLSelectElement} select
- * @param {[string, string][]} options
- * @param {string} value
- */
-function offer(select, options, value) {
-  const key = JSON.stringify(options);
-  if (select.dataset.key !== key) {
-    select.dataset.key = key;
-    select.replaceChildren(...options.map(([name, textContent]) => build('option', { value: name, textContent })));
-  }
-  if (select.value !== value) select.value = value;
-}
-
 /**
  * @param {ReturnType<typeof read>} seen
  * @param {number} member
@@ -387,73 +307,6 @@ function offer(select, options, value) {
 function describe(seen, member, said) {
   const lines = seen.columns.map(column => `${column.label}: ${written(column, member)}`);
   return [`${said.member} ${member}`, ...lines].join('\n');
-}
-
-/**
- * @param {HTMLElement} tip
- * @param {HTMLElement} el
- * @param {MouseEvent} event
- * @param {string} text
- */
-function tell(tip, el, event, text) {
-  tip.style.display = text ? 'block' : 'none';
-  if (!text) return;
-  tip.textContent = text;
-  const { left, top, width } = el.getBoundingClientRect();
-  const x = event.clientX - left + 14;
-  tip.style.left = `${Math.max(0, x + tip.offsetWidth > width ? x - tip.offsetWidth - 28 : x)}px`;
-  tip.style.top = `${event.clientY - top + 12}px`;
-}
-
-/**
- * @param {import('./scales.js').Plot} plot
- * @param {import('./scales.js').Theme} theme
- * @param {import('./points.js').Points} points
- * @param {number} member
- */
-function star(plot, theme, points, member) {
-  ring(plot, theme, points, member, 7);
-}
-
-/**
- * Drag a rectangle; without one, it is a click.
- *
- * @param {HTMLCanvasElement} canvas
- * @param {HTMLElement} box
- * @param {Listen} on
- * @param {(event: MouseEvent, from: [number, number], to: [number, number] | null) => void} done
- */
-function brush(canvas, box, on, done) {
-  /** @type {[number, number] | null} */
-  let from = null;
-  const isFar = (/** @type {PointerEvent} */ event) =>
-    from !== null && Math.hypot(event.offsetX - from[0], event.offsetY - from[1]) > DRAG;
-  on(canvas, 'pointerdown', event => {
-    if (event.button) return;
-    from = [event.offsetX, event.offsetY];
-    canvas.setPointerCapture(event.pointerId);
-  });
-  on(canvas, 'pointermove', event => {
-    if (!from || !isFar(event)) return;
-    const [x, y] = from;
-    Object.assign(box.style, {
-      display: 'block',
-      left: `${Math.min(x, event.offsetX)}px`,
-      top: `${Math.min(y, event.offsetY)}px`,
-      width: `${Math.abs(event.offsetX - x)}px`,
-      height: `${Math.abs(event.offsetY - y)}px`
-    });
-  });
-  const end = (/** @type {PointerEvent} */ event) => {
-    box.style.display = 'none';
-    if (!from) return;
-    const start = from;
-    const to = isFar(event) ? /** @type {[number, number]} */ ([event.offsetX, event.offsetY]) : null;
-    from = null;
-    if (event.type === 'pointerup') done(event, start, to);
-  };
-  on(canvas, 'pointerup', end);
-  on(canvas, 'pointercancel', end);
 }
 
 export default { render };

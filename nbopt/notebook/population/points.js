@@ -10,6 +10,7 @@ const NEAR_POINT = 12; // pixels from a point to the pointer on it
  * @typedef {object} Points
  * @property {ArrayLike<number>} across The place of each member, from 0 to 1.
  * @property {ArrayLike<number>} up Likewise; above 1 what is off the scale, NaN what was not measured.
+ * @property {ArrayLike<number>} [hues] Their places among the colours; by default, the axis is the colour bar.
  */
 
 /**
@@ -25,7 +26,7 @@ export function drawPoints(plot, points, colours, chosen) {
     const [x, y, isAbove] = spotOf(plot, points, member);
     if (Number.isNaN(y)) continue;
     context.globalAlpha = chosen.size && !chosen.has(member) ? 0.3 : 0.95;
-    context.fillStyle = colours[hueOf(points.across[member])];
+    context.fillStyle = colours[hueOf((points.hues ?? points.across)[member])];
     context.beginPath();
     if (isAbove) {
       context.moveTo(x, y - radius);
@@ -35,6 +36,7 @@ export function drawPoints(plot, points, colours, chosen) {
     context.fill();
   }
   context.globalAlpha = 1;
+  if (points.hues) return;
   // The colour bar is the axis.
   const steps = colours.length;
   for (let k = 0; k < steps; k += 1) {

@@ -21,6 +21,7 @@ const RESORT = 1000; // milliseconds between two times that rows change their pl
  * @property {Set<number>} chosen
  * @property {number} best
  * @property {number} hover
+ * @property {((member: number) => boolean) | null} [keep] Whether a row is shown; another function is another choice.
  *
  * @typedef {object} Deeds What a hand does.
  * @property {(member: number, event: MouseEvent | KeyboardEvent) => void} choose
@@ -54,6 +55,7 @@ export function makeTable(place, words, deeds) {
   const sort = () => {
     const column = shown.columns.find(one => one.name === sorted.by);
     order = Array.from({ length: shown.size }, (_none, k) => k);
+    if (shown.keep) order = order.filter(shown.keep);
     if (column) order.sort((a, b) => compare(column.values[a], column.values[b], sorted.down) || a - b);
     sortedAt = performance.now();
   };
@@ -90,7 +92,7 @@ export function makeTable(place, words, deeds) {
 
   const draw = () => {
     heads();
-    table.setAttribute('aria-rowcount', String(shown.size + 1));
+    table.setAttribute('aria-rowcount', String(order.length + 1));
     const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
     const last = Math.min(order.length, first + Math.ceil((scroll.clientHeight || 240) / ROW) + 2 * SPARE);
     const focused = Number(/** @type {HTMLElement | null} */ (document.activeElement)?.dataset.member ?? -1);
@@ -164,9 +166,10 @@ export function makeTable(place, words, deeds) {
   return {
     /** @param {Table} table */
     show(table) {
-      const isOther = table.size !== shown.size || order.length !== table.size;
+      const isOther = table.size !== shown.size || table.keep !== shown.keep;
       shown = table;
-      if (isOther || (sorted.by && performance.now() - sortedAt > RESORT)) sort();
+      const isOld = (sorted.by || table.keep) && performance.now() - sortedAt > RESORT;
+      if (isOther || isOld) sort();
       draw();
     },
     reveal

@@ -132,3 +132,17 @@ export function placeOf(value, [low, high], log) {
   if (log) return value > 0 ? Math.log(value / low) / Math.log(high / low) : Number.NaN;
   return (value - low) / (high - low);
 }
+
+/**
+ * The numbers that came as bytes.
+ *
+ * @template {Float64Array | Float32Array | Uint16Array | Int32Array | Uint8Array} T
+ * @param {DataView | undefined} view
+ * @param {{ new (buffer: ArrayBuffer): T }} kind
+ * @returns {T}
+ */
+export function floats(view, kind) {
+  if (!view) return new kind(new ArrayBuffer(0));
+  const { buffer, byteOffset, byteLength } = view;
+  return new kind(/** @type {ArrayBuffer} */ (buffer.slice(byteOffset, byteOffset + byteLength)));
+}

@@ -10,7 +10,8 @@ import numpy as np
 from nbopt.formatting import brief, count
 from nbopt.i18n import _
 from nbopt.notebook.panel.status import STATES
-from nbopt.notebook.population.fan import FanView, best_of, label_of, place_of
+from nbopt.notebook.population.curves import place_of
+from nbopt.notebook.population.fan import FanView, best_of, label_of
 from nbopt.notebook.static_view import StillPicture
 from nbopt.run.crowd import Crowd
 from nbopt.viz.fan import spread_out

@@ -1,0 +1,329 @@
+/* The page's half of a study's panel: curves of all trials, points, parallel coordinates, rows, and the space.
+ *
+ * Everything comes in one message a frame. What a hand chooses or brushes is shown at once; the kernel is told what it is
+ * to do.
+ */
+
+import { count } from './../frontend/numbers.js';
+import { brush } from './../population/brush.js';
+import { curveAt, drawFan, drawStrong } from './../population/curves.js';
+import { drawPoints, pointAt, pointsWithin, ring } from './../population/points.js';
+import { makeTable, written } from './../population/rows.js';
+import { drawAxes, floats, hueOf, prepare, shades, themeOf } from './../population/scales.js';
+import { makeChooser, stand } from './../population/standing.js';
+import { offer, tell, write } from './../population/words.js';
+import { sieve } from './filter.js';
+import { layStudy } from './layout.js';
+import { makeParallel, narrowed, within } from './parallel.js';
+import { makeSpace } from './space.js';
+
+/** @typedef {import('@anywidget/types').AnyModel<any>} AnyModel */
+
+const FAN = /** @type {[number, number, number, number]} */ ([50, 10, 8, 24]);
+const SCATTER = /** @type {[number, number, number, number]} */ ([50, 14, 8, 30]);
+const RINGS = 12; // trials chosen that have a ring each; of more, the others are pale
+
+/** @param {{ model: AnyModel, el: HTMLElement }} context */
+function render({ model, el }) {
+  const said = model.get('said');
+  const parts = layStudy(el, said);
+  let hover = -1;
+  /** @type {import('./../population/scales.js').Plot | null} */
+  let fanPlot = null;
+  /** @type {import('./../population/scales.js').Plot | null} */
+  let plot = null;
+  let seen = read(model);
+  /** @type {((trial: number) => boolean) | null} What the brush and the filter leave. */
+  let keep = null;
+
+  /** Take up anew which trials brush and filter leave. */
+  const sift = () => {
+    const brushed = within(parallel.brushes, seen.axes);
+    const typed = sieve(parts.filter.value, seen.columns);
+    keep = brushed && typed ? trial => brushed(trial) && typed(trial) : (brushed ?? typed);
+    later();
+  };
+  const point = (/** @type {number} */ trial, /** @type {MouseEvent | undefined} */ event = undefined) => {
+    if (event) tell(parts.tip, el, event, trial < 0 ? '' : describe(seen, trial, said));
+    if (trial === hover) return;
+    hover = trial;
+    if (!event) parts.tip.style.display = 'none';
+    mark();
+    showRows();
+  };
+  /** What lies over the pictures: it changes with the pointer, and they do not. */
+  const mark = () => {
+    const theme = themeOf(el);
+    const colours = shades(theme.dark);
+    const { chosen } = chooser;
+    const strong = [...new Set([...chosen, seen.champion, hover])].filter(trial => trial >= 0 && trial < seen.size);
+    const over = prepare(parts.fanOver, FAN);
+    if (over && seen.size) {
+      drawStrong(over, theme, seen.curves, colours, strong.slice(0, 200), chosen.size > 20 ? 1.4 : 2.4);
+      if (hover >= 0) drawStrong(over, theme, seen.curves, colours, [hover], 3.4);
+    }
+    const rings = prepare(parts.scatterOver, SCATTER);
+    if (rings && seen.size) {
+      drawLine(rings, theme, seen.line);
+      if (seen.champion >= 0) ring(rings, theme, seen.points, seen.champion, 7);
+      if (chosen.size <= RINGS) for (const trial of chosen) ring(rings, theme, seen.points, trial, 6);
+      if (hover >= 0) ring(rings, theme, seen.points, hover, 8);
+    }
+    parallel.mark(hover >= 0 ? [...chosen, hover].slice(-50) : [...chosen].slice(0, 50));
+  };
+  const showRows = () => {
+    const colours = shades(themeOf(el).dark);
+    const own = Array.from(seen.points.hues, place => colours[hueOf(place)]);
+    const { chosen } = chooser;
+    table.show({ size: seen.size, columns: seen.columns, colours: own, chosen, best: seen.champion, hover, keep });
+  };
+  const draw = () => {
+    const theme = themeOf(el);
+    const colours = shades(theme.dark);
+    const { chosen } = chooser;
+    const standing = chosen.size || !keep ? chosen : new Set(Array.from(seen.all).filter(keep));
+    fanPlot = prepare(parts.fan, FAN);
+    if (fanPlot) {
+      drawAxes(fanPlot, theme, model.get('across_ticks'), model.get('up_ticks'));
+      drawFan(fanPlot, seen.curves, colours, standing);
+    }
+    plot = prepare(parts.scatter, SCATTER);
+    if (plot) {
+      drawAxes(plot, theme, seen.x?.ticks ?? [], seen.y?.ticks ?? []);
+      drawPoints(plot, seen.points, colours, standing);
+    }
+    const stands = chosen.size ? (/** @type {number} */ trial) => chosen.has(trial) : keep;
+    parallel.show({ size: seen.size, axes: seen.axes, hues: seen.points.hues, colours, theme, stands });
+    mark();
+    showRows();
+    const only = chosen.size === 1 ? [...chosen][0] : -1;
+    space.show({
+      space: model.get('space'),
+      total: model.get('total'),
+      chosen: [...chosen],
+      told: only < 0 || only >= seen.size ? '' : briefly(seen, only),
+      values: only < 0 || only >= seen.size ? {} : seen.given(only),
+      acts: model.get('acts')
+    });
+    head();
+  };
+  const head = () => {
+    const { text } = model.get('champion');
+    write(parts.champion, text || said.nobody);
+    parts.best.disabled = !text;
+    /** @type {[string, string][]} */
+    const options = [...model.get('grown'), ...model.get('given')].map(({ name, label }) => [name, label]);
+    for (const [select, value] of /** @type {const} */ ([
+      [parts.by, 'by'],
+      [parts.x, 'x'],
+      [parts.y, 'y']
+    ])) {
+      offer(select, options, model.get(value));
+    }
+    parts.log.setAttribute('aria-pressed', String(model.get('log_y')));
+    const words = said.fan.replace('{count}', count(seen.size));
+    write(parts.fanTitle, `${model.get('measure')} ${words}`);
+    const held = seen.line.length ? (seen.x?.name.startsWith(' ') ? said.held : said.front) : '';
+    write(parts.held, held);
+    name(parts.fan, `${model.get('measure')} ${words}. ${text}`);
+    name(parts.scatter, `${seen.y?.label} ${said.against} ${seen.x?.label}. ${held}. ${text}`);
+    name(parallel.canvas, `${said.parallel}: ${seen.axes.map(axis => axis.label).join(', ')}`);
+    write(parts.empty, seen.curves.at.length ? '' : said.empty);
+    const size = count(seen.size);
+    const left = keep ? count(Array.from(seen.all).filter(keep).length) : '';
+    const brushed = parallel.brushes.size > 0;
+    write(parts.brushed, brushed ? said.within.replace('{count}', left).replace('{size}', size) : said.brush_hint);
+    parts.narrow.disabled = !brushed;
+    parts.clear.disabled = !brushed;
+    const { chosen } = chooser;
+    const told = chosen.size
+      ? said.some.replace('{count}', count(chosen.size)).replace('{size}', size)
+      : keep
+        ? said.found.replace('{count}', left).replace('{size}', size)
+        : said.hint;
+    write(parts.count, told);
+    parts.none.hidden = !chosen.size;
+  };
+  const take = () => {
+    seen = read(model);
+    if (keep) sift();
+  };
+  const parallel = makeParallel(parts.parallel, said, () => sift());
+  const { on, later, leave } = stand(model, el, '.nbopt-header', take, draw);
+  const space = makeSpace(parts.side, said, message => model.send(message));
+  const chooser = makeChooser(model, trial => table.reveal(trial), later);
+  const table = makeTable(parts.table, /** @type {any} */ (said), {
+    choose: chooser.click,
+    point: trial => point(trial)
+  });
+  const follow = () => {
+    take();
+    chooser.follow(model.get('chosen'));
+  };
+  model.on('change:chosen', follow);
+
+  /** @type {[HTMLCanvasElement, (x: number, y: number) => number][]} */
+  const places = [
+    [parts.fanOver, (x, y) => (fanPlot ? curveAt(fanPlot, seen.curves, x, y) : -1)],
+    [parts.scatterOver, (x, y) => (plot ? pointAt(plot, seen.points, x, y) : -1)],
+    [parallel.over, (x, y) => parallel.at(x, y)]
+  ];
+  for (const [canvas, find] of places) {
+    const at = (/** @type {MouseEvent} */ event) => find(event.offsetX, event.offsetY);
+    on(canvas, 'mousemove', event => point(at(event), event));
+    on(canvas, 'mouseleave', event => point(-1, event));
+    if (canvas !== parts.scatterOver) on(canvas, 'click', event => chooser.click(at(event), event));
+    else
+      brush(canvas, parts.box, on, (event, from, to) => {
+        if (!plot) return;
+        const more = event.ctrlKey || event.metaKey || event.shiftKey;
+        if (to) chooser.choose(pointsWithin(plot, seen.points, from, to), more);
+        else chooser.click(at(event), event);
+      });
+  }
+  on(parts.by, 'change', () => model.send({ by: parts.by.value }));
+  on(parts.x, 'change', () => model.send({ x: parts.x.value }));
+  on(parts.y, 'change', () => model.send({ y: parts.y.value }));
+  on(parts.log, 'click', () => model.send({ log: !model.get('log_y') }));
+  on(parts.best, 'click', () => {
+    if (seen.champion >= 0) chooser.choose([seen.champion], false);
+  });
+  on(parts.none, 'click', () => chooser.choose([], false));
+  on(parts.filter, 'input', sift);
+  on(parts.filter, 'keydown', event => event.stopPropagation()); // the notebook has shortcuts of one letter
+  on(parts.clear, 'click', () => parallel.clear());
+  on(parts.narrow, 'click', () => {
+    model.send({ narrow: narrowed(parallel.brushes, seen.axes, seen.dimensions, seen.size) });
+  });
+  on(el, 'keydown', event => {
+    if (event.key !== 'Escape' || !chooser.chosen.size) return;
+    chooser.choose([], false);
+    event.stopPropagation();
+  });
+  return () => {
+    leave();
+    model.off('change:chosen', follow);
+  };
+}
+
+/**
+ * What the kernel sent, as numbers.
+ *
+ * @param {AnyModel} model
+ */
+export function read(model) {
+  const size = /** @type {number} */ (model.get('size'));
+  const said = model.get('said');
+  const space = new Map(model.get('space').map((/** @type {any} */ row) => [row.name, row]));
+  const parse = (/** @type {string} */ told, /** @type {string} */ values, /** @type {string} */ places) => {
+    const [numbers, spots] = [floats(model.get(values), Float64Array), floats(model.get(places), Float32Array)];
+    return model.get(told).map((/** @type {any} */ axis, /** @type {number} */ k) => ({
+      ...axis,
+      values: numbers.subarray(k * size, (k + 1) * size),
+      places: spots.subarray(k * size, (k + 1) * size),
+      searched: searchedOf(space.get(axis.name)),
+      form: axis.kinds.length ? 'kind' : axis.whole ? 'count' : 'number'
+    }));
+  };
+  const given = parse('given', 'values', 'places');
+  const grown = parse('grown', 'found', 'found_places');
+  const axes = [...given, ...grown.filter((/** @type {any} */ axis) => !axis.name.startsWith(' '))];
+  const find = (/** @type {string} */ name) => [...grown, ...given].find(axis => axis.name === model.get(name));
+  const [x, y] = [find('x'), find('y')];
+  const hues = floats(model.get('hues'), Float32Array);
+  const [low, high] = model.get('across');
+  const line = floats(model.get('line'), Float32Array);
+  /** @type {import('./../population/rows.js').Column[]} */
+  const columns = [...axes.slice(given.length), ...given];
+  const own = /** @type {const} */ ([
+    [' steps', said.steps, floats(model.get('done'), Int32Array), 'count'],
+    [' seconds', said.seconds, floats(model.get('spent'), Float32Array), 'number']
+  ]);
+  for (const [name, label, values, form] of own) columns.push({ name, label, values, form });
+  for (const [name, field] of /** @type {const} */ ([
+    ['state', 'states'],
+    ['source', 'sources']
+  ])) {
+    const values = floats(model.get(field), Uint8Array);
+    columns.push({ name, label: said[name], values, form: 'kind', kinds: model.get(`${name}_words`) });
+  }
+  return {
+    size,
+    all: Array.from({ length: size }, (_none, trial) => trial),
+    axes,
+    dimensions: given.filter((/** @type {any} */ axis) => space.has(axis.name)).length,
+    columns,
+    x,
+    y,
+    champion: /** @type {number} */ (model.get('champion').trial ?? -1),
+    points: { across: x?.places ?? [], up: y?.places ?? [], hues },
+    line: { x: line.subarray(0, line.length / 2), y: line.subarray(line.length / 2), length: line.length },
+    curves: {
+      at: floats(model.get('steps'), Float32Array).map(step => (step - low) / (high - low)),
+      heights: floats(model.get('curves'), Uint16Array),
+      drawn: floats(model.get('drawn'), Int32Array),
+      places: hues
+    },
+    /** @param {number} trial @returns {Record<string, string>} */
+    given: trial => Object.fromEntries(given.map((/** @type {any} */ axis) => [axis.name, valueText(axis, trial)]))
+  };
+}
+
+/** @type {(axis: any, trial: number) => string} */
+const valueText = (axis, trial) =>
+  Number.isNaN(axis.values[trial]) ? '' : axis.kinds.length ? written(axis, trial) : String(axis.values[trial]);
+
+/** @param {any} row */
+function searchedOf(row) {
+  return row && !row.pinned && row.narrowed && row.at.length === 2 ? row.at : null;
+}
+
+/** @type {(canvas: HTMLElement, text: string) => void} */
+const name = (canvas, text) => {
+  if (canvas.getAttribute('aria-label') !== text) canvas.setAttribute('aria-label', text);
+};
+
+/**
+ * The best so far, or the front, over the points.
+ *
+ * @param {import('./../population/scales.js').Plot} plot
+ * @param {import('./../population/scales.js').Theme} theme
+ * @param {{ x: Float32Array, y: Float32Array }} line
+ */
+function drawLine({ context, left, right, top, bottom }, theme, { x, y }) {
+  for (const [colour, width] of /** @type {const} */ ([
+    [theme.ground, 5],
+    [theme.accent, 2.4]
+  ])) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.beginPath();
+    x.forEach((at, k) => {
+      context.lineTo(left + at * (right - left), bottom + y[k] * (top - bottom));
+    });
+    context.stroke();
+  }
+}
+
+/**
+ * @param {ReturnType<typeof read>} seen
+ * @param {number} trial
+ * @param {Record<string, string>} said
+ */
+function describe(seen, trial, said) {
+  const lines = seen.columns.map(column => `${column.label}: ${written(column, trial)}`);
+  return [`${said.member} ${trial}`, ...lines].join('\n');
+}
+
+/**
+ * @param {ReturnType<typeof read>} seen
+ * @param {number} trial
+ */
+function briefly(seen, trial) {
+  const state = seen.columns.find(column => column.name === 'state');
+  const reached = seen.axes.slice(seen.axes.length - (seen.axes.length - seen.dimensions));
+  const told = reached.map(axis => `${axis.label} ${written(/** @type {any} */ (axis), trial)}`);
+  return [state ? written(state, trial) : '', ...told].join(' · ');
+}
+
+export default { render };

@@ -1,0 +1,69 @@
+"""Trials that go on as runs, under a hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbopt.errors import InvalidHyperparam, check_text
+from nbopt.formatting import number as written
+from nbopt.i18n import _
+from nbopt.search.results import Results
+from nbopt.search.subjects import Subject
+
+if TYPE_CHECKING:
+    from nbopt.run.run import Run
+
+
+class Taking(Results):
+    """A study whose trials can be cloned."""
+
+    _subject: Subject
+
+    def clone(self, number: int, *, source: str = "code", **changes: Any) -> Run:
+        """Return a run that goes on from where a trial ended, with other values; the trial stays as it is.
+
+        What only a new model can have, an argument of ``build``, has the run begin anew with these values.
+
+        Parameters
+        ----------
+        number : int
+            The trial's.
+        **changes
+            New values, of the study's dimensions or of other hyperparameters. None has the run go on as it was.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For a trial that there is not, an unknown name or a value that is not legal.
+        ValueError
+            Where the trial has no run: see `Trial.run`.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(run.model, run.spec.train, 0.2, space=["lr"], epochs=1, trials=2).fit()
+        >>> other = study.clone(0, lr=0.5)
+        >>> other.hyperparams["lr"], study.trials[0].steps == other.step_count
+        (0.5, True)
+        """
+        trials, source = self.trials, check_text("source", source)
+        if not 0 <= number < len(trials):
+            told = _("There is no trial {number}: they are 0 to {last}.", number=number, last=len(trials) - 1)
+            raise InvalidHyperparam(told if trials else _("There is no trial yet."))
+        trial, store = trials[number], self.record.folder
+        changes |= self.space.check({name: value for name, value in changes.items() if name in self.space})
+        others = ", ".join(f"{name} {written(value)}" for name, value in changes.items())
+        name = f"{self.name} [{number}]{f': {others}' if others else ''}"
+        blueprint = self._subject.blueprint
+        if blueprint is not None and trial.is_done and blueprint.built and changes.keys() & set(blueprint.built):
+            known = {dimension: changes.pop(dimension) for dimension in list(changes) if dimension in self.space}
+            run = blueprint.again({**trial.values, **known}, 0, False, name, store)
+        else:
+            known, run = {}, trial.run(name=name, store=store)
+        if changes:
+            run.set(source=source, **changes)
+        act = "clone" if known or changes else "promote"
+        what = {"trial": number, "run": run.id, **known, **changes}
+        with self.lock:
+            self.journal.event(self.asked, act, what, source)
+            self._announce()
+        return run

@@ -1,0 +1,170 @@
+"""The panel of a study, as the kernel sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nbopt
+from nbopt.notebook.frontend import bridge
+from nbopt.notebook.study.panel import StudyPanel
+from tests.notebook.frontend import eventually
+
+
+@pytest.fixture
+def make(one_torch_thread):
+    made = []
+
+    def make(build=None, **settings):
+        torch.manual_seed(0)
+        x = torch.randn(96, 4)
+        data = {"val": 0.25, "epochs": 3, "trials": 6, "space": ["lr"], "executor": "inline", "store": None} | settings
+        made.append(nbopt.Study(build or nn.Linear(4, 2), (x, (x[:, 0] > 0).long()), device="cpu", **data))
+        return made[-1]
+
+    yield make
+    for study in made:
+        study.stop()
+
+
+@pytest.fixture
+def show(page, monkeypatch):
+    monkeypatch.setattr(bridge, "FRAME_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.notebook.study.panel._SHARE", 0)
+    panels = []
+
+    def show(study):
+        panels.append(StudyPanel(study))
+        return panels[-1]
+
+    yield show
+    for panel in panels:
+        panel.close()
+
+
+def numbers(panel, name, kind):
+    return np.frombuffer(getattr(panel.board, name), kind)
+
+
+def test_curves_points_and_rows_are_what_trials_measured(make, show, page):
+    study = make(space=["lr", "batch_size"])
+    panel = show(study)
+    assert panel.board.size == 0 and panel.board.champion["trial"] == -1
+    study.fit()
+    panel.bridge.wake()
+    eventually(lambda: page.state(panel.board)["champion"]["trial"] == study.best.number)
+    values = numbers(panel, "values", np.float64).reshape(2, 6)
+    assert values[0].tolist() == [trial.values["lr"] for trial in study.trials]
+    assert values[1].tolist() == [trial.values["batch_size"] for trial in study.trials]
+    found = numbers(panel, "found", np.float64).reshape(3, 6)
+    assert found[0].tolist() == [*range(6)] and found[2].tolist() == [trial.objective for trial in study.trials]
+    heights = numbers(panel, "curves", np.uint16).reshape(6, -1)
+    low, high = panel.board.up
+    for row, number in zip(heights, numbers(panel, "drawn", np.int32), strict=True):
+        measured = [*study.trials[number].reports.values()]
+        assert low * (high / low) ** (row / 65534) == pytest.approx(np.clip(measured, low, high), rel=1e-3)
+    x, y = numbers(panel, "line", np.float32).reshape(2, -1)
+    assert (np.diff(x) >= 0).all() and (np.diff(y) <= 0).all()  # the best so far
+    assert y[-1] == pytest.approx(panel.view.column("val_loss").places[study.best.number], abs=1e-6)
+
+
+def test_start_pause_and_as_many_trials_again(make, show, page):
+    study = make(trials=2)
+    panel = show(study)
+    page.click(panel.verbs.buttons["start"])
+    eventually(lambda: study.state is nbopt.RunState.FINISHED)
+    eventually(lambda: panel.verbs.buttons["start"].description == "+ 2 trials")
+    page.click(panel.verbs.buttons["start"])
+    eventually(lambda: study.state is nbopt.RunState.FINISHED and len(study.trials) == 4)
+    assert [(e.name, e.new, e.source) for e in study.journal if e.kind == "change"] == [("trials", 4, "panel")]
+    study.set(trials=10_000)
+    page.click(panel.verbs.buttons["start"])
+    eventually(lambda: study.state is nbopt.RunState.RUNNING)
+    page.click(panel.verbs.buttons["pause"])
+    eventually(lambda: study.state is nbopt.RunState.PAUSED)
+    eventually(lambda: not panel.verbs.buttons["stop"].disabled)
+    page.click(panel.verbs.buttons["stop"])
+    eventually(lambda: study.state is nbopt.RunState.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("message", "act", "what"),
+    [
+        ({"narrow": {"lr": [0.5, 1.0]}}, "narrow", {"lr": [0.001, 1.0]}),
+        ({"pin": {"lr": "0,01"}}, "pin", {"lr": 0.01}),
+        ({"add": {"lr": "0.3", "width": ""}}, "add", {"lr": 0.3}),
+        ({"narrow": {"width": [0.5, 1.0]}}, "narrow", {"width": [6, 8]}),
+        ({"narrow": {"kind": {"kinds": [1]}}}, "narrow", {"kind": ["b"]}),
+        ({"widen": "width"}, "narrow", {"width": [4, 8]}),
+    ],
+    ids=["narrow", "pin", "add", "whole numbers", "options", "widen"],
+)
+def test_every_act_is_in_the_journal_and_acts_at_the_next_ask(make, show, page, message, act, what):
+    def build(width, kind):
+        return nn.Sequential(nn.Linear(4, width), nn.Linear(width, 2))
+
+    width, kind = nbopt.Int(4, low=4, high=8), nbopt.Choice("a", options=("a", "b", "c"))
+    space = {"lr": (1e-6, 1.0), "width": width, "kind": kind}
+    study = make(build, space=space, epochs=1, trials=2)
+    study.narrow(width=(5, 6))
+    panel = show(study)
+    page.tell(panel.board, message)
+    eventually(lambda: study.journal[-1].name == act)
+    entry = study.journal[-1]
+    assert entry.source == "panel" and entry.new.keys() == what.keys()
+    for name, value in what.items():
+        assert entry.new[name] == (pytest.approx(value) if name == "lr" else value)
+    study.fit()
+    first = study.trials[0].values
+    if act == "narrow":
+        assert all(study.space[name].contains(first[name]) for name in what)
+    else:
+        assert {name: first[name] for name in what} == what
+
+
+def test_what_cannot_be_done_is_said_in_the_panel(make, show, page):
+    panel = show(make())
+    for message, text in [
+        ({"pin": {"lr": "much"}}, "lr must be"),
+        ({"pin": {"lt": "1"}}, "Did you mean"),
+        ({"narrow": {"lr": [0.9, "x"]}}, "cannot be set"),
+        ({"trials": "-1"}, "trials must be"),
+        ({"dance": 1}, "does not understand"),
+        ({"clone": {}}, "Choose one trial"),
+    ]:
+        page.tell(panel.board, message)
+        eventually(lambda text=text: text in panel._error.value)
+    assert len(panel.study.journal) == 0
+
+
+def test_a_trial_is_stopped_and_one_is_cloned_and_trained_on(make, show, page):
+    study = make(trials=3, executor="threads", slots=1, epochs=10_000)
+    panel = show(study)
+    study.start()
+    eventually(lambda: study.trials and study.trials[0].reports)
+    page.tell(panel.board, {"choose": [0]})
+    page.tell(panel.board, {"end": True})
+    eventually(lambda: study.trials[0].state == "pruned" and len(study.trials) > 1)
+    study.pause()
+    eventually(lambda: panel.board.acts["end"] == "It has ended.")
+    page.tell(panel.board, {"clone": {"lr": "0.25"}})
+    eventually(lambda: len(panel.family.children) == 2)
+    (run,) = panel.below
+    assert run.hyperparams["lr"] == 0.25 and run.step_count == study.trials[0].steps
+    run.step()
+    assert run.step_count == study.trials[0].steps + 1
+    acts = [(entry.name, entry.source) for entry in study.journal if entry.source == "panel"]
+    assert acts == [("stop_trial", "panel"), ("clone", "panel")]
+
+
+def test_nothing_is_sent_while_nobody_looks(make, show, page):
+    study = make(trials=10_000, epochs=1)
+    panel = show(study)
+    page.answer(panel)
+    study.start()
+    eventually(lambda: panel.bridge.companion.frame > 1 and not panel.bridge.is_seen)
+    since, asked = len(page.messages), study.asked
+    eventually(lambda: study.asked > asked + 3)
+    assert page.sent(panel.board, since) == []
