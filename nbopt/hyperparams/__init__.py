@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from nbopt.hyperparams.declarations import Hyperparam, Tunable, variant
-from nbopt.hyperparams.kinds import Choice, Flag, Float, Int, Strategy
+from nbopt.hyperparams.kinds import Choice, Flag, Float, Int, Strategy, Text
 from nbopt.hyperparams.table import HyperparamTable
 from nbopt.hyperparams.values import Hyperparams
 
@@ -38,6 +38,7 @@ __all__ = [
     "Hyperparams",
     "Int",
     "Strategy",
+    "Text",
     "Tunable",
     "variant",
 ]

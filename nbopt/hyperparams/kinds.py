@@ -1,4 +1,4 @@
-"""The kinds of declaration: numbers, choices and flags."""
+"""The kinds of declaration: numbers, choices, flags and text."""
 
 from __future__ import annotations
 
@@ -182,6 +182,29 @@ class Flag(Hyperparam[bool]):
     def legal(self) -> str:
         """Both values."""
         return _("True or False")
+
+
+@dataclass(eq=False)
+class Text(Hyperparam[str]):
+    """Words that mean something where they are declared, as a pattern of names.
+
+    Examples
+    --------
+    >>> from nbopt.hyperparams import Text
+    >>> Text("*").check(" head ")
+    'head'
+    """
+
+    def check(self, value: Any) -> str:
+        """Return ``value`` without blanks around it, if it is a string."""
+        if not isinstance(value, str):
+            raise self._refuse(value, self.legal)
+        return value.strip()
+
+    @property
+    def legal(self) -> str:
+        """What it may be."""
+        return _("a string")
 
 
 def _within(number: float, ge: float | None, gt: float | None, lt: float | None) -> bool:

@@ -13,6 +13,7 @@ from nbopt.hyperparams import Hyperparam, Strategy, Tunable
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, called, defines, hooks_of
 from nbopt.techniques.compression.bits import WeightBits
+from nbopt.techniques.compression.codebook import Codebook
 from nbopt.techniques.compression.sparsity import Sparsity
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.hooks import HOOKS
@@ -44,7 +45,7 @@ _OTHERS: tuple[Item, ...] = (
     *(L1, ClipValue, ClipNorm),
     *(Warmup, SCHEDULE),
     MaxNorm,
-    *(Sparsity, WeightBits),  # what is pruned is not rounded
+    *(Sparsity, WeightBits, Codebook),  # what is pruned is not rounded
 )
 PARTS = (*_COURSE, *_OTHERS, *_FORMS)
 """Classes that always stand ready, and choices of one class among several."""

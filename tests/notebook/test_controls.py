@@ -10,8 +10,10 @@ from torch import nn
 
 import nbopt
 from nbopt.formatting import number
-from nbopt.hyperparams import Choice, Flag
+from nbopt.hyperparams import Choice, Flag, Text
 from nbopt.notebook.panel.controls import GONE, make_control
+from nbopt.techniques.compression.bits import WeightBits
+from nbopt.techniques.compression.codebook import Codebook
 from nbopt.techniques.initialization import Initialization
 from tests.notebook.frontend import eventually
 
@@ -31,7 +33,7 @@ def page_shows(page, control, value):
     """Whether all inputs of a control say `value`, at the page."""
     item, box = inputs_of(control)
     state = page.state(item)
-    if box is None and isinstance(control.spec, Flag):
+    if box is None and isinstance(control.spec, (Flag, Text)):
         return state["value"] == value
     label = state["_options_labels"][state["index"]]
     return label == number(value) and (box is None or page.state(box)["value"] == number(value))
@@ -330,6 +332,7 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
     failures = []
     # Those end the run, act, do not go with every optimizer, or come too late.
     fixed = {"epochs", "recover", "loss", "precision", "hyperdescent", *Initialization.declared()}
+    fixed |= {*WeightBits.declared(), *Codebook.declared()}
     moved = [name for name in panel.controls if name not in fixed]
     offered = {name: [stop[1] for stop in item.options] for name, item in sliders(panel).items()}
     asked = []  # by the people at the page: (thread, name, test of the value)
@@ -416,3 +419,16 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
             page.do(control.inputs[1], value=number(run.hyperparams[control.spec.name]))
     eventually(lambda: settled(page, panel))
     assert all(control._requested is None for control in panel.controls.values())
+
+
+def test_a_pattern_typed_at_the_page_is_asked_for_as_it_is(page, make_run, show):
+    run = make_run()
+    panel = show(run)
+    control = panel.controls["bits_layers"]
+    layer = control.spec.layers[0]
+    page.do(control.inputs[0], value=f"*, {layer}=8")
+    eventually(lambda: settled(page, panel))
+    assert changes(run) == [("bits_layers", "*", f"*, {layer}=8", "panel")]
+    page.do(control.inputs[0], value="nowhere")
+    eventually(lambda: "layer with weights" in control.head.value)
+    assert run.hyperparams["bits_layers"] == f"*, {layer}=8"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nbopt import Run, RunState
-from nbopt.hyperparams import Choice, Flag, Strategy
+from nbopt.hyperparams import Choice, Flag, Strategy, Text
 from nbopt.techniques.catalogue import PARTS
 from nbopt.techniques.initialization import Initialization
 from nbopt.techniques.losses.choice import LOSSES
@@ -74,7 +74,8 @@ ACTING = {
     "Precision": ({"precision": "bfloat16"}, {"precision": "float16"}),
     "ChannelsLast": ({"channels_last": True}, {"channels_last": False}),
     "Sparsity": ({"sparsity": 0.5}, {"sparsity": 0.8}),
-    "WeightBits": ({"weight_bits": 4}, {"weight_bits": 2}),
+    "WeightBits": ({"weight_bits": 4}, {"weight_bits": 2, "step_size_rate": 0.1}),
+    "Codebook": ({"codebook": 16}, {"codebook": 4}),
     "MaxNorm": ({"max_norm": 0.3}, {"max_norm": 0.2}),
 }
 # For strategies: values that differ from the defaults. An epoch has three steps.
@@ -158,6 +159,8 @@ def ends(spec):
         return [True, False]
     if isinstance(spec, Choice):
         return list(spec.options)
+    if isinstance(spec, Text):
+        return [spec.default]
     return [spec.low, spec.high, *([] if spec.ge is None else [spec.ge])]
 
 

@@ -32,7 +32,7 @@ CATALOGUES = {
 }
 EXAMPLES = {"notebook/playground/lessons.py", "notebook/playground/playground.py", "notebook/playground/racer.py"}
 TORCHS = {"nn", "optim", "functional", "torch"}
-BASES = {"Technique", "Optimizer", "Loss", "Schedule", "Elementwise", "ByClass", "Terms", "TorchSchedule"}
+BASES = {"Technique", "Optimizer", "Loss", "Schedule", "Elementwise", "ByClass", "Terms", "TorchSchedule", "FewBits"}
 
 
 def techniques():

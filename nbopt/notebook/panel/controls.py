@@ -15,6 +15,7 @@ import ipywidgets as widgets
 
 from nbopt.formatting import count, number
 from nbopt.hyperparams import Choice, Flag, Hyperparam
+from nbopt.hyperparams import Text as Words
 from nbopt.i18n import _
 from nbopt.notebook.charts.scale import stops, with_value
 from nbopt.notebook.frontend.widgets import WidgetFactory
@@ -275,9 +276,21 @@ class FlagControl(Control):
             self._box.value = value
 
 
+class TextControl(Control):
+    """A box for words."""
+
+    def _inputs(self, value: Any) -> list[Any]:
+        self._box = self._kit.make(Text, value, continuous_update=False, tooltip=self.spec.help)
+        self._box.listen("value", self.lock, lambda: self._request(self._box.value))
+        return [self._box]
+
+    _write = FlagControl._write
+
+
 def make_control(
     spec: Hyperparam[Any], value: Any, ask: Ask, wake: Callable[[], None], kit: WidgetFactory | None = None
 ) -> Control:
     """Return the control for a declaration."""
-    kind = FlagControl if isinstance(spec, Flag) else ChoiceControl if isinstance(spec, Choice) else NumberControl
+    kinds = {Flag: FlagControl, Choice: ChoiceControl, Words: TextControl}
+    kind = next((kinds[base] for base in kinds if isinstance(spec, base)), NumberControl)
     return kind(spec, value, ask, wake, kit or WidgetFactory())

@@ -57,3 +57,27 @@ def find_grid(
     scale = (largest - least).div_(high).clamp_(min=tiny)
     zero = (least / scale).round_().neg_()
     return Grid(scale.view(shape), zero.view(shape), 0, high)
+
+
+@torch.no_grad()
+def first_scale(weight: Tensor, bits: int, by_channel: bool) -> Tensor:
+    """Return what a learned scale begins with (Esser et al. 2020, section 2.1).
+
+    That is ``2 mean |w| / sqrt(q)``, q being the highest whole number of a symmetric
+    grid, but not more than the range of the weight asks for.
+    """
+    grid = find_grid(weight, bits, by_channel, True)
+    rows = weight.flatten(1) if by_channel else weight.reshape(1, -1)
+    scale = rows.abs().mean(1).mul_(2 / grid.high**0.5).view_as(grid.scale)
+    return torch.minimum(scale, grid.scale).clamp_(min=1e-8)
+
+
+def round_learning(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Return the nearest values of a symmetric grid, with gradients for both.
+
+    They are those of Esser et al. 2020, equations 3 and 5: a weight beyond the grid
+    gets none.
+    """
+    high = 2 ** (bits - 1) - 1
+    inside = (weight / scale).clamp(-high, high)
+    return (inside + (inside.round() - inside).detach()) * scale

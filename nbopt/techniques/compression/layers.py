@@ -5,6 +5,8 @@ Scripts hold these functions as they are written here, so in lines of 88 charact
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from torch import nn
 
 
@@ -23,7 +25,38 @@ def find_layers(model: nn.Module) -> dict[str, list[str]]:
     return found
 
 
-def choose(layers: dict[str, list[str]], which: str) -> list[str]:
-    """Return the weights of all layers, or of all but the first and the last."""
-    chosen = list(layers)[1:-1] if which == "inner" else list(layers)
-    return [weight for layer in chosen for weight in layers[layer]]
+def read_patterns(text: str) -> list[tuple[str, str]]:
+    """Return patterns of layers, each with its bits as written; "" for none."""
+    items = [item.partition("=") for item in text.split(",") if item.strip()]
+    return [(pattern.strip(), bits.strip()) for pattern, _sign, bits in items]
+
+
+def choose_layers(
+    layers: dict[str, list[str]],
+    patterns: str,
+    bits: int,
+    ends: bool,
+) -> dict[str, int]:
+    """Return the bits of each layer that has any.
+
+    Parameters
+    ----------
+    layers : dict of str to list of str
+        See `find_layers`.
+    patterns : str
+        See `LayerPatterns`.
+    bits : int
+        Of layers whose pattern says nothing else.
+    ends : bool
+        Whether the first and the last layer have them, too.
+    """
+    found = {}
+    inner = list(layers) if ends else list(layers)[1:-1]
+    for layer in inner:
+        own = 0
+        for pattern, told in read_patterns(patterns):
+            if fnmatchcase(layer, pattern):
+                own = int(told) if told else bits
+        if own:
+            found[layer] = own
+    return found

@@ -8,28 +8,12 @@ from torch import nn
 from torch.func import functional_call
 
 import nbopt
-from nbopt.techniques.compression.grids import find_grid
-from nbopt.techniques.compression.layers import choose, find_layers
+from nbopt.techniques.compression.bits import WeightBits
+from nbopt.techniques.compression.grids import find_grid, first_scale, round_learning
+from nbopt.techniques.compression.layers import choose_layers, find_layers
+from tests.techniques.compression.nets import data, make, net
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-
-def data():
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(24) % 3
-    return torch.randn(24, 1, 6, 6, generator=generator) + y.view(-1, 1, 1, 1), y
-
-
-def net():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 3)
-    )
-
-
-def make(model=None, **settings):
-    settings = {"batch_size": 8, "epochs": 4, "optimizer": "sgd", "lr": 0.05, "store": None, **settings}
-    return nbopt.Run(model or net(), data(), data(), **settings)
 
 
 @pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "affine"])
@@ -114,15 +98,89 @@ class Tied(nn.Module):
 def test_layers_are_those_with_matrices_each_weight_once():
     found = find_layers(Tied())
     assert found == {"first": ["first.weight"], "rnn": ["rnn.weight_ih_l0", "rnn.weight_hh_l0"]}
-    assert choose(find_layers(net()), "inner") == ["4.weight"]
 
 
-def test_the_first_and_the_last_layer_are_left_alone():
-    run = make(weight_bits=2, bits_layers="inner")
+@pytest.mark.parametrize(
+    ("patterns", "ends", "expected"),
+    [
+        ("*", True, {"0": 4, "4": 4, "6": 4}),
+        ("*", False, {"4": 4}),
+        ("*, 6=8, 0=0", True, {"4": 4, "6": 8}),
+        ("4 , 6=2", True, {"4": 4, "6": 2}),
+        ("6=8, *", True, {"0": 4, "4": 4, "6": 4}),  # the last one counts
+        ("[04]", True, {"0": 4, "4": 4}),
+        ("", True, {}),
+    ],
+)
+def test_layers_are_chosen_by_patterns(patterns, ends, expected):
+    assert choose_layers(find_layers(net()), patterns, 4, ends) == expected
+    run = make(weight_bits=4, bits_layers=patterns, bits_ends=ends)
     run.step(1)
     weights = run.training.acting.weights()
-    assert weights["0.weight"] is run.model[0].weight and weights["6.weight"] is run.model[6].weight
-    assert len(weights["4.weight"][0].unique()) <= 3
+    changed = {layer for layer in ("0", "4", "6") if weights[f"{layer}.weight"] is not run.model[int(layer)].weight}
+    assert changed == expected.keys()
+
+
+@pytest.mark.parametrize(
+    ("patterns", "words"),
+    [
+        ("conv1", "bits_layers: layer with weights 'conv1'.*Allowed: 0, 4, 6"),
+        ("1", "layer with weights '1'"),  # a norm
+        ("*, 4=9", "a whole number from 2 to 8, or 0; got '9' for '4'"),
+        ("*=two", "got 'two' for"),
+        (4, "bits_layers must be names of layers"),
+    ],
+)
+def test_bits_for_a_layer_that_is_not_there_are_refused_in_words(patterns, words):
+    run = make(weight_bits=4)
+    run.step(1)
+    with pytest.raises(nbopt.errors.InvalidHyperparam, match=words):
+        run.set(bits_layers=patterns)
+    with pytest.raises(nbopt.errors.InvalidHyperparam, match=words):
+        make(bits_layers=patterns)
+    assert run.hyperparams["bits_layers"] == "*"
+    run.step(1)
+
+
+def test_learned_steps_have_the_papers_gradients():
+    weight = torch.tensor([-3.0, -0.8, 0.3, 0.7, 9.0], requires_grad=True)
+    scale = torch.tensor(0.5, requires_grad=True)
+    rounded = round_learning(weight, scale, 3)
+    assert torch.allclose(rounded, torch.tensor([-1.5, -1.0, 0.5, 0.5, 1.5]))
+    slopes = torch.autograd.grad(rounded[:1].sum() + rounded[4:].sum() * 10 + rounded[1:4].sum() * 100, (weight, scale))
+    assert slopes[0].tolist() == [0.0, 100.0, 100.0, 100.0, 0.0]
+    inside = sum(round(v / 0.5) - v / 0.5 for v in (-0.8, 0.3, 0.7))
+    assert slopes[1].item() == pytest.approx(-3.0 + 30.0 + 100 * inside, rel=1e-5)
+
+
+def test_steps_are_learned_and_begun_anew_after_a_rest():
+    run = make(weight_bits=3, step_size_rate=0.1)
+    run.step(1)
+    technique = run.training.acting.part(WeightBits)
+    first = [scale.clone() for scale in technique.scales]
+    run.step(2)
+    assert not any(torch.equal(a, b) for a, b in zip(first, technique.scales, strict=True))
+    run.rewind(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, technique.scales, strict=True))
+    run.set(weight_bits=0, lr=0.5)
+    run.step(3)
+    run.set(weight_bits=3)
+    weight = run.training.acting.weights()["4.weight"]
+    own = run.model[4].weight.detach()
+    assert torch.equal(weight, round_learning(own, first_scale(own, 3, True), 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bits_symmetric": False}, "learned steps are those of symmetric grids"),
+        ({"optimizer": "lbfgs"}, "lbfgs evaluates the loss several times a step"),
+        ({"precision": "float16"}, "float16 scales gradients"),
+    ],
+)
+def test_what_does_not_go_with_learned_steps_is_told(changes, words):
+    with pytest.raises(nbopt.errors.InvalidHyperparam, match=words):
+        make(weight_bits=3, step_size_rate=0.1).set(**changes)
 
 
 @pytest.mark.parametrize("bits", [1, 9, -2, 2.5, "4"])
