@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from nbopt.run.population.member import Member
-from nbopt.run.population.members import make_members
-from nbopt.run.population.population import Population
-from nbopt.run.population.values import SEED, check_rows, find_shared
-from nbopt.search.jobs import Ended, Job, Part, mean_of
+from nbopt.run.population.values import find_shared
+from nbopt.search.company import Company, Row
+from nbopt.search.jobs import Ended, Job, mean_of
 from nbopt.search.trial import COMPLETE, PRUNED
+from nbopt.training.many.member import OneOfMany
 from nbopt.training.state import RunState
 
-
-class Row(NamedTuple):
-    """One training of a trial, which is a member."""
-
-    job: Job
-    part: Part
+_KEPT = 4  # populations of models built otherwise, for those that are built so again
 
 
 class Batched:
-    """So many trials at once, the next ones when all of them have ended.
+    """So many trials at once.
 
     Trainings whose models are built alike, and that agree in what is one for all members of a population, go together;
     the folds of a trial beside those of others.
@@ -34,109 +28,144 @@ class Batched:
     slots : int
     techniques : sequence
         The user's own.
+    trials : int
+        How many the study is to have, to tell whether compiling pays.
+    refills : bool
+        Whether a trial takes the place of one that has ended. Then a sampler knows of one batch of ``slots`` trials
+        less, and a pruner of whoever got so far. Otherwise the next ones begin when a whole batch has ended.
     """
 
-    def __init__(self, slots: int, techniques: Sequence[Any] = ()) -> None:
-        self.slots = slots
-        self._shared = find_shared(techniques)
-        self._jobs: list[Job] = []
-        self._waiting: list[list[Row]] = []
-        self._population: Population | None = None
-        self._members: dict[int, list[tuple[Row, Member]]] = {}
+    def __init__(self, slots: int, techniques: Sequence[Any] = (), trials: int = 0, refills: bool = False) -> None:
+        self.slots, self.refills = slots, refills
+        self._shared, self._trials = find_shared(techniques), trials
+        self._jobs: dict[int, Job] = {}
+        self._waiting: dict[Any, list[Row]] = {}
+        self._companies: dict[Any, Company] = {}
+        self._company: Company | None = None
+        self._ended: dict[int, list[tuple[Row, Member]]] = {}
+        self._cancelled: set[int] = set()
+        self._ready: list[Ended] = []
         self._resting = False
+        self._seconds, self._began, self._told = 0.0, 0.0, 0
 
     def known(self, number: int) -> int:
-        """All trials of the batches before."""
-        return number - number % self.slots
+        """All trials of the batches before; where places are taken anew, without the last of them."""
+        batch = number - number % self.slots
+        return max(0, batch - self.slots) if self.refills else batch
 
     def submit(self, job: Job) -> None:
-        """Take a trial on; it begins with the others of its batch."""
-        self._jobs.append(job)
+        """Take a trial on."""
+        self._jobs[job.number] = job
+        for place, part in enumerate(job.parts):
+            same = tuple((name, repr(value)) for name, value in sorted(part.own.items()) if name in self._shared)
+            self._waiting.setdefault((part.shape, same), []).append(Row(job, part, place))
 
     def set(self, number: int, changes: Mapping[str, Any]) -> None:
         """Change values of a trial."""
-        if (population := self._population) is not None and (places := self._places(number)):
-            population.set(members=places, source="study", **changes)
+        if (company := self._company) is not None and (places := company.places(number)):
+            company.population.set(members=places, source="study", **changes)
 
     def cancel(self, number: int) -> None:
-        """End a trial after its step."""
-        if (population := self._population) is not None and (places := self._places(number)):
-            population.stop(places, wait=False, source="study")
+        """End a trial after its step, or before its first."""
+        self._cancelled.add(number)
+        if (company := self._company) is not None and (places := company.places(number)):
+            company.population.stop(places, wait=False, source="study")
+            company.pause()
 
     def hold(self, resting: bool) -> None:
         """Rest between two steps, or go on."""
         self._resting = resting
-        if resting and (population := self._population) is not None:
-            population.puller.ask_for_pause()
+        if resting and (company := self._company) is not None:
+            company.pause()
 
     def events(self) -> Iterator[Ended]:
-        """Go on until the whole batch has ended, or is to rest; trials are told of in the order of numbers."""
-        if not self._waiting and self._jobs and not self._members:
-            self._waiting = self._group()
-        while self._waiting and not self._resting:
-            rows = self._waiting[0]
-            if self._population is None:
-                self._population = self._make(rows)
-            population = self._population
-            if any(not member.state.is_ended for member in population):
-                population.puller.go(math.inf, "study", here=True)
-            if population.training_members:  # it was asked to rest
-                continue
-            for row, member in zip(rows, population, strict=True):
-                self._members.setdefault(row.job.number, []).append((row, member))
-            self._population = None
-            del self._waiting[0]
-        if not self._waiting and not self._resting:
-            jobs, members = self._jobs, self._members
-            self._jobs, self._members = [], {}
-            yield from (_tell_end(job, members[job.number]) for job in jobs)
+        """Go on until trials have ended, or all are to rest; trials are told of by number, a batch as a whole.
 
-    def look_at(self, population: Population, rows: Sequence[Row], validations: Sequence[int]) -> None:
-        """Do what is to be done after a validation, the number of which is known for each member."""
+        What a member's numbers are in their last digits depends on who trains beside it: half a batch that was written
+        would have others beside the other half, when the study goes on after a crash.
+        """
+        while not self._resting and self._jobs:
+            ended = self._ready
+            ended += self._tell_cancelled()
+            if (company := None if ended and self.refills else self._find_company()) is not None:
+                self._began = time.perf_counter()
+                company.go()
+                self._seconds += time.perf_counter() - self._began
+                ended += self._tell(company.part_with_ended())
+            if ended and (self.refills or not self._jobs):
+                self._ready = []
+                yield from sorted(ended, key=lambda each: each.number)
+                return
+
+    def look_at(self, company: Company) -> None:
+        """Do what is to be done after a validation."""
 
     def close(self) -> None:
-        """Give up the batch."""
-        self._jobs, self._waiting, self._members, self._population = [], [], {}, None
+        """Give up whatever has not ended."""
+        self._jobs, self._waiting, self._ended, self._companies = {}, {}, {}, {}
+        self._company, self._ready = None, []
+        self._cancelled.clear()
 
-    def _places(self, number: int) -> list[int]:
-        rows = self._waiting[0] if self._waiting else []
-        return [place for place, row in enumerate(rows) if row.job.number == number]
+    # -- who trains
 
-    def _group(self) -> list[list[Row]]:
-        """Return those that can train together."""
-        found: dict[Any, list[Row]] = {}
-        for job in self._jobs:
-            for part in job.parts:
-                same = tuple((name, repr(value)) for name, value in sorted(part.own.items()) if name in self._shared)
-                found.setdefault((part.shape, same), []).append(Row(job, part))
-        return list(found.values())
+    def _find_company(self) -> Company | None:
+        """Return those who are to go on now, with whoever waits to join them."""
+        current = next((key for key, company in self._companies.items() if company.rows), None)
+        key = next(iter(self._waiting), None) if current is None else current
+        if key is None:
+            return None
+        rows = self._waiting.pop(key, [])
+        company = self._companies.pop(key, None)
+        if company is None:
+            company = Company(rows[0].part, self._look, self._outlook)
+        self._companies[key] = self._company = company
+        if len(self._companies) > _KEPT:
+            del self._companies[next(iter(self._companies))]
+        if rows:
+            company.join(rows)
+        return company
 
-    def _make(self, rows: Sequence[Row]) -> Population:
-        first = rows[0].part
-        assert first.spec is not None
-        spec = first.spec().checked()
-        declared = spec.declare()
-        spec = spec.settled(declared)
-        values = check_rows(declared, [dict(row.part.own) for row in rows])
-        data = [{} if row.part.data is None else dict(row.part.data()) for row in rows]
-        every = [own | {SEED: known.get("seed", spec.seed)} for own, known in zip(values, data, strict=True)]
-        population = Population.__new__(Population)
-        population.begin_with(spec, declared, len(rows), lambda made: make_members(made, spec, declared, every))
-        for member, known in zip(population, data, strict=True):
-            member.spec = replace(member.spec, **known)
-        validations = [0] * len(rows)
+    def _look(self, company: Company, member: Member) -> None:
+        place, job = member.number, company.rows[member.number].job
+        company.validations[place] += 1
+        if len(job.parts) == 1 and job.report(job.number, member, company.validations[place]):
+            company.population.end([member], "study")
+        self.look_at(company)
+        if self._resting or (self.refills and (member.state.is_ended or member.training.end_reason())):
+            company.pause()
 
-        def look(member: Member) -> None:
-            place, job = member.number, rows[member.number].job
-            validations[place] += 1
-            if len(job.parts) == 1 and job.report(job.number, member, validations[place]):
-                population.end([member], "study")
-            self.look_at(population, rows, validations)
-            if self._resting:
-                population.puller.ask_for_pause()
+    def _outlook(self, first: OneOfMany) -> tuple[float, float]:
+        """Return the seconds that all trials have trained so far, and what those ahead may take."""
+        seconds = self._seconds + time.perf_counter() - self._began
+        done = self._told + len(self._jobs) * first.share
+        return seconds, seconds / done * (self._trials - done) if done else 0.0
 
-        population.puller.heed = look
-        return population
+    # -- who has ended
+
+    def _tell_cancelled(self) -> Iterator[Ended]:
+        """Tell of trials that were given up before they began."""
+        for number in sorted(self._cancelled & self._jobs.keys()):
+            for key, rows in list(self._waiting.items()):
+                self._waiting[key] = [row for row in rows if row.job.number != number]
+                if not self._waiting[key]:
+                    del self._waiting[key]
+            if not any(company.places(number) for company in self._companies.values()):
+                trained = self._ended.pop(number, [])
+                steps = sum(member.step_count for _row, member in trained)
+                del self._jobs[number]
+                yield Ended(number, PRUNED, (), (), None, steps)
+        self._cancelled &= self._jobs.keys()
+
+    def _tell(self, ended: Iterable[tuple[Row, Member]]) -> Iterator[Ended]:
+        """Tell of the trials of which all trainings have ended by now."""
+        for row, member in ended:
+            self._ended.setdefault(row.job.number, []).append((row, member))
+        for number, trained in list(self._ended.items()):
+            if len(trained) == len(self._jobs[number].parts):
+                trained.sort(key=lambda pair: pair[0].place)
+                del self._ended[number]
+                self._told += 1
+                yield _tell_end(self._jobs.pop(number), trained)
 
 
 def _tell_end(job: Job, trained: Sequence[tuple[Row, Member]]) -> Ended:

@@ -13,6 +13,7 @@ from nbopt.search.batched import Batched
 from nbopt.search.building import Blueprint
 from nbopt.search.evolving import NAME, Evolving
 from nbopt.search.executors import Executor, Inline, Threads
+from nbopt.search.pruners import is_asynchronous
 
 EXECUTORS = ("auto", "inline", "population", "threads")
 
@@ -21,7 +22,9 @@ _SMALL = 300_000  # weights of a model that trains faster among others
 _BLIND = ("grid", "qmc", "random")
 
 
-def choose_executor(given: Any, slots: int | None, blueprint: Blueprint | None, trials: int, sampler: Any) -> Executor:
+def choose_executor(
+    given: Any, slots: int | None, blueprint: Blueprint | None, trials: int, sampler: Any, pruner: Any = None
+) -> Executor:
     """Return what carries trials out.
 
     Parameters
@@ -32,7 +35,7 @@ def choose_executor(given: Any, slots: int | None, blueprint: Blueprint | None, 
     blueprint : Blueprint or None
         What trials are made of, where nbopt does the training.
     trials : int
-    sampler : object
+    sampler, pruner : object
 
     Raises
     ------
@@ -69,5 +72,5 @@ def choose_executor(given: Any, slots: int | None, blueprint: Blueprint | None, 
     together = slots or min(trials, _UNSEEN if sampler in _BLIND else _TOGETHER)
     small = blueprint is not None and blueprint.weights <= _SMALL
     if blueprint is not None and (given == "population" or (given == "auto" and small and together > 1)):
-        return Batched(together, blueprint.techniques)
+        return Batched(together, blueprint.techniques, trials, is_asynchronous(pruner))
     return Inline()

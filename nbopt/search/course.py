@@ -154,7 +154,7 @@ class Course:
         while True:
             number = len(self._trials)
             known = self.executor.known(number)
-            if number >= self._total or number - self._written >= self.executor.slots or known > self._written:
+            if number >= self._total or len(self._begun) >= self.executor.slots or known > self._written:
                 return
             self._act()
             for trial in self._trials[:known]:

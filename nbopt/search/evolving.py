@@ -14,9 +14,9 @@ import numpy as np
 from nbopt.errors import InvalidHyperparam
 from nbopt.i18n import _
 from nbopt.run.population.member import Member
-from nbopt.run.population.population import Population
 from nbopt.run.population.values import find_shared
-from nbopt.search.batched import Batched, Row
+from nbopt.search.batched import Batched
+from nbopt.search.company import Company
 from nbopt.search.space import Space
 
 NAME = "pbt"
@@ -50,11 +50,12 @@ class Evolving(Batched):
 
     evolve: Callable[[int], Sequence[Move]]
 
-    def look_at(self, population: Population, rows: Sequence[Row], validations: Sequence[int]) -> None:
+    def look_at(self, company: Company) -> None:
         """Let the worst go on from the best, once all have been validated as often."""
+        population, validations = company.population, company.validations
         if len(set(validations)) > 1 or any(_is_over(member) for member in population):
             return
-        places = {row.job.number: place for place, row in enumerate(rows)}
+        places = {row.job.number: place for place, row in enumerate(company.rows)}
         for move in self.evolve(validations[0]):
             population.clone(places[move.of], into=places[move.trial], source="study", **move.values)
 

@@ -32,6 +32,8 @@ class Part(NamedTuple):
         Equal for runs whose models are built alike.
     data : callable or None
         Returns the data and the seed of the run, as fields of a `RunSpec`.
+    keep : callable or None
+        Lets later runs have the data as this one, which has begun, made them.
     """
 
     call: Callable[[], tuple[float, ...]] | None = None
@@ -40,6 +42,7 @@ class Part(NamedTuple):
     measure: Callable[[Any], tuple[float, ...]] | None = None
     shape: Any = None
     data: Callable[[], Mapping[str, Any]] | None = None
+    keep: Callable[[Any], None] | None = None
 
 
 class Job(NamedTuple):

@@ -47,6 +47,13 @@ def check_pruner(pruner: Any, several: bool) -> Any:
     return pruner
 
 
+def is_asynchronous(pruner: Any) -> bool:
+    """Whether a pruner compares a trial with whoever got as far, under way or not, and so ends most of them early."""
+    kinds = need("optuna").pruners
+    named = isinstance(pruner, str) and pruner in ("successive_halving", "hyperband")
+    return named or isinstance(pruner, (kinds.SuccessiveHalvingPruner, kinds.HyperbandPruner))
+
+
 def make_pruner(pruner: Any, reports: int) -> Any:
     """Return the pruner of a study whose trials report so many times at most."""
     return _PRUNERS[pruner](need("optuna").pruners, reports) if isinstance(pruner, str) else pruner

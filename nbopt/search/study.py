@@ -163,7 +163,8 @@ class Study(Shown):
         self.name = check_text("name", spec.name or _name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
-        executor = choose_executor(spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler)
+        given = spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler, self.pruner
+        executor = choose_executor(*given)
         check_alone([each.name for each in self.objectives], executor)
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)

@@ -165,16 +165,17 @@ class OfModel(Subject):
 
     def _part(self, trial: Trial, key: PartKey, name: str) -> Part:
         blueprint, values = self.blueprint, dict(trial.values)
+        keep = partial(blueprint.keep_data, key)
 
         def measure(session: Any) -> tuple[float, ...]:
-            blueprint.keep_data(key, session)
+            keep(session)
             if self._sampler == slopes.NAME:
                 found = slopes.find_slopes(blueprint, key, values, list(self.space), session.step_count)
                 self.notes[trial.number] = {slopes.NOTE: found}
             return tuple(each.measure(session) for each in self.objectives)
 
         make, data = partial(blueprint.spec, values, name, key), partial(blueprint.data, key)
-        return Part(None, make, blueprint.own(values), measure, blueprint.shape(values, key[1]), data)
+        return Part(None, make, blueprint.own(values), measure, blueprint.shape(values, key[1]), data, keep)
 
     def equip(self, trial: Trial, held: Callable[[int], Any]) -> None:
         """Let it be taken out as a run: as it was trained, where that is held, else trained again."""

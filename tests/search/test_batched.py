@@ -33,10 +33,10 @@ def test_trials_do_what_they_do_by_themselves(make, space):
 
 
 def test_what_is_built_alike_trains_as_one(make, monkeypatch):
-    from nbopt.search import batched
+    from nbopt.search.company import Company
 
-    sizes, made = [], batched.Batched._make
-    monkeypatch.setattr(batched.Batched, "_make", lambda self, rows: sizes.append(len(rows)) or made(self, rows))
+    sizes, join = [], Company.join
+    monkeypatch.setattr(Company, "join", lambda self, rows: sizes.append(len(rows)) or join(self, rows))
     study = make(build, space=["lr", WIDTH], sampler="grid", trials=6, executor="population", slots=6).fit()
     assert sorted(sizes) == [3, 3] and study.state is nbopt.RunState.FINISHED
 
@@ -53,6 +53,56 @@ def test_a_pruned_member_ends_early(make):
     study = make(trials=8, epochs=6, pruner="successive_halving", executor="population", slots=8).fit()
     steps = {trial.state: trial.steps for trial in study.trials}
     assert steps["pruned"] < steps["complete"] == 6 * 5
+
+
+def test_the_next_trial_takes_the_place_of_a_pruned_one_and_is_stepped_by_the_same(make, monkeypatch):
+    """By the same compiled steps, too: nothing is made anew, and every trial is what it is by itself."""
+    from nbopt.search.company import Company
+    from nbopt.training.many.together import Together
+
+    beside, join, made = [], Company.join, []
+    monkeypatch.setattr(Company, "join", lambda self, rows: beside.append(len(self.rows)) or join(self, rows))
+    first = Together.__init__
+    monkeypatch.setattr(Together, "__init__", lambda self: made.append(self) or first(self))
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.1), torch.nn.Linear(8, 2))
+    given = {"space": ["lr", "dropout"], "trials": 16, "epochs": 6, "sampler": "random"}
+    study = make(model, executor="population", slots=4, pruner="hyperband", **given).fit()
+    assert len(made) == 1 and made[0].tier == "together"
+    assert beside[0] == 0 and max(beside) > 0 and len(beside) > 4
+    states = [trial.state for trial in study.trials]
+    assert states.count("pruned") > 4 and states.count("pruned") + states.count("complete") == 16
+    alone = make(model, **given).fit()
+    for one, other in zip(alone.trials, study.trials, strict=True):
+        assert one.values == other.values
+        got = [one.reports[k] for k in other.reports]
+        assert got == pytest.approx([*other.reports.values()], rel=1e-4)
+
+
+def test_batches_one_after_the_other_are_stepped_by_the_same(make, monkeypatch):
+    from nbopt.training.many.together import Together
+
+    made, first = [], Together.__init__
+    monkeypatch.setattr(Together, "__init__", lambda self: made.append(self) or first(self))
+    study = make(trials=9, executor="population", slots=3).fit()
+    assert len(made) == 1 and all(trial.state == "complete" for trial in study.trials)
+
+
+def test_a_trial_is_stopped_among_others_and_while_it_waits(make):
+    study = make(build, space=["lr", WIDTH], sampler="grid", trials=6, epochs=4, executor="population", slots=6)
+    waits = {}
+
+    def stop():
+        if not waits and study.trials and study.trials[0].reports:
+            other = next(trial for trial in study.trials if trial.values["width"] != study.trials[0].values["width"])
+            waits[0], waits[1] = 0, other.number
+            study.stop_trial(0)
+            study.stop_trial(other.number)
+
+    study.watchers.append(stop)
+    study.fit()
+    assert [study.trials[n].state for n in waits.values()] == ["pruned", "pruned"]
+    assert study.trials[waits[1]].steps == 0 < study.trials[0].steps < 4 * 5
+    assert sum(trial.state == "complete" for trial in study.trials) == 4
 
 
 @pytest.mark.parametrize("executor", ["inline", "population"])

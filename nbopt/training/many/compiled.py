@@ -100,6 +100,11 @@ class ManyCompiler:
         return Ready(made, shapes)
 
 
+def _look_ahead(training: OneOfMany) -> tuple[float, float]:
+    seconds, share = training.meter.seconds, training.share
+    return seconds, seconds / share * (1 - share) if share else 0.0
+
+
 class CompiledSteps:
     """Has steps of many runs compiled meanwhile, and does them once they are.
 
@@ -111,12 +116,15 @@ class CompiledSteps:
         Whether the last steps were done so.
     is_on : bool
         Whether any are to be.
+    outlook : callable
+        ``outlook(training) -> (seconds, seconds)``: for how long the runs have trained, and may train from now on.
     """
 
     def __init__(self) -> None:
         self.reason = ""
         self.at_work = False
         self.is_on = True
+        self.outlook: Callable[[OneOfMany], tuple[float, float]] = _look_ahead
         self._known: dict[Key, Ready | str] = {}
         self._job: BackgroundCompile | None = None
         self._look_at = 0.0
@@ -156,8 +164,8 @@ class CompiledSteps:
             return
         self._look_at = now + _LOOK_SECONDS
         if first.hyperparams["tier"] == "auto":
-            seconds, share = first.meter.seconds, first.share
-            if seconds < _TRAINED_SECONDS or not share or seconds / share * (1 - share) < _LEFT_SECONDS:
+            trained, left = self.outlook(first)
+            if trained < _TRAINED_SECONDS or left < _LEFT_SECONDS:
                 return
         try:
             self._job = BackgroundCompile(ManyCompiler(first, key, arguments()))

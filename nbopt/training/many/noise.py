@@ -13,6 +13,8 @@ from nbopt.training.many.member import OneOfMany
 
 Pair = tuple[Tensor, Tensor]
 
+_EXACT = (torch.float32, torch.float64)  # in which a division is one, whether by a number or by a tensor
+
 
 class StepNoise:
     """Draws for many runs.
@@ -46,15 +48,17 @@ class StepNoise:
         """
         if not layers:
             return []
-        drawn: dict[Any, list[Tensor]] = {}
-        keys = []
-        for training, row in zip(trainings, rows, strict=True):
-            rates = self._rates(layers, row)
-            seed = training.step_seed + training.step + ahead
-            keys.append((seed, rates))
-            if keys[-1] not in drawn:
-                with training.noise.lock, training.noise.seeded(seed):
-                    drawn[keys[-1]] = _draw(layers, training, rates)
+        seeds = [training.step_seed + training.step + ahead for training in trainings]
+        keys = [(seed, self._rates(layers, row)) for seed, row in zip(seeds, rows, strict=True)]
+        firsts = dict(zip(reversed(keys), reversed(trainings), strict=True))
+        drawn = {}
+        if len(firsts) > 1:
+            if len(set(seeds)) == 1 and (
+                masks := _draw_alike(layers, trainings[0], seeds[0], [key[1] for key in keys])
+            ):
+                return masks
+        for key, training in firsts.items():
+            drawn[key] = _draw_seeded(layers, training, *key)
         if len(drawn) == 1:
             return drawn[keys[0]]
         return [torch.stack([drawn[key][layer] for key in keys]) for layer in range(len(layers))]
@@ -74,6 +78,37 @@ class StepNoise:
     def _rates(self, layers: list[Layer], row: int) -> tuple[float, ...]:
         modules = self._modules[row]
         return tuple(float(modules[layer.name].p) for layer in layers)
+
+
+def _draw_seeded(layers: list[Layer], training: OneOfMany, seed: int, rates: Sequence[float]) -> list[Tensor]:
+    with training.noise.lock, training.noise.seeded(seed):
+        return _draw(layers, training, rates)
+
+
+def _draw_alike(
+    layers: list[Layer], training: OneOfMany, seed: int, rates: Sequence[Sequence[float]]
+) -> list[Tensor] | None:
+    """Return the masks of runs that draw from one seed, (runs, ...); None where each is to draw by itself.
+
+    A layer keeps what a uniform number below its share decides, so that all of them can compare the same numbers. Torch
+    has other ways on other machines: the first run draws as its layers do, and tells whether this is the same.
+    """
+    generator, shares = training.noise.generator, 1 - torch.tensor(rates, dtype=torch.float64).t()
+    if generator is None or any(layer.ones.device.type != "cpu" or layer.ones.dtype not in _EXACT for layer in layers):
+        return None
+    if any(len({share < 1 for share in own}) > 1 for own in shares.tolist()):
+        return None  # who leaves out nothing draws nothing, and the next layer gets other numbers
+    expected, masks = _draw_seeded(layers, training, seed, rates[0]), []
+    with training.noise.lock, training.noise.seeded(seed):
+        for layer, own in zip(layers, shares, strict=True):
+            if own[0] == 1:
+                masks.append(layer.ones)
+                continue
+            numbers = torch.empty_like(layer.ones, dtype=torch.float64).uniform_(generator=generator)
+            own = own.view(-1, *[1] * numbers.ndim)
+            masks.append(torch.where(numbers < own, 1 / own.to(layer.ones), layer.ones.new_zeros(())))
+    pairs = zip(masks, expected, strict=True)
+    return masks if all(torch.equal(mask if mask is one else mask[0], one) for mask, one in pairs) else None
 
 
 def _draw(layers: list[Layer], training: OneOfMany, rates: Sequence[float]) -> list[Tensor]:

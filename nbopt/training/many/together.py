@@ -33,7 +33,7 @@ from nbopt.training.many.right import agree_alone
 from nbopt.training.many.stack import Stack
 from nbopt.training.many.update_all import UpdateAll
 
-_CALL_SECONDS = 0.015  # how long a call may take: changes act between two
+_CALL_SECONDS = 0.015
 _MOST = 64  # steps of a call
 
 
@@ -52,6 +52,8 @@ class Together:
         How the last steps were done: ``""``, each by itself, ``together`` or ``compiled``.
     held : str or None
         How the next ones are to be done, where they were done before.
+    call_seconds : float
+        How long a call may take: changes act between two.
     """
 
     def __init__(self) -> None:
@@ -66,7 +68,7 @@ class Together:
         self._numbers: Numbers
         self._source = False  # whether all are dealt the same samples
         self.compiled = CompiledSteps()
-        self._seconds = _CALL_SECONDS  # that a step takes
+        self.call_seconds = self._seconds = _CALL_SECONDS  # the second is what a step takes
         self._compared = self._updated = False
 
     def __call__(self, trainings: Sequence[OneOfMany], room: float) -> list[int | Exception]:
@@ -148,7 +150,7 @@ class Together:
         # What a technique does in a step may depend on the step before.
         single = any(one.acting.obstacle or one.acting.changes_batches for one in trainings)
         single = single or any(map(calls_functions, trainings))  # which may fail in any step
-        count = int(min(room, 1 if single else _MOST, max(1.0, _CALL_SECONDS / self._seconds)))
+        count = int(min(room, 1 if single else _MOST, max(1.0, self.call_seconds / self._seconds)))
         for training in trainings:
             count = training.room(count) if count > 1 else 1
         first = trainings[0].cursor

@@ -1,0 +1,62 @@
+"""What members draw that leave out other shares: their own layers' masks, drawn at once where that is the same."""
+
+import pytest
+import torch
+
+import nbopt
+from nbopt.training.many import noise
+
+RATES = [0.1, 0.25, 0.3, 0.499, 0.5, 0.9]
+
+
+def populate(rates, kind=torch.float32):
+    torch.manual_seed(0)
+    layers = (
+        torch.nn.Linear(6, 16),
+        torch.nn.ReLU(),
+        torch.nn.Dropout(0.1),
+        torch.nn.Linear(16, 3),
+        torch.nn.Dropout(0.1),
+    )
+    x, y = torch.randn(40, 6, dtype=kind), torch.randint(0, 3, (40,))
+    given = {"batch_size": 20, "epochs": 4, "store": None, "device": "cpu", "dropout": rates}
+    population = nbopt.Population(torch.nn.Sequential(*layers).to(kind), (x, y), **given)
+    population.step(2)
+    return population, population.puller.together
+
+
+def masks_of(population, together):
+    trainings = together._stack.trainings
+    layers = together._gradients.layers(trainings[0].cursor.peek())
+    found = together._noise.masks(layers, trainings, range(len(trainings)), 0)
+    seed = trainings[0].step_seed + trainings[0].step
+    own = [noise._draw_seeded(layers, each, seed, [each.hyperparams["dropout"]] * 2) for each in trainings]
+    return layers, trainings, found, own
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=["float", "double"])
+def test_masks_drawn_at_once_are_those_of_the_layers(kind, monkeypatch):
+    population, together = populate(RATES, kind)
+    drawn, draw = [], noise._draw_seeded
+    monkeypatch.setattr(noise, "_draw_seeded", lambda *given: drawn.append(given) or draw(*given))
+    _layers, _trainings, found, own = masks_of(population, together)
+    assert len(drawn) == 1 + len(RATES)  # of the first one, to compare; here, for each
+    for layer in range(2):
+        assert torch.equal(found[layer], torch.stack([each[layer] for each in own]))
+        assert len({int((mask == 0).sum()) for mask in found[layer]}) > 3
+
+
+@pytest.mark.parametrize("rates", [[0.0, 0.2, 0.4], [0.2, 0.4, 0.4]], ids=["one leaves out nothing", "some alike"])
+def test_whoever_draws_nothing_has_the_others_draw_for_themselves(rates):
+    _layers, _trainings, found, own = masks_of(*populate(rates))
+    for layer in range(2):
+        assert torch.equal(found[layer], torch.stack([each[layer] for each in own]))
+
+
+def test_where_torch_draws_otherwise_each_draws_for_itself(monkeypatch):
+    """As it does by MKL on processors of Intel's."""
+    population, together = populate(RATES)
+    uniform = torch.Tensor.uniform_
+    monkeypatch.setattr(torch.Tensor, "uniform_", lambda self, **given: 1 - uniform(self, **given))
+    _layers, _trainings, found, own = masks_of(population, together)
+    assert torch.equal(found[0], torch.stack([each[0] for each in own]))
