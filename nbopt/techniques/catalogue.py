@@ -14,6 +14,7 @@ from nbopt.i18n import _
 from nbopt.techniques.base import Technique, called, defines, hooks_of
 from nbopt.techniques.compression.bits import WeightBits
 from nbopt.techniques.compression.codebook import Codebook
+from nbopt.techniques.compression.group_lasso import GroupLasso
 from nbopt.techniques.compression.sparsity import Sparsity
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.hooks import HOOKS
@@ -42,7 +43,7 @@ _FORMS: tuple[Item, ...] = (Precision, ChannelsLast)
 _OTHERS: tuple[Item, ...] = (
     *(Cleaning, Scaling),
     *(Warp, Flip, Mixup, InputNoise),
-    *(L1, ClipValue, ClipNorm),
+    *(L1, GroupLasso, ClipValue, ClipNorm),
     *(Warmup, SCHEDULE),
     MaxNorm,
     *(Sparsity, WeightBits, Codebook),  # what is pruned is not rounded

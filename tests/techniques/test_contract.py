@@ -73,6 +73,7 @@ ACTING = {
     "Warmup": ({"warmup": 2.0}, {"warmup": 4.0}),
     "Precision": ({"precision": "bfloat16"}, {"precision": "float16"}),
     "ChannelsLast": ({"channels_last": True}, {"channels_last": False}),
+    "GroupLasso": ({"group_lasso": 0.1}, {"group_lasso": 0.3}),
     "Sparsity": ({"sparsity": 0.5}, {"sparsity": 0.8}),
     "WeightBits": ({"weight_bits": 4}, {"weight_bits": 2, "step_size_rate": 0.1}),
     "Codebook": ({"codebook": 16}, {"codebook": 4}),
