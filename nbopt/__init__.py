@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbopt import edits as edits
     from nbopt import hyperparams as hyperparams
+    from nbopt.edits.widen import Widen as Widen
     from nbopt.hyperparams import Choice as Choice
     from nbopt.hyperparams import Flag as Flag
     from nbopt.hyperparams import Float as Float
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from nbopt.techniques import models
     from nbopt.techniques.base import Technique as Technique
     from nbopt.training.state import RunState as RunState
-    from nbopt.training.widen import Widen as Widen
 
 __version__ = "0.1.0"
 
@@ -40,9 +41,10 @@ _HOMES = {
     "RunState": "nbopt.training.state",
     "Study": "nbopt.search.study",
     "Technique": "nbopt.techniques.base",
-    "Widen": "nbopt.training.widen",
+    "Widen": "nbopt.edits.widen",
     "clean": "nbopt.store.cleaning",
     "compare": "nbopt.run.population.comparing",
+    "edits": "nbopt.edits",
     "hyperparams": "nbopt.hyperparams",
     "models": "nbopt.techniques.models",
     "open": "nbopt.search.reopen",
@@ -64,6 +66,7 @@ __all__ = [
     "__version__",
     "clean",
     "compare",
+    "edits",
     "hyperparams",
     "models",
     "runs",

@@ -22,6 +22,7 @@ LAYERS = [
     ["store"],
     ["export"],
     ["training"],
+    ["edits"],
     ["run"],
     ["search"],
     ["viz", "testing"],

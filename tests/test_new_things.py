@@ -341,7 +341,7 @@ ROWS = {
     "metric": new_metric,
     "model family": new_model_family,
     "kind of data": new_kind_of_data,
-    "edit of a model's shape": new_edit,
+    "edit of a model's structure": new_edit,
     "picture": new_picture,
     "sampler": new_sampler,
     "pruner": new_pruner,

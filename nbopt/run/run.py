@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nbopt.edits import Edit
 from nbopt.record.snapshots import Snapshot
 from nbopt.run import editing, past, predicting
 from nbopt.run.lr_finder import Sweep, find_lr
@@ -15,7 +16,6 @@ from nbopt.run.population.of_run import AsksMany
 from nbopt.run.spec import RunSpec
 from nbopt.run.written import Written
 from nbopt.store.database import AUTO, Place
-from nbopt.training.edit_base import Edit
 from nbopt.training.step.passes import Forward
 
 

@@ -20,13 +20,12 @@ from nbopt.training.edit_base import Edit, Plan
 from nbopt.training.exchange import Exchange, carry, find_obstacle
 from nbopt.training.rebuild import rebuild
 from nbopt.training.trial import are_close, evaluate
-from nbopt.training.widen import Widen
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
 
-EDITS: dict[str, type[Edit]] = {Widen.kind: Widen}
-"""By the name that the journal has for each."""
+EDITS: dict[str, type[Edit]] = {}
+"""By the name that the journal has for each; `nbopt.edits` enters its own."""
 
 
 def read_edit(value: Mapping[str, Any]) -> Edit:

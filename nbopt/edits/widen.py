@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from nbopt.edits.tracking import Tracking
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
-from nbopt.training.tracking import Tracking
 from nbopt.training.trial import watch_passes
 
 if TYPE_CHECKING:
