@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from nbopt.edits.shrink import Shrink
 from nbopt.edits.widen import Widen
 from nbopt.training.edit_base import CannotEdit, Edit
-from nbopt.training.edits import EDITS
+from nbopt.training.structure import EDITS
 
-__all__ = ["CannotEdit", "Edit", "Widen"]
+__all__ = ["CannotEdit", "Edit", "Shrink", "Widen"]
 
-EDITS.update({kind.kind: kind for kind in (Widen,)})
+EDITS.update({kind.kind: kind for kind in (Shrink, Widen)})

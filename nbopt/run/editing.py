@@ -24,10 +24,10 @@ def edit(run: TrainedSession, wanted: Any, source: str) -> None:
         run.worker.ask({EDIT: value}, source)
 
 
-def prepare(run: TrainedSession, wanted: Any) -> list[dict[str, Any]]:
+def prepare(run: TrainedSession, wanted: Any, expected: Any = None) -> list[dict[str, Any]]:
     """Return what is to be asked for, None being nothing; raise where it cannot be made."""
     if wanted is None:
         return []
     spec = run.spec
     own = {"model": spec.model, "loss": spec.loss, "forward": spec.forward, "optimizer": spec.optimizer}
-    return [run.worker.between_steps(lambda: prepare_edit(run.training, wanted, reach(own)))]
+    return [run.worker.between_steps(lambda: prepare_edit(run.training, wanted, reach(own), expected))]

@@ -18,11 +18,13 @@ from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
 from nbopt.training.checkpoint import capture
+from nbopt.training.edits import find_edit
 from nbopt.training.outside import go_to_structure
 from nbopt.training.prepare import check_in_time
 from nbopt.training.recovery import go_back
 from nbopt.training.restoring import recall, restore, restore_material
 from nbopt.training.state import Ending, RunState
+from nbopt.training.structure import undo_all
 
 AnyRun = TypeVar("AnyRun", bound=TrainedSession)
 
@@ -95,6 +97,23 @@ def branch(
     return twin
 
 
+def change(run: AnyRun, edit: Any, name: str | None, changes: Mapping[str, Any], source: str) -> AnyRun:
+    """See `Run.change`."""
+    if not run.snapshots:
+        run.events()  # which begins it, and takes the first
+    if not changes:
+        return branch(run, run.step_count, name, edit, {}, source)
+    # What the edit needs to know it finds while that acts which acts now, as pruning; it is made without.
+    trial = run_at(run, run.step_count)
+    found, expected = trial.worker.between_steps(lambda: find_edit(trial.training, edit))
+    trial.set(**changes)
+    prepare(trial, found, expected)
+    twin = branch(run, trial.step_count, name, None, changes, source)
+    for value in prepare(twin, found, expected):
+        twin.worker.ask({EDIT: value}, source)
+    return twin
+
+
 def run_at(run: AnyRun, target: int) -> AnyRun:
     """Make a run that stands where this one was after ``target`` steps, and that no list, chart or store knows."""
     with run.lock:
@@ -158,12 +177,14 @@ def copy_parts(run: TrainedSession) -> tuple[dict[str, Any], list[str]]:
         training.hands.check()
     own = {"model": run.model, "loss": spec.loss, "forward": spec.forward}
     columns = () if training is None else getattr(training.cursor.source, "columns", ())
-    copies = Copies({**own, "optimizer": spec.own_optimizer}, columns)
+    undoing = [] if training is None else training.undoing
+    copies = Copies({**own, "optimizer": spec.own_optimizer, "edits": undoing}, columns)
     made = {key: copies.of(key) for key in own}
     made["optimizer"] = spec.optimizer
     if spec.own_optimizer is not None:
         begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)
         made["optimizer"] = copies.of("optimizer", begin)
+    undo_all(copies.of("edits"), made["optimizer"] if spec.own_optimizer is not None else None)
     copies.hook()
     if training is not None:  # without what steps added to it
         go_to_structure(made["model"], training.keeper, run.snapshots[0])

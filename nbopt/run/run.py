@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from nbopt.edits import Edit
 from nbopt.record.snapshots import Snapshot
-from nbopt.run import editing, past, predicting
+from nbopt.run import past, predicting
+from nbopt.run.changing import ChangesStructure
 from nbopt.run.lr_finder import Sweep, find_lr
 from nbopt.run.population.of_run import AsksMany
 from nbopt.run.spec import RunSpec
@@ -19,7 +19,7 @@ from nbopt.store.database import AUTO, Place
 from nbopt.training.step.passes import Forward
 
 
-class Run(AsksMany, Written):
+class Run(AsksMany, ChangesStructure, Written):
     """A training run. Show it as the last expression of a cell, and steer it.
 
     Parameters
@@ -173,28 +173,6 @@ class Run(AsksMany, Written):
         (9, 9)
         """
         return past.branch(self, at, name, edit, self.hyperparams.check(changes), source)
-
-    def edit(self, edit: Edit, *, source: str = "code") -> None:
-        """Ask for another shape of the model, which it has from the next step on; callable from any thread.
-
-        Only a run with a model of its own can be edited, such as `branch` returns: the model that a run is given keeps
-        its shape. The edit is first tried on the next batch: where the outputs would be others, or something that
-        holds a weight could not go along, nothing is done.
-
-        Raises
-        ------
-        RuntimeError
-            If the run trains the model that it was given.
-        InvalidHyperparam, ValueError
-            If there is no such layer, or it cannot be changed so; says why.
-
-        Examples
-        --------
-        >>> run.step(3)
-        >>> branch = run.branch(at=0)
-        >>> branch.edit(nbopt.Widen("0", by=8))
-        """
-        editing.edit(self, edit, source)
 
     def find_lr(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Sweep:
         """Try rising learning rates on a copy of the run, one step each, from where it is (Smith 2017, section 3.3).

@@ -103,6 +103,8 @@ class Core:
         Whether something is under way: what an interrupt leaves so, `Worker.put_right` does again.
     edits : list of dict
         What was made of the model's shape, as the journal has it.
+    undoing : list of list
+        For each of these, how the model gets back the structure that it had before, see `nbopt.training.structure`.
     may_end : bool
         Whether anything happened since `end_reason` was asked that could be a reason.
     restored_at : int
@@ -140,6 +142,7 @@ class Core:
         self.half_done = False
         self.best_weights: dict[str, Any] = {}  # a state_dict
         self.edits: list[dict[str, Any]] = []
+        self.undoing: list[list[Any]] = []
         self.keeper = Keeper()
         self.snapshots = Snapshots()
         self.metrics = metrics

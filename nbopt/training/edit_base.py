@@ -1,8 +1,10 @@
-"""What an edit is: a change of a model's shape in the midst of a run, told in numbers alone."""
+"""What an edit is: a change of a model's structure in the midst of a run, told in plain data alone."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -15,33 +17,39 @@ if TYPE_CHECKING:
 
 
 class CannotEdit(ValueError):
-    """Why a model cannot get another shape, in words."""
+    """Why a model cannot get another structure, in words."""
 
 
 class Resize(NamedTuple):
-    """How a weight or buffer gets another size along one dimension: by copies of what is there.
+    """How a weight or buffer gets another size along one dimension: by what is there.
 
     Attributes
     ----------
     dim : int
     units : Tensor
-        (n,), int64: of which unit each of the n units afterwards is a copy.
+        (n,), int64: the units that are taken, one for each unit afterwards unless ``into`` says otherwise.
     values, gradients : Tensor or None
         (n,), float64: what the numbers of each, and its gradients, are multiplied by; None for 1.
+    into : Tensor or None
+        (n,), int64: to which unit afterwards each of them is added, from 0 on; None where each is one of its own.
     """
 
     dim: int
     units: Tensor
     values: Tensor | None = None
     gradients: Tensor | None = None
+    into: Tensor | None = None
 
     def value(self, tensor: Tensor) -> Tensor:
         """Return a weight, or a mean of weights, as it is afterwards."""
-        return self._times(tensor, self.values)
+        return self._sum(self._times(tensor, self.values))
 
     def moment(self, tensor: Tensor, power: int) -> Tensor:
         """Return a mean of gradients, to this power, as it is afterwards."""
-        return self._times(tensor, None if self.gradients is None else self.gradients**power)
+        made = self._times(tensor, None if self.gradients is None else self.gradients**power)
+        if self.into is None or power < 2:
+            return self._sum(made)
+        return self._sum(made ** (1 / power)) ** power  # as if what is joined had been moved together
 
     def _times(self, tensor: Tensor, factors: Tensor | None) -> Tensor:
         made = tensor.detach().index_select(self.dim, self.units.to(tensor.device))
@@ -50,23 +58,55 @@ class Resize(NamedTuple):
         shape = [-1 if dim == self.dim else 1 for dim in range(made.ndim)]
         return made * factors.to(made.device, made.dtype).reshape(shape)
 
+    def _sum(self, taken: Tensor) -> Tensor:
+        if self.into is None:
+            return taken
+        shape = list(taken.shape)
+        shape[self.dim] = int(self.into.max()) + 1
+        made = torch.zeros(shape, dtype=taken.dtype)  # on the CPU, where the order of a sum is always the same
+        return made.index_add_(self.dim, self.into, taken.cpu()).to(taken.device)
+
+
+Resizes = Mapping[str, Resize | Sequence[Resize]]
+
 
 class Plan(NamedTuple):
     """What an edit does to a model.
 
     Attributes
     ----------
-    resizes : dict of str to Resize
-        By the names of the model's weights and buffers.
+    resizes : mapping of str to Resize or sequence of Resize
+        By the names of the model's weights and buffers; of a sequence, one after the other.
     attributes : list of tuple
-        Module, attribute, and its value afterwards.
+        Module, attribute, and its value afterwards; those that torch's layers keep of the sizes of their weights follow
+        by themselves.
     words : str
         What is done, for the journal.
+    modules : mapping of str to Module or None
+        What comes to stand at a place of the model, which may hold what stood there; None takes away what does.
     """
 
-    resizes: dict[str, Resize]
-    attributes: list[tuple[str, str, int]]
+    resizes: Resizes
+    attributes: list[tuple[str, str, Any]]
     words: str
+    modules: Mapping[str, nn.Module | None] = {}
+
+    def resized(self, name: str) -> Sequence[Resize]:
+        """Return the resizes of a weight, one after the other."""
+        found = self.resizes.get(name, ())
+        return [found] if isinstance(found, Resize) else found
+
+    def value(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a weight, or a mean of weights, as it is afterwards."""
+        for resize in self.resized(name):
+            tensor = resize.value(tensor)
+        return tensor
+
+    def moment(self, name: str, tensor: Tensor, power: int) -> Tensor:
+        """Return a mean of a weight's gradients, to this power, as it is afterwards."""
+        for resize in self.resized(name):
+            tensor = resize.moment(tensor, power)
+        return tensor
 
 
 @dataclass(frozen=True)
@@ -75,9 +115,16 @@ class Edit:
 
     What an edit is to be given, the user writes; what it finds out about a model by `prepare`, it holds in further
     fields, so that the journal tells all that a replay needs.
+
+    Attributes
+    ----------
+    keeps : bool
+        Whether outputs are the same afterwards, but for rounding; or, if `expecting` says what, as they would be then.
+        Otherwise it is measured how far they move.
     """
 
     kind: ClassVar[str]
+    keeps: ClassVar[bool] = True
 
     def prepare(self, training: Training) -> Self:
         """Return the edit with all that it has to know of the run's model.
@@ -92,12 +139,31 @@ class Edit:
     def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
         """Return what is to be done to ``model``, drawn from ``generator`` where it is drawn.
 
+        Which sizes and modules there are afterwards follows from the edit and the model's sizes, never from the numbers
+        in its weights: going back puts others there.
+
         Raises
         ------
         CannotEdit
             If the model has not what the edit speaks of.
         """
         raise NotImplementedError
+
+    @contextmanager
+    def expecting(self, model: nn.Module) -> Iterator[None]:
+        """Have the model compute meanwhile what it is to compute afterwards."""
+        yield
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the edit that `to_json` wrote.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is none.
+        """
+        return cls(**{field.name: value[field.name] for field in fields(cls)})
 
     def refuse(self, reason: str) -> CannotEdit:
         """Build the error that says why the edit cannot be made."""
@@ -107,3 +173,8 @@ class Edit:
         """Return the edit as the journal holds it."""
         held = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {"edit": self.kind, **held}
+
+
+def found() -> Any:
+    """Return a field of an edit that `Edit.prepare` fills in, and nobody has to read."""
+    return field(default=(), repr=False)

@@ -6,40 +6,25 @@ holds the new one; and what follows from weights is made anew by `nbopt.training
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nbopt.data.noise import EDITS as STREAM
-from nbopt.data.noise import derive_seed
 from nbopt.i18n import _
 from nbopt.training.active_hooks import tell_carried
+from nbopt.training.checkpoint import copy_state
 from nbopt.training.edit_base import Edit, Plan
 from nbopt.training.exchange import Exchange, carry, find_obstacle
+from nbopt.training.measuring_edits import Measured, change_of
 from nbopt.training.rebuild import rebuild
+from nbopt.training.structure import EDITS as EDITS
+from nbopt.training.structure import do_exchange, plan_edit, read_edit, undo_last
 from nbopt.training.trial import are_close, evaluate
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
-
-EDITS: dict[str, type[Edit]] = {}
-"""By the name that the journal has for each; `nbopt.edits` enters its own."""
-
-
-def read_edit(value: Mapping[str, Any]) -> Edit:
-    """Return the edit that a journal tells of.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If there is no such edit.
-    """
-    kind = EDITS.get(value["edit"]) if isinstance(value.get("edit"), str) else None
-    if kind is None:
-        raise ValueError(_("there is no edit {name}.", name=value.get("edit")))
-    return kind(**{field.name: value[field.name] for field in fields(kind)})
 
 
 def is_edit(value: object, edits: Sequence[Any]) -> bool:
@@ -47,12 +32,14 @@ def is_edit(value: object, edits: Sequence[Any]) -> bool:
     try:
         read_edit(value)  # type: ignore[arg-type]
         right = value["number"] == [other is value for other in edits].index(True)  # type: ignore[index]
-        return right and isinstance(value["reason"], str)  # type: ignore[index]
+        return right and isinstance(value["reason"], str) and Measured.is_one(value)  # type: ignore
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
 
 
-def prepare_edit(training: Training, edit: object, around: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def prepare_edit(
+    training: Training, edit: object, around: Iterable[tuple[str, Any]], expected: Any = None
+) -> dict[str, Any]:
     """Return an edit as the journal holds it, once it was found that it can be made; nothing is changed.
 
     Parameters
@@ -62,6 +49,24 @@ def prepare_edit(training: Training, edit: object, around: Iterable[tuple[str, A
     edit : Edit
     around : iterable of (str, object)
         All that the user's objects lead to, with the way there.
+    expected : object, optional
+        What `find_edit` returned beside the edit, where something was changed since.
+
+    Raises
+    ------
+    TypeError
+        If it is no edit.
+    CannotEdit
+        If it cannot be made in this run; says why.
+    """
+    found, now = find_edit(training, edit)
+    with _half_done(training):
+        measured = _try(training, found, around, now if expected is None else expected)
+    return {**found.to_json(), **measured}
+
+
+def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
+    """Return an edit with all that it has to know of the model as it is now, and outputs and loss that it leads to.
 
     Raises
     ------
@@ -71,40 +76,52 @@ def prepare_edit(training: Training, edit: object, around: Iterable[tuple[str, A
         If it cannot be made in this run; says why.
     """
     if not isinstance(edit, Edit):
-        rule = _("edit must be an edit, as nbopt.Widen(layer, by=8)")
+        rule = _("edit must be an edit, as nbopt.edits.Shrink(amount=0.5)")
         raise TypeError(_("{rule}; got {kind}.", rule=rule, kind=type(edit).__name__))
     for module in training.model.modules():
         if isinstance(module, torch.jit.ScriptModule) or type(module).__module__.startswith("torch._dynamo"):
             raise edit.refuse(_("the model is compiled, by torch.compile or torch.jit"))
     if not training.step and training.acting.before_first_step:
         raise edit.refuse(_("what comes before the first step, as drawing initial weights, would undo it: do a step"))
-    half_done, training.half_done = training.half_done, True  # what interrupts this leaves the rest to do again
+    with _half_done(training):
+        found = edit.prepare(training)
+        with found.expecting(training.model):
+            return found, evaluate(training)
+
+
+@contextmanager
+def _half_done(training: Training) -> Iterator[None]:
+    """Have what interrupts this leave the rest to do again."""
+    half_done, training.half_done = training.half_done, True
     try:
-        made = _try(training, edit, around)
+        yield
     except Exception:
         training.half_done = half_done
         raise
     training.half_done = half_done
-    return made.to_json()
 
 
-def _try(training: Training, edit: Edit, around: Iterable[tuple[str, Any]]) -> Edit:
-    """Return an edit with all that it has to know, once it was made, looked at and undone."""
-    edit = edit.prepare(training)
-    exchange = Exchange(training.model, _plan(training, edit))
+def _try(training: Training, edit: Edit, around: Iterable[tuple[str, Any]], before: Any) -> dict[str, Any]:
+    """Return what an edit does, once it was made, looked at and undone."""
+    exchange = Exchange(training.model, plan_edit(training, edit))
     if reason := find_obstacle(training, exchange, around):
         raise edit.refuse(reason)
-    before = evaluate(training)
+    size = Measured.of(training)
     exchange.do()
     try:
         after = evaluate(training)
+        sizes = Measured.of(training)
     except Exception as error:  # whatever the user's model, loss or forward raise
         raise edit.refuse(_("with it, the model cannot be computed ({error})", error=error)) from error
     finally:
         exchange.undo()
-    if not are_close(training, before, after):
-        raise edit.refuse(_("outputs or loss of the next batch would be others"))
-    return edit
+    if edit.keeps and not are_close(training, before, after):
+        reason = _("outputs or loss of the next batch would be others")
+        if training.acting.change_weights:
+            way = _("say what turns it off, as run.change(edit, sparsity=0)")
+            reason += "; " + _("a technique that acts has the model compute with other weights: {way}", way=way)
+        raise edit.refuse(reason)
+    return size.compared(sizes, 0.0 if edit.keeps else change_of(before, after))
 
 
 def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -116,22 +133,21 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
     if number < len(training.edits):
         return None, ""
     edit = read_edit(value)
-    plan = _plan(training, edit)
-    entry = {**edit.to_json(), "number": number, "reason": plan.words}
+    best = _edit_best(training, edit)
+    plan = plan_edit(training, edit)
+    entry = {**edit.to_json(), **Measured.read(value), "number": number, "reason": plan.words}
     exchange = Exchange(training.model, plan)
-    best = {
-        name: plan.resizes[name].value(t) if name in plan.resizes else t for name, t in training.best_weights.items()
-    }
     state, dropped = carry(training, plan, exchange)
     before = training.best_weights, training.edits, training.optimizer.state
-    exchange.do()
     try:
+        do_exchange(training, exchange)
         for tensor in exchange.tensors.values():
             tensor.grad = None
         training.best_weights, training.edits = best, [*training.edits, entry]
         training.optimizer.remember_only(state)
         dropped += rebuild(training)
     except Exception:
+        undo_last(training)
         exchange.undo()
         training.best_weights, training.edits = before[:2]
         training.optimizer.remember_only(before[2])
@@ -140,6 +156,30 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
     return entry, tell_carried([], dropped)
 
 
-def _plan(training: Training, edit: Edit) -> Plan:
-    seed = derive_seed(training.context.seed, STREAM, len(training.edits))
-    return edit.plan(training.model, torch.Generator().manual_seed(seed))
+def _edit_best(training: Training, edit: Edit) -> dict[str, Any]:
+    """Return the best weights so far as they are after an edit: as if it had been made of them."""
+    best, model = training.best_weights, training.model
+    if not best:
+        return best
+    plan: Plan = plan_edit(training, edit)
+    if not plan.modules:
+        names = _first_names(model)
+        return {name: plan.value(names.get(name, name), value) for name, value in best.items()}
+    now = copy_state(model)
+    model.load_state_dict(best)
+    try:
+        exchange = Exchange(model, plan_edit(training, edit))
+        exchange.do()
+        try:
+            return copy_state(model)
+        finally:
+            exchange.undo()
+    finally:
+        model.load_state_dict(now)
+
+
+def _first_names(model: torch.nn.Module) -> dict[str, str]:
+    """Return the first of the names that each weight and buffer has, by all of them."""
+    first: dict[int, str] = {}
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {name: first.setdefault(id(tensor), name) for name, tensor in named}

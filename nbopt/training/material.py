@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from inspect import getclosurevars
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -35,6 +33,8 @@ class Material:
         The weights that are known to require no gradient.
     evaluated : tuple of str
         The modules that are known to be in evaluation mode in training, as batch normalization kept frozen is.
+    exchanged : bool
+        Whether an edit put other modules into the model that are not taken for the run's yet.
     mode : bool
         Whether the model itself is in training mode in training; some of its modules may not be.
     """
@@ -45,7 +45,7 @@ class Material:
         self.parameters = self.find_parameters()
         self.names = {id(parameter): name for name, parameter in self.parameters.items()}
         self._modules = self._find_modules()
-        self._shapes = self.find_shapes()
+        self._shapes, self.exchanged = self.find_shapes(), False
         if not any(module.training for module in model.modules()):
             model.train()  # models come from a hub like this, and loops begin with it
         self._learn()
@@ -71,18 +71,23 @@ class Material:
 
     @property
     def is_reshaped(self) -> bool:
-        """Whether weights have other shapes than those that are known."""
-        return self.find_shapes() != self._shapes
+        """Whether weights have other shapes than those that are known, or an edit put others in their place."""
+        return self.exchanged or self.find_shapes() != self._shapes
 
     def renew(self) -> None:
-        """Take weights and modules as they are now for the run's."""
+        """Take weights and modules as they are now for the run's; what was known of those that stay is still."""
+        resting = {id(weight): name in self.resting for name, weight in self.parameters.items()}
+        still = {id(module): name in self.evaluated for name, module in self._modules.items()}
         self.parameters = self.find_parameters()
         self.names = {id(parameter): name for name, parameter in self.parameters.items()}
         self._modules = self._find_modules()
+        weights, modules = self.parameters.items(), self._modules.items()
+        self.resting = tuple(n for n, weight in weights if resting.get(id(weight), not weight.requires_grad))
+        self.evaluated = tuple(n for n, module in modules if still.get(id(module), not module.training))
 
     def learn_shapes(self) -> None:
         """Know the shapes that weights have now."""
-        self._shapes = self.find_shapes()
+        self._shapes, self.exchanged = self.find_shapes(), False
 
     def find_shapes(self) -> dict[str, torch.Size]:
         """Return the shapes that weights have now."""
@@ -228,31 +233,6 @@ class Material:
             module.load_state_dict(own | extra.get(prefix, {}), strict=False)
 
 
-def find_strangers(functions: Iterable[Any], material: Material) -> list[tuple[str, nn.Parameter]]:
-    """Return weights of modules that functions of the user's read from around them and that nothing trains.
-
-    Each with the name of its module; those that have a gradient already are in use elsewhere.
-    """
-    return [
-        (name, weight)
-        for name, value in find_reads(functions)
-        for weight in (value.parameters() if isinstance(value, nn.Module) else ())
-        if id(weight) not in material.names and weight.requires_grad and weight.grad is None
-    ]
-
-
-def find_reads(functions: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what functions of the user's, and those of the same module that they call, read from around them."""
-    waiting = [function for function in functions if isinstance(function, FunctionType)]
-    for function in waiting:  # which grows by those that they call
-        read = getclosurevars(function)
-        for name, value in {**read.globals, **read.nonlocals}.items():
-            near = isinstance(value, FunctionType) and value.__module__ == function.__module__
-            if near and value not in waiting:
-                waiting.append(value)
-            yield name, value
-
-
 def tell_of_look(step: int, tell: Callable[[str], None]) -> None:
     """Say that the model's mode was changed while ``step`` was done."""
     tell(
@@ -262,18 +242,6 @@ def tell_of_look(step: int, tell: Callable[[str], None]) -> None:
             step=step,
         )
     )
-
-
-def tell_of_strangers(strangers: Iterable[tuple[str, nn.Parameter]], tell: Callable[[str], None]) -> None:
-    """Say, after the first gradients, which of what `find_strangers` found get some."""
-    for name in dict.fromkeys(name for name, weight in strangers if weight.grad is not None):
-        tell(
-            _(
-                "{name}, which loss or forward use, has weights that get gradients, and nothing trains them: give "
-                "it as loss={name}, or as a part of the model.",
-                name=name,
-            )
-        )
 
 
 def find_tensors(model: nn.Module, others: Mapping[str, nn.Module]) -> dict[str, Tensor]:

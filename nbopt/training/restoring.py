@@ -13,12 +13,14 @@ from nbopt.training.moments import unpack, unpack_by_position
 from nbopt.training.outside import extra_state, put_back, put_optimizer
 from nbopt.training.reactions import react
 from nbopt.training.rebuild import rebuild
+from nbopt.training.structure import go_to_edits
 from nbopt.training.training import Training
 
 
 def restore(training: Training, snapshot: Snapshot) -> None:
     """Put the run's material back to where ``snapshot`` was taken; hyperparameters included."""
     facts = snapshot.facts
+    go_to_edits(training, facts.get("edits", []))
     known = {"resting": list(training.material.resting), "evaluated": list(training.material.evaluated)}
     if "resting" in facts and {name: facts[name] for name in known} != known | training.material.place():
         training.tune(facts)
@@ -27,7 +29,6 @@ def restore(training: Training, snapshot: Snapshot) -> None:
             training.hyperparams.assign(name, value)
             react(training, name)
     best = restore_material(training, snapshot)
-    training.edits = facts.get("edits", [])
     rebuild(training)
     if "moments" in facts:
         unpack(training, facts["moments"], snapshot.tensors)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nbopt.training.callables import functions_of, owners_of
 from nbopt.training.compile.values import is_constant, is_record, is_torchs, is_users
 from nbopt.training.core import Core
-from nbopt.training.material import find_reads
+from nbopt.training.strangers import find_reads
 
 _FEW = 100  # values of a container that are looked at
 _MODULES_OWN = frozenset(vars(nn.Module()))

@@ -15,7 +15,7 @@ from nbopt.training.outside import unchanged
 if TYPE_CHECKING:
     from nbopt.training.training import Training
 
-_ROUNDING = {False: 1e-3, True: 3e-2}  # how far outputs may be apart, as a share of the largest; in mixed precision
+_ROUNDING = {False: 1e-4, True: 3e-2}  # how far outputs may be apart, as a share of the largest; in mixed precision
 Watching = AbstractContextManager[Any]
 
 
@@ -34,9 +34,14 @@ def evaluate(training: Training, watching: Watching | None = None) -> tuple[Any,
 def watch_passes(training: Training, watching: Watching) -> list[Any]:
     """Do the next batch as in validation and as in a step, within ``watching``; return the outputs of both."""
     evaluated, _loss = evaluate(training, watching)
+    return [evaluated, watch_step(training, watching)]
+
+
+def watch_step(training: Training, watching: Watching) -> Any:
+    """Do the next batch as in a step, within ``watching``; return its outputs."""
     with torch.set_grad_enabled(training.pass_.needs_graph):
         trained, _loss = _do(training, training.pass_.plain, training.step_seed + training.step, watching)
-    return [evaluated, trained]
+    return trained
 
 
 def are_close(training: Training, one: Any, other: Any) -> bool:

@@ -36,6 +36,25 @@ def test_copies_of_a_unit_learn_different_things(make):
     assert not torch.allclose(weight[pair[0]], weight[pair[1]])
 
 
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.last = nn.Linear(4, 16), nn.Linear(16, 3)
+        self.alias = self.hidden
+
+    def forward(self, x):
+        return self.last(torch.relu(self.alias(x)))
+
+
+def test_a_layer_that_goes_by_two_names_is_widened_under_both(make, blobs):
+    run = make(Twice(), val=blobs)
+    run.step(STEPS)
+    before = run.predict(blobs[0])
+    branch = widened(run, layer="hidden")
+    assert branch.model.alias.out_features == 21 == len(branch.training.best_weights["alias.weight"])
+    torch.testing.assert_close(branch.predict(blobs[0]), before, rtol=1e-5, atol=1e-5)
+
+
 # -- the past
 
 

@@ -32,15 +32,6 @@ class Unused(Residual):
         return self.last(self.first(x))
 
 
-class Twice(Residual):
-    def __init__(self):
-        super().__init__()
-        self.alias = self.hidden
-
-    def forward(self, x):
-        return self.last(torch.relu(self.hidden(self.first(x))))
-
-
 def viewed():
     model = net()
     model[0].transposed = model[0].weight.detach().t()
@@ -55,7 +46,6 @@ REFUSED = {
     "softmax": (lambda: nn.Sequential(nn.Linear(4, 8), nn.Softmax(1), nn.Linear(8, 3)), "0", "go through softmax"),
     "weight used elsewhere": (lambda: Tied(), "first", "its weights are used by t too"),
     "never called": (lambda: Unused(), "hidden", "the forward pass does not call it"),
-    "shared": (lambda: Twice(), "hidden", "one tensor is hidden.weight and alias.weight"),
     "view": (lambda: viewed(), "0", "is a view of 0.weight"),
 }
 

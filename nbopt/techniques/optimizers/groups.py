@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy, deepcopy
 from itertools import chain
 from typing import Any
@@ -88,11 +89,42 @@ class Groups:
             return ""
         return _("no group had any: it acts on all {count} parameter groups", count=len(self._given))
 
+    def put(self, groups: Sequence[Sequence[nn.Parameter]]) -> None:
+        """Hold these weights, group by group; the user's own optimizer does so too."""
+        self._params = [list(group) for group in groups]
+        if self.instance is not None:
+            put_weights(self.instance, self._params)
+
+    def exchange(self, pairs: Sequence[tuple[Sequence[nn.Parameter], Sequence[nn.Parameter]]], gone: set[int]) -> None:
+        """Hold other weights.
+
+        Parameters
+        ----------
+        pairs : sequence of tuple
+            Weights, and those that come in their place or beside them: into the same group, and into the first one
+            where they come in the place of nothing.
+        gone : set of int
+            The ids of the weights that there are no more.
+        """
+        groups, added = [list(group) for group in self._params], list[nn.Parameter]()
+        for old, new in pairs:
+            ids, known = {id(weight) for weight in old}, {id(weight) for weight in self.weights}
+            homes = [group for group in groups if any(id(weight) in ids for weight in group)]
+            for group in homes[:1] if old else groups[:1]:
+                fresh = [weight for weight in new if id(weight) not in known]
+                group.extend(fresh)
+                added.extend(fresh)
+        self.put([[weight for weight in group if id(weight) not in gone] for group in groups])
+        if self.instance is not None and added:
+            with suppress(TypeError):  # a class of the user's that is not made of its defaults
+                self.instance.state.update(type(self.instance)(added, **self.instance.defaults).state)
+
     def begin(self) -> torch.optim.Optimizer:
         """Return the user's own optimizer: as it is, or as it was given if another one was at work meanwhile."""
         assert self.instance is not None
         if self._begun:
-            fitting = {weight: own for weight, own in self._state.items() if _fits(weight, own)}
+            held = {id(weight) for weight in self.weights}
+            fitting = {w: own for w, own in self._state.items() if _fits(w, own) and _is_held(w, held)}
             self.instance.state = defaultdict(dict, _copy_state(fitting))
             self._reset(self.instance)
         self._begun = True
@@ -135,6 +167,11 @@ class Groups:
                         now=counts[1],
                     )
                 )
+
+    @property
+    def held(self) -> list[list[nn.Parameter]]:
+        """The weights of each group."""
+        return [list(group) for group in self._params]
 
     @property
     def differ(self) -> bool:
@@ -223,6 +260,16 @@ def _fits(weight: Any, own: Any) -> bool:
     """Whether what is remembered of a weight is of its shape, which an edit may have changed."""
     values = own.values() if isinstance(own, dict) else ()
     return all(value.shape == weight.shape for value in values if isinstance(value, Tensor) and value.numel() > 1)
+
+
+def _is_held(weight: Any, held: set[int]) -> bool:
+    return not isinstance(weight, Tensor) or id(weight) in held
+
+
+def put_weights(optimizer: torch.optim.Optimizer, groups: Sequence[Sequence[nn.Parameter]]) -> None:
+    """Have an optimizer's parameter groups hold these weights."""
+    for group, weights in zip(optimizer.param_groups, groups, strict=True):
+        group["params"] = list(weights)
 
 
 def _copy_state(state: Any) -> dict[Any, Any]:

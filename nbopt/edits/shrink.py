@@ -1,0 +1,189 @@
+"""Taking units away that are not needed: neurons, channels and hidden units of recurrent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from nbopt.edits.finding import Axis, Found, find_units
+from nbopt.edits.ranges import from_ranges, is_ranges, to_ranges
+from nbopt.edits.units import INTO, OUT
+from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.i18n import _
+from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
+
+if TYPE_CHECKING:
+    from nbopt.training.training import Training
+
+_MOST_NAMED = 6  # layers in words
+
+
+@dataclass(frozen=True)
+class Shrink(Edit):
+    """Take away neurons, channels and hidden units, so that the model is smaller and faster for real.
+
+    Without ``amount``, just those go that make no difference: all weights that put them out are 0, as structured
+    pruning leaves them, and so is what comes of them, or all weights that take them are. What the model computes is the
+    same before and after. With ``amount``, that share goes of the units of each layer whose weights have the smallest
+    norm (Li et al. 2017), and training has to make up for it.
+
+    Units are followed through a pass of the next batch: through residual connections, whose layers keep the same ones,
+    batch normalization, flattening, concatenation, layers that are used several times, GRU and LSTM. Where they meet
+    something that joins them, as layer normalization, a softmax or attention, they stay, and so do the model's
+    outputs. What the optimizer remembers of the weights left goes on, and the best weights so far shrink alike.
+
+    Parameters
+    ----------
+    amount : float
+        Share of the units of each layer that goes, from 0 to below 1; 0 for those alone that make no difference.
+    layers : str or sequence of str, optional
+        The layers that may shrink, by names as `model.named_modules` has them, ``*`` for any text; by default all.
+
+    Raises
+    ------
+    InvalidHyperparam
+        For another amount.
+
+    Examples
+    --------
+    >>> import nbopt, torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    >>> run = nbopt.Run(model, (torch.randn(60, 4), torch.arange(60) % 3), epochs=4, store=None)
+    >>> run.step(2)
+    >>> smaller = run.change(nbopt.edits.Shrink(amount=0.5))
+    >>> smaller.model[0].out_features, run.model[0].out_features
+    (8, 16)
+    """
+
+    amount: float = 0.0
+    layers: Any = ("*",)
+    keep: Any = field(default=None, repr=False)
+    into: Any = field(default=(), repr=False)
+    sizes: Any = field(default=(), repr=False)
+    left: Any = field(default=(), repr=False)
+
+    kind: ClassVar[str] = "shrink"
+
+    def __post_init__(self) -> None:
+        """Check what was given, or stood in a journal."""
+        number = isinstance(self.amount, (int, float)) and not isinstance(self.amount, bool)
+        if not number or not 0 <= self.amount < 1:
+            rule = _("amount must be a number from 0 to below 1, the share of units that goes")
+            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(self.amount)))
+        named = (self.layers,) if isinstance(self.layers, str) else self.layers
+        if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
+            rule = _("layers must be names of layers, as 'features.*'")
+            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(self.layers)))
+        object.__setattr__(self, "layers", tuple(named))
+        for own in ("into", "sizes"):
+            object.__setattr__(self, own, tuple(map(tuple, getattr(self, own))))
+        object.__setattr__(self, "left", tuple(self.left))
+        for name, dims in (self.keep or {}).items():
+            if not isinstance(name, str) or not all(type(dim) is int and is_ranges(kept) for dim, kept in dims):
+                raise InvalidHyperparam(_("keep must tell which places of weights stay."))
+
+    def prepare(self, training: Training) -> Self:
+        """Find the units that go, and where in the weights they stand."""
+        if self.keep is not None:
+            return self
+        found = find_units(training, self.refuse)
+        rows = _rows(found)
+        going, left = set[int](), dict[str, None]()
+        for row in rows:
+            own = [unit for unit in row if self._may_go(found, unit)]
+            free = [unit for unit in own if unit not in found.fixed]
+            wanted = free if self.amount else [unit for unit in free if found.is_dead(unit)]
+            for unit in own:
+                if unit in found.fixed and unit not in found.outputs and (self.amount or found.is_dead(unit)):
+                    left[f"{found.layer_of(unit)}: {found.fixed[unit]}"] = None
+            count = int(self.amount * len(free)) if self.amount else len(wanted)
+            count = min(count, len(row) - 1)  # a layer keeps a unit
+            going.update(sorted(wanted, key=lambda unit: (found.norm(unit), unit))[:count])
+        going = _even(found, going)
+        if not going:
+            what = _("there is no unit that it could take away")
+            why = "; ".join(left) or _("none has weights that are all 0; amount=0.5 takes half of each layer's")
+            raise self.refuse(f"{what} ({why})")
+        keep: dict[str, list[Any]] = {}
+        into = []
+        for (name, dim), units in found.units.axes.items():
+            goes = torch.tensor([found.units.root(unit) in going for unit in units.tolist()])
+            if bool(goes.any()):
+                keep.setdefault(name, []).append([dim, to_ranges(torch.nonzero(~goes).flatten())])
+                if INTO in found.units.roles[name, dim]:
+                    into.append((name, dim))
+        return replace(self, keep=keep, into=tuple(into), sizes=found.sizes(going), left=tuple(left))
+
+    def _may_go(self, found: Found, unit: int) -> bool:
+        layer = found.layer_of(unit)
+        return bool(layer) and any(fnmatch(layer, pattern) for pattern in self.layers)
+
+    def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
+        """Return what is left of each weight."""
+        named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        resizes: dict[str, Sequence[Resize]] = {}
+        for name, dims in (self.keep or {}).items():
+            tensor = named.get(name)
+            if tensor is None:
+                raise CannotEdit(_("the model has no {name}, which is to shrink.", name=name))
+            try:
+                resizes[name] = [Resize(dim, from_ranges(kept, tensor.shape[dim])) for dim, kept in dims]
+            except (IndexError, ValueError) as error:
+                raise CannotEdit(_("{name} has not the shape of the weight to shrink.", name=name)) from error
+        words = [_("{layer}: {before} → {after} units", layer=n, before=b, after=a) for n, b, a in self.sizes]
+        more = len(words) - _MOST_NAMED
+        shown = [*words[:_MOST_NAMED], *([_("and {count} more", count=more)] if more > 0 else [])]
+        stay = [_("not {layer}", layer=text) for text in self.left[:_MOST_NAMED]]
+        return Plan(resizes, [], "; ".join([", ".join(shown), *stay]))
+
+    @contextmanager
+    def expecting(self, model: nn.Module) -> Iterator[None]:
+        """Have nothing take the units that go, where they make a difference."""
+        if not self.amount:
+            yield
+            return
+        named = dict(model.named_parameters())
+        before = {name: named[name].data for name, _dim in self.into}
+        try:
+            for name, dim in self.into:
+                data, kept = named[name].data, dict(map(tuple, (self.keep or {})[name]))[dim]
+                stays = torch.zeros(data.shape[dim], dtype=torch.bool)
+                stays[from_ranges(kept, data.shape[dim])] = True
+                shape = [-1 if place == dim else 1 for place in range(data.ndim)]
+                named[name].data = data * stays.to(data.device, data.dtype).reshape(shape)
+            yield
+        finally:
+            for name, data in before.items():
+                named[name].data = data
+
+
+def _rows(found: Found) -> list[list[int]]:
+    """Return units in rows: those that layers put out side by side, of all layers that put out the same ones."""
+    by_axis: dict[Axis, list[int]] = {}
+    for unit, places in found.groups.items():
+        for axis in places:
+            if OUT in found.units.roles[axis]:
+                by_axis.setdefault(axis, []).append(unit)
+    row_of: dict[int, set[int]] = {}
+    for units in by_axis.values():
+        joined = set(units).union(*(row_of.get(unit, set()) for unit in units))
+        for unit in joined:
+            row_of[unit] = joined
+    return [sorted(row) for row in {id(row): row for row in row_of.values()}.values()]
+
+
+def _even(found: Found, going: set[int]) -> set[int]:
+    """Return units to go, the same number in each layer and direction of a recurrent module."""
+    for rows in found.units.together:
+        own = [list(dict.fromkeys(map(found.units.root, row.tolist()))) for row in rows]
+        counts = [[root for root in row if root in going] for row in own]
+        fewest = min(map(len, counts))
+        for row in counts:
+            going -= set(row[fewest:])
+    return going

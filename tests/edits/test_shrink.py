@@ -1,0 +1,242 @@
+"""Shrinking: what goes, what stays and why, and what is computed."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import nbopt
+from nbopt.edits import CannotEdit, Shrink
+from nbopt.store.database import store_in
+from nbopt.store.reading import read
+from nbopt.store.schema import StoreError
+from tests.edits.nets import NETS, Recurrent, Y
+from tests.training.edited import edits, losses, same
+
+
+def count(model):
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def outputs(run, mode="eval"):
+    return getattr(copy.deepcopy(run.model), mode)()(run.spec.origin[0])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_units_that_are_0_go_and_the_model_computes_what_it_did(make_net, name):
+    run = make_net(name, zeros=True)
+    small = run.change(Shrink())
+    (entry,) = edits(small)
+    assert entry.new["parameters"] == [count(run.model), count(small.model)]
+    assert count(small.model) < 0.8 * count(run.model) and entry.new["macs"][1] < entry.new["macs"][0]
+    for mode in ("eval", "train"):
+        torch.testing.assert_close(outputs(small, mode), outputs(run, mode), rtol=1e-5, atol=1e-5)
+    small.step(4)
+    twin = small.replay()
+    twin.wait()
+    assert same(twin, small) and losses(twin) == losses(small) and twin.exact
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_what_is_left_of_a_share_goes_on_exactly(make_net, name):
+    run = make_net(name)
+    run.step(3)
+    small = run.change(Shrink(amount=0.5))
+    assert count(small.model) < 0.8 * count(run.model)
+    assert all(small.optimizer.state[weight]["exp_avg"].shape == weight.shape for weight in small.model.parameters())
+    small.step(5)
+    ahead, recorded = copy.deepcopy(small.model), losses(small)
+    twin = small.replay()
+    twin.wait()
+    assert same(twin, small) and losses(twin) == recorded and twin.exact
+    small.rewind(2)
+    assert count(small.model) == count(run.model)
+    small.step(1)
+    small.edit(Shrink(amount=0.5))
+    small.step(5)
+    assert losses(small) == recorded
+    small.rewind(5)
+    small.step(3)
+    assert all(map(torch.equal, small.model.state_dict().values(), ahead.state_dict().values())) and small.exact
+    again = small.change(Shrink(amount=0.5))
+    again.step(2)
+    older = again.branch(at=6)
+    older.step(2)
+    assert count(older.model) == count(small.model) > count(again.model)
+    assert older.model.state_dict().keys() == small.model.state_dict().keys()
+
+
+def test_the_smallest_units_go(make_run, blobs):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    run = make_run(model, epochs=9, store=None)
+    small = run.change(Shrink(amount=0.5))
+    largest = model[0].weight.norm(dim=1).topk(4).indices.sort().values
+    assert torch.equal(small.model[0].weight, model[0].weight[largest])
+    assert torch.equal(small.model[2].weight, model[2].weight[:, largest])
+
+
+class Masked(nbopt.Technique):
+    """Has the model compute with every second unit of one layer at 0."""
+
+    masked = nbopt.Flag(True, label="Masked", group="Other", help="Mask units.")
+
+    @property
+    def acts(self):
+        return self.masked
+
+    def change_weights(self, weights):
+        changed = {}
+        for name in ("0.weight", "0.bias"):
+            mask = torch.ones(weights[name].shape)
+            mask[::2] = 0.0
+            changed[name] = weights[name] * mask
+        return {**weights, **changed}
+
+
+def test_what_the_model_computes_with_is_read_where_a_technique_masks_units(make_net):
+    run = make_net("mlp", techniques=[Masked])
+    run.step(3)
+    with pytest.raises(
+        CannotEdit, match="a technique that acts has the model compute with other weights: say what turns it off"
+    ):
+        run.change(Shrink())
+    small = run.change(Shrink(), masked=False)
+    assert small.model[0].out_features == 8 and not small.hyperparams["masked"]
+    torch.testing.assert_close(small.predict(run.spec.origin[0]), run.predict(run.spec.origin[0]), rtol=1e-5, atol=1e-5)
+    small.step(3)
+    twin = small.replay()
+    twin.wait()
+    assert same(twin, small) and twin.exact
+
+
+def test_structured_pruning_ends_in_a_smaller_model(make_net):
+    run = make_net("resnet", sparsity=0.5, sparsity_pattern="neurons", sparsity_scope="layer")
+    run.step(5)
+    small = run.change(Shrink(), sparsity=0)
+    assert (small.model.conv1.out_channels, small.model.stem.out_channels) == (3, 8)
+    torch.testing.assert_close(small.predict(run.spec.origin[0]), run.predict(run.spec.origin[0]), rtol=1e-5, atol=1e-5)
+    small.step(3)
+    twin = small.replay()
+    twin.wait()
+    assert same(twin, small) and twin.exact
+    with pytest.raises(CannotEdit, match="say what turns it off, as run.change"):
+        run.change(Shrink())
+
+
+def test_a_change_leaves_the_run_as_it_is_and_a_refused_one_too(make_net):
+    run, other = make_net("mlp"), make_net("mlp")
+    for each in (run, other):
+        each.step(3)
+    entries = len(run.journal)
+    with pytest.raises(CannotEdit, match="there is no unit that it could take away"):
+        run.change(Shrink())
+    small = run.change(Shrink(amount=0.5), lr=0.1)
+    assert len(run.journal) == entries and small.hyperparams["lr"] == 0.1 and run.hyperparams["lr"] != 0.1
+    for each in (run, other):
+        each.step(3)
+    assert same(run, other)
+
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(self.norm(self.first(x)))
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight, self.head = nn.Parameter(torch.randn(4, 8)), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(x @ self.weight))
+
+
+class Fixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 8), nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.first(x)).reshape(-1, 4, 2).sum(1))
+
+
+class Held(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.second(torch.relu(self.first(x))))
+        return self.head(torch.softmax(x, 1))
+
+
+REFUSED = {
+    "layer norm": (Normed, "first: its units go through layer_norm, which may join them"),
+    "no layer": (Functional, "no unit that it could take away"),
+    "reshaped": (Fixed, "first: its units go through sum, which may join them"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_shrink_is_named(make_run, kind):
+    maker, words = REFUSED[kind]
+    run = make_run(maker(), epochs=9, store=None)
+    run.step(2)
+    with pytest.raises(CannotEdit, match=words):
+        run.change(Shrink(amount=0.5))
+    run.step(2)
+
+
+def test_what_stays_is_named_in_the_journal(make_run):
+    run = make_run(Held(), epochs=9, store=None)
+    run.step(2)
+    small = run.change(Shrink(amount=0.5))
+    words = edits(small)[0].new["reason"]
+    assert words == "first: 8 → 4 units; not second: its units go through softmax, which may join them"
+    only = run.change(Shrink(amount=0.25, layers="fir*"))
+    assert edits(only)[0].new["reason"] == "first: 8 → 6 units"
+
+
+@pytest.mark.parametrize("amount", [1, -0.1, True, "half", None])
+def test_an_illegal_share_is_refused(amount):
+    with pytest.raises(ValueError, match="amount must be a number from 0 to below 1"):
+        Shrink(amount)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_layers_and_directions_of_a_recurrent_module_keep_one_size(make_run, kind):
+    torch.manual_seed(0)
+    model = Recurrent(kind, num_layers=2)
+    with torch.no_grad():
+        for name, weight in model.cells.named_parameters():
+            gone = slice(0, 3) if "l0" in name else slice(4, 8)  # three units of one, four of the other
+            weight.view(-1, 8, *weight.shape[1:])[:, gone] = 0.0
+    run = make_run(model, (torch.randn(60, 5, 4), Y), epochs=9, store=None)
+    small = run.change(Shrink())
+    assert small.model.cells.hidden_size == 5
+    torch.testing.assert_close(outputs(small), outputs(run), rtol=1e-5, atol=1e-5)
+
+
+SPOILT = [{"keep": {"0.weight": [[0, [[4, 2]]]]}}, {"keep": {"9.weight": [[0, [[0, 2]]]]}}, {"macs": 3}, {"amount": 7}]
+
+
+@pytest.mark.parametrize("change", SPOILT, ids=str)
+def test_an_edit_that_nobody_writes_is_no_edit(make_net, tmp_path, change):
+    run = make_net("mlp", store=tmp_path)
+    run.step(3)
+    small = run.change(Shrink(amount=0.5))
+    small.step(1)
+    record = read(small.id, tmp_path)
+    (number,) = (k for k, entry in enumerate(record.journal) if entry.name == "edit")
+    value = {**record.journal[number].new, **change}
+    small.recorder.leave()
+    store = store_in(tmp_path)
+    store.add_entries(small.id, number, [record.journal[number]._replace(new=value), *record.journal[number + 1 :]])
+    model, data = NETS["mlp"]()
+    with pytest.raises(StoreError, match="is spoilt"):
+        nbopt.open(small.id, model, data, store=tmp_path)
