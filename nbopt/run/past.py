@@ -11,14 +11,14 @@ from nbopt.i18n import _
 from nbopt.record.journal import EDIT
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.copying import Copies
-from nbopt.run.editing import prepare
+from nbopt.run.editing import Rehearsed, around, prepare
 from nbopt.run.making import working
 from nbopt.run.ties import check_ties
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
 from nbopt.training.checkpoint import capture
-from nbopt.training.edits import find_edit
+from nbopt.training.edits import rehearse
 from nbopt.training.outside import go_to_structure
 from nbopt.training.prepare import check_in_time
 from nbopt.training.recovery import go_back
@@ -103,15 +103,14 @@ def change(run: AnyRun, edit: Any, name: str | None, changes: Mapping[str, Any],
         run.events()  # which begins it, and takes the first
     if not changes:
         return branch(run, run.step_count, name, edit, {}, source)
-    # What the edit needs to know it finds while that acts which acts now, as pruning; it is made without.
-    trial = run_at(run, run.step_count)
-    found, expected = trial.worker.between_steps(lambda: find_edit(trial.training, edit))
-    trial.set(**changes)
-    prepare(trial, found, expected)
-    twin = branch(run, trial.step_count, name, None, changes, source)
-    for value in prepare(twin, found, expected):
-        twin.worker.ask({EDIT: value}, source)
-    return twin
+    trial = run_at(run, run.step_count)  # in which it is made for real: what acts now, as pruning, may be turned off
+
+    def make(value: dict[str, Any]) -> None:
+        trial.worker.ask({EDIT: value}, source)
+        trial.set(**changes)
+
+    found = Rehearsed(rehearse(trial.training, edit, around(trial), make))
+    return branch(run, trial.step_count, name, found, changes, source)
 
 
 def run_at(run: AnyRun, target: int) -> AnyRun:

@@ -6,11 +6,12 @@ holds the new one; and what follows from weights is made anew by `nbopt.training
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from nbopt.i18n import _
 from nbopt.training.active_hooks import tell_carried
@@ -32,14 +33,13 @@ def is_edit(value: object, edits: Sequence[Any]) -> bool:
     try:
         read_edit(value)  # type: ignore[arg-type]
         right = value["number"] == [other is value for other in edits].index(True)  # type: ignore[index]
+        right = right and isinstance(value.get("settled", False), bool)  # type: ignore[attr-defined]
         return right and isinstance(value["reason"], str) and Measured.is_one(value)  # type: ignore
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
 
 
-def prepare_edit(
-    training: Training, edit: object, around: Iterable[tuple[str, Any]], expected: Any = None
-) -> dict[str, Any]:
+def prepare_edit(training: Training, edit: object, around: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return an edit as the journal holds it, once it was found that it can be made; nothing is changed.
 
     Parameters
@@ -49,8 +49,6 @@ def prepare_edit(
     edit : Edit
     around : iterable of (str, object)
         All that the user's objects lead to, with the way there.
-    expected : object, optional
-        What `find_edit` returned beside the edit, where something was changed since.
 
     Raises
     ------
@@ -59,10 +57,35 @@ def prepare_edit(
     CannotEdit
         If it cannot be made in this run; says why.
     """
-    found, now = find_edit(training, edit)
+    found, expected = find_edit(training, edit)
     with _half_done(training):
-        measured = _try(training, found, around, now if expected is None else expected)
+        measured = _try(training, found, around, expected)
     return {**found.to_json(), **measured}
+
+
+def rehearse(
+    training: Training, edit: object, around: Iterable[tuple[str, Any]], make: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Return an edit as the journal holds it, once it was made in a run that is thrown away.
+
+    Where techniques that act now have the model compute with other weights than its own, as pruning, it goes on with
+    those: that they are turned off then is to make no difference.
+
+    Parameters
+    ----------
+    training, edit, around
+        See `prepare_edit`.
+    make : callable
+        Makes the edit that it is given, and the changes that come with it.
+    """
+    found, before = find_edit(training, edit)
+    value = {**found.to_json(), "settled": bool(training.acting.change_weights)}
+    if reason := find_obstacle(training, Exchange(training.model, plan_edit(training, found)), around):
+        raise found.refuse(reason)
+    size = Measured.of(training)
+    make(value)
+    measured = _compare(training, found, size, before)
+    return {**value, **measured}
 
 
 def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
@@ -109,19 +132,29 @@ def _try(training: Training, edit: Edit, around: Iterable[tuple[str, Any]], befo
     size = Measured.of(training)
     exchange.do()
     try:
+        return _compare(training, edit, size, before)
+    finally:
+        exchange.undo()
+
+
+def _compare(training: Training, edit: Edit, size: Measured, before: Any) -> dict[str, Any]:
+    """Return what an edit did that was made just now; raise where it must not."""
+    try:
         after = evaluate(training)
         sizes = Measured.of(training)
     except Exception as error:  # whatever the user's model, loss or forward raise
-        raise edit.refuse(_("with it, the model cannot be computed ({error})", error=error)) from error
-    finally:
-        exchange.undo()
+        reason = _("with it, the model cannot be computed ({error})", error=error)
+        raise edit.refuse(reason + _hint(training)) from error
     if edit.keeps and not are_close(training, before, after):
-        reason = _("outputs or loss of the next batch would be others")
-        if training.acting.change_weights:
-            way = _("say what turns it off, as run.change(edit, sparsity=0)")
-            reason += "; " + _("a technique that acts has the model compute with other weights: {way}", way=way)
-        raise edit.refuse(reason)
+        raise edit.refuse(_("outputs or loss of the next batch would be others") + _hint(training))
     return size.compared(sizes, 0.0 if edit.keeps else change_of(before, after))
+
+
+def _hint(training: Training) -> str:
+    if not training.acting.change_weights:
+        return ""
+    way = _("say what turns it off, as run.change(edit, sparsity=0)")
+    return "; " + _("a technique that acts has the model compute with other weights: {way}", way=way)
 
 
 def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -132,10 +165,11 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
     number = value.get("number", len(training.edits))
     if number < len(training.edits):
         return None, ""
-    edit = read_edit(value)
-    best = _edit_best(training, edit)
+    edit, settled = read_edit(value), bool(value.get("settled"))
+    best = _edit_best(training, edit, settled)
+    raw = _settle(training) if settled else {}
     plan = plan_edit(training, edit)
-    entry = {**edit.to_json(), **Measured.read(value), "number": number, "reason": plan.words}
+    entry = {**edit.to_json(), **Measured.read(value), "settled": settled, "number": number, "reason": plan.words}
     exchange = Exchange(training.model, plan)
     state, dropped = carry(training, plan, exchange)
     before = training.best_weights, training.edits, training.optimizer.state
@@ -149,6 +183,7 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
     except Exception:
         undo_last(training)
         exchange.undo()
+        _put(training, raw)
         training.best_weights, training.edits = before[:2]
         training.optimizer.remember_only(before[2])
         rebuild(training)
@@ -156,17 +191,33 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
     return entry, tell_carried([], dropped)
 
 
-def _edit_best(training: Training, edit: Edit) -> dict[str, Any]:
+def _settle(training: Training) -> dict[str, Tensor]:
+    """Give the model the weights that it computes with, where a technique makes others of its own; return those."""
+    made = {name: weight.detach().clone() for name, weight in training.acting.weights().items()}
+    return _put(training, made)
+
+
+def _put(training: Training, numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give weights numbers, by name; return those that they had."""
+    before = {}
+    for name, value in numbers.items():
+        weight = training.model.get_parameter(name)
+        before[name], weight.data = weight.data, value
+    return before
+
+
+def _edit_best(training: Training, edit: Edit, settled: bool) -> dict[str, Any]:
     """Return the best weights so far as they are after an edit: as if it had been made of them."""
     best, model = training.best_weights, training.model
     if not best:
         return best
     plan: Plan = plan_edit(training, edit)
-    if not plan.modules:
+    if not plan.modules and not settled:
         names = _first_names(model)
         return {name: plan.value(names.get(name, name), value) for name, value in best.items()}
     now = copy_state(model)
     model.load_state_dict(best)
+    raw = _settle(training) if settled else {}
     try:
         exchange = Exchange(model, plan_edit(training, edit))
         exchange.do()
@@ -175,6 +226,7 @@ def _edit_best(training: Training, edit: Edit) -> dict[str, Any]:
         finally:
             exchange.undo()
     finally:
+        _put(training, raw)
         model.load_state_dict(now)
 
 
