@@ -91,13 +91,17 @@ class AskTell:
         """Return Optuna's trial, for an objective that suggests values itself."""
         return self._asked[number]
 
-    def report(self, number: int, step: int, value: float) -> bool:
-        """Take note of what a trial measured on its way; return whether it is to be pruned."""
+    def report(self, number: int, step: int, value: float, among: float = np.inf) -> bool:
+        """Take note of what a trial measured on its way; return whether it is to be pruned.
+
+        It is compared with the first ``among`` trials.
+        """
         asked = self._asked[number]
         if number in self._told:  # what lies elsewhere is compared with nothing
             return False
-        asked.report(value, step)
-        return bool(asked.should_prune())
+        self._storage.set_trial_intermediate_value(asked._trial_id, step, value)  # or again, by another worker
+        view = self._optuna.Study("study", _Among(self._storage, among, number), asked.study.sampler, self._pruner)
+        return bool(view.pruner.prune(view, self._storage.get_trial(asked._trial_id)))
 
     def tell(self, trial: Trial) -> None:
         """Let the sampler know how a trial ended."""
@@ -204,6 +208,20 @@ class AskTell:
     def _leave_out(self, number: int, identifier: int) -> None:
         self._told.add(number)
         self._storage.set_trial_state_values(identifier, self._optuna.trial.TrialState.FAIL)
+
+
+class _Among:
+    """A storage in which there are the first ``count`` trials alone, and one more."""
+
+    def __init__(self, storage: Any, count: float, number: int) -> None:
+        self._storage, self._count, self._number = storage, count, number
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
+        trials = self._storage.get_all_trials(study_id, deepcopy, states)
+        return [trial for trial in trials if trial.number < self._count or trial.number == self._number]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
 
 
 def _inner(dimension: Dimension, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -44,6 +45,7 @@ class Batched:
         self._company: Company | None = None
         self._ended: dict[int, list[tuple[Row, Member]]] = {}
         self._cancelled: set[int] = set()
+        self._changes: dict[int, list[Mapping[str, Any]]] = {}  # of a hand, of trials that have not ended
         self._ready: list[Ended] = []
         self._resting = False
         self._seconds, self._began, self._told = 0.0, 0.0, 0
@@ -52,6 +54,10 @@ class Batched:
         """All trials of the batches before; where places are taken anew, without the last of them."""
         batch = number - number % self.slots
         return max(0, batch - self.slots) if self.refills else batch
+
+    def compared(self, number: int) -> float:
+        """All, also those beside it, which are trained step by step together."""
+        return math.inf
 
     def submit(self, job: Job) -> None:
         """Take a trial on."""
@@ -62,6 +68,7 @@ class Batched:
 
     def set(self, number: int, changes: Mapping[str, Any]) -> None:
         """Change values of a trial."""
+        self._changes.setdefault(number, []).append(changes)
         if (company := self._company) is not None and (places := company.places(number)):
             company.population.set(members=places, source="study", **changes)
 
@@ -105,6 +112,7 @@ class Batched:
         self._jobs, self._waiting, self._ended, self._companies = {}, {}, {}, {}
         self._company, self._ready = None, []
         self._cancelled.clear()
+        self._changes.clear()
 
     # -- who trains
 
@@ -123,6 +131,9 @@ class Batched:
             del self._companies[next(iter(self._companies))]
         if rows:
             company.join(rows)
+        for number in {row.job.number for row in rows} & self._changes.keys():
+            for changes in self._changes[number]:
+                company.population.set(members=company.places(number), source="study", **changes)
         return company
 
     def _look(self, company: Company, member: Member) -> None:
@@ -165,6 +176,7 @@ class Batched:
                 trained.sort(key=lambda pair: pair[0].place)
                 del self._ended[number]
                 self._told += 1
+                self._changes.pop(number, None)
                 yield _tell_end(self._jobs.pop(number), trained)
 
 

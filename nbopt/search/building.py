@@ -21,6 +21,7 @@ from nbopt.run.declared import declare_all, find_loss
 from nbopt.run.making import make_history
 from nbopt.run.run import Run
 from nbopt.run.spec import RunSpec
+from nbopt.search.checkpoints import Checkpoint, continue_from
 from nbopt.search.judging import Judging
 from nbopt.search.space import Space
 from nbopt.store.database import Place
@@ -158,10 +159,29 @@ class Blueprint:
         """Return those of a trial's values that are hyperparameters of a run."""
         return {key: value for key, value in values.items() if key not in self.built}
 
+    def given(self) -> dict[str, Any]:
+        """Return what the user gave, by its name."""
+        names = ("train", "val", "loss", "forward", "optimizer", "metrics", "techniques")
+        return {"build": self._build, **{name: getattr(self._spec, name) for name in names}, **self._spec.hyperparams}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what later trials find out anew where this goes."""
+        return {**vars(self), "_data": {}}
+
+    def resume(self, values: Mapping[str, Any], checkpoint: Checkpoint, name: str, store: Place | None) -> Run:
+        """Return the run of a trial that was trained elsewhere, at rest where it ended."""
+        run = Run.of(replace(self.spec(values, name, self._whole), store=store, listed=True))
+        continue_from(run, checkpoint)
+        run.journal.event(run.step_count, "branch", name)
+        return run
+
+    @property
+    def _whole(self) -> PartKey | None:
+        return (None, self._spec.seed) if self._judging.folds is None else None
+
     def again(self, values: Mapping[str, Any], steps: int, whole: bool, name: str, store: Place | None) -> Run:
         """Return the run of a trial that is no longer held, with its steps done again, ``whole`` or so many of them."""
-        part = (None, self._spec.seed) if self._judging.folds is None else None
-        run = Run.of(replace(self.spec(values, name, part), store=store, listed=True))
+        run = Run.of(replace(self.spec(values, name, self._whole), store=store, listed=True))
         if whole:
             run.fit()
         elif steps:

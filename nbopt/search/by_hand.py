@@ -108,13 +108,49 @@ class ByHand(Steered):
             If there is no such trial under way.
         """
         with self.lock:
-            if number not in self._begun:
-                under_way = ", ".join(map(str, self._begun)) or _("none")
-                text = _("trial {number} is not under way; those that are: {names}.", number=number, names=under_way)
-                raise InvalidHyperparam(text)
+            self._check_under_way(number)
             self.journal.event(self.asked, "stop_trial", number, check_text("source", source))
             self._trials[number].note = _("stopped by hand")
         self.executor.cancel(number)  # without the lock, which trials take to report
+
+    def set_trial(self, number: int, *, source: str = "code", **changes: Any) -> None:
+        """Change hyperparameters of a trial while it trains, from its next step on, wherever it is carried out.
+
+        The sampler goes on taking what it measures for what its `Trial.values`, those that it began with, lead to.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If there is no such trial under way, or a change is not legal.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(run.model, run.spec.train, space=["lr"], objective="loss", epochs=1, trials=1)
+        >>> def steer():
+        ...     if any(trial.state == "running" for trial in study.trials):
+        ...         study.set_trial(0, weight_decay=0.1)
+        >>> study.watchers.append(steer)
+        >>> study.fit().best.run().hyperparams["weight_decay"]
+        0.1
+        """
+        checked = self._check_trial(changes)
+        with self.lock:
+            self._check_under_way(number)
+            self.journal.event(self.asked, "set_trial", {"trial": number, **checked}, check_text("source", source))
+            self._note_by_hand(number, checked)
+        self.executor.set(number, checked)
+
+    def _check_trial(self, changes: dict[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _note_by_hand(self, number: int, changes: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _check_under_way(self, number: int) -> None:
+        if number not in self._begun:
+            under_way = ", ".join(map(str, self._begun)) or _("none")
+            text = _("trial {number} is not under way; those that are: {names}.", number=number, names=under_way)
+            raise InvalidHyperparam(text)
 
     def _check(self, values: dict[str, Any]) -> dict[str, Any]:
         if not values:

@@ -15,7 +15,7 @@ from nbopt.search.evolving import NAME, Evolving
 from nbopt.search.executors import Executor, Inline, Threads
 from nbopt.search.pruners import is_asynchronous
 
-EXECUTORS = ("auto", "inline", "population", "threads")
+EXECUTORS = ("auto", "inline", "population", "threads", "processes")
 
 _TOGETHER, _UNSEEN = 8, 16  # trials at once; more where the sampler does not look at what it found
 _SMALL = 300_000  # weights of a model that trains faster among others
@@ -53,7 +53,9 @@ def choose_executor(
             raise InvalidHyperparam(_("sampler 'hypergradient': {rule}; leave executor and slots out.", rule=rule))
         return Inline()
     if not isinstance(given, str):
-        if all(hasattr(given, name) for name in ("submit", "set", "events", "cancel", "hold", "known", "close")):
+        if all(
+            hasattr(given, name) for name in ("submit", "set", "events", "cancel", "hold", "known", "compared", "close")
+        ):
             executor: Executor = given
             return executor
         rule = _("executor must be a name ({names}) or have the methods of one", names=", ".join(EXECUTORS))
@@ -69,6 +71,10 @@ def choose_executor(
         raise InvalidHyperparam(_("executor: {rule}; give build=, or another executor.", rule=rule))
     if given == "threads":
         return Threads(slots or os.cpu_count() or 1)
+    if given == "processes":
+        from nbopt.search.processes import Processes
+
+        return Processes(slots or min(trials, os.cpu_count() or 1))
     together = slots or min(trials, _UNSEEN if sampler in _BLIND else _TOGETHER)
     small = blueprint is not None and blueprint.weights <= _SMALL
     if blueprint is not None and (given == "population" or (given == "auto" and small and together > 1)):

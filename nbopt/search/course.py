@@ -16,7 +16,7 @@ from nbopt.search.asktell import AskTell
 from nbopt.search.evolving import Evolving, Move, choose_moves
 from nbopt.search.executors import Executor
 from nbopt.search.jobs import Ended, Job
-from nbopt.search.objectives import Objective
+from nbopt.search.objectives import Objective, reported
 from nbopt.search.record import Record
 from nbopt.search.space import Space
 from nbopt.search.trial import COMPLETE, PRUNED, RUNNING, Trial
@@ -119,6 +119,7 @@ class Course:
                 self._fill()
                 if self._written < len(self._trials):
                     return True
+                self.executor.close()
                 reason = _("all {count} trials are done", count=self.asked)
                 self.journal.event(self.asked, "finished", reason)
                 self._become(RunState.FINISHED, reason)
@@ -234,11 +235,8 @@ class Course:
 
     def report(self, number: int, session: Any, step: int) -> bool:
         """Take note of a validation; return whether the trial is to be pruned."""
-        objective = self.objectives[0]
-        if objective.function is not None or len(self.objectives) > 1:
-            return False
-        value = session.history.last(objective.name)
-        prunes = value is not None and self.note_report(number, step, float(value))
+        value = reported(self.objectives, session)
+        prunes = value is not None and self.note_report(number, step, value)
         return prunes and not session.training.end_reason()  # one that has trained to its end is complete
 
     def note_report(self, number: int, step: int, value: float) -> bool:
@@ -250,7 +248,7 @@ class Course:
                 trial.note = _("its {name} is no longer a finite number", name=objective.name)
                 return True
             self._announce()
-            return self._asktell.report(number, step, value)
+            return self._asktell.report(number, step, value, self.executor.compared(number))
 
     def evolve(self, validation: int) -> list[Move]:
         """Return which trials go on from where others are, after a validation of all; see `nbopt.search.evolving`."""

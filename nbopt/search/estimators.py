@@ -79,6 +79,10 @@ class Estimator:
             found.append(Objective(name, DIRECTIONS[1], scorer))
         return found
 
+    def given(self) -> dict[str, Any]:
+        """Return what the user gave, by its name."""
+        return {"build": self._estimator, "train": self._train, "val": self._val}
+
     def parts(self, values: Mapping[str, Any], objectives: list[Objective]) -> list[Part]:
         """Return the fits of a trial."""
         return [Part(partial(self._fit, values, objectives, *key)) for key in self._judging.parts]

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from nbopt.run.run import Run
-from nbopt.search.jobs import Ended, Job, carry_out
+from nbopt.search.jobs import Ended, Job, Progress, carry_out
 
 _LOOK_SECONDS = 0.05  # how long `events` waits before it lets the study look around
 
@@ -29,6 +28,9 @@ class Executor(Protocol):
 
         This alone is what the sampler is told of, so that a study does not depend on who was faster.
         """
+
+    def compared(self, number: int) -> float:
+        """Return with how many trials, the first ones, a pruner may compare trial ``number``; infinity for all."""
 
     def submit(self, job: Job) -> None:
         """Take a trial on."""
@@ -56,7 +58,7 @@ class Inline:
 
     def __init__(self) -> None:
         self._going: Iterator[Ended | None] | None = None
-        self._run: Run | None = None
+        self._progress = Progress()
         self._cancelled: set[int] = set()
         self._resting = False
 
@@ -64,17 +66,16 @@ class Inline:
         """All trials before it."""
         return number
 
+    compared = known
+
     def submit(self, job: Job) -> None:
         """Take a trial on."""
-        self._going = carry_out(job, self._begin, self._cancelled.__contains__)
-
-    def _begin(self, run: Run) -> None:
-        self._run = run
+        self._progress = Progress()
+        self._going = carry_out(job, self._cancelled.__contains__, self._progress)
 
     def set(self, number: int, changes: Mapping[str, Any]) -> None:
         """Change values of the trial."""
-        if self._run is not None:
-            self._run.set(source="study", **changes)
+        self._progress.asked.append(changes)
 
     def cancel(self, number: int) -> None:
         """End the trial after its step."""
@@ -89,12 +90,12 @@ class Inline:
         while self._going is not None and not self._resting:
             ended = next(self._going)
             if ended is not None:
-                self._going = self._run = None
+                self._going = None
                 yield ended
 
     def close(self) -> None:
         """Give up the trial."""
-        self._going = self._run = None
+        self._going = None
         self._cancelled.clear()
 
 
@@ -109,7 +110,7 @@ class Threads:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self._ended: queue.Queue[Ended] = queue.Queue()
-        self._runs: dict[int, Run] = {}
+        self._progress: dict[int, Progress] = {}
         self._cancelled: set[int] = set()
         self._goes = threading.Event()
         self._goes.set()
@@ -120,20 +121,20 @@ class Threads:
         """All but as many as there are slots: others may still be under way."""
         return max(0, number - self.slots + 1)
 
+    compared = known
+
     def submit(self, job: Job) -> None:
         """Take a trial on, in a new thread."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         thread = threading.Thread(target=self._carry_out, args=(job,), name=f"nbopt trial {job.number}", daemon=True)
         self._threads.append(thread)
+        self._progress[job.number] = Progress()
         thread.start()
 
     def _carry_out(self, job: Job) -> None:
-        def begin(run: Run) -> None:
-            self._runs[job.number] = run
-
-        for ended in carry_out(job, begin, self._cancelled.__contains__):
+        for ended in carry_out(job, self._cancelled.__contains__, self._progress[job.number]):
             if ended is not None:
-                self._runs.pop(job.number, None)
+                self._progress.pop(job.number, None)
                 self._ended.put(ended)
             self._goes.wait()
             if self._closed:
@@ -141,8 +142,8 @@ class Threads:
 
     def set(self, number: int, changes: Mapping[str, Any]) -> None:
         """Change values of a trial."""
-        if (run := self._runs.get(number)) is not None:
-            run.set(source="study", **changes)
+        if (progress := self._progress.get(number)) is not None:
+            progress.asked.append(changes)
 
     def cancel(self, number: int) -> None:
         """End a trial after its step."""
@@ -168,6 +169,6 @@ class Threads:
         for thread in self._threads:
             thread.join()
         self._closed = False
-        self._runs.clear()
+        self._progress.clear()
         self._cancelled.clear()
         self._ended = queue.Queue()

@@ -59,6 +59,15 @@ class Objective:
         return value < other if self.direction == "minimize" else value > other
 
 
+def reported(objectives: Sequence[Objective], session: Any) -> float | None:
+    """Return what a run or a member that was validated has to report on its way; None where nothing is compared."""
+    first = objectives[0]
+    if first.function is not None or len(objectives) > 1:
+        return None
+    value = session.history.last(first.name)
+    return None if value is None else float(value)
+
+
 def find_objectives(given: Any, directions: Any, measured: Sequence[str] | None) -> list[Objective]:
     """Return the objectives that are meant.
 

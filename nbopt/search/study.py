@@ -22,7 +22,7 @@ from nbopt.search.samplers import check_sampler
 from nbopt.search.showing import Shown
 from nbopt.search.sizes import check_alone
 from nbopt.search.spec import StudySpec
-from nbopt.search.subjects import make_subject
+from nbopt.search.subjects import BY_HAND, make_subject
 from nbopt.search.trial import Trial
 from nbopt.store.database import AUTO, Place, folder_of
 from nbopt.training.prepare import check_seed
@@ -68,7 +68,8 @@ class Study(Shown):
         How many there are to be; by default 100, and of a grid no more than it has places.
     executor : str or Executor
         ``inline``, one after the other; ``threads``; ``population``: trials whose models are built alike train as the
-        members of a `nbopt.Population`. ``auto`` does that with small models.
+        members of a `nbopt.Population`. ``auto`` does that with small models. ``processes`` of this machine, with what
+        a notebook defines; they share the cores. Trials that lose theirs go on in another one.
     slots : int, optional
         How many trials are carried out at once. A sampler never knows of those that may still be under way, so that
         the study does not depend on which of them ends first.
@@ -151,6 +152,7 @@ class Study(Shown):
         judging = Judging(spec.cv, spec.repeats, self.seed)
         stored, judged = (None, ()) if record is None else (spec.space[0], record.made["judged"])
         self._subject = make_subject(spec, judging, stored, judged)
+        self._subject.seed = self.seed
         self.space, self.objectives = self._subject.space, self._subject.objectives
         several = len(self.objectives) > 1
         self.sampler = check_sampler(spec.sampler, several, bool(self.space))
@@ -169,7 +171,9 @@ class Study(Shown):
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)
             judged = [[each.name, each.direction] for each in self.objectives]
-            record.describe({**spec.put(name=self.name, trials=trials).describe(self.space), "judged": judged})
+            record.describe(
+                {**spec.put(name=self.name, trials=trials, slots=executor.slots).describe(self.space), "judged": judged}
+            )
             record.claim()
         self.begin_with(record, asktell, executor, trials)
         if Session.viewer is not None:
@@ -181,10 +185,18 @@ class Study(Shown):
     def _find_notes(self, trial: Trial) -> dict[str, Any]:
         return self._subject.notes.pop(trial.number, {})
 
+    def _check_trial(self, changes: dict[str, Any]) -> dict[str, Any]:
+        return self._subject.check_change(changes)
+
+    def _note_by_hand(self, number: int, changes: dict[str, Any]) -> None:
+        note = self._subject.notes.setdefault(number, {})
+        note[BY_HAND] = sorted({*note.get(BY_HAND, ()), *changes})
+
     def _make_job(self, trial: Trial) -> Job:
         name, asked = f"{self.name} [{trial.number}]", self._asktell.handle(trial.number)
         parts = self._subject.parts(trial, name, asked, self.note_report)
-        return Job(trial.number, parts, self.report, self.note_report)
+        own = (self._subject, asked, dict(trial.values), name)
+        return Job(trial.number, parts, self.report, self.note_report, *own)
 
 
 def _check_count(name: str, value: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from nbopt.run.population.forks import take_out
 from nbopt.run.run import Run
 from nbopt.search import evolving, slopes
 from nbopt.search.building import Blueprint, PartKey
+from nbopt.search.checkpoints import Trained
 from nbopt.search.estimators import Estimator, is_estimator, refuse_settings
 from nbopt.search.jobs import Part
 from nbopt.search.judging import Judging
@@ -21,7 +22,9 @@ from nbopt.search.space import Space
 from nbopt.search.spaces import check_conditions, make_space, names_of, only
 from nbopt.search.spec import StudySpec
 from nbopt.search.trial import COMPLETE, Trial
+from nbopt.training.prepare import check_in_time
 
+BY_HAND = "nbopt:by_hand"  # what a hand changed of a trial as it trained, noted with it
 _REPORTS = 100  # of an objective of the user's, at most, where nothing else is known
 
 
@@ -41,9 +44,12 @@ class Subject:
         What makes its runs, where nbopt trains.
     notes : dict of int to dict
         What was found out about trials for the sampler, until they are written.
+    seed : int
+        The study's.
     """
 
     blueprint: Blueprint | None = None
+    seed = 0
 
     def __init__(self, space: Space, objectives: list[Objective], reports: int = 1) -> None:
         self.space, self.objectives, self.reports = space, objectives, reports
@@ -62,6 +68,14 @@ class Subject:
             See `nbopt.search.jobs.Job`.
         """
         raise RuntimeError(_("opened without build, a study can be read only: give nbopt.open what it was made with."))
+
+    def given(self) -> dict[str, Any]:
+        """Return what the user gave, by its name."""
+        return {"objective": [each.function for each in self.objectives], "space": self.space}
+
+    def check_change(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return changes of a trial that trains, checked; raise InvalidHyperparam for what cannot be changed."""
+        raise InvalidHyperparam(_("nbopt does not train these trials: there is nothing to change in them."))
 
     def check(self, sampler: Any, pruner: Any) -> None:
         """Raise InvalidHyperparam where the sampler cannot search for this."""
@@ -95,6 +109,10 @@ class OfFunction(Subject):
         check_conditions(stored, {})
         super().__init__(stored, found, _REPORTS)
         self._function = objective
+
+    def given(self) -> dict[str, Any]:
+        """Return what the user gave, by its name."""
+        return {"objective": self._function, "space": self.space}
 
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return the call of the function."""
@@ -132,6 +150,7 @@ class OfModel(Subject):
         blueprint.check_defaults(built)
         first = built.reduced({each.name: each.at(0.5) for each in built.values()})
         declared, measured, reports = blueprint.declare(first)
+        self._declared = declared
         space = stored or make_space(spec.space, lambda name: blueprint.find_spec(name, declared))
         check_conditions(space, blueprint.fixed(declared))
         for name in space.keys() & spec.run.hyperparams.keys():
@@ -140,6 +159,12 @@ class OfModel(Subject):
         parts = len(judging.parts)
         found = find_objectives(spec.objective, spec.direction, measured)
         super().__init__(space, found, reports if parts == 1 else parts)
+
+    def check_change(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return changes of a trial that trains, checked; raise InvalidHyperparam for what cannot be changed."""
+        checked = self._declared.check(changes)
+        check_in_time(checked, self._declared, 1)
+        return checked
 
     def check(self, sampler: Any, pruner: Any) -> None:
         """Raise InvalidHyperparam where the sampler cannot search for this."""
@@ -157,6 +182,10 @@ class OfModel(Subject):
         elif sampler == slopes.NAME:
             slopes.check_slopes(self.blueprint, self._judging.parts[0], self.space, self.objectives)
 
+    def given(self) -> dict[str, Any]:
+        """Return what the user gave, by its name."""
+        return {**self.blueprint.given(), **super().given()}
+
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return a run for each fold and seed."""
         keys = self._judging.parts
@@ -171,7 +200,7 @@ class OfModel(Subject):
             keep(session)
             if self._sampler == slopes.NAME:
                 found = slopes.find_slopes(blueprint, key, values, list(self.space), session.step_count)
-                self.notes[trial.number] = {slopes.NOTE: found}
+                self.notes.setdefault(trial.number, {})[slopes.NOTE] = found
             return tuple(each.measure(session) for each in self.objectives)
 
         make, data = partial(blueprint.spec, values, name, key), partial(blueprint.data, key)
@@ -181,8 +210,14 @@ class OfModel(Subject):
         """Let it be taken out as a run: as it was trained, where that is held, else trained again."""
 
         def take(trial: Trial, name: str, store: Any) -> Run:
-            if (session := held(trial.number)) is not None:
+            session = held(trial.number)
+            if isinstance(session, Trained):
+                return self.blueprint.resume(trial.values, session.checkpoint, name, store)
+            if session is not None:
                 return take_out(session, Run, name, store)
+            if names := trial.attrs.get(BY_HAND):
+                rule = _("{names} was changed by hand as it trained", names=", ".join(names))
+                raise ValueError(_("trial {number} is held no longer: {rule}.", number=trial.number, rule=rule))
             if self._sampler == evolving.NAME:
                 rule = _("its values changed as it trained, and its weights came from others")
                 raise ValueError(_("trial {number} is held no longer: {rule}.", number=trial.number, rule=rule))
@@ -206,6 +241,10 @@ class OfEstimator(Subject):
         check_conditions(space, spec.build.get_params(deep=True))
         found = self._estimator.find_objectives(spec.objective, spec.direction)
         super().__init__(space, found, len(judging.parts))
+
+    def given(self) -> dict[str, Any]:
+        """Return what the user gave, by its name."""
+        return {**self._estimator.given(), **super().given()}
 
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return a fit for each fold and seed."""
