@@ -13,6 +13,7 @@ from nbopt.run.population.what_ifs import Key, WhatIfs
 from nbopt.run.reopen import open as open_run
 from nbopt.run.run import Run
 from nbopt.run.session import Session
+from nbopt.run.size.explorer import Explorer
 from nbopt.run.steerable import Steerable
 from nbopt.store.database import AUTO
 from nbopt.techniques.losses.by_output import names_of
@@ -72,6 +73,13 @@ def find_what_ifs(
     if not isinstance(run, Run):
         raise TypeError(_("{name} has neither model nor data of its own to try values on.", name=run.name))
     return WhatIfs(run, wake, is_seen, ranges)
+
+
+def explore_size(run: Steerable, wake: Callable[[], None], is_seen: Callable[[], bool]) -> Explorer:
+    """Return what keeps up to date how large a run's model is, and how good."""
+    if not isinstance(run, Run):
+        raise TypeError(_("{name} has neither model nor data of its own to look at.", name=run.name))
+    return Explorer(run, wake, is_seen)
 
 
 def rename(run: Steerable, name: str) -> None:

@@ -44,22 +44,22 @@ class Setting(NamedTuple):
         The study's subject, pickled.
     seed, threads : int
         ``threads`` are torch's.
-    dtype, precision, deterministic : object
-        As torch has them in the study's process: its default type, precision of products, deterministic algorithms.
+    dtype, products, deterministic : object
+        As torch has them in the study's process: its default type, how exact products are, deterministic algorithms.
     """
 
     subject: bytes
     seed: int
     threads: int
     dtype: torch.dtype
-    precision: str
+    products: str
     deterministic: bool
 
     def apply(self) -> None:
         """Have this process as the study's is."""
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(self.dtype)
-        torch.set_float32_matmul_precision(self.precision)
+        torch.set_float32_matmul_precision(self.products)
         torch.use_deterministic_algorithms(self.deterministic)
 
 

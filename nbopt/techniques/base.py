@@ -70,6 +70,8 @@ class Technique(Hooks):
         Hyperparameters whose values every model of the kind brings: a recipe says nothing of them unless they were set.
     off : mapping of str to Any
         Values by which it does nothing to the course of a run, as where learning rates are tried.
+    at_once : mapping of str to Any
+        Values by which it acts fully from the next step on, where it would else do so little by little.
     gradients_of_many : callable, optional
         ``after_gradients`` of many runs at once, a static method ``(weights, gradients, values)``: lists of tensors
         (runs, ...), of which the gradients are to be changed, and by the name of each hyperparameter a tensor (runs,),
@@ -106,6 +108,7 @@ class Technique(Hooks):
     unwritten: ClassVar[str] = ""
     of_model: ClassVar[tuple[str, ...]] = ()
     off: ClassVar[Mapping[str, Any]] = {}
+    at_once: ClassVar[Mapping[str, Any]] = {}
     gradients_of_many: ClassVar[Any] = None
 
     def __new__(cls, *arguments: Any, **settings: Any) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,14 +28,7 @@ def validate(training: Training) -> Iterator[None]:
     training.flush()
     measured = _measure_recent(training)
     if training.val is not None:
-        mean, metrics = LossMeans(training.loss), training.measuring.start("val_")
-        for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
-            for output, target, loss, part in _evaluate(training, batch, index):
-                mean.add(loss, target, part)
-                metrics.add(output, target)
-            yield
-        measured.update(mean.values(training.cursor))
-        measured.update(metrics.values(training.pass_.tell))
+        measured.update((yield from measure(training)))
     # All of a validation or, where it raised, nothing: it is then done again.
     training.half_done = True
     training.context.is_after = True
@@ -54,6 +47,18 @@ def validate(training: Training) -> Iterator[None]:
         training.validation_due = False
         training.securing.take_best()
     training.validation_due = training.half_done = False
+
+
+def measure(training: Training) -> Generator[None, None, dict[str, float]]:
+    """Return loss and metrics of the weights as they are, yielding after each part of the validation data."""
+    assert training.val is not None
+    mean, metrics = LossMeans(training.loss), training.measuring.start("val_")
+    for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
+        for output, target, loss, part in _evaluate(training, batch, index):
+            mean.add(loss, target, part)
+            metrics.add(output, target)
+        yield
+    return {**mean.values(training.cursor), **metrics.values(training.pass_.tell)}
 
 
 def _evaluate(training: Training, batch: Any, index: int) -> list[Result]:

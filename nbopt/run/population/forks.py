@@ -1,4 +1,4 @@
-"""What begins where a run or a member is: another member, or a run of its own."""
+"""What begins where a run or a member is: another member, a copy, or a run of its own."""
 
 from __future__ import annotations
 
@@ -78,6 +78,18 @@ def take_out(member: Member, kind: type[AnyRun], name: str | None, store: Place 
     if snapshot.step not in [one.step for one in made.snapshots]:
         made.training.snapshots.add(snapshot)
     made.journal.event(snapshot.step, "branch", member.name)
+    made.become(RunState.PAUSED)
+    return made
+
+
+def copy_run(run: AnyRun, snapshot: Snapshot) -> AnyRun:
+    """Return a copy of a run that stands where it was at a snapshot, and that no list, chart or store knows."""
+    made = type(run).of(_spec_of(run, run.tell, name=run.name, listed=False, store=None))
+    _settle(made, run, snapshot, past=False)
+    made.training.securing.is_on = False
+    with run.lock:
+        check_ties(made.training, run.training, at_rest=not run.worker.is_pulling)
+    restore(made.training, snapshot)
     made.become(RunState.PAUSED)
     return made
 

@@ -126,6 +126,7 @@ class Sparsity(Technique):
         needs="sparsity",
     )
 
+    at_once: ClassVar[Mapping[str, Any]] = {"sparsity_begin": 0.0, "sparsity_end": 0.0}
     memory: ClassVar[tuple[str, ...]] = ("names", "masks", "made", "reached", "scored", "scores")
 
     names: Sequence[str] = ()
@@ -163,8 +164,6 @@ class Sparsity(Technique):
             return ""
         told = _("{name}={value} is a part of the run", name=name, value=values[name])
         return _("{told}: without an end there is none. Give epochs or steps", told=told)
-
-    # -- while it acts
 
     @property
     def acts(self) -> bool:

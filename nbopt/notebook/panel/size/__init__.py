@@ -1,0 +1,1 @@
+"""The part of a panel that tells of a model's size."""

@@ -1,0 +1,97 @@
+"""The drawer that tells of a model's size, without a page."""
+
+import pytest
+import torch
+from torch import nn
+
+import nbopt
+from nbopt.notebook.panel.panel import panel_of
+from nbopt.notebook.panel.size.drawer import SizeDrawer
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def run():
+    torch.manual_seed(0)
+    x = torch.randn(60, 6)
+    model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 2))
+    made = nbopt.Run(
+        model, (x, (x[:, 0] > 0).long()), val=0.3, metrics=["accuracy"], batch_size=14, epochs=20, store=None
+    )
+    made.step(30)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def drawer(run):
+    made = SizeDrawer(run, lambda: None, lambda: True)
+    eventually(lambda: made.explorer.trail)
+    yield made
+    made.close()
+    made.widget.close()
+
+
+def painted(drawer):
+    drawer.paint()
+    return drawer.widget
+
+
+def test_it_shows_where_the_model_is(run, drawer):
+    page = painted(drawer)
+    assert [row[:3] for row in page.layers] == [["0", "Linear", "84"], ["2", "Linear", "26"]]
+    facts = dict(map(tuple, page.facts))
+    assert facts["Operations for a sample"] == "96" and facts["Weights not 0"] == "110 of 110"
+    assert facts["Validation accuracy"].endswith(" %")
+    assert [mark[0] for mark in page.chart["marks"]] == ["now"]
+    assert {tuple(each[:2]) for each in page.sweeps} >= {("weight_bits", "Weight bits"), ("sparsity", "Sparsity")}
+
+
+def test_a_sweep_is_drawn_and_a_point_of_it_taken(run, drawer):
+    drawer._hear({"do": "sweep", "name": "weight_bits", "by": "bits_symmetric"})
+    eventually(lambda: drawer.explorer.tradeoffs)
+    sweep = painted(drawer).sweep
+    assert [text for _place, text in sweep["x"]] == ["off", "8", "7", "6", "5", "4", "3", "2"]
+    assert {name for name, _points in sweep["lines"]} == {"on", "off"}
+    drawer._hear({"do": "take", "value": 3, "by": "off"})
+    assert run.hyperparams["weight_bits"] == 3 and run.hyperparams["bits_symmetric"] is False
+    assert run.journal.changes()[-1].source == "size"
+    eventually(lambda: len(drawer.explorer.trail) > 1 and not drawer.explorer.at_work)
+    assert painted(drawer).sweep["at"] == sweep["x"][6][0]
+    assert [mark[0] for mark in drawer.widget.chart["marks"]] == ["was", "full", "now"]
+
+
+def test_layers_and_latency_are_found_when_asked_for(drawer):
+    drawer._hear({"do": "sensitivity"})
+    drawer._hear({"do": "time", "samples": 2})
+    eventually(lambda: drawer.explorer.lost and drawer.explorer.latency)
+    page = painted(drawer)
+    assert [row[-1] for row in page.layers] == ["0.0 %", "0.0 %"]
+    assert page.facts[-1][0] == "Latency of 2 samples"
+
+
+def test_what_it_does_not_understand_is_said(run, drawer):
+    for message in (
+        {"do": "sweep", "name": "lr", "by": ""},
+        {"do": "sweep", "name": "weight_bits", "by": "lr"},
+        {"do": "take", "value": 3, "by": ""},  # nothing was swept
+        {"do": "axis", "name": "lr"},
+        {"do": "time"},
+        None,
+    ):
+        drawer._hear(message)
+        assert painted(drawer).note.startswith("The sizes do not understand")
+    drawer._hear({"do": "time", "samples": 0})
+    assert painted(drawer).note == "Latency is measured with 1 to 4,096 samples."
+    drawer._hear({"do": "axis", "name": "macs"})
+    assert painted(drawer).note == "" and drawer.widget.axis == "macs"
+
+
+def test_a_panel_makes_it_when_it_is_unfolded_and_ends_it_when_it_closes(run):
+    panel = panel_of(run)
+    panel.drawers.toggles["size"].value = True
+    panel.drawers.paint()
+    explorer = panel.drawers.made["size"].explorer
+    eventually(lambda: explorer.trail)
+    panel.close()
+    eventually(lambda: not explorer._thread.is_alive())
