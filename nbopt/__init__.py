@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from nbopt.store.listing import runs as runs
     from nbopt.techniques import models
     from nbopt.techniques.base import Technique as Technique
+    from nbopt.techniques.compression.distill import Distill as Distill
     from nbopt.training.state import RunState as RunState
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Choice": "nbopt.hyperparams",
+    "Distill": "nbopt.techniques.compression.distill",
     "Flag": "nbopt.hyperparams",
     "Float": "nbopt.hyperparams",
     "Int": "nbopt.hyperparams",
@@ -55,6 +57,7 @@ _HOMES = {
 
 __all__ = [
     "Choice",
+    "Distill",
     "Flag",
     "Float",
     "Int",

@@ -20,7 +20,7 @@ from nbopt.data.generators import get_state, seed, set_state
 from nbopt.data.reached import find_generators
 from nbopt.data.thread_generator import install, switch
 
-ORDER, NOISE, SPLIT, EVALUATION, INITIALIZATION, EDITS, PRUNING = range(7)  # independent random streams of one run
+ORDER, NOISE, SPLIT, EVALUATION, INITIALIZATION, EDITS, COMPRESSION = range(7)  # independent random streams of one run
 
 _LOCK = threading.RLock()  # keeps two runs from seeding into each other's noise
 

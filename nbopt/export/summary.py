@@ -12,8 +12,9 @@ from torch import nn
 from nbopt.data.sources import AnySource
 from nbopt.hyperparams import Hyperparams
 from nbopt.record.journal import ACTIONS, Entry, Journal, Operation
-from nbopt.techniques.base import Technique, defines, with_values
+from nbopt.techniques.base import Technique, defines
 from nbopt.techniques.catalogue import ALWAYS
+from nbopt.techniques.without_run import with_values
 
 Schedule = dict[int, dict[str, Any]]
 """What is done at each step, in order of steps: a hyperparameter's new value, or True for one of `ACTIONS`."""

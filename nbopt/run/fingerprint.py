@@ -154,6 +154,8 @@ def _say_made(value: Any) -> str:
                 tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), digest
             )
         return f"{type(value).__name__} {digest:08x}"
+    if isinstance(value, dict):
+        return str({key: _say_made(item) for key, item in value.items()})[:_LONGEST]
     plain = isinstance(value, (bool, int, float, str)) or value is None
     return repr(value)[:_LONGEST] if plain else type(value).__name__
 

@@ -7,6 +7,7 @@ import warnings
 from typing import Self, get_args
 
 import torch
+from torch import nn
 
 from nbopt.errors import check_text
 from nbopt.i18n import _
@@ -14,6 +15,7 @@ from nbopt.run import registry
 from nbopt.run.declared import find_inert, find_loss
 from nbopt.run.driven import Driven
 from nbopt.run.fingerprint import describe_begun, describe_spec
+from nbopt.run.frozen import frozen_model
 from nbopt.run.making import make_history, make_training
 from nbopt.run.recording import make_recorder, tell_opening
 from nbopt.run.spec import RunSpec
@@ -129,6 +131,25 @@ class TrainedSession(Driven):
         settings = describe_spec(self.spec, self.initial, self.loss_modules)
         settings |= describe_begun(self.model, self.snapshots, self.training if self.has_begun else None)
         return RunRecord(self.id, self.name, self.parent, self.created, settings)
+
+    def frozen_model(self, at: str = "now") -> nn.Module:
+        """Return a copy of the model that computes as the run's does, in evaluation mode: to keep, or to teach.
+
+        Its weights are those that the run computes with: where it prunes, pruned ones are 0; where it has few bits,
+        they are rounded. Nothing trains them.
+
+        Parameters
+        ----------
+        at : str
+            ``now``; or ``best``, the weights of the best validation so far.
+
+        Examples
+        --------
+        >>> run.step(3)
+        >>> torch.equal(run.frozen_model()(X), run.predict(X))
+        True
+        """
+        return self.worker.between_steps(lambda: frozen_model(self, at))
 
     @property
     def branches(self) -> list[TrainedSession]:

@@ -116,8 +116,13 @@ class Technique(Hooks):
         if cls.__init__ is object.__init__ and (arguments or settings):
             raise TypeError(_("{name}() takes no arguments.", name=cls.__name__))
         made = super().__new__(cls)
-        made.made_with = arguments, settings
+        made.made_with = cls.take(arguments, settings)
         return made
+
+    @classmethod
+    def take(cls, arguments: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what each run makes one of its own with: what was given, or what stands for it."""
+        return arguments, settings
 
     def another(self) -> Self:
         """Return one like it, that has not acted yet."""
@@ -180,6 +185,15 @@ class Technique(Hooks):
             If a script cannot repeat what it did.
         """
         return None
+
+    def check_outputs(self, output: Any, batch: Any) -> None:
+        """Look at a model's outputs, before their loss, in the first pass after each change.
+
+        Raises
+        ------
+        ValueError
+            If it cannot act on such, in words; scripts leave this out.
+        """
 
     # -- what it says of itself, while it acts
 
@@ -255,37 +269,6 @@ def called(kind: type[Technique]) -> str:
 def defines(kind: type[Technique], name: str) -> bool:
     """Return whether a class has a hook, or anything else that `Technique` has, of its own."""
     return getattr(kind, name) is not getattr(Technique, name)
-
-
-def acts_with(part: Technique, values: Mapping[str, Any]) -> bool:
-    """Return whether a technique without a run has an effect where hyperparameters have these values.
-
-    Raises
-    ------
-    ValueError
-        If it does not go by them alone.
-    """
-    return with_values(part, values).acts
-
-
-def with_values(part: Technique, values: Mapping[str, Any]) -> Technique:
-    """Give a technique without a run values of its hyperparameters; return it."""
-    vars(part).update({name: values[name] for name in part.declared()})
-    part.weights = part.context = _NotThere(type(part).__name__)  # type: ignore[assignment]
-    return part
-
-
-class _NotThere:
-    """Stands for what a technique has only in a run, and says so when it is used."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def _refuse(self, *_given: Any) -> Any:
-        rule = _("whether it acts has to follow from hyperparameters alone, and not from the weights or the context")
-        raise ValueError(_("{name}: for a script, {rule}.", name=self._name, rule=rule))
-
-    __getattr__ = __iter__ = __len__ = __bool__ = __getitem__ = _refuse
 
 
 def hooks_of(kind: type[Technique]) -> list[str]:

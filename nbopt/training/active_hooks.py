@@ -123,6 +123,7 @@ class ActiveHooks(HookLists):
         self.moves = {self._called(part): part.moves_by for part in acts if defines(type(part), "change_rate")}
         self.sign_pull = sum(part.sign_pull for part in acts)
         self.factored = [part for part in acts if defines(type(part), "weight_factors")]
+        self.unchecked = [part for part in acts if defines(type(part), "check_outputs")]
         self.renewing = [part for part in acts if defines(type(part), "before_step")]
         self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)

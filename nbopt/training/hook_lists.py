@@ -20,11 +20,14 @@ class HookLists:
     ----------
     factored : list of Technique
         Those that multiply weights.
+    unchecked : list of Technique
+        Those that are to look at the outputs of the next pass.
     renewing : list of Technique
         Those that make something ready before steps.
     """
 
     factored: list[Technique]
+    unchecked: list[Technique]
     renewing: list[Technique]
 
     fit: list[Callable[[Tensor], None]]
@@ -62,6 +65,12 @@ class HookLists:
             for name, factor in part.weight_factors.items():
                 found[name] = found[name] * factor if name in found else factor
         return found
+
+    def check(self, output: Any, batch: Any) -> None:
+        """Let techniques look at outputs; raise what they say."""
+        for part in self.unchecked:
+            part.check_outputs(output, batch)
+        self.unchecked = []
 
     def ahead(self, step: int) -> float:
         """Return how many steps there are before ``before_step`` has something to do again."""

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 
 from nbopt.data.dataset_source import Gathered
-from nbopt.data.noise import EVALUATION, INITIALIZATION, NOISE, ORDER, PRUNING, SPLIT, derive_seed
+from nbopt.data.noise import COMPRESSION, EVALUATION, INITIALIZATION, NOISE, ORDER, SPLIT, derive_seed
 from nbopt.data.places import item_at
 from nbopt.data.samples import count_samples
 from nbopt.data.sources import sample_count

@@ -19,10 +19,11 @@ from nbopt.export.source_text import bindings_of
 from nbopt.export.summary import RunSummary
 from nbopt.hyperparams import Strategy
 from nbopt.i18n import _
-from nbopt.techniques.base import Technique, acts_with, defines, hooks_of
+from nbopt.techniques.base import Technique, defines, hooks_of
 from nbopt.techniques.catalogue import Item, with_own
 from nbopt.techniques.hooks import HOOKS
 from nbopt.techniques.own_lines import OwnLines
+from nbopt.techniques.without_run import acts_with
 
 _PLACES = ("first", "begin", "changed", "shape_batch", "passes", "part", "weigh")
 """Where lines in the place of a technique's class stand, see `nbopt.techniques.own_lines`."""

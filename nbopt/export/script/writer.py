@@ -21,7 +21,7 @@ from nbopt.export.source import Sources, literal, sort_imports
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 
-_STREAMS = ("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "PRUNING")
+_STREAMS = ("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "COMPRESSION")
 
 _SCRIPT = '''\
 """$title

@@ -6,11 +6,14 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from torch import nn
+
 from nbopt.errors import tell_error
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.record.journal import SWITCH, Entry
 from nbopt.run.declared import find_loss
+from nbopt.run.frozen import frozen_model
 from nbopt.run.making import make_history, make_training
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
@@ -107,6 +110,10 @@ class Member(Session):
             self.changes.stage = Begun(training)
             self._training = training
         return self._training
+
+    def frozen_model(self, at: str = "now") -> nn.Module:
+        """Return a copy of its model that computes as it does, see `nbopt.Run.frozen_model`."""
+        return frozen_model(self, at)
 
     def requests(self, recover: Callable[[], list[Entry]] | None = None) -> loop.Requests:
         """Return its events from where it is, for whoever pulls them and does the steps; an error ends them.

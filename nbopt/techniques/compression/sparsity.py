@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nbopt.data.noise import PRUNING, derive_seed
+from nbopt.data.noise import COMPRESSION, derive_seed
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
@@ -279,7 +279,7 @@ class Sparsity(Technique):
         pattern, scope = self.sparsity_pattern, self.sparsity_scope
         layers = find_units(self.context.model, weights, pattern)
         if self.sparsity_method == "random":
-            seed = derive_seed(self.context.seed, PRUNING)
+            seed = derive_seed(self.context.seed, COMPRESSION)
             scores = draw_units(layers, torch.Generator().manual_seed(seed))
             scores = [each.to(self.context.device) for each in scores]
         elif self.sparsity_method == "gradient":

@@ -147,6 +147,8 @@ class ForwardPass:
 
     def _train(self, batch: Any) -> tuple[Any, Any, Tensor]:
         output, target = self._outputs(batch)
+        if self.acting.unchecked:
+            self.acting.check(output, batch)
         loss = self._lose(output, target)
         if self.acting.change_loss:
             latest = self.loss.latest  # before techniques ask for the loss of other targets

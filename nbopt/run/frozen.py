@@ -1,0 +1,35 @@
+"""A run's model as it computes: a copy that nothing trains, with masks and few bits in its weights."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbopt.i18n import _
+
+
+def frozen_model(run: Any, at: str) -> nn.Module:
+    """See `nbopt.Run.frozen_model`; ``run`` has a model and a training."""
+    if at not in ("now", "best"):
+        way = _("of another step, give run.branch(at=...).frozen_model()")
+        raise ValueError(_("at must be 'now' or 'best'; got {given!r}: {way}.", given=at, way=way))
+    training = run.training
+    best = training.best_weights if at == "best" else None
+    if best is not None and not best:
+        raise ValueError(_("there are no best weights before the first validation."))
+    model, held = run.model, None
+    with torch.no_grad():
+        if best is not None:
+            held = deepcopy(model.state_dict())
+            model.load_state_dict(best)
+        try:
+            copy: nn.Module = deepcopy(model)
+            for name, weight in training.acting.weights().items():
+                copy.get_parameter(name).copy_(weight)
+        finally:
+            if held is not None:
+                model.load_state_dict(held)
+    return copy.requires_grad_(False).eval()
