@@ -9,8 +9,8 @@ from typing import Any
 
 from nbopt.run.population.member import Member
 from nbopt.run.population.values import find_shared
-from nbopt.search.company import Company, Row
-from nbopt.search.jobs import Ended, Job, mean_of
+from nbopt.search.company import Alike, Company, Row
+from nbopt.search.jobs import Ended, Job, Part, mean_of
 from nbopt.search.trial import COMPLETE, PRUNED
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.state import RunState
@@ -125,7 +125,7 @@ class Batched:
         rows = self._waiting.pop(key, [])
         company = self._companies.pop(key, None)
         if company is None:
-            company = Company(rows[0].part, self._look, self._outlook)
+            company = self.found(rows[0].part)
         self._companies[key] = self._company = company
         if len(self._companies) > _KEPT:
             del self._companies[next(iter(self._companies))]
@@ -136,7 +136,12 @@ class Batched:
                 company.population.set(members=company.places(number), source="study", **changes)
         return company
 
-    def _look(self, company: Company, member: Member) -> None:
+    def found(self, first: Part) -> Company:
+        """Return a population without members yet, for trainings like this one."""
+        return Alike(first, self.look, self.outlook)
+
+    def look(self, company: Company, member: Member) -> None:
+        """Take note of a validation."""
         place, job = member.number, company.rows[member.number].job
         company.validations[place] += 1
         if len(job.parts) == 1 and job.report(job.number, member, company.validations[place]):
@@ -145,7 +150,7 @@ class Batched:
         if self._resting or (self.refills and (member.state.is_ended or member.training.end_reason())):
             company.pause()
 
-    def _outlook(self, first: OneOfMany) -> tuple[float, float]:
+    def outlook(self, first: OneOfMany) -> tuple[float, float]:
         """Return the seconds that all trials have trained so far, and what those ahead may take."""
         seconds = self._seconds + time.perf_counter() - self._began
         done = self._told + len(self._jobs) * first.share

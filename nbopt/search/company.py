@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from nbopt.hyperparams import Hyperparams
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import make_members
 from nbopt.run.population.population import Population
 from nbopt.run.population.values import SEED, check_rows
+from nbopt.run.spec import RunSpec
 from nbopt.search.jobs import Job, Part
 from nbopt.training.many.member import OneOfMany
 
@@ -30,8 +32,10 @@ class Company:
 
     Parameters
     ----------
-    first : Part
-        One of the trainings; the others differ from it in numbers, data and seed.
+    spec : RunSpec
+        What one of them is made with; the others differ from it in numbers, data and seed.
+    declared : Hyperparams
+        As that declares them.
     look : callable
         ``look(company, member)``: called after a validation, between two steps.
     outlook : callable
@@ -48,34 +52,31 @@ class Company:
 
     def __init__(
         self,
-        first: Part,
+        spec: RunSpec,
+        declared: Hyperparams,
         look: Callable[[Company, Member], None],
-        outlook: Callable[[OneOfMany], tuple[float, float]],
+        outlook: Callable[[OneOfMany], tuple[float, float]] | None,
     ) -> None:
-        assert first.spec is not None
-        spec = first.spec().checked()
-        self._declared = spec.declare()
-        self._spec = spec.settled(self._declared)
         self.rows: list[Row] = []
         self.validations: list[int] = []
         population = self.population = Population.__new__(Population)
-        population.begin_with(self._spec, self._declared.another(), 0, lambda made: [])
+        population.begin_with(spec, declared.another(), 0, lambda made: [])
         population.puller.together.call_seconds = _CALL_SECONDS
-        population.puller.together.compiled.outlook = outlook
+        if outlook is not None:
+            population.puller.together.compiled.outlook = outlook
         population.puller.heed = lambda member: look(self, member)
+
+    def make(self, rows: Sequence[Row], count: int) -> list[Member]:
+        """Return members for these trainings, beside the ``count`` that there are."""
+        raise NotImplementedError
 
     def join(self, rows: Sequence[Row]) -> None:
         """Have members for these trainings, too; called while the population rests."""
         population, count = self.population, len(self.rows)
-        values = check_rows(self._declared, [dict(row.part.own) for row in rows])
-        data = [{} if row.part.data is None else dict(row.part.data()) for row in rows]
-        every = [own | {SEED: known.get("seed", self._spec.seed)} for own, known in zip(values, data, strict=True)]
         population.size = count + len(rows)
         if not count:  # a batch begins as the very first does, each with a step of its own: to the last digit
             population.puller.together.tier = ""
-        for member, known in zip(make_members(population, self._spec, self._declared, every), data, strict=True):
-            member.spec = replace(member.spec, **known)
-            population.members.append(member)
+        population.members += self.make(rows, count)
         self.rows += rows
         self.validations += [0] * len(rows)
         self._number()
@@ -111,3 +112,36 @@ class Company:
         self.population.size = len(self.population.members)
         for place, member in enumerate(self.population.members):
             member.number = place
+
+
+class Alike(Company):
+    """Members whose models are built alike.
+
+    Parameters
+    ----------
+    first : Part
+        One of the trainings.
+    look, outlook : callable
+    """
+
+    def __init__(
+        self,
+        first: Part,
+        look: Callable[[Company, Member], None],
+        outlook: Callable[[OneOfMany], tuple[float, float]],
+    ) -> None:
+        assert first.spec is not None
+        spec = first.spec().checked()
+        self._declared = spec.declare()
+        self._spec = spec.settled(self._declared)
+        super().__init__(self._spec, self._declared, look, outlook)
+
+    def make(self, rows: Sequence[Row], count: int) -> list[Member]:
+        """Return members for these trainings."""
+        values = check_rows(self._declared, [dict(row.part.own) for row in rows])
+        data = [{} if row.part.data is None else dict(row.part.data()) for row in rows]
+        every = [own | {SEED: known.get("seed", self._spec.seed)} for own, known in zip(values, data, strict=True)]
+        made = make_members(self.population, self._spec, self._declared, every)
+        for member, known in zip(made, data, strict=True):
+            member.spec = replace(member.spec, **known)
+        return made

@@ -7,22 +7,26 @@ from typing import Any, Self
 
 import torch
 
-from nbopt.errors import check_text
+from nbopt.errors import MOST, check_text
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
+from nbopt.record.snapshots import Snapshot
+from nbopt.run.run import Run
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
+from nbopt.search.around import Around, OfRun, check_share
 from nbopt.search.asktell import AskTell
 from nbopt.search.choosing import choose_executor
+from nbopt.search.executors import Executor
 from nbopt.search.jobs import Job
 from nbopt.search.judging import Judging
-from nbopt.search.pruners import check_pruner
+from nbopt.search.pruners import check_pruner, is_asynchronous
 from nbopt.search.record import Record
 from nbopt.search.samplers import check_sampler
 from nbopt.search.showing import Shown
 from nbopt.search.sizes import check_alone
 from nbopt.search.spec import StudySpec
-from nbopt.search.subjects import BY_HAND, make_subject
+from nbopt.search.subjects import BY_HAND, Subject, make_subject
 from nbopt.search.trial import Trial
 from nbopt.store.database import AUTO, Place, folder_of
 from nbopt.training.prepare import check_seed
@@ -147,11 +151,83 @@ class Study(Shown):
         study._make(spec, record)
         return study
 
-    def _make(self, spec: StudySpec, record: Record | None = None) -> None:
+    @classmethod
+    def around(
+        cls,
+        run: Run,
+        space: Any = None,
+        *,
+        at: int | str | Snapshot = "now",
+        share: float = 0.25,
+        epochs: int | None = None,
+        objective: Any = None,
+        sampler: Any = "tpe",
+        pruner: Any = None,
+        trials: int = 16,
+        slots: int | None = None,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> Self:
+        """Return a study whose trials go on from where a run is, each with values near to the run's.
+
+        Each is a branch of the run: the same weights, state of the optimizer and batches to come. The first one has the
+        run's own values. The run itself stays as it is, and may go on meanwhile; whoever likes a trial gives the run
+        its values: ``run.set(**study.best.values)``. The study is kept in memory alone.
+
+        Parameters
+        ----------
+        run : Run
+        space : list of str or mapping, optional
+            As for `Study`; by default the learning rate, and weight decay and dropout where they act.
+        at : int, "now", "best" or Snapshot
+            Where trials begin: after so many steps of the run's, 0 being the beginning.
+        share : float
+            The part of each declared range, about the run's value, that is searched; bounds that ``space`` gives stay.
+        epochs : int, optional
+            How many more each trains; by default to the run's end. A schedule ends with them.
+        objective : optional
+            As for `Study`; by default the validation loss, or the loss where nothing is validated.
+        sampler, pruner, trials, slots, seed, name
+            As for `Study`.
+
+        Raises
+        ------
+        InvalidHyperparam
+            For an unknown name, what cannot change there any more, and where nothing is left to be trained.
+
+        Examples
+        --------
+        >>> run = nbopt.Run(run.model, run.spec.train, 0.2, epochs=4, store=None)
+        >>> run.step(2)
+        >>> study = nbopt.Study.around(run, ["lr"], trials=4).fit()
+        >>> study.trials[0].values["lr"] == run.hyperparams["lr"], run.step_count
+        (True, 2)
+        >>> run.set(**study.best.values)
+        """
+        subject = OfRun(run, space, objective, at, check_share(share), epochs)
+        number = _check_count("trials", trials)
+        together = min(8, number) if slots is None else _check_count("slots", slots)
+        name = name or _("{name}, around step {step}", name=run.name, step=subject.snapshot.step)[:MOST]
+        ways = (None, objective, None, sampler, pruner, number, "population", together, seed, name, None)
+        study = cls.__new__(cls)
+        refills = is_asynchronous(pruner)
+        study._make(StudySpec(run.model, run.spec, *ways), None, subject, Around(subject, together, number, refills))
+        study.add(**subject.present)
+        run.search = study
+        run.announce()
+        return study
+
+    def _make(
+        self,
+        spec: StudySpec,
+        record: Record | None = None,
+        subject: Subject | None = None,
+        executor: Executor | None = None,
+    ) -> None:
         self.seed = check_seed(spec.seed)
         judging = Judging(spec.cv, spec.repeats, self.seed)
         stored, judged = (None, ()) if record is None else (spec.space[0], record.made["judged"])
-        self._subject = make_subject(spec, judging, stored, judged)
+        self._subject = subject or make_subject(spec, judging, stored, judged)
         self._subject.seed = self.seed
         self.space, self.objectives = self._subject.space, self._subject.objectives
         several = len(self.objectives) > 1
@@ -165,8 +241,8 @@ class Study(Shown):
         self.name = check_text("name", spec.name or _name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
-        given = spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler, self.pruner
-        executor = choose_executor(*given)
+        given = (spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler, self.pruner)
+        executor = executor or choose_executor(*given)
         check_alone([each.name for each in self.objectives], executor)
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)

@@ -6,9 +6,10 @@ All train the same number of epochs, are validated after each, and are judged by
 from __future__ import annotations
 
 import logging
+import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import optuna
@@ -23,6 +24,8 @@ TRIALS, EPOCHS, SAMPLES, BATCH = 128, 4, 4_096, 64
 RANGES = {"lr": (1e-4, 1e-1), "weight_decay": (1e-6, 1e-1), "dropout": (0.05, 0.6)}
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 Pair = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Objective = Callable[[optuna.Trial], float]
 
 
 def make_data() -> tuple[Pair, Pair]:
@@ -44,36 +47,52 @@ def suggest(trial: optuna.Trial) -> dict[str, float]:
     return {name: trial.suggest_float(name, *ends, log=name != "dropout") for name, ends in RANGES.items()}
 
 
-def by_hand(optimizer: str, loaders: bool = False) -> Callable[[optuna.Trial], float]:
-    """Return an objective as anybody would write it: a loop over tensors in memory, or over a ``DataLoader``."""
-    (x, y), (x_val, y_val) = make_data()
-    loader = DataLoader(TensorDataset(x, y), batch_size=BATCH, shuffle=True)
+def train_by_hand(
+    model: nn.Module,
+    own: torch.optim.Optimizer,
+    loss: Loss,
+    batches: Callable[[], Iterable[Pair]],
+    val: Pair,
+    epochs: int = EPOCHS,
+) -> float:
+    """Train as anybody would write it; return the last validation loss."""
+    found = torch.tensor(0.0)
+    for _epoch in range(epochs):
+        model.train()
+        for x, y in batches():
+            own.zero_grad()
+            loss(model(x), y).backward()
+            own.step()
+        model.eval()
+        with torch.no_grad():
+            found = loss(model(val[0]), val[1])
+    return float(found)
 
-    def slices() -> Any:
-        order = torch.randperm(len(x))
-        for at in range(0, len(x), BATCH):
-            yield x[order[at : at + BATCH]], y[order[at : at + BATCH]]
+
+def slices(train: Pair, batch: int) -> Iterator[Pair]:
+    """Yield batches of tensors in memory, in a new order."""
+    order = torch.randperm(len(train[0]))
+    for at in range(0, len(order), batch):
+        rows = order[at : at + batch]
+        yield train[0][rows], train[1][rows]
+
+
+def by_hand(optimizer: str, loaders: bool = False) -> Objective:
+    """Return an objective with a loop over tensors in memory, or over a ``DataLoader``."""
+    train, val = make_data()
+    loader = DataLoader(TensorDataset(*train), batch_size=BATCH, shuffle=True)
 
     def objective(trial: optuna.Trial) -> float:
         given = suggest(trial)
         model = make_model(given["dropout"])
         own = OPTIMIZERS[optimizer](model.parameters(), lr=given["lr"], weight_decay=given["weight_decay"])
-        loss = torch.tensor(0.0)
-        for _epoch in range(EPOCHS):
-            model.train()
-            for batch, labels in loader if loaders else slices():
-                own.zero_grad()
-                functional.cross_entropy(model(batch), labels).backward()
-                own.step()
-            model.eval()
-            with torch.no_grad():
-                loss = functional.cross_entropy(model(x_val), y_val)
-        return float(loss)
+        batches = (lambda: loader) if loaders else lambda: slices(train, BATCH)
+        return train_by_hand(model, own, functional.cross_entropy, batches, val)
 
     return objective
 
 
-def by_lightning(optimizer: str) -> Callable[[optuna.Trial], float]:
+def by_lightning(optimizer: str) -> Objective:
     """Return an objective that has Lightning train, with logs, bars and checkpoints off."""
     import lightning
 
@@ -109,7 +128,7 @@ def by_lightning(optimizer: str) -> Callable[[optuna.Trial], float]:
     return objective
 
 
-def by_optuna(objective: Callable[[optuna.Trial], float], trials: int) -> float:
+def by_optuna(objective: Objective, trials: int) -> float:
     """Return the seconds of processor time that Optuna's random search takes."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     began = time.process_time()
@@ -117,23 +136,36 @@ def by_optuna(objective: Callable[[optuna.Trial], float], trials: int) -> float:
     return time.process_time() - began
 
 
-def by_study(optimizer: str, trials: int, **how: Any) -> tuple[float, nbopt.Study]:
-    """Return the seconds of processor time that a study takes, and the study."""
+def by_study(optimizer: str, trials: int = TRIALS, **how: Any) -> float:
+    """Return the seconds of processor time that a study takes."""
     train, val = make_data()
-    space = {
-        name: nbopt.Float(ends[0], low=ends[0], high=ends[1], log=name != "dropout") for name, ends in RANGES.items()
-    }
-    given: dict[str, Any] = {"sampler": "random", "executor": "population", "store": None, **how}
+    given: dict[str, Any] = {"sampler": "random", "trials": trials, "optimizer": optimizer, "store": None, **how}
     began = time.process_time()
-    study = nbopt.Study(
-        make_model(),
-        train,
-        val,
-        space=space,
-        optimizer=optimizer,
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        trials=trials,
-        **given,
-    ).fit()
-    return time.process_time() - began, study
+    nbopt.Study(make_model(), train, val, space=make_space(), epochs=EPOCHS, batch_size=BATCH, **given).fit()
+    return time.process_time() - began
+
+
+def make_space() -> dict[str, nbopt.Float]:
+    """Return the ranges as declarations."""
+    log = {name: name != "dropout" for name in RANGES}
+    return {name: nbopt.Float(ends[0], low=ends[0], high=ends[1], log=log[name]) for name, ends in RANGES.items()}
+
+
+def race(optimizer: str, rounds: int = 3, **how: Any) -> Iterator[str]:
+    """Yield how many times as fast a study is as each rival: medians of rounds in which all do some trials in turn."""
+    rivals = {
+        "a hand-written loop": (by_hand(optimizer), 8),
+        "a loop over a DataLoader": (by_hand(optimizer, loaders=True), 4),
+        "Lightning": (by_lightning(optimizer), 4),
+    }
+    ratios: dict[str, list[float]] = {name: [] for name in rivals}
+    for number in range(rounds + 1):
+        before = {name: by_optuna(objective, trials) / trials for name, (objective, trials) in rivals.items()}
+        own = by_study(optimizer, **how) / TRIALS
+        after = {name: by_optuna(objective, trials) / trials for name, (objective, trials) in rivals.items()}
+        for name, found in ratios.items():
+            if number:  # the first time, torch makes things ready
+                found.append((before[name] + after[name]) / 2 / own)
+    for name, found in ratios.items():
+        yield f"{statistics.median(found):5.1f} ({min(found):.1f} to {max(found):.1f}) times {name}"
+    yield f"{own * 1e3:5.1f} ms a trial of {EPOCHS * SAMPLES // BATCH} steps"

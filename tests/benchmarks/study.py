@@ -1,6 +1,6 @@
 """What a study costs beside its training, how much faster populations are, and what is left of one that is killed.
 
-``python -m tests.benchmarks.study [--kills 50] [--overhead] [--batched]``: CPU time, one thread.
+``python -m tests.benchmarks.study [--kills 50] [--overhead] [--race [sgd adam]] [--quality 10]``: CPU time, one thread.
 """
 
 import argparse
@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 
 import nbopt
+from tests.benchmarks import search_quality, searches
 from tests.search import victim
 
 
@@ -58,23 +58,6 @@ def by_itself(model, data, values, given):
         pass
 
 
-def batched(trials=32):
-    """Return how many times as fast trials are as members of populations."""
-    data = victim.make_data()
-    given = {"space": ["lr", "weight_decay"], "trials": trials, "epochs": 20, "batch_size": 32, "sampler": "random"}
-    seconds = {}
-    for executor in ("inline", "population"):
-        for _time in range(2):  # the first time, torch makes things ready
-            study = nbopt.Study(
-                victim.make_model(16), data, 0.25, executor=executor, slots=16 if executor == "population" else None,
-                store=None, **given,
-            )  # fmt: skip
-            began = time.process_time()
-            study.fit()
-            seconds[executor] = time.process_time() - began
-    return seconds["inline"] / seconds["population"]
-
-
 def kill(times):
     """Kill a study so many times, wherever it is; return how many trials were lost or came twice, and other ends."""
     lost = other = done = trials = 0
@@ -112,13 +95,21 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=0)
     options.add_argument("--overhead", action="store_true")
-    options.add_argument("--batched", action="store_true")
+    options.add_argument("--race", nargs="*", help="128 trials against Optuna and loops, by these optimizers")
+    options.add_argument("--tier", default="auto", help="of the trials that race")
+    options.add_argument("--quality", type=int, default=0, help="so many seeds of six tasks")
     wanted = options.parse_args()
     torch.set_num_threads(1)
     if wanted.overhead:
         for what, milliseconds in overhead().items():
             print(f"{milliseconds:7.1f} ms a trial: {what}")
-    if wanted.batched:
-        print(f"{statistics.median(batched() for _time in range(3)):.1f} times as fast in populations")
+    for optimizer in (wanted.race or searches.OPTIMIZERS) if wanted.race is not None else ():
+        for slots in (16, 128):
+            print(f"{optimizer}, {slots} at once, tier {wanted.tier}:")
+            for line in searches.race(optimizer, executor="population", slots=slots, tier=wanted.tier):
+                print(line, flush=True)
+    if wanted.quality:
+        for line in search_quality.compare(wanted.quality):
+            print(line, flush=True)
     if wanted.kills:
         print(kill(wanted.kills))

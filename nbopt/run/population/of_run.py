@@ -26,11 +26,14 @@ class AsksMany(TrainedSession):
     ----------
     repeats : Population or None
         What `repeat` returned last: its panel draws their mean, and the band between the lowest and the highest.
+    search : Study or None
+        What searched around here last, see `nbopt.Study.around`: its panel draws the best trials.
     slopes : Slopes or None
         What `hypergradient` or a descent on hyperparameters found last.
     """
 
     repeats: Population | None = None
+    search: Any = None
     slopes: Slopes | None = None
 
     def __init_subclass__(cls, **settings: Any) -> None:
