@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from nbopt.edits.deepen import Deepen
+from nbopt.edits.factorize import Factorize
+from nbopt.edits.share import Share
 from nbopt.edits.shrink import Shrink
 from nbopt.edits.widen import Widen
 from nbopt.training.edit_base import CannotEdit, Edit
 from nbopt.training.structure import EDITS
 
-__all__ = ["CannotEdit", "Edit", "Shrink", "Widen"]
+__all__ = ["CannotEdit", "Deepen", "Edit", "Factorize", "Share", "Shrink", "Widen"]
 
-EDITS.update({kind.kind: kind for kind in (Shrink, Widen)})
+EDITS.update({kind.kind: kind for kind in (Deepen, Factorize, Share, Shrink, Widen)})

@@ -10,6 +10,7 @@ import torch
 from nbopt.export.recipe import to_yaml
 from nbopt.export.script.writer import to_python
 from nbopt.run import export
+from nbopt.run.taking import Exported, take_away
 from nbopt.run.trained import TrainedSession
 
 
@@ -46,6 +47,36 @@ class Written(TrainedSession):
         # ...
         """
         return to_yaml(export.tell(self, decided_again=True))
+
+    def export(self, path: str | Path) -> Exported:
+        """Write the model as it computes now to a file, with few bytes where its weights have few bits or are pruned.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; a file that is there is replaced. Its ending says what is written: ``.safetensors``, the packed
+            weights, which ``nbopt.load_compressed`` puts into a model, as the function of that name in a script does.
+
+        Returns
+        -------
+        Exported
+            The size of the file, and that of one with the same weights in full.
+
+        Raises
+        ------
+        ValueError
+            For another ending.
+
+        Examples
+        --------
+        >>> import os
+        >>> run.set(weight_bits=4)
+        >>> exported = run.export("small.safetensors")
+        >>> exported.bytes == os.path.getsize("small.safetensors")
+        True
+        >>> os.remove("small.safetensors")
+        """
+        return take_away(self, path)
 
     @classmethod
     def from_yaml(

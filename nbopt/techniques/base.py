@@ -126,8 +126,7 @@ class Technique(Hooks):
 
     def another(self) -> Self:
         """Return one like it, that has not acted yet."""
-        arguments, settings = self.made_with
-        return type(self)(*arguments, **settings)
+        return type(self)(*self.made_with[0], **self.made_with[1])
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
         """Act on ``weights`` from now on: some were frozen or unfrozen."""
@@ -241,6 +240,10 @@ class Technique(Hooks):
     def is_coarse(self) -> bool:
         """Whether what is computed around it now is as coarse as numbers of 16 bits are."""
         return False
+
+    def grids(self, weights: Mapping[str, Tensor]) -> Mapping[str, tuple[Tensor, Tensor | None, int]]:
+        """Return scale, zero point and bits of the grids that ``change_weights`` puts some of ``weights`` on."""
+        return {}
 
     @property
     def facts(self) -> list[tuple[str, str]]:

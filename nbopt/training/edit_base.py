@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -173,8 +173,3 @@ class Edit:
         """Return the edit as the journal holds it."""
         held = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {"edit": self.kind, **held}
-
-
-def found() -> Any:
-    """Return a field of an edit that `Edit.prepare` fills in, and nobody has to read."""
-    return field(default=(), repr=False)

@@ -36,6 +36,8 @@ class Exchange:
         The model's own whose numbers are exchanged.
     modules : list of tuple
         What stands at a place that gets another module, None being nothing, and that one.
+    gone : list of Parameter
+        The weights that the model has no more.
     records : list
         How the model gets back the structure that it had, see `undo`.
     """
@@ -55,6 +57,7 @@ class Exchange:
             parent, _dot, name = place.rpartition(".")
             self._places.append((model.get_submodule(parent), name, module))
         self._record()
+        self.gone = self._find_gone(model)
 
     def _record(self) -> None:
         """Note how everything is before."""
@@ -66,12 +69,13 @@ class Exchange:
             self.records.append(["children", parent, dict(parent._modules)])
         self.modules = [(parent._modules.get(name), module) for parent, name, module in self._places]
 
-    @property
-    def gone(self) -> list[nn.Parameter]:
-        """The weights of modules that go which are not in those that come."""
-        kept = {id(weight) for _old, new in self.modules if new is not None for weight in new.parameters()}
+    def _find_gone(self, model: nn.Module) -> list[nn.Parameter]:
+        going = {id(part) for old, _new in self.modules if old is not None for part in old.modules()}
+        rest = [module for module in model.modules() if id(module) not in going]
+        kept = {id(weight) for module in rest for weight in module.parameters(recurse=False)}
+        kept |= {id(weight) for _old, new in self.modules if new is not None for weight in new.parameters()}
         old = [weight for module, _new in self.modules if module is not None for weight in module.parameters()]
-        return [weight for weight in old if id(weight) not in kept]
+        return [weight for weight in dict.fromkeys(old) if id(weight) not in kept]
 
     def do(self) -> None:
         """Give the model what it is to have."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nbopt.export.compressed.load import load_compressed
 from nbopt.export.script.names import SHARED
 from nbopt.export.script.section import VARIABLES, Section, Values, variables_in
 from nbopt.export.script.text import lines
@@ -79,6 +80,8 @@ class Techniques(Section):
         self.definitions += self._choices()
         if not any("def on_change(" in text for text in self.definitions):
             self.known["technique.on_change"] = False
+        if self.has("change_weights"):
+            self.sources.name_of(load_compressed)  # what a run's export wrote
         self.uses_context = any("self.context" in text for text in self.definitions)
         self.words.update({hook: self.calls(hook) for hook in HOOKS if hook not in _OTHERWISE})
         self.words["techniques"] = lines(*making, self.calls("fit", guarded=False))

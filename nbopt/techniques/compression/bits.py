@@ -117,6 +117,17 @@ class WeightBits(FewBits):
             changed[name] = grid.round(weight)
         return changed
 
+    def grids(self, weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor | None, int]]:
+        """Return scale, zero point and bits of each weight that it rounds."""
+        bits = self.choose(self.weight_bits)[1]
+        now = {name: self.now(weights, name) for name in bits}
+        if self.step_size_rate > 0:
+            scales = self.find_scales(now, bits)
+            return {name: (scale, None, bits[name]) for name, scale in zip(now, scales, strict=True)}
+        settings = self.bits_by_channel, self.bits_symmetric
+        found = {name: find_grid(weight.detach(), bits[name], *settings) for name, weight in now.items()}
+        return {name: (grid.scale, grid.zero, bits[name]) for name, grid in found.items()}
+
     def learn(
         self,
         weights: dict[str, Tensor],
@@ -124,19 +135,28 @@ class WeightBits(FewBits):
     ) -> dict[str, Tensor]:
         """Return weights on grids whose steps get gradients, too."""
         now = {name: self.now(weights, name) for name in bits}
-        by_channel, step = self.bits_by_channel, self.context.step
-        settings = [by_channel, list(bits.values())]
-        settings.append([len(w) if by_channel else 1 for w in now.values()])
-        scales = self.scales
-        if step > self.scales_at + 1 or self.scales_of != settings:
-            scales = [first_scale(w, bits[n], by_channel) for n, w in now.items()]
-        if torch.is_grad_enabled():  # looks at rest leave no trace
-            self.scales, self.scales_of, self.scales_at = scales, settings, step
-            if not self.learning:
-                self.learning = [each.clone().requires_grad_() for each in scales]
-            scales = self.learning
+        scales = self.find_scales(now, bits)
         pairs = zip(now.items(), scales, strict=True)
         return {n: round_learning(w, s, bits[n]) for (n, w), s in pairs}
+
+    def find_scales(
+        self,
+        weights: dict[str, Tensor],
+        bits: dict[str, int],
+    ) -> Sequence[Tensor]:
+        """Return the steps that are learned, or those that learning begins with."""
+        by_channel, step = self.bits_by_channel, self.context.step
+        settings = [by_channel, list(bits.values())]
+        settings.append([len(w) if by_channel else 1 for w in weights.values()])
+        scales = self.scales
+        if step > self.scales_at + 1 or self.scales_of != settings:
+            scales = [first_scale(w, bits[n], by_channel) for n, w in weights.items()]
+        if not torch.is_grad_enabled():  # looks at rest leave no trace
+            return scales
+        self.scales, self.scales_of, self.scales_at = scales, settings, step
+        if not self.learning:
+            self.learning = [each.clone().requires_grad_() for each in scales]
+        return self.learning
 
     @torch.no_grad()
     def after_gradients(self) -> None:

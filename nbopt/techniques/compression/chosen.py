@@ -122,7 +122,7 @@ class FewBits(Technique):
             self.chosen = settings, found, dict(pairs)
         return self.chosen[1:]
 
-    def now(self, weights: dict[str, Tensor], name: str) -> Tensor:
+    def now(self, weights: Mapping[str, Tensor], name: str) -> Tensor:
         """Return one of the weights as others changed it; it may be frozen."""
         weight = weights.get(name)
         return self.context.model.get_parameter(name) if weight is None else weight

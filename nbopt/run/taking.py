@@ -1,0 +1,128 @@
+"""A run's model as a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nbopt.errors import unknown
+from nbopt.export.compressed.pack import Grid, join, pack
+from nbopt.i18n import _
+from nbopt.run.trained import TrainedSession
+
+
+class Exported(NamedTuple):
+    """A file that a run wrote.
+
+    Attributes
+    ----------
+    path : Path
+    bytes : int
+        Its size.
+    full : int
+        The size of a safetensors file with the same tensors in full.
+    tensors : mapping of str to int
+        How many bytes of it each tensor takes, if it is known.
+    """
+
+    path: Path
+    bytes: int
+    full: int
+    tensors: Mapping[str, int]
+
+    @property
+    def times_smaller(self) -> float:
+        """How many times smaller it is than a file with the same tensors in full."""
+        return self.full / self.bytes
+
+    def __repr__(self) -> str:
+        told = _(
+            "{size:.1f} kB, {times:.1f} times smaller than in full", size=self.bytes / 1e3, times=self.times_smaller
+        )
+        return f"{self.path}: {told}"
+
+
+class Computed(NamedTuple):
+    """What a run's model computes with.
+
+    Attributes
+    ----------
+    state : dict of str to Tensor
+        Its ``state_dict``, with what techniques make of its weights.
+    grids : dict of str to Grid
+        Those that weights are on.
+    same : dict of str to str
+        Names of tensors that are others, too, and the names of those.
+    """
+
+    state: dict[str, Tensor]
+    grids: dict[str, Grid]
+    same: dict[str, str]
+
+
+@torch.no_grad()
+def find_computed(run: TrainedSession) -> Computed:
+    """Return what a run's model computes with; to be called between two steps."""
+    training = run.training
+    weights: dict[str, Tensor] = dict(training.context.named_weights)
+    grids: dict[str, Grid] = {}
+    for change in training.acting.change_weights:
+        part: Any = change.__self__  # type: ignore[attr-defined]
+        grids.update({name: Grid(*grid) for name, grid in part.grids(weights).items()})
+        weights = change(weights)
+    own = {id(tensor): name for name, tensor in training.model.named_parameters()}
+    state: dict[str, Tensor] = {}
+    same: dict[str, str] = {}
+    for name, tensor in training.model.state_dict(keep_vars=True).items():
+        first = own.get(id(tensor), name)  # of a weight that has several names
+        if first in state:
+            same[name] = first
+        else:
+            state[name] = weights.get(name, tensor).detach().clone()
+    return Computed(state, grids, same)
+
+
+def take_away(run: TrainedSession, path: str | Path) -> Exported:
+    """See `Run.export`."""
+    path = Path(path)
+    if path.suffix not in _WRITERS:
+        raise unknown(_("ending of a file"), path.suffix or path.name, _WRITERS)
+    if run.training.acting.change_inputs:
+        text = _("the run changes its inputs, as by scaling, which the file does not hold: do so before the model")
+        warnings.warn(f"{path.name}: {text}.", stacklevel=3)
+    return _WRITERS[path.suffix](run, path)
+
+
+def _write_packed(run: TrainedSession, path: Path) -> Exported:
+    found = run.worker.between_steps(lambda: find_computed(run))
+    packed = {name: pack(tensor, found.grids.get(name)) for name, tensor in found.state.items()}
+    content = join(packed, found.same)
+    replace(path, content)
+    return Exported(path, len(content), size_in_full(found), {name: each.size for name, each in packed.items()})
+
+
+def size_in_full(found: Computed) -> int:
+    """Return the size of a safetensors file with the same tensors as they are."""
+    from safetensors.torch import save
+
+    return len(save({name: tensor.contiguous() for name, tensor in found.state.items()}))
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file as a whole, or not at all."""
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+_WRITERS = {".safetensors": _write_packed}
