@@ -96,21 +96,34 @@ class Cursor(Tunable):
         """Return the next batch, or so many in one. The cursor stays: `advance` moves on once the step is done."""
         if isinstance(self.source, StreamSource):
             return self._peek_stream(self.source)
-        source, size = self.source, self.batch_size
+        source = self.source
         if not self._begun:
             self._begin(source)
-        stop = self.position + batches * size
-        if self.whole:
-            assert source.size is not None
-            stop = max(source.size, self.position + 1)
-        elif source.drop_last:
-            if not source.reaches(stop):
-                rule = _("drop_last=True leaves no batch of {size}", size=size)
-                raise ValueError(_("train holds {count} samples: {rule}.", count=source.size, rule=rule))
-        elif self.position % size and size > 2 and self._strands(stop):
-            stop -= 1
+        stop = self._stop(source, batches)
+        if source.drop_last and not source.reaches(stop) and not self.whole:
+            rule = _("drop_last=True leaves no batch of {size}", size=self.batch_size)
+            raise ValueError(_("train holds {count} samples: {rule}.", count=source.size, rule=rule))
         self._dealt[batches] = stop
         return source.batch(self.position, stop)
+
+    def deal(self, batches: int) -> None:
+        """Take what another cursor, which stands at the same place in the same order, dealt out for its own.
+
+        Also, take note that only so many of the batches that `peek` returned in one are used.
+        """
+        assert not isinstance(self.source, StreamSource)
+        self._dealt[batches] = self._stop(self.source, batches)
+
+    def _stop(self, source: Samples, batches: int) -> int:
+        """Return where the next so many batches end."""
+        size, position = self.batch_size, self.position
+        stop = position + batches * size
+        if self.whole:
+            assert source.size is not None
+            return max(source.size, position + 1)
+        if position % size and size > 2 and self._strands(stop):  # as nothing is where they are dropped
+            return stop - 1
+        return stop
 
     def advance(self, batches: int = 1) -> bool:
         """Mark the batches that ``peek(batches)`` returned as used; return whether the epoch is complete.
@@ -129,10 +142,6 @@ class Cursor(Tunable):
         if done:
             self._complete()
         return done
-
-    def follow(self, other: Cursor, batches: int) -> None:
-        """Take what another cursor, which stands at the same place in the same order, dealt out for its own."""
-        self._dealt[batches] = other._dealt[batches]
 
     def fills(self, batches: int) -> bool:
         """Whether the next so many batches are all of the present size."""

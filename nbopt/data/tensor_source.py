@@ -79,6 +79,7 @@ class TensorSource:
         self._ahead: Ahead | None = None
         self._views: list[Any] = []  # the batches that come next, the next one last
         self._place = (0, 0)  # where the next one begins, and the size that they were cut to
+        self._held: tuple[int, Sequence[Tensor]] | None = None  # what they were cut from, and where that begins
 
     @property
     def structure(self) -> Structure | None:
@@ -127,7 +128,10 @@ class TensorSource:
                 self._order = torch.tensor(list(self.sampler)).to(self.columns[0].device)
         elif self.shuffle:
             self._order = permutation(self.size, seed).to(self.columns[0].device)
-        self._views = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._views, self._held = [], None
 
     def reaches(self, stop: int) -> bool:
         """Return whether there are so many samples."""
@@ -137,10 +141,28 @@ class TensorSource:
         """Return the samples at these positions of the epoch's order, on the device."""
         size = stop - start
         if not self._views or self._place != (start, size):
-            parts = [torch.split(column, size) for column in self._stretch(start, size)]
+            parts = [torch.split(column, size) for column in self._hold(start, size)]
             self._views = list(map(self.collate, zip(*parts, strict=True)))[::-1]
         self._place = stop, size
         return self._views.pop()
+
+    def _hold(self, start: int, size: int) -> Sequence[Tensor]:
+        """Return samples to be cut into batches of a size: those that are left of the last stretch, where that will do.
+
+        What was dealt out already is gathered anew: the model may have changed it.
+        """
+        held, self._held = self._held, None  # memory to be used again
+        if held is not None and self._place[0] == start:
+            first, columns = held
+            there = len(columns[0])
+            last = there if first + there >= self.size else there - (first + there - start) % size
+            if last - (start - first) >= min(size, self.size - start):
+                self._held = held
+                return [column[start - first : last] for column in columns]
+            del held, columns
+        columns = self._stretch(start, size)
+        self._held = start, columns
+        return columns
 
     def _stretch(self, start: int, size: int) -> Sequence[Tensor]:
         """Return the samples of this batch and some that follow, in the epoch's order."""
@@ -170,8 +192,10 @@ class TensorSource:
     def to(self, device: torch.device) -> None:
         """Move the samples to ``device``."""
         self.columns = tuple(column.to(device) for column in self.columns)
-        self.resident, self._ahead, self._views = True, None, []
+        self.resident, self._ahead = True, None
+        self._forget()
 
     def stay(self, device: torch.device) -> None:
         """Keep the samples where they are, and copy them to ``device`` as they are used: for data too large for it."""
-        self.resident, self._ahead, self._views = False, Ahead(self.columns, device), []
+        self.resident, self._ahead = False, Ahead(self.columns, device)
+        self._forget()

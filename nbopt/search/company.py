@@ -16,8 +16,6 @@ from nbopt.run.spec import RunSpec
 from nbopt.search.jobs import Job, Part
 from nbopt.training.many.member import OneOfMany
 
-_CALL_SECONDS = 0.1  # of steps at once: nobody drags the sliders of a trial
-
 
 class Row(NamedTuple):
     """One training of a trial, which is a member; ``place`` is that among the trial's parts."""
@@ -61,7 +59,6 @@ class Company:
         self.validations: list[int] = []
         population = self.population = Population.__new__(Population)
         population.begin_with(spec, declared.another(), 0, lambda made: [])
-        population.puller.together.call_seconds = _CALL_SECONDS
         if outlook is not None:
             population.puller.together.compiled.outlook = outlook
         population.puller.heed = lambda member: look(self, member)

@@ -63,14 +63,25 @@ def find_step_rates(trainings: Sequence[OneOfMany], count: int) -> Any:
     """Return the learning rates of the next steps, (steps, runs)."""
     rates = np.empty((count, len(trainings)))
     for row, training in enumerate(trainings):
-        if training.acting.change_rate and training.optimizer.rated:
-            own = find_rates(training, count)
-            training.meter.take_rates(training.step, own)
-            training.optimizer.set_rate(own[-1])
-            rates[:, row] = own
+        if is_rated(training):
+            rates[:, row] = find_rates(training, count)
         else:
             rates[:, row] = training.torch_optimizer.param_groups[0].get("lr", 0.0)
     return rates
+
+
+def take_step_rates(trainings: Sequence[OneOfMany], rates: Any) -> None:
+    """Take note of learning rates that were used, (steps, runs)."""
+    for row, training in enumerate(trainings):
+        if is_rated(training):
+            own = rates[:, row].tolist()
+            training.meter.take_rates(training.step, own)
+            training.optimizer.set_rate(own[-1])
+
+
+def is_rated(training: OneOfMany) -> bool:
+    """Whether something changes the learning rate on the way."""
+    return bool(training.acting.change_rate) and training.optimizer.rated
 
 
 def keeps(training: OneOfMany, count: int) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nbopt.i18n import _
-from nbopt.training.compile.step import CannotCompile, Layer
+from nbopt.training.compile.step import CannotCompile
 from nbopt.training.loss_buffer import Block
 from nbopt.training.many.alone import do_one, look_at
 from nbopt.training.many.batches import (
@@ -21,20 +21,23 @@ from nbopt.training.many.batches import (
     keeps,
     see_the_same,
     stacked,
+    take_step_rates,
 )
-from nbopt.training.many.blocks import Blocks, Given, Numbers, find_slots, in_rows
+from nbopt.training.many.blocks import Numbers, find_slots
 from nbopt.training.many.compiled import CompiledSteps
 from nbopt.training.many.evaluation import Evaluation
 from nbopt.training.many.gradients import Gradients
+from nbopt.training.many.machine import Planned, do_compiled
 from nbopt.training.many.member import OneOfMany
+from nbopt.training.many.news import News
 from nbopt.training.many.noise import Pair, StepNoise
 from nbopt.training.many.reasons import calls_functions, find_difference, find_reason
 from nbopt.training.many.right import agree_alone
 from nbopt.training.many.stack import Stack
 from nbopt.training.many.update_all import UpdateAll
 
-_CALL_SECONDS = 0.015
-_MOST = 64  # steps of a call
+_CALL_SECONDS = 0.1  # how long steps may take until each run takes note of them
+_MOST = 64  # steps of which runs take note at once
 
 
 class Together:
@@ -52,8 +55,6 @@ class Together:
         How the last steps were done: ``""``, each by itself, ``together`` or ``compiled``.
     held : str or None
         How the next ones are to be done, where they were done before.
-    call_seconds : float
-        How long a call may take: changes act between two.
     """
 
     def __init__(self) -> None:
@@ -68,10 +69,13 @@ class Together:
         self._numbers: Numbers
         self._source = False  # whether all are dealt the same samples
         self.compiled = CompiledSteps()
-        self.call_seconds = self._seconds = _CALL_SECONDS  # the second is what a step takes
+        self._seconds = _CALL_SECONDS  # that a step takes
         self._compared = self._updated = False
+        self._news = News()
 
-    def __call__(self, trainings: Sequence[OneOfMany], room: float) -> list[int | Exception]:
+    def __call__(
+        self, trainings: Sequence[OneOfMany], room: float, has_news: Callable[[], bool] = lambda: False
+    ) -> list[int | Exception]:
         """Do the next steps of these runs; return how many of each were done, or why none was.
 
         Parameters
@@ -79,8 +83,11 @@ class Together:
         trainings : sequence of OneOfMany
         room : float
             How many steps are wanted, at most.
+        has_news : callable
+            Whether somebody waits for what is done between two steps: then no more are done.
         """
         self.evaluation.forget()
+        self._news.listen(has_news)
         if self.held != "" and self._are_known(trainings) and self._suit(trainings):
             if counts := self._do(room):
                 self.tier = "compiled" if self.compiled.at_work else "together"
@@ -104,6 +111,7 @@ class Together:
         held = stack is not None and stack.holds(trainings)
         if versions == self._versions and (held or self.reason):
             return not self.reason
+        self._news.note()
         reason = self._find_reason(trainings)
         if stack is not None and (reason or not stack.follow(trainings)):
             stack.let_go([] if reason else trainings)
@@ -150,14 +158,12 @@ class Together:
         # What a technique does in a step may depend on the step before.
         single = any(one.acting.obstacle or one.acting.changes_batches for one in trainings)
         single = single or any(map(calls_functions, trainings))  # which may fail in any step
-        count = int(min(room, 1 if single else _MOST, max(1.0, self.call_seconds / self._seconds)))
+        count = int(min(room, 1 if single else _MOST, max(1.0, _CALL_SECONDS / self._seconds)))
         for training in trainings:
             count = training.room(count) if count > 1 else 1
         first = trainings[0].cursor
         if together := self._source and see_the_same(trainings):
             batches = [first.peek(count)]
-            for training in trainings[1:]:
-                training.cursor.follow(first, count)
         else:
             batches = [training.cursor.peek(count) for training in trainings]
             if not all(map(is_pair, batches)):
@@ -170,12 +176,13 @@ class Together:
         rates = find_step_rates(trainings, count) if not single else None
         self._updated = False
         start = time.thread_time()  # of this thread alone: others are no reason to look more often
+        done = count
         try:
-            for rows in groups.values():
+            for rows in groups.values():  # of one, if there are several steps
                 own = [trainings[row] for row in rows]
                 seen = batches if together else [batches[row] for row in rows]
                 some = None if len(groups) == 1 else torch.tensor(rows, device=losses.device)
-                if not self._do_rows(own, rows, some, seen, count, losses, rates):
+                if not (done := self._do_rows(own, rows, some, seen, losses, rates)):
                     return self._refuse(_("done at once, the steps compute something else"))
         except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
             if self._updated:
@@ -184,14 +191,19 @@ class Together:
                 return self._refuse(_("code of your own draws random numbers"))
             told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
             return self._refuse(_("torch.func.vmap does not take the model: {error}", error=told))
-        self._seconds = (time.thread_time() - start) / count
-        block = Block(losses)
+        self._seconds = (time.thread_time() - start) / done
+        if together or done < count:
+            for training in trainings:
+                training.cursor.deal(done)
+        if rates is not None:
+            take_step_rates(trainings, rates[:done])
+        block = Block(losses[:done])
         for row, training in enumerate(trainings):
             if training.acting.after_step:
-                training.stepper.take(losses[:, row])
+                training.stepper.take(losses[:done, row])
             else:
-                training.take_block(block, row, count)
-        return [count] * len(trainings)
+                training.take_block(block, row, done)
+        return [done] * len(trainings)
 
     def _do_rows(
         self,
@@ -199,12 +211,11 @@ class Together:
         rows: Sequence[int],
         some: Tensor | None,
         batches: Sequence[Pair],
-        count: int,
         losses: Tensor,
         rates: Any,
-    ) -> bool:
-        """Do steps of runs whose batches are of one shape; return whether they are what they are in a single run."""
-        stack = self._stack
+    ) -> int:
+        """Do steps of runs whose batches are of one shape; return how many, 0 where a single run would do others."""
+        stack, count = self._stack, len(losses)
         assert stack is not None
         settings, shared = find_settings(trainings), len(batches) == 1
         size = len(batches[0][1]) // count
@@ -218,9 +229,16 @@ class Together:
             x, y = batches[0] if shared else stacked(batches)
         kept = [row for row, training in enumerate(trainings) if keeps(training, count)]
         if some is None and ready is None and rates is not None and size == trainings[0].cursor.batch_size:
-            if self._do_compiled(trainings, layers, (x, y), count, shared, losses, rates, kept):
-                return True
+            planned = Planned(trainings, layers, (x, y), shared, losses, rates, kept)
+            most = 1 if layers else self._news.most(self._seconds)  # masks of many steps would take much memory
+            if done := do_compiled(
+                planned, stack, self.compiled, self._noise, self._numbers, self._news.is_there, most
+            ):
+                self._update.count(trainings, done)
+                return done
         for step in range(count):
+            if step and self._news.is_there():
+                return step
             part = slice(step * size, (step + 1) * size)
             batch = (x[part], y[part]) if shared else (x[:, part], y[:, part])
             masks = self._noise.masks(layers, trainings, rows, step) if ready is None else ready
@@ -228,7 +246,7 @@ class Together:
             passed = self._gradients(held.weights, held.fixed, held.buffers, masks, settings, batch, shared)
             if not self._compared:
                 if not agree_alone(trainings, batches, passed):
-                    return False
+                    return 0
                 self._compared = True
             self._updated = True
             with torch.no_grad():
@@ -237,52 +255,4 @@ class Together:
             losses[step, slice(None) if some is None else some] = passed.losses
             for row in kept:
                 trainings[row].recent.keep(passed.outputs[row], passed.targets[row])
-        return True
-
-    def _do_compiled(
-        self,
-        trainings: Sequence[OneOfMany],
-        layers: list[Layer],
-        batch: Pair,
-        count: int,
-        shared: bool,
-        losses: Tensor,
-        rates: Any,
-        kept: Sequence[int],
-    ) -> bool:
-        """Do steps of all by machine code; return whether there is such code."""
-        stack, compiled = self._stack, self.compiled
-        assert stack is not None
-        if (key := compiled.find(trainings, stack.slots, shared)) is None:
-            return False
-        blocks, rows = Blocks(stack, key.remembers), range(len(trainings))
-        if shared and not key.shared:
-            batch, shared = (
-                (batch[0].expand(len(rows), *batch[0].shape), batch[1].expand(len(rows), *batch[1].shape)),
-                False,
-            )
-        numbers = self._numbers.of(stack.rows(None).counts, rates)
-
-        def given(first: int, steps: int) -> Given:
-            x, y = batch
-            size = len(y if shared else y[0]) // count
-            part = slice(first * size, (first + steps) * size)
-            masks = in_rows(layers, self._noise.masks(layers, trainings, rows, first), len(rows))
-            seen = (x[part], y[part]) if shared else (x[:, part], y[:, part])
-            return Given(steps, seen, shared, masks, numbers[:, first : first + steps])
-
-        if (ready := compiled.ready(key)) is None:
-            compiled.think(trainings[0], key, lambda: next(blocks.arguments(0, given(0, 1))))
-            return False
-        most = 1 if layers else count  # masks of many steps would take much memory
-        for first in range(0, count, most):
-            if (results := blocks.do(ready, given(first, most))) is None:
-                return False
-            losses[first : first + most] = results[0].t()
-            for step in range(most if kept else 0):
-                _x, y = given(first + step, 1).batch
-                for row in kept:
-                    trainings[row].recent.keep(results[1][row, step], y if shared else y[row])
-        self._update.count(trainings, count)
-        compiled.at_work = True
-        return True
+        return count

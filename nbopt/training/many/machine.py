@@ -1,0 +1,99 @@
+"""Steps of many runs by machine code: block by block, some steps each, until there is news."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from nbopt.training.compile.step import Layer
+from nbopt.training.many.blocks import Blocks, Given, Numbers, in_rows
+from nbopt.training.many.compiled import CompiledSteps
+from nbopt.training.many.member import OneOfMany
+from nbopt.training.many.noise import Pair, StepNoise
+from nbopt.training.many.stack import Stack
+
+
+class Planned(NamedTuple):
+    """Steps that are to be done, of all runs of a stack.
+
+    Attributes
+    ----------
+    trainings : sequence of OneOfMany
+        In the order of their rows.
+    layers : list of Layer
+        The dropout layers.
+    batch : tuple of Tensor
+        (x, y) of all steps, see `Given`.
+    shared : bool
+        Whether it is the same for all.
+    losses : Tensor
+        Where losses are to be written, (steps, runs).
+    rates : ndarray
+        Learning rates, (steps, runs).
+    kept : sequence of int
+        The rows of runs whose outputs count for their metrics.
+    """
+
+    trainings: Sequence[OneOfMany]
+    layers: list[Layer]
+    batch: Pair
+    shared: bool
+    losses: Tensor
+    rates: Any
+    kept: Sequence[int]
+
+
+def do_compiled(
+    planned: Planned,
+    stack: Stack,
+    compiled: CompiledSteps,
+    noise: StepNoise,
+    numbers_of: Numbers,
+    has_news: Callable[[], bool],
+    most: int,
+) -> int:
+    """Do steps; return how many, 0 where there is no machine code for them.
+
+    Parameters
+    ----------
+    has_news : callable
+        Whether no more steps are to be done.
+    most : int
+        How many steps are done between two looks at that.
+    """
+    trainings, layers, batch, shared, losses, rates, kept = planned
+    if (key := compiled.find(trainings, stack.slots, shared)) is None:
+        return 0
+    count, rows = len(losses), range(len(trainings))
+    blocks = Blocks(stack, key.remembers)
+    if shared and not key.shared:
+        x, y = batch
+        batch, shared = (x.expand(len(rows), *x.shape), y.expand(len(rows), *y.shape)), False
+    numbers = numbers_of.of(stack.rows(None).counts, rates)
+
+    def given(first: int, steps: int) -> Given:
+        x, y = batch
+        size = len(y if shared else y[0]) // count
+        part = slice(first * size, (first + steps) * size)
+        masks = in_rows(layers, noise.masks(layers, trainings, rows, first), len(rows))
+        seen = (x[part], y[part]) if shared else (x[:, part], y[:, part])
+        return Given(steps, seen, shared, masks, numbers[:, first : first + steps])
+
+    if (ready := compiled.ready(key)) is None:
+        compiled.think(trainings[0], key, lambda: next(blocks.arguments(0, given(0, 1))))
+        return 0
+    done = 0
+    while done < count and not (done and has_news()):
+        steps = min(most, count - done)
+        if (results := blocks.do(ready, given(done, steps))) is None:
+            return 0
+        losses[done : done + steps] = results[0].t()
+        for step in range(steps if kept else 0):
+            _x, y = given(done + step, 1).batch
+            for row in kept:
+                trainings[row].recent.keep(results[1][row, step], y if shared else y[row])
+        done += steps
+    compiled.at_work = True
+    return done
