@@ -339,6 +339,32 @@ def test_no_more_than_a_stretch_of_samples_is_gathered_at_once():
     assert batch.untyped_storage().nbytes() <= tensor_source._STRETCH_BYTES < source.nbytes()
 
 
+def test_batches_of_changing_sizes_are_cut_from_one_stretch(monkeypatch):
+    monkeypatch.setattr(tensor_source, "_BATCHES", 4)
+    source, gathered = TensorSource((torch.arange(103),)), []
+    rows = source.rows
+    source.rows = lambda index: gathered.append(len(index)) or rows(index)
+    source.begin(0)
+    start, seen = 0, []
+    for size in (
+        10,
+        10,
+        5,
+        3,
+        20,
+        30,
+        10,
+        40,
+    ):  # 10 to 40 from one stretch, 20 to 100 from the next, then three are left
+        seen += source.batch(start, start + size).tolist()
+        start += size
+    assert seen == source._order[:103].tolist()
+    assert gathered == [40, 75]
+    first = source.batch(0, 10)
+    first.zero_()  # by the model
+    assert source.batch(0, 10).tolist() == seen[:10]
+
+
 @pytest.mark.parametrize(
     "data", [TENSORS, Rows(), DataLoader(Stream(), batch_size=3)], ids=["tensors", "dataset", "stream"]
 )

@@ -191,6 +191,10 @@ class Stack:
             (row := places.get(id(training))) is not None and rows[row].is_of(training) for training in trainings
         )
 
+    def trains_the_same(self, training: OneOfMany) -> bool:
+        """Whether the weights that train are still those that did."""
+        return self._rows[self._places[id(training)]].trains_the_same()
+
     def follow(self, trainings: Sequence[OneOfMany]) -> bool:
         """Have rows for these runs and no others; return whether there are rows enough, and of their shapes.
 

@@ -62,8 +62,9 @@ class Together:
         self.held: str | None = None
         self.evaluation = Evaluation()
         self._stack: Stack | None = None
-        self._versions: list[int] = []
+        self._versions: dict[int, int] = {}  # of what is known of each run, by its id
         self._gradients: Gradients
+        self._made_of: OneOfMany | None = None  # the run that these are made of
         self._noise: StepNoise
         self._update: UpdateAll
         self._numbers: Numbers
@@ -87,7 +88,7 @@ class Together:
             Whether somebody waits for what is done between two steps: then no more are done.
         """
         self.evaluation.forget()
-        self._news.listen(has_news)
+        self._news.has_news = has_news
         if self.held != "" and self._are_known(trainings) and self._suit(trainings):
             if counts := self._do(room):
                 self.tier = "compiled" if self.compiled.at_work else "together"
@@ -106,20 +107,22 @@ class Together:
         return not unknown or (bool(self.held or self.tier) and all(map(look_at, unknown)))
 
     def _suit(self, trainings: Sequence[OneOfMany]) -> bool:
-        """Whether these runs can be stepped together; make what that needs."""
-        stack, versions = self._stack, [training.tiers.version for training in trainings]
+        """Whether these runs can be stepped together; make what that needs, anew as far as something changed."""
+        stack, known = self._stack, self._versions
         held = stack is not None and stack.holds(trainings)
-        if versions == self._versions and (held or self.reason):
+        changed = [training for training in trainings if known.get(id(training)) != training.tiers.version]
+        if not changed and len(known) == len(trainings) and (held or self.reason):
             return not self.reason
         self._news.note()
-        reason = self._find_reason(trainings)
-        if stack is not None and (reason or not stack.follow(trainings)):
+        reason = self._find_reason(trainings, changed)
+        stays = held and not reason and stack is not None and all(map(stack.trains_the_same, changed))
+        if stack is not None and not stays and (reason or not stack.follow(trainings)):
             stack.let_go([] if reason else trainings)
             self._stack = None
             self.evaluation.stop()
-        if not reason:
+        if not reason and not (stays and self._made_of is trainings[0] and trainings[0] not in changed):
             try:
-                self._gradients = Gradients(trainings[0], trainings[0].cursor.peek())
+                self._gradients, self._made_of = Gradients(trainings[0], trainings[0].cursor.peek()), trainings[0]
             except CannotCompile as error:
                 reason = str(error)
         if not reason:
@@ -129,14 +132,15 @@ class Together:
             self._update = UpdateAll(self._stack, rows)
             self._numbers, self._source = Numbers(rows), have_one_source(rows)
             self.evaluation.use(self._gradients, self._stack)
-        self.reason, self._versions = reason, versions
+        self.reason = reason
+        self._versions = {id(training): training.tiers.version for training in trainings}
         return not reason
 
-    def _find_reason(self, trainings: Sequence[OneOfMany]) -> str:
+    def _find_reason(self, trainings: Sequence[OneOfMany], changed: Sequence[OneOfMany]) -> str:
         reason = next(filter(None, (one.find(find_reason) for one in trainings)), "") or find_difference(trainings)
         if not reason and not is_pair(trainings[0].cursor.peek()):
             reason = _("the batches are not pairs of tensors")
-        if not reason and any(weight.grad is None for one in trainings for weight in one.find_trained()):
+        if not reason and any(weight.grad is None for one in changed for weight in one.find_trained()):
             reason = _("some weights get no gradient")
         return reason
 

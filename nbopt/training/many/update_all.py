@@ -32,7 +32,7 @@ class UpdateAll:
     def __init__(self, stack: Stack, trainings: Sequence[OneOfMany]) -> None:
         self._stack = stack
         kind = type(trainings[0].torch_optimizer)
-        self._update = UPDATES.get(kind) if all(map(_is_plain, trainings)) else None
+        self._update = UPDATES.get(kind) if all(one.find(_is_plain) for one in trainings) else None
         hooks: list[Any] = [hook for training in trainings for hook in training.acting.after_gradients]
         # In the order in which they act.
         order = [type(part) for part in trainings[0].acting.parts]

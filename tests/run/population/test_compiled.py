@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import nbopt
+from nbopt.run.population.pulling import Puller
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build
 from nbopt.training.many import together
@@ -50,6 +51,29 @@ def test_compiling_that_begins_at_a_call_of_several_steps_moves_no_member(digits
     assert [member.training.cursor.position for member in population] == [0] * 3  # five batches are an epoch
     for member in population:
         assert_same(member, single_of(member, dense, digits))
+
+
+@pytest.mark.parametrize("tier", ["eager", "compiled"])
+def test_where_somebody_has_news_decides_nothing(digits, made, monkeypatch, tier):
+    """Steps that are planned together, and broken off anywhere between two of them, are the same steps."""
+    monkeypatch.setattr(together, "_CALL_SECONDS", 1e3)
+    draw, bits = random.Random(1), []
+    for broken_off in (False, True):
+        monkeypatch.setattr("nbopt.training.many.news._CALM_SECONDS", 0.0 if broken_off else 1e3)
+        monkeypatch.setattr("nbopt.training.many.news._SECONDS", 0.0 if broken_off else 1e3)
+        asked = []
+        if broken_off:
+            monkeypatch.setattr(Puller, "_has_news", lambda _: asked.append(draw.random() < 0.5) or asked[-1])  # noqa: B023
+        given = {**SETTINGS, "schedule": "cosine", "metrics": ["accuracy"], "tier": tier}
+        population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01, 0.02], **given)
+        for steps in (1, 1, 4, 2):  # the first step is each member's own, and the second has something compiled
+            population.step(steps)
+        bits.append([population[1].model.state_dict(), *(population[1].history[name] for name in ("loss", "lr"))])
+        assert any(asked) == broken_off
+    (weights, losses, rates), (other_weights, other_losses, other_rates) = bits
+    assert all(torch.equal(one, other_weights[name]) for name, one in weights.items())
+    assert losses[1].tolist() == other_losses[1].tolist() and rates[1].tolist() == other_rates[1].tolist()
+    assert len(losses[1]) == len(rates[1]) == 8
 
 
 CHANGES = {
