@@ -48,7 +48,7 @@ class Following(TorchFunctionMode):
         self._elsewhere: dict[str, list[tuple[Tensor, str]]] = {}
         self._followed: dict[int, tuple[Tensor, Tensor]] = {}  # with the tensors, so that no id is given twice
         self._none = self.units.new(1)
-        self.units.fix(self._none, _("its units are joined with what no layer puts out"))
+        self.units.fix(self._none, _("its outputs are joined with what no layer puts out"))
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -136,7 +136,7 @@ class Following(TorchFunctionMode):
         """Take note that units go through what may join them, and that weights are used there."""
         for value in flat((args, named)):
             if (units := self.of(value)) is not None:
-                self.units.fix(units, _("its units go through {function}, which may join them", function=name))
+                self.units.fix(units, _("its outputs go through {function}, which may join units", function=name))
             single = isinstance(result, Tensor) and result.numel() == 1  # as a penalty on weights
             if not single and (own := self.name_of(value)):
                 self._elsewhere.setdefault(own, []).append((value, name))
@@ -173,12 +173,13 @@ class Following(TorchFunctionMode):
         given = [value for value in flat((args, named)) if isinstance(value, Tensor)]
         followed = [(value, units) for value in given if (units := self.of(value)) is not None]
         for value in given:
-            if not followed and value.numel() > 1 and (own := self.name_of(value)):
+            single = isinstance(result, Tensor) and result.numel() == 1  # as a penalty on weights
+            if not followed and not single and value.numel() > 1 and (own := self.name_of(value)):
                 self._elsewhere.setdefault(own, []).append((value, name))
         made = next((value for value in tensors(result) if value.ndim or not followed), None)
         if not followed or made is None:
             for _value, units in followed if made is None else ():
-                self.units.fix(units, _("its units go through {function}, which may join them", function=name))
+                self.units.fix(units, _("its outputs go through {function}, which may join units", function=name))
             return
         source, units = followed[0]
         if name in LOCAL or name in REDUCING or name in SPREADING:
@@ -210,7 +211,7 @@ class Following(TorchFunctionMode):
         if own and alone and units.numel() == units.shape[varied[0]]:
             self.units.axis(own, dim, value.shape[dim], THROUGH, units)
         else:
-            self.units.fix(units, _("its units meet others in {function}", function=function))
+            self.units.fix(units, _("its outputs meet others in {function}", function=function))
 
     def _kept(self, name: str, source: Tensor, units: Tensor, args: Any, named: Any, made: Tensor) -> Tensor | None:
         """Return the units after pooling, a sum or softmax over places; None where these are sums over units."""

@@ -19,13 +19,13 @@ def take(following: Following, source: Any, dim: int, weight: Tensor, axis: int,
     dim %= units.ndim
     if units.numel() != units.shape[dim]:
         if units.shape[dim] > 1:
-            following.units.fix(units, _("its units go through {function}, which may join them", function=what))
+            following.units.fix(units, _("its outputs go through {function}, which may join units", function=what))
         return True
     if name := following.use(weight):
         size = weight.shape[axis]
         following.units.axis(name, axis, size, INTO, units.reshape(-1).expand(size))
     else:
-        following.units.fix(units, _("its units go into a layer whose weights are made of others"))
+        following.units.fix(units, _("its outputs go into a layer whose weights are made of others"))
     return False
 
 

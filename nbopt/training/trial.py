@@ -31,12 +31,6 @@ def evaluate(training: Training, watching: Watching | None = None) -> tuple[Any,
     return evaluate(training, watching)
 
 
-def watch_passes(training: Training, watching: Watching) -> list[Any]:
-    """Do the next batch as in validation and as in a step, within ``watching``; return the outputs of both."""
-    evaluated, _loss = evaluate(training, watching)
-    return [evaluated, watch_step(training, watching)]
-
-
 def watch_step(training: Training, watching: Watching) -> Any:
     """Do the next batch as in a step, within ``watching``; return its outputs."""
     with torch.set_grad_enabled(training.pass_.needs_graph):

@@ -179,9 +179,9 @@ class Held(nn.Module):
 
 
 REFUSED = {
-    "layer norm": (Normed, "first: its units go through layer_norm, which may join them"),
+    "layer norm": (Normed, "first: its outputs go through layer_norm, which may join units"),
     "no layer": (Functional, "no unit that it could take away"),
-    "reshaped": (Fixed, "first: its units go through sum, which may join them"),
+    "reshaped": (Fixed, "first: its outputs go through sum, which may join units"),
 }
 
 
@@ -200,7 +200,7 @@ def test_what_stays_is_named_in_the_journal(make_run):
     run.step(2)
     small = run.change(Shrink(amount=0.5))
     words = edits(small)[0].new["reason"]
-    assert words == "first: 8 → 4 units; not second: its units go through softmax, which may join them"
+    assert words == "first: 8 → 4 units; not second: its outputs go through softmax, which may join units"
     only = run.change(Shrink(amount=0.25, layers="fir*"))
     assert edits(only)[0].new["reason"] == "first: 8 → 6 units"
 

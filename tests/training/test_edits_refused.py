@@ -42,9 +42,8 @@ REFUSED = {
     "slip of the pen": (lambda: Residual(), "hiden", "unknown layer 'hiden'. Did you mean 'hidden'?"),
     "no linear layer": (lambda: net(), "1", "it is a Tanh"),
     "the last one": (lambda: net(), "4", "its outputs are those of the model"),
-    "joined with others": (lambda: Residual(), "hidden", "its outputs go through add"),
     "softmax": (lambda: nn.Sequential(nn.Linear(4, 8), nn.Softmax(1), nn.Linear(8, 3)), "0", "go through softmax"),
-    "weight used elsewhere": (lambda: Tied(), "first", "its weights are used by t too"),
+    "weight used elsewhere": (lambda: Tied(), "first", "first.weight is used by t too"),
     "never called": (lambda: Unused(), "hidden", "the forward pass does not call it"),
     "view": (lambda: viewed(), "0", "is a view of 0.weight"),
 }
