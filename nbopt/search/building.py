@@ -57,6 +57,8 @@ class Blueprint:
         The names that ``build`` is called with.
     weights : int
         How many the first model has.
+    shapes : float
+        How many models that are built differently there may be for each fold.
     """
 
     def __init__(self, build: Any, spec: RunSpec, names: Iterable[str], judging: Judging) -> None:
@@ -68,7 +70,7 @@ class Blueprint:
             raise TypeError(_("{rule}; got {value}.", rule=rule, value=shorten(build)))
         self._build, self._judging = build, judging
         self._spec = replace(spec, listed=False, store=None, hyperparams={**_STEADY, **spec.hyperparams})
-        self.weights = 0
+        self.weights, self.shapes = 0, 1.0
         self.built, self._takes_all = _find_arguments(build, list(names))
         self._data: dict[tuple[int | None, int], Mapping[str, Any]] = {}
 
@@ -89,6 +91,11 @@ class Blueprint:
         else:
             reports = plan.epochs if plan.epochs < math.inf and not plan.steps else 100
         return hyperparams, sorted(history.expected), int(reports)
+
+    def count_shapes(self, space: Space) -> None:
+        """Find out how many ways of building a model there are in a space."""
+        self.shapes = math.prod(space[name].count or math.inf for name in self.built)
+        self.shapes /= 1 if self._judging.folds is None else len(self._judging.folds)
 
     def find_spec(self, name: str, hyperparams: Hyperparams | None) -> Hyperparam[Any]:
         """Return the declaration of a name: of what is built, else of the run."""

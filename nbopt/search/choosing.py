@@ -19,6 +19,7 @@ EXECUTORS = ("auto", "inline", "population", "threads", "processes")
 
 _TOGETHER, _UNSEEN = 8, 16  # trials at once; more where the sampler does not look at what it found
 _SMALL = 300_000  # weights of a model that trains faster among others
+_ALIKE = 2  # trials of a shape, on average, from which on they are faster as members of populations
 _BLIND = ("grid", "qmc", "random")
 
 
@@ -77,6 +78,8 @@ def choose_executor(
         return Processes(slots or min(trials, os.cpu_count() or 1))
     together = slots or min(trials, _UNSEEN if sampler in _BLIND else _TOGETHER)
     small = blueprint is not None and blueprint.weights <= _SMALL
-    if blueprint is not None and (given == "population" or (given == "auto" and small and together > 1)):
+    if blueprint is not None and given == "auto" and small:
+        given = "population" if together > 1 and trials >= _ALIKE * blueprint.shapes else given
+    if blueprint is not None and given == "population":
         return Batched(together, blueprint.techniques, trials, is_asynchronous(pruner))
     return Inline()

@@ -41,6 +41,7 @@ class Space(Mapping[str, Dimension]):
         self._dimensions = {dimension.name: dimension for dimension in dimensions}
         self.pinned = dict(pinned or {})
         self._in_order = _parents_first(self._dimensions)
+        self._grids: dict[int, list[dict[str, Any]]] = {}
 
     def __getitem__(self, name: str) -> Dimension:
         if name not in self._dimensions:
@@ -127,7 +128,14 @@ class Space(Mapping[str, Dimension]):
         most : int
             About how many there may be; continuous ranges have the fewer values the more dimensions there are.
         """
+        if most not in self._grids:
+            self._grids[most] = self._find_grid(most)
+        return self._grids[most]
+
+    def _find_grid(self, most: int) -> list[dict[str, Any]]:
         ordered = sorted(self.open, key=lambda each: each.name)
+        if any(each.when for each in self.values()):
+            return self._find_grid_of_some([each for each in self._in_order if each in ordered], most)
         fixed = [each for each in ordered if each.options]
         while True:
             ranges = len(ordered) - len(fixed)
@@ -138,26 +146,21 @@ class Space(Mapping[str, Dimension]):
                 break
             fixed += few
         choices = {each.name: each.spaced(each.count if each in fixed else each_has) for each in ordered}
-        return self._combine(choices)
+        return _take(dict(zip(choices, row, strict=True)) for row in product(*choices.values()))
 
-    def _combine(self, choices: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-        """Return all combinations of values; where one of them takes the sense from others, these are left out."""
-        rows: Iterator[dict[str, Any]]
-        if not any(each.when for each in self.values()):
-            rows = (dict(zip(choices, row, strict=True)) for row in product(*choices.values()))
-        else:
-            rows = self._walk({each.name: choices[each.name] for each in self._in_order if each.name in choices})
-        found = list(islice(rows, _CELLS + 1))
-        if len(found) > _CELLS:
-            told = _("a grid of this space has more than {count} places", count=_CELLS)
-            raise InvalidHyperparam(_("{told}: give fewer values, or search with another sampler.", told=told))
+    def _find_grid_of_some(self, ordered: Sequence[Dimension], most: int) -> list[dict[str, Any]]:
+        """Return the grid where some dimensions do not always matter, with as many values as there is room for."""
+        each_has, largest = 2, max((each.count or most for each in ordered if not each.options), default=0)
+        found = self._combine(ordered, each_has)
+        while each_has < largest and len(more := self._combine(ordered, each_has + 1)) <= most:
+            found, each_has = more, each_has + 1
         return found
 
-    def _walk(self, choices: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    def _combine(self, ordered: Sequence[Dimension], most: int) -> list[dict[str, Any]]:
         rows: Iterator[dict[str, Any]] = iter([{}])
-        for name, values in choices.items():
-            rows = self._extend(rows, name, values)
-        return rows
+        for each in ordered:
+            rows = self._extend(rows, each.name, each.spaced(most))
+        return _take(rows)
 
     def _extend(self, rows: Iterator[dict[str, Any]], name: str, values: list[Any]) -> Iterator[dict[str, Any]]:
         for row in rows:
@@ -165,6 +168,14 @@ class Space(Mapping[str, Dimension]):
                 yield from ({**row, name: value} for value in values)
             else:
                 yield row
+
+
+def _take(rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = list(islice(rows, _CELLS + 1))
+    if len(found) > _CELLS:
+        told = _("a grid of this space has more than {count} places", count=_CELLS)
+        raise InvalidHyperparam(_("{told}: give fewer values, or search with another sampler.", told=told))
+    return found
 
 
 def _parents_first(dimensions: Mapping[str, Dimension]) -> list[Dimension]:

@@ -153,6 +153,7 @@ class OfModel(Subject):
         self._declared = declared
         space = stored or make_space(spec.space, lambda name: blueprint.find_spec(name, declared))
         check_conditions(space, blueprint.fixed(declared))
+        blueprint.count_shapes(space)
         for name in space.keys() & spec.run.hyperparams.keys():
             rule = _("it is a dimension of the space, and has a value given for all trials")
             raise InvalidHyperparam(_("{name}: {rule}: leave one of them out.", name=name, rule=rule))

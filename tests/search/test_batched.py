@@ -123,5 +123,18 @@ def test_small_models_train_together_by_themselves_and_large_ones_one_by_one(mak
     assert isinstance(make(executor="auto").executor, Batched)
     large = torch.nn.Sequential(torch.nn.Linear(4, 600), torch.nn.Linear(600, 600), torch.nn.Linear(600, 2))
     assert isinstance(make(large, executor="auto").executor, Inline)
+
+
+def test_models_that_are_hardly_ever_alike_train_one_by_one(make):
+    from nbopt.search.batched import Batched
+    from nbopt.search.executors import Inline
+
+    few, many = ({"width": nbopt.Int(8, low=4, high=high)} for high in (6, 60))
+    for space, trials, kind in ((few, 6, Batched), (many, 6, Inline), (few, 5, Inline), (many, 114, Batched)):
+        assert type(make(build, space=space, trials=trials, executor="auto").executor) is kind
+    assert type(make(build, space=few, trials=2, cv=3, executor="auto").executor) is Batched  # whose folds are
+
+
+def test_only_what_nbopt_trains_is_a_member():
     with pytest.raises(InvalidHyperparam, match="build="):
         nbopt.Study(objective=lambda trial: 1.0, executor="population", store=None)

@@ -31,7 +31,8 @@ def score(trial):
 
 
 def search(sampler="random", **given):
-    return nbopt.Study(objective=score, **{"space": SPACE, "sampler": sampler, "trials": 14, "store": None, **given})
+    given = {"objective": score, "space": SPACE, "trials": 14, "store": None, **given}
+    return nbopt.Study(sampler=sampler, **given)
 
 
 @pytest.mark.parametrize("sampler", ALL)
@@ -63,8 +64,23 @@ def test_a_study_that_was_opened_again_goes_on_as_if_unbroken(sampler, tmp_path)
 
 
 def test_a_grid_has_each_architecture_once():
-    cells = make_space({name: SPACE[name] for name in SPACE if name != "lr"}, None).grid(1000)
-    assert len(cells) == 4 + 4**2 + 4**3 and len({str(cell) for cell in cells}) == len(cells)
+    study = search("grid", space={name: SPACE[name] for name in SPACE if name != "lr"}, objective=lambda trial: 1.0)
+    study.set(trials=4 + 4**2 + 4**3)
+    assert len({str(trial.values) for trial in study.fit().trials}) == len(study.trials)
+
+
+@pytest.mark.parametrize("most", [10, 100, 500])
+def test_a_grid_has_as_many_values_of_ranges_as_there_is_room_for(most):
+    space = make_space({"lr": SPACE["lr"], "on": nbopt.Flag(False), "rate": nbopt.Float(0.0, low=0.0, high=1.0)}, None)
+    some = make_space({**{name: each.spec for name, each in space.items()}, "rate": variant_of(space)}, None)
+    cells = some.grid(most)
+    assert most / 3 < len(cells) <= most and len({str(cell) for cell in cells}) == len(cells)
+    assert some.grid(len(cells)) == cells  # as it is asked for again
+    assert {len(cell) for cell in cells} == {2, 3}
+
+
+def variant_of(space):
+    return nbopt.Float(0.0, low=space["rate"].low, high=space["rate"].high, when={"on": [True]})
 
 
 def test_a_grid_that_nobody_could_walk_is_refused():

@@ -119,6 +119,16 @@ LESSONS: dict[str, Lesson] = {
         Setup("spiral", noise=0.2, samples=200, depth=2, width=8),
         {"lr": 0.001},
     ),
+    "search": Lesson(
+        N_("Grid, random or Bayesian"),
+        N_(
+            "You have 16 trainings to find the best learning rate and weight decay. Press Start, read the validation "
+            "loss after 30 epochs, rewind to step 0, change one or both, and again. Which of the two matters? The "
+            "notebook of this lesson spends the same 16 on a grid, at random, and by a Bayesian search."
+        ),
+        Setup("circles", noise=0.2, samples=200),
+        {"lr": 0.001, "weight_decay": 1e-6, "batch_size": 256, "epochs": 30},
+    ),
     "race": Lesson(
         N_("Optimizers race on a loss surface"),
         N_(
