@@ -168,3 +168,53 @@ def test_nothing_is_sent_while_nobody_looks(make, show, page):
     since, asked = len(page.messages), study.asked
     eventually(lambda: study.asked > asked + 3)
     assert page.sent(panel.board, since) == []
+
+
+def test_of_two_objectives_the_front_is_drawn(make, show, page):
+    def size(run):
+        return sum(weight.numel() for weight in run.model.parameters())
+
+    def build(width):
+        return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
+
+    study = make(build, space={"width": nbopt.Int(4, low=1, high=16)}, objective=["val_loss", size], trials=8).fit()
+    panel = show(study)
+    assert (panel.board.x, panel.board.y) == ("val_loss", "size")
+    x, y = numbers(panel, "line", np.float32).reshape(2, -1)
+    assert len(x) == len({trial.objectives for trial in study.front})
+    assert (np.diff(x) > 0).all() and (np.diff(y) < 0).all()
+
+
+def test_what_is_taken_away(make, show, page):
+    study = make(trials=3).fit()
+    panel = show(study)
+    page.do(panel.drawers.toggles["takeaway"], value=True)
+    eventually(lambda: "takeaway" in panel.drawers.made)
+    menu = panel.drawers.made["takeaway"]
+    assert menu.take("csv").text.splitlines()[0] == "trial,lr,val_loss,state,steps,seconds,source"
+    scope = {}
+    exec(menu.take("csv", "cell").cell, scope)
+    assert scope["trials"]["val_loss"].tolist() == [trial.objective for trial in study.trials]
+    exec(menu.take("values").text, scope)
+    assert scope["values"] == study.best.values
+    for what in ("code", "script"):
+        assert repr(study.best.values["lr"]) in menu.take(what).text
+    page.tell(menu.widget, {"take": "csv", "how": "download"})
+    eventually(lambda: any(data.get("content", {}).get("what") == "csv" for data in page.sent(menu.widget)))
+
+
+@pytest.mark.parametrize("evaluator", ["ped_anova", "fanova"])
+def test_importance_is_found_out_once_it_is_shown(show, page, evaluator):
+    def valley(trial):
+        return abs(trial.suggest_float("far", -1, 1)) + 0.01 * trial.suggest_float("near", -1, 1)
+
+    study = nbopt.Study(objective=valley, sampler="random", trials=40, store=None).fit()
+    panel = show(study)
+    assert panel.drawers.made == {}
+    page.do(panel.drawers.toggles["importance"], value=True)
+    eventually(lambda: "importance" in panel.drawers.made)
+    bars = panel.drawers.made["importance"]
+    page.do(bars.evaluator, index=["ped_anova", "fanova"].index(evaluator))
+    eventually(lambda: bars._known[:1] == (evaluator,) and bars._thread is None and bars._shares)
+    assert [*bars._shares] == ["far", "near"] and sum(bars._shares.values()) == pytest.approx(1)
+    eventually(lambda: bars._bars.value.index("far") < bars._bars.value.index("near"))

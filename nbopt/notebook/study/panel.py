@@ -17,13 +17,16 @@ from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend import bridge
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import messages, status
+from nbopt.notebook.panel.drawers import Drawers
 from nbopt.notebook.panel.family import paint_family, release_family
 from nbopt.notebook.panel.panel import panel_of as panel_of_run
 from nbopt.notebook.panel.verbs import SOURCE, Act, Buttons
 from nbopt.notebook.study.board import StudyBoard
 from nbopt.notebook.study.deeds import Deeds
 from nbopt.notebook.study.facts import facts_of
+from nbopt.notebook.study.importance import importance_drawer
 from nbopt.notebook.study.still import StillStudy
+from nbopt.notebook.study.takeaway import take_away_drawer
 from nbopt.notebook.study.view import StudyView
 from nbopt.run.steerable import Steerable
 from nbopt.search.showing import Shown
@@ -92,6 +95,7 @@ class StudyPanel:
     below : list of Steerable
         These runs, those taken out in an earlier panel of the study too.
     deeds : Deeds
+    drawers : Drawers
     """
 
     def __init__(self, study: Shown) -> None:
@@ -113,6 +117,11 @@ class StudyPanel:
         self.bridge = bridge.Bridge(
             study, self._paint, self._complain, self._growth, self._hear, self.board, beside=self.still.keep_up
         )
+        drawers = {
+            "importance": importance_drawer(study, self._wake, kit),
+            "takeaway": take_away_drawer(study, self._wake),
+        }
+        self.drawers = Drawers(drawers, self._wake, kit)
         self.widget = self._layout()
         self.family = kit.make(widgets.VBox, [self.widget], css=("nbopt-family",))
         self.bridge.start()
@@ -121,6 +130,7 @@ class StudyPanel:
         """Take the panel away for good: nothing keeps it any more, nor its study."""
         _panels.pop(self.study, None)
         self.bridge.close()
+        self.drawers.close()
         release_family(self, [panel_of_run(run) for run in self.below])
         close_all(self.family)
 
@@ -131,7 +141,7 @@ class StudyPanel:
         told = html.escape(_("Disconnected: the kernel that searched here is gone. This is the last picture."))
         lost = self._kit.make(widgets.HTML, f'<div class="nbopt-lost">{told} {self._way_back()}</div>')
         strip = box("strip", self._error, self._told, lost)
-        footer = box("footer", box("journal", self._unfold, self._journal))
+        footer = box("footer", self.drawers.bar, self.drawers.widget, box("journal", self._unfold, self._journal))
         panel = box("panel", header, strip, box("body", self.board), footer)
         panel.add_class("nbopt-study-panel")
         return panel
@@ -194,6 +204,7 @@ class StudyPanel:
         self.board.chosen = list(self.deeds.chosen)
         self.view.paint(trials)
         self._journal.value = status.journal_list(study.journal, self._label, self._unfold.value)
+        self.drawers.paint()
         self.board.ending = status.ending(study)
         paint_family(self, panel_of_run)
         if study.state is not RunState.RUNNING:

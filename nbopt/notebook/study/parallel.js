@@ -169,6 +169,8 @@ export function makeParallel(place, said, changed) {
 
   /** Put axes where they are, and brushes as they are. */
   const dress = (/** @type {Axis[]} */ axes) => {
+    const gap = (place.clientWidth - MARGINS[0] - MARGINS[1]) / Math.max(1, axes.length - 1);
+    rack.style.setProperty('--nbopt-par-gap', `${Math.max(40, gap - 6)}px`);
     axes.forEach((axis, k) => {
       const box = /** @type {HTMLElement} */ (rack.children[k]);
       box.style.left = `calc(${MARGINS[0]}px + (100% - ${MARGINS[0] + MARGINS[1]}px) * ${share(k, axes.length)})`;
@@ -208,8 +210,8 @@ export function makeParallel(place, said, changed) {
       dress(lines.axes);
       plot = prepare(canvas, MARGINS);
       if (!plot) return;
-      drawTicks(plot, lines);
       drawLines(plot, lines);
+      drawTicks(plot, lines);
     },
     /** @param {Iterable<number>} trials Those that stand out over all others. */
     mark(trials) {
@@ -329,18 +331,25 @@ const share = (k, count) => (count > 1 ? k / (count - 1) : 0.5);
 function drawTicks({ context, left, right, top, bottom }, { axes, theme }) {
   context.font = `11px ${theme.font}`;
   context.fillStyle = theme.soft;
-  context.strokeStyle = theme.line;
-  context.lineWidth = 1;
+  context.lineJoin = 'round';
   context.textAlign = 'right';
   context.textBaseline = 'middle';
   axes.forEach((axis, k) => {
     const x = Math.round(left + share(k, axes.length) * (right - left)) + 0.5;
+    context.strokeStyle = theme.soft;
+    context.lineWidth = 1;
     context.beginPath();
     context.moveTo(x, top);
     context.lineTo(x, bottom);
     context.stroke();
     if (axis.kinds.length) return; // its buttons tell
-    for (const [place, text] of axis.ticks) context.fillText(text, x - 11, bottom + place * (top - bottom));
+    for (const [place, text] of axis.ticks) {
+      const y = bottom + place * (top - bottom);
+      context.strokeStyle = theme.ground; // readable over whatever lines
+      context.lineWidth = 4;
+      context.strokeText(text, x - 11, y);
+      context.fillText(text, x - 11, y);
+    }
   });
 }
 

@@ -145,8 +145,7 @@ class StudyView(CurvesView):
             signs = [1.0 if objectives[each.axis.name].direction == "minimize" else -1.0 for each in (x, y)]
             pairs = np.stack([x.values, y.values], axis=1)[complete]
             pairs = pairs[np.isfinite(pairs).all(axis=1)]
-            front = pairs[undominated(pairs * signs)]
-            at, held = front[np.argsort(front[:, 0], kind="stable")].T
+            at, held = np.unique(pairs[undominated(pairs * signs)], axis=0).T  # in the order of x
         else:
             return b""
         return np.concatenate([x.axis.places(at), y.axis.places(held)]).astype(np.float32).tobytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,14 +75,13 @@ class TakeAwayMenu(FrontEnd):
     note = traitlets.Unicode().tag(sync=True)
 
 
-class TakeAway:
-    """The menu of one panel.
+class Menu:
+    """A menu of what can be taken away.
 
     Parameters
     ----------
-    run : Steerable
-    draw : callable
-        Returns the charts as SVG.
+    items : mapping of str to (str, str)
+        Title and explanation of each, by name, to be translated.
     wake : callable
         Tells the bridge that there is something to show.
 
@@ -91,13 +90,12 @@ class TakeAway:
     widget : TakeAwayMenu
     """
 
-    def __init__(self, run: Steerable, draw: Callable[[], str], wake: Callable[[], None]) -> None:
-        self._run = run
-        self._draw = draw
+    def __init__(self, items: Mapping[str, tuple[str, str]], wake: Callable[[], None]) -> None:
+        self._items = items
         self._wake = wake
         self._problem = ""
-        items = [[name, _(title), _(told)] for name, (title, told) in _ITEMS.items()]
-        self.widget = TakeAwayMenu(items=items, words={name: _(text) for name, text in _WORDS.items()})
+        told = [[name, _(title), _(text)] for name, (title, text) in items.items()]
+        self.widget = TakeAwayMenu(items=told, words={name: _(text) for name, text in _WORDS.items()})
         self.widget.on_msg(lambda _widget, content, _buffers: self._hear(content))
 
     def close(self) -> None:
@@ -110,7 +108,7 @@ class TakeAway:
     def _hear(self, content: Any) -> None:
         self._problem = ""
         match content:
-            case {"take": str(what), "how": "download" | "copy" | "cell" as how} if what in _ITEMS:
+            case {"take": str(what), "how": "download" | "copy" | "cell" as how} if what in self._items:
                 threading.Thread(target=self._give, args=(what, how), name="nbopt takes away", daemon=True).start()
             case _:
                 self._problem = _("The menu does not understand {message}.", message=shorten(content))
@@ -122,6 +120,28 @@ class TakeAway:
         except Exception as error:  # nobody would see it
             self._problem = str(error)
         self._wake()
+
+    def take(self, what: str, how: str = "download") -> Taken:
+        """Return something to take away."""
+        raise NotImplementedError
+
+
+class TakeAway(Menu):
+    """The menu of one run's panel.
+
+    Parameters
+    ----------
+    run : Steerable
+    draw : callable
+        Returns the charts as SVG.
+    wake : callable
+        Tells the bridge that there is something to show.
+    """
+
+    def __init__(self, run: Steerable, draw: Callable[[], str], wake: Callable[[], None]) -> None:
+        super().__init__(_ITEMS, wake)
+        self._run = run
+        self._draw = draw
 
     def take(self, what: str, how: str = "download") -> Taken:
         """Return something to take away.
@@ -137,11 +157,10 @@ class TakeAway:
         ValueError, TypeError
             If the run cannot be written so; says why.
         """
-        run, name = self._run, _file_name(self._run.name)
+        run, name = self._run, file_name(self._run.name)
         if what == "csv":
             text = curves_csv(run, _CELL_ROWS if how == "cell" else MOST_ROWS)
-            cell = f'import io\n\nimport pandas as pd\n\ncurves = pd.read_csv(io.StringIO("""{text}"""))\ncurves'
-            return Taken(f"{name}.csv", "text/csv", text, cell)
+            return Taken(f"{name}.csv", "text/csv", text, csv_cell("curves", text))
         if what in ("png", "svg"):
             svg = self._draw()
             data = base64.b64encode(svg.encode()).decode()
@@ -181,7 +200,12 @@ def take_away_drawer(run: Steerable, draw: Callable[[], str], wake: Callable[[],
     return Drawer(_("Take away"), tip, lambda: TakeAway(run, draw, wake))
 
 
-def _file_name(text: str) -> str:
+def csv_cell(name: str, text: str) -> str:
+    """Return the code of a cell that makes a data frame of a CSV."""
+    return f'import io\n\nimport pandas as pd\n\n{name} = pd.read_csv(io.StringIO("""{text}"""))\n{name}'
+
+
+def file_name(text: str) -> str:
     """Return a name for files: letters, digits, and dashes between them."""
     return re.sub(r"[^\w]+", "-", text).strip("-")[:_LETTERS] or "run"
 
