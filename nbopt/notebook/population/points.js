@@ -18,11 +18,12 @@ const NEAR_POINT = 12; // pixels from a point to the pointer on it
  * @param {Points} points
  * @param {string[]} colours
  * @param {Set<number>} chosen Those that stand out; all, where there are none.
+ * @param {Iterable<number>} members Those that are drawn; by default all.
  */
-export function drawPoints(plot, points, colours, chosen) {
+export function drawPoints(plot, points, colours, chosen, members = Array.from(points.across, (_none, k) => k)) {
   const { context } = plot;
   const radius = points.across.length > 400 ? 2 : points.across.length > 60 ? 3.2 : 4.5;
-  for (let member = 0; member < points.across.length; member += 1) {
+  for (const member of members) {
     const [x, y, isAbove] = spotOf(plot, points, member);
     if (Number.isNaN(y)) continue;
     context.globalAlpha = chosen.size && !chosen.has(member) ? 0.3 : 0.95;

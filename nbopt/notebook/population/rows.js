@@ -108,7 +108,9 @@ export function makeTable(place, words, deeds) {
     const rows = wanted.map((member, k) =>
       fill(before.get(member) ?? build('tr', {}), member, first + k, shown, current)
     );
-    body.replaceChildren(gap(first), ...rows, gap(order.length - last));
+    const key = `${order.length} ${first} ${wanted}`;
+    if (body.dataset.key !== key) body.replaceChildren(gap(first), ...rows, gap(order.length - last));
+    body.dataset.key = key;
     if (hadFocus) rows.find(row => Number(row.dataset.member) === focused)?.focus({ preventScroll: true });
   };
 

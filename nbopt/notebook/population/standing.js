@@ -107,3 +107,18 @@ export function makeChooser(model, reveal, later) {
     click
   };
 }
+
+/**
+ * Tells what is drawn from other things than the last time: a picture costs most where it is put on the screen.
+ *
+ * @returns {(name: string, ...inputs: unknown[]) => boolean} Whether any of the inputs is another one now.
+ */
+export function makeMemory() {
+  /** @type {Map<string, unknown[]>} */
+  const known = new Map();
+  return (name, ...inputs) => {
+    const before = known.get(name);
+    known.set(name, inputs);
+    return !before || inputs.some((input, k) => input !== before[k]);
+  };
+}

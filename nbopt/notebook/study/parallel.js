@@ -211,7 +211,6 @@ export function makeParallel(place, said, changed) {
       plot = prepare(canvas, MARGINS);
       if (!plot) return;
       drawLines(plot, lines);
-      drawTicks(plot, lines);
     },
     /** @param {Iterable<number>} trials Those that stand out over all others. */
     mark(trials) {
@@ -229,6 +228,7 @@ export function makeParallel(place, said, changed) {
           above.context.stroke();
         }
       }
+      drawTicks(above, shown);
     },
     /** @param {number} x @param {number} y The trial whose line is nearest; -1 where none is near. */
     at(x, y) {

@@ -10,7 +10,7 @@ import { curveAt, drawFan, drawStrong } from './../population/curves.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './../population/points.js';
 import { makeTable, written } from './../population/rows.js';
 import { drawAxes, floats, hueOf, prepare, shades, themeOf } from './../population/scales.js';
-import { makeChooser, stand } from './../population/standing.js';
+import { makeChooser, makeMemory, stand } from './../population/standing.js';
 import { offer, tell, write } from './../population/words.js';
 import { sieve } from './filter.js';
 import { layStudy } from './layout.js';
@@ -21,6 +21,7 @@ import { makeSpace } from './space.js';
 
 const FAN = /** @type {[number, number, number, number]} */ ([50, 10, 8, 24]);
 const SCATTER = /** @type {[number, number, number, number]} */ ([50, 14, 8, 30]);
+const FEW = 200; // trials chosen that are drawn over the others
 const RINGS = 12; // trials chosen that have a ring each; of more, the others are pale
 
 /** @param {{ model: AnyModel, el: HTMLElement }} context */
@@ -35,12 +36,16 @@ function render({ model, el }) {
   let seen = read(model);
   /** @type {((trial: number) => boolean) | null} What the brush and the filter leave. */
   let keep = null;
+  let brushed = 0; // how often a brush was moved
+  let theme = themeOf(el);
+  let colours = shades(theme.dark);
+  const differs = makeMemory();
 
   /** Take up anew which trials brush and filter leave. */
   const sift = () => {
-    const brushed = within(parallel.brushes, seen.axes);
+    const inside = within(parallel.brushes, seen.axes);
     const typed = sieve(parts.filter.value, seen.columns);
-    keep = brushed && typed ? trial => brushed(trial) && typed(trial) : (brushed ?? typed);
+    keep = inside && typed ? trial => inside(trial) && typed(trial) : (inside ?? typed);
     later();
   };
   const point = (/** @type {number} */ trial, /** @type {MouseEvent | undefined} */ event = undefined) => {
@@ -51,49 +56,90 @@ function render({ model, el }) {
     mark();
     showRows();
   };
-  /** What lies over the pictures: it changes with the pointer, and they do not. */
+  /** What lies over the pictures: it changes with the pointer and with what is chosen, and they do not. */
   const mark = () => {
-    const theme = themeOf(el);
-    const colours = shades(theme.dark);
     const { chosen } = chooser;
     const strong = [...new Set([...chosen, seen.champion, hover])].filter(trial => trial >= 0 && trial < seen.size);
-    const over = prepare(parts.fanOver, FAN);
-    if (over && seen.size) {
-      drawStrong(over, theme, seen.curves, colours, strong.slice(0, 200), chosen.size > 20 ? 1.4 : 2.4);
-      if (hover >= 0) drawStrong(over, theme, seen.curves, colours, [hover], 3.4);
+    fanPlot = prepare(parts.fanOver, FAN);
+    if (fanPlot) {
+      drawAxes(fanPlot, theme, model.get('across_ticks'), model.get('up_ticks'));
+      drawStrong(fanPlot, theme, seen.curves, colours, strong.slice(0, FEW), chosen.size > 20 ? 1.4 : 2.4);
+      if (hover >= 0) drawStrong(fanPlot, theme, seen.curves, colours, [hover], 3.4);
     }
-    const rings = prepare(parts.scatterOver, SCATTER);
-    if (rings && seen.size) {
-      drawLine(rings, theme, seen.line);
-      if (seen.champion >= 0) ring(rings, theme, seen.points, seen.champion, 7);
-      if (chosen.size <= RINGS) for (const trial of chosen) ring(rings, theme, seen.points, trial, 6);
-      if (hover >= 0) ring(rings, theme, seen.points, hover, 8);
+    plot = prepare(parts.scatterOver, SCATTER);
+    if (plot) {
+      drawAxes(plot, theme, seen.x?.ticks ?? [], seen.y?.ticks ?? []);
+      drawLine(plot, theme, seen.line);
+      drawPoints(plot, seen.points, colours, new Set(), [...chosen].slice(0, FEW));
+      if (seen.champion >= 0) ring(plot, theme, seen.points, seen.champion, 7);
+      if (chosen.size <= RINGS) for (const trial of chosen) ring(plot, theme, seen.points, trial, 6);
+      if (hover >= 0) ring(plot, theme, seen.points, hover, 8);
     }
-    parallel.mark(hover >= 0 ? [...chosen, hover].slice(-50) : [...chosen].slice(0, 50));
+    parallel.mark(hover >= 0 ? [...chosen, hover].slice(-FEW) : [...chosen].slice(0, FEW));
   };
   const showRows = () => {
-    const colours = shades(themeOf(el).dark);
     const own = Array.from(seen.points.hues, place => colours[hueOf(place)]);
     const { chosen } = chooser;
     table.show({ size: seen.size, columns: seen.columns, colours: own, chosen, best: seen.champion, hover, keep });
   };
+  const parallel = makeParallel(parts.parallel, said, () => {
+    brushed += 1;
+    sift();
+  });
+  const standing = () => (chooser.chosen.size > FEW ? chooser.chosen : new Set(keep ? seen.all.filter(keep) : []));
+  /** @type {{ canvas: HTMLCanvasElement, inputs: () => unknown[], draw: () => void }[]} */
+  const layers = [
+    {
+      canvas: parallel.canvas,
+      inputs: () => [...seen.raw.places, model.get('space'), brushed],
+      draw: () => {
+        const { chosen } = chooser;
+        const stands = chosen.size > FEW ? (/** @type {number} */ trial) => chosen.has(trial) : keep;
+        parallel.show({ size: seen.size, axes: seen.axes, hues: seen.points.hues, colours, theme, stands });
+      }
+    },
+    {
+      canvas: parts.scatter,
+      inputs: () => [...seen.raw.places, model.get('x'), model.get('y')],
+      draw: () => {
+        const below = prepare(parts.scatter, SCATTER);
+        if (below) drawPoints(below, seen.points, colours, standing());
+      }
+    },
+    {
+      canvas: parts.fan,
+      inputs: () => seen.raw.curves,
+      draw: () => {
+        const below = prepare(parts.fan, FAN);
+        if (below) drawFan(below, seen.curves, colours, standing());
+      }
+    }
+  ];
+  let turn = 0;
+  /** Of what is to be drawn anew, one picture a screen frame, each in its turn: what a hand does is not to wait for all. */
   const draw = () => {
-    const theme = themeOf(el);
-    const colours = shades(theme.dark);
+    theme = themeOf(el);
+    colours = shades(theme.dark);
     const { chosen } = chooser;
-    const standing = chosen.size || !keep ? chosen : new Set(Array.from(seen.all).filter(keep));
-    fanPlot = prepare(parts.fan, FAN);
-    if (fanPlot) {
-      drawAxes(fanPlot, theme, model.get('across_ticks'), model.get('up_ticks'));
-      drawFan(fanPlot, seen.curves, colours, standing);
+    // A few that are chosen are drawn over the others, which are only made pale; of many, the others are drawn anew.
+    const many = chosen.size > FEW ? chosen : null;
+    el.classList.toggle('nbopt-dimmed', chosen.size > 0 && !many);
+    const look = [keep, many, theme.ground, theme.dark, ...seen.raw.hues];
+    for (let k = 0; k < layers.length; k += 1) {
+      const place = (turn + k) % layers.length;
+      const { canvas, inputs, draw: paint } = layers[place];
+      if (!differs(`layer ${place}`, ...look, ...inputs(), sizeOf(canvas))) continue;
+      paint();
+      turn = place + 1;
+      later();
+      break;
     }
-    plot = prepare(parts.scatter, SCATTER);
-    if (plot) {
-      drawAxes(plot, theme, seen.x?.ticks ?? [], seen.y?.ticks ?? []);
-      drawPoints(plot, seen.points, colours, standing);
-    }
-    const stands = chosen.size ? (/** @type {number} */ trial) => chosen.has(trial) : keep;
-    parallel.show({ size: seen.size, axes: seen.axes, hues: seen.points.hues, colours, theme, stands });
+    const sizes = layers.map(({ canvas }) => sizeOf(canvas));
+    if (differs('rest', seen, chosen, keep, brushed, theme.ground, theme.dark, ...sizes)) surround();
+  };
+  /** What costs little: all that lies over the pictures and beside them. */
+  const surround = () => {
+    const { chosen } = chooser;
     mark();
     showRows();
     const only = chosen.size === 1 ? [...chosen][0] : -1;
@@ -131,10 +177,10 @@ function render({ model, el }) {
     write(parts.empty, seen.curves.at.length ? '' : said.empty);
     const size = count(seen.size);
     const left = keep ? count(Array.from(seen.all).filter(keep).length) : '';
-    const brushed = parallel.brushes.size > 0;
-    write(parts.brushed, brushed ? said.within.replace('{count}', left).replace('{size}', size) : said.brush_hint);
-    parts.narrow.disabled = !brushed;
-    parts.clear.disabled = !brushed;
+    const isBrushed = parallel.brushes.size > 0;
+    write(parts.brushed, isBrushed ? said.within.replace('{count}', left).replace('{size}', size) : said.brush_hint);
+    parts.narrow.disabled = !isBrushed;
+    parts.clear.disabled = !isBrushed;
     const { chosen } = chooser;
     const told = chosen.size
       ? said.some.replace('{count}', count(chosen.size)).replace('{size}', size)
@@ -146,9 +192,8 @@ function render({ model, el }) {
   };
   const take = () => {
     seen = read(model);
-    if (keep) sift();
+    if (keep && differs('data', ...seen.raw.places, model.get('states'))) sift();
   };
-  const parallel = makeParallel(parts.parallel, said, () => sift());
   const { on, later, leave } = stand(model, el, '.nbopt-header', take, draw);
   const space = makeSpace(parts.side, said, message => model.send(message));
   const chooser = makeChooser(model, trial => table.reveal(trial), later);
@@ -247,8 +292,14 @@ export function read(model) {
     const values = floats(model.get(field), Uint8Array);
     columns.push({ name, label: said[name], values, form: 'kind', kinds: model.get(`${name}_words`) });
   }
+  const raw = (/** @type {string[]} */ ...names) => names.map(name => model.get(name));
   return {
     size,
+    raw: {
+      hues: raw('hues', 'size'),
+      curves: raw('steps', 'curves', 'drawn', 'across'),
+      places: raw('given', 'grown', 'places', 'found_places')
+    },
     all: Array.from({ length: size }, (_none, trial) => trial),
     axes,
     dimensions: given.filter((/** @type {any} */ axis) => space.has(axis.name)).length,
@@ -277,6 +328,9 @@ const valueText = (axis, trial) =>
 function searchedOf(row) {
   return row && !row.pinned && row.narrowed && row.at.length === 2 ? row.at : null;
 }
+
+/** @type {(canvas: HTMLElement) => string} */
+const sizeOf = canvas => `${canvas.clientWidth} ${canvas.clientHeight} ${window.devicePixelRatio}`;
 
 /** @type {(canvas: HTMLElement, text: string) => void} */
 const name = (canvas, text) => {
