@@ -16,6 +16,8 @@ from nbopt.errors import unknown
 from nbopt.export.compressed.pack import Grid, join, pack
 from nbopt.i18n import _
 from nbopt.run.trained import TrainedSession
+from nbopt.training.outside import unchanged
+from nbopt.training.training import Training
 
 
 class Exported(NamedTuple):
@@ -60,17 +62,26 @@ class Computed(NamedTuple):
         Those that weights are on.
     same : dict of str to str
         Names of tensors that are others, too, and the names of those.
+    inputs : dict of str to tuple of float
+        The least and the largest input of layers that get inputs of few bits, and these bits.
     """
 
     state: dict[str, Tensor]
     grids: dict[str, Grid]
     same: dict[str, str]
+    inputs: dict[str, tuple[float, float, int]]
 
 
 @torch.no_grad()
 def find_computed(run: TrainedSession) -> Computed:
     """Return what a run's model computes with; to be called between two steps."""
     training = run.training
+    evaluating, seeded = training.material.evaluating(), training.noise.seeded(training.evaluation_seed)
+    with unchanged(training), evaluating, training.noise.lock, seeded:  # as `Run.predict` does it
+        return _find_computed(training)
+
+
+def _find_computed(training: Training) -> Computed:
     weights: dict[str, Tensor] = dict(training.context.named_weights)
     grids: dict[str, Grid] = {}
     for change in training.acting.change_weights:
@@ -86,7 +97,20 @@ def find_computed(run: TrainedSession) -> Computed:
             same[name] = first
         else:
             state[name] = weights.get(name, tensor).detach().clone()
-    return Computed(state, grids, same)
+    return Computed(state, grids, same, _find_inputs(training))
+
+
+def _find_inputs(training: Training) -> dict[str, tuple[float, float, int]]:
+    found: dict[str, tuple[float, float, int]] = {}
+    for change in training.acting.change_activations:
+        part: Any = change.__self__  # type: ignore[attr-defined]
+        if not hasattr(part, "ends_now"):
+            rule = _("a file does not hold what it does to the inputs of layers")
+            raise ValueError(_("{name}: {rule}.", name=type(part).__name__, rule=rule))
+        training.pass_.calibrate()
+        for (layer, bits), ends in zip(part.bits_now.items(), part.ends_now, strict=True):
+            found[layer] = (*map(float, ends), bits)
+    return found
 
 
 def take_away(run: TrainedSession, path: str | Path) -> Exported:
@@ -103,7 +127,7 @@ def take_away(run: TrainedSession, path: str | Path) -> Exported:
 def _write_packed(run: TrainedSession, path: Path) -> Exported:
     found = run.worker.between_steps(lambda: find_computed(run))
     packed = {name: pack(tensor, found.grids.get(name)) for name, tensor in found.state.items()}
-    content = join(packed, found.same)
+    content = join(packed, found.same, found.inputs)
     replace(path, content)
     return Exported(path, len(content), size_in_full(found), {name: each.size for name, each in packed.items()})
 

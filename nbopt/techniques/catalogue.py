@@ -12,6 +12,7 @@ from nbopt.data.cursor import Cursor
 from nbopt.hyperparams import Hyperparam, Strategy, Tunable
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, called, defines, hooks_of
+from nbopt.techniques.compression.activation_bits import ActivationBits
 from nbopt.techniques.compression.bits import WeightBits
 from nbopt.techniques.compression.codebook import Codebook
 from nbopt.techniques.compression.group_lasso import GroupLasso
@@ -46,7 +47,7 @@ _OTHERS: tuple[Item, ...] = (
     *(L1, GroupLasso, ClipValue, ClipNorm),
     *(Warmup, SCHEDULE),
     MaxNorm,
-    *(Sparsity, WeightBits, Codebook),  # what is pruned is not rounded
+    *(Sparsity, WeightBits, Codebook, ActivationBits),  # what is pruned is not rounded
 )
 PARTS = (*_COURSE, *_OTHERS, *_FORMS)
 """Classes that always stand ready, and choices of one class among several."""

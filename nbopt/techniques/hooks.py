@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nbopt.hyperparams import Tunable
+from nbopt.techniques.own_step import OwnStep as OwnStep
 
 
 class Hook(NamedTuple):
@@ -27,6 +28,8 @@ class Hook(NamedTuple):
         Whether it is called also while the technique has no effect.
     compiled : bool
         Whether it is called where several steps are done in one call of machine code, too.
+    looks : bool
+        Whether only looks at rest call it, as predictions: scripts have none.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Hook(NamedTuple):
     call: str
     idle: bool = False
     compiled: bool = True
+    looks: bool = False
 
 
 HOOKS = {
@@ -48,6 +52,15 @@ HOOKS = {
             "before each forward pass, in validation too: the weights that the model computes with",
             "weights = {hook}(weights)",
             compiled=False,
+        ),
+        Hook(
+            "change_activations",
+            "before each layer with matrices of weights, in validation too: what it gets",
+            "x = {hook}(layer, x)",
+            compiled=False,
+        ),
+        Hook(
+            "calibrate", "before a forward pass that is none of a step, where change_activations acts", "", looks=True
         ),
         Hook("change_pass", "around forward pass and loss of a step", "do = partial({hook}, do)", compiled=False),
         Hook("change_every_pass", "around change_pass, and around forward pass and loss of a validation", ""),
@@ -99,26 +112,6 @@ HOOKS = {
     )
 }
 """All hooks by name: first those that a step calls, in order, then those that have to do with a run's course."""
-
-
-class OwnStep(Protocol):
-    """What does gradients and update of a step in a way of its own.
-
-    Attributes
-    ----------
-    leaves_out : bool
-        Whether it does no update where gradients are no numbers.
-    """
-
-    leaves_out: bool
-
-    def gradients(self, batch: Any, step: int, keep: bool) -> Tensor:
-        """Compute the gradients of a batch's loss, and return that loss."""
-        ...
-
-    def update(self) -> None:
-        """Update the weights."""
-        ...
 
 
 def surround(changes: Iterable[Callable[..., Any]], do: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,6 +172,14 @@ class Hooks(Tunable):
 
         Gradients reach the weights through what is returned; the weights themselves stay.
         """
+        raise NotImplementedError
+
+    def change_activations(self, layer: str, x: Tensor) -> Tensor:
+        """Return what a layer gets in the place of ``x``; ``layer`` is its name in the model."""
+        raise NotImplementedError
+
+    def calibrate(self, look: Callable[[], Any]) -> None:
+        """Find out what `change_activations` needs; ``look()`` does a forward pass on the next training batch."""
         raise NotImplementedError
 
     def change_pass(self, do: Any, batch: Any) -> tuple[Any, Any, Tensor]:

@@ -179,6 +179,7 @@ class Core:
         self.judge = self.acting.judging
         self.meter = LossBuffer(history, self.acting)
         self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.measuring, self.noise)
+        self.pass_.calibration.peek = self.cursor.peek
         self.eager = Eager(self.pass_, self.params, self.noise, self.step_seed, self.recent)
 
     @property

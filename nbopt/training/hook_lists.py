@@ -39,6 +39,8 @@ class HookLists:
     change_inputs: list[Callable[[Tensor], Tensor]]
     change_batch: list[Callable[[Tensor, Any], tuple[Tensor, Any]]]
     change_weights: list[Callable[[dict[str, Tensor]], dict[str, Tensor]]]
+    change_activations: list[Callable[[str, Tensor], Tensor]]
+    calibrate: list[Callable[[Callable[[], Any]], None]]
     change_pass: list[Callable[..., tuple[Any, Any, Tensor]]]
     change_every_pass: list[Callable[..., tuple[Any, Any, Tensor]]]
     change_loss: list[Callable[..., Tensor]]

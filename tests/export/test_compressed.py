@@ -90,6 +90,8 @@ FEW = {
     "2 bits learned": {"weight_bits": 2, "step_size_rate": 0.1},
     "codebook": {"codebook": 16},
     "sparse": {"sparsity": 0.9},
+    "activations": {"activation_bits": 4, "weight_bits": 4},
+    "activations of the inner layer": {"activation_bits": 3, "bits_ends": False},
     "sparse and 4 bits": {"sparsity": 0.9, "weight_bits": 4},
     "sparse and codebook": {"sparsity": 0.9, "codebook": 8, "bits_layers": "*, 6=0"},
 }
@@ -178,6 +180,15 @@ def test_what_cannot_be_written_or_read_is_told(tmp_path):
     with pytest.raises(ValueError, match="no file of a run's export"):
         nbopt.load_compressed(tmp_path / "other.safetensors", net())
     assert sorted(os.listdir(tmp_path)) == ["other.safetensors", "small.safetensors"]
+
+
+def test_a_run_at_rest_is_exported_with_the_ends_that_it_predicts_with(tmp_path):
+    run = make(epochs=9)
+    run.step(3)
+    run.set(activation_bits=4, weight_bits=4)
+    model = nbopt.load_compressed(run.export(tmp_path / "small.safetensors").path, net())
+    with torch.no_grad():
+        assert torch.equal(model(data()[0]), run.predict(data()[0]))
 
 
 def test_a_script_holds_the_function_that_loads_the_file(tmp_path):

@@ -76,6 +76,7 @@ ACTING = {
     "GroupLasso": ({"group_lasso": 0.1}, {"group_lasso": 0.3}),
     "Sparsity": ({"sparsity": 0.5}, {"sparsity": 0.8}),
     "WeightBits": ({"weight_bits": 4}, {"weight_bits": 2, "step_size_rate": 0.1}),
+    "ActivationBits": ({"activation_bits": 4}, {"activation_bits": 2}),
     "Codebook": ({"codebook": 16}, {"codebook": 4}),
     "MaxNorm": ({"max_norm": 0.3}, {"max_norm": 0.2}),
 }

@@ -11,6 +11,7 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         A file that ends in ``.safetensors``.
     model : torch.nn.Module
         Shaped like the one that was exported. It gets the weights in place, and is put
-        into evaluation mode.
+        into evaluation mode; layers round their inputs where the run had them do so.
 
     Raises
     ------
@@ -47,7 +48,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     content = Path(path).read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
     try:
-        layout = json.loads(json.loads(content[8:end])["__metadata__"]["compressed"])
+        told = json.loads(content[8:end])["__metadata__"]
+        layout, inputs = json.loads(told["compressed"]), told.get("inputs", "{}")
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is no file of a run's export.") from error
     state: dict[str, Any] = {}
@@ -60,7 +62,24 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         end += sum(entry["parts"])
         state[entry["name"]] = read_tensor(entry, iter(parts))
     model.load_state_dict(state)
+    for layer, (low, high, bits) in json.loads(inputs).items():
+        hook = partial(round_inputs, torch.tensor([low, high]), bits)
+        model.get_submodule(layer).register_forward_pre_hook(hook)
     return model.eval()
+
+
+def round_inputs(ends: Tensor, bits: int, _layer: nn.Module, inputs: Any) -> Any:
+    """Return what a layer gets in the place of its inputs: the nearest values."""
+    low, high = ends.clamp(max=0)[0], ends.clamp(min=0)[1]
+    scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(torch.float32).tiny)
+    zero = (-low / scale).round().to(torch.int32)
+    most = 2**bits - 1
+    made = list(inputs)
+    for place, x in enumerate(made):
+        if isinstance(x, Tensor) and x.is_floating_point():
+            grid = scale.to(x.device), zero.to(x.device), 0, most
+            made[place] = torch.fake_quantize_per_tensor_affine(x, *grid)
+    return tuple(made)
 
 
 def read_tensor(entry: dict[str, Any], parts: Iterator[bytes]) -> Tensor:

@@ -168,14 +168,25 @@ def _bytes(tensor: Tensor) -> bytes:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
 
 
-def join(packed: Mapping[str, Packed], same: Mapping[str, str]) -> bytes:
-    """Return the content of a file with tensors by name; ``same`` names those that are another one, too."""
+def join(packed: Mapping[str, Packed], same: Mapping[str, str], inputs: Mapping[str, Any] | None = None) -> bytes:
+    """Return the content of a file with tensors by name.
+
+    Parameters
+    ----------
+    packed : mapping of str to Packed
+    same : mapping of str to str
+        Names of tensors that are others, too.
+    inputs : mapping of str to tuple, optional
+        Layers whose inputs have few bits: the least, the largest, and the bits.
+    """
     layout = [{"name": name, **each.entry, "parts": [*map(len, each.parts)]} for name, each in packed.items()]
     layout += [{"name": name, "same": other} for name, other in same.items()]
     data = b"".join(part for each in packed.values() for part in each.parts)
-    told = json.dumps(layout, separators=(",", ":"))
+    told = {"format": "pt", "compressed": json.dumps(layout, separators=(",", ":"))}
+    if inputs:
+        told["inputs"] = json.dumps(inputs, separators=(",", ":"))
     head = {
-        "__metadata__": {"format": "pt", "compressed": told},
+        "__metadata__": told,
         "data": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]},
     }
     text = json.dumps(head, separators=(",", ":")).encode()

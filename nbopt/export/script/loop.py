@@ -117,7 +117,9 @@ class Loop(Section):
         if samples and self._data.single:
             names = ", ".join(techniques.names)
             raise ValueError(_("{names}: in a script they need samples as (X, y), not in a single array.", names=names))
-        reweights, of_columns = techniques.has("change_weights"), isinstance(story.train, TensorSource)
+        rewired, of_columns = techniques.has("change_activations"), isinstance(story.train, TensorSource)
+        reweights = techniques.has("change_weights") or rewired
+        words["computes"] = "calls" if rewired else words["call"]
         of_columns = of_columns and self._data.structure is None
         words["rest"] = "" if story.forward is None or self._data.of_loaders else ", *batch[2:]"
         laid = f"{'tuple(map(' if of_columns else 'tree_map('}lay_channels_last, batch{')' * of_columns})"

@@ -21,6 +21,7 @@ from nbopt.hyperparams import Strategy
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines, hooks_of
 from nbopt.techniques.catalogue import Item, with_own
+from nbopt.techniques.compression.activations import call_changed
 from nbopt.techniques.hooks import HOOKS
 from nbopt.techniques.own_lines import OwnLines
 from nbopt.techniques.without_run import acts_with
@@ -82,6 +83,8 @@ class Techniques(Section):
             self.known["technique.on_change"] = False
         if self.has("change_weights"):
             self.sources.name_of(load_compressed)  # what a run's export wrote
+        if self.has("change_activations"):
+            self.sources.name_of(call_changed)
         self.uses_context = any("self.context" in text for text in self.definitions)
         self.words.update({hook: self.calls(hook) for hook in HOOKS if hook not in _OTHERWISE})
         self.words["techniques"] = lines(*making, self.calls("fit", guarded=False))
@@ -241,7 +244,7 @@ def _kind(item: Item | Technique, story: RunSummary, values: dict[str, Any]) -> 
 def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
     if kind.unwritten:
         raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=_(kind.unwritten)))
-    if other := next((hook for hook in hooks_of(kind) if not HOOKS[hook].call), ""):
+    if other := next((hook for hook in hooks_of(kind) if not (HOOKS[hook].call or HOOKS[hook].looks)), ""):
         reason = _("a script does not hold what {hook} does", hook=other)
         raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=reason))
     members = _members(kind)
@@ -258,7 +261,7 @@ def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, so
             called = sources.name_for(_("the schedule"), member.__func__)
             functions.append(f"    {name} = staticmethod({called})")
             continue
-        if isinstance(member, classmethod):  # speaks of data that the run does not have
+        if isinstance(member, classmethod) or (name in HOOKS and HOOKS[name].looks):  # of what a script has not
             continue
         function = member.fget if isinstance(member, property) else inspect.unwrap(member) if callable(member) else None
         if name in attributes and name != "memory":

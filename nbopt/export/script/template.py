@@ -31,7 +31,13 @@ def train(model, train, val=None$arguments):
         $change_weights
         return weights
 
-    reweighted = Reweighted(model, $call, change_weights)
+    def change_activations(layer, x):
+        """Return what a layer gets."""
+        $change_activations
+        return x
+
+    calls = partial(call_changed, [change_activations], $call)
+    reweighted = Reweighted(model, $computes, change_weights)
     $begin
     if mode_is_one:
         if not model.training:

@@ -81,3 +81,14 @@ def round_learning(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
     high = 2 ** (bits - 1) - 1
     inside = (weight / scale).clamp(-high, high)
     return (inside + (inside.round() - inside).detach()) * scale
+
+
+def round_between(x: Tensor, ends: Tensor, bits: int) -> Tensor:
+    """Return the nearest values of a grid from the first to the second of two ends.
+
+    0 is one of its values. What lies beyond is cut off, and gets no gradient.
+    """
+    low, high = ends[0].clamp(max=0), ends[1].clamp(min=0)
+    scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(torch.float32).tiny)
+    zero = (-low / scale).round().to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 2**bits - 1)

@@ -66,7 +66,8 @@ class Evaluation:
     def _is_usual(self, training: OneOfMany, batch: Any) -> bool:
         acting = training.acting
         pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
-        return pair and not (acting.change_inputs or acting.change_every_pass or training.most_evaluated)
+        others = acting.change_inputs or acting.change_weights or acting.change_activations or acting.change_every_pass
+        return pair and not (others or training.most_evaluated)
 
     def _evaluate(self, gradients: Gradients, stack: Stack, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         leaf = find_samples(batch)

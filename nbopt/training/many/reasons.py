@@ -20,7 +20,10 @@ from nbopt.training.many.member import OneOfMany
 from nbopt.training.step.passes import NOISY, call_on_pair
 from nbopt.training.training import Training
 
-_APART = ("change_weights", "change_pass", "change_every_pass", "change_loss", "replace_step", "largest_part")
+_APART = (
+    *("change_weights", "change_activations", "change_pass", "change_every_pass", "change_loss"),
+    *("replace_step", "largest_part"),
+)
 
 
 def find_reason(training: Training) -> str:

@@ -16,6 +16,7 @@ from nbopt.data.places import item_at, name_of
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
+from nbopt.techniques.compression.activations import call_changed
 from nbopt.techniques.hooks import surround
 from nbopt.techniques.losses.base import Loss, usual_size
 from nbopt.techniques.losses.traits import SCORES
@@ -25,6 +26,7 @@ from nbopt.torch_private import DropoutNd
 from nbopt.training.active_hooks import ActiveHooks
 from nbopt.training.callables import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
+from nbopt.training.step.calibration import Calibration
 from nbopt.training.types import explain_target, explain_types
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -76,6 +78,7 @@ class ForwardPass:
         self._measuring = measuring
         self._noise = noise
         self.needs_graph = False
+        self.calibration = Calibration()
         self.tell: Callable[[str], None] = lambda text: None
         self._plain = forward is None and all(map(_is_silent, model.modules()))
         self.checked = False
@@ -184,10 +187,22 @@ class ForwardPass:
 
     def _call(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
         """Return ``function(model, batch)``, the model computing with the weights that techniques make of its own."""
+        if self.acting.change_activations:
+            if not torch.is_grad_enabled():
+                self.calibrate()
+            function = partial(call_changed, self.acting.change_activations, function)
         if not self.acting.change_weights:
             return function(self.model, batch)
         weights = {f"model.{name}": weight for name, weight in self.acting.weights().items()}
         return functional_call(Called(self.model), weights, (function, batch))
+
+    def calibrate(self) -> None:
+        """Let techniques find out, on the next training batch, what they need for passes at rest."""
+        self.calibration.do(self.acting.calibrate, self._look)
+
+    def _look(self) -> None:
+        batch = self.acting.prepare(self.calibration.peek(), training=False)
+        self._within(lambda batch: (self._call(self.forward, batch), None, torch.zeros(())), batch)
 
     def _lose(self, output: Any, target: Any) -> Tensor:
         loss = self.loss
