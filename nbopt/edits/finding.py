@@ -37,6 +37,8 @@ class Found(NamedTuple):
         Those that were seen to be other than 0.
     outputs : set of int
         Those that the model puts out.
+    seen : list of tuple
+        What layers took in the validation, with the units of it.
     """
 
     units: Units
@@ -45,6 +47,7 @@ class Found(NamedTuple):
     fixed: dict[int, str]
     living: set[int]
     outputs: set[int]
+    seen: list[tuple[Tensor, Tensor]]
 
     def layer_of(self, unit: int) -> str:
         """Return the first layer that puts a unit out; "" if none does."""
@@ -61,6 +64,20 @@ class Found(NamedTuple):
                 roots = set(map(self.units.root, self.units.axes[name, dim].tolist()))
                 units.setdefault(name.rpartition(".")[0] or name, set()).update(roots)
         return tuple((name, len(own), len(own - going)) for name, own in units.items() if own & going)
+
+    def rows(self) -> list[list[int]]:
+        """Return units in rows: those that layers put out side by side, of all layers that put out the same ones."""
+        by_axis: dict[Axis, list[int]] = {}
+        for unit, places in self.groups.items():
+            for axis in places:
+                if OUT in self.units.roles[axis]:
+                    by_axis.setdefault(axis, []).append(unit)
+        row_of: dict[int, set[int]] = {}
+        for units in by_axis.values():
+            joined = set(units).union(*(row_of.get(unit, set()) for unit in units))
+            for unit in joined:
+                row_of[unit] = joined
+        return [sorted(row) for row in {id(row): row for row in row_of.values()}.values()]
 
     def slices(self, unit: int, role: str) -> list[Tensor]:
         """Return the numbers in the weights that put a unit out, or take it."""
@@ -88,8 +105,9 @@ def find_units(training: Training, refuse: Callable[[str], Exception]) -> Found:
     following = Following(training.model, {**LAYERS, **RECURRENT})
     evaluated, _loss = evaluate(training, following)
     following.fix_outputs(evaluated)
+    seen, following.seen = following.seen, []
     following.fix_outputs(watch_step(training, following))
     units = following.finish()
     if not units.axes:
         raise refuse(_("the forward pass calls no layer of it that has units which could be followed"))
-    return Found(units, following.used, units.groups(), units.fixed(), units.living(), following.outputs)
+    return Found(units, following.used, units.groups(), units.fixed(), units.living(), following.outputs, seen)

@@ -35,6 +35,8 @@ class Following(TorchFunctionMode):
         The weights that the model computed with, which a technique may have made of its own.
     outputs : set of int
         The units that the model puts out.
+    seen : list of tuple
+        The tensors that layers took, with the units in them.
     """
 
     def __init__(self, model: nn.Module, handlers: Mapping[str, Handler]) -> None:
@@ -42,6 +44,7 @@ class Following(TorchFunctionMode):
         self.units = Units()
         self.used: dict[str, Tensor] = {}
         self.outputs: set[int] = set()
+        self.seen: list[tuple[Tensor, Tensor]] = []
         self._model = model
         self._handlers = handlers
         self._names = names_of(model)

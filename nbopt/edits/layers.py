@@ -22,6 +22,7 @@ def take(following: Following, source: Any, dim: int, weight: Tensor, axis: int,
             following.units.fix(units, _("its outputs go through {function}, which may join units", function=what))
         return True
     if name := following.use(weight):
+        following.seen.append((source.detach(), units))
         size = weight.shape[axis]
         following.units.axis(name, axis, size, INTO, units.reshape(-1).expand(size))
     else:

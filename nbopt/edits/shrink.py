@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import nn
 
-from nbopt.edits.finding import Axis, Found, find_units
+from nbopt.edits.finding import Found, find_units
 from nbopt.edits.ranges import from_ranges, is_ranges, to_ranges
-from nbopt.edits.units import INTO, OUT
+from nbopt.edits.units import INTO
 from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
@@ -93,7 +93,7 @@ class Shrink(Edit):
         if self.keep is not None:
             return self
         found = find_units(training, self.refuse)
-        rows = _rows(found)
+        rows = found.rows()
         going, left = set[int](), dict[str, None]()
         for row in rows:
             own = [unit for unit in row if self._may_go(found, unit)]
@@ -161,21 +161,6 @@ class Shrink(Edit):
         finally:
             for name, data in before.items():
                 named[name].data = data
-
-
-def _rows(found: Found) -> list[list[int]]:
-    """Return units in rows: those that layers put out side by side, of all layers that put out the same ones."""
-    by_axis: dict[Axis, list[int]] = {}
-    for unit, places in found.groups.items():
-        for axis in places:
-            if OUT in found.units.roles[axis]:
-                by_axis.setdefault(axis, []).append(unit)
-    row_of: dict[int, set[int]] = {}
-    for units in by_axis.values():
-        joined = set(units).union(*(row_of.get(unit, set()) for unit in units))
-        for unit in joined:
-            row_of[unit] = joined
-    return [sorted(row) for row in {id(row): row for row in row_of.values()}.values()]
 
 
 def _even(found: Found, going: set[int]) -> set[int]:
