@@ -37,6 +37,12 @@ class Shown(Taking):
         return self._written
 
     @property
+    def held(self) -> list[tuple[Trial, Any]]:
+        """The best trials, each with the run or member that is held in memory, the best one first."""
+        with self.lock:
+            return [(trial, self._sessions[trial.number]) for trial in self.ranked() if trial.number in self._sessions]
+
+    @property
     def share(self) -> float:
         """The part of the trials that has ended, from 0 to 1."""
         return min(1.0, self._written / max(1, self._total))

@@ -31,3 +31,34 @@ def test_a_click_on_the_chart_sets_the_rate(notebook):
     assert rate == pytest.approx(1e-5 * (1 / 1e-5) ** 0.6, rel=0.1)
     expect(finder.locator(".nbopt-chart-head")).to_contain_text(f"{rate:g}")
     assert book.problems == []
+
+
+AROUND = """
+%load_ext nbopt
+import nbopt, torch
+from torch import nn
+torch.manual_seed(0)
+X = torch.randn(200, 4)
+y = (X @ torch.randn(4, 3)).argmax(1)
+around = nbopt.Run(nn.Linear(4, 3), train=(X, y), val=0.25, epochs=6, lr=0.003, store=None)
+around.step(9)
+around
+"""
+
+
+def test_a_search_around_a_run_is_drawn_in_its_charts_and_a_click_takes_a_trial(notebook):
+    book = notebook(AROUND)
+    book.run_all()
+    panel = book.page.locator(".nbopt-panel")
+    panel.locator(".nbopt-drawer-search").click()
+    panel.locator(".nbopt-search-here").click()
+    best = panel.locator(".nbopt-search-take").first
+    expect(best).to_contain_text("val_loss")
+    expect(panel.locator(".nbopt-sweep-head").first).to_contain_text("16 of 16")
+    expect(panel.locator(".nbopt-key", has_text="trial").first).to_be_visible()
+    found = book.wait_for("around.search.state.is_ended and around.search.best.values['lr']")
+    assert book.wait_for("around.step_count") == 9
+    best.click()
+    assert book.wait_for("around.journal.changes()[-1].source == 'search' and around.hyperparams['lr']") == found
+    expect(best).to_be_disabled()
+    assert book.problems == []

@@ -3,6 +3,7 @@
 import pytest
 from torch import nn
 
+from nbopt.formatting import number
 from tests.notebook.frontend import eventually
 
 
@@ -53,3 +54,34 @@ def test_a_drawer_costs_nothing_before_it_is_opened_and_folds_again(page, show, 
         eventually(lambda: len(panel.drawers.widget.children) == 1)
         (place,) = panel.drawers.widget.children
         eventually(lambda: ("nbopt-gone" in place._dom_classes) is not is_open)  # noqa: B023
+
+
+def test_a_search_around_the_run_is_drawn_beside_it_and_a_click_takes_its_values(page, show, make_run):
+    run = make_run(store=None, lr=1e-3, epochs=6)
+    run.step(3)
+    panel = show(run)
+    page.do(panel.drawers.toggles["search"], value=True)
+    eventually(lambda: "search" in panel.drawers.made)
+    drawer = panel.drawers.made["search"]
+    before = dict(run.hyperparams), len(run.journal), run.step_count
+    assert panel.overlays.ghosts() == []
+    page.click(drawer.here)
+    eventually(lambda: run.search is not None and run.search.state.is_ended)
+    study = run.search
+    eventually(lambda: not drawer.here.disabled and "nbopt-hidden" not in drawer.take[0]._dom_classes)
+    assert (dict(run.hyperparams), len(run.journal), run.step_count) == before
+    ghosts = panel.overlays.ghosts()
+    held = study.held
+    assert [ghost.history for ghost in ghosts] == [session.history for _trial, session in held]
+    for ghost, (trial, _session) in zip(ghosts, held, strict=True):
+        assert ghost.history.last("val_loss") == trial.objective
+    best = study.best
+    assert f"val_loss {number(best.objective)}" in drawer.take[0].description
+    place = next(place for place, (trial, _session) in enumerate(held) if trial.values["lr"] != 1e-3)
+    page.click(drawer.take[place])
+    assert run.hyperparams["lr"] == held[place][0].values["lr"]
+    assert run.journal.changes()[-1].source == "search"
+    eventually(lambda: drawer.take[place].disabled)
+    run.fit()
+    eventually(lambda: drawer.here.disabled and not drawer.anew.disabled)
+    panel.close()

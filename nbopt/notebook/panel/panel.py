@@ -30,6 +30,7 @@ from nbopt.notebook.panel.lr_sweep import sweep_drawer
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.runs.overlays import Overlays
 from nbopt.notebook.panel.runs.table import RunsView, runs_drawer
+from nbopt.notebook.panel.search_around import search_drawer
 from nbopt.notebook.panel.size.drawer import size_drawer
 from nbopt.notebook.panel.strips import Strips
 from nbopt.notebook.panel.takeaway.menu import take_away_drawer
@@ -121,6 +122,7 @@ class Panel:
         drawers = {"runs": runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)}
         if "open" in run.abilities:  # it has a model and data
             drawers["rates"] = sweep_drawer(run, self._wake, kit)
+            drawers["search"] = search_drawer(run, self._wake, kit)
             drawers["size"] = size_drawer(run, self._wake, self._is_seen)
         drawers["takeaway"] = take_away_drawer(run, self._draw, self._wake)
         self.drawers = Drawers(drawers, self._wake, kit)

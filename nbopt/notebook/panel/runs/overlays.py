@@ -26,6 +26,9 @@ MOST = 12
 ALONE = "-"
 """The grouping in which each run is drawn by itself; any other is a setting, or "" for all runs as one group."""
 
+FOUND = OTHERS[4], OTHERS[5], OTHERS[3]
+"""The colours of what a search around the run found, the best trial first."""
+
 _REPEATED = OTHERS[3]  # which other runs come by last
 _BAND = 0.45  # opacity of the lines around a mean
 
@@ -145,6 +148,8 @@ class Overlays:
         for _run, repeats in self.repeated():
             if self._wake in repeats.watchers:
                 repeats.watchers.remove(self._wake)
+        if isinstance(self._run, AsksMany) and self._run.search is not None:
+            self._run.search.unwatch(self._wake)
         for run in live_runs():  # at last, since whoever asks what is drawn watches that
             if run is not self._run and self._wake in run.watchers:
                 run.unwatch(self._wake)
@@ -163,7 +168,18 @@ class Overlays:
             found = [Ghost(label, history, shown[run_id]) for run_id, (label, history) in drawn.items()]
         else:
             found = self._groups([row for row in rows if row.id in drawn], {run: own[1] for run, own in drawn.items()})
-        return [*found, *self._repeats(shown)]
+        return [*found, *self._found(), *self._repeats(shown)]
+
+    def _found(self) -> list[Ghost]:
+        """Return the best trials of a search around the run."""
+        study = self._run.search if isinstance(self._run, AsksMany) else None
+        if study is not None and self._wake not in study.watchers:
+            study.watch(self._wake)
+        held = [] if study is None else study.held[: len(FOUND)]
+        return [
+            Ghost(_("trial {number}", number=trial.number), session.history, colour)
+            for (trial, session), colour in zip(held, FOUND, strict=False)
+        ]
 
     def repeated(self) -> list[tuple[AsksMany, Population]]:
         """Return the runs that are drawn and were repeated under other seeds, this panel's own first, and by whom."""

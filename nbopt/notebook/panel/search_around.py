@@ -1,0 +1,146 @@
+"""A search around where a run is, from its panel: the best trials are drawn beside it, and a click takes values."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+
+from nbopt.formatting import number
+from nbopt.i18n import _
+from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.drawers import Drawer
+from nbopt.notebook.panel.offer import HIDDEN
+from nbopt.notebook.panel.runs.overlays import FOUND
+from nbopt.run.run import Run
+from nbopt.training.state import RunState
+
+_SOURCE = "search"
+
+
+class SearchDrawer:
+    """Has a study try values near to a run's, and offers those of its best trials. The run itself stays as it is.
+
+    Parameters
+    ----------
+    run : Run
+    wake : callable
+        Tells the bridge that there is something to show.
+    kit : WidgetFactory
+
+    Attributes
+    ----------
+    widget : ipywidgets.Box
+    here, anew, halt : ipywidgets.Button
+        Search from where the run is, from its beginning, and no more.
+    take : list of ipywidgets.Button
+        Each gives the run the values of a trial, the best one first.
+    """
+
+    def __init__(self, run: Run, wake: Callable[[], None], kit: WidgetFactory) -> None:
+        self._run = run
+        self._wake = wake
+        self._problem = ""
+        self._is_making = self._is_closed = False
+        self._own: Any = None
+        self._offered: list[Any] = []
+        self._note = kit.make(widgets.HTML)
+        tip = _("Try values near to the run's on copies of it, which go on from where it is now")
+        self.here = kit.button("search-here", _("Search from here"), partial(self._begin, "now"), tip)
+        tip = _("Try values near to the run's on copies of it, from its beginning")
+        self.anew = kit.button("search-anew", _("From the beginning"), partial(self._begin, 0), tip)
+        tip = _("End the search; what it has found stays")
+        self.halt = kit.button("search-stop", _("Stop searching"), self._stop, tip, disabled=True)
+        tip = _("Give the run these values")
+        self.take = [kit.button("search-take", "", partial(self._take, place), tip) for place in range(len(FOUND))]
+        for button, colour in zip(self.take, FOUND, strict=True):
+            button.add_class(HIDDEN)
+            button.layout.border_left = f"4px solid {colour}"
+        head = kit.box("sweep-head", self.here, self.anew, self.halt, self._note)
+        self.widget = kit.box("sweep", head, kit.box("sweep-head", *self.take))
+
+    def close(self) -> None:
+        """End the search that was begun here: nobody would see what it finds."""
+        self._is_closed = True
+        if self._own is not None:
+            self._own.stop(wait=False, source=_SOURCE)
+
+    # -- what the user does, on the kernel's threads
+
+    def _begin(self, at: int | str) -> None:
+        if not self._is_making:
+            self._is_making, self._problem = True, ""
+            name = f"nbopt searches around {self._run.name}"
+            threading.Thread(target=self._search, args=(at,), name=name, daemon=True).start()
+
+    def _search(self, at: int | str) -> None:
+        from nbopt.search.study import Study  # with all that it needs, once somebody searches
+
+        try:
+            self._own = Study.around(self._run, at=at)
+            if not self._is_closed:
+                self._own.start(source=_SOURCE)
+        except Exception as error:  # nobody would see it
+            self._problem = str(error)
+        self._is_making = False
+        self._wake()
+
+    def _stop(self) -> None:
+        if (study := self._run.search) is not None:
+            study.stop(wait=False, source=_SOURCE)
+
+    def _take(self, place: int) -> None:
+        if place < len(self._offered):
+            try:
+                self._run.set(source=_SOURCE, **self._offered[place].values)
+                self._problem = ""
+            except Exception as error:  # nobody would see it
+                self._problem = str(error)
+            self._wake()
+
+    # -- what is shown, on the bridge's thread
+
+    def paint(self) -> None:
+        """Show how far the search is, and what it found; called by the bridge alone."""
+        study, run = self._run.search, self._run
+        searches = study is not None and study.state is RunState.RUNNING
+        self.here.disabled = self._is_making or searches or run.state.is_ended
+        self.anew.disabled = self._is_making or searches
+        self.halt.disabled = not searches
+        kind, text = ("problem", self._problem) if self._problem else ("name", self._say())
+        self._note.value = f'<span class="nbopt-{kind}">{html.escape(text)}</span>'
+        self._offered = [] if study is None else [trial for trial, _session in study.held]
+        for place, button in enumerate(self.take):
+            if place >= len(self._offered):
+                button.add_class(HIDDEN)
+                continue
+            trial = self._offered[place]
+            values = [f"{run.hyperparams.label(name)} {number(value)}" for name, value in trial.values.items()]
+            text = " · ".join([f"{study.objectives[0].name} {number(trial.objective)}", *values])
+            if button.description != text:
+                button.description = text
+            button.disabled = all(run.hyperparams[name] == value for name, value in trial.values.items())
+            button.remove_class(HIDDEN)
+
+    def _say(self) -> str:
+        study = self._run.search
+        if self._is_making:
+            return _("Copying the run …")
+        if study is None:
+            return _("The run stays as it is, and may go on meanwhile.")
+        if study.state is RunState.FAILED:
+            return str(study.end_reason)
+        told = _("{done} of {count} trials done.", done=study.step_count, count=study.total)
+        if not study.held:
+            return told
+        return told + " " + _("The best are drawn beside the run; a click gives it their values.")
+
+
+def search_drawer(run: Any, wake: Callable[[], None], kit: WidgetFactory) -> Drawer:
+    """Return the drawer of a panel that searches near to where a run is; for the parameters see `SearchDrawer`."""
+    tip = _("Search for better values near to the present ones, on copies of this run")
+    return Drawer(_("Search around here"), tip, lambda: SearchDrawer(run, wake, kit))
