@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from nbopt.formatting import number
+from nbopt.formatting import brief
 from tests.notebook.frontend import eventually
 
 
@@ -65,6 +65,7 @@ def test_a_search_around_the_run_is_drawn_beside_it_and_a_click_takes_its_values
     drawer = panel.drawers.made["search"]
     before = dict(run.hyperparams), len(run.journal), run.step_count
     assert panel.overlays.ghosts() == []
+    assert drawer.take[0].layout is not drawer.here.layout and drawer.here.layout.border_left is None
     page.click(drawer.here)
     eventually(lambda: run.search is not None and run.search.state.is_ended)
     study = run.search
@@ -76,7 +77,7 @@ def test_a_search_around_the_run_is_drawn_beside_it_and_a_click_takes_its_values
     for ghost, (trial, _session) in zip(ghosts, held, strict=True):
         assert ghost.history.last("val_loss") == trial.objective
     best = study.best
-    assert f"val_loss {number(best.objective)}" in drawer.take[0].description
+    assert f"val_loss {brief(best.objective)}" in drawer.take[0].description
     place = next(place for place, (trial, _session) in enumerate(held) if trial.values["lr"] != 1e-3)
     page.click(drawer.take[place])
     assert run.hyperparams["lr"] == held[place][0].values["lr"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from nbopt.formatting import number
+from nbopt.formatting import brief
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.drawers import Drawer
@@ -56,10 +56,13 @@ class SearchDrawer:
         tip = _("End the search; what it has found stays")
         self.halt = kit.button("search-stop", _("Stop searching"), self._stop, tip, disabled=True)
         tip = _("Give the run these values")
-        self.take = [kit.button("search-take", "", partial(self._take, place), tip) for place in range(len(FOUND))]
-        for button, colour in zip(self.take, FOUND, strict=True):
+        edges = [widgets.Layout(border_left=f"4px solid {colour}") for colour in FOUND]  # others share one
+        self.take = [
+            kit.button("search-take", "", partial(self._take, place), tip, layout=edge)
+            for place, edge in enumerate(edges)
+        ]
+        for button in self.take:
             button.add_class(HIDDEN)
-            button.layout.border_left = f"4px solid {colour}"
         head = kit.box("sweep-head", self.here, self.anew, self.halt, self._note)
         self.widget = kit.box("sweep", head, kit.box("sweep-head", *self.take))
 
@@ -119,8 +122,8 @@ class SearchDrawer:
                 button.add_class(HIDDEN)
                 continue
             trial = self._offered[place]
-            values = [f"{run.hyperparams.label(name)} {number(value)}" for name, value in trial.values.items()]
-            text = " · ".join([f"{study.objectives[0].name} {number(trial.objective)}", *values])
+            values = [f"{run.hyperparams.label(name)} {_write(value)}" for name, value in trial.values.items()]
+            text = " · ".join([f"{study.objectives[0].name} {brief(trial.objective)}", *values])
             if button.description != text:
                 button.description = text
             button.disabled = all(run.hyperparams[name] == value for name, value in trial.values.items())
@@ -138,6 +141,10 @@ class SearchDrawer:
         if not study.held:
             return told
         return told + " " + _("The best are drawn beside the run; a click gives it their values.")
+
+
+def _write(value: Any) -> str:
+    return brief(value) if isinstance(value, float) else str(value)
 
 
 def search_drawer(run: Any, wake: Callable[[], None], kit: WidgetFactory) -> Drawer:
