@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import size, { lines, scatter } from '../../nbopt/notebook/panel/size/size.js';
 
 const words = Object.fromEntries(
-  'title against sweep every draw take layers layer kind parameters zeros macs lost find time samples front now was full run empty'
+  'title against sweep every draw take layers layer kind parameters zeros bytes macs lost find time samples front now was full run empty'
     .split(' ')
     .map(word => [word, word])
 );
@@ -43,7 +43,7 @@ function shown(more: object = {}) {
   const state: Record<string, unknown> = {
     chart: {},
     sweep: {},
-    layers: [['0', 'Linear', '84', '3.7 %', '72', '']],
+    layers: [['0', 'Linear', '84', '3.7 %', '90 B', '72', '']],
     axes: [
       ['bytes', 'File size'],
       ['macs', 'Operations']
@@ -114,7 +114,7 @@ describe('the drawer', () => {
     expect(el.querySelector('[role=status]')?.textContent).toBe('Sweep …');
     await change('note', 'no data');
     expect(el.querySelector('[role=status]')?.textContent).toBe('no data');
-    expect(el.querySelector('tbody')?.textContent).toBe('0Linear843.7 %72');
+    expect(el.querySelector('tbody')?.textContent).toBe('0Linear843.7 %90 B72');
   });
 
   test('has nothing to sweep where nothing compresses', () => {

@@ -27,9 +27,10 @@ def make_run(**settings):
 
 
 def do(slices):
+    beside = None
     try:
         while True:
-            next(slices)
+            beside = slices.send(beside and beside())
     except StopIteration as end:
         return end.value
 
@@ -175,7 +176,7 @@ def test_without_validation_there_is_nothing_to_judge_by():
     explorer.close()
 
 
-def test_an_explorer_follows_a_run_at_rest_and_remembers_where_it_was():
+def test_an_explorer_follows_a_run_at_rest_and_remembers_where_it_was(tmp_path):
     run = make_run()
     run.step(6)
     explorer = Explorer(run)
@@ -187,6 +188,9 @@ def test_an_explorer_follows_a_run_at_rest_and_remembers_where_it_was():
     assert before.values["weight_bits"] == 0 and now.values["weight_bits"] == 2
     assert now.nonzero < before.nonzero and explorer.full.score == pytest.approx(before.score)
     assert now.score == pytest.approx(accuracy(run), abs=1e-6)
+    exported = run.export(tmp_path / "small.safetensors")
+    assert (now.bytes, explorer.full.bytes) == (exported.bytes, exported.full)
+    assert explorer.sizes == exported.tensors
     explorer.sweep("weight_bits")
     explorer.find_sensitivity()
     eventually(lambda: explorer.lost and "weight_bits" in explorer.tradeoffs)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from nbopt.run.registry import live_runs
 from nbopt.run.size.latency import Latency
 from nbopt.run.size.layers import Layer, list_layers, macs_of, time_pass
 from nbopt.run.size.probe import Probe, Slices
-from nbopt.run.size.state import State, find_root, state_of
+from nbopt.run.size.state import State, find_root, pack_all, state_of
 from nbopt.run.size.tradeoff import Tradeoff, find_compressing, sensitivity, tradeoff, values_of
+from nbopt.run.taking import find_computed, size_in_full
 from nbopt.run.trained import TrainedSession
 from nbopt.training.state import RunState
 from nbopt.training.validation import measure
@@ -51,6 +53,8 @@ class Explorer:
     others : dict of str to (str, State)
         The runs of its family that are at rest, by ``id``, each with its name.
     layers : list of Layer
+    sizes : mapping of str to int
+        Bytes of the file that each tensor takes, by its name.
     lost : dict of str to float
         By how much the score is worse where one layer alone is compressed as all are now, by layer.
     tradeoffs : dict of str to Tradeoff
@@ -73,6 +77,7 @@ class Explorer:
         self.full: State | None = None
         self.others: dict[str, tuple[str, State]] = {}
         self.layers: list[Layer] = []
+        self.sizes: Mapping[str, int] = {}
         self.lost: dict[str, float] = {}
         self.tradeoffs: dict[str, Tradeoff] = {}
         self.latency: Latency | None = None
@@ -173,7 +178,12 @@ class Explorer:
         self._wake()
         try:
             slices = begin()
-            while not self._closing.is_set() and not run.worker.between_steps(lambda: self._slice(slices)):
+            sent: Any = None
+            while not self._closing.is_set():
+                is_done, beside = run.worker.between_steps(partial(self._slice, slices, sent))
+                if is_done:
+                    break
+                sent = None if beside is None else beside()
                 if run.state is RunState.RUNNING:
                     self._closing.wait(self._took * (1 / _SHARE - 1))
                 else:
@@ -183,14 +193,13 @@ class Explorer:
         self.at_work = ""
         self._wake()
 
-    def _slice(self, slices: Slices) -> bool:
-        """Do some of a job; return whether it is done."""
+    def _slice(self, slices: Slices, sent: Any) -> tuple[bool, Callable[[], Any] | None]:
+        """Do some of a job; return whether it is done, and what is to be done beside the run's steps."""
         start = time.perf_counter()
         try:
-            next(slices)
-            return False
+            return False, slices.send(sent)
         except StopIteration:
-            return True
+            return True, None
         finally:
             device = self._run.device.torch
             if device.type == "cuda":  # what was begun there keeps the run's own steps waiting
@@ -214,15 +223,17 @@ class Explorer:
             self._macs, self._shape = macs_of(training), [*training.edits]
             self.lost, self.tradeoffs = {}, {}
             yield
-        self.layers = list_layers(training, self._macs)
-        yield
-        now = state_of(probe, scores.get(self.metric), self.layers, self._macs)
-        self.trail = [*self.trail, now][-_TRAIL:]
+        layers = list_layers(training, self._macs)
+        found = find_computed(probe.copy)
+        packed = yield lambda: pack_all(found)
+        self.layers, self.sizes = layers, packed.sizes
+        now = state_of(probe, scores.get(self.metric), layers, self._macs, packed.total)
         if training.acting.change_weights:
             with probe.computing_with({}):
                 scores = yield from measure(training)
-                full = state_of(probe, scores.get(self.metric), self.layers, self._macs)
+            full = state_of(probe, scores.get(self.metric), layers, self._macs, size_in_full(found))
             self.full = full._replace(nonzero=full.parameters, values={})
+        self.trail = [*self.trail, now][-_TRAIL:]
         self._seen_at = time.monotonic()
 
     def _sweep(self, name: str, by: str) -> Slices:
@@ -245,8 +256,10 @@ class Explorer:
         self._known[other.id] = _stamp(other)
         probe = Probe(other)
         scores = yield from probe.score()
-        macs = macs_of(probe.training)
-        state = state_of(probe, scores.get(self.metric), list_layers(probe.training, macs), macs)
+        macs, found = macs_of(probe.training), find_computed(probe.copy)
+        layers = list_layers(probe.training, macs)
+        packed = yield lambda: pack_all(found)
+        state = state_of(probe, scores.get(self.metric), layers, macs, packed.total)
         self.others = {**self.others, other.id: (other.name, state)}
 
 

@@ -16,8 +16,12 @@ from nbopt.run.trained import TrainedSession
 from nbopt.training.restoring import restore
 from nbopt.training.validation import measure
 
-Slices = Generator[None, None, Any]
-"""What is done bit by bit, so that whoever asked may stop, or do something else in between."""
+Slices = Generator[Any, Any, Any]
+"""What is done bit by bit, so that whoever asked may stop, or do something else in between.
+
+What is yielded, if anything, is a function that needs neither the run nor the copy: it is called without either kept
+waiting, and what it returns is sent back.
+"""
 
 _SOURCE = "size"
 
@@ -42,6 +46,11 @@ class Probe:
         self.renew()
         if self.training.val is None:
             raise ValueError(_("the run has no validation data: give Run(..., val=...), by which models are compared."))
+
+    @property
+    def copy(self) -> TrainedSession:
+        """The copy, at rest."""
+        return self._twin
 
     @property
     def training(self) -> Any:

@@ -22,7 +22,7 @@ from nbopt.viz.sizes import Mark, draw_lines, draw_marks
 _SOURCE = "size"
 _MOST_SAMPLES = 4096
 
-_AXES = {"nonzero": N_("Weights not 0"), "macs": N_("Operations")}
+_AXES = {"bytes": N_("File size"), "nonzero": N_("Weights not 0"), "macs": N_("Operations")}
 _WORDS = {
     "title": N_("Score against size"),
     "against": N_("Against"),
@@ -35,6 +35,7 @@ _WORDS = {
     "kind": N_("Kind"),
     "parameters": N_("Parameters"),
     "zeros": N_("Zeros"),
+    "bytes": N_("In the file"),
     "macs": N_("Operations"),
     "lost": N_("Sensitivity"),
     "find": N_("Sensitivity"),
@@ -58,7 +59,7 @@ class SizePage(FrontEnd):
     sweep: Any = traitlets.Dict().tag(sync=True)
     layers: Any = traitlets.List().tag(sync=True)
     axes: Any = traitlets.List().tag(sync=True)
-    axis = traitlets.Unicode("nonzero").tag(sync=True)
+    axis = traitlets.Unicode("bytes").tag(sync=True)
     sweeps: Any = traitlets.List().tag(sync=True)
     facts: Any = traitlets.List().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
@@ -148,6 +149,7 @@ class SizeDrawer:
                     layer.kind,
                     count(layer.parameters),
                     _share(1 - layer.nonzero / layer.parameters),
+                    _bytes(sum(explorer.sizes.get(name, 0) for name in layer.weights)),
                     count(layer.macs),
                     self._score(explorer.lost[layer.name]) if layer.name in explorer.lost else "",
                 ]
@@ -168,6 +170,7 @@ class SizeDrawer:
         now = explorer.trail[-1]
         facts = [
             [self._label(explorer.metric), self._score(now.score)],
+            [_("File size"), _bytes(now.bytes)],
             [_("Weights not 0"), _("{nonzero} of {all}", nonzero=count(now.nonzero), all=count(now.parameters))],
             [_("Operations for a sample"), count(now.macs)],
         ]
@@ -185,7 +188,7 @@ class SizeDrawer:
         for name, state in explorer.others.values():
             marks.append(Mark("run", getattr(state, axis), state.score, f"{name}, {self._tell(state)}"))
         marks += [Mark("now", getattr(state, axis), state.score, self._tell(state)) for state in explorer.trail[-1:]]
-        return draw_marks(marks, explorer.lower_is_better, count, self._tick)
+        return draw_marks(marks, explorer.lower_is_better, _bytes if axis == "bytes" else count, self._tick)
 
     def _sweep(self) -> dict[str, Any]:
         found = self.explorer.tradeoffs.get(self._swept)
@@ -201,7 +204,7 @@ class SizeDrawer:
     def _tell(self, state: State) -> str:
         step = _("step {step}", step=count(state.step))
         values = [f"{self._label(name)} {number(value)}" for name, value in state.values.items() if value]
-        return ", ".join([step, *values, self._score(state.score)])
+        return ", ".join([step, *values, self._score(state.score), _bytes(state.bytes)])
 
     def _label(self, name: str) -> str:
         if name in self._run.hyperparams:
@@ -232,3 +235,11 @@ def _share(value: float) -> str:
 
 def _digits(seconds: float) -> str:
     return f"{1e3 * seconds:.3g}"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if abs(value) < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"

@@ -41,7 +41,7 @@ function render({ model, el }) {
   scroll.setAttribute('role', 'region');
   scroll.setAttribute('aria-label', words.layers);
   const body = make('tbody', {});
-  const titles = ['layer', 'kind', 'parameters', 'zeros', 'macs', 'lost'].map(name => words[name]);
+  const titles = ['layer', 'kind', 'parameters', 'zeros', 'bytes', 'macs', 'lost'].map(name => words[name]);
   scroll.append(make('table', {}, make('thead', {}, row('th', titles)), body));
   root.append(bar, facts, note, charts, scroll);
   el.append(root);
