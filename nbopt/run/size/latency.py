@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.benchmark import Timer
 
 _SECONDS = 0.2  # that a measurement takes at least
+_LEAST = 5  # measurements
 
 
 class Latency(NamedTuple):
@@ -38,5 +40,9 @@ def measure_latency(do: Callable[[], Any], samples: int, seconds: float = _SECON
         How long it is measured.
     """
     threads = torch.get_num_threads()  # its default of 1 would be set for the whole process, and for runs that train
-    found = Timer("do()", globals={"do": do}, num_threads=threads).blocked_autorange(min_run_time=seconds)
-    return Latency(found.median, found.iqr, samples)
+    timer = Timer("do()", globals={"do": do}, num_threads=threads)
+    times: list[float] = []
+    while len(times) < _LEAST:  # else there is no spread
+        times += timer.blocked_autorange(min_run_time=seconds).times
+    low, median, high = np.percentile(times, [25, 50, 75])
+    return Latency(float(median), float(high - low), samples)
