@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.panel.size.drawer import SizeDrawer
-from tests.waiting import eventually
+from tests.notebook.frontend import eventually
 
 
 @pytest.fixture
@@ -87,10 +86,10 @@ def test_what_it_does_not_understand_is_said(run, drawer):
     assert painted(drawer).note == "" and drawer.widget.axis == "macs"
 
 
-def test_a_panel_makes_it_when_it_is_unfolded_and_ends_it_when_it_closes(run):
-    panel = panel_of(run)
-    panel.drawers.toggles["size"].value = True
-    panel.drawers.paint()
+def test_a_panel_makes_it_when_it_is_unfolded_and_ends_it_when_it_closes(page, show, run):
+    panel = show(run)
+    page.do(panel.drawers.toggles["size"], value=True)
+    eventually(lambda: "size" in panel.drawers.made)
     explorer = panel.drawers.made["size"].explorer
     eventually(lambda: explorer.trail)
     panel.close()
