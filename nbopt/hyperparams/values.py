@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, ValuesView
 from typing import Any, TypeVar
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
@@ -81,6 +81,10 @@ class Hyperparams(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values, in the order of the names."""
+        return self._values.values()  # the mapping's own way looks each name up
 
     def __len__(self) -> int:
         return len(self._values)

@@ -79,9 +79,11 @@ def find_traits(members: Sequence[Differing]) -> list[Trait]:
     """
     values = members[0].hyperparams
     found = []
-    for name in values:
-        column = [member.hyperparams[name] for member in members]
-        if any(value != column[0] for value in column):
+    # Of a thousand members, a hundred thousand values: column by column and without Python in between.
+    for name, column in zip(
+        values, zip(*(member.hyperparams.values() for member in members), strict=True), strict=True
+    ):
+        if column.count(column[0]) < len(column):
             spec = values.spec(name)
             found.append(_trait(name, values.label(name), column, isinstance(spec, Float) and spec.log))
     seeds = [member.seed for member in members]

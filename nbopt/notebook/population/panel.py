@@ -32,7 +32,7 @@ from nbopt.run.crowd import Crowd
 from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 
-_TELL_SECONDS = 0.4  # between two words of the header while it trains
+_TELL_SECONDS = 0.4  # between two words of the header while it trains, at least
 _SHARE = 10  # times as long as a frame takes this thread passes to the next: what trains has the rest
 
 _panels: weakref.WeakKeyDictionary[Crowd, PopulationPanel] = weakref.WeakKeyDictionary()
@@ -81,7 +81,7 @@ class PopulationPanel:
         self.population = population
         self.below = _below.setdefault(population, [])
         self._problem = ""
-        self._told_at = 0.0
+        self._tell_at = 0.0
         self._kit = kit = WidgetFactory(self._refuse)
         self.chosen = Chosen(population)
         self.looks = Looks(population)
@@ -186,9 +186,10 @@ class PopulationPanel:
     def _paint(self) -> None:
         began, now, population = time.thread_time(), time.monotonic(), self.population
         self.verbs.paint_verbs()
-        if population.state is not RunState.RUNNING or now - self._told_at > _TELL_SECONDS:
-            self._told_at = now  # each fact asks all members
+        if population.state is not RunState.RUNNING or now > self._tell_at:
             self._status.value = status.facts_line(population, facts_of(population))
+            told = time.thread_time() - began  # each fact asks all members
+            self._tell_at = now + max(_TELL_SECONDS, _SHARE * told)
         self._device.value = device_line(population)
         self._error.value = messages.strip(self._messages())
         numbers = list(self.chosen.numbers)
