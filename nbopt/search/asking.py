@@ -55,6 +55,18 @@ class Asked:
             raise answer.error
         return answer
 
+    @property
+    def waits(self) -> bool:
+        """Whether an answer is waited for."""
+        return self._waiting is not None
+
+    @property
+    def has_suggested(self) -> bool:
+        """Whether anything but a note was asked: what another study would have answered may be something else."""
+        with self._state:
+            asked = [*self._said, *([] if self._waiting is None else [self._waiting])]
+        return any(what != "note" for what, _content in asked)
+
     def tell_again(self) -> None:
         """Tell another study what was asked so far, and ask again what has had no answer."""
         with self._state:

@@ -15,7 +15,7 @@ from nbopt.search.evolving import NAME, Evolving
 from nbopt.search.executors import Executor, Inline, Threads
 from nbopt.search.pruners import is_asynchronous
 
-EXECUTORS = ("auto", "inline", "population", "threads", "processes")
+EXECUTORS = ("auto", "inline", "population", "threads", "processes", "ray")
 
 _TOGETHER, _UNSEEN = 8, 16  # trials at once; more where the sampler does not look at what it found
 _SMALL = 300_000  # weights of a model that trains faster among others
@@ -76,6 +76,10 @@ def choose_executor(
         from nbopt.search.processes import Processes
 
         return Processes(slots or min(trials, os.cpu_count() or 1))
+    if given == "ray":
+        from nbopt.search.on_ray import OnRay
+
+        return OnRay(slots)
     together = slots or min(trials, _UNSEEN if sampler in _BLIND else _TOGETHER)
     small = blueprint is not None and blueprint.weights <= _SMALL
     if blueprint is not None and given == "auto" and small:

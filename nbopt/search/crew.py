@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from nbopt.search.jobs import Ended, Job
 from nbopt.search.workplace import Order, Setting
 
 _LOOK_SECONDS = 0.05  # how long `events` waits before it lets the study look around
+_START_SECONDS = 30.0  # after so long, a trial whose worker has not come to be is given to one that is free
 _PATIENCE = 3  # workers that a trial may lose without getting any further
 
 
@@ -30,8 +32,8 @@ class WorkerLost(RuntimeError):
 class Worker(Protocol):
     """A worker, as the study's process sees it.
 
-    What it says, it puts into the crew's inbox: (worker, kind, number, content), and ``lost``, with the reason in
-    words, when it is there no longer.
+    What it says, it puts into the crew's inbox: (worker, kind, number, content), ``ready`` first, and ``lost``, with
+    the reason in words, when it is there no longer.
     """
 
     def send(self, kind: str, content: Any) -> None:
@@ -51,6 +53,7 @@ class Assignment:
     changes: list[dict[str, Any]] = field(default_factory=list)
     is_cancelled: bool = False
     losses: int = 0
+    since: float = field(default_factory=time.monotonic)
 
 
 class Crew:
@@ -64,29 +67,39 @@ class Crew:
     ----------
     inbox : queue
         What workers say.
+    ready : dict of Worker to int
+        Those that have come to be, and their processes' numbers.
     """
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.inbox: queue.SimpleQueue[tuple[Any, str, int, Any]] = queue.SimpleQueue()
         self._workers: list[Worker] = []
+        self.ready: dict[Worker, int] = {}
+        self._held: dict[int, tuple[Worker, Mapping[str, Any]]] = {}
         self._assigned: dict[int, Assignment] = {}
         self._resting = False
         self._setting: Setting | None = None
+        self._study = ""
 
     # -- what a kind of crew knows
 
-    def hire(self) -> Worker:
-        """Return another worker."""
+    def hire(self, study: str) -> Worker:
+        """Return another worker, for the study of this id."""
         raise NotImplementedError
 
     def pack(self, subject: Any) -> bytes:
         """Return what trials are made of as it is sent to workers."""
         raise NotImplementedError
 
-    def find_worker(self, job: Job) -> Worker | None:
-        """Return a worker that carries this trial out already, for a study that was opened again."""
-        return None
+    def reattach(self, study: str) -> dict[int, tuple[Worker, Mapping[str, Any]]]:
+        """Return the trials that workers of before are at, or have done: who, and with which values."""
+        return {}
+
+    def adopt(self, worker: Worker, process: int) -> None:
+        """Have one of these among the workers."""
+        self._workers.append(worker)
+        self.ready[worker] = process
 
     @property
     def threads(self) -> int:
@@ -106,25 +119,38 @@ class Crew:
         if self._setting is None:
             as_here = (torch.get_default_dtype(), torch.get_float32_matmul_precision())
             deterministic = torch.are_deterministic_algorithms_enabled()
-            subject, seed = self.pack(job.subject), job.subject.seed
-            self._setting = Setting(subject, seed, self.threads, *as_here, deterministic)
-        worker = self.find_worker(job)
-        if worker is not None:
+            subject, self._study = self.pack(job.subject), job.subject.study
+            self._setting = Setting(subject, job.subject.seed, self.threads, *as_here, deterministic)
+            self._held = self.reattach(self._study)
+        worker, values = self._held.pop(job.number, (None, None))
+        if worker is not None and values == dict(job.values):
             self._assigned[job.number] = Assignment(job, worker)
             worker.send("resume", job.number)
             worker.send("hold", self._resting)
             return
-        busy = [id(each.worker) for each in self._assigned.values()]
-        free = [each for each in self._workers if id(each) not in busy]
-        assignment = self._assigned[job.number] = Assignment(job, free[0] if free else self._begin())
+        if worker is not None:  # it is at another trial by now
+            self._dismiss(worker)
+        assignment = self._assigned[job.number] = Assignment(job, self._find_free() or self._begin())
         self._order(assignment)
 
+    def _find_free(self) -> Worker | None:
+        """Return a worker that is at nothing, rather one that has come to be."""
+        busy = [each.worker for each in self._assigned.values()] + [worker for worker, _values in self._held.values()]
+        free = [worker for worker in self._workers if worker not in busy]
+        return next((worker for worker in free if worker in self.ready), free[0] if free else None)
+
     def _begin(self) -> Worker:
-        worker = self.hire()
+        worker = self.hire(self._study)
         self._workers.append(worker)
         worker.send("begin", self._setting)
         worker.send("hold", self._resting)
         return worker
+
+    def _dismiss(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        self.ready.pop(worker, None)
+        self._held = {number: held for number, held in self._held.items() if held[0] is not worker}
+        worker.end()
 
     def _order(self, assignment: Assignment) -> None:
         job, checkpoint = assignment.job, assignment.trained.checkpoint
@@ -160,6 +186,7 @@ class Crew:
 
     def events(self) -> Iterator[Ended]:
         """Wait a moment for what workers say; answer what they ask."""
+        self._move()
         try:
             said = self.inbox.get(timeout=_LOOK_SECONDS)
             while True:
@@ -173,15 +200,28 @@ class Crew:
         for worker in self._workers:
             worker.end()
         self._workers.clear()  # the list itself is known to those who end the workers with the process
+        self.ready.clear()
         self._assigned.clear()
-        self._setting = None
+        self._held, self._setting = {}, None
+
+    def _move(self) -> None:
+        """Give trials whose worker cannot start, where a machine went away, to one that is free."""
+        for assignment in self._assigned.values():
+            late = assignment.worker not in self.ready and time.monotonic() - assignment.since > _START_SECONDS
+            if late and (free := self._find_free()) in self.ready and free is not None:
+                self._dismiss(assignment.worker)
+                assignment.worker = free
+                self._order(assignment)
 
     # -- what workers say
 
     def _take(self, worker: Worker, kind: str, number: int, content: Any) -> Iterator[Ended]:
+        if kind == "ready":
+            self.ready[worker] = content
+            return
         if kind == "lost":
             if worker in self._workers:
-                self._workers.remove(worker)
+                self._dismiss(worker)
                 for left in [each for each in self._assigned.values() if each.worker is worker]:
                     yield from self._replace(left, content)
             return
@@ -209,7 +249,7 @@ class Crew:
         assignment.losses += 1
         number = assignment.job.number
         if assignment.losses < _PATIENCE:
-            assignment.worker = self._begin()
+            assignment.worker, assignment.since = self._find_free() or self._begin(), time.monotonic()
             self._order(assignment)
             return
         del self._assigned[number]

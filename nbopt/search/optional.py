@@ -11,12 +11,14 @@ from typing import Any
 from nbopt.i18n import _
 
 
-def need(name: str) -> Any:
-    """Return a module of the extra ``search``; raise ImportError, with what to install, where it is missing."""
+def need(name: str, extra: str = "search") -> Any:
+    """Return a module of an extra; raise ImportError, with what to install, where it is missing."""
     try:
         return import_module(name)
     except ImportError as error:
-        text = _("a study needs {name}, which is not installed: pip install 'nbopt[search]'", name=name)
+        told = _("a study needs {name}, which is not installed", name=name) if extra == "search" else ""
+        told = told or _("executor='{extra}' needs {name}, which is not installed", extra=extra, name=name)
+        text = _("{told}: pip install 'nbopt[{extra}]'", told=told, extra=extra)
         raise ImportError(f"{text} ({error}).", name=name) from error
 
 

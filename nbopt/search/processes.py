@@ -34,7 +34,7 @@ class Processes(Crew):
         self._pickler, self._context = need("cloudpickle"), need("loky.backend").get_context("loky")
         Finalize(self, _end_all, (self._workers,), exitpriority=10)
 
-    def hire(self) -> Worker:
+    def hire(self, study: str) -> Worker:
         """Start a process."""
         return _Process(self._context, self._pickler, self.inbox)
 

@@ -23,8 +23,8 @@ from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 from nbopt.store import lease
 from nbopt.store.checked import is_id
 from nbopt.store.schema import StoreError, refuse_links
+from nbopt.store.studies import FOLDER
 
-FOLDER = "studies"
 _ENTRY, _MADE, _OWNER = "nbopt:journal:", "nbopt:made", "nbopt:owner"
 
 

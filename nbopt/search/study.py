@@ -17,7 +17,7 @@ from nbopt.run.spec import RunSpec
 from nbopt.search.around import Around, OfRun, check_share
 from nbopt.search.asktell import AskTell
 from nbopt.search.choosing import choose_executor
-from nbopt.search.executors import Executor
+from nbopt.search.executors import Executor, Inline
 from nbopt.search.jobs import Job
 from nbopt.search.judging import Judging
 from nbopt.search.pruners import check_pruner, is_asynchronous
@@ -73,7 +73,9 @@ class Study(Shown):
     executor : str or Executor
         ``inline``, one after the other; ``threads``; ``population``: trials whose models are built alike train as the
         members of a `nbopt.Population`. ``auto`` does that with small models. ``processes`` of this machine, with what
-        a notebook defines; they share the cores. Trials that lose theirs go on in another one.
+        a notebook defines; they share the cores. ``ray``: machines of a Ray cluster, see `nbopt.search.on_ray.OnRay`. A
+        trial that loses its worker goes on in another one; with as many threads of torch, both find what one thread
+        finds, bit for bit.
     slots : int, optional
         How many trials are carried out at once. A sampler never knows of those that may still be under way, so that
         the study does not depend on which of them ends first.
@@ -228,7 +230,6 @@ class Study(Shown):
         judging = Judging(spec.cv, spec.repeats, self.seed)
         stored, judged = (None, ()) if record is None else (spec.space[0], record.made["judged"])
         self._subject = subject or make_subject(spec, judging, stored, judged)
-        self._subject.seed = self.seed
         self.space, self.objectives = self._subject.space, self._subject.objectives
         several = len(self.objectives) > 1
         self.sampler = check_sampler(spec.sampler, several, bool(self.space))
@@ -238,11 +239,13 @@ class Study(Shown):
             trials = min(trials, len(self.space.grid(trials)))
         self._subject.check(self.sampler, self.pruner)
         self.id = spec.id or secrets.token_hex(4)
+        self._subject.study, self._subject.seed = self.id, self.seed
         self.name = check_text("name", spec.name or _name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
         given = (spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler, self.pruner)
-        executor = executor or choose_executor(*given)
+        if executor is None:
+            executor = choose_executor(*given) if self._subject.is_whole else Inline()
         check_alone([each.name for each in self.objectives], executor)
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)

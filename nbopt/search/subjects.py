@@ -44,12 +44,17 @@ class Subject:
         What makes its runs, where nbopt trains.
     notes : dict of int to dict
         What was found out about trials for the sampler, until they are written.
-    seed : int
-        The study's.
+    study, seed : str, int
+        The study's id, and its seed.
     """
 
     blueprint: Blueprint | None = None
-    seed = 0
+    study, seed = "", 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is anything to carry out, and not only something to read."""
+        return type(self) is not Subject
 
     def __init__(self, space: Space, objectives: list[Objective], reports: int = 1) -> None:
         self.space, self.objectives, self.reports = space, objectives, reports

@@ -5,11 +5,14 @@ Nothing here knows how messages travel: whoever has a workplace gives it a funct
 To a workplace: ``begin`` (a `Setting`), ``order`` (an `Order`), ``change`` (number, changes), ``cancel`` (number),
 ``hold`` (whether to rest), ``answer`` (to what was asked), ``resume`` (number: tell all of it again, to another study),
 ``end``.
-From it, each with a trial's number: ``measured``, ``saved``, ``asked``, ``said`` (what was answered) and ``over``.
+From it, each with a trial's number: ``measured``, ``saved``, ``asked``, ``said`` (what was answered) and ``over``;
+``ready``, with the process's
+number, before all of them.
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import random
 import threading
@@ -105,7 +108,7 @@ class Workplace:
         self._cancelled: set[int] = set()
         self._changes: dict[int, list[Mapping[str, Any]]] = {}
         self._resumed = threading.Event()
-        self.over: dict[int, Any] = {}
+        self.over: dict[int, tuple[Mapping[str, Any], Any]] = {}
         self.under_way: Order | None = None
 
     # -- from any thread
@@ -131,10 +134,23 @@ class Workplace:
                 self._changes = {content.number: [{}] * content.checkpoint.changes}
             self._orders.put(content)
 
+    def held(self) -> dict[int, Mapping[str, Any]]:
+        """Return the values of the trials that another study may take over: under way, or over and not written."""
+        found = {number: values for number, (values, _told) in self.over.items()}
+        order = self.under_way
+        if order is not None and not self._asked.has_suggested:
+            found[order.number] = order.values
+        return found
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing that could be done without the study."""
+        return self.under_way is None or self._asked.waits
+
     def _resume(self, number: int) -> None:
         """Tell another study all that it has to know of a trial."""
         if number in self.over:
-            self._send("over", number, self.over[number])
+            self._send("over", number, self.over[number][1])
         else:
             self._asked.tell_again()
             self._resumed.set()
@@ -143,6 +159,7 @@ class Workplace:
 
     def work(self) -> None:
         """Carry out what is ordered."""
+        self._send("ready", 0, os.getpid())
         setting: Setting = self._orders.get()
         setting.apply()
         subject: Any = None
@@ -156,9 +173,10 @@ class Workplace:
                 ended, checkpoint = self._carry_out(order, subject, setting.seed)
             except BaseException as error:  # what was sent cannot be made use of here
                 ended, checkpoint = Ended.failed(order.number, _plain(error)), Checkpoint()
-            self.over[order.number] = self._portable(ended), checkpoint
+            told = self._portable(ended), checkpoint
+            self.over[order.number] = dict(order.values), told
             self.under_way = None
-            self._send("over", order.number, self.over[order.number])
+            self._send("over", order.number, told)
 
     def _carry_out(self, order: Order, subject: Any, seed: int) -> tuple[Ended, Checkpoint]:
         number, asked, start = order.number, self._asked, order.checkpoint

@@ -13,12 +13,13 @@ from nbopt.i18n import _
 from nbopt.store import checked, lease, schema
 from nbopt.store.database import AUTO, Place, sweep
 from nbopt.store.listing import StoredRuns, lines, reading
+from nbopt.store.studies import delete_study
 
 
 def clean(*, keep: int | None = None, older_than: timedelta | float | None = None, store: Place = AUTO) -> StoredRuns:
-    """Delete old runs from the store, with all that belongs to them; return which.
+    """Delete old runs and studies from the store, with all that belongs to them; return which.
 
-    Runs that a live process holds stay. Given both limits, a run goes only if it is beyond both. A spoilt run whose
+    Those that a live process holds stay. Given both limits, a run goes only if it is beyond both. A spoilt run whose
     age cannot be told counts as the oldest.
 
     Parameters
@@ -47,12 +48,12 @@ def clean(*, keep: int | None = None, older_than: timedelta | float | None = Non
         raise ValueError(_("keep must be a whole number of at least 0; got {value}.", value=shorten(keep)))
     before = _before(older_than)
     with reading(store) as (folder, reader):
-        if reader is None:
-            return StoredRuns()
         found = lines(folder, reader)
         old = found[: max(0, len(found) - (keep or 0))]
-        gone = {line.id: token for line, token in old if line.created <= before and not lease.is_alive(folder, token)}
-        deleted = _delete(folder, gone)
+        free = [(line, token) for line, token in old if line.created <= before and not lease.is_alive(folder, token)]
+        gone = {line.id: token for line, token in free if line.trials is None}
+        deleted = [line.id for line, token in free if line.trials is not None and delete_study(folder, line.id, token)]
+        deleted += _delete(folder, gone) if reader is not None else []
     return StoredRuns(line for line, _token in old if line.id in deleted)
 
 

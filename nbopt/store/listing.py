@@ -17,6 +17,7 @@ from nbopt.store import checked, database, lease, schema, writer
 from nbopt.store.database import AUTO, Place
 from nbopt.store.marking import stars
 from nbopt.store.schema import StoreError
+from nbopt.store.studies import StudyFacts, studies
 from nbopt.store.table import Column, table
 from nbopt.store.values import differing, read_last, read_values
 
@@ -73,6 +74,8 @@ class StoredRun(NamedTuple):
         it was made with for all members.
     members : int
         How many there are of a population; 0 for a run.
+    trials : int or None
+        How many of a study have ended; None for what is none.
     """
 
     id: str
@@ -89,10 +92,13 @@ class StoredRun(NamedTuple):
     last: float | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
     members: int = 0
+    trials: int | None = None
 
     @property
     def title(self) -> str:
-        """Its name; of a population, with how many members it has."""
+        """Its name; of a population, with how many members it has, and of a study, trials."""
+        if self.trials is not None:
+            return _("{name} ({count} trials)", name=self.name, count=self.trials)
         return _("{name} ({count} members)", name=self.name, count=self.members) if self.members else self.name
 
     def __repr__(self) -> str:
@@ -138,7 +144,7 @@ class StoredRuns(list[StoredRun]):
 
 
 def runs(store: Place = AUTO) -> StoredRuns:
-    """Return what the store holds, oldest first; a run that is spoilt is listed as such, and hides no other.
+    """Return the runs and studies of a store, oldest first; one that is spoilt is listed as such, and hides no other.
 
     Parameters
     ----------
@@ -158,20 +164,30 @@ def runs(store: Place = AUTO) -> StoredRuns:
     [('first', 'finished', 2)]
     """
     with reading(store) as (folder, connection):
-        if connection is None:
-            return StoredRuns()
-        starred = stars(folder)
+        found = [line for line, _owner in lines(folder, connection)]
+        starred = stars(folder) if connection is not None else ()
         return StoredRuns(
-            line._replace(starred=line.id in starred, **_glimpse(line, connection))
-            for line, _owner in lines(folder, connection)
+            line
+            if line.trials is not None or connection is None
+            else line._replace(starred=line.id in starred, **_glimpse(line, connection))
+            for line in found
         )
 
 
-def lines(folder: Path, connection: sqlite3.Connection) -> list[tuple[StoredRun, str | None]]:
+def lines(folder: Path, connection: sqlite3.Connection | None) -> list[tuple[StoredRun, str | None]]:
     """Return the list's lines, oldest first, each with the lock of its owner."""
-    ids = [row[0] for row in connection.execute("SELECT id FROM runs")]
-    found = [_line(folder, connection, run) for run in ids]
+    ids = [] if connection is None else [row[0] for row in connection.execute("SELECT id FROM runs")]
+    found = [_line(folder, connection, run) for run in ids if connection is not None]
+    found += [(_line_of(folder, facts), facts.owner) for facts in studies(folder)]
     return sorted(found, key=lambda pair: (pair[0].created, pair[0].id))
+
+
+def _line_of(folder: Path, study: StudyFacts) -> StoredRun:
+    """Return the line of a study."""
+    state = "spoilt" if study.problem else state_of(folder, study.state, study.owner)
+    created = datetime.fromtimestamp(study.created).astimezone()
+    facts = (study.id, study.name, state, created, 0, 0, study.best, study.bytes, None, study.problem)
+    return StoredRun(*facts, trials=study.trials)
 
 
 def state_of(folder: Path, state: str, token: str | None) -> str:

@@ -1,6 +1,7 @@
 """What a study costs beside its training, how much faster populations are, and what is left of one that is killed.
 
-``python -m tests.benchmarks.study [--kills 50] [--overhead] [--race [sgd adam]] [--quality 10]``: CPU time, one thread.
+``python -m tests.benchmarks.study [--kills 50 [--executor population]] [--workers 10 --executor ray] [--overhead]
+[--race [sgd adam]] [--quality 10]``: CPU time, one thread. ``--kills`` kills a study's process, ``--workers`` workers.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import torch
 
 import nbopt
 from tests.benchmarks import search_quality, searches
-from tests.search import victim
+from tests.search import ray_nodes, victim
 
 
 def overhead(trials=60):
@@ -58,14 +59,14 @@ def by_itself(model, data, values, given):
         pass
 
 
-def kill(times):
+def kill(times, executor):
     """Kill a study so many times, wherever it is; return how many trials were lost or came twice, and other ends."""
     lost = other = done = trials = 0
-    unbroken = victim.found(victim.begin(None, "tpe", "inline").fit())
+    unbroken = victim.found(victim.begin(None, "tpe", executor).fit())
     folder = Path(tempfile.mkdtemp())
     number, killed = "", 0
     while killed < times:
-        child, telling = victim.start(folder, number, "inline")
+        child, telling = victim.start(folder, number, executor)
         with telling as told:
             number = told.readline().strip()
             time.sleep(random.uniform(0.0, 1.0))
@@ -91,13 +92,46 @@ def kill(times):
     }
 
 
+def kill_workers(times, executor):
+    """Kill so many workers of a study, at random; return how many trials were lost or came twice, and other ends."""
+    given = {"trials": 2 * times, "epochs": 150}
+    unbroken = victim.found(ray_nodes.begin(None, "inline", **given).fit())
+    with tempfile.TemporaryDirectory() as folder:
+        study = ray_nodes.begin(folder, executor, **given)
+        killed, due = [], time.monotonic() + 1.0
+
+        def kill_one():
+            nonlocal due
+            under_way = [each for each in study.executor._assigned.values() if each.worker in study.executor.ready]
+            hit = {number for number, _step in killed}
+            begun = [each for each in under_way if each.trained.step_count and each.job.number not in hit]
+            if begun and len(killed) < times and time.monotonic() > due:
+                assignment = random.choice(begun)
+                killed.append((assignment.job.number, assignment.trained.step_count))
+                os.kill(study.executor.ready.pop(assignment.worker), signal.SIGKILL)
+                due = time.monotonic() + random.uniform(0.5, 2.0)
+
+        study.watchers.append(kill_one)
+        study.fit()
+        read = nbopt.open(study.id, store=folder)
+        numbers = [trial.number for trial in read.trials]
+        return {
+            "workers killed": len(killed),
+            "trials they were at": len({number for number, _step in killed}),
+            "lost or twice": numbers != list(range(2 * times)),
+            "others than unbroken": sum(a != b for a, b in zip(victim.found(read), unbroken, strict=True)),
+        }
+
+
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=0)
+    options.add_argument("--workers", type=int, default=0)
     options.add_argument("--overhead", action="store_true")
     options.add_argument("--race", nargs="*", help="128 trials against Optuna and loops, by these optimizers")
     options.add_argument("--tier", default="auto", help="of the trials that race")
     options.add_argument("--quality", type=int, default=0, help="so many seeds of six tasks")
+    options.add_argument("--executor", default="inline")
     wanted = options.parse_args()
     torch.set_num_threads(1)
     if wanted.overhead:
@@ -112,4 +146,6 @@ if __name__ == "__main__":
         for line in search_quality.compare(wanted.quality):
             print(line, flush=True)
     if wanted.kills:
-        print(kill(wanted.kills))
+        print(wanted.executor, kill(wanted.kills, wanted.executor))
+    if wanted.workers:
+        print(wanted.executor, kill_workers(wanted.workers, wanted.executor))

@@ -29,18 +29,17 @@ class Nearby(Crew):
     def pack(self, subject):
         return pack(subject, cloudpickle.dumps)
 
-    def hire(self):
+    def hire(self, study):
         self.hired.append(Near(self))
         return self.hired[-1]
 
-    def find_worker(self, job):
+    def reattach(self, study):
+        found = {}
         for worker in self._others:
-            order = worker.workplace.under_way
-            if job.number in worker.workplace.over or (order is not None and order.number == job.number):
-                worker.crew = self
-                self._workers.append(worker)
-                return worker
-        return None
+            worker.crew = self
+            self.adopt(worker, 0)
+            found |= {number: (worker, values) for number, values in worker.workplace.held().items()}
+        return found
 
 
 class Near:

@@ -143,7 +143,7 @@ class RunsView:
 
     def _read(self) -> None:
         try:
-            self._stored = stored_runs(self._run.store or AUTO)
+            self._stored = [line for line in stored_runs(self._run.store or AUTO) if line.trials is None]
         except Exception as error:  # nobody would see it
             self._problem = str(error)
         self._looked_at, self._is_looking = time.monotonic(), False
