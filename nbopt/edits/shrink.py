@@ -9,9 +9,11 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nbopt.edits.finding import Found, find_units
+from nbopt.edits.finding import Axis, Found, find_units
+from nbopt.edits.heads import FewerHeads, find_heads, places_of
+from nbopt.edits.picking import everywhere, find_layer, read_patterns
 from nbopt.edits.ranges import from_ranges, is_ranges, to_ranges
 from nbopt.edits.units import INTO
 from nbopt.errors import InvalidHyperparam, shorten
@@ -26,7 +28,7 @@ _MOST_NAMED = 6  # layers in words
 
 @dataclass(frozen=True)
 class Shrink(Edit):
-    """Take away neurons, channels and hidden units, so that the model is smaller and faster for real.
+    """Take away neurons, channels, hidden units and heads, so that the model is smaller and faster for real.
 
     Without ``amount``, just those go that make no difference: all weights that put them out are 0, as structured
     pruning leaves them, and so is what comes of them, or all weights that take them are. What the model computes is the
@@ -35,8 +37,9 @@ class Shrink(Edit):
 
     Units are followed through a pass of the next batch: through residual connections, whose layers keep the same ones,
     batch normalization, flattening, concatenation, layers that are used several times, GRU and LSTM. Where they meet
-    something that joins them, as layer normalization, a softmax or attention, they stay, and so do the model's
-    outputs. What the optimizer remembers of the weights left goes on, and the best weights so far shrink alike.
+    something that joins them, as layer normalization or a softmax, they stay, and so do the model's outputs. Heads go
+    from ``torch.nn.MultiheadAttention``, in whose place a module comes that may have fewer. What the optimizer
+    remembers of the weights that are left goes on, and the best weights so far shrink alike.
 
     Parameters
     ----------
@@ -66,6 +69,7 @@ class Shrink(Edit):
     keep: Any = field(default=None, repr=False)
     into: Any = field(default=(), repr=False)
     sizes: Any = field(default=(), repr=False)
+    heads: Any = field(default=(), repr=False)
     left: Any = field(default=(), repr=False)
 
     kind: ClassVar[str] = "shrink"
@@ -76,12 +80,8 @@ class Shrink(Edit):
         if not number or not 0 <= self.amount < 1:
             rule = _("amount must be a number from 0 to below 1, the share of units that goes")
             raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(self.amount)))
-        named = (self.layers,) if isinstance(self.layers, str) else self.layers
-        if not isinstance(named, (list, tuple)) or not all(isinstance(name, str) for name in named):
-            rule = _("layers must be names of layers, as 'features.*'")
-            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(self.layers)))
-        object.__setattr__(self, "layers", tuple(named))
-        for own in ("into", "sizes"):
+        object.__setattr__(self, "layers", read_patterns(self.layers))
+        for own in ("into", "sizes", "heads"):
             object.__setattr__(self, own, tuple(map(tuple, getattr(self, own))))
         object.__setattr__(self, "left", tuple(self.left))
         for name, dims in (self.keep or {}).items():
@@ -106,23 +106,44 @@ class Shrink(Edit):
             count = min(count, len(row) - 1)  # a layer keeps a unit
             going.update(sorted(wanted, key=lambda unit: (found.norm(unit), unit))[:count])
         going = _even(found, going)
-        if not going:
+        keep, into, heads = self._heads(training)
+        if not going and not heads:
             what = _("there is no unit that it could take away")
             why = "; ".join(left) or _("none has weights that are all 0; amount=0.5 takes half of each layer's")
             raise self.refuse(f"{what} ({why})")
-        keep: dict[str, list[Any]] = {}
-        into = []
         for (name, dim), units in found.units.axes.items():
             goes = torch.tensor([found.units.root(unit) in going for unit in units.tolist()])
             if bool(goes.any()):
                 keep.setdefault(name, []).append([dim, to_ranges(torch.nonzero(~goes).flatten())])
                 if INTO in found.units.roles[name, dim]:
                     into.append((name, dim))
-        return replace(self, keep=keep, into=tuple(into), sizes=found.sizes(going), left=tuple(left))
+        return replace(self, keep=keep, into=tuple(into), heads=heads, sizes=found.sizes(going), left=tuple(left))
 
     def _may_go(self, found: Found, unit: int) -> bool:
         layer = found.layer_of(unit)
-        return bool(layer) and any(fnmatch(layer, pattern) for pattern in self.layers)
+        return bool(layer) and self._is_named(layer)
+
+    def _is_named(self, layer: str) -> bool:
+        return any(fnmatch(layer, pattern) for pattern in self.layers)
+
+    def _heads(self, training: Training) -> tuple[dict[str, list[Any]], list[Axis], tuple[tuple[str, int, int], ...]]:
+        """Return what stays of attention's weights, which of them take heads, and how many each layer has and keeps."""
+        keep, into, heads = dict[str, list[Any]](), list[Axis](), []
+        weights: dict[str, Tensor] = {**dict(training.model.named_parameters()), **training.acting.weights()}
+        for own in find_heads(training.model, weights):
+            going = torch.argsort(own.norms, stable=True)[: int(self.amount * own.size)]
+            going = going if self.amount else torch.nonzero(own.dead).flatten()[: own.size - 1]
+            if not len(going) or not self._is_named(own.name):
+                continue
+            kept = torch.tensor([head for head in range(own.size) if head not in going.tolist()])
+            width = weights[f"{own.name}.out_proj.weight"].shape[1] // own.size
+            for name, dim, parts in (("in_proj_weight", 0, 3), ("in_proj_bias", 0, 3), ("out_proj.weight", 1, 1)):
+                if f"{own.name}.{name}" in weights:
+                    places = to_ranges(places_of(kept, own.size, width, parts))
+                    keep[f"{own.name}.{name}"] = [[dim, places]]
+            into.append((f"{own.name}.out_proj.weight", 1))
+            heads.append((own.name, own.size, len(kept)))
+        return keep, into, tuple(heads)
 
     def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
         """Return what is left of each weight."""
@@ -137,10 +158,17 @@ class Shrink(Edit):
             except (IndexError, ValueError) as error:
                 raise CannotEdit(_("{name} has not the shape of the weight to shrink.", name=name)) from error
         words = [_("{layer}: {before} → {after} units", layer=n, before=b, after=a) for n, b, a in self.sizes]
+        modules: dict[str, nn.Module | None] = {}
+        for name, before, after in self.heads:
+            layer = find_layer(model, name)
+            if type(layer) is not nn.MultiheadAttention or not 0 < after < layer.num_heads == before:
+                raise CannotEdit(_("{name} has not the heads of the layer to shrink.", name=name))
+            modules.update(everywhere(model, layer, FewerHeads(layer, after)))
+            words.append(_("{layer}: {before} → {after} heads", layer=name, before=before, after=after))
         more = len(words) - _MOST_NAMED
         shown = [*words[:_MOST_NAMED], *([_("and {count} more", count=more)] if more > 0 else [])]
         stay = [_("not {layer}", layer=text) for text in self.left[:_MOST_NAMED]]
-        return Plan(resizes, [], "; ".join([", ".join(shown), *stay]))
+        return Plan(resizes, [], "; ".join([", ".join(shown), *stay]), modules)
 
     @contextmanager
     def expecting(self, model: nn.Module) -> Iterator[None]:

@@ -67,6 +67,53 @@ def test_what_is_left_of_a_share_goes_on_exactly(make_net, name):
     assert older.model.state_dict().keys() == small.model.state_dict().keys()
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_heads_go_from_attention_and_what_is_left_computes_the_same(make_run, batch_first):
+    torch.manual_seed(0)
+    model = Attending(batch_first)
+    with torch.no_grad():
+        model.attention.out_proj.weight.view(8, 4, 2)[:, 1:3] = 0.0
+    run = make_run(model, (torch.randn(60, 5, 8), Y), epochs=10**6, batch_size=20, store=None)
+    small = run.change(Shrink())
+    assert edits(small)[0].new["reason"] == "attention: 4 → 2 heads"
+    assert small.model.attention.in_proj_weight.shape == (12, 8)
+    for mode in ("eval", "train"):
+        torch.testing.assert_close(outputs(small, mode), outputs(run, mode), rtol=1e-5, atol=1e-5)
+    x = run.spec.origin[0]
+    causal, padding = torch.ones(5, 5).triu(1).bool(), torch.arange(5).expand(60, 5) > 2
+    given = [x if batch_first else x.transpose(0, 1)] * 3
+    for settings in ({"attn_mask": causal}, {"key_padding_mask": padding, "average_attn_weights": False}):
+        one, other = (copy.deepcopy(each.model.attention)(*given, **settings) for each in (run, small))
+        torch.testing.assert_close(other[0], one[0], rtol=1e-5, atol=1e-5)
+    assert small.model.attention(*(x[0] for _copy in range(3)))[1].shape == (5, 5)
+    small.step(3)
+    twin = small.replay()
+    twin.wait()
+    assert same(twin, small) and twin.exact
+
+
+def test_pruned_heads_end_in_a_smaller_model(make_net):
+    run = make_net("transformer", sparsity=0.5, sparsity_pattern="heads")
+    run.step(3)
+    small = run.change(Shrink(), sparsity=0)
+    assert small.model.block.self_attn.num_heads == 1
+    torch.testing.assert_close(small.predict(run.spec.origin[0]), run.predict(run.spec.origin[0]), rtol=1e-5, atol=1e-5)
+    small.step(2)
+    small.rewind(1)
+    assert type(small.model.block.self_attn) is nn.MultiheadAttention and not small.training.edits
+
+
+class Attending(nn.Module):
+    def __init__(self, batch_first):
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(8, 4, batch_first=batch_first), nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = x if self.attention.batch_first else x.transpose(0, 1)
+        x = self.attention(x, x, x)[0]
+        return self.head(x.mean(1 if self.attention.batch_first else 0))
+
+
 def test_the_smallest_units_go(make_run, blobs):
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     run = make_run(model, epochs=9, store=None)
