@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from nbopt.errors import MOST, check_text
 from nbopt.i18n import _
-from nbopt.record.journal import EDIT
+from nbopt.record.journal import EDIT, SWITCH, Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.copying import Copies
 from nbopt.run.editing import Rehearsed, around, prepare
@@ -68,9 +68,15 @@ def rewind(run: TrainedSession, to: int | str | Snapshot, source: str) -> None:
 
 
 def branch(
-    run: AnyRun, at: int | str | Snapshot, name: str | None, edit: Any, changes: Mapping[str, Any], source: str
+    run: AnyRun,
+    at: int | str | Snapshot,
+    name: str | None,
+    edit: Any,
+    changes: Mapping[str, Any],
+    source: str,
+    now: bool = False,
 ) -> AnyRun:
-    """See `Run.branch`."""
+    """See `Run.branch`; ``now`` is with the changes that were made at that very step."""
     with run.lock:
         run.worker.put_right()
         target = run.snapshots.find(at, run.step_count)
@@ -83,10 +89,12 @@ def branch(
         twin.journal.take_over(run.journal, target)
         twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
         recorded = run.worker.exactness.record()
+        made = _made_at(run, target) if now else []
     _begin(twin, run, snapshot)
     twin.worker.exactness.expect(recorded, target)
     with working(run, _("Branching off"), source) as work:
         twin.worker.loop.catch_up(snapshot, target, work)
+    _make(twin, made)
     edits = prepare(twin, edit)
     twin.journal.event(twin.step_count, "branch", run.id, source)  # before the target, where somebody stopped it
     twin.become(RunState.PAUSED)
@@ -102,18 +110,20 @@ def change(run: AnyRun, edit: Any, name: str | None, changes: Mapping[str, Any],
     if not run.snapshots:
         run.events()  # which begins it, and takes the first
     if not changes:
-        return branch(run, run.step_count, name, edit, {}, source)
-    trial = run_at(run, run.step_count)  # in which it is made for real: what acts now, as pruning, may be turned off
+        return branch(run, run.step_count, name, edit, {}, source, now=True)
+    trial = run_at(
+        run, run.step_count, now=True
+    )  # in which it is made for real: what acts now, as pruning, may be turned off
 
     def make(value: dict[str, Any]) -> None:
         trial.worker.ask({EDIT: value}, source)
         trial.set(**changes)
 
     found = Rehearsed(rehearse(trial.training, edit, around(trial), make))
-    return branch(run, trial.step_count, name, found, changes, source)
+    return branch(run, trial.step_count, name, found, changes, source, now=True)
 
 
-def run_at(run: AnyRun, target: int) -> AnyRun:
+def run_at(run: AnyRun, target: int, now: bool = False) -> AnyRun:
     """Make a run that stands where this one was after ``target`` steps, and that no list, chart or store knows."""
     with run.lock:
         run.worker.put_right()
@@ -121,10 +131,24 @@ def run_at(run: AnyRun, target: int) -> AnyRun:
         twin = _twin(run, run.name, store=None, listed=False)
         twin.journal.take_over(run.journal, target)
         twin.history.take_over(run.history, snapshot.step, not snapshot.facts["validation_due"])
+        made = _made_at(run, target) if now else []
     _begin(twin, run, snapshot)
     twin.worker.loop.catch_up(snapshot, target)
+    _make(twin, made)
     twin.become(RunState.PAUSED)
     return twin
+
+
+def _made_at(run: TrainedSession, step: int) -> list[Operation]:
+    """Return what was changed at a step, of which a branch from there knows nothing otherwise."""
+    return [operation for operation in run.journal.schedule() if operation.step == step and operation.name != SWITCH]
+
+
+def _make(twin: TrainedSession, operations: Sequence[Operation]) -> None:
+    if operations and twin.step_count == operations[0].step:  # else somebody stopped it on the way
+        with twin.stage.at_rest():
+            for operation in operations:
+                twin.changes.make({operation.name: operation.value}, operation.source)
 
 
 def replay(run: AnyRun) -> AnyRun:

@@ -188,6 +188,20 @@ def test_a_change_leaves_the_run_as_it_is_and_a_refused_one_too(make_net):
     assert same(run, other)
 
 
+def test_a_change_goes_on_from_all_that_was_changed_at_that_very_step(make_net):
+    run = make_net("mlp")
+    run.step(3)
+    small = run.change(Shrink(amount=0.5))
+    small.set(lr=0.3, batch_size=10)
+    smaller = small.change(Shrink(amount=0.5), weight_decay=0.1)
+    assert smaller.model[0].out_features == 4 and len(edits(smaller)) == 2
+    assert [smaller.hyperparams[name] for name in ("lr", "batch_size", "weight_decay")] == [0.3, 10, 0.1]
+    smaller.step(3)
+    twin = smaller.replay()
+    twin.wait()
+    assert same(twin, smaller) and twin.exact and twin.hyperparams["lr"] == 0.3
+
+
 class Normed(nn.Module):
     def __init__(self):
         super().__init__()

@@ -80,9 +80,10 @@ x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) + 3 * torch.n
 torch.set_num_threads(1)
 run = nbopt.Run(net(), (x, y), epochs=10**6, batch_size=20, store=sys.argv[1])
 run.step(5)
-branch = run.branch(at=5)
+branch = run.change(nbopt.edits.Shrink(amount=0.5, layers="2"))
 branch.step(2)
 branch.edit(nbopt.Widen("0", by=5))
+branch.edit(nbopt.edits.Factorize(rank=2, layers="2"))
 print(branch.id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -94,15 +95,22 @@ def test_an_edit_survives_kill_9(make, blobs, tmp_path):
         [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=100
     )
     name = killed.stdout.strip()
-    assert [entry.step for entry in edits(read(name, tmp_path))] == [7], killed.stderr
+    assert [entry.step for entry in edits(read(name, tmp_path))] == [5, 7, 7], killed.stderr
     opened = nbopt.open(name, net(), blobs, store=tmp_path)
     assert opened.step_count == 7 and opened.model[0].out_features == 21
     run = make()
-    run.step(7)
-    branch = widened(run, at=7)
+    run.step(5)
+    branch = run.change(nbopt.edits.Shrink(amount=0.5, layers="2"))
+    branch.step(2)
+    branch.edit(nbopt.Widen("0", by=5))
+    branch.edit(nbopt.edits.Factorize(rank=2, layers="2"))
     opened.step(4)
     branch.step(4)
     assert same(opened, branch)
+    opened.rewind(6)
+    assert type(opened.model[2]) is nn.Linear and opened.model[0].out_features == 16
+    opened.rewind(2)
+    assert opened.model[2].out_features == 8
 
 
 SPOILT = [{"edit": "narrow"}, {"by": 0}, {"layer": 3}, {"layer": "9"}, {"into": "2"}, {"number": 4}, {"reason": 1}]
