@@ -7,8 +7,7 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam, check_text
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
-from nbopt.search.dimension import is_among
-from nbopt.search.spaces import tell_condition
+from nbopt.search.spaces import check_matters
 from nbopt.search.steered import Steered
 
 
@@ -33,7 +32,7 @@ class ByHand(Steered):
         {'lr': 0.5}
         """
         checked = self._check(values)
-        self._check_idle(checked)
+        check_matters(self.space, checked, {**self.space.pinned, **checked})
         with self.lock:
             self.journal.event(self.asked, "add", checked, check_text("source", source))
             self._act()
@@ -156,15 +155,6 @@ class ByHand(Steered):
         if not values:
             raise InvalidHyperparam(_("give at least one value, by its name."))
         return self.space.check(values)
-
-    def _check_idle(self, values: dict[str, Any]) -> None:
-        """Raise InvalidHyperparam for values of a trial that would not matter beside the others."""
-        known = {**self.space.pinned, **values}
-        for each in (self.space[name] for name in values):
-            for name, allowed in each.when.items():
-                if name in self.space and (name not in known or not is_among(known[name], allowed)):
-                    told = tell_condition(each, name)
-                    raise InvalidHyperparam(_("{told}: give that too.", told=told))
 
     def _note(self, act: str, what: dict[str, Any], source: str) -> None:
         if not what:

@@ -54,6 +54,11 @@ LATENCY = "latency"
 SIZES: dict[str, Callable[[Any], float]] = {"parameters": count_parameters, LATENCY: measure_latency}
 
 
+def tell_inexact(objectives: Sequence[str]) -> str:
+    """Return why a study of these objectives cannot be repeated exactly, in words; "" if it can."""
+    return _("latency is measured by a clock, which never says the same twice") if LATENCY in objectives else ""
+
+
 def check_alone(objectives: Sequence[str], executor: Executor) -> None:
     """Raise InvalidHyperparam where others would train while a clock runs."""
     if LATENCY in objectives and not isinstance(executor, (Batched, Inline)):

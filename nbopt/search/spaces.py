@@ -120,6 +120,25 @@ def check_conditions(space: Space, fixed: Mapping[str, Any]) -> None:
                 raise InvalidHyperparam(_("{told}, {has}: add {name} to the space.", told=told, has=has, name=name))
 
 
+def check_matters(space: Space, given: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Raise InvalidHyperparam for a name that was given and does not matter beside these values.
+
+    Parameters
+    ----------
+    space : Space
+    given : iterable of str
+    values : mapping of str to object
+        Those of a trial, as far as they are known.
+    """
+    for each in (space[name] for name in given):
+        for name, allowed in each.when.items():
+            if name in space and name not in values:
+                raise InvalidHyperparam(_("{told}: give that too.", told=tell_condition(each, name)))
+            if name in space and not is_among(values[name], allowed):
+                told, now = tell_condition(each, name), shorten(values[name])
+                raise InvalidHyperparam(_("{told}; {name} is {now}.", told=told, name=name, now=now))
+
+
 def tell_condition(dimension: Dimension, name: str) -> str:
     """Return with which values of another dimension this one matters, in words."""
     values = ", ".join(map(str, dimension.when[name]))

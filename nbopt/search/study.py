@@ -10,6 +10,7 @@ import torch
 from nbopt.errors import MOST, check_text
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
+from nbopt.record.journal import NOT_EXACT
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.run import Run
 from nbopt.run.session import Session
@@ -24,7 +25,7 @@ from nbopt.search.pruners import check_pruner, is_asynchronous
 from nbopt.search.record import Record
 from nbopt.search.samplers import check_sampler
 from nbopt.search.showing import Shown
-from nbopt.search.sizes import check_alone
+from nbopt.search.sizes import check_alone, tell_inexact
 from nbopt.search.spec import StudySpec
 from nbopt.search.subjects import BY_HAND, Subject, make_subject
 from nbopt.search.trial import Trial
@@ -247,6 +248,7 @@ class Study(Shown):
         if executor is None:
             executor = choose_executor(*given) if self._subject.is_whole else Inline()
         check_alone([each.name for each in self.objectives], executor)
+        is_new = record is None
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)
             judged = [[each.name, each.direction] for each in self.objectives]
@@ -255,6 +257,8 @@ class Study(Shown):
             )
             record.claim()
         self.begin_with(record, asktell, executor, trials)
+        if is_new and (reason := tell_inexact([each.name for each in self.objectives])):
+            self.journal.event(0, NOT_EXACT, {"reason": reason}, "study")
         if Session.viewer is not None:
             Session.viewer.made(self)
 

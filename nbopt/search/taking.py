@@ -8,6 +8,7 @@ from nbopt.errors import InvalidHyperparam, check_text
 from nbopt.formatting import number as written
 from nbopt.i18n import _
 from nbopt.search.results import Results
+from nbopt.search.spaces import check_matters
 from nbopt.search.subjects import Subject
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Taking(Results):
         blueprint = self._subject.blueprint
         if blueprint is not None and trial.is_done and blueprint.built and changes.keys() & set(blueprint.built):
             known = {dimension: changes.pop(dimension) for dimension in list(changes) if dimension in self.space}
-            run = blueprint.again({**trial.values, **known}, 0, False, name, store)
+            check_matters(self.space, known, {**trial.values, **known})
+            run = blueprint.again(self.space.reduced({**trial.values, **known}), 0, False, name, store)
         else:
             known, run = {}, trial.run(name=name, store=store)
         if changes:

@@ -103,7 +103,7 @@ def test_a_hand_narrows_and_pins_what_matters():
 @pytest.mark.parametrize(
     ("act", "told"),
     [
-        (lambda study: study.add(depth=1, op_2="a"), "op_2 matters only where depth is one of 2, 3: give that too"),
+        (lambda study: study.add(depth=1, op_2="a"), "op_2 matters only where depth is one of 2, 3; depth is 1"),
         (lambda study: study.add(op_3="a"), "op_3 matters only where depth is one of 3: give that too"),
     ],
     ids=["idle", "open"],
@@ -149,6 +149,16 @@ def test_cells_are_searched_with_the_operations_that_they_have(make_images):
         assert trial.state == "complete"
     run = study.best.run(store=None)
     assert run.history.last("val_loss") == study.best.objective
+
+
+def test_a_clone_of_another_depth_has_the_cells_of_that_depth(make_images):
+    study = make_images(space=[{"depth": (1, 3)}, "cell_1", "cell_2", "cell_3"], trials=1)
+    study.add(depth=3, cell_1="skip", cell_2="separable", cell_3="skip")
+    study.fit()
+    shallow, deep = study.clone(0, depth=2), study.clone(0, cell_3="conv5x5")
+    assert (shallow.model.depth, shallow.model.cell_2, deep.model.depth) == (2, "separable", 3)
+    with pytest.raises(InvalidHyperparam, match="cell_3 matters only where depth is one of 3, 4, 5, 6; depth is 1"):
+        study.clone(0, depth=1, cell_3="conv5x5")
 
 
 def test_what_a_class_declares_is_a_space(make_images):
@@ -230,6 +240,7 @@ def test_latency_is_measured_and_leaves_no_trace(make_images, executor):
     study = make_images(space=space, objective=both, sampler="grid", executor=executor).fit()
     small, large = (trial.objectives for trial in study.trials)
     assert 0 < small[1] < large[1] < 1000  # milliseconds
+    assert [entry.new["reason"][:7] for entry in study.journal if entry.name == "not_exact"] == ["latency"]
     plain = make_images(space=space, sampler="grid", executor=executor).fit()
     assert [trial.objectives[0] for trial in plain.trials] == [small[0], large[0]]
 

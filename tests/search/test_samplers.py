@@ -148,6 +148,34 @@ def test_a_pruner_spends_less_and_does_so_again(pruner):
     assert {trial.state for trial in study.trials} == {"complete", "pruned"}
 
 
+@pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "none"])
+def test_a_pruner_finds_a_better_optimum_for_as_many_reports(pruner):
+    """What it saves on bad trials is spent on more of them: by the median over seeds, at equal budget."""
+
+    def found(pruner, seed):
+        budget, best = 90, math.inf
+
+        def climb(trial):
+            nonlocal budget, best
+            for step in range(9):
+                budget -= 1
+                reached = bowl(trial) + 1 / (step + 1)
+                trial.report(reached, step + 1)
+                if budget > 0 and trial.should_prune():
+                    raise trial.prune()
+            best = best if budget < 0 else min(best, reached)
+            if budget <= 0:
+                study.set(trials=max(1, study.asked))
+            return reached
+
+        given = {"space": SPACE, "sampler": "random", "pruner": pruner, "trials": 90, "seed": seed, "store": None}
+        study = nbopt.Study(objective=climb, **given)
+        study.fit()
+        return best
+
+    assert np.median([found(pruner, seed) for seed in range(6)]) < np.median([found("none", seed) for seed in range(6)])
+
+
 def test_optunas_own_sampler_and_pruner_are_taken():
     import optuna
 
