@@ -17,7 +17,8 @@ from nbopt.search.pruners import is_asynchronous
 
 EXECUTORS = ("auto", "inline", "population", "threads", "processes", "ray")
 
-_TOGETHER, _UNSEEN = 8, 16  # trials at once; more where the sampler does not look at what it found
+_TOGETHER, _UNSEEN = 8, 64  # trials at once; more where the sampler does not look at what it found
+_MOST_WEIGHTS = 2**22  # of all trials at once, where many are
 _SMALL = 300_000  # weights of a model that trains faster among others
 _ALIKE = 2  # trials of a shape, on average, from which on they are faster as members of populations
 _BLIND = ("grid", "qmc", "random")
@@ -80,7 +81,10 @@ def choose_executor(
         from nbopt.search.on_ray import OnRay
 
         return OnRay(slots)
-    together = slots or min(trials, _UNSEEN if sampler in _BLIND else _TOGETHER)
+    most = _TOGETHER
+    if sampler in _BLIND and blueprint is not None:
+        most = max(_TOGETHER, min(_UNSEEN, _MOST_WEIGHTS // max(1, blueprint.weights)))
+    together = slots or min(trials, most)
     small = blueprint is not None and blueprint.weights <= _SMALL
     if blueprint is not None and given == "auto" and small:
         given = "population" if together > 1 and trials >= _ALIKE * blueprint.shapes else given

@@ -24,14 +24,14 @@ from torch.nn import functional
 import nbopt
 from tests.benchmarks.searches import Pair, make_space, slices, suggest, train_by_hand
 
-TRIALS, EPOCHS, BATCH = 40, 18, 32
+TRIALS, EPOCHS, BATCH = 30, 9, 32
 TASKS: dict[str, Callable[[], Any]] = {
     "iris": partial(datasets.load_iris, return_X_y=True),
     "wine": partial(datasets.load_wine, return_X_y=True),
     "breast cancer": partial(datasets.load_breast_cancer, return_X_y=True),
-    "digits, 600 of them": lambda: tuple(part[:600] for part in datasets.load_digits(return_X_y=True)),
+    "digits, 300 of them": lambda: tuple(part[:300] for part in datasets.load_digits(return_X_y=True)),
     "diabetes": partial(datasets.load_diabetes, return_X_y=True),
-    "Friedman 1": partial(datasets.make_friedman1, 500, 10, noise=1.0, random_state=0),
+    "Friedman 1": partial(datasets.make_friedman1, 300, 10, noise=1.0, random_state=0),
 }
 
 

@@ -135,6 +135,8 @@ def test_models_that_are_hardly_ever_alike_train_one_by_one(make):
     assert type(make(build, space=few, trials=2, cv=3, executor="auto").executor) is Batched  # whose folds are
 
 
-def test_only_what_nbopt_trains_is_a_member():
+def test_only_what_nbopt_trains_is_a_member_and_a_sampler_that_does_not_look_has_more_of_them(make):
+    assert make(executor="auto", trials=100).executor.slots == 8  # so that TPE learns on the way
+    assert make(executor="auto", trials=100, sampler="random").executor.slots == 64
     with pytest.raises(InvalidHyperparam, match="build="):
         nbopt.Study(objective=lambda trial: 1.0, executor="population", store=None)
