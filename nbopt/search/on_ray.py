@@ -25,7 +25,7 @@ _ATTACH_SECONDS = 30.0  # how long an actor of before may take to answer
 
 
 class OnRay(Crew):
-    """Trials on a Ray cluster.
+    """Trials on a Ray cluster: ``nbopt.Study(..., executor=OnRay(address="host:6379", gpus=0.5))``.
 
     Parameters
     ----------
@@ -36,11 +36,6 @@ class OnRay(Crew):
         machine, else one of its own, which nobody else reaches and which ends with this process.
     cpus, gpus : float
         What Ray is to set aside for each trial.
-
-    Examples
-    --------
-    >>> cluster = OnRay(address="10.0.0.1:6379", gpus=0.5)  # doctest: +SKIP
-    >>> study = nbopt.Study(model, train, space=["lr"], executor=cluster)  # doctest: +SKIP
     """
 
     def __init__(
@@ -109,11 +104,11 @@ class _Actor:
                     seen = number
                     self._inbox.put((self, *self._ray.cloudpickle.loads(message)))
             except Exception as error:  # of Ray's many kinds, or the cluster is gone
-                self._inbox.put((self, "lost", 0, _explain(error)))
+                self._inbox.put((self, "lost", 0, explain(error)))
                 return
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Return in words why an actor is lost."""
     text = str(error)
     if "OOM" in text or "OutOfMemory" in type(error).__name__ or "out of memory" in text.lower():

@@ -89,7 +89,7 @@ class _Process:
             self._process.join(_LAST_SECONDS)
             self._outbox.put(_END)
             self._connection.close()
-            self._inbox.put((self, "lost", 0, _explain(self._process.exitcode)))
+            self._inbox.put((self, "lost", 0, explain(self._process.exitcode)))
 
 
 def _end_all(workers: list[_Process]) -> None:
@@ -97,7 +97,7 @@ def _end_all(workers: list[_Process]) -> None:
         worker.end()
 
 
-def _explain(code: int | None) -> str:
+def explain(code: int | None) -> str:
     """Return in words why a process ended."""
     if code == -signal.SIGKILL:
         return _("the process was killed; where nobody did, the system ran out of memory")

@@ -1,6 +1,7 @@
 """Trials in processes of their own, by loky."""
 
 import os
+import re
 import signal
 import sqlite3
 import threading
@@ -11,7 +12,8 @@ import torch
 import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.search import optional
-from nbopt.search.processes import Processes
+from nbopt.search.optional import need
+from nbopt.search.processes import Processes, explain
 from tests.search import victim
 from tests.waiting import eventually
 
@@ -85,6 +87,24 @@ def test_what_cannot_be_sent_is_named_before_anything_is_started(make, blobs):
 
     with pytest.raises(TypeError, match=r"objective, its lock, a _thread.lock, cannot be sent"):
         nbopt.Study(objective=objective, executor="processes", store=None).fit()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(-9, "ran out of memory"), (-11, r"signal 11 \(SIGSEGV\)"), (3, "by itself, with code 3")],
+)
+def test_how_a_process_ended_is_told(code, told):
+    context = need("loky.backend").get_context("loky")
+    process = context.Process(target=end_with, args=(code,))
+    process.start()
+    process.join()
+    assert re.search(told, explain(process.exitcode))
+
+
+def end_with(code):
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code)
 
 
 def test_a_missing_extra_is_told(monkeypatch, make):

@@ -11,7 +11,7 @@ import torch
 
 import nbopt
 from nbopt.search import optional, ray_cluster
-from nbopt.search.on_ray import OnRay
+from nbopt.search.on_ray import OnRay, explain
 from tests.search import ray_nodes, victim
 from tests.waiting import eventually
 
@@ -117,6 +117,14 @@ def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
         OnRay(1, "nowhere")
     with pytest.raises(ConnectionError, match="address of Ray Client"):
         OnRay(1, "ray://127.0.0.1:10001")
+
+
+def test_why_an_actor_is_lost_is_told():
+    memory = RuntimeError("The actor died.\n  The worker was killed due to the node running low on memory (OOM).")
+    assert explain(memory) == "its machine ran out of memory"
+    assert explain(RuntimeError("The actor died: its node has died.\n  more")) == (
+        "Ray lost it (The actor died: its node has died)"
+    )
 
 
 def test_a_missing_ray_is_told(monkeypatch):
