@@ -112,6 +112,38 @@ class ByHand(Steered):
             self._trials[number].note = _("stopped by hand")
         self.executor.cancel(number)  # without the lock, which trials take to report
 
+    def pause_trial(self, number: int, *, source: str = "code") -> None:
+        """Have one trial rest between two steps, until `resume_trial`; the others go on.
+
+        Trials are written in the order of numbers: once as many as there are slots wait for it, the study does.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If there is no such trial under way, or if trials can only rest together, as those of a population.
+        """
+        self._hold_one(number, True, "pause_trial", source)
+
+    def resume_trial(self, number: int, *, source: str = "code") -> None:
+        """Have a trial go on that `pause_trial` has resting."""
+        self._hold_one(number, False, "resume_trial", source)
+
+    @property
+    def holds_one(self) -> bool:
+        """Whether a trial can rest while others go on."""
+        return hasattr(self.executor, "hold_one")
+
+    def _hold_one(self, number: int, resting: bool, act: str, source: str) -> None:
+        hold = getattr(self.executor, "hold_one", None)
+        if hold is None:
+            raise InvalidHyperparam(_("trials of this study can only rest together: pause the study."))
+        with self.lock:
+            self._check_under_way(number)
+            self.journal.event(self.asked, act, number, check_text("source", source))
+            self._trials[number].is_resting = resting
+            self._announce()
+        hold(number, resting)
+
     def set_trial(self, number: int, *, source: str = "code", **changes: Any) -> None:
         """Change hyperparameters of a trial while it trains, from its next step on, wherever it is carried out.
 

@@ -114,6 +114,7 @@ class Threads:
         self._cancelled: set[int] = set()
         self._goes = threading.Event()
         self._goes.set()
+        self._rests: dict[int, threading.Event] = {}
         self._closed = False
         self._threads: list[threading.Thread] = []
 
@@ -137,8 +138,18 @@ class Threads:
                 self._progress.pop(job.number, None)
                 self._ended.put(ended)
             self._goes.wait()
+            if (rest := self._rests.get(job.number)) is not None:
+                rest.wait()
+                self._goes.wait()
             if self._closed:
                 return
+
+    def hold_one(self, number: int, resting: bool) -> None:
+        """Have one trial rest between two steps, or go on."""
+        if resting:
+            self._rests.setdefault(number, threading.Event()).clear()
+        elif (rest := self._rests.pop(number, None)) is not None:
+            rest.set()
 
     def set(self, number: int, changes: Mapping[str, Any]) -> None:
         """Change values of a trial."""
@@ -148,6 +159,7 @@ class Threads:
     def cancel(self, number: int) -> None:
         """End a trial after its step."""
         self._cancelled.add(number)
+        self.hold_one(number, resting=False)
 
     def hold(self, resting: bool) -> None:
         """Rest between two steps, or go on."""
@@ -165,6 +177,8 @@ class Threads:
     def close(self) -> None:
         """Give up whatever has not ended, and wait for the threads."""
         self._closed = True
+        for number in [*self._rests]:
+            self.hold_one(number, resting=False)
         self._goes.set()
         for thread in self._threads:
             thread.join()

@@ -39,6 +39,8 @@ class Trial:
         Who chose the values: the sampler, or a hand.
     note : str
         Why it failed or ended early, in words.
+    is_resting : bool
+        Whether a hand has it resting while others go on.
     parts : list of tuple
         The objectives of each training that it was judged by: of each fold and seed.
     """
@@ -53,6 +55,7 @@ class Trial:
     ended: float = 0.0
     source: str = "sampler"
     note: str = ""
+    is_resting: bool = field(default=False, repr=False)
     parts: list[tuple[float, ...]] = field(default_factory=list, repr=False)
     attrs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     distributions: Mapping[str, Any] | None = field(default=None, repr=False)

@@ -21,8 +21,15 @@ _INK, _FAINT = "var(--jp-ui-font-color1, #333)", "var(--jp-border-color1, #bbb)"
 _LINE, _DOT = "#1f77b4", "#ff7f0e"
 
 
-def html(title: str, objectives: Sequence[Objective], trials: Sequence[Trial], best: Sequence[Trial]) -> str:
-    """Return the page."""
+def html(
+    title: str,
+    objectives: Sequence[Objective],
+    trials: Sequence[Trial],
+    best: Sequence[Trial],
+    count: int | None = None,
+) -> str:
+    """Return the page; ``count`` is how many trials there are, where not all are given."""
+    count = len(trials) if count is None else count
     first = objectives[0]
     done = [trial for trial in trials if trial.state == COMPLETE and math.isfinite(trial.objectives[0])]
     picture = _curve(first, done) if len(objectives) == 1 else _front(objectives, done, best)
@@ -41,7 +48,7 @@ def html(title: str, objectives: Sequence[Objective], trials: Sequence[Trial], b
     ranked = sorted(done, key=lambda trial: trial.objectives[0], reverse=first.direction == "maximize")
     shown = list(dict.fromkeys([*(trial for trial in trials if not trial.is_done), *best, *ranked, *reversed(trials)]))
     shown = shown[:_SHOWN]
-    rest = _("{count} more in study.to_pandas()", count=len(trials) - len(shown)) if len(trials) > len(shown) else ""
+    rest = _("{count} more in study.to_pandas()", count=count - len(shown)) if count > len(shown) else ""
     body = table(columns, shown) if shown else f"<p>{escaping.escape(_('no trials yet'))}</p>"
     head = f'<p style="margin:4px 0"><b>{escaping.escape(title)}</b></p>'
     return f'<div class="nbopt-study">{head}{picture}{body}<p style="margin:4px 0">{escaping.escape(rest)}</p></div>'

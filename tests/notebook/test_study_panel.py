@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import nbopt
+from nbopt.errors import InvalidHyperparam
 from nbopt.notebook.frontend import bridge
+from nbopt.notebook.static_view import MOST_BYTES
 from nbopt.notebook.study.panel import StudyPanel
+from nbopt.notebook.study.still import draw_still
 from tests.notebook.frontend import eventually
 
 
@@ -157,6 +162,37 @@ def test_a_trial_is_stopped_and_one_is_cloned_and_trained_on(make, show, page):
     assert run.step_count == study.trials[0].steps + 1
     acts = [(entry.name, entry.source) for entry in study.journal if entry.source == "panel"]
     assert acts == [("stop_trial", "panel"), ("clone", "panel")]
+
+
+def test_one_trial_rests_while_others_go_on(make, show, page):
+    study = make(trials=20, executor="threads", slots=2, epochs=10_000)
+    panel = show(study)
+    study.start()
+    eventually(lambda: study.asked == 2 and all(trial.reports for trial in study.trials))
+    first, second = study.trials
+    page.tell(panel.board, {"choose": [0]})
+    page.tell(panel.board, {"rest": True})
+    before = len(second.reports)
+    eventually(lambda: first.is_resting and len(second.reports) > before + 5)
+    held, before = len(first.reports), len(second.reports)
+    eventually(lambda: len(second.reports) > before + 5)
+    assert len(first.reports) == held
+    page.tell(panel.board, {"rest": False})
+    eventually(lambda: len(first.reports) > held)
+    page.tell(panel.board, {"rest": True})
+    page.tell(panel.board, {"end": True})
+    eventually(lambda: first.state == "pruned")
+    acts = [entry.name for entry in study.journal if entry.source == "panel"]
+    assert acts == ["pause_trial", "resume_trial", "pause_trial", "stop_trial"]
+    with pytest.raises(InvalidHyperparam, match="can only rest together"):
+        make(trials=2).pause_trial(0)
+
+
+def test_the_picture_in_a_saved_notebook_stays_small(make, show, page):
+    study = nbopt.Study(objective=lambda trial: trial.suggest_float("x", 0, 1), trials=1, store=None).fit()
+    study._trials += [replace(study.trials[0], number=k, objectives=(1 / k,)) for k in range(2, 3_000)]
+    text = draw_still(study)
+    assert len(text) < MOST_BYTES and "<svg" in text and "3.334e-4" in text and "2987 more" in text
 
 
 def test_nothing_is_sent_while_nobody_looks(make, show, page):

@@ -71,6 +71,8 @@ class Deeds:
                 self._attempt(lambda: self._set_trials(text))
             case {"end": True}:
                 self._attempt(self._end)
+            case {"rest": bool(resting)}:
+                self._attempt(lambda: self._rest(resting))
             case {"clone": dict(texts)}:
                 self._aside.do(partial(self._clone, dict(texts)))
             case _:
@@ -88,12 +90,21 @@ class Deeds:
         alone = nobody or ("" if len(chosen) == 1 else _("Choose one trial."))
         busy = _("A moment: a trial is being taken out.") if self._aside.is_busy else ""
         take = alone or busy or study.hindrance(trials[chosen[0]])
-        return {"end": end, "promote": take, "clone": take}
+        together = "" if study.holds_one else _("Trials of this study can only rest together: pause the study.")
+        rests = [trials[k].is_resting for k in chosen if not trials[k].is_done]
+        rest = end or together or (_("It rests.") if all(rests) else "")
+        onward = end or together or ("" if any(rests) else _("It does not rest."))
+        return {"end": end, "rest": rest, "onward": onward, "promote": take, "clone": take}
 
     def _end(self) -> None:
         for trial in [self._study.trials[k] for k in self.chosen]:
             if not trial.is_done:
                 self._study.stop_trial(trial.number, source=SOURCE)
+
+    def _rest(self, resting: bool) -> None:
+        for trial in [self._study.trials[k] for k in self.chosen]:
+            if not trial.is_done and trial.is_resting is not resting:
+                (self._study.pause_trial if resting else self._study.resume_trial)(trial.number, source=SOURCE)
 
     def _clone(self, texts: Mapping[str, Any]) -> None:
         if len(self.chosen) != 1:

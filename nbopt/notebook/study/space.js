@@ -54,11 +54,13 @@ export function makeSpace(place, said, send) {
   /** @type {Record<string, HTMLButtonElement>} */
   const buttons = {
     end: button('end', () => send({ end: true })),
+    rest: button('rest', () => send({ rest: true })),
+    onward: button('onward', () => send({ rest: false })),
     promote: button('promote', () => send({ clone: {} })),
     clone: button('clone', () => send({ clone: typed() })),
     add: button('add', () => send({ add: typed() }))
   };
-  row.append(buttons.end, buttons.promote);
+  row.append(buttons.rest, buttons.onward, buttons.end, buttons.promote);
   foot.append(buttons.add, buttons.clone);
   const ask = () => total.value !== total.dataset.now && send({ trials: total.value });
   total.addEventListener('change', ask);

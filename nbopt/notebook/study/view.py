@@ -27,7 +27,14 @@ from nbopt.viz.trials import (
     value_columns,
 )
 
-STATES = {RUNNING: N_("Training"), COMPLETE: N_("Complete"), PRUNED: N_("Pruned"), FAILED: N_("Failed")}
+_RESTING = "resting"
+STATES = {
+    RUNNING: N_("Training"),
+    COMPLETE: N_("Complete"),
+    PRUNED: N_("Pruned"),
+    FAILED: N_("Failed"),
+    _RESTING: N_("Paused"),
+}
 """What the states of trials are called."""
 
 _STATES = [*STATES]
@@ -106,7 +113,7 @@ class StudyView(CurvesView):
         board.line = self._line(trials)
         board.done = np.array([trial.steps for trial in trials], np.int32).tobytes()
         board.spent = np.array([trial.seconds for trial in trials], np.float32).tobytes()
-        board.states = bytes(_STATES.index(trial.state) for trial in trials)
+        board.states = bytes(_STATES.index(_state_of(trial)) for trial in trials)
         board.sources = bytes(trial.source != "sampler" for trial in trials)
         board.champion = self._told(champion)
         board.space = [self._row(each) for each in self._study.space.values()]
@@ -182,6 +189,10 @@ class StudyView(CurvesView):
             "narrowed": name in pinned or dimension != declared,
             "at": at,
         }
+
+
+def _state_of(trial: Trial) -> str:
+    return _RESTING if trial.is_resting and not trial.is_done else trial.state
 
 
 def _packed(columns: list[Column]) -> tuple[list[dict[str, Any]], bytes, bytes]:
