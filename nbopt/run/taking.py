@@ -6,13 +6,17 @@ import os
 import secrets
 import warnings
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from nbopt.data.tree import tree_map
 from nbopt.errors import unknown
+from nbopt.export.compressed import graphs
+from nbopt.export.compressed.load import lay_rounding
 from nbopt.export.compressed.pack import Grid, join, pack
 from nbopt.i18n import _
 from nbopt.run.trained import TrainedSession
@@ -113,23 +117,60 @@ def _find_inputs(training: Training) -> dict[str, tuple[float, float, int]]:
     return found
 
 
-def take_away(run: TrainedSession, path: str | Path) -> Exported:
+def take_away(run: TrainedSession, path: str | Path, int8: bool) -> Exported:
     """See `Run.export`."""
     path = Path(path)
+    if int8 and path.suffix != ".onnx":
+        raise ValueError(_("int8: kernels for whole numbers are those of ONNX Runtime: give a path that ends in .onnx"))
     if path.suffix not in _WRITERS:
         raise unknown(_("ending of a file"), path.suffix or path.name, _WRITERS)
     if run.training.acting.change_inputs:
         text = _("the run changes its inputs, as by scaling, which the file does not hold: do so before the model")
         warnings.warn(f"{path.name}: {text}.", stacklevel=3)
-    return _WRITERS[path.suffix](run, path)
+    return _WRITERS[path.suffix](run, path, int8)
 
 
-def _write_packed(run: TrainedSession, path: Path) -> Exported:
+def _write_packed(run: TrainedSession, path: Path, _int8: bool) -> Exported:
     found = run.worker.between_steps(lambda: find_computed(run))
     packed = {name: pack(tensor, found.grids.get(name)) for name, tensor in found.state.items()}
     content = join(packed, found.same, found.inputs)
     replace(path, content)
     return Exported(path, len(content), size_in_full(found), {name: each.size for name, each in packed.items()})
+
+
+def _write_graph(run: TrainedSession, path: Path, int8: bool) -> Exported:
+    found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
+    part = path.with_name(f"{secrets.token_hex(4)}.part{path.suffix}")
+    try:
+        if path.suffix == ".pt2":
+            graphs.write_program(model, arguments, part)
+        else:
+            graphs.write_onnx(model, arguments, part, int8)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return Exported(path, path.stat().st_size, size_in_full(found), {})
+
+
+def _find_called(run: TrainedSession) -> tuple[Computed, torch.nn.Module, graphs.Arguments]:
+    """Return a copy of the model as it computes, on the CPU, and what it is called with for the next batch."""
+    found, training = find_computed(run), run.training
+    seen: list[graphs.Arguments] = []
+
+    def note(_model: Any, given: Any, named: Any) -> None:
+        seen.append(tree_map(lambda tensor: tensor.detach().cpu(), (given, named)))
+
+    model = deepcopy(run.model)
+    model.load_state_dict(found.state | {name: found.state[other] for name, other in found.same.items()})
+    lay_rounding(model.cpu().requires_grad_(False).eval(), found.inputs)
+    laid = run.model.register_forward_pre_hook(note, with_kwargs=True)
+    evaluating, seeded = training.material.evaluating(), training.noise.seeded(training.evaluation_seed)
+    try:
+        with unchanged(training), evaluating, torch.no_grad(), training.noise.lock, seeded:
+            training.pass_.look()
+    finally:
+        laid.remove()
+    return found, model, seen[-1]
 
 
 def size_in_full(found: Computed) -> int:
@@ -149,4 +190,4 @@ def replace(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-_WRITERS = {".safetensors": _write_packed}
+_WRITERS = {".safetensors": _write_packed, ".pt2": _write_graph, ".onnx": _write_graph}

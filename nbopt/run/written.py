@@ -48,14 +48,19 @@ class Written(TrainedSession):
         """
         return to_yaml(export.tell(self, decided_again=True))
 
-    def export(self, path: str | Path) -> Exported:
+    def export(self, path: str | Path, *, int8: bool = False) -> Exported:
         """Write the model as it computes now to a file, with few bytes where its weights have few bits or are pruned.
 
         Parameters
         ----------
         path : str or Path
             Where to; a file that is there is replaced. Its ending says what is written: ``.safetensors``, the packed
-            weights, which ``nbopt.load_compressed`` puts into a model, as the function of that name in a script does.
+            weights, which ``nbopt.load_compressed`` puts into a model, as the function of that name in a script does;
+            ``.pt2``, a program for ``torch.export.load``; ``.onnx``, one for ONNX Runtime (extra ``onnx``). Programs
+            take any number of samples, and have weights in full.
+        int8 : bool
+            Of an ``.onnx`` file, whether ONNX Runtime is to compute with whole numbers of 8 bits: the file is about a
+            quarter as large. Ranges of activations are those of the next training batch.
 
         Returns
         -------
@@ -66,6 +71,8 @@ class Written(TrainedSession):
         ------
         ValueError
             For another ending.
+        ImportError
+            Where an extra is missing; says which.
 
         Examples
         --------
@@ -76,7 +83,7 @@ class Written(TrainedSession):
         True
         >>> os.remove("small.safetensors")
         """
-        return take_away(self, path)
+        return take_away(self, path, int8)
 
     @classmethod
     def from_yaml(

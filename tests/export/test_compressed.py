@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 
 import pytest
 import torch
@@ -205,3 +206,39 @@ def test_a_script_holds_the_function_that_loads_the_file(tmp_path):
     plain = make()
     plain.step(1)
     assert "load_compressed" not in plain.to_python()
+
+
+def test_programs_predict_as_the_run(tmp_path):
+    import onnxruntime
+
+    run = make(weight_bits=4, activation_bits=8)
+    run.step(7)
+    expected, before = run.predict(data()[0]), copy.deepcopy(run.model.state_dict())
+    program = run.export(tmp_path / "model.pt2")
+    assert program.bytes == os.path.getsize(tmp_path / "model.pt2")
+    with torch.no_grad():
+        assert torch.allclose(torch.export.load(program.path).module()(data()[0][:5]), expected[:5], atol=1e-6)
+    assert all(torch.equal(before[key], tensor) for key, tensor in run.model.state_dict().items())
+
+    def predict(path):
+        session = onnxruntime.InferenceSession(path)
+        return torch.tensor(session.run(None, {session.get_inputs()[0].name: data()[0][:7].numpy()})[0])
+
+    whole = run.export(tmp_path / "whole.onnx")
+    assert torch.allclose(predict(whole.path), expected[:7], atol=0.02)  # a number may round to the next value
+    run.set(activation_bits=0, weight_bits=0)
+    expected = run.predict(data()[0])
+    small = run.export(tmp_path / "small.onnx", int8=True)
+    assert (predict(small.path) - expected[:7]).abs().max() < 0.1
+    assert sorted(os.listdir(tmp_path)) == ["model.pt2", "small.onnx", "whole.onnx"]
+    with pytest.raises(ValueError, match="int8: kernels for whole numbers are those of ONNX Runtime"):
+        run.export(tmp_path / "small.pt2", int8=True)
+
+
+def test_what_is_missing_is_told_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    run = make()
+    run.step(1)
+    with pytest.raises(ImportError, match=r"ONNX files need onnxscript.*pip install 'nbopt\[onnx\]'"):
+        run.export(tmp_path / "model.onnx")
+    assert os.listdir(tmp_path) == []

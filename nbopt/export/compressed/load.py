@@ -62,23 +62,29 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         end += sum(entry["parts"])
         state[entry["name"]] = read_tensor(entry, iter(parts))
     model.load_state_dict(state)
-    for layer, (low, high, bits) in json.loads(inputs).items():
-        hook = partial(round_inputs, torch.tensor([low, high]), bits)
+    return lay_rounding(model, json.loads(inputs)).eval()
+
+
+def lay_rounding(model: nn.Module, inputs: dict[str, Any]) -> nn.Module:
+    """Have layers round what they get; ``inputs`` has the ends and the bits of each."""
+    for layer, (low, high, bits) in inputs.items():
+        least, largest = torch.tensor([min(low, 0.0), max(high, 0.0)])
+        scale = ((largest - least) / (2**bits - 1)).clamp(min=2**-126)
+        zero = (-least / scale).round().item()
+        grid = (1 / scale).item(), scale.item(), zero, 2**bits - 1
+        hook = partial(round_inputs, grid)
         model.get_submodule(layer).register_forward_pre_hook(hook)
-    return model.eval()
+    return model
 
 
-def round_inputs(ends: Tensor, bits: int, _layer: nn.Module, inputs: Any) -> Any:
+def round_inputs(grid: Any, _layer: nn.Module, inputs: Any) -> Any:
     """Return what a layer gets in the place of its inputs: the nearest values."""
-    low, high = ends.clamp(max=0)[0], ends.clamp(min=0)[1]
-    scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(torch.float32).tiny)
-    zero = (-low / scale).round().to(torch.int32)
-    most = 2**bits - 1
+    inverse, scale, zero, most = grid
     made = list(inputs)
     for place, x in enumerate(made):
         if isinstance(x, Tensor) and x.is_floating_point():
-            grid = scale.to(x.device), zero.to(x.device), 0, most
-            made[place] = torch.fake_quantize_per_tensor_affine(x, *grid)
+            numbers = ((x * inverse).round() + zero).clamp(0, most)
+            made[place] = (numbers - zero) * scale
     return tuple(made)
 
 

@@ -198,9 +198,10 @@ class ForwardPass:
 
     def calibrate(self) -> None:
         """Let techniques find out, on the next training batch, what they need for passes at rest."""
-        self.calibration.do(self.acting.calibrate, self._look)
+        self.calibration.do(self.acting.calibrate, self.look)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Do a forward pass on the next training batch."""
         batch = self.acting.prepare(self.calibration.peek(), training=False)
         self._within(lambda batch: (self._call(self.forward, batch), None, torch.zeros(())), batch)
 

@@ -1,0 +1,96 @@
+"""Models as programs that run without their Python code: torch.export, and ONNX with kernels for whole numbers."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.i18n import _
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a model is called with: a batch of samples, in the first dimension of tensors."""
+
+
+def need(name: str) -> Any:
+    """Return a module of the extra ``onnx``; raise ImportError, with what to install, where it is missing."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        text = _("ONNX files need {name}, which is not installed: pip install 'nbopt[onnx]'", name=name)
+        raise ImportError(f"{text} ({error}).", name=name) from error
+
+
+def write_program(model: nn.Module, arguments: Arguments, path: Path) -> None:
+    """Write what `torch.export.load` reads; the number of samples is free."""
+    given, named = arguments
+    with quiet():
+        program = torch.export.export(model, given, named, dynamic_shapes=_free(model, arguments))
+        torch.export.save(program, path)
+
+
+def write_onnx(model: nn.Module, arguments: Arguments, path: Path, int8: bool) -> None:
+    """Write what ONNX Runtime reads; with ``int8``, weights and activations of 8 bits, and kernels for them.
+
+    The ends of activations are those of these arguments.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        need(name)
+    given, named = arguments
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole.onnx" if int8 else path
+        shapes = _free(model, arguments)
+        torch.onnx.export(
+            model, given, whole, kwargs=named, dynamo=True, dynamic_shapes=shapes, verbose=False, external_data=False
+        )
+        if int8:
+            _quantize(whole, path, [*given, *named.values()])
+
+
+def _quantize(whole: Path, path: Path, inputs: list[Any]) -> None:
+    tools = need("onnxruntime.quantization")
+    names = [each.name for each in need("onnxruntime").InferenceSession(whole).get_inputs()]
+    reader = iter([dict(zip(names, (x.detach().numpy() for x in inputs), strict=True))])
+
+    class Reader(tools.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        def get_next(self) -> Any:
+            return next(reader, None)
+
+    kinds = {"weight_type": tools.QuantType.QInt8, "activation_type": tools.QuantType.QUInt8}
+    tools.quantize_static(whole, path, Reader(), quant_format=tools.QuantFormat.QDQ, per_channel=True, **kinds)
+
+
+def _free(model: nn.Module, arguments: Arguments) -> Any:
+    """Return the shapes of a model's arguments, those of tensors with any number of samples."""
+    given, named = arguments
+
+    def free(x: Any) -> Any:
+        return {0: torch.export.Dim.AUTO} if isinstance(x, Tensor) and x.ndim else None
+
+    if not named:
+        return tuple(map(free, given))
+    raise ValueError(_("a model that gets named arguments cannot be exported as a program: give the run a forward"))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Have the exporters say nothing of what they do without."""
+    logger = logging.getLogger()
+    levels = {each: each.level for each in (logger, logging.getLogger("torch.onnx"))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for each in levels:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in levels.items():
+                each.setLevel(level)
