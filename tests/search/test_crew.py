@@ -46,7 +46,7 @@ def test_workers_find_what_one_thread_finds(make):
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_pruner_compares_with_what_it_would_whoever_is_faster(make, pruner):
     """Also with several at once: nothing depends on which of them ends first."""
-    given = {"space": ["lr", "weight_decay"], "trials": 16, "sampler": "tpe", "epochs": 6, "pruner": pruner}
+    given = {"space": ["lr", "weight_decay"], "trials": 14, "sampler": "tpe", "epochs": 6, "pruner": pruner}
     threads = make(**given, executor="threads", slots=3).fit()
     elsewhere = make(**given, executor=Nearby(3)).fit()
     assert victim.found(elsewhere) == victim.found(threads)
@@ -105,6 +105,35 @@ def test_a_trial_that_loses_its_workers_again_and_again_fails(make):
     crew.listener = lambda worker, *said: worker.lost or worker.lose()
     with pytest.raises(WorkerLost, match="trial 0 lost 3 workers"):
         make(trials=3, executor=crew).fit()
+
+
+class Pending:
+    """A worker for which there is no room: it never comes to be."""
+
+    ended = False
+
+    def send(self, kind, content):
+        pass
+
+    def end(self):
+        self.ended = True
+
+
+def test_a_trial_whose_worker_finds_no_room_is_given_to_one_that_is_free(make, monkeypatch):
+    monkeypatch.setattr("nbopt.search.crew._START_SECONDS", 0.0)
+    crew, pending = Nearby(2), []
+
+    def hire(study):
+        if not crew.hired:
+            return Nearby.hire(crew, study)
+        pending.append(Pending())
+        return pending[-1]
+
+    crew.hire = hire
+    given = {"trials": 4, "sampler": "random"}
+    study = make(**given, executor=crew).fit()
+    assert victim.found(study) == victim.found(make(**given).fit())
+    assert len(crew.hired) == 1 and pending and all(worker.ended for worker in pending)
 
 
 def test_a_change_by_hand_acts_elsewhere_and_outlives_the_worker(make):
@@ -176,7 +205,7 @@ def test_what_cannot_be_changed_is_refused_at_once(make):
 
 def test_pause_holds_workers_and_stop_gives_them_up(make):
     crew = Nearby(2)
-    study = make(trials=4, epochs=30, executor=crew)
+    study = make(trials=4, epochs=10, executor=crew)
     study.watchers.append(
         lambda: study.asked and study.trials[0].reports and not study.journal[2:] and study.pause(wait=False)
     )
@@ -188,12 +217,12 @@ def test_pause_holds_workers_and_stop_gives_them_up(make):
     assert all(trial.is_done for trial in study.trials)
     study.watchers.clear()
     study.fit()
-    assert victim.found(study) == victim.found(make(trials=4, epochs=30, executor=Nearby(2)).fit())
+    assert victim.found(study) == victim.found(make(trials=4, epochs=10, executor=Nearby(2)).fit())
     assert all(worker.lost for worker in crew.hired)  # none outlives the study
 
 
 def test_a_trial_is_stopped_elsewhere(make):
-    study = make(trials=2, epochs=50, executor=Nearby(1))
+    study = make(trials=2, epochs=20, executor=Nearby(1))
     study.watchers.append(
         lambda: study.asked and study.trials[0].reports and not study.trials[0].note and study.stop_trial(0)
     )
