@@ -25,8 +25,8 @@ class Share(Edit):
 
     Without ``clusters``, the layers become one, the first of them, which stands at all their places. With it, the
     numbers in each layer's weight are put into that many clusters (k-means), and those of a cluster are one number from
-    then on, which gets the sum of their gradients (Han et al. 2016, section 3). How far outputs move stands in the
-    journal.
+    then on, which gets the sum of their gradients (Han et al. 2016, section 3); layers that have no more numbers than
+    that stay as they are. How far outputs move stands in the journal.
 
     Parameters
     ----------
@@ -83,10 +83,14 @@ class Share(Edit):
             for name in others:
                 if reason := _differ(layers[first], layers[name]):
                     raise self.refuse(f"{first}, {name}: {reason}")
-        for name, layer in layers.items():
-            weight = next(iter(layer.parameters())).detach()
-            if self.clusters and (weight.numel() <= self.clusters or not bool(torch.isfinite(weight).all())):
-                raise self.refuse(_("{name} has no more than {count} numbers", name=name, count=self.clusters))
+        if self.clusters:
+            weights = {name: next(iter(layer.parameters())).detach() for name, layer in layers.items()}
+            if wrong := next((name for name, weight in weights.items() if not bool(torch.isfinite(weight).all())), ""):
+                raise self.refuse(_("{name} has weights that are no numbers", name=wrong))
+            layers = {name: layers[name] for name, weight in weights.items() if weight.numel() > self.clusters}
+            if not layers:
+                names = ", ".join(weights)
+                raise self.refuse(_("{names}: none has more than {count} numbers", names=names, count=self.clusters))
         return replace(self, names=tuple(layers))
 
     def _fits(self, layer: nn.Module) -> bool:
