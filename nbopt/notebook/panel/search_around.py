@@ -16,7 +16,6 @@ from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.offer import HIDDEN
 from nbopt.notebook.panel.runs.overlays import FOUND
-from nbopt.run.run import Run
 from nbopt.training.state import RunState
 
 _SOURCE = "search"
@@ -41,7 +40,7 @@ class SearchDrawer:
         Each gives the run the values of a trial, the best one first.
     """
 
-    def __init__(self, run: Run, wake: Callable[[], None], kit: WidgetFactory) -> None:
+    def __init__(self, run: Any, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self._run = run
         self._wake = wake
         self._problem = ""
