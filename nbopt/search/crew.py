@@ -52,6 +52,7 @@ class Assignment:
     trained: Trained = field(default_factory=Trained)
     changes: list[dict[str, Any]] = field(default_factory=list)
     is_cancelled: bool = False
+    rests: bool = False
     losses: int = 0
     since: float = field(default_factory=time.monotonic)
 
@@ -160,6 +161,7 @@ class Crew:
             assignment.worker.send("change", (job.number, changes))
         if assignment.is_cancelled:
             assignment.worker.send("cancel", job.number)
+        assignment.worker.send("hold", self._resting or assignment.rests)
 
     def set(self, number: int, changes: Mapping[str, Any]) -> None:
         """Change values of a trial."""
@@ -172,12 +174,20 @@ class Crew:
         if (assignment := self._assigned.get(number)) is not None:
             assignment.is_cancelled = True
             assignment.worker.send("cancel", number)
+            self.hold_one(number, resting=False)
+
+    def hold_one(self, number: int, resting: bool) -> None:
+        """Have one trial rest between two steps, or go on."""
+        if (assignment := self._assigned.get(number)) is not None:
+            assignment.rests = resting
+            assignment.worker.send("hold", self._resting or resting)
 
     def hold(self, resting: bool) -> None:
         """Rest between two steps, or go on."""
         self._resting = resting
+        held = [each.worker for each in self._assigned.copy().values() if each.rests]
         for worker in [*self._workers]:
-            worker.send("hold", resting)
+            worker.send("hold", resting or worker in held)
 
     def trained(self, number: int) -> Trained | None:
         """Return what is known of the run of a trial that is carried out."""

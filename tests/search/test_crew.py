@@ -221,6 +221,23 @@ def test_pause_holds_workers_and_stop_gives_them_up(make):
     assert all(worker.lost for worker in crew.hired)  # none outlives the study
 
 
+def test_one_trial_rests_elsewhere_while_others_go_on(make):
+    crew = Nearby(2)
+    given = {"trials": 3, "epochs": 8, "sampler": "random"}
+    study, ended = make(**given, executor=crew), []
+
+    def act():
+        if reported(study) and not any(entry.name == "pause_trial" for entry in study.journal):
+            study.pause_trial(0)
+        ended.extend(trial.number for trial in study.trials if trial.is_done and trial.number not in ended)
+        if ended == [1] and study.trials[0].is_resting:
+            study.resume_trial(0)
+
+    study.watchers.append(act)
+    study.fit()
+    assert ended[:2] == [1, 0] and victim.found(study) == victim.found(make(**given).fit())
+
+
 def test_a_trial_is_stopped_elsewhere(make):
     study = make(trials=2, epochs=20, executor=Nearby(1))
     study.watchers.append(
