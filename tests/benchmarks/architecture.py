@@ -48,7 +48,7 @@ def search(data, trials, **given):
         "width": (8, 16),
         "activation": ["relu", "gelu", "silu"],
     }
-    settings = {"metrics": ["accuracy"], "epochs": 2, "batch_size": 64, "lr": 0.01, "schedule": "one_cycle"}
+    settings = {"metrics": ["accuracy"], "epochs": 4, "batch_size": 32, "lr": 0.01, "schedule": "one_cycle"}
     build = functools.partial(nbopt.models.Cells, 1, 10)
     began = time.process_time()
     study = nbopt.Study(build, *data, space=space, trials=trials, store=None, **settings, **given).fit()
