@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nbopt.techniques import models
     from nbopt.techniques.base import Technique as Technique
     from nbopt.techniques.compression.distill import Distill as Distill
+    from nbopt.techniques.compression.ticket import Ticket as Ticket
     from nbopt.training.state import RunState as RunState
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ _HOMES = {
     "Run": "nbopt.run.run",
     "RunState": "nbopt.training.state",
     "Study": "nbopt.search.study",
+    "Ticket": "nbopt.techniques.compression.ticket",
     "Technique": "nbopt.techniques.base",
     "Widen": "nbopt.edits.widen",
     "clean": "nbopt.store.cleaning",
@@ -66,6 +68,7 @@ __all__ = [
     "RunState",
     "Study",
     "Technique",
+    "Ticket",
     "Widen",
     "__version__",
     "clean",

@@ -131,6 +131,7 @@ LEFT = {
     # Names that are meant.
     ("Warmup", "run/earlier.py"): "what an earlier version did is told by the names that it had",
     ("Distill", "__init__.py"): "what people import, to give it a teacher",
+    ("Ticket", "__init__.py"): "what people import, to give it a pruned network",
     ("Distill", "techniques/compression/teachers.py"): "its own words on whether a teacher suits a model",
     ("Constant", "export/script/prune.py"): "a constant of Python's syntax",
 }

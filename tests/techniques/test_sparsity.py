@@ -13,7 +13,7 @@ import nbopt
 from nbopt.techniques.compression.masks import keep_layers
 from nbopt.techniques.compression.sparsity import Sparsity
 from nbopt.techniques.compression.units import draw_units, find_units
-from nbopt.testing import check_run
+from nbopt.testing import check_run, check_technique
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -287,3 +287,31 @@ def test_a_model_without_matrices_has_nothing_to_prune():
             return x.flatten(1)[:, :3] * self.scale
 
     assert "no weights of two dimensions" in make(Scaled()).inert["sparsity"]
+
+
+def pruned_run():
+    run = make(sparsity=0.7, sparsity_end=0.5, sparsity_every=2, lr=0.1)
+    run.step(12)
+    return run
+
+
+def test_a_lottery_ticket_is_the_weights_of_an_early_step_with_the_masks_of_the_end():
+    run = pruned_run()
+    masks = masks_of(run)
+    early = run.branch(at=2).model
+    before = copy.deepcopy(early)
+    again = make(early, techniques=[nbopt.Ticket(run)])
+    again.step(6)
+    frozen = again.frozen_model()
+    for name, mask in masks.items():
+        pruned = mask == 0
+        assert torch.equal(frozen.get_parameter(name) == 0, pruned)
+        assert torch.equal(early.get_parameter(name)[pruned], before.get_parameter(name)[pruned])
+        assert not torch.equal(early.get_parameter(name)[~pruned], before.get_parameter(name)[~pruned])
+    with pytest.raises(ValueError, match=r"differ in 1\.weight: a ticket needs the same shapes"):
+        make(two(36, 12, 3), techniques=[nbopt.Ticket(run)]).step(1)
+
+
+def test_a_ticket_keeps_the_promises_of_every_technique():
+    given = nbopt.Ticket(pruned_run())
+    check_technique(given, {"ticket": True}, {"ticket": False}, model=cnn, data=data(), ticket=False)

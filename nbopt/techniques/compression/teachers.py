@@ -25,13 +25,14 @@ def find_teachers(arguments: tuple[Any, ...], settings: dict[str, Any]) -> tuple
         rule = _("layers must be a mapping from names of the model's modules to names of the teacher's")
         raise TypeError(_("{rule}; got {given!r}.", rule=rule, given=layers))
     if arguments:
-        return (_as_module(arguments[0]), *arguments[1:]), settings
+        return (as_module(arguments[0]), *arguments[1:]), settings
     if "teacher" in settings:
-        return arguments, {**settings, "teacher": _as_module(settings["teacher"])}
+        return arguments, {**settings, "teacher": as_module(settings["teacher"])}
     return arguments, settings
 
 
-def _as_module(teacher: Any) -> nn.Module:
+def as_module(teacher: Any) -> nn.Module:
+    """Return the module that is, or stands for, what somebody gave."""
     if isinstance(teacher, nn.Module):
         return teacher
     if hasattr(teacher, "frozen_model"):
@@ -39,7 +40,7 @@ def _as_module(teacher: Any) -> nn.Module:
         return found
     several = getattr(teacher, "members", teacher)
     if isinstance(several, Iterable) and not isinstance(several, (str, bytes)) and (each := list(several)):
-        return nn.ModuleList(_as_module(one) for one in each)
+        return nn.ModuleList(as_module(one) for one in each)
     rule = _("the teacher must be a torch.nn.Module, a run, a member of a population, a population, or a list of these")
     raise TypeError(_("{rule}; got {given!r}.", rule=rule, given=teacher))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from nbopt.i18n import _
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
-from nbopt.training.step.passes import Called, Forward, call_on_pair
+from nbopt.training.step.passes import Forward, call_on_pair
 from nbopt.training.training import Training
 
 Settings = Mapping[str, Any]
@@ -194,3 +194,15 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
+
+
+class Called(nn.Module):
+    """A function of a model and a batch, as a module."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        """Return what the function returns."""
+        return function(self.model, batch)

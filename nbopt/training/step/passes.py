@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from nbopt.data.noise import Noise
 from nbopt.data.places import item_at, name_of
@@ -27,6 +26,7 @@ from nbopt.training.active_hooks import ActiveHooks
 from nbopt.training.callables import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
 from nbopt.training.step.calibration import Calibration
+from nbopt.training.step.swapped import Swapped
 from nbopt.training.types import explain_target, explain_types
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
@@ -73,6 +73,7 @@ class ForwardPass:
         self.model = model
         self.acting = acting
         self.forward = forward or call_on_pair
+        self._swapped = Swapped(model)
         self.step = 0
         self._sources = sources
         self._measuring = measuring
@@ -193,8 +194,8 @@ class ForwardPass:
             function = partial(call_changed, self.acting.change_activations, function)
         if not self.acting.change_weights:
             return function(self.model, batch)
-        weights = {f"model.{name}": weight for name, weight in self.acting.weights().items()}
-        return functional_call(Called(self.model), weights, (function, batch))
+        with self._swapped.by(self.acting.weights()):
+            return function(self.model, batch)
 
     def calibrate(self) -> None:
         """Let techniques find out, on the next training batch, what they need for passes at rest."""
@@ -251,18 +252,6 @@ class ForwardPass:
 
 def _lose(loss: Loss, output: Any, target: Any) -> Tensor:
     return loss(output, loss.prepare(output, target))
-
-
-class Called(nn.Module):
-    """A function of a model and a batch, as a module."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
-        """Return what the function returns."""
-        return function(self.model, batch)
 
 
 def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
