@@ -1,4 +1,12 @@
-"""Edits: changes of a model's structure, for `Run.change`, one small file each."""
+"""Edits: changes of a model's structure, for `Run.change`, one small file each.
+
+Examples
+--------
+>>> run.step(3)
+>>> wide = run.change(nbopt.edits.Widen("0", by=8))
+>>> wide.model[0].out_features - run.model[0].out_features
+8
+"""
 
 from __future__ import annotations
 

@@ -105,6 +105,9 @@ LEFT = {
     # Names that mean something else there.
     ("Dropout", "objects/layers.py"): "the attribute of torch's recurrent layers",
     ("Dropout", "export/script/plain.py"): "the attribute of torch's recurrent layers",
+    ("Dropout", "edits/heads.py"): "the attribute of torch's attention",
+    ("Linear", "edits/widen.py"): "torch's layer, in words",
+    ("Ticket", "data/workers.py"): "the number of what workers are at",
     ("Precision", "techniques/metrics/choice.py"): "the metric",
     ("MAE", "notebook/charts/gallery.py"): "the title of the metric's chart",
     ("Warp", "notebook/panel/lr_finder.py"): "zooming in on a chart",
@@ -130,6 +133,7 @@ LEFT = {
     },
     # Names that are meant.
     ("Warmup", "run/earlier.py"): "what an earlier version did is told by the names that it had",
+    ("Dropout", "search/around.py"): "what a search near to a run tries, where nothing is said",
     ("Distill", "__init__.py"): "what people import, to give it a teacher",
     ("Ticket", "__init__.py"): "what people import, to give it a pruned network",
     ("Distill", "techniques/compression/teachers.py"): "its own words on whether a teacher suits a model",
