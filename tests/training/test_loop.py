@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from nbopt import Run
 from nbopt.errors import InvalidHyperparam
-from nbopt.hyperparams import Choice, Flag, Float
+from nbopt.hyperparams import Choice, Flag, Float, Text
 from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import PARTS
 from nbopt.techniques.hyperdescent import HyperDescent
@@ -130,6 +130,8 @@ def legal(spec):
         return st.sampled_from([name for name in spec.options if name not in full])  # a batch there is an epoch
     if isinstance(spec, Flag):
         return st.booleans()
+    if isinstance(spec, Text):
+        return st.just(spec.default)
     if isinstance(spec, Float):
         low = {"min_value": spec.gt, "exclude_min": True} if spec.gt is not None else {"min_value": spec.ge}
         top = {"max_value": spec.lt, "exclude_max": True} if spec.lt is not None else {"max_value": 1e6}

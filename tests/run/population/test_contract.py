@@ -35,6 +35,7 @@ BESIDE = {
     "initial_gain": {"initialization": "xavier"},
 }
 VALUES = {
+    "bits_layers": ["*", "0"],
     "steps": [4, 6],
     "epochs": [1, 2],
     "margin": [1.0, 0.5],
