@@ -73,3 +73,41 @@ def duration(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def percent(share: float, digits: int | None = None) -> str:
+    """Write a share, an accuracy for example, with so many decimals; by default as many as it needs, up to four digits.
+
+    Examples
+    --------
+    >>> percent(0.98125, 1), percent(0.5), percent(-1e-9, 1)
+    ('98.1 %', '50 %', '0.0 %')
+    """
+    value = 100 * share
+    return f"{value:.4g} %" if digits is None else f"{round(value, digits) + 0.0:.{digits}f} %"  # no -0.0
+
+
+def milliseconds(seconds: float) -> str:
+    """Write a short time in milliseconds, without the unit.
+
+    Examples
+    --------
+    >>> milliseconds(0.000184)
+    '0.184'
+    """
+    return f"{1e3 * seconds:.3g}"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes with three digits.
+
+    Examples
+    --------
+    >>> size(354), size(5960), size(2.5e7)
+    ('354 B', '5.96 kB', '25 MB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if abs(count) < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -171,5 +171,10 @@ class Edit:
 
     def to_json(self) -> dict[str, Any]:
         """Return the edit as the journal holds it."""
-        held = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        held = {name: _as_lists(value) for name, value in asdict(self).items()}
         return {"edit": self.kind, **held}
+
+
+def _as_lists(value: Any) -> Any:
+    """Return a value with lists in the place of tuples, as it is when it was stored and read."""
+    return [_as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value

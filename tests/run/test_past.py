@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nbopt import Run, RunState
 from nbopt.errors import InvalidHyperparam
-from nbopt.hyperparams import Choice, Flag, Float, Int
+from nbopt.hyperparams import Choice, Flag, Float, Int, Text
 from nbopt.record import snapshots
 from nbopt.techniques.initialization import Initialization
 from tests.tries import tries
@@ -29,6 +29,8 @@ def values_of(spec, chance):
         return chance.choice(spec.options)
     if isinstance(spec, Flag):
         return chance.random() < 0.5
+    if isinstance(spec, Text):
+        return spec.default
     if isinstance(spec, Int):
         return chance.randint(spec.low, min(spec.high, 60))
     assert isinstance(spec, Float)

@@ -9,7 +9,7 @@ from typing import Any
 import traitlets
 
 from nbopt.errors import shorten
-from nbopt.formatting import brief, count, number
+from nbopt.formatting import brief, count, milliseconds, number, percent, size
 from nbopt.i18n import N_, _
 from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.panel.drawers import Drawer
@@ -148,8 +148,8 @@ class SizeDrawer:
                     layer.name or "·",
                     layer.kind,
                     count(layer.parameters),
-                    _share(1 - layer.nonzero / layer.parameters),
-                    _bytes(sum(explorer.sizes.get(name, 0) for name in layer.weights)),
+                    percent(1 - layer.nonzero / layer.parameters, 1),
+                    size(sum(explorer.sizes.get(name, 0) for name in layer.weights)),
                     count(layer.macs),
                     self._score(explorer.lost[layer.name]) if layer.name in explorer.lost else "",
                 ]
@@ -170,13 +170,13 @@ class SizeDrawer:
         now = explorer.trail[-1]
         facts = [
             [self._label(explorer.metric), self._score(now.score)],
-            [_("File size"), _bytes(now.bytes)],
+            [_("File size"), size(now.bytes)],
             [_("Weights not 0"), _("{nonzero} of {all}", nonzero=count(now.nonzero), all=count(now.parameters))],
             [_("Operations for a sample"), count(now.macs)],
         ]
         if explorer.latency is not None:
             took = explorer.latency
-            text = _("{median} ± {spread} ms", median=_digits(took.median), spread=_digits(took.spread / 2))
+            text = _("{median} ± {spread} ms", median=milliseconds(took.median), spread=milliseconds(took.spread / 2))
             facts.append([_("Latency of {count} samples", count=count(took.samples)), text])
         return facts
 
@@ -188,7 +188,7 @@ class SizeDrawer:
         for name, state in explorer.others.values():
             marks.append(Mark("run", getattr(state, axis), state.score, f"{name}, {self._tell(state)}"))
         marks += [Mark("now", getattr(state, axis), state.score, self._tell(state)) for state in explorer.trail[-1:]]
-        return draw_marks(marks, explorer.lower_is_better, _bytes if axis == "bytes" else count, self._tick)
+        return draw_marks(marks, explorer.lower_is_better, size if axis == "bytes" else count, self._tick)
 
     def _sweep(self) -> dict[str, Any]:
         found = self.explorer.tradeoffs.get(self._swept)
@@ -204,7 +204,7 @@ class SizeDrawer:
     def _tell(self, state: State) -> str:
         step = _("step {step}", step=count(state.step))
         values = [f"{self._label(name)} {number(value)}" for name, value in state.values.items() if value]
-        return ", ".join([step, *values, self._score(state.score), _bytes(state.bytes)])
+        return ", ".join([step, *values, self._score(state.score), size(state.bytes)])
 
     def _label(self, name: str) -> str:
         if name in self._run.hyperparams:
@@ -212,10 +212,10 @@ class SizeDrawer:
         return _("Validation {measure}", measure=name.removeprefix("val_").replace("_", " "))
 
     def _score(self, value: float) -> str:
-        return _share(value) if self.explorer.metric.endswith("accuracy") else brief(value)
+        return percent(value, 1) if self.explorer.metric.endswith("accuracy") else brief(value)
 
     def _tick(self, value: float) -> str:
-        return f"{100 * value:.4g} %" if self.explorer.metric.endswith("accuracy") else brief(value)
+        return percent(value) if self.explorer.metric.endswith("accuracy") else brief(value)
 
 
 def size_drawer(run: Steerable, wake: Callable[[], None], is_seen: Callable[[], bool]) -> Drawer:
@@ -227,19 +227,3 @@ def size_drawer(run: Steerable, wake: Callable[[], None], is_seen: Callable[[], 
 def _way(option: Any) -> str:
     """Return what is written beside the line of an option."""
     return "" if option is None else (_("on") if option else _("off")) if isinstance(option, bool) else str(option)
-
-
-def _share(value: float) -> str:
-    return f"{round(100 * value, 1) + 0.0:.1f} %"  # no -0.0
-
-
-def _digits(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g}"
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if abs(value) < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} GB"
