@@ -108,16 +108,16 @@ class _Search:
             yield from self._attributes(value)
 
     def _attributes(self, value: Any) -> Iterator[Any]:
-        if hasattr(value, "_torchdynamo_orig_callable") or getattr(value, "_compiled_call_impl", None) is not None:
+        if any(_ask(value, name) is not None for name in ("_torchdynamo_orig_callable", "_compiled_call_impl")):
             self.found = self.found._replace(compiled=True)
-        held = getattr(value, "__dict__", {})
+        held = _ask(value, "__dict__", {})
         if isinstance(value, nn.Module):
             yield from (item for name, item in held.items() if name not in _MODULES_OWN)
         else:
             yield from held.values()
         for kind in type(value).__mro__:
             names = vars(kind).get("__slots__", ())
-            yield from (getattr(value, name, None) for name in ((names,) if isinstance(names, str) else names))
+            yield from (_ask(value, name) for name in ((names,) if isinstance(names, str) else names))
 
     def _look_at_function(self, function: FunctionType) -> Iterator[Any]:
         if hasattr(function, "_torchdynamo_orig_callable"):
@@ -136,6 +136,14 @@ class _Search:
             return
         self._functions += 1
         yield from _read(function.__code__, function.__globals__)
+
+
+def _ask(value: Any, name: str, instead: Any = None) -> Any:
+    """Return an attribute; ``instead`` where there is none, or where the user's object raises whatever it does."""
+    try:
+        return getattr(value, name, instead)
+    except Exception:  # as that of Ray's client does while it is not connected
+        return instead
 
 
 def _read(code: CodeType, space: Mapping[str, Any]) -> Iterator[Any]:
@@ -160,7 +168,7 @@ def _read(code: CodeType, space: Mapping[str, Any]) -> Iterator[Any]:
 
 def _get(module: ModuleType | None, name: str) -> Any:
     """Return what a module holds under a name; the generator of `numpy.random` for its functions, methods or not."""
-    value = getattr(module, name, None)
+    value = _ask(module, name)
     if module is np.random and not isinstance(value, type) and name not in ("default_rng", "mtrand"):
         return NUMPYS
     return None if module is not np and module is not random and module is not None and _is_calm(module) else value
@@ -183,5 +191,5 @@ def _members(kind: type) -> Iterator[Any]:
 
 
 def _is_calm(value: Any) -> bool:
-    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+    name = value.__name__ if isinstance(value, ModuleType) else _ask(value, "__module__")
     return isinstance(name, str) and name.partition(".")[0] in _CALM

@@ -157,3 +157,15 @@ def test_too_much_code_may_draw_from_anything():
     space = {"np": np}
     exec("\n".join(f"def f{k}(x): return f{k + 1}(x)" for k in range(3000)), space)
     assert find_generators(space["f0"]).shared == [PYTHONS, NUMPYS]
+
+
+class Unwilling:
+    """Raises what hasattr does not expect."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("not connected")
+
+
+def test_an_object_that_raises_when_it_is_asked_is_passed_by():
+    unwilling = Unwilling()
+    assert not find_generators(lambda output, target: unwilling.loss(output, target)).own
