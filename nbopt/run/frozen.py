@@ -17,6 +17,9 @@ def frozen_model(run: Any, at: str) -> nn.Module:
         way = _("of another step, give run.branch(at=...).frozen_model()")
         raise ValueError(_("at must be 'now' or 'best'; got {given!r}: {way}.", given=at, way=way))
     training = run.training
+    if training.acting.change_activations:
+        way = _("turn that off for the time, or use run.predict or run.export")
+        raise ValueError(_("a copy of the model cannot round activations, as this run does: {way}.", way=way))
     best = training.best_weights if at == "best" else None
     if best is not None and not best:
         raise ValueError(_("there are no best weights before the first validation."))

@@ -136,12 +136,18 @@ class TrainedSession(Driven):
         """Return a copy of the model that computes as the run's does, in evaluation mode: to keep, or to teach.
 
         Its weights are those that the run computes with: where it prunes, pruned ones are 0; where it has few bits,
-        they are rounded. Nothing trains them.
+        they are rounded. Nothing trains them. What the run does to inputs before the model gets them, as scaling, is
+        not in it.
 
         Parameters
         ----------
         at : str
             ``now``; or ``best``, the weights of the best validation so far.
+
+        Raises
+        ------
+        ValueError
+            If activations are rounded, which no copy of the model does; or if there are no best weights yet.
 
         Examples
         --------

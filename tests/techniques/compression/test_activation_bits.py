@@ -119,3 +119,13 @@ def test_recurrent_layers_and_attention_have_few_bits():
     weights = run.training.acting.weights()
     assert len(weights["rnn.weight_hh_l0"][0].unique()) <= 15
     assert len(weights["attention.in_proj_weight"][0].unique()) <= 15
+
+
+def test_a_copy_that_could_not_round_them_is_refused():
+    run = make(activation_bits=3)
+    run.step(2)
+    with pytest.raises(ValueError, match="cannot round activations, as this run does: turn that off"):
+        run.frozen_model()
+    run.set(activation_bits=0)
+    x = data()[0]
+    assert torch.equal(run.frozen_model()(x), run.predict(x))
