@@ -31,7 +31,11 @@ class UnknownName(InvalidHyperparam, KeyError):
 
 
 def unknown(
-    kind: str, name: object, allowed: Iterable[str], synonyms: Mapping[str, str] = MappingProxyType({})
+    kind: str,
+    name: object,
+    allowed: Iterable[str],
+    synonyms: Mapping[str, str] = MappingProxyType({}),
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
 ) -> UnknownName:
     """Build the error for ``name``, which is none of ``allowed``; says which one was probably meant.
 
@@ -44,9 +48,13 @@ def unknown(
         Listed if they are few, otherwise the three that are most like ``name``.
     synonyms : mapping of str to str
         Names that others use for the same thing, and what it is called here.
+    elsewhere : mapping of str to str
+        Names that would be allowed if something else were done first, and that in words.
     """
     names = list(allowed)
     text = (name if isinstance(name, str) else shorten(name))[:_LONGEST].lower()
+    if text in elsewhere:
+        return UnknownName(_("unknown {kind} {name}: {first}.", kind=kind, name=shorten(name), first=elsewhere[text]))
     meant = synonyms.get(text) or next(iter(difflib.get_close_matches(text, names, n=1, cutoff=0.5)), "")
     hint = _(" Did you mean {name!r}?", name=meant) if meant else ""
     if not names:

@@ -99,7 +99,7 @@ class Widen(Edit):
         modules = {name: module for name, module in training.model.named_modules() if name}
         if self.layer not in modules:
             raise unknown(
-                _("layer"), self.layer, {name for name, module in modules.items() if isinstance(module, _KINDS)}
+                _("layer"), self.layer, [name for name, module in modules.items() if isinstance(module, _KINDS)]
             )
         layer = modules[self.layer]
         if not isinstance(layer, _KINDS):

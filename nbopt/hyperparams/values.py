@@ -26,6 +26,8 @@ class Hyperparams(Mapping[str, Any]):
     ----------
     renamed : dict of str to str
         Names of earlier versions, and what each is called now.
+    elsewhere : dict of str to str
+        Names that a run may have and this one does not, and what to do to have them.
     """
 
     def __init__(self) -> None:
@@ -35,6 +37,7 @@ class Hyperparams(Mapping[str, Any]):
         self._always: set[str] = set()
         self._wary: list[type[Tunable]] = []  # classes of whose values some do not go together with others
         self.renamed: dict[str, str] = {}
+        self.elsewhere: dict[str, str] = {}
         self._brought: dict[str, Any] = {}
 
     def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
@@ -52,6 +55,7 @@ class Hyperparams(Mapping[str, Any]):
         made = Hyperparams()
         made._specs, made._values = dict(self._specs), dict(self._values)
         made._always, made._wary, made.renamed = set(self._always), [*self._wary], dict(self.renamed)
+        made.elsewhere = self.elsewhere
         return made
 
     def _add(self, spec: Hyperparam[Any]) -> None:
@@ -68,13 +72,13 @@ class Hyperparams(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         name = self.current(name)
         if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
+            raise self._unknown(name)
         return self._values[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Refuse: values are read here, and changed by `Run.set`."""
         if name not in self._values:
-            raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
+            raise self._unknown(name)
         raise InvalidHyperparam(
             _("values cannot be assigned here: write run.set({name}={value}).", name=name, value=shorten(value))
         )
@@ -119,8 +123,11 @@ class Hyperparams(Mapping[str, Any]):
         """Return the declaration of ``name``."""
         name = self.current(name)
         if name not in self._specs:
-            raise unknown(_("hyperparameter"), name, self._specs, self.synonyms)
+            raise self._unknown(name)
         return self._specs[name]
+
+    def _unknown(self, name: str) -> InvalidHyperparam:
+        return unknown(_("hyperparameter"), name, self._specs, self.synonyms, self.elsewhere)
 
     def label(self, name: str) -> str:
         """Return what controls, marks and lists call ``name``; a name that is not known stays as it is."""

@@ -13,7 +13,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Hyperparam, Hyperparams, Int, variant
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
-from nbopt.techniques.catalogue import SHOWN, known_of, still_values
+from nbopt.techniques.catalogue import GIVEN, SHOWN, known_of, still_values
 from nbopt.techniques.context import Setting
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.choice import LOSS, loss_choice
@@ -112,6 +112,13 @@ def _declare_own(hyperparams: Hyperparams, techniques: Sequence[Technique]) -> N
                     _("{kind}: there is a hyperparameter {name} already: rename it.", kind=kind, name=name)
                 )
         hyperparams.declare(type(technique))
+    hyperparams.elsewhere = {
+        name: _("it comes with a technique, Run(..., techniques=[{example}])", example=example)
+        for kind, example in GIVEN.items()
+        for spec in kind.declared().values()
+        for name in (spec.name, *spec.synonyms.split())
+        if spec.name not in hyperparams
+    }
 
 
 def _declare_schedule(

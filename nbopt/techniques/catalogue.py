@@ -15,8 +15,10 @@ from nbopt.techniques.base import Technique, called, defines, hooks_of
 from nbopt.techniques.compression.activation_bits import ActivationBits
 from nbopt.techniques.compression.bits import WeightBits
 from nbopt.techniques.compression.codebook import Codebook
+from nbopt.techniques.compression.distill import Distill
 from nbopt.techniques.compression.group_lasso import GroupLasso
 from nbopt.techniques.compression.sparsity import Sparsity
+from nbopt.techniques.compression.ticket import Ticket
 from nbopt.techniques.guard import Guard
 from nbopt.techniques.hooks import HOOKS
 from nbopt.techniques.hyperdescent import HyperDescent
@@ -60,6 +62,9 @@ SHOWN: tuple[type[Tunable] | Hyperparam[Any], ...] = (
     *(Accumulation, Initialization, HyperDescent, Guard),
 )
 """All that a run declares, in the order in which it is shown."""
+
+GIVEN: dict[type[Technique], str] = {Distill: "nbopt.Distill(teacher)", Ticket: "nbopt.Ticket(pruned)"}
+"""Techniques that act on something of the user's, so that a run has them only if they are given; and how they are."""
 
 
 def with_own(own: Sequence[Technique]) -> tuple[Item | Technique, ...]:

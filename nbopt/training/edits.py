@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nbopt.errors import shorten
 from nbopt.i18n import _
 from nbopt.training.active_hooks import tell_carried
 from nbopt.training.checkpoint import copy_state
@@ -99,8 +100,8 @@ def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
         If it cannot be made in this run; says why.
     """
     if not isinstance(edit, Edit):
-        rule = _("edit must be an edit, as nbopt.edits.Shrink(amount=0.5)")
-        raise TypeError(_("{rule}; got {kind}.", rule=rule, kind=type(edit).__name__))
+        rule = _("edit must be one of nbopt.edits, made with its settings, as nbopt.edits.Shrink(amount=0.5)")
+        raise TypeError(_("{rule}; got {edit}.", rule=rule, edit=shorten(edit)))
     for module in training.model.modules():
         if isinstance(module, torch.jit.ScriptModule) or type(module).__module__.startswith("torch._dynamo"):
             raise edit.refuse(_("the model is compiled, by torch.compile or torch.jit"))

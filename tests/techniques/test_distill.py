@@ -219,11 +219,15 @@ def refused(*techniques, model=None, **settings):
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (lambda: refused(Distill(teacher(4))), "of a sample, the teacher says 4, and the model 3: soft labels need"),
+        (lambda: refused(Distill(teacher(4))), "the teacher returns 4 scores and the model 3; they must"),
+        (lambda: (model := net()) and refused(Distill(model), model=model), "the teacher is the model itself"),
+        (lambda: refused(Distill(nn.Linear(5, 3))), "the teacher cannot take the samples of this run, 1 x 6 x 6: Runt"),
+        (lambda: refused(distill_weight=0.5), r"'distill_weight': it comes with a technique, .*nbopt.Distill\(teacher"),
+        (lambda: refused(kd_alpha=0.5), r"'kd_alpha': it comes with a technique"),
         (lambda: Distill("teacher"), "the teacher must be a torch.nn.Module, a run, .*; got 'teacher'"),
         (lambda: Distill([]), "the teacher must be .*; got \\[\\]"),
         (lambda: Distill(teacher(), layers=["1"]), "layers must be a mapping from names"),
-        (lambda: refused(Distill(teacher()), distill_weight=1.5), "less than nothing of the model's own loss"),
+        (lambda: refused(Distill(teacher()), distill_weight=1.5), "less than nothing to the model's own loss"),
         (
             lambda: refused(Distill([teacher(), teacher()]), attention_weight=1.0),
             "attention maps and features are those of one teacher, and there are 2",
@@ -254,7 +258,7 @@ def refused(*techniques, model=None, **settings):
             lambda: nbopt.Run(
                 net(classes=1), (data()[0], data()[1].float()), loss="mse", techniques=[Distill(teacher())]
             ),
-            "soft labels are of classes, and the loss is of none",
+            "soft labels need classes, and this loss has none",
         ),
     ],
 )

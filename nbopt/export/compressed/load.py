@@ -51,7 +51,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         told = json.loads(content[8:end])["__metadata__"]
         layout, inputs = json.loads(told["compressed"]), told.get("inputs", "{}")
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no file of a run's export.") from error
+        raise ValueError(f"{path} was not written by run.export(path).") from error
     state: dict[str, Any] = {}
     for entry in layout:
         if "same" in entry:

@@ -129,9 +129,12 @@ class Distill(Technique):
         """Refuse soft labels of what are no classes."""
         weight = values["distill_weight"]
         if weight > 1:
-            return _("distill_weight={weight} leaves less than nothing of the model's own loss: 0 to 1", weight=weight)
+            return _(
+                "distill_weight={weight} leaves less than nothing to the model's own loss: it must be from 0 to 1",
+                weight=weight,
+            )
         if weight and chosen["loss"].task in ("regression", "binary"):
-            told = _("distill_weight={weight}: soft labels are of classes, and the loss is of none", weight=weight)
+            told = _("distill_weight={weight}: soft labels need classes, and this loss has none", weight=weight)
             return _("{told}. Set it to 0, and learn by attention_weight or feature_weight", told=told)
         return ""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nbopt.errors import unknown
+from nbopt.errors import tell_error, unknown
 from nbopt.i18n import _
 
 
@@ -51,15 +51,25 @@ def refuse_teacher(technique: Any, output: Any, batch: Any) -> str:
         return _("distillation needs batches (x, y), x a tensor: the teacher is asked about x.")
     if not isinstance(output, Tensor):
         return _("distillation needs a model with one tensor of outputs; this one returns {kind}.", kind=type(output))
+    if any(teacher is technique.context.model for teacher in technique.teachers):
+        return _(
+            "the teacher is the model itself, which has nothing to learn from itself: give a copy of it, or a run."
+        )
     if technique.distill_weight > 0:
+        weight = technique.distill_weight
         if output.ndim < 2 or output.shape[1] < 2:
-            told = _("distill_weight={weight}: soft labels are of classes", weight=technique.distill_weight)
-            return _("{told}, and the outputs are {shape}.", told=told, shape=_shape(output))
-        given = technique.ask(batch[0])
+            told = _("distill_weight={weight} needs scores of two or more classes", weight=weight)
+            return _("{told}; the outputs for a sample are {shape}.", told=told, shape=_shape(output))
+        try:
+            given = technique.ask(batch[0])
+        except Exception as error:  # the user's own module
+            shape = _shape(batch[0])
+            told = _("the teacher cannot take the samples of this run, {shape}", shape=shape)
+            return f"{told}: {tell_error(error)}"
         if given[:, 0].shape != output.shape:
-            told = _("of a sample, the teacher says {given}", given=_shape(given[:, 0]))
-            told = _("{told}, and the model {own}", told=told, own=_shape(output))
-            return _("{told}: soft labels need the same. Give another teacher, or set distill_weight=0.", told=told)
+            sizes = {"given": _shape(given[:, 0]), "own": _shape(output)}
+            told = _("for a sample, the teacher returns {given} scores and the model {own}", **sizes)
+            return _("{told}; they must have the same classes. Give another teacher, or distill_weight=0.", told=told)
     return _refuse_layers(technique, batch[0]) if technique.looks_inside else ""
 
 
