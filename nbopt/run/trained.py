@@ -31,6 +31,7 @@ from nbopt.training.device import Device, pick_device
 from nbopt.training.material import Material
 from nbopt.training.stage import NotBegun
 from nbopt.training.training import Training
+from nbopt.training.trial import check_changes
 
 
 class TrainedSession(Driven):
@@ -156,6 +157,11 @@ class TrainedSession(Driven):
         True
         """
         return self.worker.between_steps(lambda: frozen_model(self, at))
+
+    def _ask(self, changes: dict[str, object], source: str) -> None:
+        if self.worker.has_begun and self.worker.training.acting.doubtful(changes):  # else the first step tells
+            self.worker.between_steps(lambda: check_changes(self.worker.training, changes))
+        super()._ask(changes, source)
 
     @property
     def branches(self) -> list[TrainedSession]:

@@ -155,6 +155,17 @@ class ActiveHooks(HookLists):
         """Return whether a technique that has this hook declares the hyperparameter ``name``."""
         return any(name in part.declared() and defines(type(part), hook) for part in self._parts.values())
 
+    def doubtful(self, changes: Mapping[str, Any]) -> list[Technique]:
+        """Return copies, with ``changes``, of the techniques that are to look at outputs before they act so."""
+        found = []
+        for part in self._parts.values():
+            own = changes.keys() & part.declared().keys()
+            if own and defines(type(part), "check_outputs") and not part.unfit(self._inputs):
+                twin = copy(part)
+                vars(twin).update({name: changes[name] for name in own})
+                found += [twin] if twin.acts else []
+        return found
+
     def settle(self, values: Mapping[str, Any], names: Container[str]) -> None:
         """Give the techniques these values, and let those that act on the model as they change, ``names``, do so."""
         for part in self._parts.values():

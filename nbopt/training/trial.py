@@ -1,14 +1,17 @@
-"""Passes of the next batch that leave no trace: what an edit is found out by, and tried with."""
+"""Passes of the next batch that leave no trace: what an edit is found out by, and tried with; what is new looks on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from nbopt.data.tree import tensors
+from nbopt.errors import InvalidHyperparam
 from nbopt.training.evaluating import NO_GRAPH
 from nbopt.training.outside import unchanged
 
@@ -36,6 +39,22 @@ def watch_step(training: Training, watching: Watching) -> Any:
     with torch.set_grad_enabled(training.pass_.needs_graph):
         trained, _loss = _do(training, training.pass_.plain, training.step_seed + training.step, watching)
     return trained
+
+
+def check_changes(training: Training, changes: Mapping[str, Any]) -> None:
+    """Show techniques that ``changes`` let act what the model puts out for the next batch.
+
+    Raises
+    ------
+    InvalidHyperparam
+        If one of them cannot act on that; says why.
+    """
+    for part in training.acting.doubtful(changes):
+        try:
+            with torch.set_grad_enabled(training.pass_.needs_graph):
+                _do(training, partial(training.pass_.show, part), training.step_seed + training.step, None)
+        except ValueError as error:
+            raise InvalidHyperparam(str(error)) from error
 
 
 def are_close(training: Training, one: Any, other: Any) -> bool:

@@ -63,9 +63,7 @@ def refuse_teacher(technique: Any, output: Any, batch: Any) -> str:
         try:
             given = technique.ask(batch[0])
         except Exception as error:  # the user's own module
-            shape = _shape(batch[0])
-            told = _("the teacher cannot take the samples of this run, {shape}", shape=shape)
-            return f"{told}: {tell_error(error)}"
+            return _refuse_samples(batch[0], error)
         if given[:, 0].shape != output.shape:
             sizes = {"given": _shape(given[:, 0]), "own": _shape(output)}
             told = _("for a sample, the teacher returns {given} scores and the model {own}", **sizes)
@@ -78,9 +76,12 @@ def _refuse_layers(technique: Any, x: Tensor) -> str:
         return _("attention maps and features are those of one teacher, and there are {n}.", n=len(technique.teachers))
     if technique.layers is not None:
         _check_names(technique.context.model, technique.teachers[0], technique.layers)
-    _said, theirs = technique.overhear(x)
+    try:
+        _said, theirs = technique.overhear(x)
+    except Exception as error:  # the user's own module
+        return _refuse_samples(x, error)
     pairs = technique.pair(theirs)
-    way = _("name them, nbopt.Distill(teacher, layers={{model's: teacher's}})")
+    way = _("name them, nbopt.Distill(teacher, layers={model's: teacher's})")
     if not pairs:
         return _("model and teacher have no layers that go together by themselves: {way}.", way=way)
     for (one, other), heard in ((pair, (technique.heard.get(pair[0]), theirs.get(pair[1]))) for pair in pairs):
@@ -96,6 +97,11 @@ def _refuse_layers(technique: Any, x: Tensor) -> str:
     if technique.attention_weight > 0 and not any(technique.heard[one].ndim == 4 for one, _other in pairs):
         return _("attention_weight: attention maps are of images, and no layer that is compared gives any.")
     return ""
+
+
+def _refuse_samples(x: Tensor, error: Exception) -> str:
+    told = _("the teacher cannot take the samples of this run, {shape}", shape=_shape(x))
+    return f"{told}: {tell_error(error)}"
 
 
 def _check_names(model: nn.Module, teacher: nn.Module, layers: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from nbopt.data.places import item_at, name_of
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
+from nbopt.techniques.base import defines
 from nbopt.techniques.compression.activations import call_changed
 from nbopt.techniques.hooks import surround
 from nbopt.techniques.losses.base import Loss, usual_size
@@ -33,6 +34,10 @@ Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 Do = Callable[[Any], tuple[Any, Any, Tensor]]
 
 NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+
+
+class Shown(Exception):
+    """What a technique was to look at was shown to it: what it would do with the loss is not needed."""
 
 
 class ForwardPass:
@@ -138,6 +143,21 @@ class ForwardPass:
     def _plainly(self, batch: Any) -> tuple[Any, Any, Tensor]:
         output, target = self._outputs(batch)
         return output, target, self._lose(output, target)
+
+    def show(self, part: Any, batch: Any) -> tuple[Any, Any, Tensor]:
+        """Let a technique that may not act yet look at the outputs of a batch; their loss is not asked for."""
+
+        def do(batch: Any) -> tuple[Any, Any, Tensor]:
+            output, target = self._outputs(batch)
+            part.check_outputs(output, batch)
+            raise Shown(output, target, torch.zeros(()))
+
+        try:
+            around = [part.change_pass] if defines(type(part), "change_pass") else []
+            self._within(surround(around, do), self.acting.prepare(batch, training=False))
+        except Shown as shown:
+            return shown.args
+        return None, None, torch.zeros(())
 
     @property
     def is_narrow(self) -> bool:
