@@ -10,6 +10,7 @@ from torch import Tensor
 from nbopt.data.samples import count_samples, find_samples
 from nbopt.data.tensor_source import TensorSource
 from nbopt.training.evaluating import Result
+from nbopt.training.many.batches import find_settings
 from nbopt.training.many.gradients import Gradients
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.stack import Stack
@@ -73,14 +74,15 @@ class Evaluation:
         leaf = find_samples(batch)
         samples = 1 if leaf is None else count_samples(batch, leaf)
         size = max(1, _SAMPLES // max(1, samples))
-        parts = []
+        settings, parts = find_settings(stack.trainings), []
         for first in range(0, len(stack.trainings), size):
             rows = slice(first, first + size)
             held = stack.rows(None)
             weights, fixed, buffers = (
                 [tensor[rows] for tensor in tensors] for tensors in (held.weights, held.fixed, held.buffers)
             )
-            parts.append(gradients.evaluate(weights, fixed, buffers, batch))
+            own = {name: value[rows] if isinstance(value, Tensor) else value for name, value in settings.items()}
+            parts.append(gradients.evaluate(weights, fixed, buffers, own, batch))
         outputs, targets, losses = map(torch.cat, zip(*parts, strict=True))
         return outputs, targets, losses
 

@@ -1,4 +1,7 @@
-"""Losses and gradients of many models of one shape, by `torch.func.vmap` over the pass that a compiled step does."""
+"""Losses and gradients of many models of one shape, by `torch.func.vmap` over the pass that a compiled step does.
+
+The operations that this leads to are written down, where that can be done, see `traced.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from nbopt.i18n import _
+from nbopt.techniques.losses.base import Loss
+from nbopt.training.compile.marks import find_attributes
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
+from nbopt.training.many.traced import Flat, Traced
 from nbopt.training.step.passes import Forward, call_on_pair
 from nbopt.training.training import Training
 
@@ -79,7 +86,9 @@ class Gradients:
         self._fixed = [name for name, weight in self._twin.named_parameters() if not weight.requires_grad]
         self._buffers = [name for name, _buffer in self._twin.named_buffers() if name not in masks]
         self._masks = masks
-        self._find = grad_and_value(self._lose, has_aux=True)
+        self._find: Callable[..., Any] = grad_and_value(self._lose, has_aux=True)
+        # Functions of the user's may do anything at any time.
+        self._traced = Traced(self._twin) if self._forward is call_on_pair and not self._loss.draws else None
 
     def layers(self, batch: tuple[Tensor, Tensor]) -> list[Layer]:
         """Return the dropout layers, in the order in which they draw for a batch of this shape."""
@@ -102,8 +111,14 @@ class Gradients:
         names = (*self._names, *self._fixed, *self._buffers, *self._masks)
         tensors = dict(zip(names, (*weights, *fixed, *own, *masks), strict=True))
         output, target = self._pass(self._twin, tensors, (x, y))
-        vars(self._loss).update(settings)
-        return self._loss(output, self._loss.prepare(output, target)), (output, target, own)
+        loss = self._with(settings)
+        return loss(output, loss.prepare(output, target)), (output, target, own)
+
+    def _with(self, settings: Settings) -> Loss:
+        """Return the loss with these hyperparameters of its own."""
+        loss = copy(self._loss)
+        vars(loss).update(settings)
+        return loss
 
     def _pass(self, model: nn.Module, tensors: dict[str, Tensor], batch: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
         """Return output and target of a batch, the model computing with these tensors."""
@@ -139,32 +154,63 @@ class Gradients:
         """
         layers = next(iter(self._layers.values()))
         differ = [0 if mask.ndim > layer.ones.ndim else None for mask, layer in zip(masks, layers, strict=True)]
-        named = {name: 0 if isinstance(value, Tensor) else None for name, value in settings.items()}
-        dims = ([0] * len(weights), [0] * len(fixed), [0] * len(buffers), differ, named, *_dims(together))
+        own, same = _split(settings)
+        dims = ([0] * len(weights), [0] * len(fixed), [0] * len(buffers), differ, _dims_of(own), *_dims(together))
+        counts = [*map(len, (weights, fixed, buffers, masks, own))]
+
+        def find_one(*given: Any) -> Any:
+            *tensors, named, x, y = given
+            return self._find(*tensors, same | named, x, y)
+
+        def find(*flat: Tensor) -> Sequence[Tensor]:
+            rest = iter(flat)
+            *taken, values = ([*islice(rest, count)] for count in counts)
+            named = dict(zip(own, values, strict=True))
+            gradients, (losses, (outputs, targets, changed)) = vmap(find_one, in_dims=dims)(*taken, named, *rest)
+            if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+                raise TypeError(_("the forward function returns more than an output and its target"))
+            return [*gradients, losses, outputs, targets, *changed]
+
+        flat = [*weights, *fixed, *buffers, *masks, *own.values(), *batch]
+        count = len(weights)
         with _quiet():
-            gradients, (losses, (outputs, targets, changed)) = vmap(self._find, in_dims=dims)(
-                list(weights), list(fixed), list(buffers), list(masks), dict(settings), *batch
-            )
-        if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
-            raise TypeError(_("the forward function returns more than an output and its target"))
-        return Passed(gradients, losses, outputs, targets, changed)
+            found = self._do(find, (*counts, *differ, together, *own, repr(same)), flat)
+        losses, outputs, targets = found[count : count + 3]
+        return Passed([*found[:count]], losses, outputs, targets, [*found[count + 3 :]])
+
+    def take_over(self, before: Gradients) -> None:
+        """Go on with the operations of a model that is the same but for numbers, where this one is."""
+        mine, theirs = self._traced, before._traced
+        if mine is not None and theirs is not None and self._form() == before._form() and mine.reads_as(theirs):
+            self._traced = theirs
+
+    def _form(self) -> tuple[Any, ...]:
+        modules = [(type(module), module.training) for module in self._twin.modules()]
+        names = self._names, self._fixed, self._buffers, self._masks
+        return type(self._loss), names, modules, find_attributes(self._twin)
+
+    def _do(self, function: Flat, fixed: tuple[Any, ...], tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        return function(*tensors) if self._traced is None else self._traced(function, fixed, tensors)
 
     def evaluate(
         self,
         weights: Sequence[Tensor],
         fixed: Sequence[Tensor],
         buffers: Sequence[Tensor],
+        settings: Settings,
         batch: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return outputs (runs, batch, ...), targets and losses (runs,) of a batch that is not trained on."""
         names = (*self._names, *self._fixed, *self._buffers)
+        own, same = _split(settings)
 
-        def judge(tensors: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        def judge(tensors: list[Tensor], named: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
             output, target = self._pass(self._judged, dict(zip(names, tensors, strict=True)), batch)
-            return output, target, self._loss.measure(output, self._loss.prepare(output, target))
+            loss = self._with(same | named)
+            return output, target, loss.measure(output, loss.prepare(output, target))
 
         with torch.no_grad(), _quiet():
-            outputs, targets, losses = vmap(judge)([*weights, *fixed, *buffers])
+            outputs, targets, losses = vmap(judge)([*weights, *fixed, *buffers], own)
         return outputs, targets, losses
 
 
@@ -182,6 +228,16 @@ def _size_of(model: nn.Module, forward: Forward, batch: tuple[Tensor, Tensor]) -
     for hook in hooks:
         hook.remove()
     return 2 * sum(weight.numel() for weight in model.parameters()) + sum(put_out) + batch[0].numel()
+
+
+def _split(settings: Settings) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the settings in which runs differ, and those that are the same for all."""
+    own = {name: value for name, value in settings.items() if isinstance(value, Tensor)}
+    return own, {name: value for name, value in settings.items() if name not in own}
+
+
+def _dims_of(named: Mapping[str, Any]) -> dict[str, int]:
+    return dict.fromkeys(named, 0)
 
 
 def _dims(together: bool) -> tuple[int | None, int | None]:

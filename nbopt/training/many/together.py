@@ -122,7 +122,10 @@ class Together:
             self.evaluation.stop()
         if not reason and not (stays and self._made_of is trainings[0] and trainings[0] not in changed):
             try:
-                self._gradients, self._made_of = Gradients(trainings[0], trainings[0].cursor.peek()), trainings[0]
+                made = Gradients(trainings[0], trainings[0].cursor.peek())
+                if self._made_of is not None:
+                    made.take_over(self._gradients)
+                self._gradients, self._made_of = made, trainings[0]
             except CannotCompile as error:
                 reason = str(error)
         if not reason:
