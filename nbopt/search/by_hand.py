@@ -1,4 +1,4 @@
-"""What a hand does to a study: add a trial, narrow the space, pin a value, ask for more trials."""
+"""Changing a study while it searches: add a trial, narrow the space, pin a value, ask for more trials."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from nbopt.search.steered import Steered
 
 
 class ByHand(Steered):
-    """A study whose space can be changed while it searches. Every act is in the journal, and acts at the next ask."""
+    """A study whose space can be changed while it searches.
+
+    Every change is journaled, and takes effect when the sampler is next asked for a trial.
+    """
 
     def add(self, *, source: str = "code", **values: Any) -> None:
-        """Have a trial with these values next; the sampler chooses the others.
+        """Train a trial with these values next; the sampler chooses the remaining ones.
 
-        Where all trials that there were to be are asked for already, there is one more.
+        If all trials of the study have already been asked for, their number grows by one.
 
         Raises
         ------
@@ -41,17 +44,17 @@ class ByHand(Steered):
             self._announce()
 
     def narrow(self, *, source: str = "code", **bounds: Any) -> None:
-        """Search within other bounds from the next trial on; what was pinned is searched again.
+        """Change the bounds of the search, from the next trial on. A pinned hyperparameter is searched again.
 
         Parameters
         ----------
         **bounds
-            By name: a pair (low, high), or a list of options.
+            For each name, a pair (low, high) or a list of options.
 
         Raises
         ------
         InvalidHyperparam
-            For an unknown name, or bounds that are none or not legal.
+            For an unknown name or bounds that are not legal.
 
         Examples
         --------
@@ -64,7 +67,7 @@ class ByHand(Steered):
         self._note("narrow", {name: checked[name].ends for name in bounds}, source)
 
     def pin(self, *, source: str = "code", **values: Any) -> None:
-        """Give all trials from the next one on these values; `narrow` searches them again.
+        """Fix values for all trials from the next one on; `narrow` lets the sampler choose them again.
 
         Raises
         ------
@@ -82,7 +85,7 @@ class ByHand(Steered):
         self._note("pin", self._check(values), source)
 
     def set(self, *, trials: int, source: str = "code") -> None:
-        """Have more trials, or fewer; those that are under way are seen through.
+        """Change the number of trials. Trials that are running are completed.
 
         Examples
         --------
@@ -99,12 +102,12 @@ class ByHand(Steered):
             self._announce()
 
     def stop_trial(self, number: int, *, source: str = "code") -> None:
-        """End a trial that is under way, after its step: it counts as pruned.
+        """End a running trial after its current step. It counts as pruned.
 
         Raises
         ------
         InvalidHyperparam
-            If there is no such trial under way.
+            If no trial with this number is running.
         """
         with self.lock:
             self._check_under_way(number)
@@ -113,30 +116,31 @@ class ByHand(Steered):
         self.executor.cancel(number)  # without the lock, which trials take to report
 
     def pause_trial(self, number: int, *, source: str = "code") -> None:
-        """Have one trial rest between two steps, until `resume_trial`; the others go on.
+        """Pause one trial between two steps, until `resume_trial`; the others continue.
 
-        Trials are written in the order of numbers: once as many as there are slots wait for it, the study does.
+        Trials are recorded in the order of their numbers, so the study waits too once the other slots hold trials that
+        are recorded after this one.
 
         Raises
         ------
         InvalidHyperparam
-            If there is no such trial under way, or if trials can only rest together, as those of a population.
+            If no trial with this number is running, or if trials can only pause together, as in a population.
         """
         self._hold_one(number, True, "pause_trial", source)
 
     def resume_trial(self, number: int, *, source: str = "code") -> None:
-        """Have a trial go on that `pause_trial` has resting."""
+        """Resume a trial that `pause_trial` paused."""
         self._hold_one(number, False, "resume_trial", source)
 
     @property
     def holds_one(self) -> bool:
-        """Whether a trial can rest while others go on."""
+        """Whether one trial can pause while the others continue."""
         return hasattr(self.executor, "hold_one")
 
     def _hold_one(self, number: int, resting: bool, act: str, source: str) -> None:
         hold = getattr(self.executor, "hold_one", None)
         if hold is None:
-            raise InvalidHyperparam(_("trials of this study can only rest together: pause the study."))
+            raise InvalidHyperparam(_("trials of this study can only pause together: pause the study."))
         with self.lock:
             self._check_under_way(number)
             self.journal.event(self.asked, act, number, check_text("source", source))
@@ -145,14 +149,14 @@ class ByHand(Steered):
         hold(number, resting)
 
     def set_trial(self, number: int, *, source: str = "code", **changes: Any) -> None:
-        """Change hyperparameters of a trial while it trains, from its next step on, wherever it is carried out.
+        """Change hyperparameters of a running trial from its next step on, whichever executor trains it.
 
-        The sampler goes on taking what it measures for what its `Trial.values`, those that it began with, lead to.
+        For the sampler, the trial's result still belongs to the values that it started with, `Trial.values`.
 
         Raises
         ------
         InvalidHyperparam
-            If there is no such trial under way, or a change is not legal.
+            If no trial with this number is running, or a change is not legal.
 
         Examples
         --------
@@ -180,7 +184,7 @@ class ByHand(Steered):
     def _check_under_way(self, number: int) -> None:
         if number not in self._begun:
             under_way = ", ".join(map(str, self._begun)) or _("none")
-            text = _("trial {number} is not under way; those that are: {names}.", number=number, names=under_way)
+            text = _("trial {number} is not running; those that are: {names}.", number=number, names=under_way)
             raise InvalidHyperparam(text)
 
     def _check(self, values: dict[str, Any]) -> dict[str, Any]:

@@ -20,18 +20,18 @@ class Results(ByHand):
 
     @property
     def trials(self) -> list[Trial]:
-        """All trials, those under way among them, in order."""
+        """All trials in order, running ones included."""
         with self.lock:
             return [*self._trials]
 
     @property
     def best(self) -> Trial | None:
-        """The best complete trial: its ``values``, ``objective`` and ``run()``; None before there is one.
+        """The best complete trial, with its ``values``, ``objective`` and ``run()``; None before the first one.
 
         Raises
         ------
         InvalidHyperparam
-            In a study of several objectives: those have a `front`.
+            If the study has several objectives: use `front`.
 
         Examples
         --------
@@ -42,12 +42,12 @@ class Results(ByHand):
         True
         """
         if len(self.objectives) > 1:
-            raise InvalidHyperparam(_("of several objectives no trial is best in all: see study.front."))
+            raise InvalidHyperparam(_("with several objectives, no trial is the best in all of them: see study.front."))
         return next(iter(self.ranked()), None)
 
     @property
     def front(self) -> list[Trial]:
-        """The complete trials that no other one beats in every objective, sorted by the first."""
+        """The Pareto front: the complete trials that no other trial dominates, sorted by the first objective."""
         with self.lock:
             ranked = self.ranked()
         signs = [1.0 if each.direction == "minimize" else -1.0 for each in self.objectives]
@@ -55,7 +55,7 @@ class Results(ByHand):
         return [trial for trial, is_best in zip(ranked, undominated(losses), strict=True) if is_best]
 
     def to_pandas(self) -> Any:
-        """Return a ``pandas.DataFrame`` with a row for each trial: its values, objectives, state, steps and seconds.
+        """Return a ``pandas.DataFrame`` with one row per trial: its values, objectives, state, steps and seconds.
 
         Examples
         --------
@@ -76,7 +76,7 @@ class Results(ByHand):
         return pd.DataFrame(rows).rename_axis("trial")
 
     def to_optuna(self) -> Any:
-        """Return the trials that have ended as an ``optuna.Study``, for its plots and its dashboard, to be read."""
+        """Return the trials that have ended as a read-only ``optuna.Study``, for Optuna's plots and dashboard."""
         return self.record.to_optuna()
 
     def __repr__(self) -> str:

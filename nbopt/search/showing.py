@@ -1,4 +1,4 @@
-"""What a panel asks of a study beside its verbs."""
+"""What the panel of a study needs besides its verbs."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ class Shown(Taking):
 
     @property
     def declared(self) -> Space:
-        """The space as it was before any hand narrowed it."""
+        """The space as it was given, before it was narrowed."""
         return self._declared
 
     @property
     def total(self) -> int:
-        """How many trials there are to be."""
+        """The number of trials that the study will have."""
         return self._total
 
     @property
     def step_count(self) -> int:
-        """How many trials have ended, of the first ones without a gap."""
+        """The number of trials recorded so far, in the order of their numbers."""
         return self._written
 
     @property
     def held(self) -> list[tuple[Trial, Any]]:
-        """The best trials, each with the run or member that is held in memory, the best one first."""
+        """The trials whose run or member is still in memory, each with it, the best one first."""
         with self.lock:
             return [(trial, self._sessions[trial.number]) for trial in self.ranked() if trial.number in self._sessions]
 
     @property
     def share(self) -> float:
-        """The part of the trials that has ended, from 0 to 1."""
+        """The fraction of the trials that has ended, from 0 to 1."""
         return min(1.0, self._written / max(1, self._total))
 
     def hindrance(self, trial: Trial) -> str:
-        """Return why a trial has no run that could be taken out now, in words; "" where it has one."""
+        """Return the reason why no run can be taken out of a trial now; "" if one can."""
         if trial.take_out is None:
-            return _("Trials of this study are no runs of nbopt.")
-        return "" if trial.is_done else _("It is still under way.")
+            return _("The trials of this study are not runs of nbopt.")
+        return "" if trial.is_done else _("It is still running.")
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` from now on whenever something changed."""
+        """Call ``wake`` whenever something changes, from now on."""
         self.watchers.append(wake)
 
     def unwatch(self, wake: Callable[[], None]) -> None:
@@ -63,10 +63,10 @@ class Shown(Taking):
             self.watchers.remove(wake)
 
     def release_workers(self) -> None:
-        """Nothing is held that costs while it rests."""
+        """Do nothing: a paused study holds no worker processes."""
 
     def show(self) -> None:
-        """Show the panel again, under the running cell; outside a notebook, print one line.
+        """Show the panel below the running cell; outside a notebook, print one line.
 
         Examples
         --------

@@ -16,23 +16,26 @@ class Steered(Course):
     """Starts, pauses and ends as a run does. All public methods may be called from any thread."""
 
     def start(self, *, wait: bool = True, source: str = "code") -> None:
-        """Search in a thread of its own, from where it is. Does nothing if it is running."""
+        """Start or continue the search in a background thread. Does nothing if it is running."""
         self._go(check_text("source", source), here=False)
 
     def resume(self, *, wait: bool = True, source: str = "code") -> None:
-        """Go on: after a pause, a stop, or with more ``trials`` after the end."""
+        """Continue after a pause or a stop or, once ``trials`` has been raised, after the end."""
         self.start(wait=wait, source=source)
 
     def pause(self, *, wait: bool = True, source: str = "code") -> None:
-        """Pause: trials that are under way rest between two steps. With ``wait``, return when they do."""
+        """Pause all running trials between two steps. With ``wait``, return once they are paused."""
         self._rest(RunState.PAUSED, check_text("source", source), wait)
 
     def stop(self, *, wait: bool = True, source: str = "code") -> None:
-        """End the study where it is; trials under way are given up, and `resume` begins them anew."""
+        """End the study where it is. Running trials are given up; `resume` starts them anew."""
         self._rest(RunState.STOPPED, check_text("source", source), wait)
 
     def wait(self, timeout: float | None = None) -> RunState:
-        """Block until it has ended, or for ``timeout`` seconds; return the state; raise the exception that ended it."""
+        """Block until the study ends or ``timeout`` seconds pass; return its state.
+
+        If an exception ended the study, it is raised.
+        """
         with self.lock:
             self.moved.wait_for(lambda: self.state.is_ended and self._thread is None, timeout)
         if self.state is RunState.FAILED and self.error is not None:
@@ -40,7 +43,7 @@ class Steered(Course):
         return self.state
 
     def fit(self) -> Self:
-        """Search to the end in this thread. Returns the study; Ctrl-C pauses it."""
+        """Search to the end in the calling thread, and return the study. Ctrl-C pauses it."""
         self._go("code", here=True)
         with self.lock:
             self.moved.wait_for(lambda: self._thread is None)

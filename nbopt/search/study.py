@@ -1,4 +1,4 @@
-"""`Study`: many runs under the same declarations, whose values are searched for."""
+"""`Study`: a search for hyperparameters, which trains many runs."""
 
 from __future__ import annotations
 
@@ -37,69 +37,75 @@ _TRIALS = 100
 
 
 class Study(Shown):
-    """Many runs under the same declarations, whose values a sampler chooses: a search.
+    """A search for hyperparameters: each trial trains a run with values that a sampler chooses.
 
-    Each trial is a run with a journal, a history and a seed of its own, and can be taken out as a `nbopt.Run`. All
-    trials begin with the same weights and see batches in the same order, those of the study's seed.
+    A trial has its own journal and history, and can be taken out as a `nbopt.Run`. All trials start from the same
+    initial weights and see the batches in the same order, both given by the study's seed.
 
     Parameters
     ----------
     build : torch.nn.Module or callable, optional
-        A model, of which each trial trains a copy; or what returns one: a function with arguments named as dimensions
-        of the space, a function of a mapping of all values, or a class of `nbopt.models` (with ``functools.partial``).
-        Or an estimator of scikit-learn, which a trial fits to each fold (``cv``, 5 by default) and scores by the
-        ``objective``, one of scikit-learn's scorers: `Trial.refit` then returns it fitted to all data.
+        A model, of which each trial trains a copy, or a callable that returns a model: a function whose arguments
+        are named like dimensions of the space, a function of one mapping with all values, or a class of
+        `nbopt.models`, possibly wrapped in ``functools.partial``. A scikit-learn estimator is also accepted: each
+        trial fits it on each fold (``cv``, 5 by default) and scores it with the ``objective``, the name of a
+        scikit-learn scorer; `Trial.refit` then returns the estimator fitted on all data.
     train, val, loss, forward, optimizer, metrics, techniques, device
         As for `nbopt.Run`.
     space : list of str or mapping, optional
-        The names of hyperparameters, whose declared ranges are searched, without the true zero of a logarithmic one. A
-        mapping narrows or adds: from names to declarations as ``nbopt.Float(...)``, pairs (low, high) or lists. One
-        that is declared with ``when={"depth": range(3, 7)}`` is no value of trials of another depth.
+        Names of the hyperparameters to search, each within its declared range; the exact zero of a logarithmic range
+        is left out. A mapping narrows ranges or adds dimensions: its values are declarations such as
+        ``nbopt.Float(...)``, pairs (low, high) or lists of options. A dimension declared with
+        ``when={"depth": range(3, 7)}`` is only part of trials that have one of these depths.
     objective : str, callable, or list of these
-        What is searched for: the name of a measurement, that of the weights with which a trial ends; a function of a
-        trained run; ``parameters``, how many weights the model has, or ``latency``, the milliseconds measured that it
-        takes for a sample. Several, as ``["val_accuracy", "parameters"]``, give a Pareto front. Without ``build``, a
-        function of a trial in Optuna's style: ``trial.suggest_float("x", 0, 1)``, ``trial.values["lr"]``.
+        What to optimize: the name of a measurement, taken with the weights that a trial ends with; a function of the
+        trained run; ``parameters``, the number of weights; or ``latency``, the measured milliseconds for one
+        sample. Several objectives, such as ``["val_accuracy", "parameters"]``, give a Pareto front. Without
+        ``build``, a function of a trial in Optuna's style: ``trial.suggest_float("x", 0, 1)``,
+        ``trial.values["lr"]``.
     direction : str or list of str, optional
-        ``minimize`` or ``maximize``; by default losses and errors are minimized, and metrics maximized.
-    sampler : str or sampler of Optuna's
+        ``minimize`` or ``maximize``. By default, losses and errors are minimized and other metrics maximized.
+    sampler : str or Optuna sampler
         ``tpe``, ``random``, ``grid``, ``qmc``, ``gp``, ``cmaes``, ``nsga2``, ``particle_swarm``, ``annealing``,
         ``genetic``; ``reinforce``, a small network that learns which values to choose; ``hypergradient``, which follows
         the derivative of the validation loss; or ``pbt``, population-based training, which changes values while all
         trials train together.
-    pruner : str, None or pruner of Optuna's
-        What ends trials early: ``median``, ``percentile``, ``successive_halving`` or ``hyperband``.
+    pruner : str, None or Optuna pruner
+        What ends unpromising trials early: ``median``, ``percentile``, ``successive_halving`` or ``hyperband``.
     trials : int, optional
-        How many there are to be; by default 100, and of a grid no more than it has places.
+        The number of trials: 100 by default, and at most the number of points of a grid.
     executor : str or Executor
-        ``inline``, one after the other; ``threads``; ``population``: trials whose models are built alike train as the
-        members of a `nbopt.Population`. ``auto`` does that with small models. ``processes`` of this machine, with what
-        a notebook defines; they share the cores. ``ray``: machines of a Ray cluster, see `nbopt.search.on_ray.OnRay`. A
-        trial that loses its worker goes on in another one; with as many threads of torch, both find what one thread
-        finds, bit for bit.
+        ``inline`` trains trials one after another, ``threads`` in several threads. ``population`` trains trials whose
+        models have the same shapes together, as members of a `nbopt.Population`; ``auto`` chooses this for small
+        models. ``processes`` uses processes of this machine, which share its cores and know what the notebook
+        defines. ``ray`` uses the machines of a Ray cluster, see `nbopt.search.on_ray.OnRay`. With ``processes`` and
+        ``ray``, a trial whose worker dies continues in another one, and with the same number of torch threads the
+        results are bit for bit those of ``inline``.
     slots : int, optional
-        How many trials are carried out at once. A sampler never knows of those that may still be under way, so that
-        the study does not depend on which of them ends first.
-    cv : int, splitter of scikit-learn or iterable of (train, val), optional
-        Folds of the training data, in the place of ``val``: a trial trains one run on each, and its objective is the
-        mean. An int makes stratified folds where targets are class labels.
+        How many trials train at the same time. The sampler is never told about a trial while others that might have
+        ended before it are running, so the study does not depend on which of them ends first.
+    cv : int, scikit-learn splitter or iterable of (train, val), optional
+        Folds of the training data, used instead of ``val``: a trial trains one run per fold, and its objective is
+        their mean. An int makes folds, stratified if the targets are class labels.
     repeats : int
-        How many runs a trial trains, or on each fold, with seeds from ``seed`` on: its objective is the mean.
+        The number of runs per trial, or per fold, with the seeds ``seed``, ``seed + 1``, ...; the objective is their
+        mean.
     seed : int
-        Decides all that is drawn: values, initial weights, batches, noise.
+        Seeds everything random: the sampler, the initial weights, the order of batches and noise.
     name : str, optional
+        The name shown in lists and panels.
     store : str, path or None
-        As for `nbopt.Run`: the study is kept there, and `nbopt.open` opens it again, also after a crash.
+        Where the study is stored, as for `nbopt.Run`. `nbopt.open` opens it again, also after a crash.
     **hyperparams
-        As for `nbopt.Run`: what all trials have. Divergence ends a trial; ``recover=True`` has runs lower their rate
-        and go on, as by themselves.
+        Hyperparameters of all trials, as for `nbopt.Run`. A diverging trial ends; with ``recover=True``, its run goes
+        back and lowers the learning rate instead, as a run on its own does.
 
     Raises
     ------
     InvalidHyperparam, TypeError, ValueError
-        For what cannot be searched, and for whatever no run can be made with.
+        If something cannot be searched, or no run can be made with these arguments.
     ImportError
-        Where Optuna is not installed; says how to install it.
+        If Optuna is not installed; the message says how to install it.
 
     Examples
     --------
@@ -149,7 +155,7 @@ class Study(Shown):
 
     @classmethod
     def of(cls, spec: StudySpec, record: Record | None = None) -> Self:
-        """Return a study made with ``spec``; with a record, one that goes on from there."""
+        """Return a study made with ``spec``; given a record, one that continues from it."""
         study = cls.__new__(cls)
         study._make(spec, record)
         return study
@@ -171,32 +177,32 @@ class Study(Shown):
         seed: int = 0,
         name: str | None = None,
     ) -> Self:
-        """Return a study whose trials go on from where a run is, each with values near to the run's.
+        """Return a study whose trials continue a run from where it is, each with values close to the run's own.
 
-        Each is a branch of the run: the same weights, state of the optimizer and batches to come. The first one has the
-        run's own values. The run itself stays as it is, and may go on meanwhile; whoever likes a trial gives the run
-        its values: ``run.set(**study.best.values)``. The study is kept in memory alone.
+        Each trial is a branch of the run: it has the same weights and optimizer state and sees the same next batches.
+        The first trial has the run's own values. The run does not change and may train meanwhile; to take over the
+        values of a trial, call ``run.set(**study.best.values)``. The study is kept in memory only.
 
         Parameters
         ----------
         run : Run
         space : list of str or mapping, optional
-            As for `Study`; by default the learning rate, and weight decay and dropout where they act.
+            As for `Study`. By default the learning rate, and weight decay and dropout where they have an effect.
         at : int, "now", "best" or Snapshot
-            Where trials begin: after so many steps of the run's, 0 being the beginning.
+            Where trials start; an int is a number of steps, 0 the beginning of the run.
         share : float
-            The part of each declared range, about the run's value, that is searched; bounds that ``space`` gives stay.
+            The fraction of each declared range to search, around the run's value. Bounds given in ``space`` are kept.
         epochs : int, optional
-            How many more each trains; by default to the run's end. A schedule ends with them.
+            How many epochs each trial trains, by default up to the end of the run. A schedule ends with them.
         objective : optional
-            As for `Study`; by default the validation loss, or the loss where nothing is validated.
+            As for `Study`. By default the validation loss, or the training loss of a run without validation.
         sampler, pruner, trials, slots, seed, name
             As for `Study`.
 
         Raises
         ------
         InvalidHyperparam
-            For an unknown name, what cannot change there any more, and where nothing is left to be trained.
+            For an unknown name, for a hyperparameter that can no longer change there, and if no steps are left.
 
         Examples
         --------

@@ -21,23 +21,24 @@ class Taking(Results):
     _subject: Subject
 
     def clone(self, number: int, *, source: str = "code", **changes: Any) -> Run:
-        """Return a run that goes on from where a trial ended, with other values; the trial stays as it is.
+        """Return a run that continues from where a trial ended, with other values; the trial does not change.
 
-        What only a new model can have, an argument of ``build``, has the run begin anew with these values.
+        If a changed value is an argument of ``build``, so that another model is needed, the run starts from the
+        beginning instead.
 
         Parameters
         ----------
         number : int
-            The trial's.
+            The number of the trial.
         **changes
-            New values, of the study's dimensions or of other hyperparameters. None has the run go on as it was.
+            New values of dimensions of the study or of other hyperparameters. Without any, the run continues as is.
 
         Raises
         ------
         InvalidHyperparam
-            For a trial that there is not, an unknown name or a value that is not legal.
+            For an unknown trial or name, or a value that is not legal.
         ValueError
-            Where the trial has no run: see `Trial.run`.
+            If the trial has no run, see `Trial.run`.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""One trial of a study: what it was given, and what came of it."""
+"""One trial of a study: its values and its results."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ RUNNING, COMPLETE, PRUNED, FAILED = "running", "complete", "pruned", "failed"
 
 @dataclass(eq=False)
 class Trial:
-    """One set of values, and what it measured.
+    """One set of values and what was measured with it.
 
     Attributes
     ----------
     number : int
-        Its place in the study, from 0.
+        Its position in the study, from 0.
     values : dict of str to object
-        Of the dimensions of the space.
+        The value of each dimension of the space.
     state : str
         ``running``, ``complete``, ``pruned`` or ``failed``.
     objectives : tuple of float
-        Of a complete trial, one for each objective.
+        The value of each objective; empty unless the trial is complete.
     reports : dict of int to float
-        What was measured on the way, by the number of validations.
+        The intermediate values, by the number of validations done.
     steps, seconds : int, float
-        Steps trained, and how long that took.
+        How many steps were trained, and how long that took.
     ended : float
         When it ended, in seconds since 1970.
     source : str
-        Who chose the values: the sampler, or a hand.
+        What chose the values: ``sampler`` or, for trials added by hand, what added them.
     note : str
         Why it failed or ended early, in words.
     is_resting : bool
-        Whether a hand has it resting while others go on.
+        Whether it was paused by hand while others continue.
     parts : list of tuple
-        The objectives of each training that it was judged by: of each fold and seed.
+        The objectives of each run, one for each fold and seed.
     """
 
     number: int
@@ -65,12 +65,12 @@ class Trial:
 
     @property
     def objective(self) -> float:
-        """What is searched for; of a trial that was pruned, the last that it reported; NaN where there is nothing.
+        """The value of the objective; the last one reported if the trial was pruned, and NaN if there is none.
 
         Raises
         ------
         InvalidHyperparam
-            In a study of several objectives: those are ``objectives``.
+            If the study has several objectives: use ``objectives``.
         """
         if len(self.objectives) > 1:
             raise InvalidHyperparam(_("this study has several objectives: see trial.objectives."))
@@ -84,9 +84,9 @@ class Trial:
         return self.state != RUNNING
 
     def run(self, *, name: str | None = None, store: Place | None = AUTO) -> Any:
-        """Return a `nbopt.Run` of its own, at rest where the trial ended, with its journal and its past.
+        """Return the trial as a `nbopt.Run`, paused where the trial ended, with its journal and history.
 
-        A trial that is no longer held in memory is trained again, with the same weights, batches and noise.
+        If the trial is no longer in memory, it is trained again, with the same weights, batches and noise.
 
         Parameters
         ----------
@@ -96,24 +96,24 @@ class Trial:
         Raises
         ------
         ValueError
-            Where nbopt did not do the training, as with an objective of your own, or the trial has not ended.
+            If nbopt did not do the training, as with an objective of your own, or if the trial has not ended.
         """
         if self.take_out is None:
-            raise ValueError(_("trial {number} has no run that could be taken out.", number=self.number))
+            raise ValueError(_("trial {number} has no run: nbopt did not train it.", number=self.number))
         if not self.is_done:
-            raise ValueError(_("trial {number} is still under way.", number=self.number))
+            raise ValueError(_("trial {number} is still running.", number=self.number))
         return self.take_out(self, name or _("trial {number}", number=self.number), store)
 
     def refit(self) -> Any:
-        """Return an estimator with these values, fitted to all training data of the study.
+        """Return the estimator with these values, fitted on all training data of the study.
 
         Raises
         ------
         ValueError
-            In a study of something else.
+            If the study is not about an estimator.
         """
         if self.fit is None:
-            raise ValueError(_("trial {number} is of no estimator: see run().", number=self.number))
+            raise ValueError(_("trial {number} did not fit an estimator: see run().", number=self.number))
         return self.fit(self)
 
     def __repr__(self) -> str:

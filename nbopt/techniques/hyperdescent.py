@@ -60,7 +60,7 @@ class HyperDescent(Technique):
         group=_GROUP,
         unit=N_("steps"),
         needs="hyperdescent",
-        help=N_("Steps that the derivative goes through: a move takes about as long as ten times as many."),
+        help=N_("Steps that the derivative is taken through; a move takes about as long as ten times as many steps."),
     )
     hyperdescent_rate = Float(
         0.2,

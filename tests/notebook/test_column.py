@@ -48,7 +48,7 @@ def test_a_preset_keeps_the_values_of_one_run_for_another_and_says_what_it_does(
     one, other = make_run(store=tmp_path), make_run(store=tmp_path)
     one.set(lr=0.02, batch_size=16)
     panel = show(one)
-    assert note(panel) == "None is saved yet."
+    assert note(panel) == "No preset is saved yet."
     save(page, panel, " quick ")
     assert panel.column.presets.list.options == ("quick",) and note(panel) == "“quick” is saved."
     second = show(other)
@@ -62,7 +62,7 @@ def test_a_preset_keeps_the_values_of_one_run_for_another_and_says_what_it_does(
     assert {entry.source for entry in other.journal.changes()} == {"panel"}
     assert note(second) == f"“quick” set {changes}. Ctrl-Z takes it back."
     page.click(second.column.presets.use)
-    assert note(second) == "“quick” changed nothing: all was set so already."
+    assert note(second) == "“quick” changed nothing: all controls had its values already."
     page.tell(second.bridge.companion, {"undo": True})  # all of it at once
     assert other.hyperparams["lr"] == 1e-3 and other.hyperparams["batch_size"] == 64
 

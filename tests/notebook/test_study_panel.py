@@ -184,7 +184,7 @@ def test_one_trial_rests_while_others_go_on(make, show, page):
     eventually(lambda: first.state == "pruned")
     acts = [entry.name for entry in study.journal if entry.source == "panel"]
     assert acts == ["pause_trial", "resume_trial", "pause_trial", "stop_trial"]
-    with pytest.raises(InvalidHyperparam, match="can only rest together"):
+    with pytest.raises(InvalidHyperparam, match="can only pause together"):
         make(trials=2).pause_trial(0)
 
 

@@ -193,7 +193,7 @@ def test_a_change_by_hand_acts_here(make, executor):
 
 def test_what_cannot_be_changed_is_refused_at_once(make):
     study = make(trials=2, executor=Nearby(1))
-    with pytest.raises(InvalidHyperparam, match="trial 0 is not under way"):
+    with pytest.raises(InvalidHyperparam, match="trial 0 is not running"):
         study.set_trial(0, lr=0.1)
     with pytest.raises(InvalidHyperparam, match="weight_decay"):
         study.set_trial(0, weight_decay=-1.0)

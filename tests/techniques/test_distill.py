@@ -230,7 +230,7 @@ def refused(*techniques, model=None, **settings):
         (lambda: refused(Distill(teacher()), distill_weight=1.5), "less than nothing to the model's own loss"),
         (
             lambda: refused(Distill([teacher(), teacher()]), attention_weight=1.0),
-            "attention maps and features are those of one teacher, and there are 2",
+            "attention maps and features need a single teacher, and there are 2",
         ),
         (
             lambda: refused(Distill(dense(8)), model=dense(6), attention_weight=1.0),

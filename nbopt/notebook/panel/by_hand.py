@@ -58,7 +58,7 @@ class ByHand:
         """
         with self._lock:
             if (last := self._last()) is None:
-                raise ValueError(_("Nothing to undo: of what was changed here by hand, nothing is in force any more."))
+                raise ValueError(_("Nothing to undo: none of the changes made here by hand is in force any more."))
             self._run.set(source=UNDO, **last)
             self._done.pop()
 

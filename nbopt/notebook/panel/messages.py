@@ -57,7 +57,7 @@ def error(run: Driven) -> Message:
     if run.state is not RunState.FAILED or raised is None:
         return Message("nbopt-error", "")
     advice = _(
-        "Nothing is lost: put it right in a cell or change a control, then press Resume to go on from step {step}.",
+        "Nothing is lost: correct it in a cell or change a control, then press Resume to continue from step {step}.",
         step=count(run.step_count),
     )
     return failure(raised, advice)

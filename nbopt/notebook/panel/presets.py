@@ -76,7 +76,7 @@ class Presets:
         self.list.value = chosen if chosen in names else None
         self.use.disabled = self.delete.disabled = self.list.value is None
         if not names:
-            self._say(_("None is saved yet."))
+            self._say(_("No preset is saved yet."))
 
     def _say(self, text: str) -> None:
         self.note.value = html.escape(text)
@@ -102,16 +102,20 @@ class Presets:
             return
         live, values = self._run.hyperparams, self._values(self._chosen())
         wanted = {name: (live[name], value) for name, value in self._news(values).items()}
-        self._say(_("Would set {changes}.", changes=self._in_words(wanted)) if wanted else _("All is set so already."))
+        self._say(
+            _("Would set {changes}.", changes=self._in_words(wanted))
+            if wanted
+            else _("All controls have these values already.")
+        )
 
     def _use(self) -> None:
         name = self._chosen()
         values = self._values(name)
         done = self._by_hand.set(**self._news(values))
         told = _("“{name}” set {changes}. Ctrl-Z takes it back.", name=name, changes=self._in_words(done))
-        self._say(told if done else _("“{name}” changed nothing: all was set so already.", name=name))
+        self._say(told if done else _("“{name}” changed nothing: all controls had its values already.", name=name))
         if others := sorted(values.keys() - self._run.hyperparams.keys()):
-            raise ValueError(_("Set, but for what this run does not have: {names}.", names=", ".join(others)))
+            raise ValueError(_("Set, except for what this run does not have: {names}.", names=", ".join(others)))
 
     def _delete(self) -> None:
         name = self._chosen()
@@ -127,7 +131,9 @@ class Presets:
         is_new = name not in presets(self._store)
         save_preset(name, self._run.hyperparams, self._store)
         self._refresh(name)
-        self._say(_("“{name}” is saved.", name=name) if is_new else _("“{name}” has the values of now.", name=name))
+        self._say(
+            _("“{name}” is saved.", name=name) if is_new else _("“{name}” holds the present values now.", name=name)
+        )
 
     def _in_words(self, changes: Mapping[str, tuple[Any, Any]]) -> str:
         label = self._run.hyperparams.label

@@ -48,11 +48,11 @@ class SearchDrawer:
         self._own: Any = None
         self._offered: list[Any] = []
         self._note = kit.make(widgets.HTML)
-        tip = _("Try values near to the run's on copies of it, which go on from where it is now")
+        tip = _("Try values close to the run's own, on copies that continue from where it is now")
         self.here = kit.button("search-here", _("Search from here"), partial(self._begin, "now"), tip)
-        tip = _("Try values near to the run's on copies of it, from its beginning")
+        tip = _("Try values close to the run's own, on copies that start from its beginning")
         self.anew = kit.button("search-anew", _("From the beginning"), partial(self._begin, 0), tip)
-        tip = _("End the search; what it has found stays")
+        tip = _("End the search and keep what it has found")
         self.halt = kit.button("search-stop", _("Stop searching"), self._stop, tip, disabled=True)
         tip = _("Give the run these values")
         edges = [widgets.Layout(border_left=f"4px solid {colour}") for colour in FOUND]  # others share one
@@ -133,7 +133,7 @@ class SearchDrawer:
         if self._is_making:
             return _("Copying the run …")
         if study is None:
-            return _("The run stays as it is, and may go on meanwhile.")
+            return _("The run does not change and may train meanwhile.")
         if study.state is RunState.FAILED:
             return str(study.end_reason)
         told = _("{done} of {count} trials done.", done=study.step_count, count=study.total)

@@ -168,7 +168,7 @@ class Strips:
         found: Found | None = None if known is None else known.found.get(key)
         busy = {"busy": known is not None and known.at_work == key, "stale": self._is_stale(found)}
         if found is None:
-            return [], _("finding out …") if all(map(self._acts, key)) else _("It does not act now."), busy
+            return [], _("finding out …") if all(map(self._acts, key)) else _("It has no effect now."), busy
         if found.what_if is None:
             return [], found.problem, busy
         values = found.what_if.values

@@ -37,7 +37,7 @@ class Waiting:
             self.widget.children = []
             return Message("nbopt-note", "")
         if not self.widget.children:
-            tip = _("End it after the step that is under way; the run rests there")
+            tip = _("Stop after the current step; the run stays paused there")
             self.widget.children = [self._kit.button("halt", _("Stop here"), self._stop, tip)]
         bar = f'<div class="nbopt-progress"><div style="width:{100 * work.share:.1f}%"></div></div>'
         return Message("nbopt-note", html.escape(work.words) + bar)

@@ -205,7 +205,7 @@ class Race:
             board.reach, board.target = list(surface.reach), list(surface.lowest)
             board.side, board.field, board.levels = SIDE, relief(surface).tobytes(), _LEVELS
             board.tones, board.hues = [DEPTH], list(RACERS)
-            board.texts = {"field": _("The ways of four optimizers on: {surface}", surface=_(surface.label))}
+            board.texts = {"field": _("The paths of four optimizers on: {surface}", surface=_(surface.label))}
         board.show_paths(ways)
         self._legend.value = self._table(racers)
         self._error.value = f'<div role="alert">{html.escape(self._problem)}</div>' if self._problem else ""
@@ -220,7 +220,7 @@ class Race:
 
     def picture(self) -> str:
         """Return a picture of it as HTML that needs no script."""
-        text = _("The ways of four optimizers on: {surface}", surface=_(SURFACES[self._surface].label))
+        text = _("The paths of four optimizers on: {surface}", surface=_(SURFACES[self._surface].label))
         places = [racer.way for racer in self.racers]
         return beside(ways(SURFACES[self._surface], places, text), f"<div>{self._table(self.racers)}</div>")
 

@@ -59,16 +59,16 @@ class Actions:
                 _("Go on as a run"),
                 "external-link",
                 self._go_on,
-                _("Show it below as a run that goes on alone"),
+                _("Show it below as a run that continues alone"),
             ),
-            "end": (_("Stop"), "stop", self._stop, _("End the members chosen; the others go on")),
-            "clone": (_("Copy over"), "clone", self._clone, _("Put a copy of it in the place of another member")),
+            "end": (_("Stop"), "stop", self._stop, _("End the chosen members; the others continue")),
+            "clone": (_("Copy over"), "clone", self._clone, _("Replace another member by a copy of it")),
         }
         self.buttons = {
             name: kit.button(f"member-{name}", text, partial(self._aside.do, act), tip, icon=icon)
             for name, (text, icon, act, tip) in acts.items()
         }
-        tip = _("The member that gives way; if empty, the one with the worst validation loss")
+        tip = _("The member to replace; if empty, the one with the worst validation loss")
         css = ("nbopt-clone-into",)
         self.target = kit.make(
             widgets.Text, description=_("member"), placeholder=_("worst"), tooltip=tip, continuous_update=False, css=css

@@ -173,7 +173,7 @@ class ByHandOfMany(ByHand):
         """
         with self._lock:
             if (last := self._newest()) is None:
-                raise ValueError(_("Nothing to undo: of what was changed here by hand, nothing is in force any more."))
+                raise ValueError(_("Nothing to undo: none of the changes made here by hand is in force any more."))
             alike: defaultdict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
             for member, values in last.items():
                 alike[tuple(values.items())].append(member)

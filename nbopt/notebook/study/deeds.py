@@ -88,12 +88,12 @@ class Deeds:
         going = any(not trials[k].is_done for k in chosen)
         end = nobody or ("" if going else _("It has ended."))
         alone = nobody or ("" if len(chosen) == 1 else _("Choose one trial."))
-        busy = _("A moment: a trial is being taken out.") if self._aside.is_busy else ""
+        busy = _("Wait a moment: a trial is being taken out.") if self._aside.is_busy else ""
         take = alone or busy or study.hindrance(trials[chosen[0]])
-        together = "" if study.holds_one else _("Trials of this study can only rest together: pause the study.")
+        together = "" if study.holds_one else _("Trials of this study can only pause together: pause the study.")
         rests = [trials[k].is_resting for k in chosen if not trials[k].is_done]
-        rest = end or together or (_("It rests.") if all(rests) else "")
-        onward = end or together or ("" if any(rests) else _("It does not rest."))
+        rest = end or together or (_("It is paused already.") if all(rests) else "")
+        onward = end or together or ("" if any(rests) else _("It is not paused."))
         return {"end": end, "rest": rest, "onward": onward, "promote": take, "clone": take}
 
     def _end(self) -> None:

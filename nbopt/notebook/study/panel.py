@@ -56,7 +56,7 @@ class StudyVerbs(Buttons):
         study = self._study
         return {
             "start": (_("Start"), "play", self._start, _("Search from here on")),
-            "pause": (_("Pause"), "pause", lambda: study.pause(**quick), _("Have all trials rest between two steps")),
+            "pause": (_("Pause"), "pause", lambda: study.pause(**quick), _("Pause all trials between two steps")),
             "stop": (_("Stop"), "stop", lambda: study.stop(**quick), _("End the study here")),
         }
 
@@ -236,7 +236,7 @@ class StudyPanel:
         raised = self.study.error
         if self.study.state is not RunState.FAILED or raised is None:
             return messages.Message("nbopt-error", "")
-        advice = _("No trial that had ended is lost: put it right in a cell, then press Resume.")
+        advice = _("No finished trial is lost: correct it in a cell, then press Resume.")
         return messages.failure(raised, advice)
 
     def _complain(self, text: str) -> None:

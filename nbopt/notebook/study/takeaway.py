@@ -15,7 +15,7 @@ from nbopt.search.trial import Trial
 _CELL_ROWS = 2_000  # of a table that is put into a cell
 _ITEMS = {
     "csv": (N_("Trials as CSV"), N_("A row for each trial; in a new cell, a data frame")),
-    "values": (N_("Winner's values"), N_("What the best trial was given, as a dict")),
+    "values": (N_("Winner's values"), N_("The values of the best trial, as a dict")),
     "code": (N_("Winner as code"), N_("The line that makes a run with the best trial's settings")),
     "script": (N_("Winner as script"), N_("Plain PyTorch that trains the best trial again, without nbopt")),
     "recipe": (N_("Winner as recipe"), N_("Settings and changes as YAML, for nbopt.Run.from_yaml")),

@@ -39,7 +39,7 @@ class ActivationBits(FewBits):
         ge=0,
         label=N_("Activation bits"),
         group=GROUP,
-        help=N_("Bits of each number that a layer with weights gets; 0 leaves them as they are."),
+        help=N_("Bits of the inputs of each layer with weights; 0: not rounded."),
         synonyms="a_bits abits act_bits activation_bit_width",
     )
 

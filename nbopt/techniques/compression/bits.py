@@ -41,14 +41,14 @@ class WeightBits(FewBits):
         ge=0,
         label=N_("Weight bits"),
         group=GROUP,
-        help=N_("Bits of each weight that the model computes with; 0 leaves weights as they are."),
+        help=N_("Bits of each weight in the forward pass; 0: not rounded."),
         synonyms="bits n_bits num_bits w_bits wbits weight_bit_width quantize",
     )
     bits_by_channel = Flag(
         True,
         label=N_("By channel"),
         group=GROUP,
-        help=N_("Whether each output channel has a grid of its own; otherwise each layer has one."),
+        help=N_("Whether each output channel has its own scale; otherwise there is one per layer."),
         needs="weight_bits",
         synonyms="per_channel channelwise",
     )
@@ -56,7 +56,7 @@ class WeightBits(FewBits):
         True,
         label=N_("Symmetric"),
         group=GROUP,
-        help=N_("Whether grids reach as far below 0 as above; otherwise from the least weight to the largest."),
+        help=N_("Whether the grid is symmetric about 0; otherwise it reaches from the smallest weight to the largest."),
         needs="weight_bits",
         synonyms="symmetric affine",
     )
@@ -69,9 +69,7 @@ class WeightBits(FewBits):
         ge=0.0,
         label=N_("Rate of learned steps"),
         group=GROUP,
-        help=N_(
-            "Learning rate of the steps between a symmetric grid's values; 0: they follow from the largest weight."
-        ),
+        help=N_("Learning rate of the step sizes of symmetric grids; 0: the largest weight decides them."),
         needs="weight_bits",
         synonyms="lsq learned_step_size",
     )

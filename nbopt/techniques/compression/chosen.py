@@ -80,14 +80,14 @@ class FewBits(Technique):
         "*",
         label=N_("Layers"),
         group=GROUP,
-        help=N_('Layers with few bits, as "conv*, head=8": * stands for any part of a name, =8 for bits of its own.'),
+        help=N_('Layers to quantize, as "conv*, head=8": * matches any part of a name, =8 gives a layer its own bits.'),
         synonyms="layers quantized_layers target_modules",
     )
     bits_ends = Flag(
         True,
         label=N_("First and last layer too"),
         group=GROUP,
-        help=N_("Whether the first and the last layer have few bits, too."),
+        help=N_("Whether the first and the last layer are quantized too."),
     )
 
     of_weights: ClassVar[str] = ""
@@ -134,4 +134,4 @@ def conflict_of_weights(values: Mapping[str, Any]) -> str:
     on = [name for name in names if values.get(name)]
     if len(on) < 2:
         return ""
-    return _("{names}: weights have few bits in one way at a time: set the others to 0", names=", ".join(on))
+    return _("{names}: weights can be quantized in one way at a time: set the others to 0", names=", ".join(on))

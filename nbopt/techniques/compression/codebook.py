@@ -40,7 +40,7 @@ class Codebook(FewBits):
         ge=0,
         label=N_("Codebook"),
         group=GROUP,
-        help=N_("Values that the weights of a layer share, found by k-means: 4 are 2 bits a weight; 0 for no table."),
+        help=N_("Number of values that a layer's weights share, found by k-means: 4 take 2 bits per weight; 0: off."),
         synonyms="n_clusters clusters palette palettize kmeans lut",
     )
 

@@ -76,7 +76,7 @@ class Distill(Technique):
         gt=0.0,
         label=N_("Temperature"),
         group=_GROUP,
-        help=N_("What scores are divided by before their softmax: the higher, the softer the labels."),
+        help=N_("What the scores are divided by before the softmax: the higher, the softer the labels."),
         synonyms="distill_temperature kd_temperature",
     )
     attention_weight = Float(

@@ -38,7 +38,7 @@ class GroupLasso(Technique):
         options=("neurons", "inputs"),
         label=N_("Groups"),
         group=_GROUP,
-        help=N_("The weights into each neuron or output channel, or those out of each input."),
+        help=N_("Which weights form a group: those into each neuron or output channel, or those out of each input."),
         needs="group_lasso",
     )
 

@@ -55,7 +55,9 @@ class Sparsity(Technique):
         lt=1.0,
         label=N_("Sparsity"),
         group=_GROUP,
-        help=N_("Share of the weights that are pruned: 0 in every forward pass. Moved down, they come back."),
+        help=N_(
+            "Share of the weights that are pruned, that is 0 in every forward pass. Lower it, and weights come back."
+        ),
         synonyms="pruning prune prune_rate amount target_sparsity final_sparsity",
     )
     sparsity_method = Choice(
@@ -63,7 +65,7 @@ class Sparsity(Technique):
         options=("magnitude", "gradient", "random"),
         label=N_("Prune by"),
         group=_GROUP,
-        help=N_("What decides which go: the magnitude of a weight, its magnitude times its gradient, or chance."),
+        help=N_("What decides which weights are pruned: magnitude, magnitude times gradient, or chance."),
         needs="sparsity",
     )
     sparsity_pattern = Choice(
@@ -82,7 +84,7 @@ class Sparsity(Technique):
         options=("global", "layer"),
         label=N_("Compared in"),
         group=_GROUP,
-        help=N_("Whether the share is one of all layers together, or of each."),
+        help=N_("Whether the share applies to all layers together or to each layer."),
         needs="sparsity",
     )
     sparsity_begin = Float(
@@ -104,7 +106,7 @@ class Sparsity(Technique):
         lt=1.0,
         label=N_("Pruning ends"),
         group=_GROUP,
-        help=N_("The part of the run after which all is pruned; not after the begin: all at once."),
+        help=N_("The part of the run after which the full share is pruned; at or before the begin: all at once."),
         needs="sparsity",
     )
     sparsity_every = Int(
@@ -115,14 +117,16 @@ class Sparsity(Technique):
         label=N_("Prune every"),
         group=_GROUP,
         unit=N_("steps"),
-        help=N_("Steps between two looks at which weights are pruned."),
+        help=N_("Steps after which the pruned weights are chosen anew."),
         needs="sparsity",
     )
     sparsity_regrow = Flag(
         True,
         label=N_("Pruned may return"),
         group=_GROUP,
-        help=N_("Whether weights come back where others have become less important; else only at a lower sparsity."),
+        help=N_(
+            "Whether pruned weights return when others become less important; otherwise only when sparsity is lowered."
+        ),
         needs="sparsity",
     )
 

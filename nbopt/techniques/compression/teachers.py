@@ -73,7 +73,7 @@ def refuse_teacher(technique: Any, output: Any, batch: Any) -> str:
 
 def _refuse_layers(technique: Any, x: Tensor) -> str:
     if len(technique.teachers) > 1:
-        return _("attention maps and features are those of one teacher, and there are {n}.", n=len(technique.teachers))
+        return _("attention maps and features need a single teacher, and there are {n}.", n=len(technique.teachers))
     if technique.layers is not None:
         _check_names(technique.context.model, technique.teachers[0], technique.layers)
     try:

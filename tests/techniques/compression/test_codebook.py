@@ -87,7 +87,9 @@ def test_a_table_that_did_not_act_meanwhile_is_found_anew():
 
 def test_a_grid_and_a_table_do_not_go_together():
     run = make(codebook=4)
-    with pytest.raises(nbopt.errors.InvalidHyperparam, match="weight_bits, codebook: weights have few bits in one way"):
+    with pytest.raises(
+        nbopt.errors.InvalidHyperparam, match="weight_bits, codebook: weights can be quantized in one way"
+    ):
         run.set(weight_bits=4)
     with pytest.raises(nbopt.errors.InvalidHyperparam, match="codebook must be a whole number from 2 to 256, or 0"):
         run.set(codebook=300)

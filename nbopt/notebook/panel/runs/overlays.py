@@ -80,7 +80,7 @@ class Overlays:
             If it cannot be read.
         """
         if len(self.shown()) >= MOST and run_id not in self.shown():
-            raise InvalidHyperparam(_("{count} runs are drawn at once, no more: hide one first.", count=MOST))
+            raise InvalidHyperparam(_("At most {count} runs can be drawn at once: hide one first.", count=MOST))
         if all(run.id != run_id for run in live_runs()):
             record = read(run_id, self._run.store or AUTO)
             self._stored[run_id] = (record.name, record.history)

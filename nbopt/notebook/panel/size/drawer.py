@@ -46,7 +46,7 @@ _WORDS = {
     "was": N_("before"),
     "full": N_("uncompressed"),
     "run": N_("other runs"),
-    "empty": N_("Looking where the model is …"),
+    "empty": N_("Measuring the model as it is now …"),
 }
 
 
