@@ -13,27 +13,27 @@ class ChangesStructure(TrainedSession):
     """A run whose model may get another structure, in a branch that has a model of its own."""
 
     def change(self, edit: Edit, *, name: str | None = None, source: str = "code", **changes: Any) -> Self:
-        """Return a branch from where the run is, at rest, whose model has another structure; this one stays as it is.
+        """Return a new, paused branch whose model has another structure; this run does not change.
 
-        The edit is first tried on the next batch: where it cannot be made, or something that holds a weight could not
-        go along, nothing is done. It stands in the branch's journal with what it does: parameters, multiplications for
-        a sample and, for an edit that changes outputs, how far they move. What the optimizer remembers goes along.
+        The edit is first tried on the next batch: if it cannot be made, or something that holds a weight cannot follow,
+        nothing is done. The branch's journal tells what the edit did to the number of parameters, the multiplications
+        per sample and, if it changes the outputs, by how much they differ. The optimizer's state is carried over.
 
         Parameters
         ----------
         edit : Edit
             One of ``nbopt.edits``, as ``nbopt.edits.Shrink(amount=0.5)``.
         name : str, optional
-            Of the branch.
+            The name of the branch.
         **changes
-            Hyperparameters that are to be different from there on, as ``sparsity=0`` where pruning has done its work.
+            Hyperparameters that differ from there on, such as ``sparsity=0`` once pruned units are gone.
 
         Raises
         ------
         InvalidHyperparam, ValueError
-            If it cannot be made; says why.
+            If the edit cannot be made; says why.
         TypeError
-            If it is no edit, or the model holds what cannot be copied.
+            If ``edit`` is not an edit, or the model holds something that cannot be copied.
 
         Examples
         --------
@@ -45,18 +45,18 @@ class ChangesStructure(TrainedSession):
         return past.change(self, edit, name, self.hyperparams.check(changes), source)
 
     def edit(self, edit: Edit, *, source: str = "code") -> None:
-        """Ask for another structure of the model, which it has from the next step on; callable from any thread.
+        """Change the structure of the model from the next step on; callable from any thread.
 
-        Only a run with a model of its own can be edited, such as `branch` and `change` return: the model that a run is
-        given keeps its structure. The edit is first tried on the next batch: where the outputs would be others, or
-        something that holds a weight could not go along, nothing is done.
+        Only runs that own their model, as those returned by `branch` and `change`, can be edited: the model that you
+        gave a run keeps its structure. The edit is first tried on the next batch: if outputs would change, or something
+        that holds a weight cannot follow, nothing is done.
 
         Raises
         ------
         RuntimeError
-            If the run trains the model that it was given.
+            If the run trains a model that you gave it.
         InvalidHyperparam, ValueError
-            If there is no such layer, or it cannot be changed so; says why.
+            If the layer does not exist or cannot be changed like this; says why.
 
         Examples
         --------

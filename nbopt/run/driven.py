@@ -53,12 +53,12 @@ class Driven(Session):
 
     @property
     def exact(self) -> bool | None:  # type: ignore[override]
-        """Whether steps done again gave what they gave the first time, bit for bit; None before any were.
+        """Whether repeated steps gave the same values as the first time, bit for bit; None before any were repeated.
 
-        Steps are done again by `Run.rewind`, by the runs that `Run.branch` and `Run.replay` return, and by
-        `nbopt.open`. All that they measure is compared with the history, and so is what follows, for as long as the
-        same is done as the first time. Once False, it stays so: the journal's event ``not_exact`` tells the first value
-        that differs.
+        Steps are repeated by `Run.rewind`, by the runs that `Run.branch` and `Run.replay` return, and by `nbopt.open`.
+        Everything they measure is compared with the history, and so is what follows as long as the same is done as the
+        first time. Once False, it stays False: the event ``not_exact`` in the journal tells the first value that
+        differs.
 
         Examples
         --------
@@ -84,10 +84,10 @@ class Driven(Session):
 
     @property
     def speed(self) -> float | None:
-        """The most steps that are done in a second, for a person to follow them; None for as fast as they go.
+        """The largest number of steps per second, so that a person can follow them; None for full speed.
 
-        It may be changed at any time, and acts at once. Steps asked for by their number, as by ``run.step(100)``, do
-        not wait. Nothing in the training depends on it, and it does not stand in the journal.
+        It can be changed at any time and takes effect at once. ``run.step(100)`` ignores it. The result of the training
+        does not depend on it, and it is not journaled.
 
         Examples
         --------
@@ -101,21 +101,21 @@ class Driven(Session):
         self.worker.limit.change(speed)
 
     def start(self, *, wait: bool = True, source: str = "code") -> None:
-        """Train in a thread of its own, from where the run is; where it runs already, do nothing.
+        """Start or continue training in a background thread. Does nothing if the run is running.
 
         Parameters
         ----------
         wait : bool
-            Wait for the first step (2 s at most), so that what it raises is raised here.
+            Wait for the first step (2 s at most), so that an exception in it is raised here.
         source : str
             Who asks, for the journal.
 
         Raises
         ------
         TypeError, ValueError
-            For data that do not fit each other or the model; whatever the model raises in the first step.
+            If data do not fit each other or the model, and whatever the model raises in the first step.
         RuntimeError
-            If the run is complete: raise ``epochs``, or ``steps``, to go on.
+            If the run is complete: set ``epochs`` or ``steps`` higher to continue.
 
         Examples
         --------
@@ -165,7 +165,7 @@ class Driven(Session):
         Parameters
         ----------
         wait : bool
-            Return when the run is at rest.
+            Return once the run is paused.
         source : str
             Who asks, for the journal.
 
@@ -180,7 +180,7 @@ class Driven(Session):
         self.worker.rest(RunState.PAUSED, source, wait)
 
     def stop(self, *, wait: bool = True, source: str = "code") -> None:
-        """End the run where it is; `resume` can still go on from there.
+        """End the run where it is; `resume` can still continue it.
 
         Parameters
         ----------
@@ -199,7 +199,7 @@ class Driven(Session):
         self.worker.rest(RunState.STOPPED, source, wait)
 
     def halt(self, timeout: float) -> None:
-        """Pause at the very next event, and wait for it: what a process does with its runs before it ends.
+        """Pause at the next event, and wait for it. A process does this with its runs before it ends.
 
         Parameters
         ----------
@@ -253,7 +253,7 @@ class Driven(Session):
         return self.state
 
     def fit(self) -> Self:
-        """Train to the end in the caller's thread, with a progress line where there is a terminal: for scripts.
+        """Train to the end in the calling thread, with a progress line in a terminal. Meant for scripts.
 
         Returns
         -------
@@ -263,7 +263,7 @@ class Driven(Session):
         Raises
         ------
         BaseException
-            Whatever model, loss or data raise. Ctrl-C pauses the run, and `resume` or `fit` goes on.
+            Whatever model, loss or data raise. Ctrl-C pauses the run, which `resume` or `fit` continues.
 
         Examples
         --------
@@ -275,7 +275,7 @@ class Driven(Session):
         return self
 
     def events(self) -> Iterator[Event]:
-        """Return the loop's events, for a caller who pulls them: each ``next`` does one thing, a step at most.
+        """Return an iterator over the events of the training loop: each ``next`` does at most one step.
 
         Raises
         ------

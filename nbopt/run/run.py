@@ -20,67 +20,70 @@ from nbopt.training.step.passes import Forward
 
 
 class Run(AsksMany, ChangesStructure, Written):
-    """A training run. Show it as the last expression of a cell, and steer it.
+    """A training run. Make it the last expression of a cell to see its panel, and steer it.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Trained in place, moved to the device.
+        Trained in place, and moved to the device.
     train : tuple of arrays or tensors, Dataset, list of samples, DataLoader or iterable of batches
-        ``(X, y)``, each of shape (n, ...). Arrays, data frames and tensors given so become floats of the model's own
-        type (float32 or float64) and int64; X of whole numbers becomes floats where the model needs them; booleans,
-        half precision and images of bytes stay. `converted` tells what became what. What a Dataset or DataLoader holds
-        is used as it is. ``batch_size`` is live unless the loader makes its own batches, see ``inert``. X and y may
-        hold several arrays by name or position, in mappings and tuples: ``(X, {"digit": y, "angle": a})``; those of X
-        are used as they are given.
+        ``(X, y)``, each of shape (n, ...). In arrays, data frames and tensors given like this, floats are converted
+        to the type of the model (float32 or float64) and integers to int64; integers in X become floats if the model
+        needs floats. Booleans, half precision and uint8 images are kept. `converted` tells what was converted. The
+        contents of a Dataset or DataLoader are used as they are. ``batch_size`` can be changed unless the loader
+        makes its own batches, see ``inert``. X and y may hold several arrays by name or position, in mappings and
+        tuples: ``(X, {"digit": y, "angle": a})``; those in X are used as given.
     val : same kinds, float or None
-        A float in (0, 1) is a share of ``train``: seeded, stratified for class labels in memory. A loader's own batches
-        are kept.
+        A float in (0, 1) splits off this fraction of ``train``, seeded, and stratified if the targets are class labels
+        in memory. A loader is validated in its own batches.
     loss : str, callable, list or mapping
-        A name of ``nbopt.techniques.losses.choice.LOSSES``; ``callable(output, target)`` returning a scalar tensor; or
-        a list of terms, each one of these or a pair (weight, one of these). Where the model returns several outputs, a
-        mapping from their names or positions to these: ``{"digit": "cross_entropy", "angle": (0.3, "mse")}``. Targets
-        go by the same names, the weighted sum is trained on, and the hyperparameters of each go by its name:
-        ``angle_weight``, ``digit_label_smoothing``; ``monitor="angle_loss"`` lets early stopping and the best weights
-        go by one of them. The weights of a module are trained too: a named optimizer gets them after the model's, one
-        of yours has to hold them. Validation shows the mean over all that the loss counts, and of a loss that sums, the
-        sum of as many samples as a training batch has; of a function of your own, the mean over batches, which weigh as
-        many targets as they have.
+        A name from ``nbopt.techniques.losses.choice.LOSSES``; a ``callable(output, target)`` that returns a scalar
+        tensor; or a list of terms, each of them one of these or a pair (weight, one of these). If the model returns
+        several outputs, a mapping from their names or positions to losses: ``{"digit": "cross_entropy", "angle":
+        (0.3, "mse")}``. The targets must have the same names. The weighted sum is minimized, and the hyperparameters
+        of each loss are prefixed with its name: ``angle_weight``, ``digit_label_smoothing``;
+        ``monitor="angle_loss"`` makes early stopping and the best weights depend on one of the losses. If the loss
+        is a module with weights, they are trained too: an optimizer given by name gets them after the model's, your
+        own optimizer must already hold them. The validation loss is the mean over everything that the loss counts; for
+        a loss that sums, it is the sum over as many samples as a training batch has, and for your own function the
+        mean over batches, weighted by their numbers of targets.
     forward : callable, optional
-        ``callable(model, batch) -> (output, target)``, where a batch is not simply (x, y).
+        ``callable(model, batch) -> (output, target)``, needed if a batch is not simply (x, y).
     optimizer : str, torch.optim class or instance, or callable
-        A callable makes one of the weights: ``functools.partial(torch.optim.Adam, eps=1e-5)``.
+        A callable is called with the weights: ``functools.partial(torch.optim.Adam, eps=1e-5)``.
     metrics : list of str or callable, or mapping, optional
-        Names of ``nbopt.techniques.metrics.choice.METRICS``, names of scikit-learn's scorers, functions of
-        ``sklearn.metrics``, ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``. What
-        outputs are, probabilities or scores, and which labels do not count, is read from the loss and the end of the
-        model. A metric that raises is NaN, and the journal says why. Of several outputs, a mapping from their names:
-        ``{"digit": ["accuracy"], "angle": ["mae"]}``. The history then holds ``digit_loss``, ``val_digit_loss``,
-        ``digit_accuracy``, ``val_digit_accuracy`` and so on.
+        Names from ``nbopt.techniques.metrics.choice.METRICS``, names of scikit-learn scorers, functions of
+        ``sklearn.metrics``, a ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``.
+        Whether the outputs are probabilities or scores, and which labels are ignored, is inferred from the loss and
+        the last layer of the model. A metric that raises is NaN, and the journal says why. For several outputs, a
+        mapping from their names: ``{"digit": ["accuracy"], "angle": ["mae"]}``. The history then holds
+        ``digit_loss``, ``val_digit_loss``, ``digit_accuracy``, ``val_digit_accuracy`` and so on.
     techniques : list of Technique, optional
-        Classes or instances of your own, see `nbopt.Technique`: they act in each step, and their hyperparameters are
-        the run's.
+        Classes or instances of `nbopt.Technique`, your own included. They act in each step, and their hyperparameters
+        become hyperparameters of the run.
     seed : int
-        Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
+        Seeds the order of samples, dropout and the validation split; the initial weights only with
+        ``initialization``.
     device : str or torch.device
         ``"auto"`` picks CUDA, else MPS, else the CPU.
     name : str, optional
-        What lists and panels call this run.
+        The name shown in lists and panels.
     store : str, path or None
-        The folder that keeps the run beyond this process, see `nbopt.open`: by default ``NBOPT_HOME``, else ``.nbopt``
-        in the working directory. None keeps nothing.
+        The folder in which the run is stored, so that `nbopt.open` finds it later: by default ``NBOPT_HOME`` or, if
+        that is not set, ``.nbopt`` in the working directory. None stores nothing.
     **hyperparams
-        Any declared hyperparameter: ``lr``, ``batch_size``, ``epochs``, ... Giving ``patience`` or ``min_delta``
-        switches ``early_stopping`` on. ``schedule`` may be one of your own, see
-        `nbopt.techniques.schedules.own.schedule_choice`: a torch scheduler over the optimizer given, what makes one, as
-        ``functools.partial(StepLR, step_size=10)``, or a function of the step that returns a factor of the rate.
+        Any declared hyperparameter: ``lr``, ``batch_size``, ``epochs``, ..., see `nbopt.hyperparams`. Giving
+        ``patience`` or ``min_delta`` switches ``early_stopping`` on. ``schedule`` may be your own, see
+        `nbopt.techniques.schedules.own.schedule_choice`: a torch scheduler made with the optimizer given, a callable
+        that makes one, such as ``functools.partial(StepLR, step_size=10)``, or a function of the step that returns a
+        factor of the learning rate.
 
     Raises
     ------
     InvalidHyperparam
         For an unknown name or an illegal value (a ``ValueError`` and ``TypeError``).
     TypeError, ValueError
-        For a model that cannot be trained. Data are checked at the start.
+        If the model cannot be trained. Data are checked when the run starts.
 
     Examples
     --------
@@ -111,9 +114,9 @@ class Run(AsksMany, ChangesStructure, Written):
         super().__init__(RunSpec(*given, hyperparams))
 
     def rewind(self, to: int | str | Snapshot, *, source: str = "code") -> None:
-        """Go back to where the run was, before any change made there; it then rests there.
+        """Go back to an earlier step, before any change made there, and pause.
 
-        This is exact at any step: the steps since the nearest snapshot before it are done again.
+        This is exact at any step: the steps since the last snapshot before it are done again.
 
         Parameters
         ----------
@@ -123,7 +126,7 @@ class Run(AsksMany, ChangesStructure, Written):
         Raises
         ------
         InvalidHyperparam
-            If the run has not been there.
+            If the run has not done this step.
 
         Examples
         --------
@@ -143,26 +146,26 @@ class Run(AsksMany, ChangesStructure, Written):
         source: str = "code",
         **changes: Any,
     ) -> Run:
-        """Return a new run, at rest, with its own copy of the model, to go on from where this one was.
+        """Return a new, paused run with its own copy of the model, which continues from a step of this one.
 
         Parameters
         ----------
         at : int, "best" or Snapshot
             A number of steps done.
         edit : Edit, optional
-            What is to become of the model's shape there, as ``nbopt.Widen("hidden", by=8)``; see `edit`.
+            A change of the model's structure to begin with, such as ``nbopt.Widen("hidden", by=8)``; see `edit`.
         **changes
-            Hyperparameters that are to be different from there on.
+            Hyperparameters that differ from there on.
 
         Raises
         ------
         InvalidHyperparam
-            If the run has not been there, or a change is not legal.
+            If the run has not done this step, or a change is not legal.
         TypeError
-            If model, loss or forward hold what cannot be copied, as an open file; names it. So do the others.
+            If model, loss or forward hold something that cannot be copied, such as an open file; names it.
         RuntimeError
-            If a copy would still use the original, through a global variable; names the line. So do `replay` and
-            `find_lr`.
+            If a copy would still use the original through a global variable; names the line. `replay` and `find_lr`
+            raise both errors too.
 
         Examples
         --------
@@ -175,17 +178,17 @@ class Run(AsksMany, ChangesStructure, Written):
         return past.branch(self, at, name, edit, self.hyperparams.check(changes), source)
 
     def find_lr(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> Sweep:
-        """Try rising learning rates on a copy of the run, one step each, from where it is (Smith 2017, section 3.3).
+        """Try increasing learning rates on a copy of the run, one step each (Smith 2017, section 3.3).
 
-        The run itself stays as it is, to the bit; if it trains, it is paused. Schedule and guard do not act in the
-        sweep, which ends early where the loss explodes.
+        The run itself does not change by a bit; if it is training, it is paused. The sweep ignores schedule and guard,
+        and ends early if the loss explodes.
 
         Parameters
         ----------
         low, high : float
-            The first and the last rate.
+            The first and the last learning rate.
         steps : int
-            How many rates, at least 10, evenly spaced on a log scale.
+            The number of rates, at least 10, evenly spaced on a log scale.
 
         Returns
         -------
@@ -195,7 +198,7 @@ class Run(AsksMany, ChangesStructure, Written):
         Raises
         ------
         ValueError
-            For rates that do not rise, or too few steps.
+            If the rates do not increase, or for too few steps.
 
         Examples
         --------
@@ -206,9 +209,9 @@ class Run(AsksMany, ChangesStructure, Written):
         return find_lr(self, low, high, steps)
 
     def replay(self) -> Run:
-        """Return a new run that does again, from the same initial weights, all that this one did, in its own thread.
+        """Return a new run that repeats everything this one did, from the same initial weights, in its own thread.
 
-        On the CPU, with the same number of threads, it ends with the same weights, bit for bit.
+        On the CPU and with the same number of threads, it ends with the same weights, bit for bit.
 
         Examples
         --------
@@ -223,28 +226,27 @@ class Run(AsksMany, ChangesStructure, Written):
         return past.replay(self)
 
     def predict(self, x: Any) -> Any:
-        """Return the model's outputs on ``x``, on the CPU, without disturbing the training in any way.
+        """Return the model's outputs for ``x``, on the CPU, without affecting the training.
 
-        The model computes in evaluation mode, without gradients, on the run's device, batch by batch and with the same
-        weights for all of them. A run that trains does this between two steps and then trains on; one at rest does it
-        at once.
+        The model is evaluated on the run's device in evaluation mode and without gradients, batch by batch, with the
+        same weights for all batches. A running run does this between two steps and then trains on.
 
         Parameters
         ----------
         x : array, Tensor, Dataset or DataLoader
-            Inputs, (n, ...); or what ``train`` may be, whose targets do not count. Batches go through ``forward``
-            where the run has one of yours.
+            Inputs of shape (n, ...), or anything that ``train`` may be, in which case targets are ignored. If the run
+            has its own ``forward``, batches go through it.
 
         Returns
         -------
         Tensor
-            (n, ...), in the order of the samples, of a loader that shuffles too; where the model returns several, a
-            container like its own; where batches differ in their shape, a list of them.
+            Of shape (n, ...), in the order of the samples, even if the loader shuffles. If the model returns a
+            container of tensors, a container of the same kind; if batches differ in shape, a list of them.
 
         Raises
         ------
         TypeError, ValueError
-            For data of another kind; whatever the model raises on these.
+            For unsuitable data, and whatever the model raises.
 
         Examples
         --------
@@ -256,16 +258,16 @@ class Run(AsksMany, ChangesStructure, Written):
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Have the run rest in a ``with`` block; afterwards it goes on as if there had been none.
+        """Pause the run for a ``with`` block; afterwards it continues as if nothing had happened.
 
-        A run that trains is paused after its step and resumed after the block. Modes that modules had in training, the
-        random numbers of torch, numpy and Python and what the model keeps in attributes, as the state of a recurrent
-        one, are put back, whatever was done within.
+        A running run is paused after its current step and resumed after the block. Whatever is done in the block, the
+        training modes of modules, the random states of torch, numpy and Python, and what the model keeps in
+        attributes, such as the hidden state of a recurrent network, are restored.
 
         Raises
         ------
         RuntimeError
-            In the run's own thread, as in a metric of yours.
+            If called in the run's own thread, for example by a metric.
 
         Examples
         --------

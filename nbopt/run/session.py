@@ -118,22 +118,22 @@ class Session(Standing, Watched):
         return f"<{type(self).__name__} {self.name!r}: {self.state.value}, {where}>"
 
     def set(self, *, source: str = "code", **changes: Any) -> None:
-        """Ask for new values, which act from the next step on.
+        """Change hyperparameters from the next step on.
 
-        It returns once they are queued, and may be called from any thread.
+        Returns once the changes are queued. May be called from any thread.
 
         Parameters
         ----------
         source : str
             Who asks, for the journal.
         **changes
-            New values by hyperparameter name. If one of them is not legal, none is taken. A warning names those that
-            cannot act in this run, see `inert`.
+            New values by name. If one of them is not legal, none is applied. A warning names those that have no
+            effect in this run, see `inert`.
 
         Raises
         ------
         InvalidHyperparam
-            For an unknown name or an illegal value, or one that comes too late or does not go with another.
+            For an unknown name or an illegal value, for one that comes too late, or for values that conflict.
 
         Examples
         --------
@@ -161,7 +161,7 @@ class Session(Standing, Watched):
         self._refuse("start")
 
     def resume(self, *, wait: bool = True, source: str = "code") -> None:
-        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` or ``steps`` after the end.
+        """Continue after a pause, a stop or an error or, with more ``epochs`` or ``steps``, after the end.
 
         Parameters
         ----------
@@ -249,7 +249,7 @@ class Session(Standing, Watched):
         return {"text/plain": repr(self)} if viewer is None else viewer.mimebundle(self)
 
     def show(self) -> None:
-        """Show the panel again, under the running cell; outside a notebook, print one line.
+        """Show the panel below the running cell; outside a notebook, print one line.
 
         Examples
         --------

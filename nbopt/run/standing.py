@@ -78,7 +78,7 @@ class Standing:
 
     @property
     def share(self) -> float:
-        """The part of the run that is done, from 0 to 1: of its ``steps`` where those are given, else of its epochs.
+        """The fraction of the run that is done, from 0 to 1: of its ``steps`` if given, otherwise of its epochs.
 
         Examples
         --------
@@ -113,7 +113,7 @@ class Standing:
 
     @property
     def seconds_left(self) -> float | None:
-        """The seconds to the run's end at the mean speed so far; None before it is known.
+        """The seconds left at the mean speed so far; None before it is known.
 
         Examples
         --------
@@ -125,7 +125,7 @@ class Standing:
 
     @property
     def pending(self) -> frozenset[str]:
-        """The names of the hyperparameters that were asked for and whose new values do not act yet.
+        """The names of the hyperparameters with a new value that is not yet applied.
 
         Examples
         --------
@@ -150,7 +150,7 @@ class Standing:
 
     @property
     def technique_facts(self) -> list[tuple[str, str]]:
-        """What techniques tell of where they are, such as the patience left: pairs of a name and a value.
+        """What techniques report about their state, such as the patience left: pairs of a name and a value.
 
         Examples
         --------
@@ -161,11 +161,11 @@ class Standing:
 
     @property
     def snapshots(self) -> Snapshots:
-        """The states kept in memory, to go back to; none before the start.
+        """The states in memory that the run can go back to; none before the start.
 
-        A snapshot is taken about once a second, and of a large model so seldom that it costs 2 % of the time. They take
-        at most 512 MiB; of larger models, twelve are kept within a quarter of the available memory. The further back,
-        the fewer there are. The store keeps three of them.
+        A snapshot is taken about once a second, less often for a large model, so that it costs 2 % of the time. They
+        take up to 512 MiB; for larger models, twelve are kept within a quarter of the available memory. The further
+        back, the fewer are kept. The store keeps three of them.
 
         Examples
         --------

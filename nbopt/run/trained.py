@@ -134,16 +134,16 @@ class TrainedSession(Driven):
         return RunRecord(self.id, self.name, self.parent, self.created, settings)
 
     def frozen_model(self, at: str = "now") -> nn.Module:
-        """Return a copy of the model that computes as the run's does, in evaluation mode: to keep, or to teach.
+        """Return a copy of the model in evaluation mode that computes what the run's model does now.
 
-        Its weights are those that the run computes with: where it prunes, pruned ones are 0; where it has few bits,
-        they are rounded. Nothing trains them. What the run does to inputs before the model gets them, as scaling, is
-        not in it.
+        Its weights are those of the forward pass: pruned weights are 0 and quantized ones are rounded. Nothing trains
+        them any more, so that the copy can be kept, or serve as a teacher. What the run does to inputs before they
+        reach the model, such as scaling, is not part of it.
 
         Parameters
         ----------
         at : str
-            ``now``; or ``best``, the weights of the best validation so far.
+            ``now``, or ``best`` for the weights of the best validation so far.
 
         Raises
         ------
@@ -190,7 +190,7 @@ class TrainedSession(Driven):
 
     @property
     def tier(self) -> str:
-        """How steps are done and why, in words: one by one (eager), or several in a compiled call.
+        """How steps are done, and why, in words: one at a time (eager), or several in one compiled call.
 
         Examples
         --------
@@ -201,7 +201,7 @@ class TrainedSession(Driven):
 
     @property
     def converted(self) -> str:
-        """What types of numbers the data were converted from and to, in words; "" before the start, or if none were.
+        """The conversions of data types that were made, in words; "" before the start, or if there were none.
 
         Examples
         --------
@@ -214,7 +214,7 @@ class TrainedSession(Driven):
 
     @property
     def notes(self) -> list[str]:  # type: ignore[override]
-        """What there is to say of how it trains: `converted` and `tier`.
+        """Remarks on how the run trains: `converted` and `tier`.
 
         Examples
         --------

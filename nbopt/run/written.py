@@ -18,15 +18,15 @@ class Written(TrainedSession):
     """A run as a script without nbopt, and as a recipe."""
 
     def to_python(self) -> str:
-        """Return a plain PyTorch script, without nbopt, that does again what led to where the run is.
+        """Return a plain PyTorch script, without nbopt, that repeats the run up to where it is.
 
-        Its function ``train(model, train, val)`` takes the model as it was before the run, and returns the values of
-        each metric, one for each epoch.
+        Its function ``train(model, train, val)`` takes the model as it was before the run and returns the values of
+        each metric, one per epoch.
 
         Raises
         ------
         ValueError
-            If the run used something that a script cannot hold; names it, and says what to do.
+            If the run used something that cannot be written into a script; names it, and says what to do.
 
         Examples
         --------
@@ -37,7 +37,7 @@ class Written(TrainedSession):
         return to_python(export.tell(self))
 
     def to_yaml(self) -> str:
-        """Return the run's settings and the changes made on its way as a recipe, to be edited and followed again.
+        """Return the run's settings and the changes made while it trained as a recipe in YAML, to edit and run again.
 
         Examples
         --------
@@ -49,30 +49,30 @@ class Written(TrainedSession):
         return to_yaml(export.tell(self, decided_again=True))
 
     def export(self, path: str | Path, *, int8: bool = False) -> Exported:
-        """Write the model as it computes now to a file, with few bytes where its weights have few bits or are pruned.
+        """Write the model as it computes now to a file; quantized and pruned weights take few bytes.
 
         Parameters
         ----------
         path : str or Path
-            Where to; a file that is there is replaced. Its ending says what is written: ``.safetensors``, the packed
-            weights, which ``nbopt.load_compressed`` puts into a model, as the function of that name in a script does;
-            ``.pt2``, a program for ``torch.export.load``; ``.onnx``, one for ONNX Runtime (extra ``onnx``). Programs
-            take any number of samples, and have weights in full.
+            The file to write or replace. Its ending decides the format: ``.safetensors`` holds packed weights, which
+            ``nbopt.load_compressed``, or the function of that name in a script, loads into a model; ``.pt2`` holds a
+            program for ``torch.export.load``, and ``.onnx`` one for ONNX Runtime (extra ``onnx``). Programs accept any
+            number of samples and hold unpacked weights.
         int8 : bool
-            Of an ``.onnx`` file, whether ONNX Runtime is to compute with whole numbers of 8 bits: the file is about a
-            quarter as large. Ranges of activations are those of the next training batch.
+            For ``.onnx`` files, whether ONNX Runtime computes with 8-bit integers. The file is about a quarter as
+            large. The ranges of activations are taken from the next training batch.
 
         Returns
         -------
         Exported
-            The size of the file, and that of one with the same weights in full.
+            The size of the file, and that of a file with the same weights unpacked.
 
         Raises
         ------
         ValueError
-            For another ending.
+            For any other ending.
         ImportError
-            Where an extra is missing; says which.
+            If an extra is missing; says which.
 
         Examples
         --------
@@ -96,10 +96,10 @@ class Written(TrainedSession):
         text_or_path : str or Path
             What `to_yaml` returned, edited or not, or a file that holds it (a str that ends in ``.yaml`` or ``.yml``).
         model, train, val
-            As for a run; without ``val``, the recipe's fraction counts.
+            As for a run; without ``val``, the fraction in the recipe is used.
         **callables
-            What a recipe cannot hold: ``loss``, ``optimizer``, ``metrics``, ``techniques``, ``forward`` and
-            ``schedule`` of the user's own; also ``device`` and ``name``.
+            Whatever a recipe cannot hold: your own ``loss``, ``optimizer``, ``metrics``, ``techniques``, ``forward``
+            and ``schedule``; also ``device`` and ``name``.
 
         Raises
         ------

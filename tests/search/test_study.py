@@ -125,7 +125,7 @@ def test_a_trial_is_stopped_by_hand(make):
     study.fit()
     assert [trial.state for trial in study.trials] == ["pruned", "complete"]
     assert study.trials[0].steps < study.trials[1].steps and study.trials[0].note == "stopped by hand"
-    with pytest.raises(InvalidHyperparam, match="not under way"):
+    with pytest.raises(InvalidHyperparam, match="not running"):
         study.stop_trial(0)
 
 

@@ -55,7 +55,7 @@ class AsksMany(TrainedSession):
         source: str = "code",
         **values: Any,
     ) -> Population:
-        """Return a population whose members go on from where this run is, at rest; the run itself stays as it is.
+        """Return a paused population whose members continue from where this run is; the run does not change.
 
         Parameters
         ----------
@@ -64,13 +64,14 @@ class AsksMany(TrainedSession):
         combine : bool, optional
             See `nbopt.Population`.
         **values
-            What members are to have of their own: a value for all, or a sequence of one for each; ``seed``, too, which
+            Values of the members: one value for all, or a sequence with one for each. ``seed`` may be given too, and
             decides the order of samples and dropout from there on.
 
         Raises
         ------
         InvalidHyperparam
-            For an unknown name, an illegal value, different values of what is one for all, or one that comes too late.
+            For an unknown name or an illegal value, for different values of something that members share, or for a
+            hyperparameter that can no longer change.
 
         Examples
         --------
@@ -84,24 +85,24 @@ class AsksMany(TrainedSession):
         return Population.of_run(self, [{**common, **row} for row in rows], at, name, source, self.store)
 
     def repeat(self, seeds: Any = 16, *, name: str | None = None) -> Population:
-        """Return a population that does all that this run did, from the same initial weights, under other seeds.
+        """Return a population that repeats this run from the same initial weights with other seeds.
 
-        It trains in a thread of its own, to the step at which this run is: ``run.repeat().wait()``. Every change is
-        made at its step, weights frozen by hand and edits of the model too; what a rewind undid is left out. Seeds
-        decide the order of samples, dropout, augmentation and what `initialization` draws; what was cut off for
-        validation stays. `nbopt.compare` tells whether one run is better than another.
+        It trains in its own thread up to the step that this run has reached: ``run.repeat().wait()``. Every change is
+        made at the same step, weights frozen by hand and edits of the model included; what a rewind undid is left out.
+        The seeds decide the order of samples, dropout, augmentation and what `initialization` draws, but not the
+        validation split. `nbopt.compare` tells whether one run is better than another.
 
         Parameters
         ----------
         seeds : int or sequence of int
-            How many, beginning with 0; or which.
+            How many seeds, starting with 0, or the seeds themselves.
 
         Raises
         ------
         InvalidHyperparam
-            For seeds that are no whole numbers, or given twice.
+            For seeds that are not integers or occur twice.
         RuntimeError
-            If numbers were put into weights by hand, which nothing repeats.
+            If values were written into the weights by hand, which cannot be repeated.
 
         Examples
         --------
@@ -117,30 +118,30 @@ class AsksMany(TrainedSession):
         return self.repeats
 
     def what_if(self, name: str | Sequence[str], values: Any = None, steps: int = 60, *, draws: int = 3) -> WhatIf:
-        """Find out what the validation loss would be after some more steps with other values of a hyperparameter.
+        """Find out what the validation loss would be a few steps ahead for other values of a hyperparameter.
 
-        Members of a population go on from where the run is, all on the same batches, several times on other ones. What
-        is one for all members, as the optimizer, is tried one value after another. The run itself is not changed by a
-        bit, nor is its journal.
+        The members of a population continue from where the run is, all of them on the same batches, and again on other
+        batches for each draw. Hyperparameters that members cannot have individually, such as the optimizer, are tried
+        one value after another. Neither the run nor its journal changes.
 
         Parameters
         ----------
         name : str or sequence of str
-            Of any hyperparameter; of several, combinations of their values are tried.
+            A hyperparameter, or several, of which combinations of values are tried.
         values : sequence, optional
-            What to try; by default nine values of its range and the present one, or all that there are. Of several
-            hyperparameters, a tuple of one value each for each try; by default all combinations of five.
+            The values to try: by default nine values of its range and the present one, or all options. For several
+            hyperparameters, a tuple with one value of each per trial; by default all combinations of five values each.
         steps : int
-            How many steps each does.
+            The number of steps for each value.
         draws : int
-            How many times, each on other batches: the spread is that between them.
+            The number of repetitions, each on other batches. ``spread`` is the deviation between them.
 
         Raises
         ------
         InvalidHyperparam
             For an unknown name or an illegal value.
         RuntimeError
-            If there is no step left to do.
+            If the run has no steps left.
 
         Examples
         --------
@@ -152,24 +153,24 @@ class AsksMany(TrainedSession):
         return ask_what_if(self, name, values, steps, draws)
 
     def hypergradient(self, names: str | Iterable[str] = ("lr", "weight_decay"), steps: int = 20) -> dict[str, float]:
-        """Return the derivative of the validation loss after some more steps by continuous hyperparameters.
+        """Return the derivative of the validation loss some steps ahead with respect to continuous hyperparameters.
 
-        It goes through the steps themselves (Maclaurin et al. 2015; Franceschi et al. 2017), done on a copy with the
-        run's next batches: below 0, the loss would fall if the hyperparameter were larger. The run itself stays as it
-        is.
+        The next steps are done on a copy, with the run's next batches, and differentiated through (Maclaurin et al.
+        2015; Franceschi et al. 2017). A negative derivative means that a larger value would lower the loss. The run
+        itself does not change.
 
         Parameters
         ----------
         names : str or iterable of str
-            Of the optimizer's numbers, ``l1``, or what the loss has.
+            Numerical settings of the optimizer, ``l1``, or settings of the loss.
         steps : int
 
         Raises
         ------
         InvalidHyperparam
-            For a name that there is no derivative by.
+            For a hyperparameter that the loss cannot be differentiated by.
         ValueError
-            If the run's steps cannot be differentiated; says why.
+            If the steps of the run cannot be differentiated; says why.
 
         Examples
         --------
