@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nbopt.errors import InvalidHyperparam, check_text
-from nbopt.hyperparams import Int
 from nbopt.i18n import _
 from nbopt.search.spaces import check_matters
+from nbopt.search.spec import check_count
 from nbopt.search.steered import Steered
 
 
@@ -94,10 +94,9 @@ class ByHand(Steered):
         >>> len(study.fit().trials)
         3
         """
-        number = Int(1, low=1, high=1, ge=1)
-        number.name = "trials"
+        count = check_count("trials", trials)
         with self.lock:
-            self.journal.change(self.asked, "trials", self._total, number.check(trials), check_text("source", source))
+            self.journal.change(self.asked, "trials", self._total, count, check_text("source", source))
             self._act()
             self._announce()
 

@@ -124,3 +124,10 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(name, str) and _is_plain(each) for name, each in value.items())
     return isinstance(value, _PLAIN)
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a number of trials or the like; raise `InvalidHyperparam` for anything but an integer of at least 1."""
+    number = Int(1, low=1, high=1, ge=1)
+    number.name = name
+    return number.check(value)

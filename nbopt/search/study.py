@@ -8,7 +8,6 @@ from typing import Any, Self
 import torch
 
 from nbopt.errors import MOST, check_text
-from nbopt.hyperparams import Int
 from nbopt.i18n import _
 from nbopt.record.journal import NOT_EXACT
 from nbopt.record.snapshots import Snapshot
@@ -26,7 +25,7 @@ from nbopt.search.record import Record
 from nbopt.search.samplers import check_sampler
 from nbopt.search.showing import Shown
 from nbopt.search.sizes import check_alone, tell_inexact
-from nbopt.search.spec import StudySpec
+from nbopt.search.spec import StudySpec, check_count
 from nbopt.search.subjects import BY_HAND, Subject, make_subject
 from nbopt.search.trial import Trial
 from nbopt.store.database import AUTO, Place, folder_of
@@ -214,8 +213,8 @@ class Study(Shown):
         >>> run.set(**study.best.values)
         """
         subject = OfRun(run, space, objective, at, check_share(share), epochs)
-        number = _check_count("trials", trials)
-        together = min(8, number) if slots is None else _check_count("slots", slots)
+        number = check_count("trials", trials)
+        together = min(8, number) if slots is None else check_count("slots", slots)
         name = name or _("{name}, around step {step}", name=run.name, step=subject.snapshot.step)[:MOST]
         ways = (None, objective, None, sampler, pruner, number, "population", together, seed, name, None)
         study = cls.__new__(cls)
@@ -241,7 +240,7 @@ class Study(Shown):
         several = len(self.objectives) > 1
         self.sampler = check_sampler(spec.sampler, several, bool(self.space))
         self.pruner = check_pruner(spec.pruner, several)
-        trials = _TRIALS if spec.trials is None else _check_count("trials", spec.trials)
+        trials = _TRIALS if spec.trials is None else check_count("trials", spec.trials)
         if self.sampler == "grid":
             trials = min(trials, len(self.space.grid(trials)))
         self._subject.check(self.sampler, self.pruner)
@@ -286,12 +285,6 @@ class Study(Shown):
         parts = self._subject.parts(trial, name, asked, self.note_report)
         own = (self._subject, asked, dict(trial.values), name)
         return Job(trial.number, parts, self.report, self.note_report, *own)
-
-
-def _check_count(name: str, value: Any) -> int:
-    number = Int(1, low=1, high=1, ge=1)
-    number.name = name
-    return number.check(value)
 
 
 def _name_of(what: Any) -> str:
