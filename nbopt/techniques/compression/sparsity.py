@@ -55,9 +55,7 @@ class Sparsity(Technique):
         lt=1.0,
         label=N_("Sparsity"),
         group=_GROUP,
-        help=N_(
-            "Share of the weights that are pruned, that is 0 in every forward pass. Lower it, and weights come back."
-        ),
+        help=N_("Share of the weights that are pruned, 0 in every forward pass. Lower it, and they return."),
         synonyms="pruning prune prune_rate amount target_sparsity final_sparsity",
     )
     sparsity_method = Choice(
@@ -124,9 +122,7 @@ class Sparsity(Technique):
         True,
         label=N_("Pruned may return"),
         group=_GROUP,
-        help=N_(
-            "Whether pruned weights return when others become less important; otherwise only when sparsity is lowered."
-        ),
+        help=N_("Whether pruned weights return when others matter less; else only when sparsity is lowered."),
         needs="sparsity",
     )
 
