@@ -17,7 +17,7 @@ from nbopt.export.summary import operations
 from nbopt.run.reopen import open as open_again
 from nbopt.run.run import Run
 from nbopt.techniques.base import Technique, defines
-from nbopt.techniques.catalogue import known_of
+from nbopt.techniques.catalogue import PARTS, known_of
 
 _STEPS, _AT, _EPOCH = 12, 7, 3  # of a run; the step before which something changes; of an epoch
 _NEAR = 1e-6  # how far a script's weights may be from the run's: some sums are done in another order
@@ -41,7 +41,7 @@ def check_technique(
     Parameters
     ----------
     technique : Technique
-        A class or an instance, as given to `nbopt.Run`.
+        A class or an instance, as given to `nbopt.Run`; or a class of nbopt's own.
     values : mapping
         Hyperparameters that make it act.
     change : mapping
@@ -76,7 +76,8 @@ def check_technique(
     ...             weight.mul_(1 - self.shrink)
     >>> check_technique(Shrink, {"shrink": 0.01}, {"shrink": 0.05})
     """
-    made = _Made([technique], model or _make_model, data or _make_data(), settings)
+    techniques = [] if technique in PARTS else [technique]  # of nbopt's own, every run has one
+    made = _Made(techniques, model or _make_model, data or _make_data(), settings)
     _check_acting(made, values)
     _check_all(made, values, change)
 

@@ -164,7 +164,7 @@ class Strategy(Choice):
 
 @dataclass(eq=False)
 class Flag(Hyperparam[bool]):
-    """On or off.
+    """On or off; ``refused`` says why it cannot be on, in words.
 
     Examples
     --------
@@ -172,9 +172,13 @@ class Flag(Hyperparam[bool]):
     True
     """
 
+    refused: str = field(default="", kw_only=True)
+
     def check(self, value: Any) -> bool:
         """Return ``value`` as a bool, if it is one."""
         if type(value).__name__ in ("bool", "bool_"):  # numpy calls its own bool_ or bool
+            if value and self.refused:
+                raise InvalidHyperparam(_("{name}: {reason}.", name=self.name, reason=self.refused))
             return bool(value)
         raise self._refuse(value, self.legal)
 

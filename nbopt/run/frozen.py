@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from nbopt.export.compressed.folding import fold
 from nbopt.i18n import _
+from nbopt.run.arguments import call, find_arguments
 
 
-def frozen_model(run: Any, at: str) -> nn.Module:
+def frozen_model(run: Any, at: str, folds: bool = False) -> nn.Module:
     """See `nbopt.Run.frozen_model`; ``run`` has a model and a training."""
     if at not in ("now", "best"):
         way = _("of another step, give run.branch(at=...).frozen_model()")
@@ -35,4 +39,9 @@ def frozen_model(run: Any, at: str) -> nn.Module:
         finally:
             if held is not None:
                 model.load_state_dict(held)
-    return copy.requires_grad_(False).eval()
+    copy.requires_grad_(False).eval()
+    if folds:
+        folding = fold(copy, partial(call, find_arguments(run)))
+        for name, why in folding.stays.items():
+            warnings.warn(_("batch norm {name} stays: {why}.", name=name, why=why), stacklevel=2)
+    return copy

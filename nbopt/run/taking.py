@@ -7,6 +7,7 @@ import secrets
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,11 @@ from torch import Tensor
 from nbopt.data.tree import tree_map
 from nbopt.errors import unknown
 from nbopt.export.compressed import graphs
+from nbopt.export.compressed.folding import Folding, fold
 from nbopt.export.compressed.load import lay_rounding
 from nbopt.export.compressed.pack import Grid, join, pack
 from nbopt.i18n import _
+from nbopt.run.arguments import call, find_arguments
 from nbopt.run.trained import TrainedSession
 from nbopt.training.outside import unchanged
 from nbopt.training.training import Training
@@ -36,12 +39,15 @@ class Exported(NamedTuple):
         The size of a safetensors file with the same tensors in full.
     tensors : mapping of str to int
         How many bytes of it each tensor takes, if it is known.
+    folding : Folding
+        Which batch norms were folded, and why others stay; empty unless that was asked for.
     """
 
     path: Path
     bytes: int
     full: int
     tensors: Mapping[str, int]
+    folding: Folding = Folding({}, {})
 
     @property
     def times_smaller(self) -> float:
@@ -52,7 +58,8 @@ class Exported(NamedTuple):
         told = _(
             "{size:.1f} kB, {times:.1f} times smaller than in full", size=self.bytes / 1e3, times=self.times_smaller
         )
-        return f"{self.path}: {told}"
+        norms = f"; {self.folding}" if any(self.folding) else ""
+        return f"{self.path}: {told}{norms}"
 
 
 class Computed(NamedTuple):
@@ -117,7 +124,7 @@ def _find_inputs(training: Training) -> dict[str, tuple[float, float, int]]:
     return found
 
 
-def take_away(run: TrainedSession, path: str | Path, int8: bool) -> Exported:
+def take_away(run: TrainedSession, path: str | Path, int8: bool, folds: bool) -> Exported:
     """See `Run.export`."""
     path = Path(path)
     if int8 and path.suffix != ".onnx":
@@ -127,19 +134,29 @@ def take_away(run: TrainedSession, path: str | Path, int8: bool) -> Exported:
     if run.training.acting.change_inputs:
         text = _("the run changes its inputs, as by scaling, which the file does not hold: do so before the model")
         warnings.warn(f"{path.name}: {text}.", stacklevel=3)
-    return _WRITERS[path.suffix](run, path, int8)
+    return _WRITERS[path.suffix](run, path, int8, folds)
 
 
-def _write_packed(run: TrainedSession, path: Path, _int8: bool) -> Exported:
-    found = run.worker.between_steps(lambda: find_computed(run))
+def _write_packed(run: TrainedSession, path: Path, _int8: bool, folds: bool) -> Exported:
+    folding = Folding({}, {})
+    if folds:
+        found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
+        folding = fold(model, partial(call, arguments), found.grids, packed=True)
+        state = {name: tensor for name, tensor in model.state_dict().items() if name not in found.same}
+        found = found._replace(state=state)
+    else:
+        found = run.worker.between_steps(lambda: find_computed(run))
     packed = {name: pack(tensor, found.grids.get(name)) for name, tensor in found.state.items()}
-    content = join(packed, found.same, found.inputs)
+    content = join(packed, found.same, found.inputs, folding.folded)
     replace(path, content)
-    return Exported(path, len(content), size_in_full(found), {name: each.size for name, each in packed.items()})
+    sizes = {name: each.size for name, each in packed.items()}
+    return Exported(path, len(content), size_in_full(found), sizes, folding)
 
 
-def _write_graph(run: TrainedSession, path: Path, int8: bool) -> Exported:
+def _write_graph(run: TrainedSession, path: Path, int8: bool, folds: bool) -> Exported:
     found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
+    folding = fold(model, partial(call, arguments)) if folds else Folding({}, {})
+    lay_rounding(model, found.inputs)
     part = path.with_name(f"{secrets.token_hex(4)}.part{path.suffix}")
     try:
         if path.suffix == ".pt2":
@@ -149,28 +166,18 @@ def _write_graph(run: TrainedSession, path: Path, int8: bool) -> Exported:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    return Exported(path, path.stat().st_size, size_in_full(found), {})
+    return Exported(path, path.stat().st_size, size_in_full(found), {}, folding)
 
 
 def _find_called(run: TrainedSession) -> tuple[Computed, torch.nn.Module, graphs.Arguments]:
-    """Return a copy of the model as it computes, on the CPU, and what it is called with for the next batch."""
-    found, training = find_computed(run), run.training
-    seen: list[graphs.Arguments] = []
+    """Return a copy of the model as it computes, on the CPU, and what it is called with for the next batch.
 
-    def note(_model: Any, given: Any, named: Any) -> None:
-        seen.append(tree_map(lambda tensor: tensor.detach().cpu(), (given, named)))
-
-    model = deepcopy(run.model)
+    The copy rounds no inputs of layers yet.
+    """
+    found, model = find_computed(run), deepcopy(run.model)
     model.load_state_dict(found.state | {name: found.state[other] for name, other in found.same.items()})
-    lay_rounding(model.cpu().requires_grad_(False).eval(), found.inputs)
-    laid = run.model.register_forward_pre_hook(note, with_kwargs=True)
-    evaluating, seeded = training.material.evaluating(), training.noise.seeded(training.evaluation_seed)
-    try:
-        with unchanged(training), evaluating, torch.no_grad(), training.noise.lock, seeded:
-            training.pass_.look()
-    finally:
-        laid.remove()
-    return found, model, seen[-1]
+    arguments = tree_map(lambda tensor: tensor.cpu(), find_arguments(run))
+    return found, model.cpu().requires_grad_(False).eval(), arguments
 
 
 def size_in_full(found: Computed) -> int:

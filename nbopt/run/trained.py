@@ -133,7 +133,7 @@ class TrainedSession(Driven):
         settings |= describe_begun(self.model, self.snapshots, self.training if self.has_begun else None)
         return RunRecord(self.id, self.name, self.parent, self.created, settings)
 
-    def frozen_model(self, at: str = "now") -> nn.Module:
+    def frozen_model(self, at: str = "now", *, fold: bool = False) -> nn.Module:
         """Return a copy of the model in evaluation mode that computes what the run's model does now.
 
         Its weights are those of the forward pass: pruned weights are 0 and quantized ones are rounded. Nothing trains
@@ -144,6 +144,8 @@ class TrainedSession(Driven):
         ----------
         at : str
             ``now``, or ``best`` for the weights of the best validation so far.
+        fold : bool
+            Whether to fold batch norms into the layers before them, see `export`. A warning names those that stay.
 
         Raises
         ------
@@ -156,7 +158,7 @@ class TrainedSession(Driven):
         >>> torch.equal(run.frozen_model()(X), run.predict(X))
         True
         """
-        return self.worker.between_steps(lambda: frozen_model(self, at))
+        return self.worker.between_steps(lambda: frozen_model(self, at, fold))
 
     def _ask(self, changes: dict[str, object], source: str) -> None:
         if self.worker.has_begun and self.worker.training.acting.doubtful(changes):  # else the first step tells

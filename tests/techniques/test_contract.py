@@ -158,7 +158,7 @@ def same(run, other):
 def ends(spec):
     """Return the values at both ends of what a control offers, and of what is legal where that is a number."""
     if isinstance(spec, Flag):
-        return [True, False]
+        return [False] if spec.refused else [True, False]
     if isinstance(spec, Choice):
         return list(spec.options)
     if isinstance(spec, Text):

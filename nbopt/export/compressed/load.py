@@ -28,7 +28,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         A file that ends in ``.safetensors``.
     model : torch.nn.Module
         Shaped like the one that was exported. It gets the weights in place, and is put
-        into evaluation mode; layers round their inputs where the run had them do so.
+        into evaluation mode; layers round their inputs where the run had them do so,
+        and batch norms that were folded into others are gone.
 
     Raises
     ------
@@ -50,6 +51,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     try:
         told = json.loads(content[8:end])["__metadata__"]
         layout, inputs = json.loads(told["compressed"]), told.get("inputs", "{}")
+        folded = json.loads(told.get("folded", "{}"))
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} was not written by run.export(path).") from error
     state: dict[str, Any] = {}
@@ -61,8 +63,19 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         parts = [content[a:b] for a, b in itertools.pairwise(starts)]
         end += sum(entry["parts"])
         state[entry["name"]] = read_tensor(entry, iter(parts))
-    model.load_state_dict(state)
+    without_norms(model, folded).load_state_dict(state)
     return lay_rounding(model, json.loads(inputs)).eval()
+
+
+def without_norms(model: nn.Module, folded: dict[str, str]) -> nn.Module:
+    """Take batch norms out of a model; ``folded`` has the layer that each is in."""
+    for norm, layer in folded.items():
+        model.set_submodule(norm, nn.Identity())
+        own = model.get_submodule(layer)
+        if own.bias is None:
+            outputs = getattr(own, "out_channels", None) or own.out_features
+            own.bias = nn.Parameter(own.weight.new_zeros(outputs))
+    return model
 
 
 def lay_rounding(model: nn.Module, inputs: dict[str, Any]) -> nn.Module:

@@ -168,7 +168,12 @@ def _bytes(tensor: Tensor) -> bytes:
     return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
 
 
-def join(packed: Mapping[str, Packed], same: Mapping[str, str], inputs: Mapping[str, Any] | None = None) -> bytes:
+def join(
+    packed: Mapping[str, Packed],
+    same: Mapping[str, str],
+    inputs: Mapping[str, Any] | None = None,
+    folded: Mapping[str, str] | None = None,
+) -> bytes:
     """Return the content of a file with tensors by name.
 
     Parameters
@@ -178,13 +183,16 @@ def join(packed: Mapping[str, Packed], same: Mapping[str, str], inputs: Mapping[
         Names of tensors that are others, too.
     inputs : mapping of str to tuple, optional
         Layers whose inputs have few bits: the least, the largest, and the bits.
+    folded : mapping of str to str, optional
+        Batch norms that are one with a layer now, and these layers.
     """
     layout = [{"name": name, **each.entry, "parts": [*map(len, each.parts)]} for name, each in packed.items()]
     layout += [{"name": name, "same": other} for name, other in same.items()]
     data = b"".join(part for each in packed.values() for part in each.parts)
     told = {"format": "pt", "compressed": json.dumps(layout, separators=(",", ":"))}
-    if inputs:
-        told["inputs"] = json.dumps(inputs, separators=(",", ":"))
+    for name, more in (("inputs", inputs), ("folded", folded)):
+        if more:
+            told[name] = json.dumps(more, separators=(",", ":"))
     head = {
         "__metadata__": told,
         "data": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]},

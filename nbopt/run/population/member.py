@@ -111,9 +111,9 @@ class Member(Session):
             self._training = training
         return self._training
 
-    def frozen_model(self, at: str = "now") -> nn.Module:
+    def frozen_model(self, at: str = "now", *, fold: bool = False) -> nn.Module:
         """Return a copy of its model that computes as it does, see `nbopt.Run.frozen_model`."""
-        return frozen_model(self, at)
+        return frozen_model(self, at, fold)
 
     def requests(self, recover: Callable[[], list[Entry]] | None = None) -> loop.Requests:
         """Return its events from where it is, for whoever pulls them and does the steps; an error ends them.

@@ -78,7 +78,9 @@ class Probe:
     def options(self, name: str) -> Sequence[Any]:
         """Return what a choice or a flag may be in this run."""
         spec: Any = self._twin.hyperparams.spec(name)
-        return (True, False) if isinstance(spec, Flag) else tuple(spec.options)
+        if isinstance(spec, Flag):
+            return (False,) if spec.refused else (True, False)
+        return tuple(spec.options)
 
     def score(self, values: Mapping[str, Any] | None = None) -> Slices:
         """Return what a validation measures, by name, with other values of some hyperparameters, in slices."""

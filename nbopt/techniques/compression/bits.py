@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nbopt.hyperparams import Flag, Float
+from nbopt.hyperparams import Flag, Float, Hyperparam, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.compression.chosen import GROUP, LEAST, MOST, FewBits, conflict_of_weights
-from nbopt.techniques.compression.grids import find_grid, first_scale, round_learning
+from nbopt.techniques.compression.grids import Grid, find_grid, first_scale, round_learning
+from nbopt.techniques.compression.norms import factor_of_rows, find_norms, is_norm
+from nbopt.techniques.compression.odd_norms import tell_odd
 from nbopt.techniques.compression.or_off import IntOrOff
+from nbopt.techniques.context import Setting
 
 
 class WeightBits(FewBits):
@@ -21,7 +24,9 @@ class WeightBits(FewBits):
     The weights themselves stay as they are, and gradients reach them as if nothing were rounded (Bengio et al. 2013).
     The steps between a grid's values follow from the largest weight, or are learned (Esser et al. 2020). A run at rest
     that is given bits is quantized after training: it is validated and predicts with them at once. Biases and the
-    weights of normalization are left alone.
+    weights of normalization are left alone. With batch norms folded, a weight is rounded as it will be once its norm is
+    one with its layer: times gamma over the running deviation, and divided by that again (Krishnamoorthi 2018, section
+    3.2.2). It makes a difference where a layer has one grid: those of channels scale along.
 
     Attributes
     ----------
@@ -74,6 +79,15 @@ class WeightBits(FewBits):
         synonyms="lsq learned_step_size",
     )
 
+    fold_batch_norm = Flag(
+        False,
+        label=N_("Fold batch norm"),
+        group=GROUP,
+        help=N_("Whether grids are those of weights with the batch norm right behind their layer folded into them."),
+        needs="weight_bits",
+        synonyms="fold_bn bn_folding fuse_bn",
+    )
+
     of_weights = "weight_bits"
     memory: ClassVar[tuple[str, ...]] = ("scales", "scales_of", "scales_at")
 
@@ -81,6 +95,7 @@ class WeightBits(FewBits):
     scales_of: Sequence[Any] = ()
     scales_at = -2
     learning: Sequence[Tensor] = ()
+    norms: dict[str, str] | None = None
 
     @classmethod
     def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
@@ -97,6 +112,27 @@ class WeightBits(FewBits):
             return _("step_size_rate: float16 scales gradients: use bfloat16 or float32")
         return ""
 
+    @classmethod
+    def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
+        """Return the declarations; without batch norms, there are none to be folded."""
+        declared = super().declared_for(setting)
+        if any(map(is_norm, setting.model.modules())):
+            return declared
+        spec: Any = declared["fold_batch_norm"]
+        return {**declared, "fold_batch_norm": variant(spec, refused=_("the model has no batch norm"))}
+
+    def check_outputs(self, output: Any, batch: Any) -> None:
+        """Look whether there is a batch norm that can be folded."""
+        found = find_norms(self.context.model) if self.fold_batch_norm else {}
+        if found and all(odd for _layer, odd in found.values()):
+            told = "; ".join(f"{name}: {tell_odd(odd)}" for name, (_layer, odd) in found.items())
+            raise ValueError(_("fold_batch_norm: no batch norm can be folded ({told}). Set it to False.", told=told))
+
+    def train(self, weights: Sequence[nn.Parameter]) -> None:
+        """Look for norms anew, too: the model may be another."""
+        super().train(weights)
+        self.norms = None
+
     @property
     def acts(self) -> bool:
         """With any bits."""
@@ -107,13 +143,30 @@ class WeightBits(FewBits):
         bits = self.choose(self.weight_bits)[1]
         if self.step_size_rate > 0:
             return {**weights, **self.learn(weights, bits)}
-        by_channel, symmetric = self.bits_by_channel, self.bits_symmetric
         changed = dict(weights)
         for name, own in bits.items():
             weight = self.now(weights, name)
-            grid = find_grid(weight.detach(), own, by_channel, symmetric)
-            changed[name] = grid.round(weight)
+            changed[name] = self.find_grid(name, weight, own).round(weight)
         return changed
+
+    def find_grid(self, name: str, weight: Tensor, bits: int) -> Grid:
+        """Return the grid of a weight."""
+        by_channel, symmetric = self.bits_by_channel, self.bits_symmetric
+        factor = self.find_factor(name, weight)
+        return find_grid(weight.detach(), bits, by_channel, symmetric, factor)
+
+    def find_factor(self, name: str, weight: Tensor) -> Tensor | None:
+        """Return what the norm behind a weight's layer multiplies each row by."""
+        if not self.fold_batch_norm:
+            return None
+        if self.norms is None:
+            pairs = find_norms(self.context.model).items()
+            known = {f"{layer}.weight": norm for norm, (layer, odd) in pairs if not odd}
+            self.norms = known
+        if name not in self.norms:
+            return None
+        norm = self.context.model.get_submodule(self.norms[name])
+        return factor_of_rows(norm, weight)
 
     def grids(self, weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor | None, int]]:
         """Return scale, zero point and bits of each weight that it rounds."""
@@ -121,10 +174,20 @@ class WeightBits(FewBits):
         now = {name: self.now(weights, name) for name in bits}
         if self.step_size_rate > 0:
             scales = self.find_scales(now, bits)
-            return {name: (scale, None, bits[name]) for name, scale in zip(now, scales, strict=True)}
-        settings = self.bits_by_channel, self.bits_symmetric
-        found = {name: find_grid(weight.detach(), bits[name], *settings) for name, weight in now.items()}
+            pairs = zip(now.items(), scales, strict=True)
+            return {name: (self.unfold(name, w, scale), None, bits[name]) for (name, w), scale in pairs}
+        found = {name: self.find_grid(name, weight, bits[name]) for name, weight in now.items()}
         return {name: (grid.scale, grid.zero, bits[name]) for name, grid in found.items()}
+
+    def fold(self, name: str, weight: Tensor) -> Tensor:
+        """Return a weight with the norm behind its layer folded into it."""
+        factor = self.find_factor(name, weight)
+        return weight if factor is None else weight * factor
+
+    def unfold(self, name: str, weight: Tensor, scale: Tensor) -> Tensor:
+        """Return the steps of a weight's own grid, by those of the folded one."""
+        factor = self.find_factor(name, weight)
+        return scale if factor is None else scale / factor
 
     def learn(
         self,
@@ -135,7 +198,8 @@ class WeightBits(FewBits):
         now = {name: self.now(weights, name) for name in bits}
         scales = self.find_scales(now, bits)
         pairs = zip(now.items(), scales, strict=True)
-        return {n: round_learning(w, s, bits[n]) for (n, w), s in pairs}
+        steps = {n: self.unfold(n, w, scale) for (n, w), scale in pairs}
+        return {n: round_learning(now[n], s, bits[n]) for n, s in steps.items()}
 
     def find_scales(
         self,
@@ -144,11 +208,12 @@ class WeightBits(FewBits):
     ) -> Sequence[Tensor]:
         """Return the steps that are learned, or those that learning begins with."""
         by_channel, step = self.bits_by_channel, self.context.step
-        settings = [by_channel, list(bits.values())]
+        settings = [by_channel, list(bits.values()), self.fold_batch_norm]
         settings.append([len(w) if by_channel else 1 for w in weights.values()])
         scales = self.scales
         if step > self.scales_at + 1 or self.scales_of != settings:
-            scales = [first_scale(w, bits[n], by_channel) for n, w in weights.items()]
+            folded = {name: self.fold(name, w) for name, w in weights.items()}
+            scales = [first_scale(w, bits[n], by_channel) for n, w in folded.items()]
         if not torch.is_grad_enabled():  # looks at rest leave no trace
             return scales
         self.scales, self.scales_of, self.scales_at = scales, settings, step

@@ -38,13 +38,18 @@ def find_grid(
     bits: int,
     by_channel: bool,
     symmetric: bool,
+    factor: Tensor | None = None,
 ) -> Grid:
     """Return the grid that the range of a weight asks for.
 
     A symmetric grid has as many values below 0 as above, ``2**bits - 1`` in all;
     any other one has ``2**bits``, from the least to the largest weight, 0 among them.
-    By channel, each row of the first dimension has a scale of its own.
+    By channel, each row of the first dimension has a scale of its own. With a factor
+    for each row, the grid is that of the weight times the factor, divided by it.
     """
+    if factor is not None:
+        grid = find_grid(weight * factor, bits, by_channel, symmetric)
+        return Grid(grid.scale / factor, grid.zero, grid.low, grid.high)
     rows = weight.flatten(1) if by_channel else weight.reshape(1, -1)
     shape = (-1, *[1] * (weight.ndim - 1))
     tiny = torch.finfo(weight.dtype).tiny
