@@ -101,7 +101,7 @@ class Herd(Sequence[Member]):
 
     @property
     def step_count(self) -> int:
-        """The number of steps completed by the member that has done most.
+        """The number of steps completed by the member that is furthest.
 
         Examples
         --------
@@ -116,7 +116,7 @@ class Herd(Sequence[Member]):
 
     @property
     def epoch(self) -> int:
-        """Epochs completed, of the member that has done most.
+        """The number of epochs completed by the member that is furthest.
 
         Examples
         --------
@@ -129,7 +129,7 @@ class Herd(Sequence[Member]):
 
     @property
     def plan(self) -> Plan:
-        """How long it is: that of the member that is planned to do most.
+        """The planned length: that of the member with the most steps to do.
 
         Examples
         --------
@@ -141,7 +141,7 @@ class Herd(Sequence[Member]):
 
     @property
     def share(self) -> float:
-        """The part that is done, from 0 to 1; members that have ended are done.
+        """The fraction of the training that is done, from 0 to 1; members that have ended count as done.
 
         Examples
         --------
@@ -154,7 +154,7 @@ class Herd(Sequence[Member]):
 
     @property
     def steps_per_second(self) -> float | None:
-        """Recent speed, of the fastest member; None before it is known.
+        """The recent speed of the fastest member in steps per second; None before it is known.
 
         Examples
         --------
@@ -166,7 +166,7 @@ class Herd(Sequence[Member]):
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to the end of the member that takes longest; None before it is known.
+        """The seconds left for the member that takes longest; None before they are known.
 
         Examples
         --------
@@ -177,7 +177,7 @@ class Herd(Sequence[Member]):
         return max((left for member in self.training_members if (left := member.seconds_left)), default=None)
 
     def release_workers(self) -> None:
-        """Let go what costs something while it rests.
+        """Release what takes up resources while the population is paused.
 
         Examples
         --------
@@ -190,7 +190,7 @@ class Herd(Sequence[Member]):
             member.release_workers()
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` from now on whenever state or journal changed: from any thread, so it must be quick.
+        """Call ``wake`` whenever state or journal change, from any thread. It must therefore be quick.
 
         Examples
         --------
@@ -223,7 +223,7 @@ class Herd(Sequence[Member]):
 
     @property
     def store(self) -> Path | None:
-        """The folder that keeps it; None where nothing does.
+        """The folder in which it is stored, or None.
 
         Examples
         --------
@@ -283,7 +283,7 @@ class Herd(Sequence[Member]):
                     warnings.warn(text, stacklevel=2)
 
     def announce(self) -> None:
-        """Wake whoever waits or watches.
+        """Wake everything that waits for the population or watches it.
 
         Examples
         --------

@@ -62,7 +62,7 @@ class Managed(Steered):
 
     @property
     def same_batches(self) -> bool:
-        """Whether all see the same batches.
+        """Whether all members see the same batches.
 
         Examples
         --------
@@ -73,7 +73,7 @@ class Managed(Steered):
 
     @property
     def shared(self) -> set[str]:
-        """The hyperparameters that are one for all members.
+        """The hyperparameters that all members share.
 
         Examples
         --------
@@ -84,7 +84,7 @@ class Managed(Steered):
         return find_shared(self.spec.techniques)
 
     def prepare(self) -> None:
-        """Look at the data, if nobody did, and make what members train with.
+        """Check the data, unless that was done before, and prepare the members for training.
 
         Examples
         --------
@@ -105,14 +105,14 @@ class Managed(Steered):
             self.keeping.begin(self.samples)
 
     def begin(self) -> None:
-        """Look at the data and at what is left to do, before the first step since a rest.
+        """Check the data and what is left to do, before the first step after a pause.
 
         Raises
         ------
         TypeError, ValueError
-            For data that cannot be used.
+            If the data cannot be used.
         RuntimeError
-            If there is nothing left to do.
+            If nothing is left to do.
 
         Examples
         --------
@@ -132,12 +132,12 @@ class Managed(Steered):
             member.follow(running=True)
 
     def stop(self, members: Iterable[int] | None = None, *, wait: bool = True, source: str = "code") -> None:
-        """End the population where it is, or some of its members; `resume` can still go on with a population.
+        """End the population or some of its members where they are; `resume` can still continue a population.
 
         Parameters
         ----------
         members : iterable of int, optional
-            Which; the others go on.
+            The members to end, while the others continue; by default all.
 
         Examples
         --------
@@ -173,19 +173,19 @@ class Managed(Steered):
                     self.is_regrouped = True
 
     def clone(self, i: int, into: int, *, source: str = "code", **changes: Any) -> Member:
-        """Put a copy of member ``i`` in the place of member ``into``, at the same step, and return it.
+        """Replace member ``into`` by a copy of member ``i`` at the same step, and return the copy.
 
-        The copy has the seed, journal and history of the original; the other one is given up.
+        The copy has the seed, journal and history of the original. The replaced member is given up.
 
         Parameters
         ----------
         **changes
-            Hyperparameters that are to be different from there on.
+            Hyperparameters of the copy that differ from there on.
 
         Raises
         ------
         InvalidHyperparam
-            For a member that is not there, or changes that are not legal.
+            For an unknown member, or changes that are not legal.
 
         Examples
         --------
@@ -206,9 +206,9 @@ class Managed(Steered):
         return self.puller.between_steps(copy)
 
     def run(self, i: int, *, name: str | None = None, store: Place | None = AUTO) -> Any:
-        """Return member ``i`` as a `nbopt.Run` of its own that goes on from where it is, with its journal and its past.
+        """Return a `nbopt.Run` that continues member ``i`` from where it is, with its journal and history.
 
-        The population goes on without it as before.
+        The population, the member included, does not change.
 
         Parameters
         ----------
@@ -234,20 +234,20 @@ class Managed(Steered):
     # -- changes
 
     def set(self, *, members: Iterable[int] | None = None, source: str = "code", **changes: Any) -> None:
-        """Ask for new values, of all members or some; they act from the next step on.
+        """Change hyperparameters of all or some members from the next step on.
 
         Parameters
         ----------
         members : iterable of int, optional
-            Which; by default all.
+            The members to change, by default all.
         **changes
-            New values by hyperparameter name; all of them or, if one is not legal, none.
+            New values by name. If one of them is not legal, none is applied.
 
         Raises
         ------
         InvalidHyperparam
-            For an unknown name or an illegal value, one that comes too late, or a value for some members of what is one
-            for all.
+            For an unknown name or an illegal value, for one that comes too late, or for changing a hyperparameter that
+            members share for some members only.
 
         Examples
         --------

@@ -31,36 +31,36 @@ from nbopt.training.step.passes import Forward
 
 
 class Population(Managed):
-    """Many runs of one shape that train as one: each is a member, one set of hyperparameters.
+    """Many runs of the same model that train as one; each member has its own hyperparameters.
 
-    Their steps are done at once, by ``torch.func.vmap``, which for small models takes a fraction of the time that runs
-    one after the other would. What cannot be done at once is done one after the other, and `tier` says why.
+    The steps of all members are done at once with ``torch.func.vmap``, which for small models takes a fraction of the
+    time of training one after another. Where that is not possible, members take turns, and `tier` says why.
 
     Parameters
     ----------
     model, train, val, loss, forward, optimizer, metrics, techniques, device, name
         As for `nbopt.Run`. Each member trains a copy of the model.
     seed : int or sequence of int
-        Decides the order of samples, dropout and the split; the initial weights only with ``initialization``.
+        Seeds the order of samples, dropout and the split; the initial weights only with ``initialization``.
     store : str, path or None
-        The folder that keeps it beyond this process, as for `nbopt.Run`; see `nbopt.open`.
+        Where the population is stored, as for `nbopt.Run`; `nbopt.open` opens it again.
     samples : sequence, optional
-        For each member a mask or an index: the training samples that it has, as a fold or a bag.
+        For each member, a mask or an index of the training samples that it uses, such as a fold or a bag.
     same_batches : bool
-        Whether all see the batches that the first one's seed gives, of what it leaves where ``val`` is a share.
+        Whether all members see the same batches, those of the first member's seed and validation split.
     combine : bool, optional
-        Whether there is a member for every combination of the values given; by default where sequences differ in
-        length, else the first values make up the first member, and so on.
+        Whether there is one member for every combination of the given values, which is the default if sequences
+        differ in length. Otherwise the first values belong to the first member, and so on.
     **hyperparams
-        Any declared hyperparameter: a value for all members, or a sequence of one for each, as `nbopt.spread` returns.
-        What decides what a step computes, as ``batch_size`` and ``optimizer``, is one for all.
+        Any hyperparameter: one value for all members, or a sequence with one for each, such as `nbopt.spread` returns.
+        Those that decide what a step computes, such as ``batch_size`` and ``optimizer``, are the same for all members.
 
     Raises
     ------
     InvalidHyperparam
-        For an unknown name, an illegal value, or different values of what is one for all.
+        For an unknown name, an illegal value, or different values of something that members share.
     TypeError, ValueError
-        For a model that cannot be trained. Data are checked at the start.
+        If the model cannot be trained. Data are checked when the population starts.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class Population(Managed):
         source: str = "code",
         store: Place | None = None,
     ) -> Self:
-        """Return a population whose members go on from where a run is, or was, each with values of its own.
+        """Return a population whose members continue a run from some step, each with its own values.
 
         See `Run.population`, which calls it.
 
@@ -182,12 +182,12 @@ class Population(Managed):
 
     @classmethod
     def repeating(cls, run: TrainedSession, rows: Sequence[Mapping[str, Any]], name: str | None = None) -> Self:
-        """Return a population that does all that a run did, each member with values of its own; it trains already.
+        """Return a population, already training, that repeats a run, each member with its own values.
 
         Raises
         ------
         RuntimeError
-            If something was done to the run that nothing can repeat.
+            If something was done to the run that cannot be repeated.
 
         Examples
         --------
@@ -227,7 +227,7 @@ class Population(Managed):
 
     @property
     def differing(self) -> list[str]:
-        """The hyperparameters in which members differ now, in the order in which they are shown.
+        """The hyperparameters in which the members differ now, in the order in which they are shown.
 
         Examples
         --------
@@ -237,7 +237,7 @@ class Population(Managed):
         return [name for name in self.hyperparams if len({repr(member.hyperparams[name]) for member in self}) > 1]
 
     def to_pandas(self) -> Any:
-        """Return a ``pandas.DataFrame`` with a row for each member: its own values, where it is, what it measured.
+        """Return a ``pandas.DataFrame`` with one row per member: its values, its state and its measurements.
 
         Examples
         --------
@@ -287,7 +287,7 @@ class Population(Managed):
         return {"text/plain": repr(self)} if viewer is None else viewer.population(self)
 
     def show(self) -> None:
-        """Show the panel again, under the running cell; outside a notebook, print one line.
+        """Show the panel below the running cell; outside a notebook, print one line.
 
         Examples
         --------

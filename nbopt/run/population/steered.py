@@ -30,12 +30,12 @@ class Steered(Herd):
         self.puller = Puller(self)
 
     def start(self, *, wait: bool = True, source: str = "code") -> None:
-        """Train in a thread of its own, from where it is. Does nothing if it is running.
+        """Start or continue training in a background thread. Does nothing if it is running.
 
         Parameters
         ----------
         wait : bool
-            Wait for the first step (2 s at most), so that what it raises is raised here.
+            Wait for the first step (2 s at most), so that an exception in it is raised here.
 
         Examples
         --------
@@ -49,7 +49,7 @@ class Steered(Herd):
             self._wait(lambda: self.puller.begun or self.puller.thread is None, _FIRST_STEP_SECONDS)
 
     def resume(self, *, wait: bool = True, source: str = "code") -> None:
-        """Go on: after a pause, a stop, an error put right, or with more ``epochs`` or ``steps`` after the end.
+        """Continue after a pause, a stop or an error or, with more ``epochs`` or ``steps``, after the end.
 
         Examples
         --------
@@ -62,7 +62,7 @@ class Steered(Herd):
         self.start(wait=wait, source=source)
 
     def step(self, n: int = 1, *, wait: bool = True, source: str = "code") -> None:
-        """Do ``n`` steps of each member, then pause. With ``wait``, return when they are done.
+        """Do ``n`` steps with each member, then pause. With ``wait``, return when they are done.
 
         Examples
         --------
@@ -78,7 +78,7 @@ class Steered(Herd):
             self._wait(lambda: self.puller.thread is None or self.puller.credit == math.inf)
 
     def pause(self, *, wait: bool = True, source: str = "code") -> None:
-        """Pause after the current step. With ``wait``, return when it is at rest.
+        """Pause after the current step. With ``wait``, return once it is paused.
 
         Examples
         --------
@@ -95,7 +95,7 @@ class Steered(Herd):
         self._rest(RunState.STOPPED, check_text("source", source), wait)
 
     def wait(self, timeout: float | None = None) -> RunState:
-        """Block until it has ended, or for ``timeout`` seconds, and return its state.
+        """Block until it ends or ``timeout`` seconds pass, and return its state.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Steered(Herd):
         return self.state
 
     def fit(self) -> Self:
-        """Train to the end in the caller's thread, and return the population.
+        """Train to the end in the calling thread, and return the population.
 
         Examples
         --------
