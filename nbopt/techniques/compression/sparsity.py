@@ -108,7 +108,7 @@ class Sparsity(Technique):
         needs="sparsity",
     )
     sparsity_every = Int(
-        50,
+        20,
         low=1,
         high=1000,
         ge=1,
@@ -177,8 +177,10 @@ class Sparsity(Technique):
 
     @property
     def renews_every(self) -> int:
-        """How often there may be other masks."""
-        return self.sparsity_every
+        """How often there may be other masks: in each step, where the last ones of a share that grows are near."""
+        step, done, every = self.context.step, self.context.progress, self.sparsity_every
+        is_near = (self.sparsity_end - done) * step <= 2 * every * done
+        return 1 if is_near and self.reached != self.sparsity else every
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -224,13 +226,13 @@ class Sparsity(Technique):
 
     def before_step(self) -> None:
         """Make other masks, where they are due."""
-        anew = self.made != self.wanted
-        if not anew and self.context.step % self.sparsity_every == 0:
-            anew = self.sparsity_regrow or self.share != self.reached
-        if anew and self.is_known:
-            masks = self.find_masks()
-            self.names, self.masks = list(masks), list(masks.values())
-            self.made, self.reached = self.wanted, self.share
+        share, due = self.share, self.context.step % self.sparsity_every == 0
+        due = due and (self.sparsity_regrow or share != self.reached)
+        due = due or share == self.sparsity != self.reached  # it has grown
+        if (due or self.made != self.wanted) and self.is_known:
+            found = self.find_masks()
+            self.names, self.masks = list(found), list(found.values())
+            self.made, self.reached = self.wanted, share
 
     @property
     def weight_factors(self) -> dict[str, Tensor]:
@@ -287,8 +289,7 @@ class Sparsity(Technique):
             means.update(zip(self.scored, self.scores, strict=True))
             scores = [measure_units(layer, means, 1, False) for layer in layers]
         else:
-            mean = scope == "global"
-            scores = [measure_units(layer, weights, 2, mean) for layer in layers]
+            scores = [measure_units(each, weights, 2, scope == "global") for each in layers]
         kept = None
         if self.made[:3] == self.wanted[:3] and not self.sparsity_regrow:
             kept = [gather_units(layer, before, weights) for layer in layers]
