@@ -10,11 +10,18 @@ const REPORTS_PER_SEEN = 10;
 /**
  * The runs of one kernel, as its comm reports them.
  *
- * The kernel opens the comm when it shows its first run; a page that connects later finds it by asking.
+ * The kernel opens the comm when it has made its first run; a page that connects later finds it by asking.
  * There may be several, where the package was loaded anew.
  */
 export class KernelRuns implements IDisposable {
-  constructor(readonly kernel: Kernel.IKernelConnection) {
+  /**
+   * @param kernel
+   * @param _opened Called when the kernel opens its comm: when it has made its first run.
+   */
+  constructor(
+    readonly kernel: Kernel.IKernelConnection,
+    private readonly _opened: () => void = () => undefined
+  ) {
     kernel.registerCommTarget(RUNS_TARGET, this._onOpen);
     kernel.statusChanged.connect(this._onStatus, this);
     kernel.connectionStatusChanged.connect(this._onConnection, this);
@@ -67,6 +74,7 @@ export class KernelRuns implements IDisposable {
   private _onOpen = (comm: Kernel.IComm, msg: KernelMessage.ICommOpenMsg): void => {
     this._listen(comm);
     this._receive(comm, msg.content.data);
+    this._opened();
   };
 
   private _onStatus(_: unknown, status: Kernel.Status): void {

@@ -11,11 +11,14 @@ const STATES = ['CREATED', 'RUNNING', 'PAUSED', 'FINISHED', 'STOPPED', 'FAILED']
 
 export type RunState = (typeof STATES)[number];
 
-/** What a kernel tells about one run. */
+/** What a kernel tells about a run, or about a population or a study: in words of its own then. */
 export type RunReport = {
   id: string;
   name: string;
   state: RunState;
+} & (RunFacts | { facts: string[] });
+
+export type RunFacts = {
   epoch: number;
   epochs: number;
   step: number;
@@ -48,6 +51,12 @@ function isRunReport(value: unknown): value is RunReport {
     typeof value.id === 'string' &&
     typeof value.name === 'string' &&
     STATES.some(state => state === value.state) &&
+    (Array.isArray(value.facts) ? value.facts.every(fact => typeof fact === 'string') : isRunFacts(value))
+  );
+}
+
+function isRunFacts(value: Record<string, unknown>): boolean {
+  return (
     ['epoch', 'epochs', 'step'].every(key => typeof value[key] === 'number') &&
     ['steps_per_second', 'loss'].every(key => value[key] === null || typeof value[key] === 'number')
   );

@@ -4,7 +4,7 @@ import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
 import { brief, count, speed } from './numbers';
-import type { RunAction, RunState } from './protocol';
+import type { RunAction, RunFacts, RunState } from './protocol';
 import type { IRunRow, RunsModel } from './runsModel';
 
 /**
@@ -64,13 +64,7 @@ interface IRunItemProps {
 function RunItem({ row, trans, act, show }: IRunItemProps): React.ReactElement {
   const paused = row.state === 'PAUSED';
   const live = paused || row.state === 'RUNNING';
-  const facts = [
-    row.epochs ? trans.__('epoch %1/%2', row.epoch, row.epochs) : trans.__('epoch %1', row.epoch),
-    trans.__('step %1', count(row.step)),
-    row.loss === null ? '' : trans.__('loss %1', brief(row.loss)),
-    row.steps_per_second === null ? '' : trans.__('%1 steps/s', speed(row.steps_per_second)),
-    row.documents.join(', ')
-  ];
+  const facts = [...('facts' in row ? row.facts : runFacts(row, trans)), row.documents.join(', ')];
   return (
     <li className="nbopt-run" data-state={row.state}>
       <button
@@ -92,6 +86,15 @@ function RunItem({ row, trans, act, show }: IRunItemProps): React.ReactElement {
       <RunButton label={trans.__('Stop')} name={row.name} enabled={live} onClick={() => act('stop')} />
     </li>
   );
+}
+
+function runFacts(row: RunFacts, trans: TranslationBundle): string[] {
+  return [
+    row.epochs ? trans.__('epoch %1/%2', row.epoch, row.epochs) : trans.__('epoch %1', row.epoch),
+    trans.__('step %1', count(row.step)),
+    row.loss === null ? '' : trans.__('loss %1', brief(row.loss)),
+    row.steps_per_second === null ? '' : trans.__('%1 steps/s', speed(row.steps_per_second))
+  ];
 }
 
 interface IRunButtonProps {

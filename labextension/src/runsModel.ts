@@ -7,19 +7,22 @@ import { KernelRuns } from './kernelRuns';
 import type { RunAction, RunReport } from './protocol';
 
 /** A run and where it lives. */
-export interface IRunRow extends RunReport {
+export type IRunRow = RunReport & {
   /** Distinct over all kernels, as a run's own id need not be. */
   readonly key: string;
   /** The id of the run's kernel. */
   readonly kernel: string;
   /** The names of the notebooks and consoles on the run's kernel. */
   readonly documents: readonly string[];
-}
+};
 
 /**
  * The runs of every kernel that has an open notebook or console.
  */
 export class RunsModel implements VDomRenderer.IModel {
+  /** @param _opened Called when a kernel has made its first run. */
+  constructor(private readonly _opened: () => void = () => undefined) {}
+
   get stateChanged(): ISignal<this, void> {
     return this._stateChanged;
   }
@@ -95,7 +98,7 @@ export class RunsModel implements VDomRenderer.IModel {
     }
     for (const kernel of open) {
       if (!this._kernels.has(kernel)) {
-        const kernelRuns = new KernelRuns(kernel);
+        const kernelRuns = new KernelRuns(kernel, this._opened);
         kernelRuns.changed.connect(this._notify, this);
         this._kernels.set(kernel, kernelRuns);
       }

@@ -4,6 +4,7 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
+import { loadTypesetter } from './ahead';
 import { showPanel } from './panels';
 import { RunsModel } from './runsModel';
 import { RunsStatusItem } from './statusItem';
@@ -25,7 +26,7 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   ): void => {
     // Where there is no status bar the model still answers the kernels: nobody would otherwise take
     // the comm they open, and the application would report that as an error.
-    const model = new RunsModel();
+    const model = new RunsModel(() => notebooks && loadTypesetter(notebooks));
     for (const tracker of [notebooks, consoles]) {
       tracker?.forEach(panel => {
         model.track(panel.sessionContext);

@@ -17,6 +17,9 @@ describe('what a kernel reports', () => {
   test('is taken as it is meant', () => {
     expect(isRunsMessage({ runs: [] })).toBe(true);
     expect(isRunsMessage({ runs: [report, { ...report, steps_per_second: 2.5, loss: 0.3 }] })).toBe(true);
+    expect(isRunsMessage({ runs: [{ id: 'b', name: 'rates', state: 'PAUSED', facts: ['going on 3 of 4'] }] })).toBe(
+      true
+    );
     expect(isErrorMessage({ error: 'gone' })).toBe(true);
   });
 
@@ -26,6 +29,7 @@ describe('what a kernel reports', () => {
     ['an unknown state', { runs: [{ ...report, state: 'DREAMING' }] }],
     ['a step that is no number', { runs: [{ ...report, step: '30' }] }],
     ['no speed at all', { runs: [{ ...report, steps_per_second: undefined }] }],
+    ['facts that are no words', { runs: [{ ...report, facts: [3] }] }],
     ['a loss in words', { runs: [{ ...report, loss: 'low' }] }],
     ['one bad run among good ones', { runs: [report, { ...report, name: 5 }] }]
   ])('is refused where it holds %s', (_name, message) => {

@@ -9,10 +9,10 @@ from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.demos import DEMOS
-from nbopt.run.registry import live_runs
+from nbopt.notebook.listed import find, listed
 
 if TYPE_CHECKING:
-    from nbopt.run.steerable import Steerable
+    from nbopt.run.operable import Driven
 
 _HELP = """\
 nbopt: tune a training run while it runs.
@@ -24,7 +24,7 @@ nbopt: tune a training run while it runs.
   run.set(lr=3e-4)         from code, at the next step
 
   %nbopt                   this help, and the runs of this kernel
-  %nbopt show ID           the run of this kernel that has this id; old = %nbopt show ID
+  %nbopt show ID           the run, population or study of this kernel with this id; old = %nbopt show ID
   %nbopt demo NAME         a ready panel, data and all: {demos}
 """
 
@@ -72,16 +72,15 @@ def _demo(name: str) -> None:
     ipython.run_cell(DEMOS[name])  # type: ignore[no-untyped-call]
 
 
-def _find(name: str) -> Steerable:
-    for run in live_runs():
-        if name in (run.id, run.name):
-            return run
-    raise unknown(_("run of this kernel"), name, [run.id for run in live_runs()])
+def _find(name: str) -> Driven:
+    if (found := find(name)) is not None:
+        return found
+    raise unknown(_("run of this kernel"), name, [thing.id for thing in listed()])
 
 
 def _runs() -> str:
-    """List the runs of this process."""
-    runs = live_runs()
+    """List the runs of this process, and what trains many."""
+    runs = listed()
     if not runs:
         return "\n" + _("No runs in this kernel yet.") + "\n"
     from nbopt.notebook.panel.status import STATES
@@ -90,7 +89,7 @@ def _runs() -> str:
         (
             run.name,
             _(STATES[run.state]),
-            f"{run.epoch}{run.plan.of_epochs}",
+            _epochs(run),
             count(run.step_count),
             run.id,
         )
@@ -101,6 +100,11 @@ def _runs() -> str:
     return "\n" + "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in table
     )
+
+
+def _epochs(thing: Any) -> str:
+    """Return how many of its epochs are done; "" for a study, whose steps are trials."""
+    return f"{thing.epoch}{thing.plan.of_epochs}" if hasattr(thing, "plan") else ""
 
 
 def _write(text: str) -> None:

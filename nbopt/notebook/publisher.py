@@ -1,4 +1,4 @@
-"""Tell the front end which runs are alive in this kernel, and take its pause, resume and stop.
+"""Tell the front end which runs, populations and studies are alive in this kernel, and take its pause, resume and stop.
 
 The other end is the JupyterLab extension (``labextension/src/kernelRuns.ts``). Messages to it are
 ``{"runs": [...]}``, when something changed, and ``{"error": "..."}``. Messages from it are
@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import comm
 from comm.base_comm import BaseComm
@@ -19,8 +19,10 @@ from comm.base_comm import BaseComm
 from nbopt.errors import shorten
 from nbopt.i18n import _
 from nbopt.notebook.frontend.subshells import keep_frontend_route
+from nbopt.notebook.listed import facts_of
 
 if TYPE_CHECKING:
+    from nbopt.run.operable import Driven
     from nbopt.run.steerable import Steerable
 
 TARGET = "nbopt.runs"
@@ -43,7 +45,7 @@ class StatusPublisher:
         Returns the runs to report, in the order to show them. It is called from the publisher's thread.
     """
 
-    def __init__(self, live_runs: Callable[[], Iterable[Steerable]]) -> None:
+    def __init__(self, live_runs: Callable[[], Iterable[Driven]]) -> None:
         self._live_runs = live_runs
         self._changed = threading.Condition()  # guards all below; never held while a run is called
         self._comm: BaseComm | None = None
@@ -158,12 +160,15 @@ class StatusPublisher:
                 raise ValueError(_("The beacon does not understand {command}.", command=shorten(command)))
 
 
-def _describe(run: Steerable) -> dict[str, Any]:
+def _describe(thing: Driven) -> dict[str, Any]:
+    who = {"id": thing.id, "name": thing.name, "state": thing.state.name}
+    facts = facts_of(thing)
+    return who | (_describe_run(cast("Steerable", thing)) if facts is None else {"facts": facts})
+
+
+def _describe_run(run: Steerable) -> dict[str, Any]:
     speed, loss = run.steps_per_second, run.history.last("val_loss")
     return {
-        "id": run.id,
-        "name": run.name,
-        "state": run.state.name,
         "epoch": int(run.epoch),
         "epochs": int(run.plan.epochs) if run.plan.epochs < math.inf else 0,
         "step": int(run.step_count),

@@ -16,8 +16,13 @@ from IPython.display import DisplayHandle, display
 
 from nbopt.i18n import _
 from nbopt.notebook.cells import CELLS
+from nbopt.notebook.frontend.ahead import load_page_ahead
+from nbopt.notebook.frontend.widgets import bundle
+from nbopt.notebook.listed import enter
 from nbopt.notebook.panel.lr_finder import FinderChart
 from nbopt.notebook.panel.panel import announce, panel_of
+from nbopt.notebook.panel.status import in_short
+from nbopt.notebook.population.facts import facts_of as facts_of_population
 from nbopt.notebook.population.panel import panel_of as panel_of_population
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from nbopt.run.lr_finder import Sweep
     from nbopt.run.operable import Driven
     from nbopt.run.steerable import Steerable
+    from nbopt.run.viewer import Kind
     from nbopt.run.work import Work
     from nbopt.search.study import Study
 
@@ -35,7 +41,7 @@ def mimebundle(run: Steerable) -> dict[str, Any]:
     panel = panel_of(run)
     CELLS.shows(panel)
     panel.still.display()
-    return {**panel.family._repr_mimebundle_(), "text/plain": repr(run)}
+    return bundle(panel.family, repr(run))
 
 
 def population(population: Crowd) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def population(population: Crowd) -> dict[str, Any]:
     panel = panel_of_population(population)
     CELLS.shows(panel)
     panel.still.display()
-    return {**panel.family._repr_mimebundle_(), "text/plain": repr(population)}
+    return bundle(panel.family, repr(population))
 
 
 def study(study: Study) -> dict[str, Any]:
@@ -53,7 +59,7 @@ def study(study: Study) -> dict[str, Any]:
     panel = panel_of_study(study)
     CELLS.shows(panel)
     panel.still.display()
-    return {**panel.family._repr_mimebundle_(), "text/plain": repr(study)}
+    return bundle(panel.family, repr(study))
 
 
 def show(run: Driven) -> None:
@@ -65,7 +71,7 @@ def sweep(sweep: Sweep) -> dict[str, Any]:
     """Return the chart of a learning-rate sweep, as a cell's result."""
     chart = FinderChart(sweep)
     CELLS.shows(chart)
-    return {**chart.widget._repr_mimebundle_(), "text/plain": repr(sweep)}
+    return bundle(chart.widget, repr(sweep))
 
 
 def follow() -> Callable[[Work], None] | None:
@@ -79,15 +85,28 @@ def follow() -> Callable[[Work], None] | None:
         hint = "" if work.is_over else " · " + _("interrupt the kernel to stop it")
         text = work.words + hint
         bar = f'<progress max="1" value="{work.share:.3f}" style="vertical-align:middle"></progress> '
-        bundle = {"text/plain": text, "text/html": f"<div>{'' if work.is_over else bar}{html.escape(text)}</div>"}
+        told = {"text/plain": text, "text/html": f"<div>{'' if work.is_over else bar}{html.escape(text)}</div>"}
         if line:
-            line[0].update(bundle, raw=True)  # type: ignore[no-untyped-call]
-        elif (handle := display(bundle, raw=True, display_id=True)) is not None:  # type: ignore[no-untyped-call]
+            line[0].update(told, raw=True)  # type: ignore[no-untyped-call]
+        elif (handle := display(told, raw=True, display_id=True)) is not None:  # type: ignore[no-untyped-call]
             line.append(handle)
 
     return tell
 
 
-def made(run: Driven) -> None:
-    """Take note of which cell made the run."""
-    CELLS.made(run)
+def made(thing: Driven, kind: Kind = "run") -> None:
+    """Take note of what was made, and by which cell; tell JupyterLab of it, and have the page get ready to show it."""
+    CELLS.made(thing)
+    if kind == "population":
+        enter(thing, lambda population: in_short(facts_of_population(population)))
+    elif kind == "study":
+        enter(thing, _facts_of_study)
+    if hasattr(get_ipython(), "kernel"):
+        load_page_ahead()
+        announce(thing)
+
+
+def _facts_of_study(study: Any) -> list[str]:
+    from nbopt.notebook.study.facts import facts_of as facts_of_study
+
+    return in_short(facts_of_study(study, study.trials))

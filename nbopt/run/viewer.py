@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from nbopt.run.operable import Driven
 from nbopt.run.steerable import Steerable
 from nbopt.run.work import Work
+
+Kind = Literal["run", "population", "study"]
 
 
 class Viewer(Protocol):
@@ -31,5 +33,5 @@ class Viewer(Protocol):
     def follow(self) -> Callable[[Work], None] | None:
         """Return what shows below the running cell how far work is that this thread does; None where no cell runs."""
 
-    def made(self, session: Driven) -> None:
+    def made(self, session: Driven, kind: Kind = "run") -> None:
         """Take note of a new one, before it has done anything."""

@@ -265,7 +265,7 @@ class Study(Shown):
         if is_new and (reason := tell_inexact([each.name for each in self.objectives])):
             self.journal.event(0, NOT_EXACT, {"reason": reason}, "study")
         if Session.viewer is not None:
-            Session.viewer.made(self)
+            Session.viewer.made(self, "study")
 
     def _equip(self, trial: Trial) -> None:
         self._subject.equip(trial, self._sessions.get)

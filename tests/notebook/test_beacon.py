@@ -9,6 +9,7 @@ from comm.base_comm import BaseComm
 from jupyter_client.manager import start_new_kernel
 
 from nbopt.notebook import publisher
+from nbopt.notebook.listed import enter
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.record.history import History
 from nbopt.techniques.plan import Plan
@@ -140,6 +141,15 @@ def test_the_first_report_tells_what_the_list_shows(light):
             }
         ]
     }
+
+
+def test_a_population_tells_of_itself_in_words_of_its_own(light):
+    crowd = FakeRun("p1")
+    enter(crowd, lambda it: [f"going on {it.step_count} of 64"])
+    _, channel = light(Runs(crowd))
+    assert channel.messages[0]["runs"] == [
+        {"id": "p1", "name": "digits", "state": "RUNNING", "facts": ["going on 10 of 64"]}
+    ]
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.0, 0.0), (float("nan"), None), (float("inf"), None)])

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from nbopt.notebook.charts.colours import CLASSES, MARK, OTHERS, PAST, PIN, TRAIN, VAL
-from nbopt.notebook.frontend import bridge
+from nbopt.notebook.frontend.bridge import Companion
 
 THEMES = Path(sys.prefix, "share/jupyter/lab/themes/@jupyterlab")
-CSS = Path(bridge.__file__).with_name("panel.css").read_text(encoding="utf-8")
+CSS = Companion._css
 NAMES = ["theme-light-extension", "theme-dark-extension", "theme-dark-high-contrast-extension"]
 TEXT, GRAPHICS = 4.5, 3.0  # WCAG 2.2, 1.4.3 and 1.4.11
 

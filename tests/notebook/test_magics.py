@@ -106,6 +106,20 @@ def test_a_run_of_the_list_is_given_back_by_its_id_or_name(kernel):
     assert "unknown run of this kernel 'tow'" in kernel.run("%nbopt show tow")["text"]
 
 
+def test_a_population_and_a_study_are_listed_and_given_back_like_a_run(kernel):
+    kernel.run(
+        "import torch\n"
+        "data = torch.randn(8, 2), torch.randn(8, 1)\n"
+        "many = nbopt.Population(torch.nn.Linear(2, 1), data, loss='mse', lr=[0.1, 0.2], name='many', store=None)\n"
+        "search = nbopt.Study(objective=lambda trial: trial['a'], space={'a': nbopt.Float(0.5, low=0.0, high=1.0)}, "
+        "name='search', store=None)"
+    )
+    text = kernel.run("%nbopt")["text"]
+    assert "many" in text and "search" in text
+    kernel.run("one = %nbopt show many\nother = %nbopt show search")
+    assert kernel.ask("[one is many, other is search]") == [True, True]
+
+
 def test_a_run_is_shown_as_a_panel_where_a_notebook_listens(kernel):
     data, still = kernel.run("two")["shown"]
     assert "nbopt-still" in still["text/html"] and still["text/plain"].startswith("<Run 'two'")

@@ -199,7 +199,7 @@ def test_no_measurement_stops_the_painting_and_only_what_can_be_drawn_is_sent(ma
         assert np.isfinite(chart.curves.x).all()
         y = chart.curves.y
         assert np.isfinite(y[:, -1]).all()  # a line that ends in nothing is an error in the browser
-        assert not np.isinf(y).any() and (chart._scale is not chart._log or (y[np.isfinite(y)] > 0).all())
+        assert not np.isinf(y).any() and (not chart._is_log or (y[np.isfinite(y)] > 0).all())
         assert all(math.isfinite(tick) for axis in chart.figure.axes for tick in axis.tick_values)
     run.history.extend("loss", range(5, 9), [0.5, 0.4, 0.3, 0.2])
     panel._paint()

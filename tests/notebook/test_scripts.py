@@ -11,6 +11,7 @@ import pytest
 import nbopt
 from nbopt.notebook.frontend.bridge import Companion
 from nbopt.notebook.frontend.scripts import joined
+from nbopt.notebook.playground.board import Board as Playground
 from nbopt.notebook.population.fan import Board
 from nbopt.notebook.study.board import StudyBoard
 
@@ -38,6 +39,15 @@ def test_the_scripts_of_a_widget_share_no_name_but_what_they_import(widget, path
     assert [name for name, times in Counter(names).items() if times > 1] == []
     assert not re.search(r"^import ", text, flags=re.MULTILINE) and text.count("export default") == 1
     assert text in str(widget._esm)
+
+
+@pytest.mark.parametrize("widget", [Companion, Playground, Board, StudyBoard])
+def test_the_styles_of_a_widget_bring_the_colours_that_they_use(widget):
+    """Nothing else of nbopt's may be in the page: a race stood there without any."""
+    text = str(widget._css)
+    used, own = set(re.findall(r"var\((--nbopt-[\w-]+)\)", text)), set(re.findall(r"(--nbopt-[\w-]+):", text))
+    by_scripts = {"--nbopt-colour", *re.findall(r"--nbopt-[\w-]+", str(widget._esm))}
+    assert "--nbopt-ground" in used & own and used <= own | by_scripts
 
 
 def test_what_lies_over_the_charts_has_a_class_that_no_html_of_the_panel_s_has():

@@ -6,21 +6,20 @@ figure has one mark, whatever the number of curves: in bqplot each mark redraws 
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import bqplot
 import ipywidgets as widgets
 import numpy as np
 
-from nbopt.formatting import brief
 from nbopt.i18n import _
 from nbopt.notebook.charts.bands import outlines
 from nbopt.notebook.charts.colours import MARK, PAST, TRAIN, VAL
+from nbopt.notebook.charts.heading import heading
 from nbopt.notebook.charts.lines import stack
 from nbopt.notebook.charts.overlay import Overlay
-from nbopt.notebook.charts.view import Ghost, Scene, View
+from nbopt.notebook.charts.view import Scene, View
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.history import History
 from nbopt.viz.curves import BUCKETS, Curve, curve
@@ -33,7 +32,9 @@ FEW = 2
 
 _COLOURS, _OPACITIES = [TRAIN, VAL, TRAIN, VAL], [0.2, 0.2, 1.0, 1.0]  # raw, then smoothed
 _GHOST = [0.3, 0.75]  # training, validation
-_TICKS = ".4~g"  # some format, on every axis: without one a single non-finite value kills a figure for good
+# Some format, on every axis: without one a single non-finite value kills a figure for good. Dashed to bqplot alone
+# (panel.css): to take dashes away, it has the page reckon the styles of each line anew.
+_GRID: dict[str, Any] = {"tick_format": ".4~g", "grid_lines": "dashed"}
 _LINES = 100  # of change marks
 _MARGIN, _LETTERS, _LETTER = 52, 7, 8  # left of a chart: pixels, the letters that have room, and what another one takes
 _SMALL_BUCKETS = BUCKETS // 2  # of a chart that is drawn small
@@ -91,9 +92,8 @@ class Chart:
         self.keys: list[str] = []
         self._top_busy = False
         self._shown: Span | None = None  # the range of y, where nobody chose one
-        self._x = bqplot.LinearScale(min=0.0, max=1.0)
-        self._linear, self._log = bqplot.LinearScale(min=0.0, max=1.0), bqplot.LogScale(min=0.1, max=1.0)
-        self._scale = self._linear
+        self._x, self._linear = (bqplot.LinearScale(min=0.0, max=1.0) for _axis in "xy")
+        self._scale: Any = self._linear
         self.curves = bqplot.Lines(
             x=np.zeros((4, 2)),
             y=np.zeros((4, 2)),
@@ -102,18 +102,14 @@ class Chart:
             opacities=_OPACITIES,
             stroke_width=1.8,
         )
-        # Dashed to bqplot alone (panel.css): to take dashes away, it has the page reckon the styles of each line anew.
-        grid: dict[str, Any] = {"tick_format": _TICKS, "grid_lines": "dashed"}
-        self._x_axis = bqplot.Axis(scale=self._x, grid_color=MARK, **grid)
+        self._x_axis = bqplot.Axis(scale=self._x, grid_color=MARK, **_GRID)
         # One for each scale: an axis given another scale keeps the marks of the old one.
-        self._y_axes = [
-            bqplot.Axis(scale=scale, orientation="vertical", side="left", **grid) for scale in (self._linear, self._log)
-        ]
+        self._y_axes = [_upright(self._linear)]
         self.figure = kit.make(
             bqplot.Figure,
             css=("nbopt-figure",),
             marks=[self.curves],
-            axes=[self._x_axis, self._y_axes[False]],
+            axes=[self._x_axis, *self._y_axes],
             fig_margin={"top": 10, "bottom": 28, "left": _MARGIN, "right": 16},
             animation_duration=0,
             background_style={"fill": "transparent"},
@@ -128,6 +124,10 @@ class Chart:
         self.widget = kit.make(widgets.VBox, [self._head, self.figure], css=css)
 
     @property
+    def _is_log(self) -> bool:
+        return self._scale is not self._linear
+
+    @property
     def names(self) -> tuple[str, str]:
         """The names of its curves in a history."""
         return self.name, f"val_{self.name}"
@@ -135,6 +135,13 @@ class Chart:
     def smoothing(self, view: View) -> float:
         """Return how much its curves are smoothed."""
         return view.smoothing if self._smooth else 0.0
+
+    @cached_property
+    def _log(self) -> Any:
+        """The logarithmic scale, made with its axis when it is first wanted."""
+        scale = bqplot.LogScale(min=0.1, max=1.0)
+        self._y_axes.append(_upright(scale))
+        return scale
 
     @property
     def parts(self) -> list[Any]:
@@ -149,7 +156,7 @@ class Chart:
             "names": self.keys,
             "raws": raws if self._smooth else [],
             "label": _("{name} against training progress", name=self.name),
-            "log": self._scale is self._log if self.is_loss else None,
+            "log": self._is_log if self.is_loss else None,
             "left": self.figure.fig_margin["left"],
             "over": self.over.as_sent((self._x.min, self._x.max)),
         }
@@ -171,7 +178,7 @@ class Chart:
         others = [part for ghost in scene.ghosts for part in read(ghost.history)]
         past = [] if scene.past is None else [_beyond(part, scene.back_to) for part in read(scene.past)]
         past = past if any(len(part.smooth_x) for part in past) else []
-        self._head.value = self._heading(pair, scene.ghosts, others, bool(past))
+        self._head.value = heading(self.title, self._labels, pair, scene.ghosts, others, bool(past))
         self.keys = self._names(past, others, pair, [ghost.label for ghost in scene.ghosts])
         colours = [*[PAST] * len(past), *(ghost.colour for ghost in scene.ghosts for _part in _GHOST)]
         opacities = [*_GHOST[: len(past)], *(ghost.opacity * part for ghost in scene.ghosts for part in _GHOST)]
@@ -211,7 +218,7 @@ class Chart:
         else:
             wanted = robust_extent(values, log)
         if self.zoom_y is None:
-            self._shown = settled(None if log is not (self._scale is self._log) else self._shown, wanted, log)
+            self._shown = settled(None if log is not self._is_log else self._shown, wanted, log)
             return self._shown
         self._shown = None
         if not log:
@@ -221,7 +228,8 @@ class Chart:
         return wanted
 
     def _draw_axes(self, x: Span, y: Span, log: bool) -> None:
-        scale, y_axis = self._log if log else self._linear, self._y_axes[log]
+        scale = self._log if log else self._linear
+        y_axis = self._y_axes[log]
         most = (4, 4) if self.is_small else (8, 6)
         ticks = linear_ticks(*x, most[0]), (log_ticks if log else linear_ticks)(*y, most[1])
         for on, (low, high), axis, values in zip((self._x, scale), (x, y), (self._x_axis, y_axis), ticks, strict=True):
@@ -245,25 +253,13 @@ class Chart:
     def _is_top_busy(self) -> bool:
         """Whether the smoothed curves leave less room at the top than at the bottom; if in doubt, what it was."""
         y, ends = self.curves.y[-2:].astype(float), np.array([self._scale.min, self._scale.max])
-        if self._scale is self._log:
+        if self._is_log:
             y, ends = np.log(y), np.log(ends)
         y = (y - ends[0]) / (ends[1] - ends[0])
         more = np.mean(y > 0.55) - np.mean(y < 0.45)
         if abs(more) > 0.1:
             self._top_busy = bool(more > 0)
         return self._top_busy
-
-    def _heading(self, pair: list[Curve], ghosts: Sequence[Ghost], others: list[Curve], has_past: bool) -> str:
-        title = html.escape(self.title)
-        text = f'<span class="nbopt-title" title="{title}">{title}</span>'
-        for part, colour, label in zip(pair, (TRAIN, VAL), self._labels, strict=True):
-            if len(part.x):
-                bold = float(part.smooth_y[-1])  # what the bold line shows
-                text += _key(colour, label, f" <b>{brief(bold if np.isfinite(bold) else part.last)}</b>")
-        for ghost, training, validation in zip(ghosts, others[::2], others[1::2], strict=True):
-            value = _newest(validation if len(validation.x) else training)
-            text += _key(ghost.colour, ghost.label, f" <b>{value}</b>" * bool(value)) if ghost.label else ""
-        return text + _key(PAST, _("before the rewind")).replace("nbopt-key", "nbopt-key nbopt-key-past") * has_past
 
     def _names(self, past: list[Curve], others: list[Curve], pair: list[Curve], ghosts: list[str]) -> list[str]:
         """Return what the read-out calls each line; nothing where there is none."""
@@ -274,6 +270,10 @@ class Chart:
         return [name if np.isfinite(part.smooth_y).any() else "" for name, part in zip(told, drawn, strict=True)]
 
 
+def _upright(scale: Any) -> Any:
+    return bqplot.Axis(scale=scale, side="left", **_GRID)
+
+
 def _lines(curves: list[Curve], colours: list[str]) -> list[Line]:
     return [Line(colour, part.smooth_x, part.smooth_y) for part, colour in zip(curves, colours, strict=True)]
 
@@ -282,14 +282,3 @@ def _beyond(part: Curve, x: float) -> Curve:
     """Return what of a curve lies beyond ``x``."""
     late = part.smooth_x >= x
     return part._replace(smooth_x=part.smooth_x[late], smooth_y=part.smooth_y[late])
-
-
-def _newest(part: Curve) -> str:
-    """Return what a smoothed line shows last."""
-    known = part.smooth_y[np.isfinite(part.smooth_y)]
-    return brief(float(known[-1])) if len(known) else ""
-
-
-def _key(colour: str, label: str, more: str = "") -> str:
-    name = f'<span title="{html.escape(label, quote=True)}">{html.escape(label)}</span>'
-    return f'<span class="nbopt-key" style="--nbopt-colour:{colour}">{name}{more}</span>'

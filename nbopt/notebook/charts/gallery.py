@@ -46,14 +46,9 @@ class Gallery:
         self._run = run
         self._marks = marks
         self.charts = [Chart(name, title(name), kit) for name in run.measures]
-        in_steps = (_("in each step"), "")
-        self._later = [Chart(name, title(name), kit, labels=in_steps, smooth=False) for name in run.later_measures]
+        self._later = [*run.later_measures]
+        self._kit = kit
         self.widget = kit.box("charts", *(chart.widget for chart in self.charts))
-
-    @property
-    def every(self) -> list[Chart]:
-        """The charts, also those that come later."""
-        return [*self.charts, *self._later]
 
     def draw(self, view: View, picked: int | None, ghosts: Sequence[Ghost]) -> None:
         """Bring all charts up to date; called by the bridge alone.
@@ -66,9 +61,10 @@ class Gallery:
         ghosts : sequence of Ghost
         """
         history = self._run.history
-        if begun := [chart for chart in self._later if chart.name in history]:
-            self._later = [chart for chart in self._later if chart not in begun]
-            self.charts += begun
+        if begun := [name for name in self._later if name in history]:
+            self._later = [name for name in self._later if name not in begun]
+            in_steps = (_("in each step"), "")
+            self.charts += [Chart(name, title(name), self._kit, labels=in_steps, smooth=False) for name in begun]
             self.widget.children = [chart.widget for chart in self.charts]
         marks = list(self._marks.marks)
         places = [*(mark.step for mark in marks), self._marks.back_to, 0 if picked is None else picked]

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import anywidget
 import traitlets
 
-from nbopt.notebook.frontend.scripts import joined
+from nbopt.notebook.frontend.scripts import joined, styles
 from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.training.prepare import load_ahead
 
@@ -42,7 +42,7 @@ class Companion(FrontEnd):
     """A panel's half: sends zooms, picks, scales and groups opened, too (companion.js)."""
 
     _esm = joined(Path(__file__).parent / "companion.js")
-    _css = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("panel.css", "strips.css"))
+    _css = styles(Path(__file__).parent / "panel.css", Path(__file__).parent / "strips.css")
     charts: Any = traitlets.List().tag(sync=True)
     groups = traitlets.Dict().tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)

@@ -1,4 +1,4 @@
-"""Scripts that import others: a widget's is sent to the page as one text."""
+"""Scripts that import others, and style sheets: a widget's are sent to the page as one text each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import re
 from pathlib import Path
 
 _IMPORT = re.compile(r"^import \{[^}]*\} from '(\./[\w./-]+)';\n", re.MULTILINE)
+
+
+_THEME = Path(__file__).parent / "theme.css"
+
+
+def styles(*paths: Path) -> str:
+    """Return the text of a widget's style sheets, with the colours that all of them use before it."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in (_THEME, *paths))
 
 
 def joined(path: Path) -> str:

@@ -97,6 +97,15 @@ class WidgetFactory:
             guard(root, self._refuse)
 
 
+def bundle(widget: Any, text: str) -> dict[str, Any]:
+    """Return a widget as a cell's result, with what stands for it where there are no widgets.
+
+    ipywidgets' own begins with the repr of all that is in the widget.
+    """
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {"application/vnd.jupyter.widget-view+json": view, "text/plain": text}
+
+
 class _Later:
     """Stands in the place of a widget's comm, whose name it has already, until the page is told of it."""
 

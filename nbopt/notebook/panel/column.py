@@ -6,6 +6,7 @@ opened, and for those that a search finds.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +14,12 @@ from nbopt.hyperparams import Choice, Strategy
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.by_hand import ByHand
-from nbopt.notebook.panel.group import Group
+from nbopt.notebook.panel.group import Group, titled
 from nbopt.notebook.panel.on_demand import Controls
-from nbopt.notebook.panel.presets import Presets
+from nbopt.notebook.panel.presets import Presets, has_presets
 from nbopt.run.operable import Adjustable
 
-_OPEN = 4  # groups that stand open though nothing in them was given
+_OPEN = 2  # groups that stand open though nothing in them was given
 
 
 class Column:
@@ -42,7 +43,6 @@ class Column:
         The hyperparameters of each group, by its title.
     groups : dict of str to Group
         What stands in the column, by title: "" for the few that stand first. One may stand in another.
-    presets : Presets
     """
 
     def __init__(
@@ -66,11 +66,26 @@ class Column:
         for name in run.hyperparams:
             title = self._folded.get(name, run.hyperparams.spec(name).group)
             self.members.setdefault(title, []).append(name)
-        self.presets = Presets(run, by_hand, attempt, kit)
+        self._presets: Presets | None = None
+        self._lock = threading.Lock()  # a cell may ask for the presets while the bridge opens them
+        self._wants_presets = has_presets(run)
+        self._shelf = titled(_("Presets"), [], not self._wants_presets, kit)
         self.groups = self._make_groups()
         within = set(self._folded.values())
         shown = [group.widget for title, group in self.groups.items() if title not in within]
-        self.widget = kit.box("controls", *shown, self.presets.widget)
+        self.widget = kit.box("controls", *shown, self._shelf)
+
+    @property
+    def presets(self) -> Presets:
+        """The presets, made when somebody first unfolds or asks for them."""
+        return self._make_presets()
+
+    def _make_presets(self) -> Presets:
+        with self._lock:
+            if self._presets is None:
+                self._presets = Presets(self._run, self._by_hand, self._attempt, self._kit)
+                self._shelf.children = [*self._shelf.children, *self._presets.rows]
+            return self._presets
 
     def page(self) -> dict[str, Any]:
         """Return what the page has to know of the controls to name and find them (column.js)."""
@@ -102,6 +117,8 @@ class Column:
         match content:
             case {"open": str(title)} if title in self.members:
                 self.groups[title].is_opened = True
+            case {"open": str(title)} if title == _("Presets"):
+                self._wants_presets = True
             case {"find": [*names]} if all(isinstance(name, str) and name in self._controls for name in names):
                 for name in names:
                     self._controls[name]
@@ -121,6 +138,8 @@ class Column:
         active = self._run.hyperparams.active
         for group in self.groups.values():
             group.fill(active)
+        if self._wants_presets:
+            self._make_presets()
 
     def _rank(self, name: str) -> int:
         return self._run.hyperparams.spec(name).rank

@@ -18,6 +18,7 @@ from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend.bridge import Bridge, Companion
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.listed import listed
 from nbopt.notebook.panel import messages, status
 from nbopt.notebook.panel.arrows import Arrows
 from nbopt.notebook.panel.by_hand import ByHand
@@ -40,7 +41,7 @@ from nbopt.notebook.panel.transport import Transport
 from nbopt.notebook.panel.waiting import Waiting
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.notebook.static_view import StaticView
-from nbopt.run.registry import live_runs
+from nbopt.run.operable import Driven
 from nbopt.run.steerable import Steerable
 from nbopt.training.state import RunState
 from nbopt.viz.curves import from_axis
@@ -48,7 +49,7 @@ from nbopt.viz.marks import Marks
 
 _PIXELS = 1000  # that a chart is wide
 
-_beacon = StatusPublisher(live_runs)
+_beacon = StatusPublisher(listed)
 _panels: weakref.WeakKeyDictionary[Steerable, Panel] = weakref.WeakKeyDictionary()
 
 
@@ -70,7 +71,7 @@ def retire(run: Steerable) -> None:
         panel.close()
 
 
-def announce(run: Steerable) -> None:
+def announce(run: Driven) -> None:
     """Tell JupyterLab's status bar of the run, now and whenever it changes."""
     if _beacon.wake not in run.watchers:
         run.watch(_beacon.wake)
@@ -150,7 +151,7 @@ class Panel:
         self.drawers.close()
         release_family(self, [_panels[run] for run in self.below if run in _panels])
         rows = [control.widget for control in self.controls.made.values()]  # one may have no place yet
-        close_all(self.family, *rows, *(part for chart in self.gallery.every for part in chart.parts))
+        close_all(self.family, *rows, *(part for chart in self.charts for part in chart.parts))
 
     @property
     def below(self) -> list[Steerable]:

@@ -13,12 +13,22 @@ from nbopt.formatting import number
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.by_hand import ByHand
-from nbopt.notebook.panel.group import titled
 from nbopt.run.operable import Adjustable
 from nbopt.store.database import AUTO
 from nbopt.store.presets import delete_preset, preset, presets, save_preset
 
 _ROWS = 4  # of the list, which scrolls
+
+
+def has_presets(run: Adjustable) -> bool:
+    """Return whether any are saved where the run would keep its own."""
+    with suppress(ValueError, OSError):  # told when they are used
+        return bool(presets(_store_of(run)))
+    return False
+
+
+def _store_of(run: Adjustable) -> Any:
+    return AUTO if run.store is None else run.store
 
 
 class Presets:
@@ -34,7 +44,8 @@ class Presets:
 
     Attributes
     ----------
-    widget : ipywidgets.Box
+    rows : list of ipywidgets.Widget
+        What stands below the title.
     list : ipywidgets.Select
     use, delete, save : ipywidgets.Button
     name : ipywidgets.Text
@@ -47,7 +58,7 @@ class Presets:
     ) -> None:
         self._run = run
         self._by_hand = by_hand
-        self._store = AUTO if run.store is None else run.store
+        self._store = _store_of(run)
         self._doomed = ""  # the preset that another click deletes
         tip = _("Presets saved before")
         self.list = kit.make(widgets.Select, rows=_ROWS, css=("nbopt-preset-list",), description=tip, tooltip=tip)
@@ -64,8 +75,7 @@ class Presets:
             self._refresh()
         self.list.observe(lambda _change: attempt(self._preview), "index")
         chosen = kit.box("presets", self.use, self.delete)
-        rows = [self.list, chosen, self.note, kit.box("presets", self.name, self.save)]
-        self.widget = titled(_("Presets"), rows, not self.list.options, kit)
+        self.rows = [self.list, chosen, self.note, kit.box("presets", self.name, self.save)]
 
     def _refresh(self, chosen: str | None = None) -> None:
         self._doomed = ""

@@ -8,9 +8,9 @@ from typing import Any
 
 from nbopt.formatting import brief, count, duration, number, speed
 from nbopt.i18n import N_, _
+from nbopt.notebook.listed import listed
 from nbopt.record.journal import Entry, Journal
 from nbopt.run.operable import Driven
-from nbopt.run.registry import live_runs
 from nbopt.run.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
 from nbopt.training.state import RunState
@@ -97,6 +97,11 @@ def facts_line(run: Driven, rows: Iterable[tuple[str, str, str]]) -> str:
     return f'<div class="nbopt-facts">{pill}{cells}</div>{bar}'
 
 
+def in_short(rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Return facts as words, without what is not known yet."""
+    return [f"{name} {value}" for _css, name, value in rows if value != NONE]
+
+
 def _header_facts(run: Steerable) -> list[tuple[str, str, str]]:
     """Return what stands in the header, the most telling first: CSS class, name and value."""
     told, loss, rate = dict(facts(run)), run.history.last("loss"), run.steps_per_second
@@ -164,7 +169,7 @@ def title(run: Driven, keys_of_charts: Sequence[tuple[str, str]] | None = None) 
 
 def earlier_line(runs: Iterable[Driven]) -> str:
     """Return where the runs are that an earlier execution of the cell made, as HTML; "" if there are none."""
-    known = {run.id for run in live_runs()}  # a population is not among them
+    known = {thing.id for thing in listed()}
     lines = [
         html.escape(_("Earlier run of this cell: {name}, at step {step}.", name=run.name, step=count(run.step_count)))
         + (f" <code>%nbopt show {run.id}</code>" if run.id in known else "")

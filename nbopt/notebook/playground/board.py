@@ -11,6 +11,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from nbopt.notebook.frontend.bridge import FrontEnd
+from nbopt.notebook.frontend.scripts import styles
 from nbopt.notebook.playground.data import Points
 from nbopt.viz.boundary import Sketch
 
@@ -55,7 +56,7 @@ class Board(FrontEnd):
     """
 
     _esm = _HERE / "board.js"
-    _css = _HERE / "playground.css"
+    _css = styles(_HERE / "playground.css")
     field = traitlets.Bytes().tag(sync=True)
     side = traitlets.Int(1).tag(sync=True)
     levels: Any = traitlets.List().tag(sync=True)

@@ -16,6 +16,7 @@ from nbopt.i18n import _
 from nbopt.notebook.charts.colours import CLASSES
 from nbopt.notebook.frontend.bridge import Bridge
 from nbopt.notebook.frontend.intake import guard
+from nbopt.notebook.frontend.widgets import bundle
 from nbopt.notebook.panel.panel import announce, panel_of, retire
 from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.data import KINDS, REACH, make_points
@@ -82,7 +83,7 @@ class Playground:
 
     def _repr_mimebundle_(self, **_keys: Any) -> Any:
         self._still.display()
-        return {**self.widget._repr_mimebundle_(), "text/plain": repr(self)}
+        return bundle(self.widget, repr(self))
 
     def __repr__(self) -> str:
         return f"<Playground: {self.run.name}>"

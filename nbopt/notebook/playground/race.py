@@ -15,6 +15,7 @@ from nbopt.i18n import _
 from nbopt.notebook.charts.colours import DEPTH, RACERS
 from nbopt.notebook.frontend.bridge import Bridge
 from nbopt.notebook.frontend.intake import guard
+from nbopt.notebook.frontend.widgets import bundle
 from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.picture import beside, ways
@@ -66,7 +67,7 @@ class Race:
 
     def _repr_mimebundle_(self, **_keys: Any) -> Any:
         self._still.display()
-        return {**self.widget._repr_mimebundle_(), "text/plain": repr(self)}
+        return bundle(self.widget, repr(self))
 
     def __repr__(self) -> str:
         places = ", ".join(

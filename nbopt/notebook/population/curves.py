@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nbopt.formatting import count, number
 from nbopt.notebook.frontend.bridge import Companion
+from nbopt.notebook.frontend.scripts import styles
 from nbopt.viz.fan import Fan, spread_out
 from nbopt.viz.ranges import robust_extent, settled, with_room
 from nbopt.viz.ticks import linear_ticks, log_ticks
@@ -31,7 +32,7 @@ _STYLES = (_HERE.parent / "frontend" / "panel.css", _HERE / "population.css")
 class CurvesBoard(Companion):
     """What the browser draws of many runs; written by a bridge alone. See curves.js for what the bytes hold."""
 
-    _css: Any = "\n".join(path.read_text(encoding="utf-8") for path in _STYLES)
+    _css: Any = styles(*_STYLES)
     size = traitlets.Int(0).tag(sync=True)
     by = traitlets.Unicode().tag(sync=True)
     log_y = traitlets.Bool(True).tag(sync=True)

@@ -82,7 +82,10 @@ class AsksMany(TrainedSession):
         (8, 3)
         """
         common, rows = as_rows(values, find_shared(self.techniques), combine)
-        return Population.of_run(self, [{**common, **row} for row in rows], at, name, source, self.store)
+        made = Population.of_run(self, [{**common, **row} for row in rows], at, name, source, self.store)
+        if self.viewer is not None:
+            self.viewer.made(made, "population")
+        return made
 
     def repeat(self, seeds: Any = 16, *, name: str | None = None) -> Population:
         """Return a population that repeats this run from the same initial weights with other seeds.

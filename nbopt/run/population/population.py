@@ -113,7 +113,7 @@ class Population(Managed):
         keep(self, store)
         tell_inert(self.spec, self.inert)
         if Session.viewer is not None:
-            Session.viewer.made(self)
+            Session.viewer.made(self, "population")
 
     def begin_with(
         self,

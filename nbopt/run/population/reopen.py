@@ -23,6 +23,7 @@ from nbopt.run.population.members import give_data, make_members
 from nbopt.run.population.population import Population
 from nbopt.run.population.values import SEED
 from nbopt.run.remake import check_given_data, held
+from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.store.checked import spoilt
 from nbopt.store.checked_facts import is_state
@@ -144,6 +145,8 @@ def _make(record: Record, spec: RunSpec, hyperparams: Hyperparams, loaded: Mappi
         population.samples = [samples[f"samples.{number}"] for number in range(len(rows))]
     for member, place in zip(population, lineage, strict=True):
         member.lineage = place
+    if Session.viewer is not None:
+        Session.viewer.made(population, "population")
     return population
 
 
