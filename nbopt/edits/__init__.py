@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from nbopt.edits.deepen import Deepen
 from nbopt.edits.factorize import Factorize
+from nbopt.edits.fuse import Fuse
 from nbopt.edits.merge import Merge
 from nbopt.edits.share import Share
 from nbopt.edits.shrink import Shrink
@@ -19,6 +20,6 @@ from nbopt.edits.widen import Widen
 from nbopt.training.edit_base import CannotEdit, Edit
 from nbopt.training.structure import EDITS
 
-__all__ = ["CannotEdit", "Deepen", "Edit", "Factorize", "Merge", "Share", "Shrink", "Widen"]
+__all__ = ["CannotEdit", "Deepen", "Edit", "Factorize", "Fuse", "Merge", "Share", "Shrink", "Widen"]
 
-EDITS.update({kind.kind: kind for kind in (Deepen, Factorize, Merge, Share, Shrink, Widen)})
+EDITS.update({kind.kind: kind for kind in (Deepen, Factorize, Fuse, Merge, Share, Shrink, Widen)})

@@ -95,3 +95,30 @@ class Clustered(nn.Module):
             return functional.linear(x, self.weight, self.bias)
         convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[self.weight.ndim - 3]
         return convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Beside(nn.Module):
+    """One head for the features of two models: of the one that it stands in, and of another one that it asks.
+
+    Parameters
+    ----------
+    head : Linear
+        Takes the features of both, one behind the other.
+    other : Module
+        The other model without its head; it is given what the model around is given.
+    """
+
+    def __init__(self, head: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.head, self.other = head, other
+        self.asked: Any = None
+
+    def listen(self, _model: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Take note of what the model around is given."""
+        self.asked = inputs, named
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the head's outputs."""
+        (inputs, named), self.asked = self.asked, None
+        made: Tensor = self.head(torch.cat([features, self.other(*inputs, **named)], -1))
+        return made

@@ -49,6 +49,7 @@ def open_beside(run: Steerable, run_id: str) -> Run:
         optimizer=None if isinstance(spec.optimizer, str) else made["optimizer"],
         metrics=None if _are_names(spec.metrics) else spec.metrics,
         techniques=spec.techniques or None,
+        edits=[*made["given"].values()],
         schedule=spec.hyperparams.get("schedule") if not isinstance(spec.hyperparams.get("schedule"), str) else None,
         store=AUTO if run.store is None else run.store,
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nbopt.data.sources import AnySource, StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
+from nbopt.objects.given import fingerprint_of
 from nbopt.record.snapshots import Snapshots
 from nbopt.techniques.base import Technique
 from nbopt.techniques.losses.by_output import names_of
@@ -147,13 +148,7 @@ def _made_with(technique: Technique) -> list[str]:
 
 def _say_made(value: Any) -> str:
     if isinstance(value, nn.Module):
-        tensors = [tensor for tensor in value.state_dict().values() if isinstance(tensor, Tensor)]
-        digest = 0
-        for tensor in tensors:
-            digest = zlib.crc32(
-                tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(), digest
-            )
-        return f"{type(value).__name__} {digest:08x}"
+        return fingerprint_of(value)
     if isinstance(value, dict):
         return str({key: _say_made(item) for key, item in value.items()})[:_LONGEST]
     plain = isinstance(value, (bool, int, float, str)) or value is None

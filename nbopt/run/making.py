@@ -85,6 +85,7 @@ def make_training(
         device,
         spec.techniques,
     )
+    training.given.update(spec.given)
     # The first snapshot is of what there was before the changes made ahead of the start.
     training.acting.settle(initial, initial.keys() - brought)
     training.securing.take()

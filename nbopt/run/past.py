@@ -119,7 +119,7 @@ def change(run: AnyRun, edit: Any, name: str | None, changes: Mapping[str, Any],
         trial.worker.ask({EDIT: value}, source)
         trial.set(**changes)
 
-    found = Rehearsed(rehearse(trial.training, edit, around(trial), make))
+    found = Rehearsed(rehearse(trial.training, edit, around(trial), make), trial.training.given)
     return branch(run, trial.step_count, name, found, changes, source, now=True)
 
 
@@ -203,6 +203,7 @@ def copy_parts(run: TrainedSession) -> tuple[dict[str, Any], list[str]]:
     undoing = [] if training is None else training.undoing
     copies = Copies({**own, "optimizer": spec.own_optimizer, "edits": undoing}, columns)
     made = {key: copies.of(key) for key in own}
+    made["given"] = dict(spec.given if training is None else training.given)
     made["optimizer"] = spec.optimizer
     if spec.own_optimizer is not None:
         begin = copy_optimizer if training is None else lambda _own, memo: training.groups.copy(memo)

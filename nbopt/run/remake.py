@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
+from nbopt.record.journal import EDIT, Entry
 from nbopt.run.checked_record import check_values
 from nbopt.run.declared import find_loss
 from nbopt.run.earlier import known_only
+from nbopt.run.editing import find_given
 from nbopt.run.fingerprint import (
     compare_frozen,
     describe_data,
@@ -30,6 +33,7 @@ from nbopt.techniques.losses.by_output import read_label
 from nbopt.techniques.metrics.by_output import read_labels
 from nbopt.techniques.schedules.choice import SCHEDULE, SCHEDULES
 from nbopt.training.device import if_here
+from nbopt.training.structure import read_edit
 
 _ARGUMENTS = frozenset(signature(Run).parameters)  # no names of hyperparameters
 
@@ -73,6 +77,7 @@ def remake(
         own["forward"] = pick("forward", own["forward"], None, settings["forward"])
     made_with = settings.get("techniques", {})
     own["techniques"] = pick("techniques", own["techniques"], None if made_with else (), ", ".join(made_with))
+    own["given"] = _find_given(record, own.pop("edits"))
     schedule, label = own.pop("schedule"), settings["initial"].get("schedule")
     named = {}
     if isinstance(label, str) and label not in SCHEDULES:
@@ -110,6 +115,26 @@ def _given(record: Record) -> dict[str, Any]:
     if reserved:
         raise spoilt(record.id, _("what it was made with"))
     return {name: record.settings["initial"][name] for name in record.settings["given"]}
+
+
+def _find_given(record: Record, edits: Any) -> dict[str, torch.nn.Module | None]:
+    """Return the modules that edits of the run's model were given, which only the user has."""
+    journals = [record.journal, *(member.journal for member in record.members)]
+    needed = [label for journal in journals for entry in journal[:] for label in _given_to(entry)]
+    if edits is None and needed:
+        pick("edits", None, None, ", ".join(dict.fromkeys(needed)))
+    found, missing = find_given([] if edits is None else edits, needed)
+    if missing:
+        raise unlike(record, missing)
+    return found
+
+
+def _given_to(entry: Entry) -> Iterable[str]:
+    """Return the fingerprints of what an entry's edit was given."""
+    try:
+        return read_edit(entry.new).given if entry.name == EDIT else ()
+    except (KeyError, TypeError, ValueError):  # a spoilt journal, of which is told elsewhere
+        return ()
 
 
 def _names(settings: dict[str, Any]) -> dict[str, str | None]:

@@ -41,6 +41,7 @@ def open(  # noqa: A001
     metrics: Any = None,
     techniques: Any = None,
     schedule: Any = None,
+    edits: Any = None,
     device: str | torch.device | None = None,
     store: Place = AUTO,
 ) -> Run | Population | Record:
@@ -52,7 +53,7 @@ def open(  # noqa: A001
     if lease.is_alive(record.folder, record.owner) and not lease.is_own(record.owner):
         raise held(record)
     given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "forward": forward, "schedule": schedule}
-    spec, hyperparams = remake(record, model, train, val, {**given, "techniques": techniques}, device)
+    spec, hyperparams = remake(record, model, train, val, {**given, "techniques": techniques, "edits": edits}, device)
     if record.members:
         return open_population(record, spec, hyperparams)
     run = Run.of(spec)

@@ -50,6 +50,8 @@ class RunSpec:
         Values of hyperparameters that a stored run was made with; by default they follow from all the others.
     planned : sequence of Operation
         What is to be done on the way.
+    given : mapping of str to Module
+        Modules that edits of its model were given, by their fingerprints.
     until : Ending, optional
         Where the run is to rest.
     listed : bool
@@ -76,6 +78,7 @@ class RunSpec:
     val_fraction: float | None = None
     initial: Mapping[str, Any] = field(default_factory=dict)
     planned: Sequence[Operation] = ()
+    given: Mapping[str, torch.nn.Module | None] = field(default_factory=dict)
     until: Ending | None = None
     listed: bool = True
 

@@ -49,8 +49,9 @@ def open(  # noqa: A001
     store : str or path
         The store's folder; by default ``NBOPT_HOME``, else ``.nbopt`` in the working directory.
     **given
-        ``forward``, ``optimizer``, ``metrics``, ``techniques``, ``schedule`` and ``device``, as given to `Run`; of a
-        study, ``objective``, ``sampler``, ``pruner`` and ``executor`` too.
+        ``forward``, ``optimizer``, ``metrics``, ``techniques``, ``schedule`` and ``device``, as given to `Run`;
+        ``edits``, of those that made the model another one, the ones that you gave a module, as
+        `nbopt.edits.Fuse(other)`; of a study, ``objective``, ``sampler``, ``pruner`` and ``executor`` too.
 
     Returns
     -------

@@ -103,6 +103,8 @@ class Core:
         Whether something is under way: what an interrupt leaves so, `Worker.put_right` does again.
     edits : list of dict
         What was made of the model's shape, as the journal has it.
+    given : dict of str to Module
+        The modules that these were given by the user, by their fingerprints.
     undoing : list of list
         For each of these, how the model gets back the structure that it had before, see `nbopt.training.structure`.
     may_end : bool
@@ -142,6 +144,7 @@ class Core:
         self.half_done = False
         self.best_weights: dict[str, Any] = {}  # a state_dict
         self.edits: list[dict[str, Any]] = []
+        self.given: dict[str, nn.Module | None] = {}
         self.undoing: list[list[Any]] = []
         self.keeper = Keeper()
         self.snapshots = Snapshots()

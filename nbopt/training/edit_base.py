@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,17 @@ class Resize(NamedTuple):
         return made.index_add_(self.dim, self.into, taken.cpu()).to(taken.device)
 
 
-Resizes = Mapping[str, Resize | Sequence[Resize]]
+class Change(Protocol):
+    """How a weight or buffer gets another size: a `Resize`, or what has its methods."""
+
+    def value(self, tensor: Tensor) -> Tensor:
+        """Return a weight, or a mean of weights, as it is afterwards."""
+
+    def moment(self, tensor: Tensor, power: int) -> Tensor:
+        """Return a mean of gradients, to this power, as it is afterwards."""
+
+
+Resizes = Mapping[str, Change | Sequence[Change]]
 
 
 class Plan(NamedTuple):
@@ -75,7 +85,7 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    resizes : mapping of str to Resize or sequence of Resize
+    resizes : mapping of str to Change or sequence of Change
         By the names of the model's weights and buffers; of a sequence, one after the other.
     attributes : list of tuple
         Module, attribute, and its value afterwards; those that torch's layers keep of the sizes of their weights follow
@@ -84,17 +94,23 @@ class Plan(NamedTuple):
         What is done, for the journal.
     modules : mapping of str to Module or None
         What comes to stand at a place of the model, which may hold what stood there; None takes away what does.
+    numbers : mapping of str to Tensor
+        What weights and buffers hold afterwards whose shapes stay as they are. The best weights so far keep theirs.
+    listeners : sequence of callable
+        What is called with the model, its arguments and those given by name, before each of its forward passes.
     """
 
     resizes: Resizes
     attributes: list[tuple[str, str, Any]]
     words: str
     modules: Mapping[str, nn.Module | None] = {}
+    numbers: Mapping[str, Tensor] = {}
+    listeners: Sequence[Callable[..., None]] = ()
 
-    def resized(self, name: str) -> Sequence[Resize]:
+    def resized(self, name: str) -> Sequence[Change]:
         """Return the resizes of a weight, one after the other."""
         found = self.resizes.get(name, ())
-        return [found] if isinstance(found, Resize) else found
+        return found if isinstance(found, Sequence) and not isinstance(found, Resize) else [found]
 
     def value(self, name: str, tensor: Tensor) -> Tensor:
         """Return a weight, or a mean of weights, as it is afterwards."""
@@ -149,6 +165,24 @@ class Edit:
         """
         raise NotImplementedError
 
+    @property
+    def given(self) -> Mapping[str, nn.Module | None]:
+        """The modules of the user's that it was given, by fingerprints; the journal holds these, and no module."""
+        return {}
+
+    def take(self, given: Mapping[str, nn.Module | None]) -> Self:
+        """Return the edit with the modules that it was given, of which a journal tells the fingerprints.
+
+        Raises
+        ------
+        CannotEdit
+            If one is missing.
+        """
+        return self
+
+    def finish(self, training: Training) -> None:
+        """Do what the training data are needed for, once the model has its other structure."""
+
     @contextmanager
     def expecting(self, model: nn.Module) -> Iterator[None]:
         """Have the model compute meanwhile what it is to compute afterwards."""
@@ -171,10 +205,10 @@ class Edit:
 
     def to_json(self) -> dict[str, Any]:
         """Return the edit as the journal holds it."""
-        held = {name: _as_lists(value) for name, value in asdict(self).items()}
+        held = {name: as_lists(value) for name, value in asdict(self).items()}
         return {"edit": self.kind, **held}
 
 
-def _as_lists(value: Any) -> Any:
+def as_lists(value: Any) -> Any:
     """Return a value with lists in the place of tuples, as it is when it was stored and read."""
-    return [_as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return [as_lists(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -109,6 +109,7 @@ def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
         raise edit.refuse(_("what comes before the first step, as drawing initial weights, would undo it: do a step"))
     with _half_done(training):
         found = edit.prepare(training)
+        training.given.update(found.given)
         with found.expecting(training.model):
             return found, evaluate(training)
 
@@ -133,6 +134,7 @@ def _try(training: Training, edit: Edit, around: Iterable[tuple[str, Any]], befo
     size = Measured.of(training)
     exchange.do()
     try:
+        edit.finish(training)
         return _compare(training, edit, size, before)
     finally:
         exchange.undo()
@@ -181,6 +183,7 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
         training.best_weights, training.edits = best, [*training.edits, entry]
         training.optimizer.remember_only(state)
         dropped += rebuild(training)
+        edit.finish(training)
     except Exception:
         undo_last(training)
         exchange.undo()
@@ -220,7 +223,7 @@ def _edit_best(training: Training, edit: Edit, settled: bool) -> dict[str, Any]:
     model.load_state_dict(best)
     raw = _settle(training) if settled else {}
     try:
-        exchange = Exchange(model, plan_edit(training, edit))
+        exchange = Exchange(model, plan_edit(training, edit)._replace(numbers={}))
         exchange.do()
         try:
             return copy_state(model)

@@ -49,6 +49,8 @@ class Exchange:
         self.records: list[Record] = []
         self._numbers = [(tensor, plan.value(name, tensor)) for name, tensor in self.tensors.items()]
         self._before = [(tensor, tensor.data) for tensor in self.tensors.values()]
+        self._filled = [(named[name], value, named[name].detach().clone()) for name, value in plan.numbers.items()]
+        self._model, self._listeners = model, plan.listeners
         self._attributes = [(model.get_submodule(place), name, value) for place, name, value in plan.attributes]
         own = {id(tensor) for tensor in self.tensors.values()}
         self._owners = [module for module in model.modules() if any(id(held) in own for held in _held(module))]
@@ -67,6 +69,9 @@ class Exchange:
         self.records += [["attribute", module, name, getattr(module, name)] for module, name in named]
         for parent in dict.fromkeys(parent for parent, _name, _module in self._places):
             self.records.append(["children", parent, dict(parent._modules)])
+        if self._listeners:
+            held = self._model._forward_pre_hooks, self._model._forward_pre_hooks_with_kwargs
+            self.records.append(["listeners", self._model, *[dict(hooks) for hooks in held]])
         self.modules = [(parent._modules.get(name), module) for parent, name, module in self._places]
 
     def _find_gone(self, model: nn.Module) -> list[nn.Parameter]:
@@ -92,12 +97,18 @@ class Exchange:
             else:
                 _fit_in(made, old)
                 parent._modules[name] = made
+        for tensor, numbers, _before in self._filled:
+            _fill(tensor, numbers)
+        for listener in self._listeners:
+            self._model.register_forward_pre_hook(listener, with_kwargs=True)
 
     def undo(self) -> None:
         """Give the model back what it had."""
         undo(self.records)
         for tensor, numbers in self._before:
             tensor.data = numbers
+        for tensor, _numbers, before in self._filled:
+            _fill(tensor, before)
 
 
 def undo(records: Iterable[Record]) -> None:
@@ -114,6 +125,16 @@ def undo(records: Iterable[Record]) -> None:
             parent, children = rest
             parent._modules.clear()
             parent._modules.update(children)
+        elif kind == "listeners":
+            model, hooks, named = rest
+            for held, before in ((model._forward_pre_hooks, hooks), (model._forward_pre_hooks_with_kwargs, named)):
+                held.clear()
+                held.update(before)
+
+
+@torch.no_grad()
+def _fill(tensor: Tensor, numbers: Tensor) -> None:
+    tensor.copy_(numbers)  # in place: views of it go on holding what it holds
 
 
 def _held(module: nn.Module) -> list[Tensor]:

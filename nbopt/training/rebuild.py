@@ -18,6 +18,7 @@ def rebuild(training: Core) -> list[str]:
     if reshaped:
         training.material.renew()
         training.params[:] = training.material.parameters.values()
+        training.pass_.renew()
     if reshaped or training.groups.resting != resting:
         training.acting.train(training.find_trained())
         dropped = training.optimizer.follow()

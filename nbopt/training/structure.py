@@ -40,7 +40,7 @@ def read_edit(value: Mapping[str, Any]) -> Edit:
 def plan_edit(training: Core, edit: Edit) -> Plan:
     """Return what an edit is to do to the model as it is now."""
     seed = derive_seed(training.context.seed, STREAM, len(training.edits))
-    return edit.plan(training.model, torch.Generator().manual_seed(seed))
+    return edit.take(training.given).plan(training.model, torch.Generator().manual_seed(seed))
 
 
 def do_exchange(training: Core, exchange: Exchange) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nbopt.data.cursor import Cursor
+from nbopt.data.sources import StreamSource
 from nbopt.data.tree import tensors
 from nbopt.errors import InvalidHyperparam
 from nbopt.training.evaluating import NO_GRAPH
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from nbopt.training.training import Training
 
 _ROUNDING = {False: 1e-4, True: 3e-2}  # how far outputs may be apart, as a share of the largest; in mixed precision
+_MOST_SAMPLES = 4096
 Watching = AbstractContextManager[Any]
 
 
@@ -57,6 +60,30 @@ def check_changes(training: Training, changes: Mapping[str, Any]) -> None:
             raise InvalidHyperparam(str(error)) from error
 
 
+def watch_many(training: Training, watching: Watching) -> None:
+    """Do training batches as in steps, the epoch's first ones up to 4,096 samples, within ``watching``."""
+    with torch.set_grad_enabled(training.pass_.needs_graph):
+        _within(training, training.step_seed + training.step, watching, lambda: _pass_all(training))
+
+
+def _pass_all(training: Training) -> None:
+    training.pass_.checked = True  # looking at what outputs mean takes a pass more
+    for batch in _batches(training.cursor):
+        training.pass_.plain(batch)
+
+
+def _batches(cursor: Cursor) -> Iterator[Any]:
+    """Yield the first batches of the epoch; of a stream, which cannot be asked for them, the next one."""
+    following, source, size = cursor.peek(), cursor.source, cursor.usual_size
+    if isinstance(source, StreamSource) or source.size is None:
+        yield following
+        return
+    for start in range(0, min(source.size, _MOST_SAMPLES), size):
+        stop = min(start + size, source.size)
+        if stop - start > 1 or not start:  # batch normalization cannot train on one sample
+            yield source.batch(start, stop)
+
+
 def are_close(training: Training, one: Any, other: Any) -> bool:
     """Whether trees of tensors are the same but for rounding."""
     ours, others = list(tensors(one)), list(tensors(other))
@@ -72,8 +99,19 @@ def are_close(training: Training, one: Any, other: Any) -> bool:
 
 
 def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> tuple[Any, Tensor]:
-    put_back, checked = training.acting.keep("expect_loss"), training.pass_.checked
     batch = training.cursor.peek()
+
+    def do() -> tuple[Any, Tensor]:
+        output, _target, loss = how(batch)
+        return output, loss.detach()
+
+    done: tuple[Any, Tensor] = _within(training, seed, watching, do)
+    return done
+
+
+def _within(training: Training, seed: int, watching: Watching | None, do: Callable[[], Any]) -> Any:
+    """Return what ``do()`` does, within ``watching``, and have it leave no trace."""
+    put_back, checked = training.acting.keep("expect_loss"), training.pass_.checked
     try:
         with (
             unchanged(training),
@@ -81,8 +119,7 @@ def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> t
             training.noise.seeded(seed),
             nullcontext() if watching is None else watching,
         ):
-            output, _target, loss = how(batch)
-            return output, loss.detach()
+            return do()
     finally:
         put_back()
         training.pass_.checked = checked

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nbopt.errors import tell_error, unknown
 from nbopt.i18n import _
+from nbopt.objects.given import module_of
 
 
 def find_teachers(arguments: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -33,10 +34,7 @@ def find_teachers(arguments: tuple[Any, ...], settings: dict[str, Any]) -> tuple
 
 def as_module(teacher: Any) -> nn.Module:
     """Return the module that is, or stands for, what somebody gave."""
-    if isinstance(teacher, nn.Module):
-        return teacher
-    if hasattr(teacher, "frozen_model"):
-        found: nn.Module = teacher.frozen_model()
+    if (found := module_of(teacher)) is not None:
         return found
     several = getattr(teacher, "members", teacher)
     if isinstance(several, Iterable) and not isinstance(several, (str, bytes)) and (each := list(several)):

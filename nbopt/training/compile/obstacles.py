@@ -14,7 +14,8 @@ from nbopt.techniques.optimizers.formulas import FORMULAS
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.marks import find_hooks
 from nbopt.training.core import Core
-from nbopt.training.step.passes import NOISY, call_on_pair
+from nbopt.training.step.noisy import NOISY
+from nbopt.training.step.passes import call_on_pair
 
 
 def find_obstacle(training: Core) -> str:

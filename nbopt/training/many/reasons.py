@@ -17,7 +17,8 @@ from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import find_trained
 from nbopt.training.compile.values import is_torchs
 from nbopt.training.many.member import OneOfMany
-from nbopt.training.step.passes import NOISY, call_on_pair
+from nbopt.training.step.noisy import NOISY
+from nbopt.training.step.passes import call_on_pair
 from nbopt.training.training import Training
 
 _APART = (

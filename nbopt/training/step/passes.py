@@ -22,18 +22,16 @@ from nbopt.techniques.losses.base import Loss, usual_size
 from nbopt.techniques.losses.traits import SCORES
 from nbopt.techniques.metrics.measuring import Measuring
 from nbopt.techniques.metrics.reading import ends_in_probabilities, tensor_of
-from nbopt.torch_private import DropoutNd
 from nbopt.training.active_hooks import ActiveHooks
 from nbopt.training.callables import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
 from nbopt.training.step.calibration import Calibration
+from nbopt.training.step.noisy import is_silent
 from nbopt.training.step.swapped import Swapped
 from nbopt.training.types import explain_target, explain_types
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 Do = Callable[[Any], tuple[Any, Any, Tensor]]
-
-NOISY = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
 class Shown(Exception):
@@ -86,7 +84,7 @@ class ForwardPass:
         self.needs_graph = False
         self.calibration = Calibration()
         self.tell: Callable[[str], None] = lambda text: None
-        self._plain = forward is None and all(map(_is_silent, model.modules()))
+        self._plain = forward is None and all(map(is_silent, model.modules()))
         self.checked = False
 
     def use(self, loss: Loss) -> None:
@@ -95,9 +93,17 @@ class ForwardPass:
         self._measuring.begin_anew(loss.traits, {place: part.traits for place, part in loss.parts.items()})
         self._learnt = False
         self.look_again()
-        self.is_silent = self._plain and not loss.draws
+        self._look_for_noise()
+
+    def renew(self) -> None:
+        """Go on with other modules in the model, which may draw random numbers."""
+        self._plain = self.forward is call_on_pair and all(map(is_silent, self.model.modules()))
+        self._look_for_noise()
+
+    def _look_for_noise(self) -> None:
+        self.is_silent = self._plain and not self.loss.draws
         if not self.is_silent:
-            self._noise.look_at(self.model, self.forward, *functions_of(loss))
+            self._noise.look_at(self.model, self.forward, *functions_of(self.loss))
 
     def look_again(self) -> None:
         """Check the next batch's output and target as if it were the first."""
@@ -289,10 +295,3 @@ def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     if type(batch) is not tuple or len(batch) != 2:
         check_pair(batch)
     return model(batch[0]), batch[1]
-
-
-def _is_silent(module: nn.Module) -> bool:
-    """Whether a module is one of torch's that draw no random numbers, dropout apart; any other one might."""
-    own = type(module).__module__.startswith("torch.nn.modules.")
-    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module)
-    return own and not hooked and (isinstance(module, DropoutNd) or not isinstance(module, NOISY))
