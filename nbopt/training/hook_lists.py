@@ -76,4 +76,6 @@ class HookLists:
 
     def ahead(self, step: int) -> float:
         """Return how many steps there are before ``before_step`` has something to do again."""
-        return min((part.renews_every - step % part.renews_every for part in self.renewing), default=math.inf)
+        if not self.renewing:
+            return math.inf
+        return min(part.renews_every - step % part.renews_every for part in self.renewing)

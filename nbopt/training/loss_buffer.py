@@ -56,7 +56,8 @@ class LossBuffer:
         self._acting = acting
         self._losses: list[Tensor] = []
         self.take = self._losses.append  # the loss of a step, detached
-        self._blocks: list[tuple[Block, int, int]] = []
+        self._rows: list[Tensor] = []  # of several steps each; they come before the single ones
+        self._blocks: list[tuple[Block, int, int]] = []  # before both
         self._rates: list[float] = []  # of steps one after the other, where they are not the base rate
         self._rated_from = 0
         self._clock = 0.0
@@ -68,19 +69,32 @@ class LossBuffer:
         """Seconds trained."""
         return self._clock + time.perf_counter() - self._resumed_at if self._ticking else self._clock
 
+    def take_row(self, losses: Tensor) -> None:
+        """Take note of the losses of several steps (steps,), detached: as one tensor, for each costs time."""
+        if self._losses:
+            self._rows = self._all_rows()
+            self._losses.clear()
+        self._rows.append(losses)
+
     def take_block(self, block: Block, number: int, count: int) -> None:
         """Take note of the losses of ``count`` steps, which are those of run ``number`` in a block of many."""
-        if self._losses:
-            self._blocks.append((Block(torch.stack(self._losses)[:, None]), 0, len(self._losses)))
+        if self._losses or self._rows:
+            losses = torch.cat(self._all_rows())
+            self._blocks.append((Block(losses[:, None]), 0, len(losses)))
             self._losses.clear()
+            self._rows.clear()
         self._blocks.append((block, number, count))
+
+    def _all_rows(self) -> list[Tensor]:
+        return [*self._rows, torch.stack(self._losses)] if self._losses else self._rows
 
     def _collected(self) -> list[float]:
         """Return the losses that wait, and let go of them."""
         values = [value for block, number, _count in self._blocks for value in block.row(number)]
-        if self._losses:
-            values += torch.stack(self._losses).tolist()
+        if rows := self._all_rows():
+            values += torch.cat(rows).tolist()
         self._losses.clear()
+        self._rows.clear()
         self._blocks.clear()
         return values
 
@@ -101,7 +115,7 @@ class LossBuffer:
     @property
     def waiting(self) -> bool:
         """Whether there are losses to move."""
-        return bool(self._losses or self._blocks)
+        return bool(self._losses or self._rows or self._blocks)
 
     def tick(self, running: bool) -> None:
         """Start or stop the clock: pauses are left out."""
@@ -117,6 +131,7 @@ class LossBuffer:
     def forget(self, seconds: float) -> None:
         """Drop what was not moved yet, and set the clock."""
         self._losses.clear()
+        self._rows.clear()
         self._blocks.clear()
         self._rates.clear()
         self._clock, self._resumed_at = seconds, time.perf_counter()

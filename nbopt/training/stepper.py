@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -74,15 +74,16 @@ class Stepper:
             self._wary -= 1
             training.material.put_back()
 
-    def take(self, losses: Sequence[Tensor] | Tensor) -> int:
-        """Take note of steps that were done, of which these are the losses; return how many."""
-        training = self._training
-        for loss in losses:
-            for note in training.acting.after_step:
-                note(loss)
-            training.meter.take(loss)
-        training.advance(len(losses))
-        return len(losses)
+    def take(self, losses: Tensor) -> int:
+        """Take note of steps that were done, of which these are the losses (steps,); return how many."""
+        training, count = self._training, len(losses)
+        if training.acting.after_step:
+            for loss in losses.unbind():
+                for note in training.acting.after_step:
+                    note(loss)
+        training.meter.take_row(losses)
+        training.advance(count)
+        return count
 
     def _call(self, compiled: Call) -> int:
         """Do the steps of a compiled call."""
@@ -94,7 +95,7 @@ class Stepper:
         if keep:
             for output, target in zip(outputs[0], y.chunk(count), strict=True):
                 training.recent.keep(output, target)
-        return self.take(losses.unbind())
+        return self.take(losses)
 
     def is_measured_within(self, steps: int) -> bool:
         """Whether the metrics of what is trained on may be asked for after so many steps."""

@@ -10,7 +10,9 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nbopt.data.noise import Noise
+from nbopt.training.compile.captured import Shape
 from nbopt.training.state import Stepped
+from tests.training.tiered import STEPS, only_compiled, pull
 
 WAITS = ("_local_scalar_dense", "_to_copy", "equal", "is_nonzero")
 
@@ -65,6 +67,43 @@ def test_a_step_calls_no_more_than_a_loop_written_by_hand(make_run, mlp, blobs, 
             functional.cross_entropy(model(x[index]), y[index]).backward()
             by_hand.step()
     assert ours.total() <= counter.calls.total()
+
+
+@only_compiled
+def test_around_the_code_of_a_compiled_call_there_is_next_to_no_operation(make_tiered, mlp, compiled, monkeypatch):
+    run = make_tiered(mlp(), optimizer="sgd")
+    pull(run, 30)
+    run.training.meter.due = run.training._look_at = float("inf")
+    call = run.training.tiers.ready()
+    batch = run.training.cursor.peek(STEPS)
+    with Counter() as inside:
+        call(*batch)
+    monkeypatch.setattr(call, "_chunk", lambda flat: [flat[0].new_zeros(STEPS)])
+    with Counter() as outside:
+        call(*batch)
+        run.training.stepper.take(torch.zeros(STEPS))
+    assert inside.calls.total() > 100
+    assert outside.calls.total() == 2, outside.calls  # the two that stand here
+
+
+@only_compiled
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_code_is_given_the_types_it_was_made_for_whatever_torchs_default_is(
+    make_tiered, compiled, monkeypatch, optimizer
+):
+    run = make_tiered(optimizer=optimizer)
+    pull(run, 30)
+    call = run.training.tiers.ready()
+    given = []
+    monkeypatch.setattr(call, "_chunk", lambda flat: given.append([*map(Shape.of, flat)]) or [torch.zeros(STEPS)])
+    before = torch.get_default_dtype()
+    for kind in (before, torch.float64):
+        torch.set_default_dtype(kind)
+        try:
+            call(*run.training.cursor.peek(STEPS))
+        finally:
+            torch.set_default_dtype(before)
+    assert given[0] == given[1] == call._ready.shapes
 
 
 def count_seeds(monkeypatch):

@@ -69,6 +69,7 @@ class Captured:
         If it does anything that a graph cannot hold, such as waiting for the GPU.
     """
 
+    @torch.no_grad()
     def __init__(self, chunk: Chunk, held: list[Tensor], shapes: list[Shape]) -> None:
         device = held[0].device
         self._inputs = [shape.zeros(device) for shape in shapes]
@@ -82,6 +83,7 @@ class Captured:
             reason = _("it cannot be captured as a graph: {error}", error=f"{type(error).__name__}: {error}")
             raise CannotCompile(reason.splitlines()[0]) from error
 
+    @torch.no_grad()
     def __call__(self, flat: list[Tensor]) -> Sequence[Tensor]:
         """Do the chunk; only what follows the tensors that are held is read from ``flat``."""
         given = flat[len(flat) - len(self._inputs) :]

@@ -49,7 +49,7 @@ def do_plainly(
         with torch.enable_grad(), uncached():
             output, _target, value = do((inputs, target))
         gradients = torch.autograd.grad(value, weights, materialize_grads=True)
-        _pull, *row = given.numbers[k].unbind()
+        _pull, *row = given.numbers.view(signature.steps, -1)[k].unbind()
         for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
             after, own = formula.rule(weight.detach(), gradient, [state[index] for state in states], row)
             for place, changed in zip(
@@ -63,3 +63,14 @@ def do_plainly(
     for before, after in zip([*given.weights, *given.buffers], now, strict=True):
         before.copy_(after)
     return [torch.stack(losses), torch.stack(results)] if signature.outputs else [torch.stack(losses)]
+
+
+def agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
+    """Whether results and all that was written to are the same, but for rounding."""
+    pairs = [(one.double(), other.double()) for one, other in zip(expected, got, strict=True)]
+    floor = of_largest * max(float(one.norm()) for one, _other in pairs)
+    return all(
+        torch.equal(one.isfinite(), other.isfinite())
+        and float((one - other).nan_to_num(0, 0, 0).norm()) <= share * float(one.nan_to_num(0, 0, 0).norm()) + floor
+        for one, other in pairs
+    )

@@ -120,7 +120,7 @@ class Arguments(NamedTuple):
     factors : list of Tensor
         What weights are multiplied by.
     numbers : Tensor
-        (k, count): how signs pull, then what the formula takes.
+        (k * count,): for each step, how signs pull, then what the formula takes.
     """
 
     weights: list[Tensor]
@@ -268,7 +268,7 @@ def make_chunk(
                 return value, (output, own)
 
             found, (value, (output, buffers)) = grad_and_value(find_loss, has_aux=True)(layout.cut(weights))
-            pull, *row = given.numbers[k].unbind()
+            pull, *row = given.numbers.reshape(steps, -1)[k].unbind()
             gradients = layout.penalize(layout.join(found), weights, pull)
             for index, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
                 own = [state[index] for state in states]

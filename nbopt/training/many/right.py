@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbopt.training.compile.compiled import agree
+from nbopt.training.compile.plain import agree
 from nbopt.training.many.gradients import Passed
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.noise import Pair
