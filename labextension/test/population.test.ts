@@ -1,9 +1,10 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 
 import { curveAt } from '../../nbopt/notebook/population/curves.js';
 import { pointAt, pointsWithin } from '../../nbopt/notebook/population/points.js';
 import { compare, makeTable, ROW } from '../../nbopt/notebook/population/rows.js';
 import { hueOf, placeOf, shades } from '../../nbopt/notebook/population/scales.js';
+import { makeChooser } from '../../nbopt/notebook/population/standing.js';
 
 const plot = { context: null as never, left: 0, right: 100, top: 0, bottom: 100 };
 
@@ -19,6 +20,19 @@ describe('a fan', () => {
     expect(curveAt(plot, curves, 25, 97)).toBe(7);
     expect(curveAt(plot, curves, 50, 4)).toBe(3);
     expect(curveAt(plot, curves, 50, 50)).toBe(-1);
+    const beside = { ...curves, heights: Uint16Array.from([32767, 32767, 32767]), drawn: Int32Array.from([9]) };
+    expect(curveAt(plot, { ...curves, beside }, 50, 50)).toBe(9);
+    expect(curveAt(plot, { ...curves, beside }, 25, 97)).toBe(7);
+  });
+
+  test('keeps what is chosen as it is where the kernel says the same', () => {
+    const chooser = makeChooser({ get: () => [], send: () => {} } as never, vi.fn(), vi.fn());
+    chooser.choose([3, 5], false);
+    const { chosen } = chooser;
+    chooser.follow([5, 3]);
+    expect(chooser.chosen).toBe(chosen);
+    chooser.follow([3, 6]);
+    expect([...chooser.chosen]).toEqual([3, 6]);
   });
 });
 

@@ -134,8 +134,8 @@ class Forks(Company):
 class Around(Batched):
     """Carries out trials that go on from where a run was."""
 
-    def __init__(self, subject: OfRun, slots: int, trials: int, refills: bool) -> None:
-        super().__init__(slots, subject.start.techniques, trials, refills)
+    def __init__(self, subject: OfRun, slots: int, trials: int, refills: bool, first: int = 0) -> None:
+        super().__init__(slots, subject.start.techniques, trials, refills, first)
         self._subject = subject
 
     def found(self, first: Part) -> Company:

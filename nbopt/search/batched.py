@@ -34,10 +34,21 @@ class Batched:
     refills : bool
         Whether a trial takes the place of one that has ended. Then a sampler knows of one batch of ``slots`` trials
         less, and a pruner of whoever got so far. Otherwise the next ones begin when a whole batch has ended.
+    first : int
+        Another size of the first batch, that of trials which a sampler draws before it has learned anything.
+
+    Attributes
+    ----------
+    slots : int
+        How many trials at once, at most.
+    first, batch : int
+        The sizes of the first batch and of those that follow; a first one of 0 is like the others.
     """
 
-    def __init__(self, slots: int, techniques: Sequence[Any] = (), trials: int = 0, refills: bool = False) -> None:
-        self.slots, self.refills = slots, refills
+    def __init__(
+        self, slots: int, techniques: Sequence[Any] = (), trials: int = 0, refills: bool = False, first: int = 0
+    ) -> None:
+        self.slots, self.first, self.batch, self.refills = max(slots, first), first, slots, refills
         self._shared, self._trials = find_shared(techniques), trials
         self._jobs: dict[int, Job] = {}
         self._waiting: dict[Any, list[Row]] = {}
@@ -52,8 +63,10 @@ class Batched:
 
     def known(self, number: int) -> int:
         """All trials of the batches before; where places are taken anew, without the last of them."""
-        batch = number - number % self.slots
-        return max(0, batch - self.slots) if self.refills else batch
+        if number < self.first:
+            return 0
+        begun = number - (number - self.first) % self.batch
+        return max(self.first, begun - self.batch) if self.refills else begun
 
     def compared(self, number: int) -> float:
         """All, also those beside it, which are trained step by step together."""

@@ -14,18 +14,51 @@ from nbopt.search.building import Blueprint
 from nbopt.search.evolving import NAME, Evolving
 from nbopt.search.executors import Executor, Inline, Threads
 from nbopt.search.pruners import is_asynchronous
+from nbopt.search.samplers import UNTAUGHT
 
 EXECUTORS = ("auto", "inline", "population", "threads", "processes", "ray")
 
-_TOGETHER, _UNSEEN = 8, 64  # trials at once; more where the sampler does not look at what it found
+_TOGETHER, _UNSEEN = 8, 64  # trials at once at most; more where the sampler does not look at what it found
+_TOLD = 10  # how often a sampler that learns is told what was found, at least
+_TAUGHT = 4  # trials for each of those that others do not know of, at least, where one begins whenever one has ended
 _MOST_WEIGHTS = 2**22  # of all trials at once, where many are
 _SMALL = 300_000  # weights of a model that trains faster among others
 _ALIKE = 2  # trials of a shape, on average, from which on they are faster as members of populations
 _BLIND = ("grid", "qmc", "random")
 
 
+def batch_sizes(trials: int, sampler: Any) -> tuple[int, int]:
+    """Return how many trials a sampler that learns is asked for at once: at first, and then.
+
+    At first those that it draws at random anyway. Of later ones the fewer, the fewer there are to be: what it is asked
+    for at once, it chooses without knowing how the others of the batch end.
+    """
+    batch = min(trials, _TOGETHER, max(2, trials // _TOLD))
+    untaught = UNTAUGHT.get(sampler, 0) if isinstance(sampler, str) else 0
+    return min(trials, max(untaught, batch)), batch
+
+
+def _workers(trials: int, sampler: Any) -> int:
+    """Return how many of this machine's cores are used; of one that learns, so few that it does."""
+    cores = os.cpu_count() or 1
+    return cores if sampler in _BLIND else min(cores, max(2, trials // _TAUGHT))
+
+
+def sizes_of(executor: Executor) -> dict[str, int]:
+    """Return what `choose_executor` is to be given to choose the same again."""
+    if isinstance(executor, Batched):
+        return {"slots": executor.batch, "first": executor.first}
+    return {"slots": executor.slots, "first": 0}
+
+
 def choose_executor(
-    given: Any, slots: int | None, blueprint: Blueprint | None, trials: int, sampler: Any, pruner: Any = None
+    given: Any,
+    slots: int | None,
+    blueprint: Blueprint | None,
+    trials: int,
+    sampler: Any,
+    pruner: Any = None,
+    first: int = 0,
 ) -> Executor:
     """Return what carries trials out.
 
@@ -38,6 +71,8 @@ def choose_executor(
         What trials are made of, where nbopt does the training.
     trials : int
     sampler, pruner : object
+    first : int
+        Of ``slots`` that were chosen before, the size of the first batch.
 
     Raises
     ------
@@ -72,22 +107,23 @@ def choose_executor(
         rule = _("only trials that nbopt trains can be members of a population")
         raise InvalidHyperparam(_("executor: {rule}; give build=, or another executor.", rule=rule))
     if given == "threads":
-        return Threads(slots or os.cpu_count() or 1)
+        return Threads(slots or _workers(trials, sampler))
     if given == "processes":
         from nbopt.search.processes import Processes
 
-        return Processes(slots or min(trials, os.cpu_count() or 1))
+        return Processes(slots or min(trials, _workers(trials, sampler)))
     if given == "ray":
         from nbopt.search.on_ray import OnRay
 
         return OnRay(slots)
-    most = _TOGETHER
-    if sampler in _BLIND and blueprint is not None:
-        most = max(_TOGETHER, min(_UNSEEN, _MOST_WEIGHTS // max(1, blueprint.weights)))
-    together = slots or min(trials, most)
+    if slots is None:
+        first, slots = batch_sizes(trials, sampler)
+        if sampler in _BLIND and blueprint is not None:
+            most = max(_TOGETHER, min(_UNSEEN, _MOST_WEIGHTS // max(1, blueprint.weights)))
+            first, slots = 0, min(trials, most)
     small = blueprint is not None and blueprint.weights <= _SMALL
     if blueprint is not None and given == "auto" and small:
-        given = "population" if together > 1 and trials >= _ALIKE * blueprint.shapes else given
+        given = "population" if slots > 1 and trials >= _ALIKE * blueprint.shapes else given
     if blueprint is not None and given == "population":
-        return Batched(together, blueprint.techniques, trials, is_asynchronous(pruner))
+        return Batched(slots, blueprint.techniques, trials, is_asynchronous(pruner), first)
     return Inline()

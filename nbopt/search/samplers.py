@@ -156,6 +156,9 @@ _OF_OPTUNA: dict[str, Callable[[Any, int], Any]] = {
     "nsga2": lambda samplers, seed: samplers.NSGAIISampler(seed=seed, population_size=12),
 }
 
+UNTAUGHT = {"tpe": 10, "gp": 10, "nsga2": 12, "particle_swarm": _SWARM, "genetic": _BRED}
+"""How many trials those that learn draw at random before."""
+
 SAMPLERS = (*_OF_OPTUNA, *OWN)
 _SEVERAL = ("tpe", "random", "nsga2", "gp", "grid", "qmc")
 

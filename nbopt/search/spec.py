@@ -30,6 +30,8 @@ class StudySpec:
         As given to `nbopt.Study`.
     id : str, optional
         Of a study that is opened again.
+    first : int
+        How many trials the first batch has, if another number than those that follow.
     """
 
     build: Any
@@ -48,17 +50,18 @@ class StudySpec:
     id: str | None = None
     cv: Any = None
     repeats: int = 1
+    first: int = 0
 
     def describe(self, space: Space) -> dict[str, Any]:
         """Return it as JSON can hold it: what cannot be held is named, and has to be given again."""
-        kept = {name: getattr(self, name) for name in ("direction", "trials", "slots", "seed", "name", "repeats")}
+        kept = ("direction", "trials", "slots", "first", "seed", "name", "repeats")
         own = {name: getattr(self, name) for name in ("objective", "sampler", "pruner", "executor", "cv")}
         run = {name: getattr(self.run, name) for name in _WORDS}
         hyperparams = {name: value for name, value in self.run.hyperparams.items() if _is_plain(value)}
         missing = [name for name, value in {**own, **run}.items() if not _is_plain(value)]
         missing += [name for name in ("forward", "techniques") if getattr(self.run, name) is not None]
         return {
-            **kept,
+            **{name: getattr(self, name) for name in kept},
             **{name: value for name, value in {**own, **run}.items() if _is_plain(value)},
             "hyperparams": hyperparams,
             "missing": missing + [name for name in self.run.hyperparams if name not in hyperparams],

@@ -16,7 +16,7 @@ from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.search.around import Around, OfRun, check_share
 from nbopt.search.asktell import AskTell
-from nbopt.search.choosing import choose_executor
+from nbopt.search.choosing import batch_sizes, choose_executor, sizes_of
 from nbopt.search.executors import Executor, Inline
 from nbopt.search.jobs import Job
 from nbopt.search.judging import Judging
@@ -82,7 +82,8 @@ class Study(Shown):
         results are bit for bit those of ``inline``.
     slots : int, optional
         How many trials train at the same time. The sampler is never told about a trial while others that might have
-        ended before it are running, so the study does not depend on which of them ends first.
+        ended before it are running, so the study does not depend on which of them ends first. By default, a sampler
+        that learns gets those that it draws at random together, and then a tenth of the trials at a time, at most 8.
     cv : int, scikit-learn splitter or iterable of (train, val), optional
         Folds of the training data, used instead of ``val``: a trial trains one run per fold, and its objective is
         their mean. An int makes folds, stratified if the targets are class labels.
@@ -214,12 +215,12 @@ class Study(Shown):
         """
         subject = OfRun(run, space, objective, at, check_share(share), epochs)
         number = check_count("trials", trials)
-        together = min(8, number) if slots is None else check_count("slots", slots)
+        first, batch = batch_sizes(number, sampler) if slots is None else (0, check_count("slots", slots))
         name = name or _("{name}, around step {step}", name=run.name, step=subject.snapshot.step)[:MOST]
-        ways = (None, objective, None, sampler, pruner, number, "population", together, seed, name, None)
+        ways = (None, objective, None, sampler, pruner, number, "population", batch, seed, name, None)
         study = cls.__new__(cls)
-        refills = is_asynchronous(pruner)
-        study._make(StudySpec(run.model, run.spec, *ways), None, subject, Around(subject, together, number, refills))
+        executor = Around(subject, batch, number, is_asynchronous(pruner), first)
+        study._make(StudySpec(run.model, run.spec, *ways), None, subject, executor)
         study.add(**subject.present)
         run.search = study
         run.announce()
@@ -249,7 +250,7 @@ class Study(Shown):
         self.name = check_text("name", spec.name or _name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
-        given = (spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler, self.pruner)
+        given = (spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler, self.pruner, spec.first)
         if executor is None:
             executor = choose_executor(*given) if self._subject.is_whole else Inline()
         check_alone([each.name for each in self.objectives], executor)
@@ -258,7 +259,7 @@ class Study(Shown):
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)
             judged = [[each.name, each.direction] for each in self.objectives]
             record.describe(
-                {**spec.put(name=self.name, trials=trials, slots=executor.slots).describe(self.space), "judged": judged}
+                {**spec.put(name=self.name, trials=trials, **sizes_of(executor)).describe(self.space), "judged": judged}
             )
             record.claim()
         self.begin_with(record, asktell, executor, trials)

@@ -91,7 +91,8 @@ def by_study(task: Task, seed: int, **how: Any) -> float:
 SEARCHES: dict[str, Callable[[Task, int], float]] = {
     "Optuna": by_optuna,
     "a study": by_study,
-    "a study, hyperband": partial(by_study, pruner="hyperband", slots=16),
+    "a study, hyperband": partial(by_study, pruner="hyperband"),
+    "a study of twice as many, hyperband": partial(by_study, pruner="hyperband", trials=2 * TRIALS),
 }
 
 

@@ -1,7 +1,8 @@
 """What a study costs beside its training, how much faster populations are, and what is left of one that is killed.
 
-``python -m tests.benchmarks.study [--kills 50 [--executor population]] [--workers 10 --executor ray] [--overhead]
-[--race [sgd adam]] [--quality 10]``: CPU time, one thread. ``--kills`` kills a study's process, ``--workers`` workers.
+``python -m tests.benchmarks.study [--kills 50 [--kernels] [--executor population]] [--workers 10 --executor ray]
+[--overhead] [--race [sgd adam]] [--quality 10]``: CPU time, one thread. ``--kills`` kills a study's process, a fork of
+this one or, far slower, a real Jupyter kernel with the study's panel open; ``--workers`` kills workers.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from jupyter_client.manager import start_new_kernel
 
 import nbopt
 from tests.benchmarks import search_quality, searches
@@ -59,33 +61,89 @@ def by_itself(model, data, values, given):
         pass
 
 
-def kill(times, executor):
+ROOT = Path(__file__).parents[2]
+CELL = """
+import os, sys
+sys.path.insert(0, {root!r})
+%load_ext nbopt
+import torch
+from IPython.display import display
+import nbopt.notebook.study.panel  # takes longer than a study
+from tests.search.victim import carry_out
+torch.set_num_threads(1)
+study = carry_out({folder!r}, {number!r}, {executor!r}, os.open({told!r}, os.O_WRONLY))
+display(study)
+study.start()
+"""
+
+
+class Fork:
+    """Carries a study out in a fork of this process."""
+
+    def __init__(self, folder, number, executor):
+        self._child, self._told = victim.start(folder, number, executor)
+        self.number = self._told.readline().strip()
+
+    def kill(self):
+        """Kill it; return the trials that it told were written."""
+        os.kill(self._child, signal.SIGKILL)
+        with self._told as told:
+            acknowledged = [int(line) for line in told if line.endswith("\n")]
+        os.waitpid(self._child, 0)
+        return acknowledged
+
+
+class Kernel:
+    """Carries a study out in a Jupyter kernel, which has the study's panel open."""
+
+    def __init__(self, folder, number, executor):
+        self._pipe = Path(tempfile.mkdtemp()) / "told"
+        os.mkfifo(self._pipe)
+        self._manager, self._client = start_new_kernel()
+        places = {"root": str(ROOT), "folder": str(folder), "told": str(self._pipe)}
+        self._client.execute(CELL.format(number=number, executor=executor, **places))
+        self._told = self._pipe.open()
+        self.number = self._told.readline().strip()
+
+    def kill(self):
+        """Kill it; return the trials that it told were written."""
+        os.kill(self._manager.provisioner.pid, signal.SIGKILL)
+        with self._told as told:
+            acknowledged = [int(line) for line in told if line.endswith("\n")]
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+        shutil.rmtree(self._pipe.parent)
+        return acknowledged
+
+
+def kill(times, executor, Victim, seconds=1.0):
     """Kill a study so many times, wherever it is; return how many trials were lost or came twice, and other ends."""
-    lost = other = done = trials = 0
+    lost = other = done = trials = opened = 0
     unbroken = victim.found(victim.begin(None, "tpe", executor).fit())
     folder = Path(tempfile.mkdtemp())
     number, killed = "", 0
     while killed < times:
-        child, telling = victim.start(folder, number, executor)
-        with telling as told:
-            number = told.readline().strip()
-            time.sleep(random.uniform(0.0, 1.0))
-            os.kill(child, signal.SIGKILL)
-            acknowledged = [int(line) for line in told if line.endswith("\n")]
-        os.waitpid(child, 0)
+        going = Victim(folder, number, executor)
+        number = going.number
+        time.sleep(random.uniform(0.0, seconds))
+        acknowledged = going.kill()
         killed += 1
         read = nbopt.open(number, store=folder)
         numbers = [trial.number for trial in read.trials]
         lost += numbers != list(range(len(numbers))) or (bool(acknowledged) and acknowledged[-1] >= len(numbers))
         other += victim.found(read) != unbroken[: len(numbers)]
+        opened += [(line.id, line.trials) for line in nbopt.runs(folder)] == [(number, len(numbers))]
         trials += len(acknowledged)
+        print(f"{killed}: {len(numbers)} trials; lost or twice {lost}, others than unbroken {other}", flush=True)
         if len(numbers) == victim.TRIALS:
             number, done = "", done + 1
             shutil.rmtree(folder)
             folder = Path(tempfile.mkdtemp())
+    shutil.rmtree(folder, ignore_errors=True)
     return {
         "kills": killed,
         "trials told": trials,
+        "listed as they are": opened,
         "studies seen through": done,
         "lost or twice": lost,
         "others than unbroken": other,
@@ -126,6 +184,8 @@ def kill_workers(times, executor):
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=0)
+    options.add_argument("--kernels", action="store_true", help="kill Jupyter kernels")
+    options.add_argument("--seconds", type=float, default=1.0, help="how long a study lives at most")
     options.add_argument("--workers", type=int, default=0)
     options.add_argument("--overhead", action="store_true")
     options.add_argument("--race", nargs="*", help="128 trials against Optuna and loops, by these optimizers")
@@ -146,6 +206,7 @@ if __name__ == "__main__":
         for line in search_quality.compare(wanted.quality):
             print(line, flush=True)
     if wanted.kills:
-        print(wanted.executor, kill(wanted.kills, wanted.executor))
+        how = Kernel if wanted.kernels else Fork
+        print(wanted.executor, how.__name__, kill(wanted.kills, wanted.executor, how, wanted.seconds))
     if wanted.workers:
         print(wanted.executor, kill_workers(wanted.workers, wanted.executor))

@@ -75,6 +75,27 @@ def test_curves_points_and_rows_are_what_trials_measured(make, show, page):
     assert y[-1] == pytest.approx(panel.view.column("val_loss").places[study.best.number], abs=1e-6)
 
 
+def test_a_choice_sends_and_draws_no_other_curve_anew(make, show, page, monkeypatch):
+    monkeypatch.setattr("nbopt.notebook.population.curves.DRAWN", 3)
+    study = make().fit()
+    panel = show(study)
+    drawn = numbers(panel, "drawn", np.int32)
+    assert len(drawn) == 3 and numbers(panel, "beside", np.int32).tolist() in ([], [study.best.number])
+    other = next(number for number in range(6) if number not in {*drawn, study.best.number})
+    since = len(page.messages)
+    page.answer(panel)
+    page.tell(panel.board, {"choose": [other]})
+    eventually(lambda: other in numbers(panel, "beside", np.int32))
+    eventually(lambda: page.state(panel.board)["chosen"] == [other])
+    changed = {path[0] for data in page.sent(panel.board, since) for path in data.get("buffer_paths", ())}
+    assert changed & {"drawn", "curves", "beside"} == {"beside"}
+    at = numbers(panel, "beside", np.int32).tolist().index(other)
+    heights = numbers(panel, "beside_curves", np.uint16).reshape(-1, 3)[at]
+    low, high = panel.board.up
+    measured = np.clip([*study.trials[other].reports.values()], low, high)
+    assert low * (high / low) ** (heights / 65534) == pytest.approx(measured, rel=1e-3)
+
+
 def test_start_pause_and_as_many_trials_again(make, show, page):
     study = make(trials=2)
     panel = show(study)

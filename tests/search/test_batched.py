@@ -49,6 +49,23 @@ def test_the_sampler_is_asked_for_a_batch_and_told_of_it_whole(make):
     assert asked == [0, 0, 0, 0, 4, 4, 4, 4]
 
 
+def test_a_sampler_that_learns_is_told_the_more_often_the_fewer_trials_there_are(make, tmp_path, blobs, monkeypatch):
+    study = make(trials=30, executor="auto", store=tmp_path)
+    known = [0, 10, 10, 13, 28]  # what it draws at random comes first, at once
+    assert [study.executor.known(number) for number in (9, 10, 12, 13, 29)] == known
+    study.record.release()
+    again = nbopt.open(study.id, torch.nn.Linear(4, 2), blobs, store=tmp_path)
+    assert [again.executor.known(number) for number in (9, 10, 12, 13, 29)] == known
+    refilled = make(trials=30, executor="auto", pruner="hyperband").executor
+    assert [refilled.known(number) for number in (9, 10, 13, 16, 29)] == [0, 10, 10, 13, 25]
+    run = nbopt.Run(torch.nn.Linear(4, 2), blobs, 0.25, epochs=2, store=None)
+    near = nbopt.Study.around(run, ["lr"], trials=16).executor
+    assert [near.known(number) for number in (9, 10, 12, 15)] == [0, 10, 12, 14]
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert make(trials=30, executor="threads").executor.slots == 7
+    assert make(trials=30, executor="threads", sampler="random").executor.slots == 64
+
+
 def test_a_pruned_member_ends_early(make):
     study = make(trials=8, epochs=6, pruner="successive_halving", executor="population", slots=8).fit()
     steps = {trial.state: trial.steps for trial in study.trials}
@@ -136,7 +153,7 @@ def test_models_that_are_hardly_ever_alike_train_one_by_one(make):
 
 
 def test_only_what_nbopt_trains_is_a_member_and_a_sampler_that_does_not_look_has_more_of_them(make):
-    assert make(executor="auto", trials=100).executor.slots == 8  # so that TPE learns on the way
+    assert make(executor="auto", trials=100).executor.batch == 8  # so that TPE learns on the way
     assert make(executor="auto", trials=100, sampler="random").executor.slots == 64
     with pytest.raises(InvalidHyperparam, match="build="):
         nbopt.Study(objective=lambda trial: 1.0, executor="population", store=None)

@@ -38,10 +38,7 @@ def found(study):
 
 
 def start(folder, number="", executor="auto"):
-    """Carry a study out in a fork of this process; return its process and what it tells.
-
-    That is the study's id, then the number of each trial that is written. It may be killed at any moment.
-    """
+    """Carry a study out in a fork of this process; return its process and what it tells, see `carry_out`."""
     reader, writer = os.pipe()
     child = os.fork()
     if child:
@@ -49,18 +46,25 @@ def start(folder, number="", executor="auto"):
         return child, os.fdopen(reader)
     try:
         os.close(reader)
-        given = make_model, make_data()
-        study = nbopt.open(number, *given, store=folder) if number else begin(folder, "tpe", executor)
-        os.write(writer, f"{study.id}\n".encode())
-        told = study._written
-
-        def tell():
-            nonlocal told
-            while told < study._written:
-                os.write(writer, f"{told}\n".encode())
-                told += 1
-
-        study.watchers.append(tell)
-        study.fit()
+        carry_out(folder, number, executor, writer).fit()
     finally:
         os._exit(0)
+
+
+def carry_out(folder, number, executor, told):
+    """Return a study, made or opened, that tells in ``told``, a file descriptor, how far it is.
+
+    That is its id, then the number of each trial that is written. Its process may be killed at any moment.
+    """
+    study = nbopt.open(number, make_model, make_data(), store=folder) if number else begin(folder, "tpe", executor)
+    os.write(told, f"{study.id}\n".encode())
+    known = study._written
+
+    def tell():
+        nonlocal known
+        while known < study._written:
+            os.write(told, f"{known}\n".encode())
+            known += 1
+
+    study.watchers.append(tell)
+    return study

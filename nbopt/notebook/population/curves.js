@@ -1,6 +1,6 @@
 /* The fan: a curve for each member. */
 
-import { HUES, hueOf } from './scales.js';
+import { floats, HUES, hueOf } from './scales.js';
 
 const NONE = 65535; // where a curve was not measured
 const TOP = 65534;
@@ -14,6 +14,7 @@ const NEAR_CURVE = 14; // pixels from a curve to the pointer on it
  * @property {Uint16Array} heights Of one curve after the other, from 0 to `TOP`; `NONE` where it was not measured.
  * @property {Int32Array} drawn The members' numbers.
  * @property {ArrayLike<number>} places The place of each member among the colours, from 0 to 1.
+ * @property {Curves} [beside] Of those chosen that are not among these: they are there to stand out.
  */
 
 /**
@@ -60,8 +61,9 @@ export function drawStrong(plot, theme, curves, colours, members, width) {
   clip(plot);
   context.lineJoin = 'round';
   for (const member of members) {
-    const row = curves.drawn.indexOf(member);
-    if (row < 0) continue;
+    const part = [curves, curves.beside].find(one => one?.drawn.includes(member));
+    if (!part) continue;
+    const row = part.drawn.indexOf(member);
     for (const [colour, more] of [
       [theme.ground, 3],
       [colours[hueOf(curves.places[member])], 0]
@@ -69,11 +71,30 @@ export function drawStrong(plot, theme, curves, colours, members, width) {
       context.strokeStyle = /** @type {string} */ (colour);
       context.lineWidth = width + Number(more);
       context.beginPath();
-      trace(plot, curves, row);
+      trace(plot, part, row);
       context.stroke();
     }
   }
   context.restore();
+}
+
+/**
+ * What the kernel sent of curves.
+ *
+ * @param {import('@anywidget/types').AnyModel<any>} model
+ * @param {ArrayLike<number>} places
+ * @returns {Curves}
+ */
+export function readCurves(model, places) {
+  const [low, high] = model.get('across');
+  const at = floats(model.get('steps'), Float32Array).map(step => (step - low) / (high - low));
+  const part = (/** @type {string} */ curves, /** @type {string} */ drawn) => ({
+    at,
+    heights: floats(model.get(curves), Uint16Array),
+    drawn: floats(model.get(drawn), Int32Array),
+    places
+  });
+  return { ...part('curves', 'drawn'), beside: part('beside_curves', 'beside') };
 }
 
 /**
@@ -85,9 +106,13 @@ export function drawStrong(plot, theme, curves, colours, members, width) {
  * @param {number} y
  */
 export function curveAt(plot, curves, x, y) {
-  const { at, heights, drawn } = curves;
+  return nearest(plot, curves, x, y)[1];
+}
+
+/** @type {(plot: Plot, curves: Curves, x: number, y: number) => [number, number]} How near, and whose. */
+function nearest(plot, { at, heights, drawn, beside }, x, y) {
   const wanted = (x - plot.left) / (plot.right - plot.left);
-  let [best, found] = [NEAR_CURVE, -1];
+  let [best, found] = beside ? nearest(plot, beside, x, y) : [NEAR_CURVE, -1];
   for (let row = 0; row < drawn.length; row += 1) {
     let before = -1;
     for (let k = 0; k < at.length; k += 1) {
@@ -105,7 +130,7 @@ export function curveAt(plot, curves, x, y) {
       before = k;
     }
   }
-  return found;
+  return [best, found];
 }
 
 /** @param {Plot} plot */

@@ -39,6 +39,8 @@ class CurvesBoard(Companion):
     steps = traitlets.Bytes().tag(sync=True)
     curves = traitlets.Bytes().tag(sync=True)
     drawn = traitlets.Bytes().tag(sync=True)
+    beside = traitlets.Bytes().tag(sync=True)
+    beside_curves = traitlets.Bytes().tag(sync=True)
     across: Any = traitlets.List([0.0, 1.0]).tag(sync=True)
     up: Any = traitlets.List([0.0, 1.0]).tag(sync=True)
     across_ticks: Any = traitlets.List().tag(sync=True)
@@ -78,14 +80,14 @@ class CurvesView:
         places : ndarray, shape (runs,)
             Where each lies among the colours: of too many, those are drawn that stand for all.
         wanted : iterable of int
-            Runs that are drawn in any case.
+            Runs that are drawn in any case: where they are not among those, beside them, so that a choice changes as
+            little as can be of what the page gets and draws.
         """
         board = self._drawn_on
         shown = spread_out(places, DRAWN)
-        if len(shown) < len(places):
-            shown = np.union1d(shown, np.array([*wanted], np.int64))
-        at, heights = fan.curves(shown)
-        low, high = self.reach(heights)
+        beside = np.setdiff1d(np.array([*wanted], np.int64), shown)
+        at, heights = fan.curves(np.concatenate([shown, beside]))
+        low, high = self.reach(heights[: len(shown)])
         board.log_y = self.log
         board.up = [low, high]
         board.up_ticks = self.ticks(low, high)
@@ -95,11 +97,12 @@ class CurvesView:
             [(x - first) / (last - first), count(x)] for x in linear_ticks(first, last, 8) if x == int(x)
         ]
         board.steps = at.astype(np.float32).tobytes()
-        board.drawn = shown.astype(np.int32).tobytes()
+        board.drawn, board.beside = (rows.astype(np.int32).tobytes() for rows in (shown, beside))
         place = np.nan_to_num(place_of(heights, low, high, self.log), nan=2.0)
         sent = np.where(place > 1.5, _NONE, np.clip(place, 0, 1) * _TOP)
         sent[np.isfinite(heights) & (place > 1)] = _TOP
-        board.curves = sent.round().astype(np.uint16).tobytes()
+        sent = sent.round().astype(np.uint16)
+        board.curves, board.beside_curves = sent[: len(shown)].tobytes(), sent[len(shown) :].tobytes()
 
     def reach(self, heights: Array) -> tuple[float, float]:
         """Return from where to where the axis of what is drawn goes."""

@@ -5,7 +5,7 @@
 
 import { count } from './../frontend/numbers.js';
 import { brush } from './brush.js';
-import { curveAt, drawFan, drawStrong } from './curves.js';
+import { curveAt, drawFan, drawStrong, readCurves } from './curves.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './points.js';
 import { makeTable, written } from './rows.js';
 import { drawAxes, floats, hueOf, placeOf, prepare, shades, themeOf } from './scales.js';
@@ -31,6 +31,8 @@ import { offer, tell, write } from './words.js';
  * @property {DataView} steps Float32.
  * @property {DataView} curves Uint16, see curves.js.
  * @property {DataView} drawn Int32.
+ * @property {DataView} beside Int32: those chosen that are not among them.
+ * @property {DataView} beside_curves Uint16.
  * @property {[number, number]} across
  * @property {[number, number]} up
  * @property {import('./scales.js').Ticks} across_ticks
@@ -228,8 +230,6 @@ export function read(model) {
   );
   const values = floats(model.get('values'), Float64Array);
   const places = floats(model.get('places'), Float32Array);
-  const [low, high] = model.get('across');
-  const at = floats(model.get('steps'), Float32Array).map(step => (step - low) / (high - low));
   const across = places.subarray(which * size, (which + 1) * size);
   const now = floats(model.get('now'), Float32Array);
   const states = floats(model.get('states'), Uint8Array);
@@ -255,12 +255,7 @@ export function read(model) {
     columns,
     champion: /** @type {number} */ (model.get('champion').member ?? -1),
     points: { across, up: Array.from(now, value => placeOf(value, model.get('up'), model.get('log_y'))) },
-    curves: {
-      at,
-      heights: floats(model.get('curves'), Uint16Array),
-      drawn: floats(model.get('drawn'), Int32Array),
-      places: across
-    }
+    curves: readCurves(model, across)
   };
 }
 

@@ -98,8 +98,9 @@ export function makeChooser(model, reveal, later) {
     get chosen() {
       return chosen;
     },
-    /** @param {number[]} members */
+    /** @param {number[]} members As the kernel has them; where they are the same, so is the set, and nothing is drawn anew. */
     follow(members) {
+      if (members.length === chosen.size && members.every(member => chosen.has(member))) return;
       chosen = new Set(members);
       later();
     },

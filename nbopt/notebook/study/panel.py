@@ -222,7 +222,7 @@ class StudyPanel:
             told.append(_("pruner {name}", name=names[1]))
         slots = study.executor.slots
         if slots > 1:
-            told.append(_("{count} trials at once", count=slots))
+            told.append(_("up to {count} trials at once", count=slots))
         return " · ".join(told)
 
     def _growth(self) -> float | None:

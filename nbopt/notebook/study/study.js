@@ -9,12 +9,13 @@ import { brush } from './../population/brush.js';
 import { curveAt, drawFan, drawStrong } from './../population/curves.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './../population/points.js';
 import { makeTable, written } from './../population/rows.js';
-import { drawAxes, floats, hueOf, prepare, shades, themeOf } from './../population/scales.js';
+import { drawAxes, hueOf, prepare, shades, themeOf } from './../population/scales.js';
 import { makeChooser, makeMemory, stand } from './../population/standing.js';
 import { offer, tell, write } from './../population/words.js';
 import { sieve } from './filter.js';
 import { layStudy } from './layout.js';
 import { makeParallel, narrowed, within } from './parallel.js';
+import { READ, read } from './seen.js';
 import { makeSpace } from './space.js';
 
 /** @typedef {import('@anywidget/types').AnyModel<any>} AnyModel */
@@ -22,6 +23,9 @@ import { makeSpace } from './space.js';
 const FAN = /** @type {[number, number, number, number]} */ ([50, 10, 8, 24]);
 const SCATTER = /** @type {[number, number, number, number]} */ ([50, 14, 8, 30]);
 const FEW = 200; // trials chosen that are drawn over the others
+/** What is written about, beside what `read` tells. */
+const WORDS = ['acts', 'total', 'space', 'by', 'log_y', 'measure', 'grown', 'given'];
+const TICKS = ['across_ticks', 'up_ticks'];
 const RINGS = 12; // trials chosen that have a ring each; of more, the others are pale
 
 /** @param {{ model: AnyModel, el: HTMLElement }} context */
@@ -75,6 +79,10 @@ function render({ model, el }) {
       if (chosen.size <= RINGS) for (const trial of chosen) ring(plot, theme, seen.points, trial, 6);
       if (hover >= 0) ring(plot, theme, seen.points, hover, 8);
     }
+    markLines();
+  };
+  const markLines = () => {
+    const { chosen } = chooser;
     parallel.mark(hover >= 0 ? [...chosen, hover].slice(-FEW) : [...chosen].slice(0, FEW));
   };
   const showRows = () => {
@@ -96,6 +104,7 @@ function render({ model, el }) {
         const { chosen } = chooser;
         const stands = chosen.size > FEW ? (/** @type {number} */ trial) => chosen.has(trial) : keep;
         parallel.show({ size: seen.size, axes: seen.axes, hues: seen.points.hues, colours, theme, stands });
+        markLines();
       }
     },
     {
@@ -134,14 +143,18 @@ function render({ model, el }) {
       later();
       break;
     }
-    const sizes = layers.map(({ canvas }) => sizeOf(canvas));
-    if (differs('rest', seen, chosen, keep, brushed, theme.ground, theme.dark, ...sizes)) surround();
+    // What costs little, each where it tells something else than before.
+    const sizes = [theme.ground, theme.dark, ...layers.map(({ canvas }) => sizeOf(canvas))];
+    if (differs('over', seen, chosen, ...sizes, ...all(TICKS))) mark();
+    if (differs('rows', seen, chosen, keep, ...sizes)) showRows();
+    if (differs('words', seen, chosen, keep, brushed, ...all(WORDS))) {
+      showSpace();
+      head();
+    }
   };
-  /** What costs little: all that lies over the pictures and beside them. */
-  const surround = () => {
+  const all = (/** @type {string[]} */ names) => names.map(name => model.get(name));
+  const showSpace = () => {
     const { chosen } = chooser;
-    mark();
-    showRows();
     const only = chosen.size === 1 ? [...chosen][0] : -1;
     space.show({
       space: model.get('space'),
@@ -151,7 +164,6 @@ function render({ model, el }) {
       values: only < 0 || only >= seen.size ? {} : seen.given(only),
       acts: model.get('acts')
     });
-    head();
   };
   const head = () => {
     const { text } = model.get('champion');
@@ -191,6 +203,7 @@ function render({ model, el }) {
     parts.none.hidden = !chosen.size;
   };
   const take = () => {
+    if (!differs('read', ...all(READ))) return;
     seen = read(model);
     if (keep && differs('data', ...seen.raw.places, model.get('states'))) sift();
   };
@@ -249,84 +262,6 @@ function render({ model, el }) {
     leave();
     model.off('change:chosen', follow);
   };
-}
-
-/**
- * What the kernel sent, as numbers.
- *
- * @param {AnyModel} model
- */
-export function read(model) {
-  const size = /** @type {number} */ (model.get('size'));
-  const said = model.get('said');
-  const space = new Map(model.get('space').map((/** @type {any} */ row) => [row.name, row]));
-  const parse = (/** @type {string} */ told, /** @type {string} */ values, /** @type {string} */ places) => {
-    const [numbers, spots] = [floats(model.get(values), Float64Array), floats(model.get(places), Float32Array)];
-    return model.get(told).map((/** @type {any} */ axis, /** @type {number} */ k) => ({
-      ...axis,
-      values: numbers.subarray(k * size, (k + 1) * size),
-      places: spots.subarray(k * size, (k + 1) * size),
-      searched: searchedOf(space.get(axis.name)),
-      form: axis.kinds.length ? 'kind' : axis.whole ? 'count' : 'number'
-    }));
-  };
-  const given = parse('given', 'values', 'places');
-  const grown = parse('grown', 'found', 'found_places');
-  const axes = [...given, ...grown.filter((/** @type {any} */ axis) => !axis.name.startsWith(' '))];
-  const find = (/** @type {string} */ name) => [...grown, ...given].find(axis => axis.name === model.get(name));
-  const [x, y] = [find('x'), find('y')];
-  const hues = floats(model.get('hues'), Float32Array);
-  const [low, high] = model.get('across');
-  const line = floats(model.get('line'), Float32Array);
-  /** @type {import('./../population/rows.js').Column[]} */
-  const columns = [...axes.slice(given.length), ...given];
-  const own = /** @type {const} */ ([
-    [' steps', said.steps, floats(model.get('done'), Int32Array), 'count'],
-    [' seconds', said.seconds, floats(model.get('spent'), Float32Array), 'number']
-  ]);
-  for (const [name, label, values, form] of own) columns.push({ name, label, values, form });
-  for (const [name, field] of /** @type {const} */ ([
-    ['state', 'states'],
-    ['source', 'sources']
-  ])) {
-    const values = floats(model.get(field), Uint8Array);
-    columns.push({ name, label: said[name], values, form: 'kind', kinds: model.get(`${name}_words`) });
-  }
-  const raw = (/** @type {string[]} */ ...names) => names.map(name => model.get(name));
-  return {
-    size,
-    raw: {
-      hues: raw('hues', 'size'),
-      curves: raw('steps', 'curves', 'drawn', 'across'),
-      places: raw('given', 'grown', 'places', 'found_places')
-    },
-    all: Array.from({ length: size }, (_none, trial) => trial),
-    axes,
-    dimensions: given.filter((/** @type {any} */ axis) => space.has(axis.name)).length,
-    columns,
-    x,
-    y,
-    champion: /** @type {number} */ (model.get('champion').trial ?? -1),
-    points: { across: x?.places ?? [], up: y?.places ?? [], hues },
-    line: { x: line.subarray(0, line.length / 2), y: line.subarray(line.length / 2), length: line.length },
-    curves: {
-      at: floats(model.get('steps'), Float32Array).map(step => (step - low) / (high - low)),
-      heights: floats(model.get('curves'), Uint16Array),
-      drawn: floats(model.get('drawn'), Int32Array),
-      places: hues
-    },
-    /** @param {number} trial @returns {Record<string, string>} */
-    given: trial => Object.fromEntries(given.map((/** @type {any} */ axis) => [axis.name, valueText(axis, trial)]))
-  };
-}
-
-/** @type {(axis: any, trial: number) => string} */
-const valueText = (axis, trial) =>
-  Number.isNaN(axis.values[trial]) ? '' : axis.kinds.length ? written(axis, trial) : String(axis.values[trial]);
-
-/** @param {any} row */
-function searchedOf(row) {
-  return row && !row.pinned && row.narrowed && row.at.length === 2 ? row.at : null;
 }
 
 /** @type {(canvas: HTMLElement) => string} */
