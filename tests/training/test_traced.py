@@ -8,6 +8,7 @@ from torch import nn
 
 import nbopt
 from nbopt.training.many import traced
+from nbopt.training.many.news import News
 from tests.run.population.shared import SETTINGS, convolutional, dense, digits, model_of
 from tests.run.population.test_population import Attends, Sequences
 from tests.run.population.test_random import CHANGES
@@ -48,11 +49,13 @@ def graphs_of(population):
 
 def both(monkeypatch, live):
     """Return what lives the same life twice: by operations that were written down, and without any."""
-    lives = []
-    for seconds in (0.0, float("inf")):
-        monkeypatch.setattr(traced, "_TRACED_SECONDS", seconds)
-        lives.append(live())
-    return lives
+    return [lived(monkeypatch, seconds, live) for seconds in (0.0, float("inf"))]
+
+
+def lived(monkeypatch, seconds, live):
+    """Return what lives, operations being written down that took so many seconds."""
+    monkeypatch.setattr(traced, "_TRACED_SECONDS", seconds)
+    return live()
 
 
 def assert_same_bits(population, other):
@@ -102,9 +105,37 @@ def test_written_down_any_life_is_the_same(digits, monkeypatch, seed):
             population.step(draw.randint(1, 4))
         return population
 
-    written, plain = both(monkeypatch, live)
-    assert any(graph is not None for graph in graphs_of(written).values())
+    plain = lived(monkeypatch, float("inf"), live)
+    asked, broken_off = random.Random(seed), []
+
+    def is_urgent(_news):
+        broken_off.append(asked.random() < 0.2)
+        return broken_off[-1]
+
+    monkeypatch.setattr(News, "is_urgent", is_urgent)  # in the middle of steps, which are done anew then
+    written = lived(monkeypatch, 0.0, live)
+    assert any(graph is not None for graph in graphs_of(written).values()) and any(broken_off)
     assert_same_bits(written, plain)
+
+
+def test_a_change_does_not_wait_for_the_step_under_way(digits, monkeypatch):
+    monkeypatch.setattr(traced, "_TRACED_SECONDS", 0.0)
+    population, other = (nbopt.Population(model_of(dense), digits, lr=[0.01, 0.1], **SETTINGS) for _each in range(2))
+    for each in (population, other):
+        each.step(2)
+
+    def is_urgent(news):
+        if not news.has_changes() and not changed:
+            changed.append(population.set(lr=0.5, members=[1]))
+        return news.has_changes()
+
+    changed = []
+    monkeypatch.setattr(News, "is_urgent", is_urgent)
+    population.step(1)
+    other.set(lr=0.5, members=[1])
+    other.step(1)
+    assert changed and [entry[:4] for entry in population[1].journal.changes()] == [(2, "lr", 0.1, 0.5)]
+    assert_same_bits(population, other)
 
 
 def test_a_loss_in_whose_settings_members_differ(digits, monkeypatch):

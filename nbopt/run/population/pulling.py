@@ -161,7 +161,7 @@ class Puller:
         members = [self._active[number] for number in asking]
         steps = [member.step_count for member in members]
         room = min(self.credit, *(member.room() for member in members))
-        results = self.together([member.training for member in members], room, self._has_news)
+        results = self.together([member.training for member in members], room, self._has_news, self._has_changes)
         counts = []
         for number, member, result in zip(asking, members, results, strict=True):
             if isinstance(result, Exception):
@@ -186,6 +186,10 @@ class Puller:
         population = self._population
         asked = self._visits or population.is_regrouped or self.goal is not RunState.RUNNING
         return bool(asked) or any(member.changes.due() or member.training.visits for member in self._active)
+
+    def _has_changes(self) -> bool:
+        """Whether somebody waits for a change to act."""
+        return any(member.changes.due() for member in self._active)
 
     # -- coming to rest
 

@@ -20,7 +20,7 @@ from nbopt.i18n import _
 from nbopt.techniques.losses.base import Loss
 from nbopt.training.compile.marks import find_attributes
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
-from nbopt.training.many.traced import Flat, Traced
+from nbopt.training.many.traced import Traced, never
 from nbopt.training.step.passes import Forward, call_on_pair
 from nbopt.training.training import Training
 
@@ -137,6 +137,7 @@ class Gradients:
         settings: Settings,
         batch: tuple[Tensor, Tensor],
         together: bool,
+        is_urgent: Callable[[], bool] = never,
     ) -> Passed:
         """Do a pass, as in a step.
 
@@ -151,6 +152,8 @@ class Gradients:
             (x, y), where it is not the same for all with a first dimension for runs.
         together : bool
             Whether it is the same for all.
+        is_urgent : callable
+            Whether to break off in the middle, see `Traced`.
         """
         layers = next(iter(self._layers.values()))
         differ = [0 if mask.ndim > layer.ones.ndim else None for mask, layer in zip(masks, layers, strict=True)]
@@ -174,7 +177,8 @@ class Gradients:
         flat = [*weights, *fixed, *buffers, *masks, *own.values(), *batch]
         count = len(weights)
         with _quiet():
-            found = self._do(find, (*counts, *differ, together, *own, repr(same)), flat)
+            form = (*counts, *differ, together, *own, repr(same))
+            found = find(*flat) if self._traced is None else self._traced(find, form, flat, is_urgent)
         losses, outputs, targets = found[count : count + 3]
         return Passed([*found[:count]], losses, outputs, targets, [*found[count + 3 :]])
 
@@ -188,9 +192,6 @@ class Gradients:
         modules = [(type(module), module.training) for module in self._twin.modules()]
         names = self._names, self._fixed, self._buffers, self._masks
         return type(self._loss), names, modules, find_attributes(self._twin)
-
-    def _do(self, function: Flat, fixed: tuple[Any, ...], tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        return function(*tensors) if self._traced is None else self._traced(function, fixed, tensors)
 
     def evaluate(
         self,

@@ -16,6 +16,7 @@ _SNAPSHOTS = 0.02  # the part of all the training's time that the snapshots of a
 _FLUSH_SECONDS = (
     2e-3  # between two looks at measured losses, times how many runs there are: a look takes 30 microseconds
 )
+_MOST_LATE = 8  # times as long, where somebody waits for what comes next
 
 
 class Untiered(StepModes):
@@ -73,8 +74,11 @@ class OneOfMany(Training):
         """Whether it rests between two steps, and nothing is to be looked at before the next."""
         return not (self.trouble or self.validation_due or self.is_half_way)
 
-    def advance(self, count: int) -> None:
-        """Take note that ``count`` steps are done: go on to the next batch, and look at what is due."""
+    def advance(self, count: int, hurry: bool = False) -> None:
+        """Take note that ``count`` steps are done: go on to the next batch, and look at what is due.
+
+        Where somebody waits for what is to be done next, in a ``hurry``, losses are moved later.
+        """
         self.step += count
         if done := self.cursor.advance(count):
             self.end_epoch(done)
@@ -82,13 +86,13 @@ class OneOfMany(Training):
         if (plan.validate_every or plan.steps) and plan.validates_step(self.step):
             self.validation_due = self.may_end = True
         self.half_done = False
-        if time.perf_counter() >= self.meter.due:
+        if time.perf_counter() >= self.meter.due + (_MOST_LATE * self.meter.flush_seconds if hurry else 0.0):
             self.flush()
 
-    def take_block(self, block: Block, number: int, count: int) -> int:
+    def take_block(self, block: Block, number: int, count: int, hurry: bool = False) -> int:
         """Take note of steps that were done, whose losses are those of run ``number`` of a block; return how many."""
         self.meter.take_block(block, number, count)
-        self.advance(count)
+        self.advance(count, hurry)
         return count
 
     def room(self, most: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 _SECONDS, _CALM_SECONDS = 0.015, 0.1  # between two looks: while somebody acts, and while nobody does
 _ALERT = 1.0  # seconds after somebody acted
+_URGENT_SECONDS = 0.003  # between two looks in the middle of a step
 
 
 class News:
@@ -19,11 +20,14 @@ class News:
     ----------
     has_news : callable
         Whether there is any.
+    has_changes : callable
+        Whether somebody waits for a change to act: the step under way is done anew with it.
     """
 
     def __init__(self) -> None:
         self.has_news: Callable[[], bool] = lambda: False
-        self._alert_until = 0.0
+        self.has_changes: Callable[[], bool] = lambda: False
+        self._alert_until = self._look_at = 0.0
 
     def note(self) -> None:
         """Take note that somebody acted."""
@@ -34,6 +38,13 @@ class News:
         if found := self.has_news():
             self.note()
         return found
+
+    def is_urgent(self) -> bool:
+        """Whether there is any that a step is to be broken off for; cheap enough to be asked between its operations."""
+        if (now := time.perf_counter()) < self._look_at:
+            return False
+        self._look_at = now + _URGENT_SECONDS
+        return self.has_changes()
 
     def most(self, seconds: float) -> int:
         """Return how many steps, which take so many seconds each, may be done between two looks."""

@@ -34,10 +34,13 @@ from nbopt.training.many.noise import Pair, StepNoise
 from nbopt.training.many.reasons import calls_functions, find_difference, find_reason
 from nbopt.training.many.right import agree_alone
 from nbopt.training.many.stack import Stack
+from nbopt.training.many.traced import Abandoned, never
 from nbopt.training.many.update_all import UpdateAll
 
 _CALL_SECONDS = 0.1  # how long steps may take until each run takes note of them
 _MOST = 64  # steps of which runs take note at once
+_ROWS = 16  # of which losses are moved between two looks whether somebody waits
+_STEPPED_SECONDS = 0.25  # since the last step, after which none is broken off
 
 
 class Together:
@@ -73,9 +76,14 @@ class Together:
         self._seconds = _CALL_SECONDS  # that a step takes
         self._compared = self._updated = False
         self._news = News()
+        self._stepped_at = 0.0  # when the last step was done, of the thread's own time
 
     def __call__(
-        self, trainings: Sequence[OneOfMany], room: float, has_news: Callable[[], bool] = lambda: False
+        self,
+        trainings: Sequence[OneOfMany],
+        room: float,
+        has_news: Callable[[], bool] = never,
+        has_changes: Callable[[], bool] = never,
     ) -> list[int | Exception]:
         """Do the next steps of these runs; return how many of each were done, or why none was.
 
@@ -86,9 +94,11 @@ class Together:
             How many steps are wanted, at most.
         has_news : callable
             Whether somebody waits for what is done between two steps: then no more are done.
+        has_changes : callable
+            Whether somebody waits for a change to act: then the step under way may be broken off, and is done with it.
         """
         self.evaluation.forget()
-        self._news.has_news = has_news
+        self._news.has_news, self._news.has_changes = has_news, has_changes
         if self.held != "" and self._are_known(trainings) and self._suit(trainings):
             if counts := self._do(room):
                 self.tier = "compiled" if self.compiled.at_work else "together"
@@ -191,6 +201,10 @@ class Together:
                 some = None if len(groups) == 1 else torch.tensor(rows, device=losses.device)
                 if not (done := self._do_rows(own, rows, some, seen, losses, rates)):
                     return self._refuse(_("done at once, the steps compute something else"))
+        except Abandoned:
+            for training in trainings:
+                training.half_done = False
+            return [0] * len(trainings)
         except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
             if self._updated:
                 raise
@@ -204,13 +218,19 @@ class Together:
                 training.cursor.deal(done)
         if rates is not None:
             take_step_rates(trainings, rates[:done])
-        block = Block(losses[:done])
+        block, hurry = Block(losses[:done]), False
         for row, training in enumerate(trainings):
+            hurry = hurry or (row % _ROWS == 0 and self._news.is_there())
             if training.acting.after_step:
                 training.stepper.take(losses[:done, row])
             else:
-                training.take_block(block, row, done)
+                training.take_block(block, row, done, hurry)
         return [done] * len(trainings)
+
+    def _may_break_off(self, trainings: Sequence[OneOfMany]) -> bool:
+        """Whether a step leaves no trace before its update; a slider that is moved all the while stops no training."""
+        begun = self.tier == "together" and time.thread_time() < self._stepped_at + _STEPPED_SECONDS
+        return begun and not any(one.acting.before_step or not one.step for one in trainings)
 
     def _do_rows(
         self,
@@ -250,7 +270,14 @@ class Together:
             batch = (x[part], y[part]) if shared else (x[:, part], y[:, part])
             masks = self._noise.masks(layers, trainings, rows, step) if ready is None else ready
             held = stack.rows(some)
-            passed = self._gradients(held.weights, held.fixed, held.buffers, masks, settings, batch, shared)
+            is_urgent = self._news.is_urgent if some is None and self._may_break_off(trainings) else never
+            held_now = held.weights, held.fixed, held.buffers
+            try:
+                passed = self._gradients(*held_now, masks, settings, batch, shared, is_urgent)
+            except Abandoned:
+                if step:
+                    return step
+                raise
             if not self._compared:
                 if not agree_alone(trainings, batches, passed):
                     return 0
@@ -259,6 +286,7 @@ class Together:
             with torch.no_grad():
                 self._update(trainings, rows, held, passed, None if rates is None else rates[step, rows])
                 stack.put(some, held, passed.buffers)
+            self._stepped_at = time.thread_time()
             losses[step, slice(None) if some is None else some] = passed.losses
             for row in kept:
                 trainings[row].recent.keep(passed.outputs[row], passed.targets[row])

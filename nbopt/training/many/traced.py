@@ -22,6 +22,11 @@ Flat = Callable[..., Sequence[Tensor]]
 
 _TRACED_SECONDS = 0.1  # of a thread's time, that a form takes until it is written down, which takes as long
 _MOST = 32  # forms that are known at a time
+_BETWEEN = 6  # operations done between two looks whether to go on
+
+
+class Abandoned(Exception):
+    """Raised in the middle of operations that nobody is to wait for."""
 
 
 class Form(NamedTuple):
@@ -60,8 +65,11 @@ class Traced:
         self.graphs: dict[Form, fx.GraphModule | None] = {}
         self._spent: dict[Form, float] = {}
         self._reads = Reads(model)
+        self._is_urgent: Callable[[], bool] = never
 
-    def __call__(self, function: Flat, fixed: tuple[Any, ...], tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    def __call__(
+        self, function: Flat, fixed: tuple[Any, ...], tensors: Sequence[Tensor], is_urgent: Callable[[], bool]
+    ) -> Sequence[Tensor]:
         """Return what a function gives.
 
         Parameters
@@ -72,6 +80,13 @@ class Traced:
             What else it depends on.
         tensors : sequence of Tensor
             None that is part of another one and written to.
+        is_urgent : callable
+            Asked now and then on the way, where operations are written down.
+
+        Raises
+        ------
+        Abandoned
+            If something is urgent.
         """
         if self._reads.obstacle:
             return function(*tensors)
@@ -81,6 +96,7 @@ class Traced:
             return function(*tensors)
         form = Form(fixed, tuple(map(_form_of, tensors)), _mode_of(tensors[0]))
         if (graph := self.graphs.get(form)) is not None:
+            self._is_urgent = is_urgent
             with torch.no_grad():
                 found: Sequence[Tensor] = graph(*tensors)
             return found
@@ -112,7 +128,24 @@ class Traced:
         except (CannotCompile, RuntimeError, TypeError, ValueError, NotImplementedError):
             return
         if len(found) == len(expected) and all(map(are_same, found, expected)):
+            self._put_looks_in(graph)
             self.graphs[form] = graph
+
+    def _put_looks_in(self, module: fx.GraphModule) -> None:
+        def look() -> None:
+            if self._is_urgent():
+                raise Abandoned
+
+        operations = [node for node in module.graph.nodes if node.op == "call_function"]
+        for node in operations[_BETWEEN - 1 :: _BETWEEN]:
+            with module.graph.inserting_after(node):
+                module.graph.call_function(look)
+        module.recompile()
+
+
+def never() -> bool:
+    """Return False."""
+    return False
 
 
 def are_same(one: Tensor, other: Tensor) -> bool:
