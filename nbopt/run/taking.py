@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
@@ -20,8 +21,11 @@ from nbopt.export.compressed import graphs
 from nbopt.export.compressed.folding import Folding, fold
 from nbopt.export.compressed.load import lay_rounding
 from nbopt.export.compressed.pack import Grid, join, pack
+from nbopt.formatting import milliseconds
 from nbopt.i18n import _
 from nbopt.run.arguments import call, find_arguments
+from nbopt.run.size.kernels import Kernel, time_file
+from nbopt.run.size.latency import Latency
 from nbopt.run.trained import TrainedSession
 from nbopt.training.outside import unchanged
 from nbopt.training.training import Training
@@ -41,6 +45,8 @@ class Exported(NamedTuple):
         How many bytes of it each tensor takes, if it is known.
     folding : Folding
         Which batch norms were folded, and why others stay; empty unless that was asked for.
+    latency : Latency, or None
+        Of a program, how long the file takes for the next training batch, measured on the CPU.
     """
 
     path: Path
@@ -48,6 +54,7 @@ class Exported(NamedTuple):
     full: int
     tensors: Mapping[str, int]
     folding: Folding = Folding({}, {})
+    latency: Latency | None = None
 
     @property
     def times_smaller(self) -> float:
@@ -58,8 +65,11 @@ class Exported(NamedTuple):
         told = _(
             "{size:.1f} kB, {times:.1f} times smaller than in full", size=self.bytes / 1e3, times=self.times_smaller
         )
-        norms = f"; {self.folding}" if any(self.folding) else ""
-        return f"{self.path}: {told}{norms}"
+        more = [str(self.folding)] if any(self.folding) else []
+        if self.latency is not None:
+            median, count = milliseconds(self.latency.median), self.latency.samples
+            more.append(_("{median} ms for {count} samples", median=median, count=count))
+        return "; ".join([f"{self.path}: {told}", *more])
 
 
 class Computed(NamedTuple):
@@ -166,7 +176,11 @@ def _write_graph(run: TrainedSession, path: Path, int8: bool, folds: bool) -> Ex
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    return Exported(path, path.stat().st_size, size_in_full(found), {}, folding)
+    try:
+        latency = time_file(path, arguments)
+    except Exception:  # the file is there all the same
+        latency = None
+    return Exported(path, path.stat().st_size, size_in_full(found), {}, folding, latency)
 
 
 def _find_called(run: TrainedSession) -> tuple[Computed, torch.nn.Module, graphs.Arguments]:
@@ -178,6 +192,22 @@ def _find_called(run: TrainedSession) -> tuple[Computed, torch.nn.Module, graphs
     model.load_state_dict(found.state | {name: found.state[other] for name, other in found.same.items()})
     arguments = tree_map(lambda tensor: tensor.cpu(), find_arguments(run))
     return found, model.cpu().requires_grad_(False).eval(), arguments
+
+
+def measure_kernels(run: TrainedSession, samples: int) -> list[Kernel]:
+    """Return the kernels of ONNX Runtime for a run's model, in full and of 8 bits, for so many samples."""
+    found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
+    fold(model, partial(call, arguments))
+    lay_rounding(model, found.inputs)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
+        graphs.write_onnx(model, arguments, full, int8=False)
+        with graphs.quiet():
+            graphs.quantize_onnx(full, small, [*arguments[0], *arguments[1].values()])
+        return [
+            Kernel(name, path.stat().st_size, time_file(path, arguments, samples))
+            for name, path in (("ONNX Runtime", full), ("ONNX Runtime int8", small))
+        ]
 
 
 def size_in_full(found: Computed) -> int:

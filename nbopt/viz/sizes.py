@@ -19,7 +19,7 @@ class Mark(NamedTuple):
     Attributes
     ----------
     kind : str
-        ``now``, ``was``, ``full`` or ``run``.
+        ``now``, ``was``, ``stored``, ``full`` or ``run``.
     x, y : float
         Its size, or what it costs, and its score.
     label : str

@@ -1,7 +1,7 @@
 """What few bits cost, and the whole way to a small file: accuracy, bytes of real files, CPU time of a step.
 
 ``python -m tests.benchmarks.quantizing`` does it on digits, ``--fashion`` on 10,000 images of Fashion-MNIST, from the
-Debian package dataset-fashion-mnist; ``--seeds 5``.
+Debian package dataset-fashion-mnist; ``--seeds 5``. ``--kernels`` measures kernels instead, see `kernels.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import nbopt
+from tests.benchmarks import kernels
 
 FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
 FIRST, THEN = 10, 10  # epochs in full, and those with few bits
@@ -103,8 +104,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fashion", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--kernels", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.kernels:
+        return kernels.main()
     data = fashion() if given.fashion else digits()
     for name, ratio in measure_steps(data).items():
         print(f"a step with {name}: {ratio:.2f} times the CPU time of a plain one", flush=True)

@@ -216,6 +216,7 @@ def test_programs_predict_as_the_run(tmp_path):
     expected, before = run.predict(data()[0]), copy.deepcopy(run.model.state_dict())
     program = run.export(tmp_path / "model.pt2")
     assert program.bytes == os.path.getsize(tmp_path / "model.pt2")
+    assert program.latency.samples == 8 and 0 < program.latency.median < 1 and "ms for 8 samples" in repr(program)
     with torch.no_grad():
         assert torch.allclose(torch.export.load(program.path).module()(data()[0][:5]), expected[:5], atol=1e-6)
     assert all(torch.equal(before[key], tensor) for key, tensor in run.model.state_dict().items())

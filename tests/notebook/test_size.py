@@ -57,16 +57,23 @@ def test_a_sweep_is_drawn_and_a_point_of_it_taken(run, drawer):
     assert run.journal.changes()[-1].source == "size"
     eventually(lambda: len(drawer.explorer.trail) > 1 and not drawer.explorer.at_work)
     assert painted(drawer).sweep["at"] == sweep["x"][6][0]
-    assert [mark[0] for mark in drawer.widget.chart["marks"]] == ["was", "full", "now"]
+    kinds = [mark[0] for mark in drawer.widget.chart["marks"]]
+    assert [kind for kind in kinds if kind != "stored"] == ["was", "full", "now"]
+    eventually(lambda: drawer.explorer.stored)
+    stored = next(mark for mark in painted(drawer).chart["marks"] if mark[0] == "stored")
+    assert stored[3].startswith("step ")
 
 
 def test_layers_and_latency_are_found_when_asked_for(drawer):
     drawer._hear({"do": "sensitivity"})
     drawer._hear({"do": "time", "samples": 2})
-    eventually(lambda: drawer.explorer.lost and drawer.explorer.latency)
+    drawer._hear({"do": "axis", "name": "latency"})
+    eventually(lambda: drawer.explorer.lost and drawer.explorer.latencies)
     page = painted(drawer)
-    assert [row[-1] for row in page.layers] == ["0.0 %", "0.0 %"]
+    assert [row[-2:] for row in page.layers] == [["0.0 %", ""], ["0.0 %", ""]]
     assert page.facts[-1][0] == "Latency of 2 samples"
+    assert all(text.endswith(" ms") for _place, text in page.chart["x"])
+    assert {mark[0] for mark in page.chart["marks"]} >= {"now"}
 
 
 def test_what_it_does_not_understand_is_said(run, drawer):

@@ -9,35 +9,8 @@ from nbopt.run.size.explorer import Explorer
 from nbopt.run.size.layers import list_layers, time_pass
 from nbopt.run.size.probe import Probe
 from nbopt.run.size.tradeoff import find_compressing, sensitivity, tradeoff, values_of
+from tests.run.sizes_of import accuracy, data, do, make_run
 from tests.waiting import eventually
-
-
-def data(count=60):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(count, 6, generator=generator)
-    return x, (x[:, 0] * x[:, 1] > 0).long()
-
-
-def make_run(**settings):
-    torch.manual_seed(3)
-    model = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.Tanh(), nn.Dropout(0.2), nn.Linear(12, 2))
-    x, y = data()
-    settings = {"val": data(40), "metrics": ["accuracy"], "batch_size": 20, "epochs": 9, "lr": 0.05, **settings}
-    return nbopt.Run(model, (x, y), store=None, **settings)
-
-
-def do(slices):
-    beside = None
-    try:
-        while True:
-            beside = slices.send(beside and beside())
-    except StopIteration as end:
-        return end.value
-
-
-def accuracy(run):
-    x, y = data(40)
-    return float((run.predict(x).argmax(1) == y).double().mean())
 
 
 def test_a_probe_scores_what_the_run_would_have_with_these_values():

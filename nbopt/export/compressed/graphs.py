@@ -52,10 +52,11 @@ def write_onnx(model: nn.Module, arguments: Arguments, path: Path, int8: bool) -
             model, given, whole, kwargs=named, dynamo=True, dynamic_shapes=shapes, verbose=False, external_data=False
         )
         if int8:
-            _quantize(whole, path, [*given, *named.values()])
+            quantize_onnx(whole, path, [*given, *named.values()])
 
 
-def _quantize(whole: Path, path: Path, inputs: list[Any]) -> None:
+def quantize_onnx(whole: Path, path: Path, inputs: list[Any]) -> None:
+    """Write an ONNX file again with weights and activations of 8 bits, the ends of which are those of ``inputs``."""
     tools = need("onnxruntime.quantization")
     names = [each.name for each in need("onnxruntime").InferenceSession(whole).get_inputs()]
     reader = iter([dict(zip(names, (x.detach().numpy() for x in inputs), strict=True))])

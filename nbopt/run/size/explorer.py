@@ -12,14 +12,17 @@ from typing import Any
 import torch
 
 from nbopt.errors import tell_error
+from nbopt.formatting import count
 from nbopt.i18n import _
-from nbopt.run.registry import live_runs
+from nbopt.record.snapshots import Snapshot
+from nbopt.run.size.kernels import Kernel
 from nbopt.run.size.latency import Latency
 from nbopt.run.size.layers import Layer, list_layers, macs_of, time_pass
+from nbopt.run.size.others import next_other, stamp_of
 from nbopt.run.size.probe import Probe, Slices
-from nbopt.run.size.state import State, find_root, pack_all, state_of
-from nbopt.run.size.tradeoff import Tradeoff, find_compressing, sensitivity, tradeoff, values_of
-from nbopt.run.taking import find_computed, size_in_full
+from nbopt.run.size.state import State, find_state, pack_all, spread, state_of, structure_of
+from nbopt.run.size.tradeoff import Tradeoff, find_compressing, sensitivity, sensitivity_of_inputs, tradeoff, values_of
+from nbopt.run.taking import find_computed, measure_kernels, size_in_full
 from nbopt.run.trained import TrainedSession
 from nbopt.training.state import RunState
 from nbopt.training.validation import measure
@@ -27,6 +30,7 @@ from nbopt.training.validation import measure
 _SHARE = 0.1  # of the time of a run that trains
 _EVERY_SECONDS = 1.0  # between two looks at a run that trains
 _TRAIL = 60  # states that are remembered
+_SNAPSHOTS = 24  # that are looked at
 _LOWER = ("loss", "mae", "rmse")
 
 
@@ -55,12 +59,16 @@ class Explorer:
     layers : list of Layer
     sizes : mapping of str to int
         Bytes of the file that each tensor takes, by its name.
-    lost : dict of str to float
-        By how much the score is worse where one layer alone is compressed as all are now, by layer.
+    stored : dict of int to State
+        Where the model was at the run's snapshots, by step.
+    lost, lost_inputs : dict of str to float
+        By how much the score is worse where one layer's weights alone, or its inputs, are compressed, by layer.
     tradeoffs : dict of str to Tradeoff
         The newest by hyperparameter.
-    latency : Latency or None
-        Of the model's forward pass, when it was measured last.
+    latencies : dict of str to Latency
+        Of forward passes, by the structures of models (`State.structure`), as measured last.
+    kernels : list of Kernel
+        Files that the run would write, and how long they take, as measured last.
     at_work, problem : str
         What is being found out, and why the last thing could not be, in words.
     """
@@ -78,9 +86,12 @@ class Explorer:
         self.others: dict[str, tuple[str, State]] = {}
         self.layers: list[Layer] = []
         self.sizes: Mapping[str, int] = {}
+        self.stored: dict[int, State] = {}
         self.lost: dict[str, float] = {}
+        self.lost_inputs: dict[str, float] = {}
         self.tradeoffs: dict[str, Tradeoff] = {}
-        self.latency: Latency | None = None
+        self.latencies: dict[str, Latency] = {}
+        self.kernels: list[Kernel] = []
         self.at_work = self.problem = ""
         self._run, self._wake, self._is_seen = run, wake, is_seen
         self._probe: Probe | None = None
@@ -90,6 +101,8 @@ class Explorer:
         self._seen_at = 0.0
         self._jobs: deque[tuple[str, Callable[[], Slices]]] = deque()
         self._known: dict[str, Any] = {}
+        self._samples = 0  # that latency is measured with, once it was asked for
+        self._past: dict[int, Any] = {}  # what tells whether a snapshot is the one that was looked at
         self._stir, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -123,7 +136,13 @@ class Explorer:
 
     def time(self, samples: int) -> None:
         """Measure how long the model takes for so many samples."""
+        self._samples, self.latencies = samples, {}
+        self._known.clear()  # others are measured when they are looked at
         self._ask(_("Latency"), lambda: self._time(samples))
+
+    def find_kernels(self, samples: int) -> None:
+        """Write the model for ONNX Runtime, and measure how long the files take for so many samples."""
+        self._ask(_("Kernels"), lambda: self._find_kernels(samples))
 
     def close(self) -> None:
         """Find out nothing any more."""
@@ -145,8 +164,11 @@ class Explorer:
                 self._find(self._run, _("Where the model is"), self._look)
             elif self._jobs:
                 self._find(self._run, *self._jobs.popleft())
-            elif (other := self._next_other()) is not None:
+            elif (other := next_other(self._run, self._known)) is not None:
                 self._find(other, _("Where {name} is", name=other.name), lambda: self._look_at(other))
+            elif (snapshot := self._next_snapshot()) is not None:
+                step = count(snapshot.step)
+                self._find(self._run, _("Where step {step} was", step=step), lambda: self._look_back(snapshot))
             else:
                 self._stir.wait(_EVERY_SECONDS)  # of other runs, nobody says so
 
@@ -157,20 +179,19 @@ class Explorer:
     @property
     def _is_new(self) -> bool:
         """Whether the run is not where it was, and it is time to look."""
-        if self._stamp == _stamp(self._run):
+        if self._stamp == stamp_of(self._run):
             return False
         since = time.monotonic() - self._seen_at
         return not self._is_training or (self._is_seen() and since > _EVERY_SECONDS)
 
-    def _next_other(self) -> TrainedSession | None:
-        """Return a run of the family that is at rest where it was not looked at yet."""
-        live: dict[str | None, TrainedSession] = {run.id: run for run in live_runs() if isinstance(run, TrainedSession)}
-        root = find_root(self._run, live)
-        for run in live.values():
-            is_of_it = run is not self._run and run.has_begun and find_root(run, live) == root
-            if is_of_it and run.state is not RunState.RUNNING and self._known.get(run.id) != _stamp(run):
-                return run
-        return None
+    def _next_snapshot(self) -> Snapshot | None:
+        """Return one of a resting run's snapshots that was not looked at yet."""
+        if self._is_training or not self.trail:
+            return None
+        kept = spread([*self._run.snapshots], _SNAPSHOTS)
+        steps = {each.step for each in kept}
+        self.stored = {step: state for step, state in self.stored.items() if step in steps}
+        return next((each for each in kept if self._past.get(each.step) is not each.facts), None)
 
     def _find(self, run: TrainedSession, what: str, begin: Callable[[], Slices]) -> None:
         """Do a job slice by slice, each between two steps of a run."""
@@ -215,20 +236,20 @@ class Explorer:
         return self._probe
 
     def _look(self) -> Slices:
-        self._stamp = _stamp(self._run)
+        self._stamp = stamp_of(self._run)
         probe = self._renewed()
         training = probe.training
         scores = yield from probe.score()
         if self._shape != [*training.edits]:
             self._macs, self._shape = macs_of(training), [*training.edits]
-            self.lost, self.tradeoffs = {}, {}
+            self.lost, self.lost_inputs, self.tradeoffs = {}, {}, {}
             yield
         layers = list_layers(training, self._macs)
         found = find_computed(probe.copy)
         packed = yield lambda: pack_all(found)
         self.layers, self.sizes = layers, packed.sizes
         now = state_of(probe, scores.get(self.metric), layers, self._macs, packed.total)
-        if training.acting.change_weights:
+        if training.acting.change_weights or training.acting.change_activations:
             with probe.computing_with({}):
                 scores = yield from measure(training)
             full = state_of(probe, scores.get(self.metric), layers, self._macs, size_in_full(found))
@@ -242,27 +263,38 @@ class Explorer:
         self.tradeoffs = {**self.tradeoffs, name: (yield from tradeoff(probe, self.metric, name, values, by))}
 
     def _sensitivity(self) -> Slices:
-        scores = yield from sensitivity(self._renewed(), self.metric, self.layers)
-        whole, sign = scores.pop(""), 1 if self.lower_is_better else -1
-        self.lost = {layer: sign * (score - whole) for layer, score in scores.items()}
+        probe = self._renewed()
+        self.lost = self._worse((yield from sensitivity(probe, self.metric, self.layers)))
+        self.lost_inputs = self._worse((yield from sensitivity_of_inputs(probe, self.metric, self.layers)))
+
+    def _worse(self, scores: dict[str, float]) -> dict[str, float]:
+        """Return by how much scores are worse than that of ""."""
+        whole, sign = scores.pop("", 0.0), 1 if self.lower_is_better else -1
+        return {layer: sign * (score - whole) for layer, score in scores.items()}
 
     def _time(self, samples: int) -> Slices:
         probe = self._renewed()
         yield
+        self._measure(probe, samples)
+
+    def _measure(self, probe: Probe, samples: int) -> None:
         with probe.computing_with({}):
-            self.latency = time_pass(probe.training, samples)
+            found = time_pass(probe.training, samples)
+        self.latencies = {**self.latencies, structure_of(probe.training): found}
+
+    def _find_kernels(self, samples: int) -> Slices:
+        self.kernels = yield lambda: measure_kernels(self._run, samples)
+
+    def _look_back(self, snapshot: Snapshot) -> Slices:
+        self._past[snapshot.step] = snapshot.facts
+        probe = self._renewed()
+        probe.go_to(snapshot)
+        self.stored = {**self.stored, snapshot.step: (yield from find_state(probe, self.metric))}
 
     def _look_at(self, other: TrainedSession) -> Slices:
-        self._known[other.id] = _stamp(other)
+        self._known[other.id] = stamp_of(other)
         probe = Probe(other)
-        scores = yield from probe.score()
-        macs, found = macs_of(probe.training), find_computed(probe.copy)
-        layers = list_layers(probe.training, macs)
-        packed = yield lambda: pack_all(found)
-        state = state_of(probe, scores.get(self.metric), layers, macs, packed.total)
+        state = yield from find_state(probe, self.metric)
         self.others = {**self.others, other.id: (other.name, state)}
-
-
-def _stamp(run: TrainedSession) -> tuple[int, int]:
-    """Return what tells whether a run is where it was."""
-    return run.step_count, len(run.journal)
+        if self._samples and state.structure not in self.latencies:
+            self._measure(probe, self._samples)

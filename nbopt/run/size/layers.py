@@ -71,7 +71,7 @@ def macs_of(training: Any) -> Counter[str]:
     layers = {name for name, module in training.model.named_modules() if any(True for _ in module.parameters(False))}
     batch, samples = _batch(training)
     found: Counter[str] = Counter()
-    with _evaluating(training):
+    with evaluating(training):
         counted = count_macs(training.model, lambda: training.pass_.predict(batch))
     for name, count in counted.items():
         while name and name not in layers:
@@ -86,7 +86,7 @@ def time_pass(training: Any, samples: int) -> Latency:
     leaf = find_samples(batch)
     if leaf is not None and samples < count:
         batch, count = cut(batch, count, 0, samples), samples
-    with _evaluating(training):
+    with evaluating(training):
         return measure_latency(lambda: training.pass_.predict(batch), count)
 
 
@@ -98,7 +98,8 @@ def _batch(training: Any) -> tuple[Any, int]:
 
 
 @contextmanager
-def _evaluating(training: Any) -> Iterator[None]:
+def evaluating(training: Any) -> Iterator[None]:
+    """Do passes as a validation does them: without gradients, and with noise of their own."""
     noise = training.noise
     graph = torch.set_grad_enabled(training.pass_.needs_graph)
     with training.material.evaluating(), graph, noise.lock, noise.seeded(training.evaluation_seed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from nbopt.hyperparams import Flag
 from nbopt.i18n import _
+from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.forks import copy_run, take
 from nbopt.run.trained import TrainedSession
 from nbopt.training.restoring import restore
@@ -68,6 +70,11 @@ class Probe:
             self.put_back()
         self.values = dict(self._twin.hyperparams)
 
+    def go_to(self, snapshot: Snapshot) -> None:
+        """Bring the copy to where the run was; `renew` brings it back."""
+        restore(self.training, snapshot)
+        self.values = dict(self._twin.hyperparams)
+
     def put_back(self) -> None:
         """Bring the copy to where it was when it was renewed: techniques remember what they did then."""
         restore(self.training, self._snapshot)
@@ -93,17 +100,32 @@ class Probe:
         return {name: weight.detach() for name, weight in self.training.acting.weights().items()}
 
     def changes(self) -> bool:
-        """Whether the model computes with other weights than its own, with the values tried last."""
+        """Whether the model computes with other weights or activations than its own, with the values tried last."""
+        if self.training.acting.change_activations:
+            return True
         own = dict(self.training.model.named_parameters())
         return any(not torch.equal(weight, own[name]) for name, weight in self.training.acting.weights().items())
 
     @contextmanager
-    def computing_with(self, some: Mapping[str, Tensor]) -> Any:
-        """Have the model compute with these in the place of its own weights, and with none that techniques make."""
+    def computing_with(self, some: Mapping[str, Tensor], inputs: str = "") -> Any:
+        """Have the model compute with these in the place of its own weights, and with none that techniques make.
+
+        Parameters
+        ----------
+        some : mapping of str to Tensor
+        inputs : str
+            The layer whose inputs techniques change, as they do now; those of the others stay as they are.
+        """
         acting = self.training.acting
         before: Sequence[Callable[..., Any]] = acting.change_weights
+        rounding: Sequence[Callable[[str, Tensor], Tensor]] = acting.change_activations
         acting.change_weights = [lambda weights: {**weights, **some}] if some else []
+        acting.change_activations = [partial(_change_one, inputs, change) for change in rounding] if inputs else []
         try:
             yield
         finally:
-            acting.change_weights = before
+            acting.change_weights, acting.change_activations = before, rounding
+
+
+def _change_one(name: str, change: Callable[[str, Tensor], Tensor], layer: str, x: Tensor) -> Tensor:
+    return change(layer, x) if layer == name else x

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from nbopt.export.compressed.pack import join, pack
-from nbopt.run.size.layers import Layer
-from nbopt.run.size.probe import Probe
+from nbopt.run.size.layers import Layer, list_layers, macs_of
+from nbopt.run.size.probe import Probe, Slices
 from nbopt.run.size.tradeoff import find_compressing
-from nbopt.run.taking import Computed
-from nbopt.run.trained import TrainedSession
+from nbopt.run.taking import Computed, find_computed
+from nbopt.training.validation import measure
+
+Item = TypeVar("Item")
 
 
 class State(NamedTuple):
@@ -27,7 +30,9 @@ class State(NamedTuple):
     parameters, nonzero, macs, bytes : int
         Its weights, those that are not 0, operations for one sample, and the size of the file that `Run.export` writes.
     values : dict of str to object
-        The hyperparameters that make the model compute with other weights.
+        The hyperparameters that make the model compute with other weights or activations.
+    structure : str
+        Equal for states whose models are of the same layers, whatever their weights are.
     """
 
     step: int
@@ -37,6 +42,7 @@ class State(NamedTuple):
     macs: int
     bytes: int
     values: dict[str, Any]
+    structure: str
 
 
 class Sizes(NamedTuple):
@@ -57,7 +63,7 @@ class Sizes(NamedTuple):
 def pack_all(found: Computed) -> Sizes:
     """Return the size of the file that `Run.export` writes, by writing it to memory."""
     packed = {name: pack(tensor, found.grids.get(name)) for name, tensor in found.state.items()}
-    return Sizes(len(join(packed, found.same)), {name: each.size for name, each in packed.items()})
+    return Sizes(len(join(packed, found.same, found.inputs)), {name: each.size for name, each in packed.items()})
 
 
 def state_of(probe: Probe, score: float | None, layers: Sequence[Layer], macs: Counter[str], size: int) -> State:
@@ -70,11 +76,32 @@ def state_of(probe: Probe, score: float | None, layers: Sequence[Layer], macs: C
         macs.total(),
         size,
         {name: probe.values[name] for name in find_compressing(probe.training)},
+        structure_of(probe.training),
     )
 
 
-def find_root(run: TrainedSession, live: Mapping[str | None, TrainedSession]) -> str:
-    """Return the first run that a run branched off, or a branch of that one, of those that are ``live``."""
-    while run.parent in live:
-        run = live[run.parent]
-    return run.parent or run.id
+def find_state(probe: Probe, metric: str) -> Slices:
+    """Return where a probe's model is, of which nothing is known, in slices."""
+    scores = yield from measure(probe.training)
+    macs, found = macs_of(probe.training), find_computed(probe.copy)
+    layers = list_layers(probe.training, macs)
+    packed = yield lambda: pack_all(found)
+    return state_of(probe, scores.get(metric), layers, macs, packed.total)
+
+
+def structure_of(training: Any) -> str:
+    """Return what is equal for models of a family that have the same layers: the edits that led there."""
+    return json.dumps(training.edits, default=str)
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most so many items, evenly spread, the first and the last among them.
+
+    Examples
+    --------
+    >>> spread(range(10), 4)
+    [0, 3, 6, 9]
+    """
+    if len(items) <= most:
+        return [*items]
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]

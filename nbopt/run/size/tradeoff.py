@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparams, Int
-from nbopt.run.size.layers import Layer
+from nbopt.run.size.layers import Layer, evaluating
 from nbopt.run.size.probe import Probe, Slices
 from nbopt.techniques.base import defines
 from nbopt.training.validation import measure
@@ -41,7 +41,7 @@ class Tradeoff(NamedTuple):
 
 
 def find_compressing(training: Any) -> dict[str, list[str]]:
-    """Return the hyperparameters that make the model compute with other weights, and the ways that each has.
+    """Return the hyperparameters by which the model computes with other weights or activations, and their ways.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def find_compressing(training: Any) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for part in training.acting.parts:
-        if defines(type(part), "change_weights"):
+        if defines(type(part), "change_weights") or defines(type(part), "change_activations"):
             declared = part.declared()
             for name in (name for name, spec in declared.items() if isinstance(spec, (Int, Float)) and not spec.needs):
                 ways = [way for way, spec in declared.items() if isinstance(spec, (Choice, Flag))]
@@ -112,4 +112,24 @@ def sensitivity(probe: Probe, metric: str, layers: Sequence[Layer]) -> Slices:
         names = () if layer is None else layer.weights
         with probe.computing_with({name: changed[name] for name in names if name in changed}):
             scores["" if layer is None else layer.name] = (yield from measure(probe.training)).get(metric, math.nan)
+    return scores
+
+
+def sensitivity_of_inputs(probe: Probe, metric: str, layers: Sequence[Layer]) -> Slices:
+    """Return the score where the inputs of one layer alone are rounded as they are now, by layer, in slices.
+
+    Returns
+    -------
+    dict of str to float
+        Of the layers whose inputs have few bits; "" for the model with none of it.
+    """
+    acting = probe.training.acting
+    with evaluating(probe.training):
+        probe.training.pass_.calibrate()  # of all layers, before one alone is looked at
+    parts: list[Any] = [change.__self__ for change in acting.change_activations]
+    few = {name for part in parts for name in getattr(part, "bits_now", ())}
+    scores = {}
+    for name in ["", *(layer.name for layer in layers if layer.name in few)] if few else []:
+        with probe.computing_with({}, name):
+            scores[name] = (yield from measure(probe.training)).get(metric, math.nan)
     return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.run.beside import explore_size
 from nbopt.run.size.explorer import Explorer
+from nbopt.run.size.latency import Latency
 from nbopt.run.size.state import State
 from nbopt.run.steerable import Steerable
 from nbopt.viz.sizes import Mark, draw_lines, draw_marks
@@ -22,7 +24,7 @@ from nbopt.viz.sizes import Mark, draw_lines, draw_marks
 _SOURCE = "size"
 _MOST_SAMPLES = 4096
 
-_AXES = {"bytes": N_("File size"), "nonzero": N_("Weights not 0"), "macs": N_("Operations")}
+_AXES = {"bytes": N_("File size"), "nonzero": N_("Weights not 0"), "macs": N_("Operations"), "latency": N_("Latency")}
 _WORDS = {
     "title": N_("Score against size"),
     "against": N_("Against"),
@@ -38,6 +40,7 @@ _WORDS = {
     "bytes": N_("In the file"),
     "macs": N_("Operations"),
     "lost": N_("Sensitivity"),
+    "inputs": N_("of its inputs"),
     "find": N_("Sensitivity"),
     "time": N_("Latency"),
     "samples": N_("samples"),
@@ -106,6 +109,8 @@ class SizeDrawer:
         match content:
             case {"do": "axis", "name": str(name)} if name in _AXES:
                 self.widget.axis = name
+                if name == "latency" and not self.explorer.latencies:
+                    self.explorer.time(1)
             case {"do": "sweep", "name": str(name), "by": str(by)} if self._is_sweep(name, by):
                 self._swept = name
                 self.explorer.sweep(name, by)
@@ -115,7 +120,9 @@ class SizeDrawer:
                 self.explorer.find_sensitivity()
             case {"do": "time", "samples": int(samples)} if 1 <= samples <= _MOST_SAMPLES:
                 self.explorer.time(samples)
-            case {"do": "time", "samples": _number}:
+            case {"do": "kernels", "samples": int(samples)} if 1 <= samples <= _MOST_SAMPLES:
+                self.explorer.find_kernels(samples)
+            case {"do": "time" | "kernels", "samples": _number}:
                 self._problem = _("Latency is measured with 1 to {most} samples.", most=count(_MOST_SAMPLES))
             case _:
                 self._problem = _("The sizes do not understand {message}.", message=shorten(content))
@@ -151,7 +158,10 @@ class SizeDrawer:
                     percent(1 - layer.nonzero / layer.parameters, 1),
                     size(sum(explorer.sizes.get(name, 0) for name in layer.weights)),
                     count(layer.macs),
-                    self._score(explorer.lost[layer.name]) if layer.name in explorer.lost else "",
+                    *(
+                        self._score(lost[layer.name]) if layer.name in lost else ""
+                        for lost in (explorer.lost, explorer.lost_inputs)
+                    ),
                 ]
                 for layer in explorer.layers
             ]
@@ -174,21 +184,29 @@ class SizeDrawer:
             [_("Weights not 0"), _("{nonzero} of {all}", nonzero=count(now.nonzero), all=count(now.parameters))],
             [_("Operations for a sample"), count(now.macs)],
         ]
-        if explorer.latency is not None:
-            took = explorer.latency
-            text = _("{median} ± {spread} ms", median=milliseconds(took.median), spread=milliseconds(took.spread / 2))
-            facts.append([_("Latency of {count} samples", count=count(took.samples)), text])
+        if (took := explorer.latencies.get(now.structure)) is not None:
+            facts.append([_("Latency of {count} samples", count=count(took.samples)), _tell_latency(took)])
+        for kernel in explorer.kernels:
+            told = _("{name}, {count} samples", name=kernel.name, count=count(kernel.latency.samples))
+            facts.append([told, f"{_tell_latency(kernel.latency)}, {size(kernel.bytes)}"])
         return facts
 
     def _chart(self) -> dict[str, Any]:
         explorer, axis = self.explorer, self.widget.axis
-        marks = [Mark("was", getattr(state, axis), state.score, self._tell(state)) for state in explorer.trail[:-1]]
+
+        def mark(kind: str, state: State, name: str = "") -> Mark:
+            took = explorer.latencies.get(state.structure)
+            x = getattr(state, axis) if axis != "latency" else math.nan if took is None else took.median
+            return Mark(kind, x, state.score, ", ".join([*([name] if name else []), self._tell(state)]))
+
+        marks = [mark("stored", state) for state in explorer.stored.values()]
+        marks += [mark("was", state) for state in explorer.trail[:-1]]
         if explorer.full is not None:
-            marks.append(Mark("full", getattr(explorer.full, axis), explorer.full.score, self._tell(explorer.full)))
-        for name, state in explorer.others.values():
-            marks.append(Mark("run", getattr(state, axis), state.score, f"{name}, {self._tell(state)}"))
-        marks += [Mark("now", getattr(state, axis), state.score, self._tell(state)) for state in explorer.trail[-1:]]
-        return draw_marks(marks, explorer.lower_is_better, size if axis == "bytes" else count, self._tick)
+            marks.append(mark("full", explorer.full))
+        marks += [mark("run", state, name) for name, state in explorer.others.values()]
+        marks += [mark("now", state) for state in explorer.trail[-1:]]
+        write = {"bytes": size, "latency": _tell_milliseconds}.get(axis, count)
+        return draw_marks(marks, explorer.lower_is_better, write, self._tick)
 
     def _sweep(self) -> dict[str, Any]:
         found = self.explorer.tradeoffs.get(self._swept)
@@ -227,3 +245,11 @@ def size_drawer(run: Steerable, wake: Callable[[], None], is_seen: Callable[[], 
 def _way(option: Any) -> str:
     """Return what is written beside the line of an option."""
     return "" if option is None else (_("on") if option else _("off")) if isinstance(option, bool) else str(option)
+
+
+def _tell_milliseconds(seconds: float) -> str:
+    return _("{count} ms", count=milliseconds(seconds))
+
+
+def _tell_latency(took: Latency) -> str:
+    return _("{median} ± {spread} ms", median=milliseconds(took.median), spread=milliseconds(took.spread / 2))

@@ -25,6 +25,7 @@
 
 const SIZE = { width: 400, height: 236 };
 const EDGE = { left: 52, right: 10, top: 10, bottom: 38 };
+const SMALL = ['was', 'stored']; // kinds of marks
 const WAYS = 4; // styles of lines, see size.css
 
 /** @param {{ model: Model, el: HTMLElement }} context */
@@ -41,7 +42,7 @@ function render({ model, el }) {
   scroll.setAttribute('role', 'region');
   scroll.setAttribute('aria-label', words.layers);
   const body = make('tbody', {});
-  const titles = ['layer', 'kind', 'parameters', 'zeros', 'bytes', 'macs', 'lost'].map(name => words[name]);
+  const titles = ['layer', 'kind', 'parameters', 'zeros', 'bytes', 'macs', 'lost', 'inputs'].map(name => words[name]);
   scroll.append(make('table', {}, make('thead', {}, row('th', titles)), body));
   root.append(bar, facts, note, charts, scroll);
   el.append(root);
@@ -70,11 +71,14 @@ function render({ model, el }) {
     labelled(words.every, by),
     draw
   );
+  const kernels = button(words.kernels, () =>
+    model.send({ do: 'kernels', samples: Math.round(Number(samples.value)) })
+  );
   bar.append(
     labelled(words.against, axis),
     sweeping,
     make('span', { className: 'nbopt-size-group' }, find),
-    make('span', { className: 'nbopt-size-group' }, time, samples, words.samples)
+    make('span', { className: 'nbopt-size-group' }, time, kernels, samples, words.samples)
   );
 
   const show = () => {
@@ -132,16 +136,23 @@ function render({ model, el }) {
 export function scatter(chart, label, words) {
   const svg = frame(chart, label);
   svg.setAttribute('role', 'img');
-  const told = chart.marks.filter(([kind]) => kind !== 'was').map(([kind, , , text]) => `${words[kind]}: ${text}`);
+  const told = chart.marks
+    .filter(([kind]) => !SMALL.includes(kind))
+    .map(([kind, , , text]) => `${words[kind]}: ${text}`);
   svg.setAttribute('aria-label', `${words.title}. ${told.join('; ')}`);
   const steps = chart.front.flatMap(([x, y], k) => (k ? [`H${across(x)}`, `V${up(y)}`] : [`M${across(x)} ${up(y)}`]));
   svg.append(shape('path', { class: 'nbopt-size-front', d: `${steps.join('')}H${SIZE.width - EDGE.right}` }));
   for (const [kind, x, y, text] of chart.marks) {
-    const mark = shape('circle', { class: `nbopt-size-${kind}`, cx: across(x), cy: up(y), r: kind === 'was' ? 3 : 6 });
+    const mark = shape('circle', {
+      class: `nbopt-size-${kind}`,
+      cx: across(x),
+      cy: up(y),
+      r: SMALL.includes(kind) ? 3 : 6
+    });
     mark.append(shape('title', {}, `${words[kind]}: ${text}`));
     svg.append(mark);
   }
-  const kinds = ['now', 'was', 'full', 'run'].filter(kind => chart.marks.some(([each]) => each === kind));
+  const kinds = ['now', 'was', 'stored', 'full', 'run'].filter(kind => chart.marks.some(([each]) => each === kind));
   const keys = [...kinds, 'front'].map(kind => key(`nbopt-size-${kind}`, words[kind]));
   const whole = document.createDocumentFragment();
   whole.append(make('div', { className: 'nbopt-size-keys' }, ...keys), svg);
