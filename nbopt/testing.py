@@ -19,7 +19,7 @@ from nbopt.run.run import Run
 from nbopt.techniques.base import Technique, defines
 from nbopt.techniques.catalogue import PARTS, known_of
 
-_STEPS, _AT, _EPOCH = 12, 7, 3  # of a run; the step before which something changes; of an epoch
+_AT, _EPOCH = 7, 3  # the step before which something changes; steps of an epoch
 _NEAR = 1e-6  # how far a script's weights may be from the run's: some sums are done in another order
 
 
@@ -179,7 +179,7 @@ def _check_change(made: _Made, values: Mapping[str, Any], change: Mapping[str, A
 
 def _check_repeated(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
     run = _followed(made.run(**values), change)
-    weights, history = _weights(run), _history(run)
+    weights, history, end = _weights(run), _history(run), run.step_count
     replay = run.replay()
     replay.wait(60)
     _check(torch.equal(_weights(replay), weights), "a replay ends with other weights")
@@ -191,13 +191,14 @@ def _check_repeated(made: _Made, values: Mapping[str, Any], change: Mapping[str,
     _check(_same(run, branch), "a branch and a rewind do not lead to the same weights")
     _check(run.exact is not False, f"the run is not exact: {run.exactness}")
     run.set(**change)
-    run.step(_STEPS - _AT)
+    run.step(end - _AT)
     _check(torch.equal(_weights(run), weights), "going on after a rewind ends with other weights")
     _check(_history(run) == history, "going on after a rewind measures something else")
 
 
 def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
-    weights = _weights(_followed(made.run(**values), change))
+    whole = _followed(made.run(**values), change)
+    weights, end = _weights(whole), whole.step_count
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the store may still write
         run = made.run(folder, **values)
         run.step(_AT)
@@ -206,7 +207,7 @@ def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, A
         run.stop()
         again = open_again(run.id, made.model(), made.data, made.data, store=folder, **made.own)
         assert isinstance(again, Run)
-        again.step(_STEPS - _AT - 2)
+        again.step(end - _AT - 2)
         _check(torch.equal(_weights(again), weights), "stored and opened again, it ends with other weights")
         for each in (run, again):
             if each.recorder is not None:

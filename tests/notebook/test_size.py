@@ -1,11 +1,15 @@
 """The drawer that tells of a model's size, without a page."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import nbopt
 from nbopt.notebook.panel.size.drawer import SizeDrawer
+from nbopt.notebook.panel.size.drawer import __file__ as drawer_file
 from tests.notebook.frontend import eventually
 
 
@@ -44,6 +48,13 @@ def test_it_shows_where_the_model_is(run, drawer):
     assert facts["Validation accuracy"].endswith(" %")
     assert [mark[0] for mark in page.chart["marks"]] == ["now"]
     assert {tuple(each[:2]) for each in page.sweeps} >= {("weight_bits", "Weight bits"), ("sparsity", "Sparsity")}
+
+
+def test_the_page_is_given_all_the_words_that_it_shows(drawer):
+    text = (Path(drawer_file).parent / "size.js").read_text()
+    kinds = {"now", "was", "stored", "full", "run", "front"}
+    columns = re.findall(r"'(\w+)'", re.search(r"titles = \[(.*?)\]", text).group(1))
+    assert {*re.findall(r"\bwords\.(\w+)", text), *kinds, *columns} == drawer.widget.words.keys()
 
 
 def test_a_sweep_is_drawn_and_a_point_of_it_taken(run, drawer):

@@ -263,7 +263,11 @@ def two(*sizes):
         (cnn, {"sparsity": 1.0}, "sparsity must be a finite number at least 0 and below 1; got 1.0"),
         (cnn, {"sparsity": -0.1}, "sparsity must be"),
         (cnn, {"sparsity_pattern": "heads"}, "the model has no nn.MultiheadAttention, whose heads could be pruned"),
-        (lambda: two(36, 3), {"sparsity_pattern": "neurons"}, "no linear or convolutional layer but its last"),
+        (
+            lambda: two(36, 3),
+            {"sparsity_pattern": "neurons"},
+            "convolutional or recurrent layer but its last",
+        ),
         (lambda: two(36, 10, 3), {"sparsity_pattern": "n:4"}, "inputs in blocks of 4, and 2.weight has 10"),
         (lambda: two(36, 12, 3), {"sparsity_pattern": "n:8"}, "inputs in blocks of 8, and 1.weight has 36"),
         (cnn, {"sparsity_method": "magnitudes"}, "Did you mean 'magnitude'"),

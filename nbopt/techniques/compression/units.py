@@ -31,7 +31,7 @@ def find_neurons(model: nn.Module) -> list[list[tuple[str, tuple[int, ...], int]
     """Return the neurons and channels of each layer but the last, which are outputs.
 
     To a channel belongs what a batch norm right after its layer, in the same module,
-    makes of it.
+    makes of it. Hidden units of recurrent layers are neurons, too.
     """
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -45,6 +45,10 @@ def find_neurons(model: nn.Module) -> list[list[tuple[str, tuple[int, ...], int]
         if isinstance(module, kinds) and not name.startswith(f"{attention}."):
             layers.append([])
             place = (parent, len(module.weight))
+        elif type(module) in (nn.RNN, nn.LSTM, nn.GRU):
+            layers += find_hidden(module, name)
+            place = ("", 0)
+            continue
         elif not isinstance(module, norms) or (parent, module.num_features) != place:
             if list(module.parameters(recurse=False)):
                 place = ("", 0)
@@ -52,6 +56,29 @@ def find_neurons(model: nn.Module) -> list[list[tuple[str, tuple[int, ...], int]
         for own, parameter in module.named_parameters(name, recurse=False):
             layers[-1].append((own, tuple(parameter.shape), 0))
     return layers[:-1]
+
+
+def find_hidden(
+    module: nn.RNNBase,
+    name: str,
+) -> list[list[tuple[str, tuple[int, ...], int]]]:
+    """Return the hidden units of each layer and direction of a recurrent module.
+
+    A unit has a row in each gate; where all of them are 0, so is its state, as long as
+    it begins with 0. Units that are projected have no rows of their own, and stay.
+    """
+    if module.proj_size:
+        return []
+    layers = []
+    for weights in module.all_weights:
+        layer: list[tuple[str, tuple[int, ...], int]] = []
+        for own, weight in module.named_parameters(name):
+            if any(weight is each for each in weights):
+                gates = len(weight) // module.hidden_size
+                shape = gates, module.hidden_size, *weight.shape[1:]
+                layer.append((own, shape, 1))
+        layers.append(layer)
+    return layers
 
 
 def find_heads(model: nn.Module) -> list[list[tuple[str, tuple[int, ...], int]]]:
@@ -131,5 +158,7 @@ def find_refusals(model: nn.Module, patterns: tuple[str, ...]) -> dict[str, str]
     if "heads" in patterns and not find_heads(model):
         refused["heads"] = _("the model has no nn.MultiheadAttention, whose heads could be pruned")
     if "neurons" in patterns and not find_neurons(model):
-        refused["neurons"] = _("the model has no linear or convolutional layer but its last, whose neurons are outputs")
+        refused["neurons"] = _(
+            "the model has no linear, convolutional or recurrent layer but its last, whose neurons are outputs"
+        )
     return refused

@@ -40,7 +40,7 @@ _WORDS = {
     "bytes": N_("In the file"),
     "macs": N_("Operations"),
     "lost": N_("Sensitivity"),
-    "inputs": N_("of its inputs"),
+    "inputs": N_("Input sensitivity"),
     "find": N_("Sensitivity"),
     "time": N_("Latency"),
     "samples": N_("samples"),
@@ -49,7 +49,9 @@ _WORDS = {
     "was": N_("before"),
     "full": N_("uncompressed"),
     "run": N_("other runs"),
-    "empty": N_("Measuring the model as it is now …"),
+    "stored": N_("snapshots"),
+    "kernels": N_("Kernels"),
+    "empty": N_("Measuring the model …"),
 }
 
 
