@@ -1,19 +1,13 @@
-from collections import namedtuple
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
     Dataset,
-    IterableDataset,
     RandomSampler,
     SequentialSampler,
-    StackDataset,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
@@ -21,21 +15,8 @@ from torch.utils.data import (
     random_split,
 )
 
-from nbopt.data import tensor_source
 from nbopt.data.sources import DatasetSource, StreamSource, as_source, sample_count
-from nbopt.data.tensor_source import TensorSource
-
-N = 10
-X = np.arange(2.0 * N).reshape(N, 2)
-Y = np.arange(N) % 3
-
-
-class Rows(Dataset):
-    def __len__(self):
-        return N
-
-    def __getitem__(self, index):
-        return torch.tensor([float(index)]), index % 3
+from tests.data.rows import TENSORS, N, Rows, Stream, X, Y, epoch
 
 
 class Noisy(Rows):
@@ -45,72 +26,8 @@ class Noisy(Rows):
         return torch.tensor([float(index)]) + torch.rand(1), index % 3
 
 
-class Stream(IterableDataset):
-    def __iter__(self):
-        return iter([(torch.tensor([float(i)]), i % 3) for i in range(N)])
-
-
-def epoch(source, seed=1, size=4):
-    source.begin(seed)
-    return [source.batch(start, start + size) for start in range(0, source.size, size)]
-
-
 def first_column(batches):
     return torch.cat([batch[0][:, 0] for batch in batches]).tolist()
-
-
-TENSORS = torch.tensor(X), torch.tensor(Y)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        (X, Y),
-        [X, Y],
-        (X.astype(np.float32), Y.astype(np.int8)),
-        (X[::-1][::-1], Y),
-        (X.tolist(), Y.tolist()),
-        TENSORS,
-        (pd.DataFrame(X), pd.Series(Y)),
-        (pd.DataFrame(X), Y.tolist()),
-    ],
-    ids=lambda data: type(data).__name__,
-)
-def test_arrays_in_any_dress_become_tensors_a_network_takes(data):
-    source = as_source(data, "train")
-    assert isinstance(source, TensorSource)
-    x, y = source.columns
-    assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
-    assert x.tolist() == X.tolist() and y.tolist() == Y.tolist()
-
-
-def test_booleans_and_images_of_bytes_stay_what_they_are():
-    source = as_source((np.zeros((4, 3, 3), np.uint8), np.array([True, False] * 2)), "train")
-    assert [column.dtype for column in source.columns] == [torch.uint8, torch.bool]
-
-
-def test_half_precision_is_the_user_s_choice():
-    assert (
-        as_source((torch.zeros(3, 2, dtype=torch.bfloat16), torch.zeros(3)), "train").columns[0].dtype is torch.bfloat16
-    )
-
-
-def test_a_later_change_of_the_array_does_not_reach_the_run():
-    x = X.astype(np.float32)
-    source = as_source((x, Y), "train")
-    x[:] = -1
-    assert source.columns[0].tolist() == X.tolist()
-
-
-def test_the_gradient_history_of_a_tensor_stays_outside():
-    x = torch.ones(3, 2, requires_grad=True) * 2
-    assert not as_source((x, torch.zeros(3)), "train").columns[0].requires_grad
-
-
-def test_an_array_alone_is_dealt_out_alone():
-    batches = epoch(as_source(X, "train"))
-    assert all(isinstance(batch, torch.Tensor) for batch in batches)
-    assert sorted(torch.cat(batches)[:, 0].tolist()) == X[:, 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -282,99 +199,6 @@ def test_a_batch_counts_the_samples_of_its_first_tensor():
     assert sample_count("text") == 0
 
 
-def test_samples_that_do_not_fit_the_device_are_moved_as_they_are_used():
-    source = as_source(TENSORS, "train")
-    source.stay(torch.device("meta"))
-    assert {tensor.device.type for tensor in epoch(source)[0]} == {"meta"}
-    assert source.columns[0].device.type == "cpu"
-
-
-@pytest.mark.parametrize("stretch", [1, 40, 10**6])  # bytes: a batch, some batches, all
-@pytest.mark.parametrize("shuffle", [True, False])
-@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12))
-def test_samples_fetched_ahead_are_those_of_the_device(shuffle, stretch, sizes):
-    columns = torch.arange(90.0).view(45, 2), torch.arange(45)
-    here, fetched = TensorSource(columns, shuffle), TensorSource(columns, shuffle)
-    fetched.stay(torch.device("cpu"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tensor_source, "_STRETCH_BYTES", stretch)
-        for seed in range(2):
-            here.begin(seed)
-            fetched.begin(seed)
-            place = 0
-            for size in sizes:
-                for _batch in range(2):
-                    if place < 45:
-                        expected, got = here.batch(place, place + size), fetched.batch(place, place + size)
-                        assert all(map(torch.equal, expected, got))
-                        place += size
-
-
-def test_the_next_samples_are_on_their_way_before_they_are_asked_for(monkeypatch):
-    monkeypatch.setattr(tensor_source, "_STRETCH_BYTES", 1)
-    source = TensorSource((torch.arange(12),), shuffle=False)
-    source.stay(torch.device("cpu"))
-    source.begin(0)
-    assert source.batch(0, 4).tolist() == [0, 1, 2, 3]
-    index, coming = source._ahead._coming
-    assert (index, coming.result()[0].tolist()) == (slice(4, 8), [4, 5, 6, 7])
-    assert source.batch(4, 8).tolist() == [4, 5, 6, 7]
-    assert source.batch(8, 12).tolist() == [8, 9, 10, 11]
-    assert source._ahead._coming is None  # an epoch is over, and the order of the next one not known
-
-
-def test_an_error_in_gathering_reaches_the_run():
-    source = TensorSource((torch.arange(12),))
-    source.stay(torch.device("cpu"))
-    source.begin(0)
-    source._order = torch.full((12,), 99)
-    with pytest.raises((IndexError, RuntimeError), match="index"):
-        source.batch(0, 4)
-
-
-def test_no_more_than_a_stretch_of_samples_is_gathered_at_once():
-    source = TensorSource((torch.zeros(1_000_000, 50),))
-    source.begin(0)
-    batch = source.batch(0, 1000)
-    assert batch.untyped_storage().nbytes() <= tensor_source._STRETCH_BYTES < source.nbytes()
-
-
-def test_batches_of_changing_sizes_are_cut_from_one_stretch(monkeypatch):
-    monkeypatch.setattr(tensor_source, "_BATCHES", 4)
-    source, gathered = TensorSource((torch.arange(103),)), []
-    rows = source.rows
-    source.rows = lambda index: gathered.append(len(index)) or rows(index)
-    source.begin(0)
-    start, seen = 0, []
-    for size in (
-        10,
-        10,
-        5,
-        3,
-        20,
-        30,
-        10,
-        40,
-    ):  # 10 to 40 from one stretch, 20 to 100 from the next, then three are left
-        seen += source.batch(start, start + size).tolist()
-        start += size
-    assert seen == source._order[:103].tolist()
-    assert gathered == [40, 75]
-    first = source.batch(0, 10)
-    first.zero_()  # by the model
-    assert source.batch(0, 10).tolist() == seen[:10]
-
-
-@pytest.mark.parametrize(
-    "data", [TENSORS, Rows(), DataLoader(Stream(), batch_size=3)], ids=["tensors", "dataset", "stream"]
-)
-def test_batches_arrive_on_the_device(data):
-    source = as_source(data, "train")
-    source.to(torch.device("meta"))
-    batch = next(source.batches(0)) if isinstance(source, StreamSource) else epoch(source)[0]
-    assert {tensor.device.type for tensor in batch} == {"meta"}
-
-
 def test_a_sampler_is_enough_where_the_dataset_has_no_length():
     class Unsized(Dataset):
         def __getitem__(self, index):
@@ -396,78 +220,3 @@ def test_tensors_that_get_gradients_are_collated_as_in_a_loader():
     batch = epoch(as_source(DataLoader(TensorDataset(x, torch.arange(N)), batch_size=4), "train"))[0]
     batch[0].sum().backward()
     assert int((x.grad[:, 0] == 1).sum()) == 4
-
-
-PARTS = torch.zeros(4, 2), torch.zeros(4)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        [PARTS, PARTS],
-        (PARTS, PARTS),
-        [list(PARTS), [torch.zeros(3, 2), torch.zeros(3)]],
-        [{"x": PARTS[0], "y": PARTS[1]}],
-        [tuple(part.numpy() for part in PARTS)],
-        list(DataLoader(TensorDataset(torch.zeros(10, 2), torch.zeros(10)), batch_size=4)),
-    ],
-    ids=["list", "tuple", "uneven", "mappings", "numpy", "of a loader"],
-)
-def test_lists_whose_items_may_be_batches_or_samples_are_refused_with_the_way_to_give_either(data):
-    with pytest.raises(TypeError, match=r"may be a batch or a sample: .*batch_size=None\), samples as DataLoader"):
-        as_source(data, "train")
-
-
-def test_batches_in_a_list_are_dealt_as_they_are_by_the_way_told():
-    data = [PARTS, (torch.ones(3, 2), torch.ones(3))]
-    batches = list(as_source(DataLoader(data, batch_size=None), "train").batches(0))
-    assert [len(batch[0]) for batch in batches] == [4, 3]
-
-
-@pytest.mark.parametrize("data", [[{"a": X}, Y], ({"a": "text"}, Y)], ids=["list", "texts"])
-def test_columns_by_name_that_are_no_arrays_are_refused_with_the_way_to_give_them(data):
-    with pytest.raises(TypeError, match=r"got a dict: columns by name are a StackDataset\(\*\*columns\)"):
-        as_source(data, "train")
-
-
-Pair = namedtuple("Pair", "label size")
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        {"x": X, "y": Y},
-        ({"a": X, "b": X}, Y),
-        (X, {"label": Y, "size": X[:, 0]}),
-        (X, (Y, X[:, 0])),
-        (X, Pair(Y, X[:, 0])),
-        (X, {"all": {"label": Y}, "size": X[:, 0]}),
-    ],
-    ids=["mapping", "inputs", "targets", "tuple", "named tuple", "nested"],
-)
-def test_arrays_by_name_are_dealt_in_the_mappings_and_tuples_they_were_given_in(data):
-    batch = epoch(as_source(data, "val"))[0]
-    given, dealt = list(walked(data)), list(walked(batch))
-    assert [place for place, _array in dealt] == [place for place, _array in given]
-    for (_place, array), (_same, tensor) in zip(given, dealt, strict=True):
-        assert torch.equal(tensor, torch.as_tensor(np.asarray(array)).to(tensor.dtype)[: len(tensor)])
-
-
-def walked(tree, place=()):
-    """Yield arrays with the way to them, classes of tuples included."""
-    if not isinstance(tree, (dict, tuple)):
-        yield place, tree
-        return
-    for key, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
-        yield from walked(part, (*place, type(tree).__name__, key))
-
-
-def test_arrays_by_name_differ_in_length_as_others_do():
-    with pytest.raises(ValueError, match="the parts of train differ in length"):
-        as_source((X, {"label": Y[:-1]}), "train")
-
-
-def test_columns_by_name_are_dealt_by_the_way_told():
-    data = StackDataset(**{"x": TENSORS[0], "y": TENSORS[1]})
-    batch = epoch(as_source(DataLoader(data, batch_size=4), "val"))[0]
-    assert torch.equal(batch["x"], TENSORS[0][:4]) and torch.equal(batch["y"], TENSORS[1][:4])

@@ -1,44 +1,19 @@
-import gc
-import multiprocessing
 import os
 import random
-import signal
-from copy import copy
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler, get_worker_info
+from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSampler, get_worker_info
 
-from nbopt.data import noise
 from nbopt.data.cursor import Cursor
 from nbopt.data.sources import DatasetSource, StreamSource, as_source
-from nbopt.data.split import split
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.workers import _Fetcher, _Task
+from tests.data.fetched import N, Rows, deal, indices, pids
 from tests.waiting import eventually
-
-N = 40
-
-
-class Rows(Dataset):
-    """Tells who fetched a sample, and counts how often each was: in memory shared with the workers."""
-
-    def __init__(self, fails_at=None, error=None):
-        self.fetched = torch.zeros(N, dtype=torch.int64).share_memory_()
-        self.fails_at = fails_at
-        self.error = error
-
-    def __len__(self):
-        return N
-
-    def __getitem__(self, index):
-        if index == self.fails_at:
-            raise self.error
-        self.fetched[index] += 1
-        return torch.tensor([float(index)]), os.getpid()
 
 
 class Noisy(Rows):
@@ -55,50 +30,11 @@ class Noisy(Rows):
 DRAWS = {"torch": lambda: torch.rand(()).item(), "random": random.random, "numpy": np.random.rand}
 
 
-@pytest.fixture
-def source_of():
-    """Return a maker of sources that workers fetch for; the workers end with the test."""
-    sources = []
-
-    def make(dataset, workers=2, **settings):
-        loader = DataLoader(dataset, num_workers=workers, **{"batch_size": 4, "shuffle": True, **settings})
-        sources.append(as_source(loader, "train"))
-        return sources[-1]
-
-    yield make
-    for source in sources:
-        source.workers.stop()
-
-
-def deal(source, sizes, seed=0, place=(0, 0, 0)):
-    """Deal out one batch of each size, from ``place`` on."""
-    cursor = Cursor(source, seed)
-    cursor.seek(*place)
-    batches = []
-    for size in sizes:
-        cursor.batch_size = size
-        batches.append(cursor.peek())
-        cursor.advance()
-    return batches
-
-
-def indices(batches):
-    return [int(index) for x, _y in batches for index in x]
-
-
-def pids(batches):
-    return {int(pid) for _x, y in batches for pid in y}
-
-
 def same(some, others):
     return all(
         torch.equal(x, other_x) and torch.equal(y, other_y)
         for (x, y), (other_x, other_y) in zip(some, others, strict=True)
     )
-
-
-def is_alive(pid):
-    return any(child.pid == pid for child in multiprocessing.active_children())
 
 
 def test_a_loader_with_workers_keeps_them(source_of):
@@ -259,136 +195,3 @@ def test_a_worker_begins_as_the_user_says(source_of):
 
 def test_batches_do_not_stay_in_memory_shared_with_the_workers(source_of):
     assert not any(tensor.is_shared() for batch in deal(source_of(Rows()), [4, 4]) for tensor in batch)
-
-
-# -- errors
-
-
-class Unsendable(Exception):
-    def __init__(self, first, second):
-        super().__init__(f"{first} {second}")
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "message"),
-    [
-        (ValueError("boom"), ValueError, "boom"),
-        (KeyError("boom"), KeyError, "'boom'"),
-        (Unsendable("boom", "bang"), RuntimeError, "Unsendable: boom bang"),
-    ],
-    ids=["plain", "key", "unsendable"],
-)
-def test_an_error_of_the_dataset_is_told_and_can_be_put_right(source_of, error, kind, message):
-    dataset = Rows(13, error)
-    cursor = Cursor(source_of(dataset, shuffle=False), 0)
-    cursor.batch_size = 4
-    seen = []
-    with pytest.raises(kind) as caught:
-        while True:
-            batch = cursor.peek()
-            seen.append(batch)
-            cursor.advance()
-    assert str(caught.value) == message
-    assert "in __getitem__" in caught.value.__notes__[0]
-    assert indices(seen) == list(range(12))
-    dataset.fails_at = None
-    while cursor.epoch == 0:
-        seen.append(cursor.peek())
-        cursor.advance()
-    assert indices(seen) == list(range(N))
-
-
-@pytest.fixture
-def no_child_signal():
-    """Have no handler for a child's end: torch's raises in the main thread, wherever that is."""
-    before = signal.getsignal(signal.SIGCHLD)
-    yield lambda: signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, before)
-
-
-def test_a_worker_that_died_is_told_and_replaced(source_of, no_child_signal):
-    source = source_of(Rows())
-    whole = deal(source, [4] * 10)
-    no_child_signal()
-    for pid in pids(whole):
-        os.kill(pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="exited unexpectedly"):
-        deal(source, [4])
-    again = deal(source, [4] * 10)
-    assert indices(again) == indices(whole)
-    assert pids(again).isdisjoint(pids(whole))
-
-
-def test_an_interrupt_does_not_reach_the_workers(source_of):
-    source = source_of(Rows())
-    workers = pids(deal(source, [4] * 10))
-    for pid in workers:
-        os.kill(pid, signal.SIGINT)
-    assert pids(deal(source, [4] * 10)) == workers
-
-
-# -- whose they are, and how long
-
-
-def test_copies_have_workers_of_their_own(source_of):
-    source = source_of(Rows())
-    other = as_source(source, "train")
-    mixed = [(source.batch(start, start + 4), other.batch(start, start + 4)) for start in range(0, N, 4)]
-    ours, theirs = [one for one, _other in mixed], [other for _one, other in mixed]
-    assert indices(ours) == indices(theirs) == list(range(N))
-    assert pids(ours).isdisjoint(pids(theirs))
-    other.workers.stop()
-    assert pids(deal(source, [4] * 10)) == pids(ours)
-
-
-def test_parts_of_a_split_have_workers_each(source_of):
-    parts = split(source_of(Rows()), 0.25, 0)
-    dealt = [deal(part, [5] * (part.size // 5)) for part in parts]
-    assert sorted(indices(dealt[0]) + indices(dealt[1])) == list(range(N))
-    assert os.getpid() not in pids(dealt[0]) | pids(dealt[1])
-    for part in parts:
-        part.workers.stop()
-
-
-def test_no_worker_starts_before_the_first_batch(source_of):
-    before = {child.pid for child in multiprocessing.active_children()}
-    source = source_of(Rows())
-    copy(source.workers)
-    source.begin(0)
-    assert {child.pid for child in multiprocessing.active_children()} == before
-
-
-@pytest.mark.parametrize("way", ["stop", "last reference", "collection"])
-def test_workers_end_and_leave_nothing_behind(monkeypatch, way):
-    killed = []
-    monkeypatch.setattr(multiprocessing.Process, "terminate", killed.append)  # how torch ends those that do not listen
-    source = as_source(DataLoader(Rows(), shuffle=True, num_workers=2), "train")
-    workers = pids(deal(source, [4] * 5))
-    assert all(map(is_alive, workers))
-    if way == "stop":
-        source.workers.stop()
-    elif way == "collection":
-        source.itself = source
-    del source
-    gc.collect()
-    assert not any(map(is_alive, workers))
-    assert not killed
-
-
-def test_workers_are_forked_while_no_other_run_draws(source_of):
-    class Asking(Rows):
-        def __getitem__(self, index):
-            return torch.tensor([float(index)]), noise._LOCK._is_owned()  # by the thread that forked
-
-    source = source_of(Asking())
-    source.begin(0)
-    assert source.batch(0, 4)[1].all()
-    assert not noise._LOCK._is_owned()
-
-
-def test_workers_that_ended_start_again(source_of):
-    source = source_of(Rows())
-    whole = deal(source, [4] * 10)
-    source.workers.stop()
-    source.workers.stop()
-    assert indices(deal(source, [4] * 10)) == indices(whole)
