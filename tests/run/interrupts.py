@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dis
 import io
 import random
-import sys
 import tempfile
 import threading
 import time
 import warnings
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -25,9 +22,9 @@ import nbopt
 from nbopt.run.registry import live_runs
 from nbopt.store import writer
 from nbopt.store.reading import read
+from tests.run.between_lines import Interrupt
 
 SLOW_SECONDS = 20.0
-PACKAGE = str(Path(nbopt.__file__).parent)
 
 
 def material():
@@ -44,49 +41,6 @@ def material():
 def make(store):
     settings = {"metrics": ["accuracy"], "epochs": 1000, "batch_size": 8, "schedule": "cosine"}
     return nbopt.Run(*material(), store=store, **settings)
-
-
-@cache
-def _ends_of_blocks(code):
-    """Return where ``with`` blocks of a function end: between their last line and the call that gives back their locks.
-
-    An interrupt never comes there: Python looks for one after calls and at the begin of loops and functions only.
-    """
-    found, before = set(), []
-    for step in dis.get_instructions(code):
-        names = [instruction.opname for instruction in before[-3:]]
-        if step.opname == "PRECALL" and step.arg == 2 and names == ["LOAD_CONST"] * 3:
-            if all(instruction.argval is None for instruction in before[-3:]):
-                found |= {instruction.offset for instruction in before[-3:]}
-                found |= {instruction.offset for instruction in before[-4:-3] if instruction.opname == "SWAP"}
-        before.append(step)
-    return found
-
-
-class Interrupt:
-    """Raises KeyboardInterrupt in the ``with`` block, before line number ``at`` of nbopt's that is come by there."""
-
-    def __init__(self, at: int) -> None:
-        self.left = at
-        self.where = ""
-
-    def __enter__(self):
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_error):
-        sys.settrace(None)
-
-    def _trace(self, frame, event, _argument):
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        if event == "line" and frame.f_lasti not in _ends_of_blocks(frame.f_code):
-            self.left -= 1
-            if self.left == 0:
-                self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return self._trace
 
 
 def fit(run):

@@ -1,29 +1,13 @@
 """Copies for branches, replays and the rate finder: tied to nothing of the run they are made from."""
 
 import functools
-import threading
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from nbopt.run.ties import Tied
-
-NET = None  # what careless code reads
-SEEN = torch.zeros(3)
-
-
-class Block(nn.Module):
-    def __init__(self, tie=None):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.inner, self.outer = nn.Linear(4, 8), nn.Linear(8, 3)
-        self.act = self.tie()
-
-    def forward(self, x):
-        return self.outer(torch.relu(self.act(x)))
+from tests.run.copied import Block, Holding, Tying, begin
 
 
 class OverLayer(Block):
@@ -116,11 +100,6 @@ class Counting(Block):
         return call
 
 
-class Tying(Block):
-    def tie(self):
-        return self.inner
-
-
 def penalized(model):
     """Return a loss that closes over part of the model."""
 
@@ -180,11 +159,6 @@ BLOCKS = [
 ]
 
 
-def begin(make_run, model, **settings):
-    settings.setdefault("optimizer", "sgd")
-    return make_run(model, **{"batch_size": 20, "lr": 0.1, "epochs": 99, "seed": 3, **settings})
-
-
 def check_copies(make, weights):
     """A branch and a replay end as their parent does, and change nothing in it."""
     alone = make()
@@ -227,126 +201,6 @@ def test_forward_may_close_over_the_model(make_run, weights):
         return begin(make_run, model, forward=lambda net, batch: (model(batch[0]), batch[1]))
 
     check_copies(make, weights)
-
-
-# -- what cannot be tied anew
-
-
-class OverGlobal(Block):
-    def tie(self):
-        return lambda x: NET.inner(x)
-
-
-def careless_loss(output, target):
-    return functional.cross_entropy(output, target) + NET.outer.weight.square().sum() / 10
-
-
-def teaching_loss(output, target):
-    with torch.no_grad():
-        goal = NET.outer(output.new_ones(1, 8))
-    return functional.cross_entropy(output, target) + (output - goal).square().mean()
-
-
-CALLS = {
-    "branch": lambda run: run.branch(at=2),
-    "replay": lambda run: run.replay(),
-    "find_lr": lambda run: run.find_lr(),
-}
-CARELESS = {
-    "model": (lambda: OverGlobal(), {}),
-    "loss": (lambda: Tying(), {"loss": careless_loss}),
-    "loss without a gradient": (lambda: Tying(), {"loss": teaching_loss}),
-    "forward": (lambda: Tying(), {"forward": lambda net, batch: (NET(batch[0]), batch[1])}),
-}
-
-
-@pytest.mark.parametrize("how", CALLS)
-@pytest.mark.parametrize("name", CARELESS)
-def test_a_copy_that_reads_the_model_from_a_global_is_refused(make_run, weights, monkeypatch, name, how):
-    make, settings = CARELESS[name]
-    model = make()
-    monkeypatch.setitem(globals(), "NET", model)
-    run = begin(make_run, model, **settings)
-    run.step(4)
-    before = weights(run)
-    gradients = [weight.grad.clone() for weight in model.parameters()]
-    with pytest.raises(Tied, match=r"still uses model\.\w+\.\w+ .* line \d+: .*NET"):
-        CALLS[how](run)
-    assert torch.equal(weights(run), before)
-    assert all(map(torch.equal, gradients, [weight.grad for weight in model.parameters()]))
-    run.step(2)
-    run.rewind(4)
-    assert torch.equal(weights(run), before)
-
-
-def test_a_copy_that_changes_an_attribute_of_its_original_is_refused(make_run, monkeypatch):
-    model = Tying()
-    model.calls = 0
-
-    def forward(net, batch):
-        NET.calls += 1
-        return net(batch[0]), batch[1]
-
-    monkeypatch.setitem(globals(), "NET", model)
-    run = begin(make_run, model, forward=forward)
-    run.step(4)
-    with pytest.raises(Tied, match=r"changes model\.calls of the run"):
-        run.branch(at=0)
-    assert model.calls == 4
-
-
-def test_a_tensor_that_a_run_and_its_copies_write_to_is_told_of(make_run, monkeypatch):
-    def forward(net, batch):
-        output = net(batch[0])
-        SEEN.add_(output.detach().mean(0))
-        return output, batch[1]
-
-    run = begin(make_run, Tying(), forward=forward)
-    run.step(4)
-    seen = SEEN.clone()
-    with pytest.warns(UserWarning, match=r"SEEN\.add_.*outside of the model"):
-        run.branch(at=0)
-    assert torch.equal(SEEN, seen)
-
-
-class Holding(Block):
-    def __init__(self, held):
-        self.held = held
-        super().__init__()
-
-    def tie(self):
-        self.inside = {"deep": [self.__dict__.pop("held")]}
-        return self.inner
-
-
-@pytest.mark.parametrize("how", CALLS)
-def test_what_cannot_be_copied_is_named(make_run, weights, how):
-    run = begin(make_run, Holding(x for x in "abc"))
-    run.step(3)
-    before = weights(run)
-    with pytest.raises(TypeError, match=r"model\.inside\['deep'\]\[0\] is a generator, which cannot be copied"):
-        CALLS[how](run)
-    run.step(1)
-    run.rewind(3)
-    assert torch.equal(weights(run), before)
-
-
-def test_a_file_that_is_only_written_is_shared_in_words(make_run, tmp_path):
-    with open(tmp_path / "log", "w") as log:
-        run = begin(make_run, Holding(log))
-        run.step(3)
-        with pytest.warns(UserWarning, match=r"shared .*model\.inside\['deep'\]\[0\]"):
-            branch = run.branch(at=1)
-        assert branch.model.inside["deep"][0] is log
-
-
-@pytest.mark.parametrize("make", [threading.Lock, threading.RLock, threading.Event, threading.Condition])
-def test_locks_are_made_anew(make_run, make):
-    run = begin(make_run, Holding(make()))
-    run.step(3)
-    branch = run.branch(at=1)
-    assert type(branch.model.inside["deep"][0]) is type(run.model.inside["deep"][0])
-    assert branch.model.inside["deep"][0] is not run.model.inside["deep"][0]
 
 
 def test_data_in_an_attribute_are_not_copied(make_run, blobs):

@@ -1,11 +1,14 @@
 """What tests of the store share."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
 
 import nbopt
 from tests.store.runs_of import FOREVER, X
+from tests.store.spoiling import make_example
 
 
 @pytest.fixture(autouse=True)
@@ -26,3 +29,16 @@ def make_run(tmp_path):
     yield make
     for run in runs:
         run.stop()
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory):
+    """Return a store with two runs that nobody holds, and beside it what belongs to the user."""
+    return make_example(tmp_path_factory.mktemp("spoilt"))
+
+
+@pytest.fixture
+def folder(example, tmp_path):
+    """Return a copy of it."""
+    shutil.copytree(example.parent, tmp_path / "project", ignore=shutil.ignore_patterns("locks"))
+    return tmp_path / "project" / ".nbopt"
