@@ -10,7 +10,7 @@ import nbopt
 from tests.export import scripts
 from tests.export.scripts import is_tidy
 from tests.techniques.test_own_techniques import FGSM
-from tests.training.test_outputs import FORMS, LOSS, LOSSES, METRICS, Named, Net, data
+from tests.training.outputs import FORMS, LOSS, LOSSES, METRICS, Named, Net, data
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -1,6 +1,7 @@
 """Small models and data, and runs that are stopped when their test is over: see `tests.runs`."""
 
 import pytest
+import torch
 
 from tests.runs import _one_torch_thread, blobs, compiled, make_run, make_tiered, mlp, weights
 from tests.training.edited import net
@@ -17,3 +18,9 @@ def make(make_run, blobs):
         return make_run(net() if model is None else model, **given)
 
     return made
+
+
+@pytest.fixture
+def numbers():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(256, 4, generator=generator), torch.randn(256, generator=generator)

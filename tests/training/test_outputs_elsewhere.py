@@ -7,7 +7,7 @@ from torch.nn import functional
 
 import nbopt
 from nbopt import Run
-from tests.training.test_outputs import FORMS, LOSS, LOSSES, Net, assert_same, data, make, replayed
+from tests.training.outputs import FORMS, LOSS, LOSSES, Net, assert_same, data, make, replayed
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -5,29 +5,12 @@ import math
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
-import nbopt
-from nbopt import Run, RunState
-from nbopt.errors import InvalidHyperparam
-from nbopt.techniques.plan import Plan
+from nbopt import Run
 from nbopt.training.state import Validated
-from tests.export import scripts
-from tests.export.scripts import is_tidy
-
-SIZE = 20  # of a batch; the blobs have three
-
-
-class Endless(IterableDataset):
-    """Samples without an end, the same each time."""
-
-    def __iter__(self):
-        for seed in itertools.count():
-            generator = torch.Generator().manual_seed(seed)
-            label = seed % 3
-            yield torch.randn(4, generator=generator) + 3 * functional.one_hot(torch.tensor(label), 4), label
+from tests.training.streams import SIZE, Endless, endless, same
 
 
 class Counted(Endless):
@@ -35,10 +18,6 @@ class Counted(Endless):
 
     def __iter__(self):
         return itertools.islice(super().__iter__(), 60)
-
-
-def endless():
-    return DataLoader(Endless(), batch_size=SIZE)
 
 
 def pulled(run):
@@ -61,10 +40,6 @@ def plain(model, factor, steps, lr=0.1):
         optimizer.step()
         scheduler.step()
     return model
-
-
-def same(one, other):
-    return all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
 
 
 FACTORS = {
@@ -210,121 +185,3 @@ def test_rates_are_tried_beyond_the_run_s_length(mlp, blobs):
     sweep = run.find_lr(1e-4, 1e-2, 20)
     assert len(sweep.rates) == 20
     assert run.step_count == 10
-
-
-def test_where_no_terminal_is_there_are_twenty_lines(mlp, monkeypatch, capsys):
-    monkeypatch.setattr("nbopt.run.progress._SECONDS", 0.0)
-    Run(mlp(), endless(), steps=100, store=None).fit()
-    assert [line.split()[3] for line in capsys.readouterr().err.splitlines()] == [
-        *(f"{step}/100" for step in range(5, 101, 5)),
-        "100/100",
-    ]
-
-
-# -- files
-
-
-CHANGES = {
-    "as it is": ({}, {}),
-    "in steps": ({"steps": 8}, {}),
-    "often": ({"validate_every": 2}, {}),
-    "both": ({"steps": 11, "validate_every": 4}, {}),
-    "longer": ({"steps": 6, "validate_every": 4}, {2: {"steps": 9}, 5: {"validate_every": 0}}),
-    "in epochs again": ({"steps": 50, "epochs": 3}, {4: {"steps": 0, "validate_every": 5}}),
-    "patience": ({"patience": 1, "min_delta": 0.5, "validate_every": 2, "steps": 30}, {}),
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_script_validates_and_ends_as_the_run_did(mlp, blobs, name):
-    settings, schedule = CHANGES[name]
-    settings = {"epochs": 4, "batch_size": SIZE, "metrics": "accuracy", "schedule": "cosine", "lr": 0.1, **settings}
-    run, initial = scripts.make(mlp(0.1), blobs, blobs, **settings)
-    scripts.follow(run, schedule)
-    text = run.to_python()
-    measured = scripts.execute(text, initial, blobs, blobs)
-    for series in ("val_loss", "accuracy", "val_accuracy"):
-        assert measured[series] == run.history[series][1].tolist()
-    assert len(measured["loss"]) == len(measured["val_loss"])
-    assert same(run.model, initial)
-    assert is_tidy(text)
-
-
-def test_a_script_goes_through_a_stream_without_an_end(mlp, blobs):
-    run, initial = scripts.make(mlp(0.1), endless(), blobs, steps=9, validate_every=4, schedule="linear")
-    scripts.follow(run, {3: {"lr": 0.01}})
-    measured = scripts.execute(run.to_python(), initial, endless(), blobs)
-    assert measured["val_loss"] == run.history["val_loss"][1].tolist()
-    assert same(run.model, initial)
-
-
-def test_a_recipe_tells_the_length_from_where_a_run_was_left(mlp, blobs):
-    run = Run(mlp(), blobs, steps=20, validate_every=4, batch_size=SIZE, store=None)
-    run.step(7)
-    text = run.to_yaml()
-    assert "\nsteps: 7 " in text
-    assert "\n  steps: 20\n" in text
-    again = Run.from_yaml(text, mlp(), blobs, store=None)
-    again.start()
-    assert again.wait(60) is RunState.STOPPED
-    assert (again.step_count, again.hyperparams["steps"], again.hyperparams["validate_every"]) == (7, 20, 4)
-    assert same(again.model, run.model)
-    old = Run.from_yaml("steps: 5\nhyperparameters:\n  batch_size: 20\n", mlp(), blobs, store=None)
-    old.start()
-    assert old.wait(60) is RunState.STOPPED
-    assert (old.step_count, old.hyperparams["steps"]) == (5, 0)
-
-
-def test_a_stored_run_is_opened_and_goes_on_to_its_length(mlp, blobs, tmp_path):
-    settings = {"steps": 10, "validate_every": 4, "schedule": "linear", "batch_size": SIZE}
-    whole = Run(mlp(), blobs, blobs, store=None, **settings).fit()
-    run = Run(mlp(), blobs, blobs, store=tmp_path, **settings)
-    run.step(6)
-    run.recorder.close()
-    opened = nbopt.open(run.id, mlp(), blobs, blobs, store=tmp_path).fit()
-    assert same(opened.model, whole.model)
-    assert opened.history["val_loss"][1].tolist() == whole.history["val_loss"][1].tolist()
-
-
-# -- the plan alone
-
-
-def plan(**values):
-    made = Plan()
-    vars(made).update({"epochs": 20, "steps": 0, "validate_every": 0, **values})
-    return made
-
-
-@pytest.mark.parametrize(
-    ("values", "step", "progress", "share"),
-    [
-        ({}, 500, 5.0, 0.25),
-        ({"epochs": 4}, 500, 5.0, 1.0),
-        ({"steps": 1000}, 500, 5.0, 0.5),
-        ({"steps": 100}, 500, 0.0, 1.0),
-    ],
-    ids=str,
-)
-def test_the_share_done_is_that_of_steps_or_of_epochs(values, step, progress, share):
-    assert plan(**values).share(step, progress) == share
-
-
-@pytest.mark.parametrize(
-    "values", [{}, {"steps": 10}, {"validate_every": 4}, {"steps": 10, "validate_every": 4}], ids=str
-)
-def test_what_lies_ahead_is_the_next_step_to_be_validated(values):
-    made = plan(**values)
-    for step in range(10):
-        due = next((later for later in range(step + 1, 99) if made.validates_step(later)), math.inf)
-        assert made.ahead(step) == due - step
-
-
-@pytest.mark.parametrize("name", ["steps", "validate_every", "warmup_steps"])
-def test_they_are_whole_numbers(mlp, blobs, name):
-    with pytest.raises(InvalidHyperparam, match=f"{name} must be a whole number at least 0; got -1"):
-        Run(mlp(), blobs, **{name: -1})
-
-
-def test_a_model_of_one_layer_is_enough():
-    run = Run(nn.Linear(4, 3), endless(), steps=3, store=None).fit()
-    assert run.step_count == 3
