@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 import nbopt
 from tests.export import scripts
 from tests.export.scripts import is_tidy
-from tests.techniques.test_own_techniques import FGSM
+from tests.techniques.own import FGSM
 from tests.training.outputs import FORMS, LOSS, LOSSES, METRICS, Named, Net, data
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -60,3 +60,11 @@ def show(page, monkeypatch):
     for panel in panels:
         panel.bridge.close()
         panel.strips.close()
+
+
+@pytest.fixture
+def trained(make_run, show):
+    """A run after some steps, at rest, and its panel."""
+    run = make_run()
+    run.step(40)
+    return run, show(run)

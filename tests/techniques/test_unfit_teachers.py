@@ -7,7 +7,7 @@ from torch import nn
 import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.techniques.compression.distill import Distill
-from tests.techniques.test_distill import dense, make, net, teacher
+from tests.techniques.taught import dense, make, net, teacher
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

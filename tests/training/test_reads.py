@@ -1,7 +1,6 @@
 """Compiled steps repeat what a model's Python code reads, or it is said why they cannot."""
 
 import collections
-import copy
 import enum
 import functools
 import math
@@ -17,14 +16,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nbopt.training.compile.marks import Marks, find_hooks
 from nbopt.training.compile.reads import Reads
-from nbopt.training.state import Stepped
-from tests.training.tiered import STEPS, only_compiled, pull, switches
+from tests.training.reading import (
+    NUMBER,
+    STATE,
+    Config,
+    Model,
+    closing_over,
+    helper,
+    inner_helper,
+    model_of,
+    table,
+    tagged,
+)
 
-NUMBER = 1.0
 WORDS = ("a", "b")
-STATE = {"now": 1.0}
 LIST = [1.0]
 ARRAY = np.ones(3)
 TENSOR = torch.ones(3)
@@ -41,26 +47,13 @@ class Pair(collections.namedtuple("Pair", "a b")):
     pass
 
 
-def helper(x, factor=2.0):
-    return torch.relu(x) * factor * NUMBER
-
-
 def deep_helper(x):
     return inner_helper(x)
-
-
-def inner_helper(x):
-    return x * STATE["now"]
 
 
 def keeping(x, seen=[]):  # noqa: B006
     seen.append(1)
     return x / len(seen)
-
-
-@functools.lru_cache
-def table(n):
-    return math.sqrt(n)
 
 
 class Square(torch.autograd.Function):
@@ -79,55 +72,6 @@ class Careless(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         return x * STATE["now"]
-
-
-class Model(nn.Module):
-    """A layer, and what a test makes of its output."""
-
-    const = 3.0
-    table = {"a": 1.0}  # noqa: RUF012
-
-    def __init__(self, **attributes):
-        super().__init__()
-        self.layer, self.other = nn.Linear(4, 3), nn.Linear(4, 3)
-        for name, value in attributes.items():
-            setattr(self, name, value)
-
-    def forward(self, x):
-        return self.layer(x)
-
-    @property
-    def prop(self):
-        return self.layer.bias * NUMBER
-
-    @property
-    def spoilt(self):
-        return STATE["now"]
-
-    @functools.cached_property
-    def cached(self):
-        return NUMBER
-
-    def method(self, x):
-        return self.layer(x) * NUMBER
-
-    def careless_method(self, x):
-        return x * random.random()
-
-
-def model_of(forward, **attributes):
-    return type("Cooled", (Model,), {"forward": forward})(**attributes)
-
-
-def closing_over(value):
-    return lambda self, x: self.layer(x) * value
-
-
-class Config:
-    scale = 1.0
-
-    def factor(self):
-        return self.scale
 
 
 class CarelessConfig:
@@ -160,13 +104,6 @@ class Grown(nn.Linear):
 class Overridden(nn.MultiheadAttention):
     def merge_masks(self, *given):
         return STATE["now"]
-
-
-def tagged(x):
-    return x * tagged.scale
-
-
-tagged.scale = 1.0
 
 
 def carelessly_tagged(x):
@@ -339,280 +276,3 @@ def test_torch_s_own_modules_are_known():
     assert Reads(nn.Sequential(*layers)).obstacle == ""
     careless = nn.TransformerEncoderLayer(4, 2, activation=lambda x: x * STATE["now"])
     assert "STATE" in Reads(nn.Sequential(careless)).obstacle
-
-
-# -- what is noticed at each call
-
-
-def watched(forward, **attributes):
-    model = model_of(forward, **attributes)
-    return model, Reads(model), Marks(model, torch.optim.SGD(model.parameters(), 0.1))
-
-
-def rebind(monkeypatch, model):
-    monkeypatch.setitem(globals(), "NUMBER", 2.0)
-
-
-def redefine(monkeypatch, model):
-    monkeypatch.setitem(globals(), "helper", lambda x: x)
-
-
-def shadow(monkeypatch, model):
-    monkeypatch.setitem(globals(), "len", lambda x: 7)
-
-
-def patch_math(monkeypatch, model):
-    monkeypatch.setattr(math, "pi", 3.0)
-
-
-def patch_class(monkeypatch, model):
-    monkeypatch.setattr(type(model), "forward", lambda self, x: x)
-
-
-def patch_method(monkeypatch, model):
-    monkeypatch.setattr(Model, "method", lambda self, x: x)
-
-
-def class_constant(monkeypatch, model):
-    monkeypatch.setattr(Model, "const", 4.0)
-
-
-def class_setting(monkeypatch, model):
-    monkeypatch.setattr(Config, "scale", 4.0)
-
-
-def tag(monkeypatch, model):
-    monkeypatch.setattr(tagged, "scale", 4.0)
-
-
-def reload(monkeypatch, model):
-    monkeypatch.setattr(helper, "__code__", inner_helper.__code__)
-
-
-def closure(monkeypatch, model):
-    cell = type(model).forward.__closure__[0]
-    monkeypatch.setattr(cell, "cell_contents", 5.0)
-
-
-@pytest.mark.parametrize(
-    ("forward", "change"),
-    [
-        (lambda self, x: self.layer(x) * NUMBER, rebind),
-        (lambda self, x: self.method(x), rebind),
-        (lambda self, x: self.layer(x) * self.prop, rebind),
-        (lambda self, x: helper(self.layer(x)), redefine),
-        (lambda self, x: self.layer(x) * len(x), shadow),
-        (lambda self, x: self.layer(x) * math.pi, patch_math),
-        (lambda self, x: self.layer(x), patch_class),
-        (lambda self, x: self.method(x), patch_method),
-        (lambda self, x: self.layer(x) * self.const, class_constant),
-        (closing_over(2.0), closure),
-        (lambda self, x: self.layer(x) * Config.scale, class_setting),
-        (lambda self, x: tagged(self.layer(x)), tag),
-        (lambda self, x: helper(self.layer(x)), reload),
-    ],
-)
-def test_what_is_bound_anew_is_noticed(monkeypatch, forward, change):
-    model, reads, _marks = watched(forward)
-    assert reads.obstacle == reads.watched.find_change() == ""
-    for again in (model, copy.deepcopy(model)):
-        assert Reads(again).watched.find_difference(reads.watched) == ""
-    change(monkeypatch, model)
-    assert reads.watched.find_change()
-    assert Reads(model).watched.find_difference(reads.watched)
-    monkeypatch.undo()
-    assert reads.watched.find_change() == ""
-
-
-def test_an_equal_number_is_no_change(monkeypatch):
-    _model, reads, _marks = watched(lambda self, x: self.layer(x) * NUMBER)
-    monkeypatch.setitem(globals(), "NUMBER", float("1.0"))
-    assert reads.watched.find_change() == ""
-    monkeypatch.setitem(globals(), "NUMBER", 1)
-    assert reads.watched.find_change() == "NUMBER"
-
-
-EXCHANGES = {
-    "attribute": lambda model: setattr(model, "size", 2),
-    "held function": lambda model: setattr(model, "act", functional.gelu),
-    "new attribute": lambda model: setattr(model, "more", 2),
-    "patched forward": lambda model: setattr(model, "forward", lambda x: x),
-    "patched forward of a layer": lambda model: setattr(model.layer, "forward", lambda x: x),
-    "setting of a layer": lambda model: setattr(model.norm, "eps", 0.1),
-    "buffer": lambda model: model.register_buffer("buf", torch.zeros(3)),
-    "buffer by name": lambda model: setattr(model, "buf", torch.zeros(3)),
-    "parameter": lambda model: setattr(model.layer, "weight", nn.Parameter(torch.zeros(3, 4))),
-    "tied": lambda model: setattr(model.layer, "weight", model.other.weight),
-    "frozen": lambda model: model.layer.weight.requires_grad_(False),
-    "layer": lambda model: setattr(model, "layer", nn.Linear(4, 3)),
-    "evaluation mode": lambda model: model.norm.eval(),
-    "dropout's mode": lambda model: model.drop.eval(),
-    "forward hook": lambda model: model.layer.register_forward_hook(lambda *given: None),
-    "forward pre-hook": lambda model: model.layer.register_forward_pre_hook(lambda *given: None),
-    "backward hook": lambda model: model.layer.register_full_backward_hook(lambda *given: None),
-    "hook of a weight": lambda model: model.layer.weight.register_hook(lambda gradient: gradient * 2),
-    "hook after a gradient": lambda model: model.layer.weight.register_post_accumulate_grad_hook(lambda weight: None),
-}
-
-
-def exchangeable():
-    model = model_of(
-        lambda self, x: self.drop(self.norm(self.act(self.layer(x)))) + self.buf, size=3, act=functional.relu
-    )
-    model.norm, model.drop = nn.BatchNorm1d(3), nn.Dropout(0.5)
-    model.register_buffer("buf", torch.ones(3))
-    return model
-
-
-@pytest.mark.parametrize("name", EXCHANGES)
-def test_what_is_exchanged_in_the_model_is_noticed(name):
-    model = exchangeable()
-    marks = Marks(model, torch.optim.SGD(model.parameters(), 0.1))
-    model(torch.ones(5, 4)).sum().backward()
-    model.eval().train()
-    model.drop.p = 0.1  # a slider
-    assert marks.are_same()
-    EXCHANGES[name](model)
-    assert not marks.are_same()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda optimizer: optimizer.register_step_post_hook(lambda *given: None),
-        lambda optimizer: optimizer.register_step_pre_hook(lambda *given: None),
-        lambda optimizer: optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]}),
-    ],
-)
-def test_what_is_added_to_the_optimizer_is_noticed(change):
-    model = exchangeable()
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    marks = Marks(model, optimizer)
-    optimizer.param_groups[0]["lr"] = 0.2  # a slider
-    assert marks.are_same()
-    change(optimizer)
-    assert not marks.are_same()
-
-
-def test_hooks_for_all_modules_are_noticed():
-    model = exchangeable()
-    marks = Marks(model, torch.optim.SGD(model.parameters(), 0.1))
-    handle = nn.modules.module.register_module_forward_hook(lambda *given: None)
-    try:
-        assert not marks.are_same()
-        assert find_hooks(model)
-    finally:
-        handle.remove()
-    assert marks.are_same()
-    assert find_hooks(model) == ""
-
-
-@pytest.mark.parametrize("cfg", [SimpleNamespace(scale=1.0), Config()], ids=["namespace", "class"])
-def test_the_fields_of_a_configuration_are_watched_in_each_copy_of_a_model(cfg):
-    model, reads, _marks = watched(lambda self, x: self.layer(x) * self.cfg.scale, cfg=cfg)
-    branch = copy.deepcopy(model)
-    of_branch = Reads(branch)
-    assert reads.watched.find_difference(of_branch.watched) == ""
-    branch.cfg.scale = 2.0
-    assert (reads.watched.find_change(), of_branch.watched.find_change()) == ("", "scale")
-    assert reads.watched.find_difference(Reads(branch).watched) == "scale"
-
-
-@pytest.mark.parametrize("kind", [nn.Linear, Model], ids=["torch's", "own"])
-def test_a_class_whose_forward_is_exchanged_is_noticed_though_it_inherits_it(monkeypatch, kind):
-    model = nn.Sequential(type("Heir", (kind,), {})(*[4, 3][: 2 if kind is nn.Linear else 0]))
-    reads = Reads(model)
-    monkeypatch.setattr(type(model[0]), "forward", lambda self, x: x, raising=False)
-    assert reads.watched.find_change() == "forward"
-    monkeypatch.undo()
-    assert reads.watched.find_change() == ""
-    plain = nn.Sequential(nn.ReLU())
-    reads = Reads(plain)
-    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * STATE["now"])
-    assert reads.watched.find_change() == "forward"
-    assert "STATE" in Reads(plain).obstacle
-
-
-# -- in a run
-
-
-def by_hand(run, batch):
-    """Return the loss of a batch by plain PyTorch, with the run's own weights."""
-    with torch.no_grad():
-        return float(functional.cross_entropy(run.model(batch[0]), batch[1]))
-
-
-CHANGES = {
-    "global number": (lambda self, x: self.layer(x) * NUMBER, lambda model, patch: patch(globals(), "NUMBER", 50.0)),
-    "closure": (
-        closing_over(1.0),
-        lambda model, patch: setattr(type(model).forward.__closure__[0], "cell_contents", 50.0),
-    ),
-    "attribute": (lambda self, x: self.layer(x) * self.size, lambda model, patch: setattr(model, "size", 50.0)),
-    "function held": (lambda self, x: self.act(self.layer(x)), lambda model, patch: setattr(model, "act", torch.exp)),
-    "helper": (lambda self, x: helper(self.layer(x)), lambda model, patch: patch(globals(), "helper", torch.exp)),
-    "forward": (Model.forward, lambda model, patch: setattr(model, "forward", lambda x: model.layer(x) * 50)),
-    "bound forward": (
-        Model.forward,
-        lambda model, patch: setattr(model, "forward", MethodType(lambda self, x: self.layer(x) * 50, model)),
-    ),
-    "hook": (Model.forward, lambda model, patch: model.register_forward_hook(lambda module, given, out: out * 50)),
-    "buffer": (lambda self, x: self.layer(x) * self.buf, lambda model, patch: setattr(model, "buf", torch.tensor(50.))),
-    "configuration": (
-        lambda self, x: self.layer(x) * self.cfg.scale,
-        lambda model, patch: setattr(model.cfg, "scale", 50.0),
-    ),
-    "weight": (Model.forward, lambda model, patch: model.layer.weight.data.mul_(50)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_no_loss_is_that_of_a_function_the_model_does_not_compute_any_more(
-    make_tiered, compiled, monkeypatch, blobs, name
-):
-    forward, change = CHANGES[name]
-    model = model_of(forward, size=1.0, act=torch.tanh, cfg=SimpleNamespace(scale=1.0))
-    model.register_buffer("buf", torch.tensor(1.0))
-    for weight in model.other.parameters():
-        weight.requires_grad_(False)
-    run = make_tiered(model, optimizer="sgd", lr=0.001, batch_size=5)
-    monkeypatch.setattr("nbopt.training.core._LOOK_SECONDS", 1e9)
-    pull(run, 30)
-    if not switches(run):  # looks were needed to get there
-        run.training.tiers.look()
-    pull(run, 40)
-    assert run.training.tiers.steps == STEPS, run.tier
-    change(model, monkeypatch.setitem)
-    source = run.training.cursor
-    batch = source.peek()
-    right = by_hand(run, batch)
-    event = next(event for event in run.events() if isinstance(event, Stepped))
-    first = event.step + 1 - event.steps
-    assert run.history["loss"][1][first] == pytest.approx(right, rel=1e-4)
-
-
-@only_compiled
-def test_a_model_that_reads_a_global_dict_is_not_compiled_and_says_so(make_tiered, compiled, monkeypatch):
-    model = model_of(lambda self, x: self.layer(x) / STATE["now"])
-    model.other.requires_grad_(False)
-    run = make_tiered(model)
-    pull(run, 30)
-    assert compiled == []
-    assert "forward reads STATE, a global" in run.tier
-    monkeypatch.setitem(STATE, "now", 100.0)
-    right = by_hand(run, run.training.cursor.peek())
-    pull(run, 31)
-    assert run.history.last("loss") == pytest.approx(right)
-
-
-@only_compiled
-def test_why_compiled_steps_were_left_is_in_the_journal(make_tiered, compiled, monkeypatch):
-    model = model_of(lambda self, x: self.layer(x) * NUMBER)
-    del model.other  # gets no gradient
-    run = make_tiered(model)
-    pull(run, 30)
-    assert run.training.tiers.steps == STEPS
-    monkeypatch.setitem(globals(), "NUMBER", 3.0)
-    pull(run, 40)
-    assert "NUMBER, which forward reads, changed" in run.journal[-1].new["reason"]
-    assert run.training.tiers.steps == 0

@@ -3,125 +3,17 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
-import comm
 import pytest
-from comm.base_comm import BaseComm
 from jupyter_client.manager import start_new_kernel
 
 from nbopt.notebook import publisher
 from nbopt.notebook.listed import enter
 from nbopt.notebook.publisher import StatusPublisher
-from nbopt.record.history import History
-from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState as State
+from tests.notebook.beacon.fakes import FakeComm, FakeRun, Runs, publishers
 from tests.waiting import eventually
 
-PROTOCOL = Path(__file__).parents[2] / "labextension/src/protocol.ts"
-
-
-class FakeRun:
-    def __init__(self, run_id="r1", state=State.RUNNING):
-        self.id = run_id
-        self.name = "digits"
-        self.state = state
-        self.epoch = 2
-        self.step_count = 10
-        self.steps_per_second = 12.5
-        self.history = History()
-        self.history.append("loss", 9, 0.5)
-        self.plan = Plan()  # 20 epochs
-
-    def _become(self, state, wait, source):
-        assert not wait  # it would hold up the shell that handles messages
-        assert source == "status bar"
-        self.state = state
-
-    def pause(self, *, wait, source):
-        self._become(State.PAUSED, wait, source)
-
-    def resume(self, *, wait, source):
-        self._become(State.RUNNING, wait, source)
-
-    def stop(self, *, wait, source):
-        self._become(State.STOPPED, wait, source)
-
-
-class Runs:
-    """The live runs, counting how often they were looked at; `failing` raises instead."""
-
-    def __init__(self, *runs):
-        self.runs = list(runs)
-        self.looks = 0
-        self.failing = None
-
-    def __call__(self):
-        self.looks += 1
-        if self.failing is not None:
-            raise self.failing
-        return self.runs
-
-
-class FakeComm(BaseComm):
-    """A comm that keeps what would go to the front end."""
-
-    opened: list["FakeComm"]
-    others: list[threading.Thread]  # publishers that were there before: a panel's beacon stays open
-
-    def __init__(self, **kwargs):
-        self.messages = []
-        self.times = []
-        self.broken = False
-        super().__init__(**kwargs)
-
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
-        if self.broken:
-            raise RuntimeError("no socket")
-        if msg_type == "comm_open":
-            FakeComm.opened.append(self)
-        elif msg_type == "comm_msg":
-            self.times.append(publisher.time.monotonic())
-            self.messages.append(data)
-
-    @property
-    def errors(self):
-        return [message["error"] for message in self.messages if "error" in message]
-
-    def receive(self, data):
-        """Take a message as if the front end had sent it."""
-        self.handle_msg({"content": {"data": data}})
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch):
-    """Fake comms, and a publisher that looks at once when it is woken, and only then."""
-    FakeComm.opened, FakeComm.others = [], []
-    FakeComm.others = publishers()
-    monkeypatch.setattr(comm, "create_comm", FakeComm)
-    monkeypatch.setattr(publisher, "TICK", 0.0)
-    monkeypatch.setattr(publisher, "LINGER", 0.0)
-
-
-@pytest.fixture
-def light():
-    """Open a beacon over some runs: (beacon, comm)."""
-    beacons = []
-
-    def open_over(live_runs):
-        beacon = StatusPublisher(live_runs)
-        beacons.append(beacon)
-        beacon.ensure_open()
-        channel = FakeComm.opened[-1]
-        eventually(lambda: channel.messages)
-        return beacon, channel
-
-    yield open_over
-    for beacon in beacons:
-        beacon.close()
-
-
-def publishers():
-    running = [thread for thread in threading.enumerate() if thread.name == "nbopt-beacon"]
-    return [thread for thread in running if thread not in FakeComm.others]
+PROTOCOL = Path(__file__).parents[3] / "labextension/src/protocol.ts"
 
 
 def test_the_first_report_tells_what_the_list_shows(light):
@@ -233,87 +125,6 @@ def test_reports_keep_their_distance(monkeypatch):
     assert len(gaps) >= 4 and min(gaps) >= 0.5
 
 
-def test_a_late_effect_of_a_command_is_still_reported(light, monkeypatch):
-    monkeypatch.setattr(publisher, "LINGER", 10.0)
-    run = FakeRun(state=State.PAUSED)
-    runs = Runs(run)
-    beacon, channel = light(runs)
-    beacon.wake()
-    seen = runs.looks
-    eventually(lambda: runs.looks > seen + 2)
-    run.state = State.RUNNING  # a while after the wake
-    eventually(lambda: channel.messages[-1]["runs"][0]["state"] == "RUNNING")
-
-
-@pytest.mark.parametrize(
-    ("before", "action", "after"),
-    [
-        (State.RUNNING, "pause", "PAUSED"),
-        (State.PAUSED, "resume", "RUNNING"),
-        (State.RUNNING, "stop", "STOPPED"),
-    ],
-)
-def test_a_command_reaches_its_run_and_only_that(light, before, action, after):
-    other = FakeRun("r1", before)
-    run = FakeRun("r2", before)
-    _, channel = light(Runs(other, run))
-    channel.receive({"do": action, "run": "r2"})
-    eventually(lambda: channel.messages[-1]["runs"][1]["state"] == after)
-    assert other.state is before
-    assert channel.errors == []
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        None,
-        [],
-        "pause",
-        {},
-        {"do": "explode", "run": "r1"},
-        {"do": "pause"},
-        {"do": "pause", "run": 3},
-        {"do": "__init__", "run": "r1"},
-    ],
-)
-def test_a_malformed_message_is_answered_and_changes_nothing(light, message):
-    run = FakeRun()
-    _, channel = light(Runs(run))
-    channel.receive(message)
-    assert len(channel.errors) == 1
-    assert "does not understand" in channel.errors[0]
-    assert run.state is State.RUNNING
-    run.step_count = 12
-    eventually(lambda: channel.messages[-1].get("runs", [{}])[0].get("step") == 12)
-
-
-def test_a_message_without_data_is_answered(light):
-    _, channel = light(Runs(FakeRun()))
-    channel.handle_msg({})
-    assert channel.errors == ["KeyError: 'content'"]
-
-
-def test_an_unknown_run_is_named_in_the_answer(light):
-    _, channel = light(Runs(FakeRun()))
-    channel.receive({"do": "stop", "run": "gone"})
-    assert "gone" in channel.errors[0]
-
-
-def test_a_failing_command_is_answered(light):
-    run = FakeRun()
-    run.pause = lambda **_: 1 / 0
-    _, channel = light(Runs(run))
-    channel.receive({"do": "pause", "run": "r1"})
-    assert channel.errors == ["ZeroDivisionError: division by zero"]
-
-
-def test_a_refresh_repeats_the_report(light):
-    _, channel = light(Runs(FakeRun(state=State.FINISHED)))
-    channel.receive({"do": "refresh"})
-    eventually(lambda: len(channel.messages) == 2)
-    assert channel.messages[0] == channel.messages[1]
-
-
 def test_silence_when_nobody_reads_until_somebody_does(light, monkeypatch):
     monkeypatch.setattr(publisher, "UNSEEN", 3)
     run = FakeRun()
@@ -373,7 +184,8 @@ import sys
 sys.path.insert(0, {root!r})
 from nbopt.record.history import History
 from tests.waiting import eventually
-from tests.notebook.test_beacon import FakeRun, State, StatusPublisher
+from nbopt.notebook.publisher import StatusPublisher
+from tests.notebook.beacon.fakes import FakeRun, State
 run = FakeRun()
 beacon = StatusPublisher(lambda: [run])
 beacon.ensure_open()
@@ -393,7 +205,7 @@ def test_a_pause_gets_through_while_a_cell_runs():
         subshell = create_subshell(client)
         messages = []
         client.execute_interactive(
-            OPEN_IN_A_KERNEL.format(root=str(Path(__file__).parents[2])),
+            OPEN_IN_A_KERNEL.format(root=str(Path(__file__).parents[3])),
             output_hook=messages.append,
             timeout=60,
         )

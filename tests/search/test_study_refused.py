@@ -1,0 +1,55 @@
+"""What cannot be searched is refused before the first trial, in words."""
+
+import pytest
+import torch
+
+import nbopt
+from nbopt.errors import InvalidHyperparam, UnknownName
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "told"),
+    [
+        ({"space": None}, InvalidHyperparam, "what is to be searched"),
+        ({"space": ["lrr"]}, UnknownName, "Did you mean 'lr'"),
+        ({"space": ["learning_rate"]}, UnknownName, "Did you mean 'lr'"),
+        ({"space": ["lr"], "lr": 0.1}, InvalidHyperparam, "leave one of them out"),
+        ({"space": {"lr": (-1, 1)}}, InvalidHyperparam, "at least 0"),
+        ({"objective": "val_los"}, UnknownName, "Did you mean 'val_loss'"),
+        ({"objective": "val_accuracy"}, UnknownName, "unknown objective"),
+        ({"objective": "val_mine", "metrics": {"mine": torch.dist}}, InvalidHyperparam, "direction='maximize'"),
+        ({"direction": "up"}, UnknownName, "unknown direction"),
+        ({"trials": 0}, InvalidHyperparam, "trials must be"),
+        ({"executor": "treads"}, UnknownName, "Did you mean 'threads'"),
+        ({"slots": 0}, InvalidHyperparam, "slots must be"),
+        ({"nonsense": 1}, UnknownName, "nonsense"),
+        ({"build": 5}, TypeError, "build must be"),
+        ({"build": lambda width, depth: None, "space": ["width"]}, InvalidHyperparam, "build needs depth"),
+        ({"build": lambda mine: None, "space": ["mine", "lr"]}, InvalidHyperparam, "say what to try"),
+        ({"build": lambda: 5}, TypeError, "must return a torch.nn.Module"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_the_first_trial(make, given, error, told):
+    with pytest.raises(error, match=told):
+        make(**given)
+
+
+def test_validation_is_missing_in_words(blobs):
+    with pytest.raises(InvalidHyperparam, match="give val="):
+        nbopt.Study(torch.nn.Linear(4, 2), blobs, space=["lr"], store=None)
+    with pytest.raises(InvalidHyperparam, match="training data"):
+        nbopt.Study(torch.nn.Linear(4, 2), space=["lr"], store=None)
+    with pytest.raises(InvalidHyperparam, match="no build"):
+        nbopt.Study(objective="val_loss", store=None)
+
+
+def test_an_optimizer_that_exists_is_refused(make):
+    model = torch.nn.Linear(4, 2)
+    with pytest.raises(TypeError, match="weights of one model"):
+        make(model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def test_without_optuna_it_says_what_to_install(make, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"pip install 'nbopt\[search\]'"):
+        make()
