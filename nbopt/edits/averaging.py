@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from nbopt.data.noise import EDITS, derive_seed
 from nbopt.edits.aligning import apply, find_orders
 from nbopt.edits.finding import find_units
 from nbopt.edits.traversal import read_pattern, to_pattern
+from nbopt.edits.written import average_numbers, fill_in, numbers_of
 from nbopt.i18n import _
 from nbopt.torch_private import DropoutNd
 from nbopt.training.edit_base import CannotEdit
@@ -30,7 +31,7 @@ def find_order(training: Training, other: nn.Module, refuse: Callable[[str], Exc
     if reason := _differ(model, other):
         raise refuse(reason)
     found = find_units(training, refuse)
-    theirs = _held(other)
+    theirs = numbers_of(other)
     weights = {name: weight for name, weight in model.named_parameters() if weight.is_floating_point()}
     orders = find_orders(found, weights, theirs, derive_seed(training.context.seed, EDITS, len(training.edits)))
     _check(training, other, theirs, apply(orders, theirs), refuse)
@@ -52,13 +53,22 @@ def average(
     """Return the averages of two models' weights and buffers."""
     if reason := _differ(model, other):
         raise CannotEdit(_("the models are not of one structure any more: {reason}.", reason=reason))
-    ours, theirs = _held(model), _held(other)
-    known = {index: torch.tensor(read_pattern(pattern)) for index, pattern in enumerate(orders)}
+    ordered, theirs = read_orders(orders, axes), numbers_of(other)
+    for name, parts in ordered.items():
+        for dim, places in parts:
+            if name not in theirs or dim >= theirs[name].ndim or len(places) != theirs[name].shape[dim]:
+                told = _("{name} has not the size of the weight whose units are put in order.", name=name)
+                raise CannotEdit(told)
+    made: dict[str, Tensor] = average_numbers(model, other, ordered, share)
+    return made
+
+
+def read_orders(orders: Sequence[Any], axes: Sequence[Any]) -> dict[str, list[tuple[int, list[int]]]]:
+    """Return from which places along which dimensions each weight takes its numbers, by name."""
+    made: dict[str, list[tuple[int, list[int]]]] = {}
     for name, dim, index in axes:
-        if name not in theirs or dim >= theirs[name].ndim or len(known[index]) != theirs[name].shape[dim]:
-            raise CannotEdit(_("{name} has not the size of the weight whose units are put in order.", name=name))
-    theirs = apply({(name, dim): known[index] for name, dim, index in axes}, theirs)
-    return {name: _mean(tensor, theirs[name], share) for name, tensor in ours.items()}
+        made.setdefault(name, []).append((dim, read_pattern(orders[index])))
+    return made
 
 
 def is_axis(value: Any, orders: int) -> bool:
@@ -67,19 +77,6 @@ def is_axis(value: Any, orders: int) -> bool:
         return False
     name, dim, index = value
     return isinstance(name, str) and type(dim) is int and type(index) is int and 0 <= index < orders and dim >= 0
-
-
-def _mean(ours: Tensor, theirs: Tensor, share: float) -> Tensor:
-    wide = torch.complex128 if ours.is_complex() else torch.float64
-    one, other = ours.detach().to("cpu", wide), theirs.detach().to("cpu", wide)
-    return (one * (1 - share) + other * share).to(ours.device, ours.dtype)
-
-
-def _held(model: nn.Module) -> dict[str, Tensor]:
-    """Return weights and buffers with numbers that have an average, by the first names that they have."""
-    stored = model.state_dict().keys()
-    named = [*model.named_parameters(), *model.named_buffers()]
-    return {name: held for name, held in named if name in stored and (held.is_floating_point() or held.is_complex())}
 
 
 def _differ(model: nn.Module, other: nn.Module) -> str:
@@ -149,16 +146,9 @@ def _check(
 @contextmanager
 def _holding(model: nn.Module, numbers: Mapping[str, Tensor]) -> Iterator[None]:
     """Have a model compute with other numbers meanwhile."""
-    named = _held(model)
-    before = {name: held.detach().clone() for name, held in named.items()}
+    before = {name: held.detach().clone() for name, held in numbers_of(model).items()}
     try:
-        _fill(named, numbers)
+        fill_in(model, numbers)
         yield
     finally:
-        _fill(named, before)
-
-
-@torch.no_grad()
-def _fill(named: Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> None:
-    for name, held in named.items():
-        held.copy_(numbers[name])
+        fill_in(model, before)

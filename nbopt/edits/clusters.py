@@ -9,10 +9,11 @@ _ROUNDS = 50
 
 
 def find_clusters(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the means of ``count`` clusters of the numbers in a weight, and for each place, which one it is of.
+    """Return the means of clusters of a weight's numbers, and for each place its own.
 
-    That is k-means, of numbers on a line, begun with means evenly spaced from the smallest to the largest number, which
-    Han et al. (2016, section 3.2) found to serve accuracy best. Nothing is drawn.
+    That is k-means, of numbers on a line, begun with means evenly spaced from the
+    smallest to the largest number, which Han et al. (2016, section 3.2) found to serve
+    accuracy best. Nothing is drawn.
 
     Parameters
     ----------
@@ -27,7 +28,8 @@ def find_clusters(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
         Of the weight's shape, int64.
     """
     numbers = weight.detach().to("cpu", torch.float64).reshape(-1)
-    means = torch.linspace(float(numbers.min()), float(numbers.max()), count, dtype=torch.float64)
+    ends = float(numbers.min()), float(numbers.max())
+    means = torch.linspace(*ends, count, dtype=torch.float64)
     places = torch.zeros(len(numbers), dtype=torch.int64)
     for _round in range(_ROUNDS):
         nearest = torch.bucketize(numbers, (means[1:] + means[:-1]) / 2)
@@ -38,4 +40,5 @@ def find_clusters(weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
             break
         places = nearest
     places = torch.bucketize(numbers, (means[1:] + means[:-1]) / 2)
-    return means.to(weight.device, weight.dtype), places.reshape(weight.shape).to(weight.device)
+    means, places = means.to(weight.dtype), places.reshape(weight.shape)
+    return means.to(weight.device), places.to(weight.device)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nbopt.edits.modules import Residual, without_numbers
 from nbopt.edits.picking import Outputs, everywhere, find_layer
+from nbopt.edits.written import deepened
 from nbopt.errors import InvalidHyperparam, shorten, unknown
+from nbopt.export.edits import Written
+from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Edit, Plan
 from nbopt.training.trial import watch_step
@@ -98,6 +100,20 @@ class Deepen(Edit):
             raise self.refuse(_("it is called on several sizes"))
         return replace(self, shape=(made.ndim if images else 2, units))
 
+    def write(self, number: int) -> Written:
+        """Return the statements of a script that put the layer and what is added in its place."""
+        kind, units = _KINDS[self.shape[0]].__name__, self.shape[1]
+        made = [
+            f"layer = model.get_submodule({literal(self.after)})",
+            "like = next(w for w in model.parameters() if w.is_floating_point())",
+            f"seed = derive_seed(SEED, EDITS, {number})",
+            "generator = torch.Generator().manual_seed(seed)",
+            f"sizes = {units}, {self.width or units}",
+            f"made = deepened(layer, nn.{kind}, *sizes, like, generator)",
+            "put_module(model, optimizer, layer, made)",
+        ]
+        return Written(made, [deepened])
+
     def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
         """Return what stands in the layer's place: itself, and what is added."""
         layer = find_layer(model, self.after)
@@ -105,31 +121,6 @@ class Deepen(Edit):
             raise CannotEdit(_("it is not known what {name} puts out.", name=self.after))
         like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
         units = self.shape[1]
-        made: nn.Module
-        if type(layer) is nn.ReLU:
-            added = self._layer(units, units, like)
-            with torch.no_grad():
-                nn.init.eye_(added.weight) if added.weight.ndim == 2 else nn.init.dirac_(added.weight)
-                added.bias.zero_()
-            made = nn.Sequential(layer, added, nn.ReLU())
-        else:
-            width = self.width or units
-            first, last = self._layer(units, width, like), self._layer(width, units, like)
-            with torch.no_grad():
-                bound = (6 / first.weight[0].numel()) ** 0.5  # for what goes into a ReLU, see He et al. (2015)
-                drawn = torch.rand(first.weight.shape, generator=generator, dtype=torch.float64)
-                first.weight.copy_((2 * drawn - 1) * bound)
-                for tensor in (first.bias, last.weight, last.bias):
-                    tensor.zero_()
-            made = Residual(layer, first, last)
+        made = deepened(layer, _KINDS[self.shape[0]], units, self.width or units, like, generator)
         words = _("behind {layer}: {kind}", layer=self.after, kind=_KINDS[self.shape[0]].__name__)
         return Plan({}, [], words, everywhere(model, layer, made))
-
-    def _layer(self, inputs: int, outputs: int, like: Tensor) -> Any:
-        """Return a new layer without numbers yet: none are drawn from torch's own generator."""
-        given = {
-            "device": like.device,
-            "dtype": like.dtype,
-            **({"kernel_size": 3, "padding": 1} if self.shape[0] > 2 else {}),
-        }
-        return without_numbers(_KINDS[self.shape[0]], inputs, outputs, **given)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nbopt.edits.modules import LowRank, without_numbers
 from nbopt.edits.picking import everywhere, find_layer, is_matrix, pick, read_patterns
+from nbopt.edits.written import factored, matrix_of
 from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.export.edits import Written
+from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Edit, Plan
 
@@ -90,7 +92,7 @@ class Factorize(Edit):
 
     def _worth(self, layers: dict[str, nn.Module]) -> Iterator[tuple[str, int]]:
         for name, layer in layers.items():
-            weight = _matrix(layer)
+            weight = matrix_of(layer)
             if not bool(torch.isfinite(weight).all()):
                 raise self.refuse(_("{name} has weights that are no numbers", name=name))
             rank = self.rank or _rank_of(torch.linalg.svdvals(weight), self.energy)
@@ -98,47 +100,32 @@ class Factorize(Edit):
             if rank * (rows + columns) < rows * columns:
                 yield name, rank
 
+    def write(self, number: int) -> Written:
+        """Return the statements of a script that put the factors in their places."""
+        made = [
+            line
+            for name, rank in self.ranks
+            for line in (
+                f"layer = model.get_submodule({literal(name)})",
+                f"put_module(model, optimizer, layer, factored(layer, {rank}))",
+            )
+        ]
+        return Written(made, [factored])
+
     def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
         """Return the factors."""
         modules: dict[str, nn.Module | None] = {}
         words = []
         for name, rank in self.ranks:
             layer = find_layer(model, name)
-            if not is_matrix(layer) or rank > min(_matrix(layer).shape):
+            if not is_matrix(layer) or rank > min(matrix_of(layer).shape):
                 raise CannotEdit(_("{name} is no layer to factorize so.", name=name))
-            modules.update(everywhere(model, layer, _factored(layer, rank)))
+            modules.update(everywhere(model, layer, factored(layer, rank)))
             words.append(_("{layer}: rank {rank}", layer=name, rank=rank))
         return Plan({}, [], ", ".join(words), modules)
-
-
-def _matrix(layer: Any) -> Tensor:
-    return layer.weight.detach().flatten(1).to("cpu", torch.float64)  # type: ignore[no-any-return]
 
 
 def _rank_of(values: Tensor, energy: float) -> int:
     """Return how many of the largest singular values have this share of all their squares."""
     shares = values.square().cumsum(0) / values.square().sum()
     return min(len(values), int((shares < energy * (1 - 1e-12)).sum()) + 1)
-
-
-def _factored(layer: Any, rank: int) -> LowRank:
-    left, values, right = torch.linalg.svd(_matrix(layer), full_matrices=False)
-    root = values[:rank].sqrt()
-    like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-    biased = layer.bias is not None
-    first: Any
-    second: Any
-    if isinstance(layer, nn.Linear):
-        first = without_numbers(nn.Linear, layer.in_features, rank, bias=False, **like)
-        second = without_numbers(nn.Linear, rank, layer.out_features, bias=biased, **like)
-    else:
-        size, stride, padding, dilation = layer.kernel_size, layer.stride, layer.padding, layer.dilation
-        named = {"bias": False, "padding_mode": layer.padding_mode, **like}
-        first = without_numbers(type(layer), layer.in_channels, rank, size, stride, padding, dilation, **named)
-        second = without_numbers(type(layer), rank, layer.out_channels, 1, bias=biased, **like)
-    with torch.no_grad():
-        first.weight.copy_((root[:, None] * right[:rank]).reshape(first.weight.shape))
-        second.weight.copy_((left[:, :rank] * root).reshape(second.weight.shape))
-    if biased:
-        second.bias = layer.bias
-    return LowRank(first, second)

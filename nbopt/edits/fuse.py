@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -12,9 +13,12 @@ import torch
 from torch import nn
 
 from nbopt.edits import averaging, joining
-from nbopt.edits.norms import measure_norms
+from nbopt.edits.norms import find_norms, measure_norms
 from nbopt.edits.traversal import is_pattern
+from nbopt.edits.written import average_numbers, fill_in, join_heads
 from nbopt.errors import InvalidHyperparam, shorten, unknown
+from nbopt.export.edits import Written
+from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.objects.given import fingerprint_of, module_of
 from nbopt.training.edit_base import CannotEdit, Edit, Plan, as_lists
@@ -85,6 +89,7 @@ class Fuse(Edit):
     orders: Any = field(default=(), repr=False)
     axes: Any = field(default=(), repr=False)
     moved: int = field(default=0, repr=False)
+    norms: int = field(default=0, repr=False)
     heads: Any = field(default=(), repr=False)
 
     kind: ClassVar[str] = "fuse"
@@ -106,7 +111,12 @@ class Fuse(Edit):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         right = all(map(is_pattern, self.orders))
         right = right and all(isinstance(name, str) for name in (*self.heads, *self.frozen))
-        right = right and isinstance(self.label, str) and type(self.moved) is int and len(self.heads) in (0, 2)
+        right = (
+            right
+            and isinstance(self.label, str)
+            and type(self.moved) is type(self.norms) is int
+            and len(self.heads) in (0, 2)
+        )
         if not right or not all(averaging.is_axis(axis, len(self.orders)) for axis in self.axes):
             raise InvalidHyperparam(_("{name} must tell where units stand.", name="axes"))
 
@@ -136,7 +146,7 @@ class Fuse(Edit):
         if self.how == "features":
             return replace(self, heads=joining.find_heads(training, self._there(training.model), self.refuse))
         orders, axes, moved = averaging.find_order(training, self._there(training.model), self.refuse)
-        return replace(self, orders=orders, axes=axes, moved=moved)
+        return replace(self, orders=orders, axes=axes, moved=moved, norms=len(find_norms(training.model)))
 
     def _there(self, model: nn.Module) -> nn.Module:
         """Return a copy of the other model, where the run's is."""
@@ -155,9 +165,26 @@ class Fuse(Edit):
         words = _("averaged with {other}, {count} of its units in another order", other=self.label, count=self.moved)
         return Plan({}, [], words, numbers=numbers)
 
+    def write(self, number: int) -> Written:
+        """Return the statements of a script that fuse the model with another one."""
+        if self.how == "features":
+            settings = f"{literal(list(self.heads))}, {self.share!r}, {literal(list(self.frozen))}"
+            made = [f"settings = {settings}", "join_heads(model, optimizer, other, *settings)"]
+            return Written(made, [join_heads], ("other", self.label))
+        if self.norms:
+            return Written(refused=_("batch normalization is measured anew on training data"))
+        orders = averaging.read_orders(self.orders, self.axes)
+        made = ["if optimizer is None:", "    return  # the best weights stay", "# fmt: off", "orders = {"]
+        for name, parts in orders.items():
+            rows = textwrap.wrap(f"{literal(name)}: {literal(parts)},", 72, break_long_words=False)
+            made += [f"    {row}" for row in rows]
+        made += ["}", "# fmt: on", f"numbers = average_numbers(model, other, orders, {self.share!r})"]
+        made.append("fill_in(model, numbers)")
+        return Written(made, [average_numbers, fill_in], ("other", self.label))
+
     def finish(self, training: Training) -> None:
         """Measure anew what batch normalization knows of its inputs."""
-        if self.how == "average":
+        if self.norms:
             measure_norms(training)
 
     @contextmanager

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nbopt.edits.modules import Beside
 from nbopt.edits.picking import everywhere, find_layer
+from nbopt.edits.written import beside, joined
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Plan
 from nbopt.training.trial import evaluate
@@ -104,8 +104,7 @@ class _Joined:
 
     def value(self, tensor: Tensor) -> Tensor:
         """Return each part weighted, one beside the other; of biases, the mean."""
-        ours, theirs = tensor.detach() * (1 - self.share), self.theirs.to(tensor.dtype) * self.share
-        return ours + theirs if tensor.ndim == 1 else torch.cat([ours, theirs], 1)
+        return joined(tensor.detach(), self.theirs, self.share)
 
     def moment(self, tensor: Tensor, power: int) -> Tensor:
         """Return what is remembered; of what is new, nothing is."""
@@ -122,11 +121,8 @@ def plan(model: nn.Module, other: nn.Module, heads: tuple[str, ...], share: floa
     if not isinstance(head, nn.Linear) or not isinstance(theirs, nn.Linear):
         raise CannotEdit(_("{name} is no linear layer.", name=heads[0]))
     resizes = {f"{heads[0]}.{name}": _Joined(held.detach(), share) for name, held in theirs.named_parameters()}
-    for place in everywhere(other, theirs, theirs):
-        parent, _dot, name = place.rpartition(".")
-        setattr(other.get_submodule(parent), name, nn.Identity())
-    beside = Beside(head, other)
-    return Plan(resizes, [], "", everywhere(model, head, beside), listeners=[beside.listen])
+    made = beside(head, other, heads[1])
+    return Plan(resizes, [], "", everywhere(model, head, made), listeners=[made.listen])
 
 
 @contextmanager

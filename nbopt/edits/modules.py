@@ -1,4 +1,7 @@
-"""Layers that edits put in the place of others; plain modules, and each has the ``weight`` that it stands for."""
+"""Layers that edits put in the place of others; plain modules, and each has the ``weight`` that it stands for.
+
+Scripts hold them as they are written, in lines of 88 characters.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import skip_init
-
-
-def without_numbers(kind: type[nn.Module], *args: Any, **named: Any) -> Any:
-    """Return a new layer whose weights hold no numbers yet, so that none are drawn from torch's generator."""
-    return skip_init(kind, *args, **named)  # type: ignore[no-untyped-call]
 
 
 class LowRank(nn.Sequential):
-    """A linear layer or convolution as two, with few units between: its weight is their product.
+    """A linear layer or convolution as two, with few units between.
+
+    Its weight is their product.
 
     Parameters
     ----------
@@ -42,7 +41,9 @@ class LowRank(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """A layer, and what two more make of its outputs, added to them; at first that is 0 (Wei et al. 2016).
+    """A layer, and what two more make of its outputs, added to them.
+
+    At first that is 0 (Wei et al. 2016).
 
     Parameters
     ----------
@@ -61,7 +62,9 @@ class Residual(nn.Module):
 
 
 class Clustered(nn.Module):
-    """A linear layer or convolution whose weight has few values, each of which many places share (Han et al. 2016).
+    """A linear layer or convolution whose weight has few values.
+
+    Many places share each of them (Han et al. 2016).
 
     Parameters
     ----------
@@ -91,21 +94,25 @@ class Clustered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the layer would."""
+        weight, bias = self.weight, self.bias
         if self.stride is None:
-            return functional.linear(x, self.weight, self.bias)
-        convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[self.weight.ndim - 3]
-        return convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            return functional.linear(x, weight, bias)
+        kinds = functional.conv1d, functional.conv2d, functional.conv3d
+        settings = self.stride, self.padding, self.dilation, self.groups
+        return kinds[weight.ndim - 3](x, weight, bias, *settings)
 
 
 class Beside(nn.Module):
-    """One head for the features of two models: of the one that it stands in, and of another one that it asks.
+    """One head for the features of two models.
+
+    It stands in one of them, and asks the other one.
 
     Parameters
     ----------
     head : Linear
         Takes the features of both, one behind the other.
     other : Module
-        The other model without its head; it is given what the model around is given.
+        Without its head; it is given what the model around is given.
     """
 
     def __init__(self, head: nn.Module, other: nn.Module) -> None:
@@ -113,12 +120,13 @@ class Beside(nn.Module):
         self.head, self.other = head, other
         self.asked: Any = None
 
-    def listen(self, _model: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def listen(self, _model: nn.Module, inputs: Any, named: Any) -> None:
         """Take note of what the model around is given."""
         self.asked = inputs, named
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the head's outputs."""
         (inputs, named), self.asked = self.asked, None
-        made: Tensor = self.head(torch.cat([features, self.other(*inputs, **named)], -1))
+        theirs = self.other(*inputs, **named)
+        made: Tensor = self.head(torch.cat([features, theirs], -1))
         return made

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nbopt.training.trial import watch_many
@@ -16,19 +16,13 @@ if TYPE_CHECKING:
     from nbopt.training.training import Training
 
 
-def measure_norms(training: Training) -> int:
+def measure_norms(training: Training) -> None:
     """Have batch normalization hold the means and variances of training samples, up to 4,096 of the epoch's order.
 
     Weights that were averaged make less of them vary than those of either model (Jordan et al. 2023, REPAIR). Layers in
     evaluation mode keep what they hold.
-
-    Returns
-    -------
-    int
-        How many layers there are.
     """
-    layers = [one for one in training.model.modules() if isinstance(one, _BatchNorm) and one.training]
-    layers = [one for one in layers if one.running_mean is not None]
+    layers = [layer for layer in find_norms(training.model) if layer.training]
     if layers:
         found: list[list[Tensor]] = []
         watch_many(training, _counting(layers, found))
@@ -36,7 +30,12 @@ def measure_norms(training: Training) -> int:
             for layer, (mean, var) in zip(layers, found, strict=True):
                 _of(layer)[0].copy_(mean)
                 _of(layer)[1].copy_(var)
-    return len(layers)
+
+
+def find_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the layers that hold means and variances of their inputs."""
+    layers = [one for one in model.modules() if isinstance(one, _BatchNorm)]
+    return [one for one in layers if one.running_mean is not None]
 
 
 @contextmanager

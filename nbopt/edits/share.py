@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import nn
 
-from nbopt.edits.clusters import find_clusters
-from nbopt.edits.modules import Clustered
 from nbopt.edits.picking import everywhere, find_layer, is_matrix, pick, read_patterns
+from nbopt.edits.written import clustered
 from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.export.edits import Written
+from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Edit, Plan
 
@@ -98,6 +99,21 @@ class Share(Edit):
             return any(True for _weight in layer.parameters(recurse=False))
         return is_matrix(layer) and getattr(layer, "padding_mode", "zeros") == "zeros"
 
+    def write(self, number: int) -> Written:
+        """Return the statements of a script that have layers share what they have."""
+        if self.clusters is None:
+            first, *others = self.names
+            made = [f"layer = model.get_submodule({literal(first)})"]
+            for name in others:
+                made.append(f"other = model.get_submodule({literal(name)})")
+                made.append("put_module(model, optimizer, other, layer)")
+            return Written(made)
+        made = []
+        for name in self.names:
+            made.append(f"layer = model.get_submodule({literal(name)})")
+            made.append(f"put_module(model, optimizer, layer, clustered(layer, {self.clusters}))")
+        return Written(made, [clustered])
+
     def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
         """Return what stands in the places of the layers."""
         modules: dict[str, nn.Module | None] = {}
@@ -113,9 +129,7 @@ class Share(Edit):
             layer = find_layer(model, name)
             if not self._fits(layer):
                 raise CannotEdit(_("{name} is no layer whose weight could be clustered.", name=name))
-            weight: Any = layer.weight
-            values, places = find_clusters(weight.detach(), self.clusters)
-            modules.update(everywhere(model, layer, Clustered(layer, values, places)))
+            modules.update(everywhere(model, layer, clustered(layer, self.clusters)))
         words = _("{names}: {count} values", names=", ".join(self.names), count=self.clusters)
         return Plan({}, [], words, modules)
 

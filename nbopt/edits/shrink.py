@@ -17,6 +17,7 @@ from nbopt.edits.picking import everywhere, find_layer, read_patterns
 from nbopt.edits.ranges import from_ranges, is_ranges, to_ranges
 from nbopt.edits.units import INTO
 from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.export.edits import Written
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
 
@@ -144,6 +145,10 @@ class Shrink(Edit):
             into.append((f"{own.name}.out_proj.weight", 1))
             heads.append((own.name, own.size, len(kept)))
         return keep, into, tuple(heads)
+
+    def write(self, number: int) -> Written:
+        """Return why a script cannot hold it, where heads go."""
+        return Written(refused=_("heads of attention are taken away") if self.heads else "")
 
     def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
         """Return what is left of each weight."""

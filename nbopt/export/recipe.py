@@ -57,7 +57,17 @@ class Recipe(NamedTuple):
 
 
 def to_yaml(story: RunSummary) -> str:
-    """Write the recipe."""
+    """Write the recipe.
+
+    Raises
+    ------
+    ValueError
+        If the model got another structure.
+    """
+    if story.edits:
+        edit = story.edits[0]
+        told = _("in step {step} the model got another shape ({change})", step=edit.step, change=edit.words)
+        raise ValueError(_("{told}, which no recipe holds: replay and to_python do.", told=told))
     loss = names_of(story.loss) or story.start["loss"]
     settings: dict[str, Any] = {"seed": story.seed, "loss": loss, "optimizer": story.start["optimizer"]}
     if story.metrics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nbopt.data.sources import AnySource
+from nbopt.export.edits import ToldEdit
 from nbopt.hyperparams import Hyperparams
 from nbopt.record.journal import ACTIONS, Entry, Journal, Operation
 from nbopt.techniques.base import Technique, defines
@@ -77,6 +78,8 @@ class RunSummary:
         Whether validation needs gradients, of what forward or loss differentiate.
     evaluated : bool
         Whether modules of the model stay in evaluation mode.
+    edits : sequence of ToldEdit
+        What became of the model's structure, which is ``model``'s at the beginning.
     split : dict
         What was found out of batches in parts, see `nbopt.training.step.split.Split.state`; empty if nothing was.
     """
@@ -111,6 +114,7 @@ class RunSummary:
     forward: Callable[..., Any] | None
     needs_graph: bool
     evaluated: bool
+    edits: Sequence[ToldEdit]
     split: dict[str, Any]
 
     @property

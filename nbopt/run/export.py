@@ -18,6 +18,7 @@ from nbopt.export.summary import RunSummary, by_step, initial_values, operations
 from nbopt.hyperparams import Choice, Hyperparams, Int
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING
+from nbopt.run.edited import tell_edits
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.catalogue import find_proposing, known_of, may_end, of_models
@@ -68,20 +69,12 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
         steps = [
             op
             for op, entry in zip(run.journal.schedule(), effective, strict=True)
-            if id(entry) in told and op.name not in (SWITCH, TUNING) and op.source not in left_out
+            if id(entry) in told and op.name not in (SWITCH, TUNING, EDIT) and op.source not in left_out
         ]
         if training is None:
-            steps += [operation for operation in run.changes.planned if operation.name not in (SWITCH, TUNING)]
-        edited = next((entry for entry in entries if entry.name == EDIT), None)
+            steps += [operation for operation in run.changes.planned if operation.name not in (SWITCH, TUNING, EDIT)]
+        edits = [entry for entry in entries if entry.name == EDIT]
         tuned = next((entry for entry in entries if entry.name == TUNING), None)
-    if edited is not None:
-        raise ValueError(
-            _(
-                "in step {step} the model got another shape ({change}), which no export holds yet: replay does.",
-                step=edited.step,
-                change=edited.new["reason"],
-            )
-        )
     if tuned is not None:
         raise ValueError(
             _(
@@ -94,6 +87,7 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
     schedule = by_step(steps)
     first = schedule.pop(0, {})
     start.update({name: value for name, value in first.items() if name not in ACTIONS})
+    schedule = dict(sorted({**{entry.step: {} for entry in edits}, **schedule}.items()))
 
     values = dict(start)
     for changes in schedule.values():
@@ -113,10 +107,11 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
     else:
         train, val = spec.make_sources(torch.device("cpu"), run.hyperparams["batch_size"])
     snapshots = run.snapshots
+    model, own, edited = (run.model, spec.own_optimizer, []) if not edits else tell_edits(run, edits)
     return RunSummary(
         name=run.name,
         seed=run.seed,
-        model=run.model,
+        model=model,
         hyperparams=run.hyperparams,
         start=start,
         schedule=schedule,
@@ -136,7 +131,7 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
         learns=any(name.startswith("loss") for name in run.material.parameters if name not in run.material.resting),
         adopted=spec.own_optimizer if "optimizer" not in first else None,
         groups=groups_at(
-            Groups(instance=spec.own_optimizer) if training is None else training.groups,
+            Groups(instance=own) if training is None or edits else training.groups,
             run.hyperparams.spec("optimizer").classes[start["optimizer"]],  # type: ignore[attr-defined]
             start,
         ),
@@ -148,6 +143,7 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
         forward=spec.forward,
         needs_graph=training is not None and training.pass_.needs_graph,
         evaluated=training is not None and any(name.startswith("model.") for name in training.material.evaluated),
+        edits=edited,
         split={} if training is None else training.eager.split.state,
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from nbopt.export.edits import Written
 from nbopt.i18n import _
 
 if TYPE_CHECKING:
@@ -179,6 +180,10 @@ class Edit:
             If one is missing.
         """
         return self
+
+    def write(self, number: int) -> Written:
+        """Return what a script says of it, as the so-many-th edit, beside the sizes that its plan gives weights."""
+        return Written()
 
     def finish(self, training: Training) -> None:
         """Do what the training data are needed for, once the model has its other structure."""

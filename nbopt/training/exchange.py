@@ -10,18 +10,12 @@ from torch import Tensor, nn
 
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
+from nbopt.techniques.optimizers.powers import power_of
 from nbopt.training.edit_base import Plan
 from nbopt.training.sizes import find_sizes
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
-
-_POWERS = dict.fromkeys(("momentum_buffer", "exp_avg", "grad_avg", "exp_inf", "prev"), 1)
-_POWERS |= dict.fromkeys(("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum"), 2)
-"""Of which power of the gradients the tensors are means that an optimizer remembers."""
-
-_MEANS = frozenset(("ax",))  # ... and of the weights themselves
-
 
 Record = list[Any]
 """How to undo a part of an edit, as copies of a model can take it along: a kind, objects, and what they had."""
@@ -185,7 +179,8 @@ def _is_of(tensor: Tensor, value: Any) -> bool:
 def _resized(key: str, value: Any, tensor: Tensor, plan: Plan, name: str) -> Any:
     if not isinstance(value, Tensor) or value.shape != tensor.shape:
         return value
-    return plan.value(name, value) if key in _MEANS else plan.moment(name, value, _POWERS.get(key, 0))
+    power = power_of(key)
+    return plan.value(name, value) if power is None else plan.moment(name, value, power)
 
 
 def find_obstacle(training: Training, exchange: Exchange, around: Iterable[tuple[str, Any]]) -> str:

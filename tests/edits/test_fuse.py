@@ -8,7 +8,8 @@ from torch import nn
 
 import nbopt
 from nbopt.edits import CannotEdit, Deepen, Fuse
-from nbopt.edits.averaging import _held, _holding
+from nbopt.edits.averaging import _holding
+from nbopt.edits.written import numbers_of
 from tests.edits.nets import NETS
 from tests.edits.test_modules import follow
 from tests.training.edited import edits, losses, same
@@ -42,7 +43,7 @@ def test_the_other_model_computes_the_same_in_another_order_and_is_averaged(make
     named, ordered = dict(run.model.named_parameters()), dict(fused.model.named_parameters())
     for key, weight in ordered.items():
         torch.testing.assert_close(weight, 0.75 * named[key] + 0.25 * numbers[key], rtol=1e-5, atol=1e-6)
-    apart = [sum(((one[key] - named[key]) ** 2).sum() for key in named) for one in (_held(other), numbers)]
+    apart = [sum(((one[key] - named[key]) ** 2).sum() for key in named) for one in (numbers_of(other), numbers)]
     assert apart[1] < apart[0]
     ours.train()
     if name in ("batch norm", "lstm", "concatenated"):

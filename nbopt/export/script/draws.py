@@ -41,7 +41,8 @@ class Draws:
 
     def __init__(self, story: RunSummary, techniques: bool) -> None:
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
-        modules = list(story.model.modules())
+        models = [story.model, *(brought for edit in story.edits for brought in edit.brought)]
+        modules = [module for model in models for module in model.modules()]
         unknown = own or story.forward is not None or any(map(_may_draw, modules))
         self.training = unknown or techniques or any(isinstance(module, _NOISY) for module in modules)
         self.evaluating = unknown or any(isinstance(module, _ALWAYS_NOISY) for module in modules)
@@ -71,7 +72,8 @@ def _find_shared(story: RunSummary) -> list[Any]:
     """
     order, samples = _drawers(story.train)
     val = [drawer for drawers in _drawers(story.val) for drawer in drawers]
-    steps = [story.model, story.forward, story.loss]
+    brought = [module for edit in story.edits for module in edit.brought]
+    steps = [story.model, story.forward, story.loss, *brought]
     found = [find_generators(*drawers) for drawers in (order, samples, val, steps)]
     own: list[list[int]] = [[id(generator) for generator in reached.own] for reached in found]
     validates = story.val is not None

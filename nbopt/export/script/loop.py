@@ -12,6 +12,7 @@ from nbopt.data.sources import StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.data import Data
 from nbopt.export.script.draws import Draws
+from nbopt.export.script.edits import Edits
 from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.optimizer import OptimizerLines
@@ -50,10 +51,14 @@ class Loop(Section):
     ----------
     sections : tuple of sections
     draws : Draws
+    edits : Edits
     """
 
-    def __init__(self, sections: tuple[Data, LossLines, Techniques, OptimizerLines, Metrics], draws: Draws) -> None:
-        self._data, self._loss, self._techniques, self._optimizer, self._metrics = self._sections = sections
+    def __init__(
+        self, sections: tuple[Data, LossLines, Techniques, OptimizerLines, Metrics], draws: Draws, edits: Edits
+    ) -> None:
+        self._data, self._loss, self._techniques, self._optimizer, self._metrics = sections
+        self._sections: tuple[Section, ...] = (*sections, edits)
         self._draws = draws
         super().__init__(self._data.story, self._data.sources, self._data.values)
 

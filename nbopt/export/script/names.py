@@ -9,20 +9,23 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from nbopt.export.script import deals, plain
+from nbopt.export.script import deals, edited, plain
 from nbopt.export.script.prune import prune
 from nbopt.export.source import Sources
 from nbopt.export.source_text import names_read
 
-SHARED = {name: item for module in (deals, plain) for name, item in vars(module).items() if not name.startswith("_")}
+SHARED = {
+    name: item for module in (deals, plain, edited) for name, item in vars(module).items() if not name.startswith("_")
+}
 """What a script may hold or import, by name; in the order in which scripts have it."""
-_HOMES = {deals.__name__, plain.__name__}
+_HOMES = {module.__name__: module for module in (deals, plain, edited)}
 
 
 @cache
 def _source(item: Any) -> str:
-    home = deals if item.__module__ == deals.__name__ else plain
-    text = inspect.getsource(home)  # of a class, Python finds the file only by a module that is still there
+    text = inspect.getsource(
+        _HOMES[item.__module__]
+    )  # of a class, Python finds the file only by a module that is still there
     node = next(node for node in ast.parse(text).body if getattr(node, "name", "") == item.__name__)
     assert isinstance(node, ast.FunctionDef | ast.ClassDef)
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import textwrap
 from collections.abc import Sequence, Set
@@ -58,6 +59,7 @@ class Techniques(Section):
         """See `Section`."""
         story, sources = self.story, self.sources
         self.names: dict[str, list[type[Technique]]] = {}
+        self._acting: dict[str, list[float]] = {}
         self._changed: set[str] = set()
         self._always: set[str] = set()
         self.in_lines: list[str] = []
@@ -127,6 +129,9 @@ class Techniques(Section):
         if not any(acted):
             return
         self.names[name] = kinds
+        if any(kind.train is not Technique.train for kind in kinds):
+            until = [*[max(0, step) for step in found][1:], math.inf]
+            self._acting[name] = [end for end, acts in zip(until, acted, strict=True) if acts]
         if all(acted):
             self._always.add(name)
         self.values.plan({step: new for step, new in found.items() if step >= 0})
@@ -185,6 +190,10 @@ class Techniques(Section):
             line = HOOKS[hook].call.format(hook=f"{name}.{hook}", **words)
             lines += [f"if {' and '.join(guard)}:", f"    {line}"] if guard else [line]
         return "\n".join(lines)
+
+    def following(self, step: int) -> list[str]:
+        """Return the variables of techniques that are told of other weights, and act after a step."""
+        return [name for name, ends in self._acting.items() if any(end > step for end in ends)]
 
     def having(self, hook: str) -> list[str]:
         """Return the variables that have a hook."""

@@ -38,6 +38,7 @@ def train(model, train, val=None$arguments):
 
     calls = partial(call_changed, [change_activations], $call)
     reweighted = Reweighted(model, $computes, change_weights)
+    $edits
     $begin
     if mode_is_one:
         if not model.training:
@@ -73,6 +74,14 @@ def train(model, train, val=None$arguments):
             model.load_state_dict(best_weights)
         if "reopen" in changes:
             waited = 0
+        if "edits" in changes:
+            output = None  # the graph of the last step knows the weights as they were
+            loss = None
+            for edit in changes["edits"]:
+                if best_weights:
+                    best_weights = edited(best_weights, edits[edit], model)
+                edits[edit](model, optimizer)
+            $renew
         UPDATES
         $update_techniques
         if "loss" in changes or "judge_anew" in changes:
@@ -145,6 +154,7 @@ def train(model, train, val=None$arguments):
             if due or over:
                 $validate_then
 
+    $edit_end
     if waits:
         if best_weights and early_stopping:
             model.load_state_dict(best_weights)

@@ -9,6 +9,7 @@ import textwrap
 from nbopt.data import noise
 from nbopt.export.script.data import Data
 from nbopt.export.script.draws import Draws
+from nbopt.export.script.edits import Edits
 from nbopt.export.script.loop import Loop
 from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
@@ -21,7 +22,7 @@ from nbopt.export.source import Sources, literal, sort_imports
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 
-_STREAMS = ("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "COMPRESSION")
+_STREAMS = ("ORDER", "NOISE", "SPLIT", "EVALUATION", "INITIALIZATION", "COMPRESSION", "EDITS")
 
 _SCRIPT = '''\
 """$title
@@ -91,10 +92,11 @@ def _write(story: RunSummary, sources: Sources) -> str:
     optimizer = OptimizerLines(story, sources, values, techniques)
     draws = Draws(story, techniques.draws)
     metrics = Metrics(story, sources, values)
-    loop = Loop((data, loss, techniques, optimizer, metrics), draws)
+    edits = Edits(story, sources, values, techniques)
+    loop = Loop((data, loss, techniques, optimizer, metrics), draws, edits)
     told, taken = _arguments(sources)
     given = "".join(f", {name}" for name in ("*", *sources.arguments)) if sources.arguments else ""
-    functions = [loop.evaluate, loop.train(given, told, taken)]
+    functions = [*edits.functions, loop.evaluate, loop.train(given, told, taken)]
     if metrics:
         functions.insert(0, metrics.table)
     own = "\n\n\n".join([loss.definition, *functions])

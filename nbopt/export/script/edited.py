@@ -1,0 +1,99 @@
+"""What scripts hold as it is written here to give a model another structure, see `nbopt.export.script.plain`."""
+
+import copy
+
+import torch
+
+from nbopt.techniques.optimizers.powers import power_of
+
+# -- another structure of the model
+
+
+def resized(tensor, dim, units, factors, into, power=1):
+    """Return a tensor with these units along a dimension, each times its factor.
+
+    Those that have one place in ``into`` are added up: numbers of a power, as if what
+    they are a power of had been.
+    """
+    made = tensor.detach().index_select(dim, torch.tensor(units, device=tensor.device))
+    if factors is not None:
+        shape = [1] * made.ndim
+        shape[dim] = -1
+        factors = torch.tensor(factors, dtype=torch.float64) ** power
+        made = made * factors.to(made.device, made.dtype).reshape(shape)
+    if into is None:
+        return made
+    shape = list(made.shape)
+    shape[dim] = max(into) + 1
+    total = torch.zeros(shape, dtype=made.dtype)
+    made = made.cpu() if power < 2 else made.cpu() ** (1 / power)
+    total.index_add_(dim, torch.tensor(into), made)
+    return (total if power < 2 else total**power).to(tensor.device)
+
+
+def resize(model, optimizer, sizes):
+    """Give weights and buffers other sizes; what is remembered of them goes along."""
+    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name, changes in sizes.items():
+        tensor = held[name]
+        memory = {} if optimizer is None else optimizer.state.get(tensor, {})
+        values = [value for value in memory.values() if torch.is_tensor(value)]
+        if any(value.numel() > 1 and value.shape != tensor.shape for value in values):
+            memory = optimizer.state.pop(tensor) and {}
+        made = {key: v for key, v in memory.items() if torch.is_tensor(v)}
+        made = {key: v for key, v in made.items() if v.shape == tensor.shape}
+        data = tensor.data
+        for dim, units, factors, slopes, into in changes:
+            data = resized(data, dim, units, factors, into)
+            for key, value in made.items():
+                power = power_of(key)
+                if power is None:
+                    made[key] = resized(value, dim, units, factors, into)
+                else:
+                    made[key] = resized(value, dim, units, slopes, into, power)
+        memory.update(made)
+        tensor.data, tensor.grad = data, None
+
+
+def put_module(model, optimizer, old, made):
+    """Put a module in the place of another one; its weights train in the same group."""
+    known, ours = set(old.modules()), list(old.parameters())
+    for module in made.modules():
+        if module not in known:
+            module.training = old.training
+    fresh = [w for w in made.parameters() if all(w is not own for own in ours)]
+    if ours and not any(weight.requires_grad for weight in ours):
+        for weight in fresh:
+            weight.requires_grad_(False)
+    for place, module in [*model.named_modules(remove_duplicate=False)]:
+        if module is old:
+            parent, _, name = place.rpartition(".")
+            model.get_submodule(parent)._modules[name] = made
+    if optimizer is None:
+        return
+    groups, held = optimizer.param_groups, set(model.parameters())
+    trained = {weight for group in groups for weight in group["params"]}
+    homes = [g for g in groups if any(w is own for w in g["params"] for own in ours)]
+    for group in homes[:1] if ours else groups[:1]:
+        group["params"] += [weight for weight in fresh if weight not in trained]
+    for group in groups:
+        group["params"] = [weight for weight in group["params"] if weight in held]
+    for weight in ours:
+        if weight not in held:
+            optimizer.state.pop(weight, None)
+
+
+def settle(model, change_weights):
+    """Give a model the weights that it computes with."""
+    named = model.named_parameters()
+    named = {name: weight for name, weight in named if weight.requires_grad}
+    for name, made in change_weights(dict(named)).items():
+        named[name].data = made.detach().clone()
+
+
+def edited(weights, edit, model):
+    """Return weights of a model as they are after an edit."""
+    twin = copy.deepcopy(model)
+    twin.load_state_dict(weights)
+    edit(twin, None)
+    return twin.state_dict()

@@ -1,0 +1,137 @@
+"""Edits of the model's structure as functions of a script, and where its loop calls them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+
+from nbopt.export.edits import Size, ToldEdit
+from nbopt.export.script.section import Section, Values
+from nbopt.export.script.techniques import Techniques
+from nbopt.export.script.text import WIDTH, indent, lines, plain
+from nbopt.export.source import Sources, literal
+from nbopt.export.summary import RunSummary
+from nbopt.i18n import _
+from nbopt.techniques.optimizers.standard import OPTIMIZER
+
+_SHORTEST = 4  # numbers in a row that are written as a range
+
+
+class Edits(Section):
+    """The edits that were made, in order.
+
+    Attributes
+    ----------
+    functions : list of str
+        One for each.
+    """
+
+    def __init__(self, story: RunSummary, sources: Sources, values: Values, techniques: Techniques) -> None:
+        self._techniques = techniques
+        super().__init__(story, sources, values)
+
+    def write(self) -> None:
+        """See `Section`."""
+        self.functions: list[str] = []
+        self._given: dict[str, str] = {}
+        self.words.update(edits="", edit_end="", renew="")
+        edits = self.story.edits
+        if not edits:
+            return
+        self._refuse()
+        made = [self._make(number, edit) for number, edit in enumerate(edits)]
+        self.words["edits"] = "edits = [" + ", ".join(made) + "]"
+        if len(self.words["edits"]) > WIDTH - 4:
+            self.words["edits"] = lines("edits = [", *(f"    {each}," for each in made), "]")
+        end, by_step = self.story.steps, dict[int, list[int]]()
+        for number, edit in enumerate(edits):
+            by_step.setdefault(edit.step, []).append(number)
+        late = [number for step, numbers in by_step.items() if step == end for number in numbers]
+        self.values.plan({step: {"edits": numbers} for step, numbers in by_step.items() if step != end})
+        self.words["edit_end"] = "\n".join(f"edits[{number}](model, optimizer)" for number in late)
+        if self._techniques.names or any(not weight.requires_grad for weight in self.story.model.parameters()):
+            self.words["renew"] = "parameters[:] = [p for p in model.parameters() if p.requires_grad]"
+
+    def _refuse(self) -> None:
+        """Raise where a script would not do what the run did."""
+        story, edit = self.story, self.story.edits[0]
+        reasons = [each.written.refused for each in story.edits]
+        spec = story.hyperparams.spec(OPTIMIZER.name)
+        repeating = [name for name in story.values_of(OPTIMIZER.name) if spec.classes[name].repeats]  # type: ignore
+        reasons += [_("what {name} remembers is of all weights together", name=name) for name in repeating]
+        if len(story.groups) > 1 and self._techniques.names:
+            reasons.append(_("the optimizer has parameter groups, and techniques act on its weights"))
+        if any(story.values_of("channels_last")):
+            reasons.append(_("the weights are laid out anew, for channels_last"))
+        reasons += [
+            _("{name}, which acts from then on, is told of other weights", name=name)
+            for name in self._techniques.following(edit.step)
+        ]
+        if reason := next(filter(None, reasons), ""):
+            told = _("in step {step} the model got another shape ({change})", step=edit.step, change=edit.words)
+            raise ValueError(_("{told}, which a script does not hold: {reason}.", told=told, reason=reason))
+
+    def _make(self, number: int, edit: ToldEdit) -> str:
+        """Write the function of an edit; return how the script calls it."""
+        name, written = f"edit_{number}", edit.written
+        arguments, body = ["model", "optimizer"], list[str]()
+        for function in written.uses:
+            self.sources.name_of(function)
+        if edit.settled:
+            arguments.append("change_weights")
+            body.append("settle(model, change_weights)")
+        if edit.sizes:
+            body += [*_table(edit.sizes), "resize(model, optimizer, sizes)"]
+        for place, values in edit.attributes.items():
+            settings = ", ".join(f"{key}={literal(value)}" for key, value in values.items())
+            body.append(f"vars(model.get_submodule({literal(place)})).update({settings})")
+        given = ""
+        if written.given:
+            called, label = written.given
+            if label not in self._given:
+                reason = _("{name} holds weights: what the edit of step {step} was given.", name=label, step=edit.step)
+                self._given[label] = self.sources.argument(called, f"{called}_{number}", reason)
+            given = f"{called}={self._given[label]}"
+            arguments.append(called)
+        body += written.lines
+        said = textwrap.wrap(plain(f"{edit.kind.capitalize()}: {edit.words}"), WIDTH - 12)
+        told = f'"""{said[0]}."""' if len(said) == 1 else "\n".join([f'"""{said[0]}', *said[1:]]) + '.\n"""'
+        self.functions.append(f"def {name}({', '.join(arguments)}):\n{indent(lines(told, *body))}\n")
+        named = ["change_weights=change_weights"] * edit.settled
+        named += [given] * bool(given)
+        return f"partial({name}, {', '.join(named)})" if named else name
+
+
+def _table(sizes: Mapping[str, list[Size]]) -> Iterable[str]:
+    """Yield the lines of a table of sizes, whose numbers stand in rows."""
+    yield "# A dimension, units along it, their factors and those of gradients, where they go."
+    yield "# fmt: off"
+    yield "sizes = {"
+    for name, changes in sizes.items():
+        yield f"    {literal(name)}: ["
+        for dim, units, factors, slopes, into in changes:
+            parts = [_places(units), _numbers(factors), _numbers(slopes), "None" if into is None else _places(into)]
+            rows = textwrap.wrap(f"({dim}, {', '.join(parts)}),", WIDTH - 16, break_long_words=False)
+            yield "\n".join(f"        {row}" for row in rows)
+        yield "    ],"
+    yield "}"
+    yield "# fmt: on"
+
+
+def _numbers(values: list[float] | None) -> str:
+    return "None" if values is None else f"[{', '.join(map(repr, values))}]"
+
+
+def _places(places: list[int]) -> str:
+    """Return whole numbers as a list, those in a row as ranges."""
+    parts, start = list[str](), 0
+    for end in range(1, len(places) + 1):
+        if end < len(places) and places[end] == places[end - 1] + 1:
+            continue
+        if end - start >= _SHORTEST:
+            first = f"{places[start]}, " if places[start] else ""
+            parts.append(f"*range({first}{places[end - 1] + 1})")
+        else:
+            parts += map(str, places[start:end])
+        start = end
+    return f"[{', '.join(parts)}]"

@@ -1,0 +1,60 @@
+"""What edits of its model a run tells its exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nbopt.data.noise import EDITS, derive_seed
+from nbopt.export.edits import Size, ToldEdit
+from nbopt.record.journal import Entry
+from nbopt.run.past import copy_parts
+from nbopt.run.trained import TrainedSession
+from nbopt.training.edit_base import Plan, Resize
+from nbopt.training.exchange import Exchange
+from nbopt.training.sizes import find_sizes
+from nbopt.training.structure import read_edit
+
+
+def tell_edits(
+    run: TrainedSession, entries: Sequence[Entry]
+) -> tuple[nn.Module, torch.optim.Optimizer | None, list[ToldEdit]]:
+    """Return a copy of a run's model as it was before all edits, of the user's optimizer over it, and the edits."""
+    made, _shared = copy_parts(run)
+    model, walked = made["model"], copy_parts(run)[0]["model"]
+    told = []
+    for number, entry in enumerate(entries):
+        edit = read_edit(entry.new).take(run.training.given)
+        generator = torch.Generator().manual_seed(derive_seed(run.training.context.seed, EDITS, number))
+        plan = edit.plan(walked, generator)
+        before = {id(layer): dict(find_sizes(layer)) for layer in walked.modules()}
+        Exchange(walked, plan).do()
+        written, attributes = edit.write(number), dict[str, dict[str, int]]()
+        for name, layer in walked.named_modules():
+            held = dict(find_sizes(layer))
+            if changed := {key: size for key, size in held.items() if size != before.get(id(layer), held).get(key)}:
+                attributes[name] = changed
+        brought = [module for module in plan.modules.values() if module is not None]
+        sizes = {} if written.given else _sizes(plan)
+        own = {} if written.given else attributes
+        settled = bool(entry.new.get("settled"))
+        told.append(ToldEdit(entry.step, edit.kind, plan.words, sizes, own, written, settled, brought))
+    return model, made["optimizer"] if run.spec.own_optimizer is not None else None, told
+
+
+def _sizes(plan: Plan) -> Mapping[str, list[Size]]:
+    return {
+        name: [
+            (each.dim, each.units.tolist(), _plain(each.values), _plain(each.gradients), _plain(each.into))
+            for each in plan.resized(name)
+            if isinstance(each, Resize)
+        ]
+        for name in plan.resizes
+    }
+
+
+def _plain(values: Tensor | None) -> Any:
+    return None if values is None else values.tolist()
