@@ -165,6 +165,21 @@ class Fuse(Edit):
         words = _("averaged with {other}, {count} of its units in another order", other=self.label, count=self.moved)
         return Plan({}, [], words, numbers=numbers)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what the user wrote: the other model by its fingerprint."""
+        return {"other": self.label, **super().settings()}
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any], given: Mapping[str, nn.Module | None]) -> Self:
+        """Return the edit that `settings` tells of, with the other model."""
+        label = settings.get("other")
+        if (other := given.get(str(label))) is None:
+            rule = _("only you have it: give it again, edits=[nbopt.edits.Fuse(other)]")
+            raise ValueError(_("the model was fused with {label}: {rule}.", label=label, rule=rule))
+        own = {name: value for name, value in settings.items() if name != "other"}
+        cls.check_settings(own)
+        return cls(other, **own)
+
     def write(self, number: int) -> Written:
         """Return the statements of a script that fuse the model with another one."""
         if self.how == "features":

@@ -52,6 +52,8 @@ class ToldEdit(NamedTuple):
         Whether the model was first given the weights that it computed with.
     brought : sequence of Module
         What came into the model.
+    settings : mapping of str to object
+        What the user wrote.
     """
 
     step: int
@@ -62,3 +64,4 @@ class ToldEdit(NamedTuple):
     written: Written
     settled: bool
     brought: Sequence[nn.Module]
+    settings: Mapping[str, Any]

@@ -13,7 +13,7 @@ from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.export.summary import RunSummary, Schedule
 from nbopt.hyperparams import Hyperparams, Strategy
 from nbopt.i18n import _
-from nbopt.record.journal import ACTIONS
+from nbopt.record.journal import ACTIONS, EDIT
 from nbopt.techniques.catalogue import PARTS, of_models
 from nbopt.techniques.losses.by_output import names_of
 from nbopt.techniques.losses.choice import LOSS
@@ -57,17 +57,7 @@ class Recipe(NamedTuple):
 
 
 def to_yaml(story: RunSummary) -> str:
-    """Write the recipe.
-
-    Raises
-    ------
-    ValueError
-        If the model got another structure.
-    """
-    if story.edits:
-        edit = story.edits[0]
-        told = _("in step {step} the model got another shape ({change})", step=edit.step, change=edit.words)
-        raise ValueError(_("{told}, which no recipe holds: replay and to_python do.", told=told))
+    """Write the recipe."""
     loss = names_of(story.loss) or story.start["loss"]
     settings: dict[str, Any] = {"seed": story.seed, "loss": loss, "optimizer": story.start["optimizer"]}
     if story.metrics:
@@ -89,12 +79,22 @@ def to_yaml(story: RunSummary) -> str:
     for step, changes in story.schedule.items():
         if story.steps is None and step == story.done:  # at its end a run restores its best weights by itself
             changes = {name: value for name, value in changes.items() if name != "restore_best"}
-        if changes:
+        if changes := {**_edits_at(story, step), **changes}:
             rows.append(_line(step, changes, 2))
     if rows:
         lines.append(f"schedule:  # {_NOTES['schedule']}")
         lines += rows
     return "\n".join(lines) + "\n"
+
+
+def _edits_at(story: RunSummary, step: int) -> dict[str, Any]:
+    """Return what a recipe says of the edits of the model at a step: their names, each with what the user wrote."""
+    found = [
+        {edit.kind: {**edit.settings, **({"settled": True} if edit.settled else {})}}
+        for edit in story.edits
+        if edit.step == step
+    ]
+    return {EDIT: found[0] if len(found) == 1 else found} if found else {}
 
 
 def read(text_or_path: str | Path) -> Recipe:
@@ -196,6 +196,8 @@ def own_callables(story: RunSummary) -> list[str]:
         found.append("forward")
     if story.start["schedule"] not in SCHEDULES:
         found.append("schedule")
+    if any(edit.written.given or "other" in edit.settings for edit in story.edits):
+        found.append("edits")
     return found
 
 

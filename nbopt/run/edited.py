@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.noise import EDITS, derive_seed
-from nbopt.export.edits import Size, ToldEdit
-from nbopt.record.journal import Entry
+from nbopt.errors import InvalidHyperparam, unknown
+from nbopt.export.edits import Size, ToldEdit, Written
+from nbopt.i18n import _
+from nbopt.record.journal import EDIT, Entry, Operation
 from nbopt.run.past import copy_parts
 from nbopt.run.trained import TrainedSession
 from nbopt.training.edit_base import Plan, Resize
 from nbopt.training.exchange import Exchange
 from nbopt.training.sizes import find_sizes
+from nbopt.training.structure import EDITS as STRUCTURE
 from nbopt.training.structure import read_edit
 
 
@@ -41,8 +44,49 @@ def tell_edits(
         sizes = {} if written.given else _sizes(plan)
         own = {} if written.given else attributes
         settled = bool(entry.new.get("settled"))
-        told.append(ToldEdit(entry.step, edit.kind, plan.words, sizes, own, written, settled, brought))
+        told.append(ToldEdit(entry.step, edit.kind, plan.words, sizes, own, written, settled, brought, edit.settings()))
     return model, made["optimizer"] if run.spec.own_optimizer is not None else None, told
+
+
+def tell_planned(operations: Sequence[Operation]) -> list[ToldEdit]:
+    """Return the edits among what a run is to do that has not begun."""
+    told = []
+    for operation in operations:
+        if operation.name == EDIT:
+            edit, settled = read_edit(operation.value), bool(operation.value.get("settled"))
+            late = Written(refused=_("it is made when the run gets there"))
+            told.append(ToldEdit(operation.step, edit.kind, str(edit), {}, {}, late, settled, [], edit.settings()))
+    return told
+
+
+def read_planned(schedule: Mapping[int, dict[str, Any]], given: Mapping[str, nn.Module | None]) -> list[Operation]:
+    """Take the edits out of a recipe's schedule, and return them as operations.
+
+    Raises
+    ------
+    InvalidHyperparam
+        If one is none; says where it stands and why.
+    """
+    planned = []
+    for step, changes in schedule.items():
+        value = changes.pop(EDIT, [])
+        where = _("schedule, step {step}", step=step)
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, dict) or len(one) != 1:
+                rule = _("edit must be the name of an edit with its settings, as {widen: {layer: hidden, by: 8}}")
+                raise InvalidHyperparam(_("{where}: {rule}; got {value!r}.", where=where, rule=rule, value=one))
+            ((name, settings),) = one.items()
+            if name not in STRUCTURE:
+                raise InvalidHyperparam(f"{where}: {unknown(_('edit'), name, STRUCTURE)}")
+            own = dict(settings or {})
+            settled = own.pop("settled", False) is True
+            try:
+                edit = STRUCTURE[name].of_settings(own, given)
+            except (TypeError, ValueError) as error:
+                raise InvalidHyperparam(f"{where}: {error}") from error
+            asked = {**edit.to_json(), "asked": True, "settled": settled}
+            planned.append(Operation(step, EDIT, asked, "recipe"))
+    return planned
 
 
 def _sizes(plan: Plan) -> Mapping[str, list[Size]]:

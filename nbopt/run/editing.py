@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -10,7 +10,6 @@ from torch import nn
 from nbopt.i18n import _
 from nbopt.objects.given import fingerprint_of, module_of
 from nbopt.record.journal import EDIT
-from nbopt.run.copying import reach
 from nbopt.run.trained import TrainedSession
 from nbopt.training.edit_base import Edit
 from nbopt.training.edits import prepare_edit
@@ -34,12 +33,6 @@ def edit(run: TrainedSession, wanted: Any, source: str) -> None:
         )
     for value in prepare(run, wanted):
         run.worker.ask({EDIT: value}, source)
-
-
-def around(run: TrainedSession) -> Iterator[tuple[str, Any]]:
-    """Yield all that the user's objects lead to, with the way there."""
-    spec = run.spec
-    return reach({"model": spec.model, "loss": spec.loss, "forward": spec.forward, "optimizer": spec.optimizer})
 
 
 def find_given(given: Any, needed: Iterable[str]) -> tuple[dict[str, nn.Module | None], list[str]]:
@@ -76,4 +69,4 @@ def prepare(run: TrainedSession, wanted: Any) -> list[dict[str, Any]]:
     if isinstance(wanted, Rehearsed):
         run.training.given.update(wanted.given)
         return [wanted.value]
-    return [run.worker.between_steps(lambda: prepare_edit(run.training, wanted, around(run)))]
+    return [run.worker.between_steps(lambda: prepare_edit(run.training, wanted, run.training.around()))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +18,9 @@ from nbopt.export.script.optimizer import groups_at
 from nbopt.export.summary import RunSummary, by_step, initial_values, operations, until_finished
 from nbopt.hyperparams import Choice, Hyperparams, Int
 from nbopt.i18n import _
-from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING
-from nbopt.run.edited import tell_edits
+from nbopt.record.journal import ACTIONS, EDIT, SWITCH, TUNING, Operation
+from nbopt.run.edited import read_planned, tell_edits, tell_planned
+from nbopt.run.editing import find_given
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.catalogue import find_proposing, known_of, may_end, of_models
@@ -36,7 +38,7 @@ from nbopt.training.moments import remembers
 from nbopt.training.state import Ending, RunState
 
 SOURCE = "recipe"
-_ARGUMENTS = ("loss", "optimizer", "metrics", "techniques", "forward", "schedule", "device", "name", "store")
+_ARGUMENTS = ("loss", "optimizer", "metrics", "techniques", "forward", "schedule", "device", "name", "store", "edits")
 
 AnyRun = TypeVar("AnyRun", bound=TrainedSession)
 
@@ -71,8 +73,10 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
             for op, entry in zip(run.journal.schedule(), effective, strict=True)
             if id(entry) in told and op.name not in (SWITCH, TUNING, EDIT) and op.source not in left_out
         ]
+        planned: list[Operation] = []
         if training is None:
-            steps += [operation for operation in run.changes.planned if operation.name not in (SWITCH, TUNING, EDIT)]
+            planned = [*run.changes.planned]
+            steps += [operation for operation in planned if operation.name not in (SWITCH, TUNING, EDIT)]
         edits = [entry for entry in entries if entry.name == EDIT]
         tuned = next((entry for entry in entries if entry.name == TUNING), None)
     if tuned is not None:
@@ -87,7 +91,8 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
     schedule = by_step(steps)
     first = schedule.pop(0, {})
     start.update({name: value for name, value in first.items() if name not in ACTIONS})
-    schedule = dict(sorted({**{entry.step: {} for entry in edits}, **schedule}.items()))
+    at = [entry.step for entry in edits] + [operation.step for operation in planned if operation.name == EDIT]
+    schedule = dict(sorted({**{step: {} for step in at}, **schedule}.items()))
 
     values = dict(start)
     for changes in schedule.values():
@@ -107,7 +112,7 @@ def tell(run: TrainedSession, *, decided_again: bool = False) -> RunSummary:
     else:
         train, val = spec.make_sources(torch.device("cpu"), run.hyperparams["batch_size"])
     snapshots = run.snapshots
-    model, own, edited = (run.model, spec.own_optimizer, []) if not edits else tell_edits(run, edits)
+    model, own, edited = (run.model, spec.own_optimizer, tell_planned(planned)) if not edits else tell_edits(run, edits)
     return RunSummary(
         name=run.name,
         seed=run.seed,
@@ -162,6 +167,7 @@ def from_yaml(
             raise unknown(_("argument"), name, _ARGUMENTS)
     read = recipe.read(text_or_path)
     spec, hyperparams = _specify(read, model, train, val, given)
+    edits = read_planned(read.schedule, spec.given)
     schedule = {
         step: recipe.check_values(_("schedule, step {step}", step=step), changes, hyperparams)
         for step, changes in read.schedule.items()
@@ -175,7 +181,8 @@ def from_yaml(
     if isinstance(choice, Choice) and first in choice.options and first != hyperparams["optimizer"]:
         schedule[0] = {"optimizer": first, **schedule.get(0, {})}
     prepare.check_planned(hyperparams, {}, schedule)
-    return cls.of(replace(spec, planned=list(operations(schedule, SOURCE)), until=_ending(read)))
+    planned = sorted([*edits, *operations(schedule, SOURCE)], key=attrgetter("step"))
+    return cls.of(replace(spec, planned=planned, until=_ending(read)))
 
 
 def _ending(read: recipe.Recipe) -> Ending | None:
@@ -211,6 +218,7 @@ def _specify(
         metrics=_metrics(settings.get("metrics"), read_metrics(given.get("metrics"), loss), loss),
         seed=settings.get("seed", 0),
         hyperparams=hyperparameters,
+        given=find_given(given.get("edits", []), ())[0],
         **others,
     )
     try:

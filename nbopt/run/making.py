@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from nbopt.i18n import _
 from nbopt.record.history import History
 from nbopt.run import registry
+from nbopt.run.copying import reach
 from nbopt.run.declared import find_unfit
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
@@ -86,6 +88,7 @@ def make_training(
         spec.techniques,
     )
     training.given.update(spec.given)
+    training.around = partial(_reach, spec)
     # The first snapshot is of what there was before the changes made ahead of the start.
     training.acting.settle(initial, initial.keys() - brought)
     training.securing.take()
@@ -106,6 +109,10 @@ def make_training(
     for name in sorted(training.acting.unfit.keys() & spec.hyperparams.keys()):
         warnings.warn(f"{name}: {session.inert[name]}", stacklevel=3)
     return training
+
+
+def _reach(spec: RunSpec) -> Iterator[tuple[str, Any]]:
+    return reach({"model": spec.model, "loss": spec.loss, "forward": spec.forward, "optimizer": spec.optimizer})
 
 
 def _tell_of_sharing(session: Session, material: Material) -> None:

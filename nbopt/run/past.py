@@ -11,7 +11,7 @@ from nbopt.i18n import _
 from nbopt.record.journal import EDIT, SWITCH, Operation
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.copying import Copies
-from nbopt.run.editing import Rehearsed, around, prepare
+from nbopt.run.editing import Rehearsed, prepare
 from nbopt.run.making import working
 from nbopt.run.ties import check_ties
 from nbopt.run.trained import TrainedSession
@@ -119,7 +119,7 @@ def change(run: AnyRun, edit: Any, name: str | None, changes: Mapping[str, Any],
         trial.worker.ask({EDIT: value}, source)
         trial.set(**changes)
 
-    found = Rehearsed(rehearse(trial.training, edit, around(trial), make), trial.training.given)
+    found = Rehearsed(rehearse(trial.training, edit, trial.training.around(), make), trial.training.given)
     return branch(run, trial.step_count, name, found, changes, source, now=True)
 
 

@@ -103,7 +103,8 @@ class Written(TrainedSession):
             As for a run; without ``val``, the fraction in the recipe is used.
         **callables
             Whatever a recipe cannot hold: your own ``loss``, ``optimizer``, ``metrics``, ``techniques``, ``forward``
-            and ``schedule``; also ``device`` and ``name``.
+            and ``schedule``, and ``edits`` that were given a model, as `nbopt.edits.Fuse(other)`; also ``device`` and
+            ``name``.
 
         Raises
         ------

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -105,6 +105,8 @@ class Core:
         What was made of the model's shape, as the journal has it.
     given : dict of str to Module
         The modules that these were given by the user, by their fingerprints.
+    around : callable
+        Yields all that the user's objects lead to, with the way there.
     undoing : list of list
         For each of these, how the model gets back the structure that it had before, see `nbopt.training.structure`.
     may_end : bool
@@ -146,6 +148,7 @@ class Core:
         self.edits: list[dict[str, Any]] = []
         self.given: dict[str, nn.Module | None] = {}
         self.undoing: list[list[Any]] = []
+        self.around: Callable[[], Iterable[tuple[str, Any]]] = tuple
         self.keeper = Keeper()
         self.snapshots = Snapshots()
         self.metrics = metrics

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
+from nbopt.errors import unknown
 from nbopt.export.edits import Written
 from nbopt.i18n import _
 
@@ -180,6 +181,40 @@ class Edit:
             If one is missing.
         """
         return self
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the user wrote, as a recipe holds it; what is as by default is left out."""
+        named = {own.name: getattr(self, own.name) for own in fields(self) if own.repr}
+        defaults = {own.name: own.default for own in fields(self)}
+        return {name: as_lists(value) for name, value in named.items() if value != defaults[name]}
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any], given: Mapping[str, nn.Module | None]) -> Self:
+        """Return the edit that `settings` tells of.
+
+        Parameters
+        ----------
+        settings : mapping of str to object
+        given : mapping of str to Module
+            The modules that the user gave, by their fingerprints.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it tells of none; says why.
+        """
+        cls.check_settings(settings)
+        return cls(**settings)
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError where settings have a name that there is not, or lack one that is needed."""
+        needed = {own.name: own.default is MISSING for own in fields(cls) if own.repr}
+        for name in settings:
+            if name not in needed:
+                raise unknown(_("setting of {edit}", edit=cls.kind), name, needed)
+        if missing := next((name for name, is_needed in needed.items() if is_needed and name not in settings), ""):
+            raise ValueError(_("{edit} needs {name}.", edit=cls.kind, name=missing))
 
     def write(self, number: int) -> Written:
         """Return what a script says of it, as the so-many-th edit, beside the sizes that its plan gives weights."""

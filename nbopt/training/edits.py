@@ -168,6 +168,8 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
     number = value.get("number", len(training.edits))
     if number < len(training.edits):
         return None, ""
+    if value.get("asked"):
+        value = _find_asked(training, value)
     edit, settled = read_edit(value), bool(value.get("settled"))
     best = _edit_best(training, edit, settled)
     raw = _settle(training) if settled else {}
@@ -193,6 +195,15 @@ def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, A
         rebuild(training)
         raise
     return entry, tell_carried([], dropped)
+
+
+def _find_asked(training: Training, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an edit of which no more is known than what the user wrote, as the journal holds it."""
+    asked = read_edit(value).take(training.given)
+    if not value.get("settled"):
+        return prepare_edit(training, asked, training.around())
+    found, _expected = find_edit(training, asked)
+    return {**found.to_json(), "settled": True}
 
 
 def _settle(training: Training) -> dict[str, Tensor]:
