@@ -78,7 +78,7 @@ def test_the_model_that_was_given_keeps_its_shape(make):
     run.step(2)
     with pytest.raises(RuntimeError, match="edit a branch"):
         run.edit(nbopt.Widen("0", by=2))
-    with pytest.raises(TypeError, match="edit must be an edit"):
+    with pytest.raises(TypeError, match="edit must be one of"):
         run.branch(at=2, edit="0")
 
 
