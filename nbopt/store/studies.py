@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,38 +62,71 @@ def delete_study(folder: Path, number: str, owner: str | None) -> bool:
     if not path.exists() or _read(path).owner != owner or lease.is_alive(folder, owner):
         return False
     path.unlink()
+    _readings.pop(path, None)
     return True
+
+
+class _Reading:
+    """What a record tells as far as it was read. It only grows, and one of thousands of trials takes long to read.
+
+    Attributes
+    ----------
+    file : int
+        The inode: another file in its place is read anew.
+    end : int
+        The bytes that were read.
+    """
+
+    def __init__(self, path: Path, file: int) -> None:
+        self.path, self.file, self.end = path, file, 0
+        self.name, self.state, self.problem = "", "created", ""
+        self.created, self.trials = math.inf, 0
+        self.owner: str | None = None
+        self.best: float | None = None
+        self._judged: Any = None
+
+    def go_on(self) -> None:
+        """Read what is new, without what a process that was killed had begun to write."""
+        if self.problem:
+            return
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.end)
+                for line in file:
+                    if line.endswith(b"\n"):
+                        self.end += len(line)
+                        self._take(json.loads(line))
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+            self.problem = "record"
+
+    def _take(self, step: Any) -> None:
+        if step["op_code"] == _NOTED:
+            for key, value in step["user_attr"].items():
+                if key == "nbopt:made":
+                    self.name, self._judged = str(value["name"]), value["judged"][0][0]
+                elif key == "nbopt:owner":
+                    self.owner = value if is_id(value) else None
+                elif key.startswith("nbopt:journal:"):
+                    self.created = min(self.created, float(value["time"]))
+                    self.state = _STATES.get(value["name"], self.state) if value["kind"] == "event" else self.state
+        elif step["op_code"] == _TRIAL:
+            self.trials += 1
+            if self._judged == "val_loss" and step["state"] == _COMPLETE:
+                found = float(step["values"][0] if step.get("values") else step["value"])
+                self.best = found if self.best is None else min(self.best, found)
+
+
+_readings: dict[Path, _Reading] = {}
+_lock = threading.Lock()
 
 
 def _read(path: Path) -> StudyFacts:
     facts = path.stat()
-    name, state, created, owner, trials, losses, problem = "", "created", facts.st_mtime, None, 0, [], ""
-    judged: Any = None
-    try:
-        for step in _steps(path):
-            if step["op_code"] == _NOTED:
-                for key, value in step["user_attr"].items():
-                    if key == "nbopt:made":
-                        name, judged = str(value["name"]), value["judged"][0][0]
-                    elif key == "nbopt:owner":
-                        owner = value if is_id(value) else None
-                    elif key.startswith("nbopt:journal:"):
-                        created = min(created, float(value["time"]))
-                        state = _STATES.get(value["name"], state) if value["kind"] == "event" else state
-            elif step["op_code"] == _TRIAL:
-                trials += 1
-                if judged == "val_loss" and step["state"] == _COMPLETE:
-                    found = step["values"][0] if step.get("values") else step["value"]
-                    losses.append(float(found))
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        problem = "record"
-    best = min(losses, default=None)
-    return StudyFacts(path.stem, name, state, created, trials, best, facts.st_size, owner, problem)
-
-
-def _steps(path: Path) -> Iterator[dict[str, Any]]:
-    """Return what the record says, without what a process that was killed had begun to write."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    with _lock:
+        known = _readings.get(path)
+        if known is None or known.file != facts.st_ino or known.end > facts.st_size:
+            known = _readings[path] = _Reading(path, facts.st_ino)
+        known.go_on()
+        created = min(known.created, facts.st_mtime)
+        told = (path.stem, known.name, known.state, created, known.trials, known.best, facts.st_size)
+        return StudyFacts(*told, known.owner, known.problem)

@@ -6,7 +6,7 @@ import torch
 import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.search.record import place_of
-from nbopt.store import lease
+from nbopt.store import lease, studies
 from tests.search import victim
 
 
@@ -30,6 +30,25 @@ def test_a_study_is_listed_with_the_runs(study, tmp_path, blobs):
     with place_of(tmp_path, study.id).open("a") as file:
         file.write("\n")
     assert (nbopt.runs(tmp_path)[0].state, nbopt.runs(tmp_path)[0].problem) == ("spoilt", "record")
+
+
+def test_only_what_is_new_of_a_record_is_read_again(make, tmp_path, monkeypatch):
+    study = make(trials=5, store=tmp_path).fit()
+    taken, take = [], studies._Reading._take
+    monkeypatch.setattr(studies._Reading, "_take", lambda self, step: taken.append(step) or take(self, step))
+    first = nbopt.runs(tmp_path)
+    place = place_of(tmp_path, study.id)
+    assert len(taken) == len(place.read_bytes().splitlines())
+    assert nbopt.runs(tmp_path) == first and len(taken) == len(place.read_bytes().splitlines())
+    study.set(trials=6)
+    study.fit()
+    (line,) = nbopt.runs(tmp_path)
+    assert line.trials == 6 and line.best_val_loss == study.best.objective
+    assert len(taken) == len(place.read_bytes().splitlines())
+    other = tmp_path / "other"
+    other.write_bytes(b"\n".join(place.read_bytes().splitlines()[:-1]) + b"\n")
+    other.replace(place)  # another file in its place
+    assert nbopt.runs(tmp_path)[0].state == "running"
 
 
 def test_the_list_says_how_a_study_stands(make, tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ import { floats, HUES, hueOf } from './scales.js';
 const NONE = 65535; // where a curve was not measured
 const TOP = 65534;
 const NEAR_CURVE = 14; // pixels from a curve to the pointer on it
+const PALE_STRIDE = 3; // of the points of a curve in the background, where there are many
+export const ALONE = 20; // lines that stand out, each on a ground of its own; of more, those of a colour together
 
 /**
  * @typedef {import('./scales.js').Plot} Plot
@@ -29,21 +31,40 @@ export function drawFan(plot, curves, colours, chosen) {
   clip(plot);
   context.lineJoin = 'round';
   context.lineWidth = count > 400 ? 0.8 : count > 60 ? 1.1 : 1.6;
-  context.globalAlpha = chosen.size ? 0.16 : count > 400 ? 0.6 : 0.85;
-  /** @type {number[][]} One path for each colour: a stroke costs more than its points. */
-  const groups = Array.from({ length: HUES }, () => []);
+  /** @type {[number[], number[]]} */
+  const [rest, standing] = [[], []];
   curves.drawn.forEach((member, row) => {
-    groups[hueOf(curves.places[member])].push(row);
+    (chosen.size && !chosen.has(member) ? rest : standing).push(row);
   });
-  groups.forEach((rows, shade) => {
-    if (!rows.length) return;
-    context.strokeStyle = colours[shade];
-    context.beginPath();
-    for (const row of rows) trace(plot, curves, row);
-    context.stroke();
-  });
+  for (const [rows, alpha, stride] of /** @type {const} */ ([
+    [rest, 0.16, count > 400 ? PALE_STRIDE : 1],
+    [standing, count > 400 ? 0.6 : 0.85, 1]
+  ])) {
+    context.globalAlpha = alpha;
+    for (const [shade, group] of byShade(rows, row => hueOf(curves.places[curves.drawn[row]]))) {
+      context.strokeStyle = colours[shade];
+      context.beginPath();
+      for (const row of group) trace(plot, curves, row, stride);
+      context.stroke();
+    }
+  }
   context.globalAlpha = 1;
   context.restore();
+}
+
+/**
+ * What is drawn as one path, by its colour: a stroke costs more than its points.
+ *
+ * @template T
+ * @param {T[]} lines
+ * @param {(line: T) => number} shadeOf
+ * @returns {[number, T[]][]}
+ */
+export function byShade(lines, shadeOf) {
+  /** @type {T[][]} */
+  const groups = Array.from({ length: HUES }, () => []);
+  for (const line of lines) groups[shadeOf(line)].push(line);
+  return groups.flatMap((group, shade) => (group.length ? /** @type {[number, T[]][]} */ ([[shade, group]]) : []));
 }
 
 /**
@@ -60,18 +81,20 @@ export function drawStrong(plot, theme, curves, colours, members, width) {
   const { context } = plot;
   clip(plot);
   context.lineJoin = 'round';
-  for (const member of members) {
+  const found = [...members].flatMap(member => {
     const part = [curves, curves.beside].find(one => one?.drawn.includes(member));
-    if (!part) continue;
-    const row = part.drawn.indexOf(member);
-    for (const [colour, more] of [
+    return part ? [{ part, row: part.drawn.indexOf(member), shade: hueOf(curves.places[member]) }] : [];
+  });
+  const groups = found.length > ALONE ? byShade(found, line => line.shade) : found.map(line => [line.shade, [line]]);
+  for (const [shade, lines] of /** @type {[number, typeof found][]} */ (groups)) {
+    for (const [colour, more] of /** @type {const} */ ([
       [theme.ground, 3],
-      [colours[hueOf(curves.places[member])], 0]
-    ]) {
-      context.strokeStyle = /** @type {string} */ (colour);
-      context.lineWidth = width + Number(more);
+      [colours[shade], 0]
+    ])) {
+      context.strokeStyle = colour;
+      context.lineWidth = width + more;
       context.beginPath();
-      trace(plot, part, row);
+      for (const { part, row } of lines) trace(plot, part, row);
       context.stroke();
     }
   }
@@ -145,10 +168,11 @@ function clip({ context, left, right, top, bottom }) {
  * @param {Plot} plot
  * @param {Curves} curves
  * @param {number} row
+ * @param {number} stride
  */
-function trace({ context, left, right, top, bottom }, { at, heights }, row) {
+function trace({ context, left, right, top, bottom }, { at, heights }, row, stride = 1) {
   let points = 0;
-  for (let k = 0; k < at.length; k += 1) {
+  for (let k = 0; k < at.length; k += stride) {
     const height = heights[row * at.length + k];
     if (height === NONE) continue;
     const x = left + at[k] * (right - left);

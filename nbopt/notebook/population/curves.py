@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 DRAWN = 1024
 """Curves that are drawn at most: more of them than a chart has pixels across nobody tells apart."""
 
+STRONG = 200
+"""Runs chosen that stand out each by itself; of more, the others are pale."""
+
 _TOP, _NONE = 65534, 65535  # of the heights that curves are sent as
 _TICKS = 6
 _HERE = Path(__file__).parent

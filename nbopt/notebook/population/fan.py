@@ -13,7 +13,7 @@ from nbopt.formatting import brief, count
 from nbopt.i18n import N_, _
 from nbopt.notebook.frontend.scripts import joined
 from nbopt.notebook.panel.status import STATES
-from nbopt.notebook.population.curves import DRAWN, CurvesBoard, CurvesView
+from nbopt.notebook.population.curves import STRONG, CurvesBoard, CurvesView
 from nbopt.run.crowd import Crowd, Individual
 from nbopt.training.state import RunState
 from nbopt.viz.fan import Fan
@@ -133,7 +133,7 @@ class FanView(CurvesView):
             self.forget()
         self._fan.take([member.history for member in members])
         best = population.best
-        wanted = [*board.chosen[:DRAWN], *([] if best is None else [best.number])]
+        wanted = [*board.chosen[:STRONG], *([] if best is None else [best.number])]
         self.draw(self._fan, self.trait.places, wanted)
         board.now = self._fan.last.astype(np.float32).tobytes()
         board.best = np.array([best_of(member) for member in members], np.float32).tobytes()

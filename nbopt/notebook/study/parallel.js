@@ -1,8 +1,9 @@
 /* Parallel coordinates: an axis for each value, a line for each trial, and brushes by pointer and keyboard. */
 
 import { brief, number } from './../frontend/numbers.js';
+import { ALONE, byShade } from './../population/curves.js';
 import { build } from './../population/rows.js';
-import { HUES, hueOf, prepare } from './../population/scales.js';
+import { hueOf, prepare } from './../population/scales.js';
 
 /**
  * @typedef {object} Axis
@@ -216,15 +217,19 @@ export function makeParallel(place, said, changed) {
     mark(trials) {
       const above = prepare(over, MARGINS);
       if (!above || !shown) return;
-      for (const trial of trials) {
+      const { axes, colours, hues, theme } = shown;
+      const marked = [...trials];
+      const shadeOf = (/** @type {number} */ trial) => hueOf(hues[trial]);
+      const groups = marked.length > ALONE ? byShade(marked, shadeOf) : marked.map(trial => [shadeOf(trial), [trial]]);
+      for (const [shade, group] of /** @type {[number, number[]][]} */ (groups)) {
         for (const [colour, width] of /** @type {const} */ ([
-          [shown.theme.ground, 5],
-          [shown.colours[hueOf(shown.hues[trial])], 2.4]
+          [theme.ground, 5],
+          [colours[shade], 2.4]
         ])) {
           above.context.strokeStyle = colour;
           above.context.lineWidth = width;
           above.context.beginPath();
-          traceLine(above, shown.axes, trial);
+          for (const trial of group) traceLine(above, axes, trial);
           above.context.stroke();
         }
       }
@@ -359,13 +364,8 @@ function drawTicks({ context, left, right, top, bottom }, { axes, theme }) {
  */
 function drawLines(plot, { size, axes, hues, colours, theme, stands }) {
   const { context } = plot;
-  /** @type {number[][]} One path for each colour: a stroke costs more than its points. */
-  const groups = Array.from({ length: HUES }, () => []);
-  const pale = [];
-  for (let trial = 0; trial < size; trial += 1) {
-    if (stands && !stands(trial)) pale.push(trial);
-    else groups[hueOf(hues[trial])].push(trial);
-  }
+  const [standing, pale] = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
+  for (let trial = 0; trial < size; trial += 1) (stands && !stands(trial) ? pale : standing).push(trial);
   context.lineJoin = 'round';
   context.lineWidth = size > 400 ? 0.7 : size > 60 ? 1 : 1.4;
   const stroke = (/** @type {number[]} */ trials, /** @type {string} */ colour, /** @type {number} */ alpha) => {
@@ -377,9 +377,9 @@ function drawLines(plot, { size, axes, hues, colours, theme, stands }) {
     context.stroke();
   };
   stroke(pale, theme.line, size > 400 ? 0.5 : 0.8);
-  groups.forEach((trials, hue) => {
+  for (const [hue, trials] of byShade(standing, trial => hueOf(hues[trial]))) {
     stroke(trials, colours[hue], size > 400 ? 0.5 : 0.8);
-  });
+  }
   context.globalAlpha = 1;
 }
 

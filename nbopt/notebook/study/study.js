@@ -6,7 +6,7 @@
 
 import { count } from './../frontend/numbers.js';
 import { brush } from './../population/brush.js';
-import { curveAt, drawFan, drawStrong } from './../population/curves.js';
+import { ALONE, curveAt, drawFan, drawStrong } from './../population/curves.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './../population/points.js';
 import { makeTable, written } from './../population/rows.js';
 import { drawAxes, hueOf, prepare, shades, themeOf } from './../population/scales.js';
@@ -62,29 +62,28 @@ function render({ model, el }) {
   };
   /** What lies over the pictures: it changes with the pointer and with what is chosen, and they do not. */
   const mark = () => {
-    const { chosen } = chooser;
-    const strong = [...new Set([...chosen, seen.champion, hover])].filter(trial => trial >= 0 && trial < seen.size);
+    const few = chosenFew();
+    const strong = [...new Set([...few, seen.champion, hover])].filter(trial => trial >= 0 && trial < seen.size);
     fanPlot = prepare(parts.fanOver, FAN);
     if (fanPlot) {
       drawAxes(fanPlot, theme, model.get('across_ticks'), model.get('up_ticks'));
-      drawStrong(fanPlot, theme, seen.curves, colours, strong.slice(0, FEW), chosen.size > 20 ? 1.4 : 2.4);
+      drawStrong(fanPlot, theme, seen.curves, colours, strong, few.length > ALONE ? 1.4 : 2.4);
       if (hover >= 0) drawStrong(fanPlot, theme, seen.curves, colours, [hover], 3.4);
     }
     plot = prepare(parts.scatterOver, SCATTER);
     if (plot) {
       drawAxes(plot, theme, seen.x?.ticks ?? [], seen.y?.ticks ?? []);
       drawLine(plot, theme, seen.line);
-      drawPoints(plot, seen.points, colours, new Set(), [...chosen].slice(0, FEW));
+      drawPoints(plot, seen.points, colours, new Set(), few);
       if (seen.champion >= 0) ring(plot, theme, seen.points, seen.champion, 7);
-      if (chosen.size <= RINGS) for (const trial of chosen) ring(plot, theme, seen.points, trial, 6);
+      if (few.length <= RINGS) for (const trial of few) ring(plot, theme, seen.points, trial, 6);
       if (hover >= 0) ring(plot, theme, seen.points, hover, 8);
     }
     markLines();
   };
-  const markLines = () => {
-    const { chosen } = chooser;
-    parallel.mark(hover >= 0 ? [...chosen, hover].slice(-FEW) : [...chosen].slice(0, FEW));
-  };
+  const markLines = () => parallel.mark(hover >= 0 ? [...chosenFew(), hover] : chosenFew());
+  /** Those that are drawn over the others; of many that are chosen, the pictures below make the others pale. */
+  const chosenFew = () => (chooser.chosen.size > FEW ? [] : [...chooser.chosen]);
   const showRows = () => {
     const own = Array.from(seen.points.hues, place => colours[hueOf(place)]);
     const { chosen } = chooser;

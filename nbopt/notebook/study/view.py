@@ -8,7 +8,7 @@ import numpy as np
 
 from nbopt.formatting import brief, number
 from nbopt.i18n import N_, _
-from nbopt.notebook.population.curves import DRAWN, Array, CurvesView
+from nbopt.notebook.population.curves import STRONG, Array, CurvesView
 from nbopt.notebook.study.board import WORDS, StudyBoard
 from nbopt.search.dimension import Dimension
 from nbopt.search.front import undominated
@@ -107,7 +107,7 @@ class StudyView(CurvesView):
         board.hues = hues.astype(np.float32).tobytes()
         champion = self.champion(trials)
         self.reports.take(trials)
-        wanted = [*board.chosen[:DRAWN], *([] if champion is None else [champion.number])]
+        wanted = [*board.chosen[:STRONG], *([] if champion is None else [champion.number])]
         self.draw(self.reports.fan, hues, wanted)
         board.now = self.reports.fan.last[: len(trials)].astype(np.float32).tobytes()
         board.line = self._line(trials)
