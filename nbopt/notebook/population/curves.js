@@ -172,7 +172,8 @@ function clip({ context, left, right, top, bottom }) {
  */
 function trace({ context, left, right, top, bottom }, { at, heights }, row, stride = 1) {
   let points = 0;
-  for (let k = 0; k < at.length; k += stride) {
+  const end = at.length - 1;
+  for (let k = 0; k <= end; k += k + stride <= end ? stride : Math.max(1, end - k)) {
     const height = heights[row * at.length + k];
     if (height === NONE) continue;
     const x = left + at[k] * (right - left);
@@ -180,6 +181,6 @@ function trace({ context, left, right, top, bottom }, { at, heights }, row, stri
     if (points) context.lineTo(x, y);
     else context.moveTo(x, y);
     points += 1;
-    if (points === 1 && k === at.length - 1) context.lineTo(x - 5, y); // measured once: a dash
+    if (points === 1 && k === end) context.lineTo(x - 5, y); // measured once: a dash
   }
 }
