@@ -111,9 +111,10 @@ class ActiveHooks(HookLists):
         acts = [part for part in fit if part.acts]
         for part in acts:
             self._fit(part)
+        at_work, idle = set(map(id, acts)), [hook for hook in HOOKS.values() if hook.idle]
         for part in fit:
-            for hook in HOOKS.values():
-                if (hook.idle or part in acts) and defines(type(part), hook.name):
+            for hook in HOOKS.values() if id(part) in at_work else idle:
+                if defines(type(part), hook.name):
                     found[hook.name].append(getattr(part, hook.name))
         vars(self).update(found)
         self.obstacle = self._find_obstacle(acts)

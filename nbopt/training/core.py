@@ -175,7 +175,6 @@ class Core:
         self.plan = Plan()
         for part in (self.cursor, self.plan):
             hyperparams.bind(part)
-        self.step_seed = derive_seed(seed, NOISE)
         measures = [name for technique in techniques for name in technique.measures]
         kinds: Any = hyperparams.spec(LOSS.name)
         measures += [name for kind in kinds.classes.values() for name in kind.measures]
@@ -186,7 +185,16 @@ class Core:
         self.meter = LossBuffer(history, self.acting)
         self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.measuring, self.noise)
         self.pass_.calibration.peek = self.cursor.peek
-        self.eager = Eager(self.pass_, self.params, self.noise, self.step_seed, self.recent)
+        self.eager = Eager(self.pass_, self.params, self.noise, derive_seed(seed, NOISE), self.recent)
+
+    @property
+    def step_seed(self) -> int:
+        """What the noise of a step follows from, with its number."""
+        return self.eager.seed
+
+    @step_seed.setter
+    def step_seed(self, seed: int) -> None:
+        self.eager.seed = seed
 
     @property
     def share(self) -> float:

@@ -7,6 +7,7 @@ samples beside it or waits for the device beside it, and the run's own steps are
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from nbopt.training.many.alone import do_one
 from nbopt.training.restoring import restore
 from nbopt.training.validation import validate
 
+SLICE_SECONDS = 0.01  # that the run is kept waiting at a time
 _DRAW = 7919  # between the seeds of draws
 _MEMORY = 0.25  # the part of what is free that members may take: the run has to go on
 _COPIES = 2  # of a snapshot's tensors, that a member holds: weights and moments, and their rows among all members
@@ -159,7 +161,7 @@ class Trial:
             member = population[number]
             member.journal.load([])
             member.history.go_back(0, validated=False)
-            restore(member.training, snapshot)
+            restore(member.training, self._without_ends(snapshot))
             member.training.pass_.checked = True  # it was, the last time
         else:
             member = fork_member(run, population, number, snapshot, past=False, metrics=None)
@@ -172,6 +174,11 @@ class Trial:
             member.training.cursor.seek(*member.training.cursor.place())
         wanted = {name: value for name, value in self._off.items() if name not in changes} | dict(changes)
         member.changes.make({name: own for name, own in wanted.items() if name not in run.inert}, "what_if")
+
+    def _without_ends(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot of a run that nothing ends, as members are already."""
+        values = {name: value for name, value in self._off.items() if name not in self._run.inert}
+        return snapshot._replace(facts={**snapshot.facts, "hyperparams": {**snapshot.facts["hyperparams"], **values}})
 
     def prepare(self) -> None:
         """Make ready for the first step."""
@@ -203,7 +210,9 @@ class Trial:
             if len(members) == 1 or together.reason or (left[chosen] == steps and not self._is_begun):
                 results = {chosen: do_one(members[chosen].training)}
             else:
-                found = together([members[number].training for number in due], min(left[number] for number in due))
+                end, room = time.perf_counter() + SLICE_SECONDS, min(left[number] for number in due)
+                trainings = [members[number].training for number in due]
+                found = together(trainings, room, lambda: time.perf_counter() >= end)
                 results = dict(zip(due, found, strict=True))
             counts = dict.fromkeys(asking, 0)
             for number, result in results.items():

@@ -17,11 +17,10 @@ from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
 from nbopt.i18n import _
 from nbopt.run.past import run_at
 from nbopt.run.population.spreading import spread
-from nbopt.run.population.trying import Slices, Trials
+from nbopt.run.population.trying import SLICE_SECONDS, Slices, Trials
 from nbopt.run.population.values import find_shared
 from nbopt.run.trained import TrainedSession
 
-SLICE_SECONDS = 0.01  # that the run is kept waiting at a time
 _VALUES, _FEW = 9, 5  # of a range, that are tried; of what is tried one after the other
 
 

@@ -92,6 +92,10 @@ class Eager:
         The noise of step n follows from this and n.
     recent : Recent
         Where outputs are kept for metrics.
+
+    Attributes
+    ----------
+    seed : int
     """
 
     def __init__(
@@ -105,7 +109,7 @@ class Eager:
         self._pass = pass_
         self._params = params
         self._noise = noise
-        self._seed = seed
+        self.seed = seed
         self._recent = recent
         self.split = Split(pass_, params, noise)
         self._one: Tensor | None = None
@@ -187,7 +191,7 @@ class Eager:
             draws = draws or draws_now()
         if not draws:
             return self._pass(batch)
-        with self._noise.lock, self._noise.seeded(self._seed + noise, goes_on=True):
+        with self._noise.lock, self._noise.seeded(self.seed + noise, goes_on=True):
             return self._pass(batch)
 
     def _backward(self, loss: Tensor) -> None:

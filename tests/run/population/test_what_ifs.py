@@ -131,6 +131,8 @@ def test_every_declared_hyperparameter_can_be_asked_for_by_the_same_way(make_run
     for name in run.hyperparams:
         if name in run.inert or isinstance(run.hyperparams.spec(name), Text):  # words: nothing stands beside them
             continue
+        if getattr(run.hyperparams.spec(name), "refused", ""):  # the model has nothing for it: one value is left
+            continue
         values = Question(run, [name]).values
         present = run.hyperparams[name]
         two = [present, *[value for value in values if value != present][:1]]
@@ -188,3 +190,20 @@ def test_what_a_copy_shares_is_no_word_in_the_runs_journal(digits, tmp_path):
     run.what_if("lr", [0.001, 0.1], steps=1, draws=1)
     assert entries(run) == before
     run.model.log.close()
+
+
+def test_draws_have_noise_of_their_own_and_are_done_at_once(make_run):
+    """Each draw is another seed's noise, of a step by oneself too: that of all at once is compared with it."""
+    run = make_run(dropout=0.5)
+    run.step(3)
+    trials = Trials(run)
+    first = find(Question(run, ("lr",), [0.002, 0.1]), trials, draws=3)
+    together = trials._kept.population.puller.together
+    assert (together.reason, together.tier) == ("", "together")
+    again = find(Question(run, ("lr",), [0.002, 0.1]), trials, draws=3)
+    assert first.losses.tolist() == again.losses.tolist()
+    members = trials._kept.population[:3]
+    assert len({member.training.step_seed for member in members}) == 3
+    batch = run.training.cursor.peek()
+    losses = [member.training.eager.gradients(batch, 5, False).item() for member in members]
+    assert len(set(losses)) == 3
