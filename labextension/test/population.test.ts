@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 
 import { curveAt } from '../../nbopt/notebook/population/curves.js';
+import { makeFan, sameColumns } from '../../nbopt/notebook/population/growing.js';
 import { pointAt, pointsWithin } from '../../nbopt/notebook/population/points.js';
 import { compare, makeTable, ROW } from '../../nbopt/notebook/population/rows.js';
 import { hueOf, placeOf, shades } from '../../nbopt/notebook/population/scales.js';
@@ -33,6 +34,49 @@ describe('a fan', () => {
     expect(chooser.chosen).toBe(chosen);
     chooser.follow([3, 6]);
     expect([...chooser.chosen]).toEqual([3, 6]);
+  });
+});
+
+describe('a fan that grows', () => {
+  const fanOf = (columns: number, members = 50, last = 0) => ({
+    at: Float32Array.from({ length: columns }, (_none, k) => k / 100),
+    heights: Uint16Array.from({ length: columns * members }, (_none, k) =>
+      k % columns === columns - 1 ? last : 100 * (k % columns)
+    ),
+    drawn: Int32Array.from({ length: members }, (_none, k) => k),
+    places: Array.from({ length: members }, (_none, k) => k / members)
+  });
+
+  test('knows how far it is as it was', () => {
+    const before = fanOf(10, 5, 7);
+    expect(sameColumns(before, fanOf(10, 5, 7))).toBe(10);
+    expect(sameColumns(before, fanOf(12, 5))).toBe(9); // the last stretch grew on
+    expect(sameColumns(before, { ...fanOf(10, 5, 7), drawn: Int32Array.from([4, 3, 2, 1, 0]) })).toBe(0);
+    expect(sameColumns(before, { ...fanOf(10, 5, 7), at: before.at.map(at => at / 2) })).toBe(1); // other axis
+  });
+
+  test('draws what came and not the rest again', () => {
+    let drawn = 0;
+    const nothing = () => undefined;
+    const names = 'save restore beginPath rect clip moveTo stroke setTransform resetTransform getTransform drawImage';
+    const canvas = document.createElement('canvas');
+    const own = {
+      canvas,
+      lineTo: () => (drawn += 1),
+      ...Object.fromEntries(names.split(' ').map(name => [name, nothing]))
+    };
+    vi.spyOn(HTMLCanvasElement.prototype, 'getContext').mockReturnValue(own as never);
+    const draw = makeFan();
+    const plotted = (columns: number) => {
+      drawn = 0;
+      draw({ ...plot, context: own as never }, fanOf(columns), ['red'], new Set());
+      return drawn;
+    };
+    const whole = plotted(60);
+    expect(whole).toBe(50 * 59);
+    plotted(60); // what stood still is kept
+    expect(plotted(61)).toBeLessThan(50 * 4);
+    expect(plotted(62)).toBeLessThan(50 * 4);
   });
 });
 

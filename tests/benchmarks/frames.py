@@ -136,7 +136,7 @@ def measure(count: int, seconds: float, profile: bool = False) -> Seen:
                 session.send("Profiler.start")
             gaps = page.evaluate(COUNT, seconds)
             spent = 1000 * (computed(session) - begun)
-            told = _told(session.send("Profiler.stop")["profile"]) if profile else ""
+            told = profile_in_words(session.send("Profiler.stop")["profile"]) if profile else ""
             steps, clock, pictures, painting = (b - a for a, b in zip(before, book.ask(ASK), strict=True))
             book.close()
             rate, gap, pictures = 1000 * len(gaps) / sum(gaps), statistics.quantiles(gaps, n=20)[-1], max(pictures, 1)
@@ -152,7 +152,7 @@ def computed(session: Any) -> float:
     return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
 
-def _told(profile: dict[str, Any], most: int = 45) -> str:
+def profile_in_words(profile: dict[str, Any], most: int = 45) -> str:
     """Return the functions that the page's thread was in, by their own time and with all that they called."""
     nodes = {node["id"]: node for node in profile["nodes"]}
     parent = {child: node["id"] for node in profile["nodes"] for child in node.get("children", ())}

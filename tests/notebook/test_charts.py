@@ -85,7 +85,7 @@ def test_losses_alone_have_a_log_axis_and_each_chart_remembers_its_own(drawn, pa
     panel._paint()
     assert companion.charts[0]["log"] is True
     tell(panel, {"chart": 1, "log": True})
-    assert "does not understand" in panel._problem
+    assert "does not understand" in panel.attempts.problem
     page.do(next(w for w in panel.toolbar.widget.children if "nbopt-log-y" in w._dom_classes), value=True)
     panel._paint()
     assert companion.charts[0]["log"] is True and panel.charts[1]._scale is panel.charts[1]._linear

@@ -237,12 +237,12 @@ def test_messages_of_any_kind_are_taken_or_refused_with_a_reason(page, make_run,
         counts[sent.is_sane] += 1
         asked, told = len(asks), len(page.messages)
         eventually(lambda: not panel.transport.aside.is_busy)  # a rewind may still tell what is wrong
-        panel._problem = ""
+        panel.attempts.problem = ""
         control = controls.get(sent.to)
         if control is not None:
             control._problem = ""
         deliver(sent)
-        reason = panel._problem or (control is not None and control._problem)
+        reason = panel.attempts.problem or (control is not None and control._problem)
         if sent.to is channel:
             replies = [data.get("error") for to, data, _size in page.messages[told:] if to == channel.comm_id]
             reason = next((error for error in replies if error), "")

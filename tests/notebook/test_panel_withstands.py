@@ -126,7 +126,7 @@ def test_text_of_the_user_s_is_never_taken_for_html(page, make_run, show):
         control._requested = EVIL
         control.head.value = control._say()
         control.head.value += write_head(control.spec, True, Told("", EVIL, EVIL, True), (EVIL, EVIL))
-    panel._problem = EVIL
+    panel.attempts.problem = EVIL
     assert EVIL not in painted(panel) and html.escape(EVIL) in panel._error.value
     pages = [
         panel._error.value,

@@ -101,4 +101,4 @@ def test_the_page_is_told_of_a_panel_once_for_each_of_its_widgets(page, make_run
     page.do(text, value="0.25")
     assert panel.run.hyperparams["lr"] == 0.25  # it is heard all the same
     page.do(text, disabled=True)
-    assert "disabled" in panel._problem and not text.disabled
+    assert "disabled" in panel.attempts.problem and not text.disabled

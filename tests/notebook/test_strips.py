@@ -104,9 +104,9 @@ def test_what_no_page_would_send_is_refused_in_words(page, panel):
         *[{"share": float("nan")}, {"share": True}, {"take": ["lr"], "label": "0.5"}, {"take": [[]], "label": ""}],
     ]
     for content in insane:
-        panel._problem = ""
+        panel.attempts.problem = ""
         page.tell(panel.bridge.companion, content)
-        assert "does not understand" in panel._problem, content
+        assert "does not understand" in panel.attempts.problem, content
     assert panel.strips.asked == [] and panel.run.journal.changes() == []
 
 
@@ -114,4 +114,4 @@ def test_a_loop_that_cannot_be_asked_shows_no_strips(page, show):
     panel = show(plain_loop.Attached(torch.optim.SGD([torch.zeros(1)], lr=0.05)))
     assert strips_of(page, panel) == {}
     page.tell(panel.bridge.companion, {"ask": ["lr"]})
-    assert "does not understand" in panel._problem
+    assert "does not understand" in panel.attempts.problem

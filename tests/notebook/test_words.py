@@ -77,7 +77,7 @@ run.set(early_stopping=True)
 run.start()
 run.wait()
 look(panel)
-panel._try(lambda: run.start(wait=False))
+panel.attempts.do(lambda: run.start(wait=False))
 look(panel)
 note("html", strip(panel._messages()))
 panel._complain("TRACE")
@@ -90,7 +90,7 @@ with contextlib.suppress(RuntimeError):
     run.start()
     run.wait()
 note("html", strip(panel._messages()).split("<pre>")[0])
-panel._problem = ""
+panel.attempts.problem = ""
 collect(panel.widget)
 stopped = nbopt.Run(nn.Linear(4, 2), (x, y), name="RUN", epochs=5, batch_size=8)
 stopped.step()

@@ -1,4 +1,4 @@
-"""What a button does that takes long: in a thread of its own, since the next click is not to wait."""
+"""What a person asks for at a panel: done at once or in a thread of its own, and what it raises is kept to be shown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,41 @@ from collections.abc import Callable
 from typing import Any
 
 
+class Attempts:
+    """Does what is asked for; an exception there would be seen by nobody.
+
+    Parameters
+    ----------
+    wake : callable
+        Called when there is something to show.
+
+    Attributes
+    ----------
+    problem : str
+        Why the newest thing asked for was not done; "" if it was.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.problem = ""
+        self.wake = wake
+
+    def do(self, act: Callable[[], Any]) -> None:
+        """Do it here and now."""
+        self.problem = ""
+        try:
+            act()
+        except Exception as error:
+            self.problem = str(error)
+        self.wake()
+
+    def refuse(self, reason: str) -> None:
+        """Say why a message was not taken."""
+        self.problem = reason
+        self.wake()
+
+
 class Aside:
-    """Does one thing at a time.
+    """Does one thing at a time, in a thread, since the next click is not to wait.
 
     Parameters
     ----------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import threading
 from collections.abc import Callable
 
 import ipywidgets as widgets
@@ -11,6 +10,7 @@ import ipywidgets as widgets
 from nbopt.formatting import number
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.aside import Aside, Attempts
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.lr_finder import FinderChart
 from nbopt.run.beside import find_rate
@@ -40,12 +40,12 @@ class SweepDrawer:
 
     def __init__(self, run: Steerable, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self._run = run
-        self._wake = wake
+        self._attempts = attempts = Attempts(wake)
+        self._aside = Aside(f"nbopt tries rates of {run.name}", attempts.do, wake)
         self._kit = kit
         self._sweep: Sweep | None = None
         self._chart: FinderChart | None = None
-        self._problem = ""
-        self._is_trying = self._was_paused = False
+        self._was_paused = False
         self._note = kit.make(widgets.HTML)
         tip = _("Set the run's learning rate to the suggestion")
         self.use = kit.button("use-rate", _("Use it"), self._take, tip, disabled=True)
@@ -69,25 +69,14 @@ class SweepDrawer:
     # -- what the user does, on the kernel's threads
 
     def _begin(self) -> None:
-        if not self._is_trying:
-            self._is_trying, self._problem = True, ""
-            threading.Thread(target=self._try, name=f"nbopt tries rates of {self._run.name}", daemon=True).start()
+        self._aside.do(self._try)
 
     def _try(self) -> None:
         self._was_paused = self._run.state is RunState.RUNNING
-        try:
-            self._sweep = find_rate(self._run)
-        except Exception as error:  # nobody would see it
-            self._problem = str(error)
-        self._is_trying = False
-        self._wake()
+        self._sweep = find_rate(self._run)
 
     def _take(self) -> None:
-        try:
-            self._run.set(source=_SOURCE, lr=self._rate)
-        except Exception as error:  # nobody would see it
-            self._problem = str(error)
-        self._wake()
+        self._attempts.do(lambda: self._run.set(source=_SOURCE, lr=self._rate))
 
     # -- what is shown, on the bridge's thread
 
@@ -99,15 +88,15 @@ class SweepDrawer:
             self.widget.children = [self._head, self._chart.widget]
             if before is not None:
                 before.close()
-        kind = "problem" if self._problem else "name"
+        kind = "problem" if self._attempts.problem else "name"
         self._note.value = f'<span class="nbopt-{kind}">{html.escape(self._say())}</span>'
-        self.use.disabled = self._is_trying or self._rate in (None, self._run.hyperparams["lr"])
-        self.again.disabled = self._is_trying
+        self.use.disabled = self._aside.is_busy or self._rate in (None, self._run.hyperparams["lr"])
+        self.again.disabled = self._aside.is_busy
 
     def _say(self) -> str:
-        if self._problem:
-            return self._problem
-        if self._is_trying:
+        if self._attempts.problem:
+            return self._attempts.problem
+        if self._aside.is_busy:
             return _("Trying learning rates on a copy of the run …")
         rest = _(" The run was paused for it.") if self._was_paused and self._run.state is RunState.PAUSED else ""
         if self._rate is None:

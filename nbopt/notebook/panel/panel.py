@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
@@ -21,6 +20,7 @@ from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.listed import listed
 from nbopt.notebook.panel import messages, status
 from nbopt.notebook.panel.arrows import Arrows
+from nbopt.notebook.panel.aside import Attempts
 from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.compact import Compact
@@ -104,21 +104,21 @@ class Panel:
         self.above: Host | None = None
         self.compact: Compact | None = None
         self._marks = Marks(run.journal, run.hyperparams.label)
-        self._problem = ""
-        self._kit = kit = WidgetFactory(self._refuse, later=True)
-        self.transport = Transport(run, self._try, self._wake, kit)
+        self.attempts = Attempts(self._wake)
+        self._kit = kit = WidgetFactory(self.attempts.refuse, later=True)
+        self.transport = Transport(run, self.attempts.do, self._wake, kit)
         texts = [kit.make(widgets.HTML) for _part in range(5)]
         self._status, self._error, self._device, self._earlier, self._journal = texts
         tip = _("List the newest changes and events")
         self._unfold = kit.toggle("unfold", _("Journal"), self._wake, tip)
         self.by_hand = ByHand(run)
         self.controls = Controls(run, self._marks, self._ask, self._wake, kit)
-        self.arrows = Arrows(run, self._try)
+        self.arrows = Arrows(run, self.attempts.do)
         self.controls.find_slope = self.arrows.find
         self.waiting = Waiting(run, kit)
-        self.banner = GuardBanner(run, self._try, kit)
-        self.column = Column(run, self.controls, self.by_hand, self._try, self._wake, kit)
-        self.strips = Strips(run, self.controls, self.by_hand, self._try, self._wake, self._is_seen)
+        self.banner = GuardBanner(run, self.attempts.do, kit)
+        self.column = Column(run, self.controls, self.by_hand, self.attempts.do, self._wake, kit)
+        self.strips = Strips(run, self.controls, self.by_hand, self.attempts.do, self._wake, self._is_seen)
         self.overlays = Overlays(run, self._wake)
         drawers = {"runs": runs_drawer(run, self.overlays, self.transport.branches, retire, self._wake)}
         if "open" in run.abilities:  # it has a model and data
@@ -185,17 +185,8 @@ class Panel:
 
     # -- what the user does, on the kernel's threads --
 
-    def _try(self, act: Callable[[], None]) -> None:
-        """Act; an exception here would be seen by nobody, so it goes to the error box."""
-        self._problem = ""
-        try:
-            act()
-        except Exception as error:
-            self._problem = str(error)
-        self._wake()
-
     def _ask(self, name: str, value: Any) -> None:
-        self._problem = ""
+        self.attempts.problem = ""
         self.by_hand.set(**{name: value})
 
     def _wake(self) -> None:
@@ -203,11 +194,6 @@ class Panel:
 
     def _is_seen(self) -> bool:
         return self.bridge.is_seen
-
-    def _refuse(self, reason: str) -> None:
-        """Say why a message was not taken."""
-        self._problem = reason
-        self._wake()
 
     def _hear(self, content: Any) -> None:
         match content:
@@ -227,12 +213,12 @@ class Panel:
             case {"pick": None}:
                 self.transport.target.value = ""
             case _:
-                self._refuse(_("The panel does not understand {message}.", message=shorten(content)))
+                self.attempts.refuse(_("The panel does not understand {message}.", message=shorten(content)))
 
     def _zoom(self, request: Any) -> None:
         """Take a zoom from the browser, or None to follow the tail again."""
         taken = self.toolbar.zoom(request)
-        self._problem = "" if taken else _("The panel cannot zoom to {request}.", request=shorten(request))
+        self.attempts.problem = "" if taken else _("The panel cannot zoom to {request}.", request=shorten(request))
         self._wake()
 
     # -- what the run says, on the bridge's thread --
@@ -282,7 +268,8 @@ class Panel:
     def _messages(self) -> list[messages.Message]:
         """Return what there is to say, the most urgent first."""
         run = self.run
-        urgent = [self.waiting.paint(), messages.problem(self._problem), messages.error(run), self.banner.paint()]
+        asked = messages.problem(self.attempts.problem)
+        urgent = [self.waiting.paint(), asked, messages.error(run), self.banner.paint()]
         return [*urgent, *messages.cautions(run), messages.end(run)]
 
     def _complain(self, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ import ipywidgets as widgets
 from nbopt.formatting import brief
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
+from nbopt.notebook.panel.aside import Aside, Attempts
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.offer import HIDDEN
 from nbopt.notebook.panel.runs.overlays import FOUND
@@ -42,9 +42,9 @@ class SearchDrawer:
 
     def __init__(self, run: Any, wake: Callable[[], None], kit: WidgetFactory) -> None:
         self._run = run
-        self._wake = wake
-        self._problem = ""
-        self._is_making = self._is_closed = False
+        self._attempts = attempts = Attempts(wake)
+        self._aside = Aside(f"nbopt searches around {run.name}", attempts.do, wake)
+        self._is_closed = False
         self._own: Any = None
         self._offered: list[Any] = []
         self._note = kit.make(widgets.HTML)
@@ -74,22 +74,14 @@ class SearchDrawer:
     # -- what the user does, on the kernel's threads
 
     def _begin(self, at: int | str) -> None:
-        if not self._is_making:
-            self._is_making, self._problem = True, ""
-            name = f"nbopt searches around {self._run.name}"
-            threading.Thread(target=self._search, args=(at,), name=name, daemon=True).start()
+        self._aside.do(partial(self._search, at))
 
     def _search(self, at: int | str) -> None:
         from nbopt.search.study import Study  # with all that it needs, once somebody searches
 
-        try:
-            self._own = Study.around(self._run, at=at)
-            if not self._is_closed:
-                self._own.start(source=_SOURCE)
-        except Exception as error:  # nobody would see it
-            self._problem = str(error)
-        self._is_making = False
-        self._wake()
+        self._own = Study.around(self._run, at=at)
+        if not self._is_closed:
+            self._own.start(source=_SOURCE)
 
     def _stop(self) -> None:
         if (study := self._run.search) is not None:
@@ -97,12 +89,7 @@ class SearchDrawer:
 
     def _take(self, place: int) -> None:
         if place < len(self._offered):
-            try:
-                self._run.set(source=_SOURCE, **self._offered[place].values)
-                self._problem = ""
-            except Exception as error:  # nobody would see it
-                self._problem = str(error)
-            self._wake()
+            self._attempts.do(lambda: self._run.set(source=_SOURCE, **self._offered[place].values))
 
     # -- what is shown, on the bridge's thread
 
@@ -110,10 +97,10 @@ class SearchDrawer:
         """Show how far the search is, and what it found; called by the bridge alone."""
         study, run = self._run.search, self._run
         searches = study is not None and study.state is RunState.RUNNING
-        self.here.disabled = self._is_making or searches or run.state.is_ended
-        self.anew.disabled = self._is_making or searches
+        self.here.disabled = self._aside.is_busy or searches or run.state.is_ended
+        self.anew.disabled = self._aside.is_busy or searches
         self.halt.disabled = not searches
-        kind, text = ("problem", self._problem) if self._problem else ("name", self._say())
+        kind, text = ("problem", self._attempts.problem) if self._attempts.problem else ("name", self._say())
         self._note.value = f'<span class="nbopt-{kind}">{html.escape(text)}</span>'
         self._offered = [] if study is None else [trial for trial, _session in study.held]
         for place, button in enumerate(self.take):
@@ -130,7 +117,7 @@ class SearchDrawer:
 
     def _say(self) -> str:
         study = self._run.search
-        if self._is_making:
+        if self._aside.is_busy:
             return _("Copying the run …")
         if study is None:
             return _("The run does not change and may train meanwhile.")

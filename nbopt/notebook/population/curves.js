@@ -24,8 +24,10 @@ export const ALONE = 20; // lines that stand out, each on a ground of its own; o
  * @param {Curves} curves
  * @param {string[]} colours
  * @param {Set<number>} chosen Those that stand out; all, where there are none.
+ * @param {number} [from] The first stretch that is drawn, with the way to it.
+ * @param {number} [to] The one after the last.
  */
-export function drawFan(plot, curves, colours, chosen) {
+export function drawFan(plot, curves, colours, chosen, from = 0, to = curves.at.length) {
   const { context } = plot;
   const count = curves.drawn.length;
   clip(plot);
@@ -44,7 +46,7 @@ export function drawFan(plot, curves, colours, chosen) {
     for (const [shade, group] of byShade(rows, row => hueOf(curves.places[curves.drawn[row]]))) {
       context.strokeStyle = colours[shade];
       context.beginPath();
-      for (const row of group) trace(plot, curves, row, stride);
+      for (const row of group) trace(plot, curves, row, stride, from, to);
       context.stroke();
     }
   }
@@ -169,11 +171,15 @@ function clip({ context, left, right, top, bottom }) {
  * @param {Curves} curves
  * @param {number} row
  * @param {number} stride
+ * @param {number} [from]
+ * @param {number} [to]
  */
-function trace({ context, left, right, top, bottom }, { at, heights }, row, stride = 1) {
+function trace({ context, left, right, top, bottom }, curves, row, stride = 1, from = 0, to = curves.at.length) {
+  const { at, heights } = curves;
   let points = 0;
-  const end = at.length - 1;
-  for (let k = 0; k <= end; k += k + stride <= end ? stride : Math.max(1, end - k)) {
+  const [last, end] = [to - 1, at.length - 1];
+  const begin = from ? lastMeasured(curves, row, from) : 0;
+  for (let k = begin; k <= last; k += k + stride <= last ? stride : Math.max(1, last - k)) {
     const height = heights[row * at.length + k];
     if (height === NONE) continue;
     const x = left + at[k] * (right - left);
@@ -183,4 +189,17 @@ function trace({ context, left, right, top, bottom }, { at, heights }, row, stri
     points += 1;
     if (points === 1 && k === end) context.lineTo(x - 5, y); // measured once: a dash
   }
+}
+
+/**
+ * The last stretch before a place in which a curve was measured; the place itself where there is none.
+ *
+ * @param {Curves} curves
+ * @param {number} row
+ * @param {number} from
+ */
+function lastMeasured({ at, heights }, row, from) {
+  let k = from - 1;
+  while (k >= 0 && heights[row * at.length + k] === NONE) k -= 1;
+  return k < 0 ? from : k;
 }

@@ -5,7 +5,8 @@
 
 import { count } from './../frontend/numbers.js';
 import { brush } from './brush.js';
-import { curveAt, drawFan, drawStrong, readCurves } from './curves.js';
+import { curveAt, drawStrong, readCurves } from './curves.js';
+import { makeFan } from './growing.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './points.js';
 import { makeTable, written } from './rows.js';
 import { drawAxes, floats, hueOf, placeOf, prepare, shades, themeOf } from './scales.js';
@@ -64,6 +65,7 @@ function render({ model, el }) {
   /** @type {import('./scales.js').Plot | null} */
   let plot = null;
   let seen = read(model);
+  const drawCurves = makeFan();
 
   const point = (/** @type {number} */ member, /** @type {MouseEvent | undefined} */ event = undefined) => {
     if (event) tell(parts.tip, el, event, member < 0 ? '' : describe(seen, member, said));
@@ -104,7 +106,7 @@ function render({ model, el }) {
     fanPlot = prepare(parts.fan, FAN);
     if (fanPlot) {
       drawAxes(fanPlot, theme, model.get('across_ticks'), model.get('up_ticks'));
-      drawFan(fanPlot, seen.curves, colours, chooser.chosen);
+      drawCurves(fanPlot, seen.curves, colours, chooser.chosen);
     }
     plot = prepare(parts.scatter, SCATTER);
     if (plot) {

@@ -16,6 +16,7 @@ from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend import bridge
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import messages, status
+from nbopt.notebook.panel.aside import Attempts
 from nbopt.notebook.panel.column import Column
 from nbopt.notebook.panel.controls import Ask, Control
 from nbopt.notebook.panel.family import paint_family, release_family
@@ -80,20 +81,20 @@ class PopulationPanel:
     def __init__(self, population: Crowd) -> None:
         self.population = population
         self.below = _below.setdefault(population, [])
-        self._problem = ""
+        self.attempts = Attempts(self._wake)
         self._tell_at = 0.0
-        self._kit = kit = WidgetFactory(self._refuse)
+        self._kit = kit = WidgetFactory(self.attempts.refuse)
         self.chosen = Chosen(population)
         self.looks = Looks(population)
-        self.verbs = Verbs(population, self._try, kit, population[0].journal)
+        self.verbs = Verbs(population, self.attempts.do, kit, population[0].journal)
         texts = [kit.make(widgets.HTML) for _part in range(5)]
         self._status, self._error, self._device, self._title, self._journal = texts
         tip = _("List the newest changes and events")
         self._unfold = kit.toggle("unfold", _("Journal"), self._wake, tip)
         self.by_hand = ByHandOfMany(self.chosen)
         self.controls = MemberControls(self.chosen, self._ask, self._wake, kit)
-        self.column = Column(self.chosen, self.controls, self.by_hand, self._try, self._wake, kit)
-        self.actions = Actions(self.chosen, self._try, self._wake, self._show_below, kit)
+        self.column = Column(self.chosen, self.controls, self.by_hand, self.attempts.do, self._wake, kit)
+        self.actions = Actions(self.chosen, self.attempts.do, self._wake, self._show_below, kit)
         self.board = Board(log=_("log"), **self.column.page())
         kit.guard(self.board)
         self.fan = FanView(population, self.board)
@@ -132,26 +133,12 @@ class PopulationPanel:
 
     # -- what the user does, on the kernel's threads --
 
-    def _try(self, act: Callable[[], Any]) -> None:
-        """Act; an exception here would be seen by nobody, so it goes to the error box."""
-        self._problem = ""
-        try:
-            act()
-        except Exception as error:
-            self._problem = str(error)
-        self._wake()
-
     def _ask(self, name: str, value: Any) -> None:
-        self._problem = ""
+        self.attempts.problem = ""
         self.by_hand.set(**{name: value})
 
     def _wake(self) -> None:
         self.bridge.wake()
-
-    def _refuse(self, reason: str) -> None:
-        """Say why a message was not taken."""
-        self._problem = reason
-        self._wake()
 
     def _show_below(self, run: Steerable) -> None:
         self.below.append(run)
@@ -170,7 +157,7 @@ class PopulationPanel:
             case {"log": bool(on)}:
                 fan.toggle_log(on)
             case _:
-                self._refuse(_("The panel does not understand {message}.", message=shorten(content)))
+                self.attempts.refuse(_("The panel does not understand {message}.", message=shorten(content)))
         self._wake()
 
     def choose(self, numbers: tuple[int, ...]) -> None:
@@ -216,7 +203,7 @@ class PopulationPanel:
 
     def _messages(self) -> list[messages.Message]:
         """Return what there is to say, the most urgent first."""
-        return [messages.problem(self._problem), messages.error(self.population), messages.end(self.population)]
+        return [messages.problem(self.attempts.problem), messages.error(self.population), messages.end(self.population)]
 
     def _complain(self, text: str) -> None:
         title = html.escape(_("The panel could not be drawn; training is not affected."))

@@ -23,17 +23,29 @@ const NEAR_POINT = 12; // pixels from a point to the pointer on it
 export function drawPoints(plot, points, colours, chosen, members = Array.from(points.across, (_none, k) => k)) {
   const { context } = plot;
   const radius = points.across.length > 400 ? 2 : points.across.length > 60 ? 3.2 : 4.5;
+  /** @type {Map<string, number[]>} One path for each look: a fill costs more than its points. */
+  const looks = new Map();
   for (const member of members) {
-    const [x, y, isAbove] = spotOf(plot, points, member);
-    if (Number.isNaN(y)) continue;
-    context.globalAlpha = chosen.size && !chosen.has(member) ? 0.3 : 0.95;
-    context.fillStyle = colours[hueOf((points.hues ?? points.across)[member])];
+    const pale = chosen.size && !chosen.has(member) ? 0.3 : 0.95;
+    const look = `${pale} ${colours[hueOf((points.hues ?? points.across)[member])]}`;
+    const alike = looks.get(look);
+    if (alike) alike.push(member);
+    else looks.set(look, [member]);
+  }
+  for (const [look, alike] of looks) {
+    const [pale, colour] = [look.slice(0, look.indexOf(' ')), look.slice(look.indexOf(' ') + 1)];
+    context.globalAlpha = Number(pale);
+    context.fillStyle = colour;
     context.beginPath();
-    if (isAbove) {
-      context.moveTo(x, y - radius);
-      context.lineTo(x + radius, y + radius);
-      context.lineTo(x - radius, y + radius);
-    } else context.arc(x, y, radius, 0, 2 * Math.PI);
+    for (const member of alike) {
+      const [x, y, isAbove] = spotOf(plot, points, member);
+      if (Number.isNaN(y)) continue;
+      context.moveTo(isAbove ? x : x + radius, isAbove ? y - radius : y);
+      if (isAbove) {
+        context.lineTo(x + radius, y + radius);
+        context.lineTo(x - radius, y + radius);
+      } else context.arc(x, y, radius, 0, 2 * Math.PI);
+    }
     context.fill();
   }
   context.globalAlpha = 1;

@@ -17,6 +17,7 @@ from nbopt.notebook.closing import close_all
 from nbopt.notebook.frontend import bridge
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel import messages, status
+from nbopt.notebook.panel.aside import Attempts
 from nbopt.notebook.panel.drawers import Drawers
 from nbopt.notebook.panel.family import paint_family, release_family
 from nbopt.notebook.panel.panel import panel_of as panel_of_run
@@ -101,9 +102,9 @@ class StudyPanel:
     def __init__(self, study: Shown) -> None:
         self.study = study
         self.below = _below.setdefault(study, [])
-        self._problem = ""
-        self._kit = kit = WidgetFactory(self._refuse)
-        self.verbs = StudyVerbs(study, self._try, kit)
+        self.attempts = Attempts(self._wake)
+        self._kit = kit = WidgetFactory(self.attempts.refuse)
+        self.verbs = StudyVerbs(study, self.attempts.do, kit)
         self._status, self._error, self._told, self._title, self._journal = (
             kit.make(widgets.HTML) for _part in range(5)
         )
@@ -112,7 +113,7 @@ class StudyPanel:
         self.board = StudyBoard()
         kit.guard(self.board)
         self.view = StudyView(study, self.board)
-        self.deeds = Deeds(study, self.view, self._try, self._wake, self._show_below)
+        self.deeds = Deeds(study, self.view, self.attempts.do, self._wake, self._show_below)
         self.still = StillStudy(study, self.view)
         self.bridge = bridge.Bridge(
             study, self._paint, self._complain, self._growth, self._hear, self.board, beside=self.still.keep_up
@@ -154,22 +155,8 @@ class StudyPanel:
 
     # -- what the user does, on the kernel's threads --
 
-    def _try(self, act: Callable[[], Any]) -> None:
-        """Act; an exception here would be seen by nobody, so it goes to the error box."""
-        self._problem = ""
-        try:
-            act()
-        except Exception as error:
-            self._problem = str(error)
-        self._wake()
-
     def _wake(self) -> None:
         self.bridge.wake()
-
-    def _refuse(self, reason: str) -> None:
-        """Say why a message was not taken."""
-        self._problem = reason
-        self._wake()
 
     def _show_below(self, run: Steerable) -> None:
         self.below.append(run)
@@ -188,7 +175,7 @@ class StudyPanel:
             case {"log": bool(on)}:
                 view.toggle_log(on)
             case _ if not self.deeds.hear(content):
-                self._refuse(_("The panel does not understand {message}.", message=shorten(content)))
+                self.attempts.refuse(_("The panel does not understand {message}.", message=shorten(content)))
         self._wake()
 
     # -- what the study says, on the bridge's thread --
@@ -230,7 +217,7 @@ class StudyPanel:
 
     def _messages(self) -> list[messages.Message]:
         """Return what there is to say, the most urgent first."""
-        return [messages.problem(self._problem), self._failure(), messages.end(self.study)]
+        return [messages.problem(self.attempts.problem), self._failure(), messages.end(self.study)]
 
     def _failure(self) -> messages.Message:
         raised = self.study.error
