@@ -1,7 +1,8 @@
 """How good what a study finds is, against Optuna called directly: see `study.py`, ``--quality``.
 
 The same small MLP on six tabular tasks; each trial trains the same number of epochs on the same split from the same
-weights, and is judged by its last validation loss.
+weights, and is judged by its last validation loss. A study's trials draw the same batches and masks, too; those of a
+plain loop do not, and the best of thirty is then also the luckiest. So Optuna searches twice, once with trials alike.
 """
 
 from __future__ import annotations
@@ -63,13 +64,15 @@ def make_task(name: str, seed: int) -> Task:
     return Task(*pairs, model, "mse" if numbers else "cross_entropy")
 
 
-def by_optuna(task: Task, seed: int) -> float:
-    """Return the best loss that Optuna's TPE finds."""
+def by_optuna(task: Task, seed: int, alike: bool = False) -> float:
+    """Return the best loss that Optuna's TPE finds; where trials are alike, all draw the same batches and masks."""
     from copy import deepcopy
 
     loss = {"mse": functional.mse_loss, "cross_entropy": functional.cross_entropy}[task.loss]
 
     def objective(trial: optuna.Trial) -> float:
+        if alike:
+            torch.manual_seed(seed)
         given, model = suggest(trial), deepcopy(task.model)
         model[2].p = given["dropout"]
         own = torch.optim.Adam(model.parameters(), lr=given["lr"], weight_decay=given["weight_decay"])
@@ -90,6 +93,7 @@ def by_study(task: Task, seed: int, **how: Any) -> float:
 
 SEARCHES: dict[str, Callable[[Task, int], float]] = {
     "Optuna": by_optuna,
+    "Optuna, trials alike": partial(by_optuna, alike=True),
     "a study": by_study,
     "a study, hyperband": partial(by_study, pruner="hyperband"),
     "a study of twice as many, hyperband": partial(by_study, pruner="hyperband", trials=2 * TRIALS),
@@ -109,12 +113,12 @@ def compare(seeds: int) -> Iterator[str]:
                 seconds[way] += time.process_time() - began
         told = [f"{way} {np.median(losses[-seeds:]):.4f}" for way, losses in found.items()]
         yield f"{name}: " + ", ".join(told)
-    reference = np.array(found["Optuna"])
-    for way in [*SEARCHES][1:]:
-        losses = np.array(found[way])
-        worse = wilcoxon(losses, reference, alternative="greater").pvalue
-        told = (
-            f"better in {(losses < reference).sum()} of {len(losses)}, median ratio {np.median(losses / reference):.3f}"
-        )
-        times = seconds["Optuna"] / seconds[way]
-        yield f"{way}: {told}, worse with p = {worse:.3f}; Optuna takes {times:.1f} times as long"
+    optuna, alike, *studies = SEARCHES
+    for by in (optuna, alike):
+        reference = np.array(found[by])
+        for way in [alike, *studies] if by == optuna else studies:
+            losses = np.array(found[way])
+            worse = wilcoxon(losses, reference, alternative="greater").pvalue
+            better, ratio = (losses < reference).sum(), np.median(losses / reference)
+            told = f"better in {better} of {len(losses)}, median ratio {ratio:.3f}, worse with p = {worse:.3f}"
+            yield f"{way} against {by}: {told}; that takes {seconds[by] / seconds[way]:.1f} times as long"

@@ -1,11 +1,11 @@
 /* The fan: a curve for each member. */
 
-import { floats, HUES, hueOf } from './scales.js';
+import { byShade, floats, hueOf } from './scales.js';
 
 const NONE = 65535; // where a curve was not measured
 const TOP = 65534;
 const NEAR_CURVE = 14; // pixels from a curve to the pointer on it
-const PALE_STRIDE = 3; // of the points of a curve in the background, where there are many
+const STRIDES = { pale: 4, standing: 2 }; // of the points of a curve among many: nobody sees the others, and each costs
 export const ALONE = 20; // lines that stand out, each on a ground of its own; of more, those of a colour together
 
 /**
@@ -39,8 +39,8 @@ export function drawFan(plot, curves, colours, chosen, from = 0, to = curves.at.
     (chosen.size && !chosen.has(member) ? rest : standing).push(row);
   });
   for (const [rows, alpha, stride] of /** @type {const} */ ([
-    [rest, 0.16, count > 400 ? PALE_STRIDE : 1],
-    [standing, count > 400 ? 0.6 : 0.85, 1]
+    [rest, 0.16, count > 400 ? STRIDES.pale : 1],
+    [standing, count > 400 ? 0.6 : 0.85, count > 400 ? STRIDES.standing : 1]
   ])) {
     context.globalAlpha = alpha;
     for (const [shade, group] of byShade(rows, row => hueOf(curves.places[curves.drawn[row]]))) {
@@ -52,21 +52,6 @@ export function drawFan(plot, curves, colours, chosen, from = 0, to = curves.at.
   }
   context.globalAlpha = 1;
   context.restore();
-}
-
-/**
- * What is drawn as one path, by its colour: a stroke costs more than its points.
- *
- * @template T
- * @param {T[]} lines
- * @param {(line: T) => number} shadeOf
- * @returns {[number, T[]][]}
- */
-export function byShade(lines, shadeOf) {
-  /** @type {T[][]} */
-  const groups = Array.from({ length: HUES }, () => []);
-  for (const line of lines) groups[shadeOf(line)].push(line);
-  return groups.flatMap((group, shade) => (group.length ? /** @type {[number, T[]][]} */ ([[shade, group]]) : []));
 }
 
 /**

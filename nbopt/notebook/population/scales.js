@@ -46,6 +46,21 @@ export function shades(dark) {
 export const hueOf = place => Math.min(HUES - 1, Math.max(0, Math.round(place * (HUES - 1))));
 
 /**
+ * What is drawn as one path, by its colour: a stroke costs more than its points.
+ *
+ * @template T
+ * @param {T[]} lines
+ * @param {(line: T) => number} shadeOf
+ * @returns {[number, T[]][]}
+ */
+export function byShade(lines, shadeOf) {
+  /** @type {T[][]} */
+  const groups = Array.from({ length: HUES }, () => []);
+  for (const line of lines) groups[shadeOf(line)].push(line);
+  return groups.flatMap((group, shade) => (group.length ? /** @type {[number, T[]][]} */ ([[shade, group]]) : []));
+}
+
+/**
  * The theme's colours as they are now: it may be changed while the panel is open.
  *
  * @param {HTMLElement} el

@@ -1,9 +1,9 @@
 /* Parallel coordinates: an axis for each value, a line for each trial, and brushes by pointer and keyboard. */
 
 import { brief, number } from './../frontend/numbers.js';
-import { ALONE, byShade } from './../population/curves.js';
+import { ALONE } from './../population/curves.js';
 import { build } from './../population/rows.js';
-import { hueOf, prepare } from './../population/scales.js';
+import { byShade, hueOf, prepare } from './../population/scales.js';
 
 /**
  * @typedef {object} Axis
