@@ -34,6 +34,8 @@ export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/jupyter/config
 export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
 export npm_config_cache := $(CURDIR)/$(VENV)/npm
+# Kernels and other processes by the dozen import the package: it is compiled once, not by each of them.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo set-up lab test lint lint-python lint-scripts test-scripts bench field gpu browser clean
 .DELETE_ON_ERROR:

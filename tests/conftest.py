@@ -1,6 +1,7 @@
 """What tests of several layers share."""
 
 import functools
+import gc
 import os
 import shutil
 import sys
@@ -16,11 +17,12 @@ settings.load_profile("nbopt")
 
 
 def pytest_configure(config):
-    """Keep the runs of tests and notebooks out of the working directory.
+    """Keep the runs of tests and notebooks out of the working directory, and the garbage collector out of imports.
 
     Where several processes test side by side, each has its share of the cores, and so have the kernels it starts:
     torch's threads wait for each other, and where there are more of them than cores, they wait long.
     """
+    gc.disable()
     config.stash[_BEFORE] = os.environ.get("NBOPT_HOME")
     os.environ["NBOPT_HOME"] = tempfile.mkdtemp(prefix="nbopt-runs-")
     if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
@@ -47,6 +49,14 @@ def pytest_collection_modifyitems(items):
             raise pytest.UsageError(f"{item.nodeid}: give this parameter an id that is the same in each process.")
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Let the garbage collector look at what tests make, and seldom: not at modules, which stay until the end."""
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

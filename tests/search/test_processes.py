@@ -15,6 +15,7 @@ from nbopt.search import optional
 from nbopt.search.optional import need
 from nbopt.search.processes import Processes, explain
 from tests.search import victim
+from tests.search.ending import end_with
 from tests.waiting import eventually
 
 
@@ -99,12 +100,6 @@ def test_how_a_process_ended_is_told(code, told):
     process.start()
     process.join()
     assert re.search(told, explain(process.exitcode))
-
-
-def end_with(code):
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    os._exit(code)
 
 
 def test_a_missing_extra_is_told(monkeypatch, make):

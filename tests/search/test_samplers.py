@@ -103,6 +103,7 @@ def far(trial):
 
 
 @functools.cache
+@functools.cache
 def typical(sampler):
     given = {"objective": far, "space": FAR, "sampler": sampler, "trials": 50, "store": None}
     return np.median([nbopt.Study(seed=seed, **given).fit().best.objective for seed in range(3)])

@@ -108,7 +108,7 @@ def test_several_values_of_one_call_change_together(make_run):
 def test_a_reader_sees_history_journal_and_values_of_a_running_run_whole(make_run, blobs):
     run = make_run(val=blobs, metrics="accuracy", epochs=FOREVER, batch_size=20)
     run.start()
-    for number in range(300):
+    for number in range(100):
         run.set(lr=number * 1e-6)
         for name in run.history.names:
             steps, values = run.history[name]
