@@ -1,9 +1,10 @@
 """Kill training processes at random moments, and count what is lost.
 
-``python tests/benchmarks/kills.py [TRIES] [--kernels] [--populations]``. Victims are forks of a process that has torch
-loaded or, far slower, real Jupyter kernels with the run's panel open; their kinds take turns (`victim.KINDS`), or all
-are populations. After each kill the store is copied, and the copy's run goes on to where an unbroken run is compared
-with it, bit for bit. The next victim takes up the killed run itself, four times in a row.
+``python tests/benchmarks/kills.py [TRIES] [--kernels] [--populations] [--kind KIND]``. Victims are forks of a process
+that has torch loaded or, far slower, real Jupyter kernels with the run's panel open; their kinds take turns
+(`victim.KINDS`), or all are of one kind, or populations. After each kill the store is copied, and the copy's run goes
+on to where an unbroken run is compared with it, bit for bit. The next victim takes up the killed run itself, four times
+in a row.
 """
 
 import argparse
@@ -77,7 +78,7 @@ class Kernels:
         return victim.Outcome(run, [Entry(*json.loads(line)) for line in entries])
 
 
-def main(tries: int, kernels: bool, seconds: float, populations: bool) -> None:
+def main(tries: int, kernels: bool, seconds: float, populations: bool, only: str) -> None:
     torch.set_num_threads(1)
     victim.compile_at_once()
     told = lost = bitwise = opened = 0
@@ -86,7 +87,7 @@ def main(tries: int, kernels: bool, seconds: float, populations: bool) -> None:
         nursery = stack.enter_context(Kernels() if kernels else victim.Nursery())
         for index in range(tries):
             store = Path(folder) / f"store{index // CHAIN}"
-            kind = victim.POPULATION if populations else victim.KINDS[index // CHAIN % len(victim.KINDS)]
+            kind = only or (victim.POPULATION if populations else victim.KINDS[index // CHAIN % len(victim.KINDS)])
             beside = None
             if kind == "two processes" and not kernels:  # another one trains in the same store
                 beside = others.start(store, index, kind="plain")
@@ -114,5 +115,6 @@ if __name__ == "__main__":
     parser.add_argument("tries", type=int, nargs="?", default=100)
     parser.add_argument("--kernels", action="store_true")
     parser.add_argument("--populations", action="store_true", help="kill populations")
+    parser.add_argument("--kind", dest="only", default="", choices=["", *victim.KINDS], help="kill these alone")
     parser.add_argument("--seconds", type=float, default=1.5, help="how long a victim lives at most")
     main(**vars(parser.parse_args()))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +42,17 @@ OPTIONS = {
 }
 
 
-KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two processes")
+COMPRESSION = [
+    {"weight_bits": 4, "codebook": 0, "step_size_rate": 0.0},
+    {"weight_bits": 2, "codebook": 0, "step_size_rate": 0.1},
+    {"weight_bits": 0, "codebook": 8, "step_size_rate": 0.0},
+    {"activation_bits": 4},
+    {"activation_bits": 0},
+    {"sparsity": 0.5, "sparsity_pattern": "neurons"},
+    {"group_lasso": 0.01},
+]
+
+KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two processes", "few bits")
 """What victims do beside being steered. Each is validated at each epoch's end."""
 
 POPULATION = "population"
@@ -77,6 +88,8 @@ def settings_of(kind):
     settings = {"metrics": ["accuracy"], "epochs": 10**6, "batch_size": 16}
     if kind == "early stopping":
         settings |= {"early_stopping": True, "patience": 1000, "schedule": "plateau"}
+    if kind == "few bits":
+        settings |= {"weight_bits": 4, "activation_bits": 8}
     if kind == "compiled":
         settings |= {"tier": "compiled"}
     if kind == "workers":
@@ -195,9 +208,13 @@ def be_victim(
         if chance.random() < 0.05:
             run.rewind(chance.randint(max(0, run.step_count - 300), run.step_count - 1))
             run.start()
+        elif kind == "few bits" and chance.random() < 0.5:
+            with suppress(nbopt.errors.InvalidHyperparam):  # some do not go together with others
+                run.set(**chance.choice(COMPRESSION))
         else:
             name = chance.choice(list(OPTIONS))
-            run.set(**{name: chance.choice(OPTIONS[name])})
+            with suppress(nbopt.errors.InvalidHyperparam):
+                run.set(**{name: chance.choice(OPTIONS[name])})
         for entry in run.journal[told:]:
             told += 1
             os.write(out, f"{json.dumps(entry)}\n".encode())  # a whole line or nothing

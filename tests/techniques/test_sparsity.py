@@ -170,6 +170,7 @@ def test_looking_at_what_another_sparsity_does_leaves_no_trace():
     [
         (cnn, {"sparsity": 1.0}, "sparsity must be a finite number at least 0 and below 1; got 1.0"),
         (cnn, {"sparsity": -0.1}, "sparsity must be"),
+        (cnn, {"sparsity_pattern": "channels"}, "write sparsity_pattern='neurons'"),
         (cnn, {"sparsity_pattern": "heads"}, "the model has no nn.MultiheadAttention, whose heads could be pruned"),
         (
             lambda: two(36, 3),

@@ -48,7 +48,7 @@ class ActivationBits(FewBits):
     ends: Sequence[Tensor] = ()
     ends_of: Sequence[str] = ()
     ends_at = -2
-    looked: tuple[Any, Sequence[Tensor]] = (None, ())
+    looked: Sequence[Tensor] = ()
     looking: Sequence[Tensor] | None = None
 
     @property
@@ -81,7 +81,7 @@ class ActivationBits(FewBits):
     @property
     def ends_now(self) -> Sequence[Tensor]:
         """The ends that the next pass uses."""
-        return self.looked[1] if self.is_behind else self.ends
+        return self.looked if self.is_behind else self.ends
 
     @property
     def is_behind(self) -> bool:
@@ -91,17 +91,15 @@ class ActivationBits(FewBits):
 
     def calibrate(self, look: Callable[[], Any]) -> None:
         """Find the ends on a batch, for passes at rest; nothing of it is kept."""
-        layers = list(self.bits_now)
-        state = [self.context.step, layers]
-        if not self.is_behind or self.looked[0] == state:
+        if not self.is_behind:
             return
         weight = self.weights[0]
-        self.looking = [weight.new_full((2,), torch.nan)] * len(layers)
+        self.looking = [weight.new_full((2,), torch.nan)] * len(self.bits_now)
         try:
             look()
         finally:
             ends, self.looking = self.looking, None
-        self.looked = state, ends
+        self.looked = ends
 
 
 def note(ends: Sequence[Tensor], place: int, x: Tensor) -> list[Tensor]:

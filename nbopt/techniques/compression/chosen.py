@@ -104,6 +104,13 @@ class FewBits(Technique):
         """There has to be such a layer."""
         return "" if find_layers(setting.model) else _("the model has no layer with a matrix of weights")
 
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Say so where no layer is chosen: nothing would show it else."""
+        if not self.acts or self.choose(MOST)[0]:
+            return []
+        return [(_("few bits"), _("no layer: see bits_layers and bits_ends"))]
+
     def train(self, weights: Sequence[nn.Parameter]) -> None:
         """Look for the layers anew: the model may be another."""
         super().train(weights)

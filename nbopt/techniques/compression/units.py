@@ -143,6 +143,10 @@ def find_refusals(model: nn.Module, patterns: tuple[str, ...]) -> dict[str, str]
         ratio: _("write sparsity_pattern={name!r} and sparsity={share}", name=name, share=share)
         for ratio, (name, share) in ratios.items()
     }
+    refused |= {
+        other: _("write sparsity_pattern={name!r}", name="neurons")
+        for other in ("channels", "filters", "units", "hidden")
+    }
     for pattern in patterns:
         block = int(pattern.partition(":")[2] or 1)
         odd = next((name for name, w in weights.items() if w.shape[1] > block and w.shape[1] % block), "")

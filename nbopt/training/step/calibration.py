@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
+
+from torch import nn
+
+from nbopt.errors import tell_error
+from nbopt.i18n import _
 
 
 class Calibration:
@@ -18,14 +24,32 @@ class Calibration:
     def __init__(self) -> None:
         self.peek: Callable[[], Any] = lambda: None
         self._looking = False
+        self._done: tuple[Any, Any] = (None, None)  # for which hooks, made anew by each change, and where
 
-    def do(self, hooks: Sequence[Callable[[Callable[[], Any]], None]], look: Callable[[], Any]) -> None:
-        """Call ``hooks`` with ``look``, unless it is they who look."""
-        if self._looking:
+    def do(
+        self,
+        hooks: Sequence[Callable[[Callable[[], Any]], None]],
+        look: Callable[[], Any],
+        model: nn.Module,
+    ) -> None:
+        """Call ``hooks`` with ``look``, unless it is they who look, or they did so since anything changed."""
+        stamp = sum(tensor._version for tensor in chain(model.parameters(), model.buffers()))
+        if self._looking or (self._done[0] is hooks and self._done[1] == stamp):
             return
         self._looking = True
         try:
             for calibrate in hooks:
                 calibrate(look)
+            self._done = hooks, stamp
         finally:
             self._looking = False
+
+    def next_batch(self) -> Any:
+        """Return the next training batch, or say in words why there is none."""
+        try:
+            return self.peek()
+        except Exception as error:  # a loader of the user's may raise anything
+            way = _("give train as data that can be read again")
+            told = tell_error(error).rstrip(".")
+            text = _("this needs the next training batch, and there is none ({told}): {way}.", told=told, way=way)
+            raise ValueError(text) from error

@@ -225,11 +225,11 @@ class ForwardPass:
 
     def calibrate(self) -> None:
         """Let techniques find out, on the next training batch, what they need for passes at rest."""
-        self.calibration.do(self.acting.calibrate, self.look)
+        self.calibration.do(self.acting.calibrate, self.look, self.model)
 
     def look(self) -> None:
         """Do a forward pass on the next training batch."""
-        batch = self.acting.prepare(self.calibration.peek(), training=False)
+        batch = self.acting.prepare(self.calibration.next_batch(), training=False)
         self._within(lambda batch: (self._call(self.forward, batch), None, torch.zeros(())), batch)
 
     def _lose(self, output: Any, target: Any) -> Tensor:

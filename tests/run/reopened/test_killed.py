@@ -26,13 +26,16 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="victims are forks")
 def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(store):
     run = ""
     with victim.Nursery() as nursery:
-        for seed in range(5):
+        for seed in range(4):
             outcome = nursery.kill_one(store, seed, run, seconds=0.6)
             run = outcome.run
             assert victim.lost_entries(store, outcome) == 0
             assert nbopt.runs(store)[0].state in ("interrupted", "paused")
         many = store / "many"  # a sample of `python tests/benchmarks/kills.py 25 --kernels --populations`
         outcome = nursery.kill_one(many, 5, "", 0.6, victim.POPULATION)
+        few = nursery.kill_one(store / "few", 6, "", 0.3, "few bits")
+    assert not victim.lost_entries(store / "few", few)
+    assert victim.ends_as_unbroken(store / "few", few.run, "few bits")
     assert len(read(run, store).journal.changes()) > 5
     assert victim.ends_as_unbroken(store, run)
     assert outcome.told and not victim.lost_entries(many, outcome)

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+import nbopt
 from nbopt.techniques.compression.activation_bits import ActivationBits
 from nbopt.techniques.compression.grids import round_between
-from tests.techniques.compression.nets import data, make
+from tests.techniques.compression.nets import data, make, net
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -74,7 +75,7 @@ def test_a_run_at_rest_finds_the_ends_on_the_next_training_batch_and_a_look_leav
     assert torch.allclose(run.predict(x[:1]), few[:1], atol=1e-6)  # whatever it is predicted with
     expected = run.training.cursor.peek()[0].aminmax()
     technique = run.training.acting.part(ActivationBits)
-    assert torch.equal(technique.looked[1][0], torch.stack(expected))
+    assert torch.equal(technique.looked[0], torch.stack(expected))
     assert technique.ends_at == -2 and not technique.ends
     run.set(activation_bits=0)
     assert torch.equal(run.predict(x), full)
@@ -83,6 +84,40 @@ def test_a_run_at_rest_finds_the_ends_on_the_next_training_batch_and_a_look_leav
         each.step(3)
     assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), other.model.parameters(), strict=True))
     assert torch.equal(run.predict(x), other.predict(x))
+
+
+def test_a_look_does_not_decide_what_later_looks_see():
+    seen, unseen = make(epochs=9), make(epochs=9)
+    for run in (seen, unseen):
+        run.step(3)
+        run.set(activation_bits=3)
+    x = data()[0]
+    seen.predict(x)
+    for run in (seen, unseen):
+        run.set(weight_bits=2)
+    assert torch.equal(seen.predict(x), unseen.predict(x))
+    fresh = seen.branch(at=3, weight_bits=2, activation_bits=3)
+    for run in (seen, fresh):
+        with torch.no_grad():
+            run.model[0].weight.mul_(3.0)
+    assert torch.equal(seen.predict(x), fresh.predict(x))
+
+
+def test_what_has_no_next_batch_to_look_at_is_told():
+    x, y = data()
+    once = iter([(x[:8], y[:8]), (x[8:16], y[8:16])])
+
+    class Once:
+        def __iter__(self):
+            return once
+
+    run = nbopt.Run(net(), Once(), epochs=1, store=None)
+    run.fit()
+    run.set(activation_bits=4)
+    with pytest.raises(ValueError, match=r"this needs the next training batch, and there is none .*read again"):
+        run.predict(x)
+    run.set(activation_bits=0)
+    assert run.predict(x).shape == (24, 3)
 
 
 def test_ends_are_running_means_that_go_back_with_the_run():

@@ -119,6 +119,7 @@ def test_layers_are_chosen_by_patterns(patterns, ends, expected):
     weights = run.training.acting.weights()
     changed = {layer for layer in ("0", "4", "6") if weights[f"{layer}.weight"] is not run.model[int(layer)].weight}
     assert changed == expected.keys()
+    assert bool(expected) != any("no layer: see bits_layers" in text for _name, text in run.training.acting.facts)
 
 
 @pytest.mark.parametrize(
