@@ -1,8 +1,8 @@
 """What a small network makes of the plane: its prediction at every place, what each unit sees, its weights.
 
-Reckoned while the network trains, in whatever thread, from copies of its weights: the network is only read, dropout is
-off here, no random number is drawn. A copy may fall into the middle of a step; some weights are then a step older than
-others, which no eye can tell.
+Reckoned while the network trains, in whatever thread, from copies of the weights that it computes with, pruned ones or
+such of few bits: the network is only read, dropout is off here, no random number is drawn. A copy may fall into the
+middle of a step; some weights are then a step older than others, which no eye can tell.
 
 By NumPy: torch would share each layer out among all cores, and waiting there for the training to let go of one takes a
 hundred times as long as the reckoning.
@@ -10,12 +10,12 @@ hundred times as long as the reckoning.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from nbopt.i18n import _
 
@@ -58,6 +58,8 @@ class Boundary:
         Two inputs, linear layers each followed by an activation, two scores.
     reach : float
         The plane is looked at from -reach to reach, both ways.
+    changed : callable, optional
+        Returns the weights that the network computes with in the place of its own, by name, as where it is pruned.
 
     Raises
     ------
@@ -65,9 +67,10 @@ class Boundary:
         For a layer that is neither linear, nor dropout, nor a known activation.
     """
 
-    def __init__(self, model: nn.Sequential, reach: float) -> None:
-        self._layers = [layer for layer in model if not isinstance(layer, nn.Dropout)]
-        for layer in self._layers:
+    def __init__(self, model: nn.Sequential, reach: float, changed: Callable[[], Mapping[str, Tensor]] = dict) -> None:
+        self._changed = changed
+        self._layers = [(name, layer) for name, layer in model.named_children() if not isinstance(layer, nn.Dropout)]
+        for _name, layer in self._layers:
             if not isinstance(layer, nn.Linear) and type(layer) not in _ACTIVATIONS:
                 raise TypeError(_("a network with a layer of {kind} cannot be drawn.", kind=type(layer).__name__))
         across = np.linspace(-reach, reach, SIDE, dtype=np.float32)
@@ -78,12 +81,14 @@ class Boundary:
         """Return what the network is now."""
         values, seen = self._plane, [self._plane]
         weights: list[Floats] = []
-        for layer in self._layers:
+        changed = self._changed()
+        for name, layer in self._layers:
             if not isinstance(layer, nn.Linear):
                 values = _ACTIVATIONS[type(layer)](values)
                 seen.append(values)
                 continue
-            weight, bias = (part.detach().cpu().numpy().copy() for part in (layer.weight, layer.bias))
+            parts = (changed.get(f"{name}.weight", layer.weight), changed.get(f"{name}.bias", layer.bias))
+            weight, bias = (part.detach().cpu().numpy().copy() for part in parts)
             weights.append(weight)
             values = np.einsum("ti,ip->tp", weight, values) + bias[:, None]
         score = values[1:] - values[:1]

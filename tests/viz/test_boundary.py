@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 
 import nbopt
 from nbopt.notebook.playground.data import make_points
-from nbopt.notebook.playground.network import ACTIVATIONS, make_network
+from nbopt.notebook.playground.network import ACTIVATIONS, changed_weights, make_network
 from nbopt.viz.boundary import SIDE, UNIT_SIDE, Boundary
 
 REACH = 1.5
@@ -36,6 +37,23 @@ def test_the_field_is_the_networks_own_prediction(activation, depth):
     sizes = [2, *[5] * depth, 1]
     assert [weight.shape for weight in sketch.weights] == [(b, a) for a, b in pairwise(sizes)]
     assert all(units.shape[1:] == (UNIT_SIDE, UNIT_SIDE) for units in sketch.units)
+
+
+@pytest.mark.parametrize("change", [{"sparsity": 0.6}, {"weight_bits": 2}, {"codebook": 2}])
+def test_the_field_is_what_the_run_computes_at_rest_and_while_it_trains(change):
+    model, points = make_network(2, 6, "relu", seed=1), make_points("moons", 40, 0.2, 0)
+    run = nbopt.Run(model, (points.x, points.y), device="cpu", store=None, tier="eager")
+    boundary = Boundary(model, REACH, partial(changed_weights, run))
+    run.step(5)
+    plain = boundary.sketch().field
+    for value in (change, dict.fromkeys(change, 0)):
+        run.set(**value)
+        for steps in (0, 3):
+            if steps:
+                run.step(steps)
+            wanted = torch.softmax(run.predict(places()), 1)[:, 1].reshape(SIDE, SIDE).numpy()
+            assert np.abs(boundary.sketch().field / 65535 - wanted).max() < 1e-4
+        assert not np.array_equal(boundary.sketch().field, plain)
 
 
 def test_inputs_are_drawn_as_they_lie_in_the_plane():

@@ -108,6 +108,16 @@ LESSONS: dict[str, Lesson] = {
         Setup("xor", noise=0.2, samples=256),
         {"optimizer": "sgd", "lr": 0.3, "batch_size": 2},
     ),
+    "redundancy": Lesson(
+        N_("How much of it is needed"),
+        N_(
+            "Press Start and wait until both arms of the spiral are told apart, then Pause. Now open Pruning and drag "
+            "Sparsity up, slowly: the smallest weights are taken away, and come back when you drag it down. How many "
+            "can go before the boundary breaks? Then let it train on with few weights: how many are enough now?"
+        ),
+        Setup("spiral", noise=0.1, samples=400, depth=2, width=8, activation="relu"),
+        {},
+    ),
     "what_if": Lesson(
         N_("What would happen if"),
         N_(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nbopt.i18n import N_
+from nbopt.run.run import Run
 
 ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
     "tanh": ("tanh", nn.Tanh),
@@ -37,3 +40,11 @@ def make_network(depth: int, width: int, activation: str, seed: int) -> nn.Seque
             inputs = width
         layers.append(nn.Linear(inputs, 2))
     return nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def changed_weights(run: Run) -> Mapping[str, Tensor]:
+    """Return the weights that techniques make of the network's own, by name; none where there are no such."""
+    if not run.worker.has_begun or not run.training.acting.change_weights:
+        return {}
+    return run.training.acting.weights()

@@ -22,7 +22,7 @@ from nbopt.notebook.playground.board import AHEAD, SECONDS, Board
 from nbopt.notebook.playground.data import KINDS, REACH, make_points
 from nbopt.notebook.playground.inputs import button, menu, slider
 from nbopt.notebook.playground.lessons import BASE, LESSONS, WELCOME, Setup
-from nbopt.notebook.playground.network import ACTIVATIONS, make_network
+from nbopt.notebook.playground.network import ACTIVATIONS, changed_weights, make_network
 from nbopt.notebook.playground.page import box, legend, said, texts_of
 from nbopt.notebook.playground.picture import beside, network, plane
 from nbopt.notebook.playground.race import Race
@@ -159,7 +159,7 @@ class Playground:
         run.speed = _SPEED if self._bridge is None else self.run.speed
         self._leave()
         self.run, self.setup = run, setup
-        self._boundary = Boundary(model, REACH)
+        self._boundary = Boundary(model, REACH, partial(changed_weights, run))
         self._points = points
         self._write_inputs()
         announce(run)
