@@ -1,27 +1,24 @@
 """What few bits cost, and the whole way to a small file: accuracy, bytes of real files, CPU time of a step.
 
-``python -m tests.benchmarks.quantizing`` does it on digits, ``--fashion`` on 10,000 images of Fashion-MNIST, from the
-Debian package dataset-fashion-mnist; ``--seeds 5``. ``--kernels`` measures kernels instead, see `kernels.py`.
+``python -m tests.benchmarks.quantizing`` does it on digits, ``--data fashion`` on 10,000 images of Fashion-MNIST;
+``--seeds 5``. ``--kernels`` measures kernels instead, see `kernels.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
 import nbopt
-from tests.benchmarks import kernels
+from tests.benchmarks import images, kernels
 
-FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
 FIRST, THEN = 10, 10  # epochs in full, and those with few bits
 PRUNE = {"sparsity": 0.9, "sparsity_every": 10}
 WAYS = {
@@ -39,14 +36,6 @@ def digits():
     """Return images and labels."""
     data = load_digits()
     return torch.tensor(data.images, dtype=torch.float32)[:, None] / 16, torch.tensor(data.target)
-
-
-def fashion(count: int = 10_000):
-    """Return the first images and labels."""
-    images = np.frombuffer(gzip.decompress(FASHION.read_bytes()), np.uint8, offset=16).reshape(-1, 1, 28, 28)
-    labels = gzip.decompress(FASHION.with_name("train-labels-idx1-ubyte.gz").read_bytes())
-    x = torch.tensor(images[:count], dtype=torch.float32) / 255
-    return x, torch.tensor(np.frombuffer(labels, np.uint8, offset=8)[:count].astype(np.int64))
 
 
 def net(size: int) -> nn.Module:
@@ -102,14 +91,14 @@ def measure_steps(data) -> dict[str, float]:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fashion", action="store_true")
+    parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--kernels", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.kernels:
         return kernels.main()
-    data = fashion() if given.fashion else digits()
+    data = digits() if given.data == "digits" else images.load(given.data).train
     for name, ratio in measure_steps(data).items():
         print(f"a step with {name}: {ratio:.2f} times the CPU time of a plain one", flush=True)
     for name, way in WAYS.items():
