@@ -20,7 +20,7 @@ from nbopt.techniques.initialization import Initialization
 from tests.notebook.frontend import eventually, every_widget
 from tests.tries import FACTOR
 
-MESSAGES = 1000 * FACTOR
+MESSAGES = 500 * FACTOR
 ODDITIES = [
     *(None, True, False, 0, 1, -1, 2, 3.0, 7, 64, 2**31, 2**53 + 1, 2**62, 2**63, -(2**63), 10**400),
     *(0.5, -0.0, 1e-9, 5e-324, 1e300, -1e300, math.nan, math.inf, -math.inf),

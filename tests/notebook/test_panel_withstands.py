@@ -39,7 +39,7 @@ messages = st.one_of(
 )
 
 
-@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(messages, max_size=4), st.booleans(), st.sampled_from(["step", "epoch", "time"]))
 @example([{"zoom": {"chart": 0, "x": [1.0, 5.0], "y": [-1.0, 0.5]}}], True, "step")
 @example([{"zoom": {"chart": 0, "x": [1.0, 5.0], "y": [-2.0, -1.0]}}], True, "step")

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 from nbopt import Run, RunState
+from tests.tries import tries
 
 SCHEDULE = {2: {"lr": 0.05}, 3: {"batch_size": 7}, 5: {"dropout": 0.3, "optimizer": "sgd"}, 8: {"weight_decay": 0.1}}
 
@@ -124,6 +125,7 @@ def test_the_way_of_pulling_changes_nothing(train, weights, form):
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
+@tries(20)
 @given(
     st.lists(st.integers(1, 9), max_size=6), st.dictionaries(st.integers(0, 19), st.sampled_from([*SCHEDULE.values()]))
 )

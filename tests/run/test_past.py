@@ -62,7 +62,7 @@ def wander(run, chance, moves):
             run.step(chance.randint(1, 9))
 
 
-@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@tries(30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 def test_any_schedule_of_changes_pauses_and_rewinds_replays_bit_for_bit(mlp, blobs, weights, seed):
     chance = random.Random(seed)
