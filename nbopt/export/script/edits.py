@@ -54,8 +54,9 @@ class Edits(Section):
 
     def _refuse(self) -> None:
         """Raise where a script would not do what the run did."""
-        story, edit = self.story, self.story.edits[0]
-        reasons = [each.written.refused for each in story.edits]
+        story = self.story
+        edit = next((each for each in story.edits if each.written.refused), story.edits[0])
+        reasons = [edit.written.refused]
         spec = story.hyperparams.spec(OPTIMIZER.name)
         repeating = [name for name in story.values_of(OPTIMIZER.name) if spec.classes[name].repeats]  # type: ignore
         reasons += [_("what {name} remembers is of all weights together", name=name) for name in repeating]
@@ -65,7 +66,7 @@ class Edits(Section):
             reasons.append(_("the weights are laid out anew, for channels_last"))
         reasons += [
             _("{name}, which acts from then on, is told of other weights", name=name)
-            for name in self._techniques.following(edit.step)
+            for name in self._techniques.following(story.edits[0].step)
         ]
         if reason := next(filter(None, reasons), ""):
             told = _("in step {step} the model got another shape ({change})", step=edit.step, change=edit.words)
