@@ -195,10 +195,12 @@ def _find_called(run: TrainedSession) -> tuple[Computed, torch.nn.Module, graphs
 
 
 def measure_kernels(run: TrainedSession, samples: int) -> list[Kernel]:
-    """Return the kernels of ONNX Runtime for a run's model, in full and of 8 bits, for so many samples."""
-    found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
+    """Return the kernels of ONNX Runtime for a run's model, in full and of 8 bits, for so many samples.
+
+    Rounding of activations by the run is left out: kernels of 8 bits do their own, and the others have all bits.
+    """
+    _found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
     fold(model, partial(call, arguments))
-    lay_rounding(model, found.inputs)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         graphs.write_onnx(model, arguments, full, int8=False)

@@ -19,7 +19,7 @@ class Mark(NamedTuple):
     Attributes
     ----------
     kind : str
-        ``now``, ``was``, ``stored``, ``full`` or ``run``.
+        ``now``, ``was``, ``stored``, ``beyond``, ``full`` or ``run``.
     x, y : float
         Its size, or what it costs, and its score.
     label : str
@@ -98,15 +98,30 @@ def draw_marks(
     marks = [mark for mark in marks if math.isfinite(mark.x) and math.isfinite(mark.y)]
     if not marks:
         return {}
+    marks = _put_beyond(marks, -1 if lower_is_better else 1)
     x = make_scale([mark.x for mark in marks], all(mark.x > 0 for mark in marks), write_x)
-    y = make_scale([mark.y for mark in marks], write=write_y)
+    y = make_scale([mark.y for mark in marks if mark.kind != "beyond"], write=write_y)
     front = find_front(marks, lower_is_better)
     return {
         "x": x.ticks,
         "y": y.ticks,
-        "marks": [[mark.kind, _cut(x.place(mark.x)), _cut(y.place(mark.y)), mark.label] for mark in marks],
+        "marks": [[mark.kind, _cut(x.place(mark.x)), _inside(y.place(mark.y)), mark.label] for mark in marks],
         "front": [[_cut(x.place(mark.x)), _cut(y.place(mark.y))] for mark in front],
     }
+
+
+def _put_beyond(marks: Sequence[Mark], sign: int) -> list[Mark]:
+    """Mark stored models as beyond the scale that are worse than half of them and all others: those of the first steps.
+
+    A scale down to a model that has learned nothing would have no room for what sizes cost.
+    """
+    stored = sorted(sign * mark.y for mark in marks if mark.kind == "stored")
+    others = [sign * mark.y for mark in marks if mark.kind != "stored"]
+    if not stored or not others:
+        return [*marks]
+    least = min(stored[len(stored) // 2], *others)
+    is_beyond = [mark.kind == "stored" and sign * mark.y < least for mark in marks]
+    return [mark._replace(kind="beyond") if off else mark for mark, off in zip(marks, is_beyond, strict=True)]
 
 
 def draw_lines(
@@ -161,6 +176,10 @@ def _between(at: float, values: Sequence[float], places: Sequence[float]) -> flo
     order = np.argsort(values)
     inside = min(values) < at < max(values)
     return _cut(float(np.interp(at, np.array(values)[order], np.array(places)[order]))) if inside else None
+
+
+def _inside(place: float) -> float:
+    return min(1.0, max(0.0, _cut(place)))
 
 
 def _cut(place: float) -> float:

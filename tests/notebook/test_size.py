@@ -10,6 +10,8 @@ from torch import nn
 import nbopt
 from nbopt.notebook.panel.size.drawer import SizeDrawer
 from nbopt.notebook.panel.size.drawer import __file__ as drawer_file
+from nbopt.run.size.kernels import Kernel
+from nbopt.run.size.latency import Latency
 from tests.notebook.frontend import eventually
 
 
@@ -52,7 +54,7 @@ def test_it_shows_where_the_model_is(run, drawer):
 
 def test_the_page_is_given_all_the_words_that_it_shows(drawer):
     text = (Path(drawer_file).parent / "size.js").read_text()
-    kinds = {"now", "was", "stored", "full", "run", "front"}
+    kinds = {"now", "was", "stored", "beyond", "full", "run", "front"}
     columns = re.findall(r"'(\w+)'", re.search(r"titles = \[(.*?)\]", text).group(1))
     assert {*re.findall(r"\bwords\.(\w+)", text), *kinds, *columns} == drawer.widget.words.keys()
 
@@ -69,10 +71,13 @@ def test_a_sweep_is_drawn_and_a_point_of_it_taken(run, drawer):
     eventually(lambda: len(drawer.explorer.trail) > 1 and not drawer.explorer.at_work)
     assert painted(drawer).sweep["at"] == sweep["x"][6][0]
     kinds = [mark[0] for mark in drawer.widget.chart["marks"]]
-    assert [kind for kind in kinds if kind != "stored"] == ["was", "full", "now"]
+    assert [kind for kind in kinds if kind not in ("stored", "beyond")] == ["was", "full", "now"]
     eventually(lambda: drawer.explorer.stored)
-    stored = next(mark for mark in painted(drawer).chart["marks"] if mark[0] == "stored")
-    assert stored[3].startswith("step ")
+    eventually(lambda: len(drawer.explorer.stored) == len(run.snapshots))
+    drawer.explorer.stored[0] = drawer.explorer.stored[0]._replace(score=0.0)
+    stored = [mark for mark in painted(drawer).chart["marks"] if mark[0] in ("stored", "beyond")]
+    assert stored[0][0] == "beyond" and stored[0][2] == 0 and stored[0][3].startswith("step 0, 0.0 %")
+    assert all(mark[0] == "stored" for mark in stored if mark[3].split(", ")[0] == f"step {run.step_count}")
 
 
 def test_layers_and_latency_are_found_when_asked_for(drawer):
@@ -85,6 +90,8 @@ def test_layers_and_latency_are_found_when_asked_for(drawer):
     assert page.facts[-1][0] == "Latency of 2 samples"
     assert all(text.endswith(" ms") for _place, text in page.chart["x"])
     assert {mark[0] for mark in page.chart["marks"]} >= {"now"}
+    drawer.explorer.kernels = [Kernel("ONNX Runtime", 164_087, Latency(0.0005, 0.0002, 64))]
+    assert painted(drawer).facts[-1] == ["ONNX Runtime, 64 samples", "0.5 ± 0.1 ms, 164 kB"]
 
 
 def test_what_it_does_not_understand_is_said(run, drawer):

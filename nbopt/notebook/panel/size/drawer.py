@@ -50,6 +50,7 @@ _WORDS = {
     "full": N_("uncompressed"),
     "run": N_("other runs"),
     "stored": N_("snapshots"),
+    "beyond": N_("off the scale"),
     "kernels": N_("Kernels"),
     "empty": N_("Measuring the model …"),
 }

@@ -25,7 +25,7 @@
 
 const SIZE = { width: 400, height: 236 };
 const EDGE = { left: 52, right: 10, top: 10, bottom: 38 };
-const SMALL = ['was', 'stored']; // kinds of marks
+const SMALL = ['was', 'stored', 'beyond']; // kinds of marks
 const WAYS = 4; // styles of lines, see size.css
 
 /** @param {{ model: Model, el: HTMLElement }} context */
@@ -152,7 +152,9 @@ export function scatter(chart, label, words) {
     mark.append(shape('title', {}, `${words[kind]}: ${text}`));
     svg.append(mark);
   }
-  const kinds = ['now', 'was', 'stored', 'full', 'run'].filter(kind => chart.marks.some(([each]) => each === kind));
+  const kinds = ['now', 'was', 'stored', 'beyond', 'full', 'run'].filter(kind =>
+    chart.marks.some(([each]) => each === kind)
+  );
   const keys = [...kinds, 'front'].map(kind => key(`nbopt-size-${kind}`, words[kind]));
   const whole = document.createDocumentFragment();
   whole.append(make('div', { className: 'nbopt-size-keys' }, ...keys), svg);
