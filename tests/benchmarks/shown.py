@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +28,23 @@ X, y = torch.randn(2_000, 64), torch.randint(10, (2_000,))
 model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 10))
 run = nbopt.Run(model, (X, y), val=0.2, metrics=["accuracy"], store=None)
 """
-COUNT = """() => {
-    window.told = 0;
+SHOW = """() => {
+    const begun = performance.now();
+    const seen = window.seen = { told: 0, charts: 0, usable: 0 };
     window.context.session.kernel.iopubMessage.connect((_sender, message) => {
-        if (message.header.msg_type.startsWith('comm_')) window.told += 1;
+        if (message.header.msg_type.startsWith('comm_')) seen.told += 1;
     });
+    const look = () => {
+        const panel = document.querySelector('.nbopt-panel');
+        const drawn = panel?.querySelectorAll('.nbopt-figure .plotarea_background').length ?? 0;
+        if (drawn > 1 && !seen.charts) seen.charts = (performance.now() - begun) / 1000;
+        if (seen.charts && panel.querySelector('.nbopt-hp-lr .noUi-handle[aria-label]')) {
+            requestAnimationFrame(() => setTimeout(() => { seen.usable = (performance.now() - begun) / 1000; }));
+        } else requestAnimationFrame(look);
+    };
+    look();
+    jupyterapp.commands.execute('notebook:run-cell');
 }"""
-SHOW = "() => { jupyterapp.commands.execute('notebook:run-cell'); }"
 
 
 class Shown(NamedTuple):
@@ -43,15 +52,18 @@ class Shown(NamedTuple):
 
     Attributes
     ----------
-    seconds : float
-        From running the cell to all charts drawn.
+    charts : float
+        Seconds from running the cell to all charts drawn.
+    usable : float
+        Seconds to all of it painted, with controls that have their names, keys and folds.
     page, kernel : float
         Milliseconds of CPU of the page's own thread, and of the kernel.
     messages : int
         Of widgets, to the page.
     """
 
-    seconds: float
+    charts: float
+    usable: float
     page: float
     kernel: float
     messages: int
@@ -63,18 +75,17 @@ def show(lab: Lab, browser: Browser, name: str) -> Shown:
     book = Notebook(lab, page, name, [SETUP, "run"])
     book.command("notebook:run-cell-and-select-next")
     book.wait_for("'run' in globals()", 120)
-    page.evaluate(COUNT)
+    page.wait_for_timeout(2000)  # a person reads, and the page loads ahead
     session: Any = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    before, spent, begun = computed(session), book.ask("time.process_time()"), time.perf_counter()
+    before, spent = computed(session), book.ask("time.process_time()")
     page.evaluate(SHOW)
-    page.locator(".nbopt-panel .nbopt-figure .plotarea_background").nth(1).wait_for(state="attached")
-    seconds = time.perf_counter() - begun
+    page.wait_for_function("() => window.seen.usable")
     book.wait_for("__import__('nbopt.notebook.panel.panel').notebook.panel.panel.panel_of(run).bridge.is_answered")
     of_page, of_kernel = 1000 * (computed(session) - before), 1000 * (book.ask("time.process_time()") - spent)
-    told = page.evaluate("() => window.told")
+    seen = page.evaluate("() => window.seen")
     book.close()
-    return Shown(seconds, of_page, of_kernel, told)
+    return Shown(seen["charts"], seen["usable"], of_page, of_kernel, seen["told"])
 
 
 def measure(times: int) -> Iterator[Shown]:
@@ -95,7 +106,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3)
     for one in measure(parser.parse_args().times):
         cpu = f"{one.page:.0f} ms of the page, {one.kernel:.0f} ms of the kernel"
-        print(f"shown in {one.seconds:.2f} s; {cpu}, {one.messages} messages", flush=True)
+        seconds = f"charts in {one.charts:.2f} s, all usable in {one.usable:.2f} s"
+        print(f"{seconds}; {cpu}, {one.messages} messages", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.test_past import assert_disconnected
 
@@ -16,6 +17,11 @@ X = torch.randn(256, 8)
 run = nbopt.Run(nn.Linear(8, 2), train=(X, (X[:, 0] > 0).long()), name="straight", epochs=1_000_000)
 """
 
+BEHIND = """[
+    globals().update(many=nbopt.Population(
+        nn.Linear(8, 2), (X, (X[:, 0] > 0).long()), lr=[0.1, 0.2, 0.3], name="many", epochs=10**6, store=None)),
+    many.start(),
+]"""
 ITEM = ".nbopt-status button"
 
 
@@ -59,6 +65,14 @@ def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it
     press(page, "Stop")
     book.wait_for("run.state.name == 'STOPPED'")
     page.locator(".nbopt-run-state", has_text="stopped").wait_for()
+    page.locator(ITEM, has_text="none training").wait_for()
+
+    book.ask(BEHIND)  # a population that no cell shows is seen as a run is
+    page.locator(ITEM, has_text="1 training").wait_for()
+    row = page.locator(".nbopt-run", has_text="many")
+    expect(row.locator(".nbopt-run-facts")).to_contain_text("going on 3 of 3")
+    row.get_by_role("button", name="Pause: many").click()
+    book.wait_for("many.state.name == 'PAUSED'")
     page.locator(ITEM, has_text="none training").wait_for()
     assert book.problems == []
 
