@@ -91,7 +91,8 @@ class GroupLasso(Technique):
             self.groups = of, find_groups(model, of)
         named = self.context.named_weights
         for parts in self.groups[1]:
-            pull_groups([part for part in parts if part[0] in named], named, self.group_lasso)
+            trained = [part for part in parts if part[0] in named]
+            pull_groups(trained, named, self.group_lasso)
 
 
 # Scripts hold these functions as they are written here, so in lines of 88 characters.

@@ -140,8 +140,6 @@ class Sparsity(Technique):
         """Let the next masks be the first."""
         self.names, self.masks, self.made, self.reached = [], [], [], 0.0
 
-    # -- what it says of a run
-
     @classmethod
     def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
         """Return the patterns that the model has."""
@@ -289,7 +287,8 @@ class Sparsity(Technique):
             means.update(zip(self.scored, self.scores, strict=True))
             scores = [measure_units(layer, means, 1, False) for layer in layers]
         else:
-            scores = [measure_units(each, weights, 2, scope == "global") for each in layers]
+            mean = scope == "global"
+            scores = [measure_units(each, weights, 2, mean) for each in layers]
         kept = None
         if self.made[:3] == self.wanted[:3] and not self.sparsity_regrow:
             kept = [gather_units(layer, before, weights) for layer in layers]
