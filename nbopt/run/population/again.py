@@ -84,6 +84,7 @@ class Again:
             pass
         finally:
             together.held, together.compiled.is_on = None, is_on
+            together.compiled.is_awaited = self._tier == "compiled"  # it goes on as it was
             for member in self._population:
                 member.training.tiers.held_until = member.step_count
         while self._left:  # nobody trains any more
@@ -137,7 +138,8 @@ class Again:
 
     def _do_steps(self, members: Sequence[Member], room: float) -> list[int | Exception]:
         together = self._population.puller.together
-        together.held, together.compiled.is_on = self._tier, self._tier == "compiled"
+        together.held = self._tier
+        together.compiled.is_on = together.compiled.is_awaited = self._tier == "compiled"
         return together([member.training for member in members], room)
 
     # -- entries

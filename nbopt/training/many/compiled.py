@@ -117,6 +117,8 @@ class CompiledSteps:
         Whether the last steps were done so.
     is_on : bool
         Whether any are to be.
+    is_awaited : bool
+        Whether the next step waits for what is compiled, as it was compiled before the population was stored.
     outlook : callable
         ``outlook(training) -> (seconds, seconds)``: for how long the runs have trained, and may train from now on.
     """
@@ -125,6 +127,7 @@ class CompiledSteps:
         self.reason = ""
         self.at_work = False
         self.is_on = True
+        self.is_awaited = False
         self.outlook: Callable[[OneOfMany], tuple[float, float]] = _look_ahead
         self._known: dict[Key, Ready | str] = {}
         self._job: BackgroundCompile | None = None
@@ -161,15 +164,19 @@ class CompiledSteps:
     def think(self, first: OneOfMany, key: Key, arguments: Callable[[], list[Tensor]]) -> None:
         """Begin to compile, where that is asked for or a long way lies ahead."""
         now = time.perf_counter()
-        if now < self._look_at or key in self._known or self._job is not None:
+        if key in self._known or self._job is not None or (now < self._look_at and not self.is_awaited):
             return
         self._look_at = now + _LOOK_SECONDS
-        if first.hyperparams["tier"] == "auto":
+        if first.hyperparams["tier"] == "auto" and not self.is_awaited:
             trained, left = self.outlook(first)
             if trained < _TRAINED_SECONDS or left < _LEFT_SECONDS:
                 return
         try:
             self._job = BackgroundCompile(ManyCompiler(first, key, arguments()))
             self._job.start()
+            if self.is_awaited:
+                if self._job.is_alive():
+                    self._job.join()
+                self._known[key], self._job = self._job.result, None
         except CannotCompile as error:
             self._known[key] = str(error)

@@ -83,7 +83,8 @@ def do_compiled(
 
     if (ready := compiled.ready(key)) is None:
         compiled.think(trainings[0], key, lambda: next(blocks.arguments(0, given(0, 1))))
-        return 0
+        if not compiled.is_awaited or (ready := compiled.ready(key)) is None:
+            return 0
     done = 0
     while done < count and not (done and has_news()):
         steps = min(most, count - done)
@@ -95,5 +96,5 @@ def do_compiled(
             for row in kept:
                 trainings[row].recent.keep(results[1][row, step], y if shared else y[row])
         done += steps
-    compiled.at_work = True
+    compiled.at_work, compiled.is_awaited = True, False
     return done

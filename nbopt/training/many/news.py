@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 _SECONDS, _CALM_SECONDS = 0.015, 0.1  # between two looks: while somebody acts, and while nobody does
 _ALERT = 1.0  # seconds after somebody acted
-_URGENT_SECONDS = 0.003  # between two looks in the middle of a step
+_URGENT_SECONDS = 0.004  # between two looks in the middle of a step
 
 
 class News:

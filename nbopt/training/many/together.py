@@ -39,7 +39,7 @@ from nbopt.training.many.update_all import UpdateAll
 
 _CALL_SECONDS = 0.1  # how long steps may take until each run takes note of them
 _MOST = 64  # steps of which runs take note at once
-_ROWS = 16  # of which losses are moved between two looks whether somebody waits
+_ROWS = 32  # of which losses are moved between two looks whether somebody waits
 _STEPPED_SECONDS = 0.25  # since the last step, after which none is broken off
 
 

@@ -7,10 +7,12 @@ import torch
 
 import nbopt
 from nbopt.run.population.pulling import Puller
+from nbopt.store import writer
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build
 from nbopt.training.many import together
 from tests.run.population.shared import SETTINGS, assert_same, convolutional, dense, digits, model_of, single_of
+from tests.run.population.test_stored import left_by
 
 __all__ = ["digits"]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -141,3 +143,23 @@ def test_what_one_member_cannot_have_compiled_is_not(digits, made):
     assert len(made) == 1
     for member in population:
         assert_same(member, single_of(member, dense, digits))
+
+
+def test_one_that_was_compiled_is_opened_as_it_was(digits, made, tmp_path, monkeypatch):
+    """What was done since the last state is done again by machine code, and so is what comes then."""
+    given = {**SETTINGS, "tier": "compiled", "batch_size": 16}
+    population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01], store=tmp_path / "own", **given)
+    population.step(4)
+    assert population.tier == COMPILED
+    writer.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(population.keeping), "take", lambda keeping: None)
+        population.step(3)
+        population.set(lr=0.02, members=[1])
+    again = nbopt.open(population.id, model_of(dense), digits, store=left_by(population, tmp_path))
+    for one in (population, again):
+        one.step(3)
+        assert one.tier == COMPILED
+    for member, other in zip(population, again, strict=True):
+        assert [entry[:4] for entry in member.journal] == [entry[:4] for entry in other.journal]
+        assert member.history["loss"][1].tolist() == other.history["loss"][1].tolist()
