@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from nbopt.edits import Edit
 from nbopt.run import editing, past
 from nbopt.run.trained import TrainedSession
+from nbopt.training.edit_base import Edit
 
 
 class ChangesStructure(TrainedSession):

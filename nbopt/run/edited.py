@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.noise import EDITS, derive_seed
+from nbopt.edits import EDITS as STRUCTURE
+from nbopt.edits import read_edit
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.export.edits import Size, ToldEdit, Written
 from nbopt.i18n import _
@@ -18,8 +20,6 @@ from nbopt.run.trained import TrainedSession
 from nbopt.training.edit_base import Plan, Resize
 from nbopt.training.exchange import Exchange
 from nbopt.training.sizes import find_sizes
-from nbopt.training.structure import EDITS as STRUCTURE
-from nbopt.training.structure import read_edit
 
 
 def tell_edits(

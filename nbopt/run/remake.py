@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nbopt.edits import read_edit
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.record.journal import EDIT, Entry
@@ -33,7 +34,6 @@ from nbopt.techniques.losses.by_output import read_label
 from nbopt.techniques.metrics.by_output import read_labels
 from nbopt.techniques.schedules.choice import SCHEDULE, SCHEDULES
 from nbopt.training.device import if_here
-from nbopt.training.structure import read_edit
 
 _ARGUMENTS = frozenset(signature(Run).parameters)  # no names of hyperparameters
 

@@ -1,17 +1,19 @@
-"""`Written`: a run that can be written down, and done again from what was written."""
+"""`Written`: a run that can be written down, and done again from what was written.
+
+What writes is imported when it is first asked for: a run starts without it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from nbopt.export.recipe import to_yaml
-from nbopt.export.script.writer import to_python
-from nbopt.run import export
-from nbopt.run.taking import Exported, take_away
 from nbopt.run.trained import TrainedSession
+
+if TYPE_CHECKING:
+    from nbopt.run.taking import Exported
 
 
 class Written(TrainedSession):
@@ -34,6 +36,9 @@ class Written(TrainedSession):
         >>> "def train(model, train, val" in run.to_python()
         True
         """
+        from nbopt.export.script.writer import to_python
+        from nbopt.run import export
+
         return to_python(export.tell(self))
 
     def to_yaml(self) -> str:
@@ -46,6 +51,9 @@ class Written(TrainedSession):
         >>> print(run.to_yaml())
         # ...
         """
+        from nbopt.export.recipe import to_yaml
+        from nbopt.run import export
+
         return to_yaml(export.tell(self, decided_again=True))
 
     def export(self, path: str | Path, *, int8: bool = False, fold: bool = False) -> Exported:
@@ -87,6 +95,8 @@ class Written(TrainedSession):
         True
         >>> os.remove("small.safetensors")
         """
+        from nbopt.run.taking import take_away
+
         return take_away(self, path, int8, fold)
 
     @classmethod
@@ -118,4 +128,6 @@ class Written(TrainedSession):
         >>> follower.hyperparams["lr"]
         0.01
         """
+        from nbopt.run import export
+
         return export.from_yaml(cls, text_or_path, model, train, val, callables)
