@@ -107,6 +107,7 @@ LEFT = {
     ("Dropout", "export/script/plain.py"): "the attribute of torch's recurrent layers",
     ("Dropout", "edits/heads.py"): "the attribute of torch's attention",
     ("Linear", "edits/widen.py"): "torch's layer, in words",
+    **dict.fromkeys(((kind, "edits/norms.py") for kind in ("SGD", "RMSprop")), "the attribute of torch's batch norm"),
     ("Ticket", "data/workers.py"): "the number of what workers are at",
     ("Precision", "techniques/metrics/choice.py"): "the metric",
     ("MAE", "notebook/charts/gallery.py"): "the title of the metric's chart",
@@ -133,6 +134,7 @@ LEFT = {
     },
     # Names that are meant.
     ("Warmup", "run/earlier.py"): "what an earlier version did is told by the names that it had",
+    ("ChannelsLast", "export/script/edits.py"): "why no script holds an edit of weights that are laid out anew",
     ("Dropout", "search/around.py"): "what a search near to a run tries, where nothing is said",
     ("Distill", "__init__.py"): "what people import, to give it a teacher",
     ("Ticket", "__init__.py"): "what people import, to give it a pruned network",
