@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.training.state import Stepped
 from tests.benchmarks import images
 
 PARTS = ("cost", "grown", "methods", "taught")
@@ -56,9 +55,9 @@ def cost(data, width, rounds=25, steps=40, tiers=("eager", "compiled")):
         plans = {"plain": {}, "magnitude": {"sparsity": 0.9}, "grown": {"sparsity": 0.9, "sparsity_end": 0.9}}
         if tier == "eager":
             plans["gradient"] = {"sparsity": 0.9, "sparsity_method": "gradient"}
-        pullers = {}
+        runs = {}
         for name, plan in plans.items():
-            run = nbopt.Run(
+            run = runs[name] = nbopt.Run(
                 cnn(data.size, 0, width),
                 data.train,
                 store=None,
@@ -68,31 +67,22 @@ def cost(data, width, rounds=25, steps=40, tiers=("eager", "compiled")):
                 tier=tier,
                 **plan,
             )
-            events = run.events()
-            pullers[name] = run, events
-            until(events, run, 60)
+            run.step(60)
             while tier == "compiled" and not run.training.tiers.steps and run.step_count < 5000:
-                until(events, run, run.step_count + 1)
+                run.step(1)
                 time.sleep(0.2)  # another process compiles
             print(f"  {name}: {run.tier}", flush=True)
         taken = {name: [] for name in plans}
         for _ in range(rounds):
-            for name, (run, events) in pullers.items():
-                began, first = time.thread_time(), run.step_count
-                until(events, run, first + steps)
-                taken[name].append((time.thread_time() - began) / (run.step_count - first))
+            for name, run in runs.items():
+                began, first = time.process_time(), run.step_count
+                run.step(steps)
+                taken[name].append((time.process_time() - began) / (run.step_count - first))
         plain = taken["plain"]
         print(f"  {tier}: plain step {1e6 * statistics.median(plain):.0f} us")
         for name, found in taken.items():
             ratios = [one / other for one, other in zip(found, plain, strict=True)]
             print(f"    {name:12} {statistics.median(ratios):.3f}", flush=True)
-
-
-def until(events, run, step):
-    """Pull events until so many steps are done."""
-    while run.step_count < step:
-        event = next(events)
-        assert event is None or isinstance(event, Stepped) or event
 
 
 def grown(data, on, width, seeds, epochs):
