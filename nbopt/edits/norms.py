@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from nbopt.torch_private import BatchNorm
 from nbopt.training.trial import watch_many
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def measure_norms(training: Training) -> None:
                 _of(layer)[1].copy_(var)
 
 
-def find_norms(model: nn.Module) -> list[_BatchNorm]:
+def find_norms(model: nn.Module) -> list[BatchNorm]:
     """Return the layers that hold means and variances of their inputs."""
-    layers = [one for one in model.modules() if isinstance(one, _BatchNorm)]
+    layers = [one for one in model.modules() if isinstance(one, BatchNorm)]
     return [one for one in layers if one.running_mean is not None]
 
 
 @contextmanager
-def _counting(layers: list[_BatchNorm], found: list[list[Tensor]]) -> Iterator[None]:
+def _counting(layers: list[BatchNorm], found: list[list[Tensor]]) -> Iterator[None]:
     """Have layers count all batches alike meanwhile, and put what they found into ``found``."""
     before = [(layer, layer.momentum) for layer in layers]
     for layer in layers:

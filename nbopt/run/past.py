@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from nbopt.errors import MOST, check_text
@@ -194,7 +195,15 @@ def _cut(name: str) -> str:
 
 
 def copy_parts(run: TrainedSession) -> tuple[dict[str, Any], list[str]]:
-    """Return copies of model, loss, forward and optimizer, as the run was made with them, and what they share."""
+    """Return copies of model, loss, forward and optimizer, as the run was made with them, and what they share.
+
+    Of a run that trains they are taken between two steps: within one, modules hold hooks and weights of that pass.
+    """
+    worker = getattr(run, "worker", None)  # a member has none, and is asked between two steps
+    return _copy(run) if worker is None or not run.has_begun else worker.between_steps(partial(_copy, run))
+
+
+def _copy(run: TrainedSession) -> tuple[dict[str, Any], list[str]]:
     training, spec = run.training if run.has_begun else None, run.spec
     if training is not None:
         training.hands.check()

@@ -195,6 +195,11 @@ class Technique(Hooks):
             If it cannot act on such, in words; scripts leave this out.
         """
 
+    @property
+    def needs_outputs(self) -> bool:
+        """Whether `check_outputs` has something to look at, with the values as they are: it costs a pass in a pause."""
+        return True
+
     # -- what it says of itself, while it acts
 
     @property

@@ -124,7 +124,7 @@ class ActiveHooks(HookLists):
         self.moves = {self._called(part): part.moves_by for part in acts if defines(type(part), "change_rate")}
         self.sign_pull = sum(part.sign_pull for part in acts)
         self.factored = [part for part in acts if defines(type(part), "weight_factors")]
-        self.unchecked = [part for part in acts if defines(type(part), "check_outputs")]
+        self.unchecked = [part for part in acts if defines(type(part), "check_outputs") and part.needs_outputs]
         self.renewing = [part for part in acts if defines(type(part), "before_step")]
         self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
@@ -164,7 +164,7 @@ class ActiveHooks(HookLists):
             if own and defines(type(part), "check_outputs") and not part.unfit(self._inputs):
                 twin = copy(part)
                 vars(twin).update({name: changes[name] for name in own})
-                found += [twin] if twin.acts else []
+                found += [twin] if twin.acts and twin.needs_outputs else []
         return found
 
     def settle(self, values: Mapping[str, Any], names: Container[str]) -> None:
@@ -267,10 +267,9 @@ class ActiveHooks(HookLists):
             if part.memory
         }
 
-    def keep(self, hook: str) -> Callable[[], None]:
-        """Return what lets the techniques that have a hook remember what they remember now."""
-        parts = [part for part in self._parts.values() if defines(type(part), hook)]
-        kept = [(part, {item: getattr(part, item) for item in part.memory}) for part in parts]
+    def keep(self) -> Callable[[], None]:
+        """Return what lets techniques remember what they remember now, after passes that are to leave no trace."""
+        kept = [(part, {item: getattr(part, item) for item in part.memory}) for part in self._parts.values()]
 
         def put_back() -> None:
             for part, memory in kept:

@@ -111,7 +111,7 @@ def _do(training: Training, how: Any, seed: int, watching: Watching | None) -> t
 
 def _within(training: Training, seed: int, watching: Watching | None, do: Callable[[], Any]) -> Any:
     """Return what ``do()`` does, within ``watching``, and have it leave no trace."""
-    put_back, checked = training.acting.keep("expect_loss"), training.pass_.checked
+    put_back, checked = training.acting.keep(), training.pass_.checked
     try:
         with (
             unchanged(training),

@@ -232,9 +232,10 @@ def past_is_exact(kind: type[Code]) -> dict[str, bool]:
 def script_ends_alike(kind: type[Code]) -> bool:
     """Whether the run's script, executed without nbopt, ends with the run's loss and weights, to the bit."""
     run, code = trained(kind), made(kind)
+    script = run.to_python()
     with without_nbopt(), torch.random.fork_rng():
         names: dict[str, Any] = {}
-        exec(compile(run.to_python(), "script.py", "exec"), names)
+        exec(compile(script, "script.py", "exec"), names)
         measured = names["train"](code.model, code.train, code.val)
     loss = run.history["loss"]
     if run.epoch:  # the script tells the means of epochs

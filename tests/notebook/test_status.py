@@ -33,7 +33,7 @@ def test_a_fault_stands_in_the_panel_with_traceback_and_advice_until_the_run_goe
     text = panel._error.value
     assert "<b>ArithmeticError</b>: no &lt;mood&gt;" in text and "raised in step 0, on a batch of shape (64, 4)" in text
     assert "in forward" in text and "test_status.py" in text  # the user's own line
-    assert "press Resume to go on from step 0" in text
+    assert "press Resume to continue from step 0" in text
     model.is_well = True
     page.click(start)
     eventually(lambda: page.answer(panel) and panel._error.value == "" and run.step_count > 5)

@@ -20,7 +20,7 @@ UNFIT = {
         {"attention_weight": 1.0},
         "attention maps are of images",
     ),
-    "two teachers": (lambda: Distill([teacher(), teacher()]), net, {"feature_weight": 1.0}, "those of one teacher"),
+    "two teachers": (lambda: Distill([teacher(), teacher()]), net, {"feature_weight": 1.0}, "need a single teacher"),
     "no such layer": (
         lambda: Distill(teacher(), layers={"9": "1"}),
         net,

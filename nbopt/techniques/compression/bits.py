@@ -121,6 +121,11 @@ class WeightBits(FewBits):
         spec: Any = declared["fold_batch_norm"]
         return {**declared, "fold_batch_norm": variant(spec, refused=_("the model has no batch norm"))}
 
+    @property
+    def needs_outputs(self) -> bool:
+        """For folding alone."""
+        return self.fold_batch_norm
+
     def check_outputs(self, output: Any, batch: Any) -> None:
         """Look whether there is a batch norm that can be folded."""
         found = find_norms(self.context.model) if self.fold_batch_norm else {}

@@ -33,6 +33,7 @@ BESIDE = {
     **{f"hyperdescent_{key}": {"hyperdescent": "lr"} for key in ("every", "steps", "rate")},
     "hypergradient_lr": {"schedule": "hypergradient"},
     "initial_gain": {"initialization": "xavier"},
+    "fold_batch_norm": {"weight_bits": 4, "bits_by_channel": False},
 }
 VALUES = {
     "bits_layers": ["*", "0"],
@@ -48,10 +49,15 @@ def dense():
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
 
 
+def normed():
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
 def flat():
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
 
 
+MODELS = {"fold_batch_norm": normed}
 IMAGES = ("crop", "flip", "rotate", "zoom")
 
 
@@ -85,7 +91,7 @@ def two_values(name):
 def test_it_differs_as_between_single_runs(name):
     settings = {key: value for key, value in settings_of(name).items() if key != name}
     values = two_values(name)
-    make, samples = (flat, data(1, 4, 4)) if name in IMAGES else (dense, data())
+    make, samples = (flat, data(1, 4, 4)) if name in IMAGES else (MODELS.get(name, dense), data())
     population = nbopt.Population(model_of(make), samples, 0.2, **settings, **{name: values}).fit()
     for member, value in zip(population, values, strict=True):
         run = nbopt.Run(model_of(make), samples, 0.2, store=None, **settings, **{name: value}).fit()

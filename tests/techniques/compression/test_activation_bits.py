@@ -1,5 +1,7 @@
 """Inputs of layers with few bits: ends are found in training, or on the next batch; looks leave no trace."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ import nbopt
 from nbopt.techniques.compression.activation_bits import ActivationBits
 from nbopt.techniques.compression.grids import round_between
 from tests.techniques.compression.nets import data, make, net
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -164,3 +167,38 @@ def test_a_copy_that_could_not_round_them_is_refused():
     run.set(activation_bits=0)
     x = data()[0]
     assert torch.equal(run.frozen_model()(x), run.predict(x))
+
+
+class Asking(nn.Sequential):
+    """Has another thread ask for a branch in the middle of the fourth step."""
+
+    asked = None
+
+    def forward(self, x):
+        if self.asked is not None and self.training and self.asked.step_count == 3:
+            thread, self.asked = threading.Thread(target=self.ask, args=(self.asked,)), None
+            thread.start()
+            thread.join(0.3)  # long enough to copy this model, were it not waited for the step
+        return super().forward(x)
+
+    def ask(self, run):
+        found.append(run.branch(at=2))
+
+
+found = []
+
+
+def test_a_branch_asked_for_within_a_step_has_no_hooks_of_that_step():
+    torch.manual_seed(0)
+    model, data = Asking(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), (torch.randn(64, 4), torch.arange(64) % 3)
+    run = nbopt.Run(model, data, store=None, batch_size=16, activation_bits=4)
+    run.step(3)
+    model.asked = run
+    run.step(9)
+    eventually(lambda: found)
+    (branch,) = found
+    assert not any(layer._forward_pre_hooks for layer in branch.model)
+    branch.step(10)
+    for one, other in zip(run.model.parameters(), branch.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert branch.exactness == "exact"
