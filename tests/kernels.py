@@ -11,3 +11,19 @@ Widget.close_all()
 get_ipython().reset(new_session=False)
 """
 """Ends all runs, takes all widgets away, and leaves no name; what is imported stays imported."""
+
+STAY_EAGER = """
+import nbopt.training.many.compiled, nbopt.training.step.mode
+nbopt.training.many.compiled._TRAINED_SECONDS = nbopt.training.step.mode._TRAINED_SECONDS = 1e9
+"""
+"""Has no run compile its steps because it trains for long: compilers beside the tests take more time than they do."""
+
+AFTER_EACH_CELL = f"""
+def _stay_eager(*_results, ways={STAY_EAGER!r}):
+    import sys
+    if "nbopt.training.many.compiled" in sys.modules:
+        exec(ways, {{}})
+
+get_ipython().events.register("post_run_cell", _stay_eager)
+"""
+"""The same, as a kernel's startup file: it imports nothing that a cell has not."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels import FORGET
+from tests.kernels import FORGET, STAY_EAGER
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted(path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in EXAMPLES.rglob("*.ipynb"))
@@ -30,6 +30,7 @@ class Kernel:
             self._manager = KernelManager(kernel_name="python3")
             self._manager.start_kernel(cwd=str(EXAMPLES))
         book = nbformat.read(path, as_version=4)
+        book.cells.insert(0, nbformat.v4.new_code_cell(STAY_EAGER))
         book.cells.append(nbformat.v4.new_code_cell(FORGET))
         try:
             NotebookClient(book, km=self._manager, timeout=None).execute()

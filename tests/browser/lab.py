@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.kernels import FORGET
+from tests.kernels import AFTER_EACH_CELL, FORGET
 
 TOKEN = "test"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -50,6 +50,9 @@ class Lab:
             environment[name] = str(folder / name.lower())
         for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"):
             environment[name] = str(folder / name.lower())
+        startup = Path(environment["IPYTHONDIR"], "profile_default", "startup")
+        startup.mkdir(parents=True)
+        (startup / "eager.py").write_text(AFTER_EACH_CELL)
         self.settings = Path(environment["JUPYTERLAB_SETTINGS_DIR"])
         self._log = open(folder / "server.log", "w")
         self._process = subprocess.Popen(
