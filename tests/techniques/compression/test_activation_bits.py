@@ -170,22 +170,17 @@ def test_a_copy_that_could_not_round_them_is_refused():
 
 
 class Asking(nn.Sequential):
-    """Has another thread ask for a branch in the middle of the fourth step."""
+    """Has another thread ask for a branch in the middle of the fourth step, and goes on once it has one or waits."""
 
     asked = None
 
     def forward(self, x):
-        if self.asked is not None and self.training and self.asked.step_count == 3:
-            thread, self.asked = threading.Thread(target=self.ask, args=(self.asked,)), None
+        if self.asked is not None and self.training and self.asked[0].step_count == 3:
+            (run, branches), self.asked = self.asked, None
+            thread = threading.Thread(target=lambda: branches.append(run.branch(at=2)))
             thread.start()
-            thread.join(0.3)  # long enough to copy this model, were it not waited for the step
+            eventually(lambda: run.training.visits or not thread.is_alive())
         return super().forward(x)
-
-    def ask(self, run):
-        found.append(run.branch(at=2))
-
-
-found = []
 
 
 def test_a_branch_asked_for_within_a_step_has_no_hooks_of_that_step():
@@ -193,10 +188,11 @@ def test_a_branch_asked_for_within_a_step_has_no_hooks_of_that_step():
     model, data = Asking(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), (torch.randn(64, 4), torch.arange(64) % 3)
     run = nbopt.Run(model, data, store=None, batch_size=16, activation_bits=4)
     run.step(3)
-    model.asked = run
+    branches = []
+    model.asked = run, branches
     run.step(9)
-    eventually(lambda: found)
-    (branch,) = found
+    eventually(lambda: branches)
+    (branch,) = branches
     assert not any(layer._forward_pre_hooks for layer in branch.model)
     branch.step(10)
     for one, other in zip(run.model.parameters(), branch.model.parameters(), strict=True):
