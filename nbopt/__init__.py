@@ -9,6 +9,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nbopt.loading import without_collecting
+
 if TYPE_CHECKING:
     from nbopt import edits as edits
     from nbopt import hyperparams as hyperparams
@@ -57,6 +59,8 @@ _HOMES = {
     "spread": "nbopt.run.population.spreading",
 }
 
+_RUNS = ("Run", "Population", "Study", "open")  # each gives runs to show
+
 __all__ = [
     "Choice",
     "Distill",
@@ -85,11 +89,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nbopt' has no attribute {name!r}")
-    home = import_module(_HOMES[name])
+    with without_collecting():
+        home = import_module(_HOMES[name])
+        if name in _RUNS:
+            import_module("nbopt.run.run")  # what a member of a population becomes by itself
     value = home if _HOMES[name].endswith(f".{name}") else getattr(home, name)
     globals()[name] = value
-    if name in ("Run", "Population", "Study", "open"):  # each gives runs to show
-        import_module("nbopt.run.run")  # what a member of a population becomes by itself
+    if name in _RUNS:
         _connect_viewer(import_module("nbopt.run.session").Session)
     return value
 

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nbopt.loading import without_collecting
+
 MISSING: list[str] = []
 """The names that this torch does not have."""
 
@@ -104,5 +106,5 @@ def default_cache_dir() -> str:
 
 def load_dynamo() -> None:
     """Import what torch imports with the first optimizer."""
-    with suppress(ImportError):
+    with suppress(ImportError), without_collecting():
         importlib.import_module("torch._dynamo")

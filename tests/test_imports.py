@@ -1,5 +1,6 @@
 import ast
 import functools
+import gc
 import subprocess
 import sys
 from importlib import import_module
@@ -9,12 +10,13 @@ import IPython
 import pytest
 
 import nbopt
+from nbopt.loading import without_collecting
 
 PACKAGE = Path(nbopt.__file__).parent
 
 # From the bottom up; a module may import those of its own layer and of the layers below.
 LAYERS = [
-    ["i18n", "errors", "formatting", "torch_private"],
+    ["i18n", "errors", "formatting", "loading", "torch_private"],
     ["hyperparams"],
     ["objects"],
     ["data"],
@@ -32,6 +34,7 @@ LAYERS = [
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
 JUPYTER = {"IPython", "anywidget", "bqplot", "comm", "ipykernel", "ipywidgets", "jupyter_client", "traitlets"}
+FOR_FEW_RUNS = ["nbopt.edits", "nbopt.export.script", "nbopt.run.population.population", "nbopt.training.many"]
 HEAVY = ["torch", "sklearn", "pandas", "bqplot", "ipywidgets", "anywidget", "IPython"]
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -129,7 +132,7 @@ def test_every_layer_of_the_package_is_in_the_picture():
 
 
 def modules_loaded_by(statement):
-    code = f"import sys\n{statement}\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
+    code = f"import sys\n{statement}\nprint(*(name for name in {HEAVY + FOR_FEW_RUNS!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
     return set(done.stdout.split())
 
@@ -153,6 +156,23 @@ def test_loading_the_extension_imports_neither_torch_nor_sklearn():
 
 def test_a_public_name_loads_its_part_on_first_use():
     assert "torch" in modules_loaded_by("import nbopt; nbopt.Run")
+
+
+def test_a_run_starts_without_what_few_runs_need():
+    run = "nbopt.Run(torch.nn.Linear(2, 1), (torch.zeros(4, 2), torch.zeros(4, 1)), store=None).step()"
+    assert modules_loaded_by(f"import nbopt, torch; {run}").isdisjoint(FOR_FEW_RUNS)
+
+
+def test_the_garbage_collector_is_as_it_was_after_an_import():
+    before = gc.isenabled()
+    try:
+        for collects in (True, False):
+            (gc.enable if collects else gc.disable)()
+            with without_collecting():
+                assert not gc.isenabled()
+            assert gc.isenabled() == collects
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize("name", ["Run", "open"])

@@ -15,6 +15,7 @@ from nbopt.data.sources import AnySource, Samples
 from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
+from nbopt.loading import without_collecting
 
 
 def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
@@ -39,7 +40,8 @@ def split(source: AnySource, fraction: float, seed: int) -> tuple[Any, Any]:
     ValueError
         If the fraction leaves one side empty, or the source is a stream of batches.
     """
-    from sklearn.model_selection import train_test_split
+    with without_collecting():
+        from sklearn.model_selection import train_test_split
 
     sampled = isinstance(source, DatasetSource) and source.sampler is not None
     if isinstance(source, StreamSource) or (sampled and not is_permutation(source.sampler)):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nbopt.data.tree import tree_map
-from nbopt.export.compressed.graphs import Arguments
 from nbopt.training.outside import unchanged
+
+if TYPE_CHECKING:
+    from nbopt.export.compressed.graphs import Arguments
 
 
 def find_arguments(run: Any) -> Arguments:

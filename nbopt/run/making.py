@@ -20,6 +20,7 @@ from nbopt.techniques.metrics.choice import Metric
 from nbopt.torch_private import MISSING
 from nbopt.training.device import pick_device
 from nbopt.training.material import Material
+from nbopt.training.prepare import load_ahead
 from nbopt.training.state import RunState
 from nbopt.training.training import Training
 
@@ -69,6 +70,7 @@ def make_training(
     TypeError, ValueError
         For data that the run cannot use.
     """
+    load_ahead()
     device, hyperparams = pick_device(spec.device).torch, session.hyperparams
     for module in (spec.model, *material.others.values(), *find_modules(spec.techniques)):
         module.to(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import warnings
-from typing import Self, get_args
+from typing import ClassVar, Self, get_args
 
 import torch
 from torch import nn
@@ -15,7 +15,6 @@ from nbopt.run import registry
 from nbopt.run.declared import find_inert, find_loss
 from nbopt.run.driven import Driven
 from nbopt.run.fingerprint import describe_begun, describe_spec
-from nbopt.run.frozen import frozen_model
 from nbopt.run.making import make_history, make_training
 from nbopt.run.recording import make_recorder, tell_opening
 from nbopt.run.spec import RunSpec
@@ -52,6 +51,8 @@ class TrainedSession(Driven):
     material : Material
     """
 
+    single: ClassVar[type[TrainedSession]]
+    """What people import: a member that leaves its population becomes one."""
     abilities = frozenset(get_args(Ability))
     device: Device
     material: Material
@@ -158,6 +159,8 @@ class TrainedSession(Driven):
         >>> torch.equal(run.frozen_model()(X), run.predict(X))
         True
         """
+        from nbopt.run.frozen import frozen_model  # on first use: a run starts without it
+
         return self.worker.between_steps(lambda: frozen_model(self, at, fold))
 
     def _ask(self, changes: dict[str, object], source: str) -> None:
@@ -237,3 +240,6 @@ class TrainedSession(Driven):
         """
         split = self.spec.val is None or self.spec.val_fraction is not None
         return "" if self.store is None else tell_opening(self.id, self.store, split)
+
+
+TrainedSession.single = TrainedSession

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from nbopt.errors import InvalidHyperparam, check_text
 from nbopt.hyperparams import Hyperparams
@@ -47,9 +47,6 @@ class Managed(Steered):
     inert : dict of str to str
         The hyperparameters that cannot act, each with the reason.
     """
-
-    single: ClassVar[type[TrainedSession]] = TrainedSession
-    """What `run` makes of a member."""
 
     spec: RunSpec
     hyperparams: Hyperparams
@@ -227,7 +224,7 @@ class Managed(Steered):
 
         def go() -> Any:
             self.prepare()
-            return take_out(member, self.single, name, store)
+            return take_out(member, TrainedSession.single, name, store)
 
         return self.puller.between_steps(go)
 

@@ -1,22 +1,22 @@
-"""What a run asks of many others like it."""
+"""What a run asks of many others like it.
+
+What trains many is imported when it is first asked for: a run starts without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from nbopt.errors import InvalidHyperparam, shorten
-from nbopt.hyperparams import Int
-from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
-from nbopt.run.population.hypergradient import Slopes, find_hypergradient, look_ahead
-from nbopt.run.population.population import Population
-from nbopt.run.population.values import SEED, as_rows, find_shared, is_series
-from nbopt.run.population.what_if import WhatIf, ask_what_if
 from nbopt.run.trained import TrainedSession
-from nbopt.training.prepare import check_seed
 from nbopt.training.training import Training
+
+if TYPE_CHECKING:
+    from nbopt.run.population.hypergradient import Slopes
+    from nbopt.run.population.population import Population
+    from nbopt.run.population.what_if import WhatIf
+    from nbopt.techniques.context import Slope
 
 
 class AsksMany(TrainedSession):
@@ -39,12 +39,17 @@ class AsksMany(TrainedSession):
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if AsksMany in cls.__bases__:  # a subclass of the user's is no class for everybody's members
-            Population.single = cls
+            TrainedSession.single = cls
 
     def _begin(self) -> Training:
         training = super()._begin()
-        training.context.look_ahead = partial(look_ahead, self)
+        training.context.look_ahead = self._look_ahead
         return training
+
+    def _look_ahead(self, names: Iterable[str], steps: int) -> Mapping[str, Slope]:
+        from nbopt.run.population.hypergradient import look_ahead
+
+        return look_ahead(self, names, steps)
 
     def population(
         self,
@@ -81,6 +86,9 @@ class AsksMany(TrainedSession):
         >>> population[0].step_count, run.step_count
         (8, 3)
         """
+        from nbopt.run.population.population import Population
+        from nbopt.run.population.values import as_rows, find_shared
+
         common, rows = as_rows(values, find_shared(self.techniques), combine)
         made = Population.of_run(self, [{**common, **row} for row in rows], at, name, source, self.store)
         if self.viewer is not None:
@@ -116,7 +124,10 @@ class AsksMany(TrainedSession):
         >>> [member.step_count for member in repeats]
         [6, 6, 6]
         """
-        self.repeats = Population.repeating(self, [{SEED: seed} for seed in _check_seeds(seeds)], name)
+        from nbopt.run.population.population import Population
+        from nbopt.run.population.values import SEED, check_seeds
+
+        self.repeats = Population.repeating(self, [{SEED: seed} for seed in check_seeds(seeds)], name)
         self.announce()
         return self.repeats
 
@@ -153,6 +164,8 @@ class AsksMany(TrainedSession):
         >>> found.values, len(found.mean), found.steps
         ([0.001, 0.1], 2, 5)
         """
+        from nbopt.run.population.what_if import ask_what_if
+
         return ask_what_if(self, name, values, steps, draws)
 
     def hypergradient(self, names: str | Iterable[str] = ("lr", "weight_decay"), steps: int = 20) -> dict[str, float]:
@@ -181,19 +194,8 @@ class AsksMany(TrainedSession):
         >>> list(run.hypergradient(("lr", "weight_decay"), steps=3))
         ['lr', 'weight_decay']
         """
+        from nbopt.run.population.hypergradient import find_hypergradient
+
         self.slopes = find_hypergradient(self, names, steps)
         self.announce()
         return {name: slope.slope for name, slope in self.slopes.of.items()}
-
-
-def _check_seeds(seeds: Any) -> list[int]:
-    """Return the seeds that are asked for; raise InvalidHyperparam for what is none."""
-    count = Int(1, low=1, high=1, ge=1)
-    count.name = "seeds"
-    if not is_series(seeds):
-        return list(range(count.check(seeds)))
-    found = [check_seed(seed) for seed in seeds]
-    if not found or len(set(found)) < len(found):
-        rule = _("seeds must be a number of them, or a sequence of different ones")
-        raise InvalidHyperparam(_("{rule}; got {seeds}.", rule=rule, seeds=shorten(seeds)))
-    return found

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from nbopt.data.cursor import Cursor
-from nbopt.errors import InvalidHyperparam
-from nbopt.hyperparams import Hyperparams
+from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.hyperparams import Hyperparams, Int
 from nbopt.i18n import _
 from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import known_of
 from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.optimizers.standard import OPTIMIZER
+from nbopt.training.prepare import check_seed
 from nbopt.training.step.pace import Pace
 
 SEED = "seed"
@@ -108,3 +109,16 @@ def check_rows(hyperparams: Hyperparams, rows: Sequence[Mapping[str, Any]]) -> l
 
 def _listed(values: Any) -> list[Any]:
     return values.tolist() if isinstance(values, (np.ndarray, torch.Tensor)) else list(values)
+
+
+def check_seeds(seeds: Any) -> list[int]:
+    """Return the seeds that are asked for; raise InvalidHyperparam for what is none."""
+    count = Int(1, low=1, high=1, ge=1)
+    count.name = "seeds"
+    if not is_series(seeds):
+        return list(range(count.check(seeds)))
+    found = [check_seed(seed) for seed in seeds]
+    if not found or len(set(found)) < len(found):
+        rule = _("seeds must be a number of them, or a sequence of different ones")
+        raise InvalidHyperparam(_("{rule}; got {seeds}.", rule=rule, seeds=shorten(seeds)))
+    return found
