@@ -1,4 +1,7 @@
-"""Heads of attention: which of torch's own make no difference, and a layer that has fewer of them."""
+"""Heads of attention: which of torch's own make no difference, and a layer that has fewer of them.
+
+Scripts hold that layer as it is written here, in lines of 88 characters.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nbopt.i18n import _
-
 
 class FewerHeads(nn.Module):
-    """A ``torch.nn.MultiheadAttention`` some of whose heads are gone; it is called alike, and has its weights' names.
+    """A ``torch.nn.MultiheadAttention`` some of whose heads are gone.
 
-    Torch's own takes it that its heads together are as wide as its inputs.
+    It is called alike, and has its weights' names. Torch's own takes it that its heads
+    together are as wide as its inputs.
 
     Parameters
     ----------
@@ -27,10 +29,14 @@ class FewerHeads(nn.Module):
 
     def __init__(self, layer: Any, heads: int) -> None:
         super().__init__()
-        self.embed_dim, self.num_heads, self.head_dim = layer.embed_dim, heads, layer.head_dim
+        self.embed_dim, self.num_heads = layer.embed_dim, heads
+        self.head_dim = layer.head_dim
         self.dropout, self.batch_first = layer.dropout, layer.batch_first
-        self._qkv_same_embed_dim = False  # torch's encoder layers then call it, and do not read its weights
-        self.in_proj_weight, self.in_proj_bias, self.out_proj = layer.in_proj_weight, layer.in_proj_bias, layer.out_proj
+        # Torch's encoder layers then call it, and do not read its weights.
+        self._qkv_same_embed_dim = False
+        self.in_proj_weight = layer.in_proj_weight
+        self.in_proj_bias = layer.in_proj_bias
+        self.out_proj = layer.out_proj
 
     def forward(
         self,
@@ -46,36 +52,53 @@ class FewerHeads(nn.Module):
         """Return what ``torch.nn.MultiheadAttention`` returns."""
         single = query.ndim == 2
         given = [query, key, value]
-        given = [x.unsqueeze(0) if single else x if self.batch_first else x.transpose(0, 1) for x in given]
-        biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        if single:
+            given = [x.unsqueeze(0) for x in given]
+        elif not self.batch_first:
+            given = [x.transpose(0, 1) for x in given]
+        bias = self.in_proj_bias
+        biases = [None] * 3 if bias is None else bias.chunk(3)
         pairs = zip(given, self.in_proj_weight.chunk(3), biases, strict=True)
         taken = [functional.linear(x, weight, bias) for x, weight, bias in pairs]
-        q, k, v = (x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2) for x in taken)
+        size = *taken[0].shape[:1], -1, self.num_heads, self.head_dim
+        q, k, v = (x.reshape(size).transpose(1, 2) for x in taken)
         mask = self._mask(q, key_padding_mask, attn_mask)
         scores = (q @ k.transpose(-2, -1)) * self.head_dim**-0.5
         weights = torch.softmax(scores if mask is None else scores + mask, -1)
         weights = functional.dropout(weights, self.dropout, self.training)
         out: Tensor = self.out_proj((weights @ v).transpose(1, 2).flatten(-2))
-        out = out.squeeze(0) if single else out if self.batch_first else out.transpose(0, 1)
+        if single:
+            out = out.squeeze(0)
+        elif not self.batch_first:
+            out = out.transpose(0, 1)
         if not need_weights:
             return out, None
         shown = weights.mean(1) if average_attn_weights else weights
         return out, shown.squeeze(0) if single else shown
 
     @staticmethod
-    def _mask(like: Tensor, padding: Tensor | None, mask: Tensor | None) -> Tensor | None:
-        """Return what is added to scores, broadcasting to (samples, heads, from, to)."""
+    def _mask(
+        like: Tensor,
+        padding: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor | None:
+        """Return what is added to scores.
+
+        It broadcasts to (samples, heads, from, to).
+        """
         if mask is not None and mask.ndim > 2:
-            raise ValueError(_("a mask for each head cannot be told to heads of which some are gone."))
-        shaped = [] if mask is None else [mask]
-        shaped += [] if padding is None else [padding.reshape(-1, 1, 1, padding.shape[-1])]
-        added = [
-            torch.zeros(one.shape, dtype=like.dtype, device=like.device).masked_fill(one, float("-inf"))
-            if one.dtype == torch.bool
-            else one
-            for one in shaped
-        ]
-        return None if not added else added[0] if len(added) == 1 else added[0] + added[1]
+            raise ValueError("a mask for each head does not fit: some heads are gone.")
+        if padding is not None:
+            padding = padding.reshape(-1, 1, 1, padding.shape[-1])
+        added: Tensor | None = None
+        for one in (mask, padding):
+            if one is None:
+                continue
+            if one.dtype == torch.bool:
+                zeros = torch.zeros(one.shape, dtype=like.dtype, device=like.device)
+                one = zeros.masked_fill(one, float("-inf"))
+            added = one if added is None else added + one
+        return added
 
 
 class Heads(NamedTuple):

@@ -18,6 +18,7 @@ from nbopt.edits.ranges import from_ranges, is_ranges, to_ranges
 from nbopt.edits.units import INTO
 from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.export.edits import Written
+from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
 
@@ -147,8 +148,16 @@ class Shrink(Edit):
         return keep, into, tuple(heads)
 
     def write(self, number: int) -> Written:
-        """Return why a script cannot hold it, where heads go."""
-        return Written(refused=_("heads of attention are taken away") if self.heads else "")
+        """Return the statements of a script that put layers of fewer heads in their places."""
+        made = [
+            line
+            for name, _before, after in self.heads
+            for line in (
+                f"layer = model.get_submodule({literal(name)})",
+                f"put_module(model, optimizer, layer, FewerHeads(layer, {after}))",
+            )
+        ]
+        return Written(made, [FewerHeads] if self.heads else [])
 
     def plan(self, model: nn.Module, generator: torch.Generator) -> Plan:
         """Return what is left of each weight."""

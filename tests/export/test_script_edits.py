@@ -5,27 +5,10 @@ import torch
 from torch import nn
 
 from nbopt.edits import Deepen, Factorize, Fuse, Merge, Share, Shrink, Widen
-from tests.edits.nets import NETS, cnn, mlp
-from tests.export.scripts import compare, execute, is_tidy, make
+from tests.export.edited import DATA, hold, model_of, run_of
+from tests.export.scripts import execute, make
 
-Y = torch.arange(48) % 3
-DATA = {
-    "mlp": (torch.randn(48, 4, generator=torch.Generator().manual_seed(0)) + Y[:, None], Y),
-    "cnn": (torch.randn(48, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + Y.reshape(-1, 1, 1, 1), Y),
-}
 RELU = {"mlp": "3", "cnn": "1"}
-
-
-def model_of(name, seed=0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return {"mlp": mlp, "cnn": cnn}[name]()
-
-
-def run_of(name, **settings):
-    given = {"epochs": 4, "batch_size": 10, "metrics": ["accuracy"], "clip_norm": 0.5}
-    return make(model_of(name), DATA[name], DATA[name], **{**given, **settings})
-
 
 EDITS = {
     "widen": lambda name: (Widen("0", by=5), Shrink(amount=0.25, layers="0")),
@@ -37,15 +20,6 @@ EDITS = {
     "fuse": lambda name: (Fuse(model_of(name, 1)), Widen("0", by=2)),
     "join": lambda name: (Fuse(model_of(name, 1), "features", 0.25), Deepen(RELU[name])),
 }
-
-
-def hold(run, initial, name, tidy=False, **given):
-    """Hold that the script of a run ends with its weights, to the bit."""
-    text = run.to_python()
-    measured = execute(text, initial, DATA[name], DATA[name], **given)
-    assert run.model.state_dict().keys() == initial.state_dict().keys()
-    assert compare(run, measured, initial) == 0
-    assert not tidy or is_tidy(text)
 
 
 @pytest.mark.parametrize("edit", EDITS)
@@ -109,26 +83,3 @@ def test_layers_that_share_are_one_in_a_script_too():
     execute(tied.to_python(), initial, DATA["mlp"])
     assert initial[2] is initial[4]
     assert all(map(torch.equal, tied.model.state_dict().values(), initial.state_dict().values()))
-
-
-REFUSED = {
-    "normed": ("batch norm", Fuse, {}, "batch normalization is measured anew on training data"),
-    "pruned": ("mlp", Widen, {}, "sparsity, which acts from then on, is told of other weights"),
-    "lbfgs": ("mlp", Widen, {"optimizer": "lbfgs"}, "what lbfgs remembers is of all weights together"),
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_a_script_cannot_hold_of_an_edit_is_said(kind):
-    name, edit, settings, words = REFUSED[kind]
-    model, data = NETS[name]()
-    run, _initial = make(model, data, epochs=2, batch_size=20, **settings)
-    run.step(2)
-    changed = run.change(Fuse(NETS[name](1)[0]) if edit is Fuse else Widen("0", by=2))
-    if kind == "pruned":
-        changed.set(sparsity=0.5)
-    changed.step(1)
-    with pytest.raises(ValueError, match=rf"in step 2 the model got another shape \(.*\).*{words}"):
-        changed.to_python()
-    changed.rewind(2)
-    assert "def train(" in changed.to_python()

@@ -87,6 +87,12 @@ def put_module(model, optimizer, old, made):
             optimizer.state.pop(weight, None)
 
 
+def made_anew(optimizer):
+    """Return an optimizer without its memory, which was of all weights together."""
+    settings = dict(optimizer.param_groups[0])
+    return type(optimizer)(settings.pop("params"), **settings)
+
+
 def settle(model, change_weights):
     """Give a model the weights that it computes with."""
     named = model.named_parameters()

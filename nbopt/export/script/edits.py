@@ -6,13 +6,13 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from nbopt.export.edits import Size, ToldEdit
+from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.section import Section, Values
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import WIDTH, indent, lines, plain
 from nbopt.export.source import Sources, literal
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
-from nbopt.techniques.optimizers.standard import OPTIMIZER
 
 _SHORTEST = 4  # numbers in a row that are written as a range
 
@@ -26,8 +26,10 @@ class Edits(Section):
         One for each.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources, values: Values, techniques: Techniques) -> None:
-        self._techniques = techniques
+    def __init__(
+        self, story: RunSummary, sources: Sources, values: Values, techniques: Techniques, optimizer: OptimizerLines
+    ) -> None:
+        self._techniques, self._optimizer = techniques, optimizer
         super().__init__(story, sources, values)
 
     def write(self) -> None:
@@ -49,28 +51,15 @@ class Edits(Section):
         late = [number for step, numbers in by_step.items() if step == end for number in numbers]
         self.values.plan({step: {"edits": numbers} for step, numbers in by_step.items() if step != end})
         self.words["edit_end"] = "\n".join(f"edits[{number}](model, optimizer)" for number in late)
-        if self._techniques.names or any(not weight.requires_grad for weight in self.story.model.parameters()):
-            self.words["renew"] = "parameters[:] = [p for p in model.parameters() if p.requires_grad]"
+        told = [f"{name}.train(parameters)" for name in self._techniques.told]
+        self.words["renew"] = lines(self._optimizer.renew, *told)
 
     def _refuse(self) -> None:
         """Raise where a script would not do what the run did."""
-        story = self.story
-        edit = next((each for each in story.edits if each.written.refused), story.edits[0])
-        reasons = [edit.written.refused]
-        spec = story.hyperparams.spec(OPTIMIZER.name)
-        repeating = [name for name in story.values_of(OPTIMIZER.name) if spec.classes[name].repeats]  # type: ignore
-        reasons += [_("what {name} remembers is of all weights together", name=name) for name in repeating]
-        if len(story.groups) > 1 and self._techniques.names:
-            reasons.append(_("the optimizer has parameter groups, and techniques act on its weights"))
-        if any(story.values_of("channels_last")):
-            reasons.append(_("the weights are laid out anew, for channels_last"))
-        reasons += [
-            _("{name}, which acts from then on, is told of other weights", name=name)
-            for name in self._techniques.following(story.edits[0].step)
-        ]
-        if reason := next(filter(None, reasons), ""):
-            told = _("in step {step} the model got another shape ({change})", step=edit.step, change=edit.words)
-            raise ValueError(_("{told}, which a script does not hold: {reason}.", told=told, reason=reason))
+        for edit in self.story.edits:
+            if reason := edit.written.refused:
+                told = _("in step {step} the model got another shape ({change})", step=edit.step, change=edit.words)
+                raise ValueError(_("{told}, which a script does not hold: {reason}.", told=told, reason=reason))
 
     def _make(self, number: int, edit: ToldEdit) -> str:
         """Write the function of an edit; return how the script calls it."""

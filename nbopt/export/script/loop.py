@@ -42,6 +42,10 @@ _KEPT = {"optimizer", "modes"}  # which change the model
 _NUMBERS = ("lr", "batch_size")
 _CONDITIONS = (*Plan.declared(), "weight_decay")
 """Hyperparameters in the template, beside those of techniques that have lines of their own."""
+_FORGET = """\
+output = None  # the graph of the last step knows the weights as they were
+loss = None
+"""
 
 
 class Loop(Section):
@@ -163,6 +167,7 @@ class Loop(Section):
         if isinstance(story.train, StreamSource):
             words["number"], usual = "", literal(getattr(story.train.loader, "batch_size", None) or 1)
         inline = self.known.get("full") is False
+        words["forget"] = _FORGET if inline else ""
         words["compute"], words["batch"] = (words["gradients"], "batch") if inline else ("loss = closure()", "samples")
         words["set_rate"] = fill(RATE, **words) if words["change_rate"] else ""
         words["no_loss"] = "val_loss = None" if words["after_epoch"] and story.share is None else ""

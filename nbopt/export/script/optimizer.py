@@ -28,6 +28,8 @@ class OptimizerLines(Section):
     ----------
     choices : str
         The table of the optimizers that are swapped in; "" if there are none.
+    renew : str
+        Lines by which it, and techniques, go on with the weights that there are after an edit.
     only_full, whole : bool
         Whether all take steps that evaluate the loss several times, and whether some do so on all samples at once.
     is_curved : bool
@@ -64,13 +66,16 @@ class OptimizerLines(Section):
         arguments = ["groups" if groups else self.words["parameters"], *(f"{name}={name.upper()}" for name in given)]
         if "fused" not in extras and self._fuses(kind) and story.adopted is None:
             arguments.append("fused=True")
+        held = 'held = {p for g in optimizer.param_groups for p in g["params"]}' if regroups else ""
+        listing = f"[p for p in model.parameters() if {'p in held' if regroups else 'p.requires_grad'}]"
+        self.renew = lines(held, f"parameters[:] = {listing}") if listed else ""
         self.words["optimizer"] = lines(
-            "parameters = [p for p in model.parameters() if p.requires_grad]" if listed and not regroups else "",
+            f"parameters = {listing}" if listed and not regroups else "",
             groups,
             f"optimizer = {self._named(kind)}({', '.join(arguments)})",
             f"for group in optimizer.param_groups:\n    group.update({literal(late)})" if late and not groups else "",
-            'held = {p for g in optimizer.param_groups for p in g["params"]}' if regroups else "",
-            "parameters = [p for p in model.parameters() if p in held]" if regroups else "",
+            held,
+            f"parameters = {listing}" if regroups else "",
         )
 
     def _groups(self, kind: type[Optimizer], given: dict[str, Any]) -> str:
@@ -155,8 +160,15 @@ class OptimizerLines(Section):
             text if len(kinds) == 1 else f"if isinstance(optimizer, {name}):\n{indent(text)}"
             for name, text in closing.items()
         ]
+        classes = full[0] if len(full) == 1 else f"({', '.join(full)})"
+        self.words.update(weights=self.words["parameters"], take_weights="")
+        if full and story.edits:  # sums over all weights go by their order, in which new ones come last
+            self.words.update(weights="weights", take_weights='weights = optimizer.param_groups[0]["params"]')
+            anew = "optimizer = made_anew(optimizer)"
+            guarded = anew if self.only_full else f"if isinstance(optimizer, {classes}):\n{indent(anew)}"
+            self.renew = lines(guarded, self.renew)
         self.words["closing"] = fill(lines(*blocks), **self.words)
-        self.words["full_classes"] = full[0] if len(full) == 1 else f"({', '.join(full)})"
+        self.words["full_classes"] = classes
         self.words["differentiate"] = "differentiate=torch.Tensor.backward" * self.is_curved
 
     # -- how it is called and made

@@ -45,6 +45,8 @@ class Techniques(Section):
     ----------
     names : dict of str to list of type
         The variables of the script, each with the classes that it stands for in the course of the run.
+    told : list of str
+        Those of these variables that are told of other weights, and act after the model got them.
     in_lines : list of str
         The hyperparameters of techniques that have lines of their own.
     definitions : list of str
@@ -74,10 +76,12 @@ class Techniques(Section):
             acts = isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert
             if acts and (not isinstance(item, type) or written[item] is None):
                 self._take(variable_of(item, self._taken), item)
+        self.told = [name for name, ends in self._acting.items() if any(end > story.edits[0].step for end in ends)]
         self.definitions: list[str] = []
         making: list[str] = []
         for name, kinds in self.names.items():
-            texts = [_class_text(kind, story.start, len(kinds) > 1, sources) for kind in kinds]
+            engines = _OF_ENGINE - {"train"} if name in self.told else _OF_ENGINE
+            texts = [_class_text(kind, story.start, len(kinds) > 1, engines, sources) for kind in kinds]
             self.definitions += texts
             making += self._made(name, "\n".join(texts))
         self.definitions += self._choices()
@@ -129,7 +133,7 @@ class Techniques(Section):
         if not any(acted):
             return
         self.names[name] = kinds
-        if any(kind.train is not Technique.train for kind in kinds):
+        if story.edits and any(kind.train is not Technique.train for kind in kinds):
             until = [*[max(0, step) for step in found][1:], math.inf]
             self._acting[name] = [end for end, acts in zip(until, acted, strict=True) if acts]
         if all(acted):
@@ -191,10 +195,6 @@ class Techniques(Section):
             lines += [f"if {' and '.join(guard)}:", f"    {line}"] if guard else [line]
         return "\n".join(lines)
 
-    def following(self, step: int) -> list[str]:
-        """Return the variables of techniques that are told of other weights, and act after a step."""
-        return [name for name, ends in self._acting.items() if any(end > step for end in ends)]
-
     def having(self, hook: str) -> list[str]:
         """Return the variables that have a hook."""
         return [name for name, kinds in self.names.items() if any(defines(kind, hook) for kind in kinds)]
@@ -250,7 +250,9 @@ def _kind(item: Item | Technique, story: RunSummary, values: dict[str, Any]) -> 
     return kind
 
 
-def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, sources: Sources) -> str:
+def _class_text(
+    kind: type[Technique], values: dict[str, Any], swapped: bool, engines: Set[str], sources: Sources
+) -> str:
     if kind.unwritten:
         raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=_(kind.unwritten)))
     if other := next((hook for hook in hooks_of(kind) if not (HOOKS[hook].call or HOOKS[hook].looks)), ""):
@@ -264,7 +266,7 @@ def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, so
             attributes["acts"] = True
     methods, functions = [], []
     for name, member in members.items():
-        if name in _OF_ENGINE and not name.startswith("__"):
+        if name in engines and not name.startswith("__"):
             continue
         if isinstance(member, staticmethod):  # the user's own
             called = sources.name_for(_("the schedule"), member.__func__)

@@ -75,13 +75,12 @@ def train(model, train, val=None$arguments):
         if "reopen" in changes:
             waited = 0
         if "edits" in changes:
-            output = None  # the graph of the last step knows the weights as they were
-            loss = None
+            $forget
             for edit in changes["edits"]:
                 if best_weights:
                     best_weights = edited(best_weights, edits[edit], model)
                 edits[edit](model, optimizer)
-            $renew
+                $renew
         UPDATES
         $update_techniques
         if "loss" in changes or "judge_anew" in changes:
@@ -91,7 +90,8 @@ def train(model, train, val=None$arguments):
         if "optimizer" in changes:
             earlier = optimizer
             make_optimizer = OPTIMIZERS[changes["optimizer"]]
-            optimizer = make_optimizer($parameters, lr=changes["lr"])
+            $take_weights
+            optimizer = make_optimizer($weights, lr=changes["lr"])
             both = (earlier, optimizer)
             if carries:
                 if all(isinstance(one, torch.optim.Adam) for one in both):

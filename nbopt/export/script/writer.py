@@ -92,7 +92,7 @@ def _write(story: RunSummary, sources: Sources) -> str:
     optimizer = OptimizerLines(story, sources, values, techniques)
     draws = Draws(story, techniques.draws)
     metrics = Metrics(story, sources, values)
-    edits = Edits(story, sources, values, techniques)
+    edits = Edits(story, sources, values, techniques, optimizer)
     loop = Loop((data, loss, techniques, optimizer, metrics), draws, edits)
     told, taken = _arguments(sources)
     given = "".join(f", {name}" for name in ("*", *sources.arguments)) if sources.arguments else ""

@@ -134,9 +134,9 @@ class WeightBits(FewBits):
             raise ValueError(_("fold_batch_norm: no batch norm can be folded ({told}). Set it to False.", told=told))
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
-        """Look for norms anew, too: the model may be another."""
-        super().train(weights)
-        self.norms = None
+        """Look for layers and norms anew: the model may be another."""
+        self.weights = weights
+        self.chosen = self.norms = None
 
     @property
     def acts(self) -> bool:

@@ -113,7 +113,7 @@ class FewBits(Technique):
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
         """Look for the layers anew: the model may be another."""
-        super().train(weights)
+        self.weights = weights
         self.chosen = None
 
     def choose(self, bits: int) -> tuple[dict[str, int], dict[str, int]]:

@@ -80,7 +80,7 @@ class GroupLasso(Technique):
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
         """Look for groups anew: the model may be another."""
-        super().train(weights)
+        self.weights = weights
         self.groups = None
 
     @torch.no_grad()

@@ -196,10 +196,11 @@ class Sparsity(Technique):
         """Act on other weights from now on: masks of other shapes are gone."""
         self.weights = weights
         shapes = {name: w.shape for name, w in self.context.model.named_parameters()}
-        if any(shapes.get(name) != m.shape for name, m in zip(self.names, self.masks, strict=True)):
+        before = zip(self.names, self.masks, strict=True)
+        if any(shapes.get(name) != mask.shape for name, mask in before):
             self.forget()
         self.scored, self.scores = [], []
-        self.made = self.made[:3]  # so that masks are made anew, of what is pruned already
+        self.made = self.made[:3]  # masks are made anew, of what is pruned already
 
     @property
     def wanted(self) -> list[Any]:

@@ -269,7 +269,9 @@ def _is_held(weight: Any, held: set[int]) -> bool:
 def put_weights(optimizer: torch.optim.Optimizer, groups: Sequence[Sequence[nn.Parameter]]) -> None:
     """Have an optimizer's parameter groups hold these weights."""
     for group, weights in zip(optimizer.param_groups, groups, strict=True):
-        group["params"] = list(weights)
+        before, group["params"] = group["params"], list(weights)
+        if vars(optimizer).get("_params") is before:  # torch's L-BFGS steps what this list has
+            vars(optimizer)["_params"] = group["params"]
 
 
 def _copy_state(state: Any) -> dict[Any, Any]:

@@ -51,11 +51,12 @@ class LBFGS(Optimizer):
     repeats = True
     full_batch = True
     closing = """\
-for weight in $parameters:
+$take_weights
+for weight in $weights:
     if weight.grad is not None:
         weight.grad = weight.grad.contiguous()
 with torch.no_grad():
-    for weight in $parameters:
+    for weight in $weights:
         loss = loss + weight_decay / 2 * weight.square().sum()
         if weight.grad is not None:
             weight.grad.add_(weight, alpha=weight_decay)

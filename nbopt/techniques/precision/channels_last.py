@@ -53,9 +53,10 @@ class ChannelsLast(Technique):
             return OwnLines({}, known)
         if not any(told.values_of("channels_last")):  # a run lays out what it is given
             return OwnLines({"begin": "model.to(memory_format=torch.contiguous_format)"}, known)
+        lay_out = "lay_out(model, optimizer, channels_last)"
         lines = {
-            "begin": "lay_out(model, optimizer, channels_last)",
-            "changed": 'if "channels_last" in changes:\n    lay_out(model, optimizer, channels_last)',
+            "begin": lay_out,
+            "changed": f'if "channels_last" in changes or "edits" in changes:\n    {lay_out}',
             "shape_batch": "if channels_last:\n    batch = $laid",
         }
         return OwnLines(lines)
