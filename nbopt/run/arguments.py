@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from nbopt.data.tree import tree_map
+from nbopt.data.tree import tensors, tree_map
 from nbopt.training.outside import unchanged
+from nbopt.training.trial import first_batches
 
 if TYPE_CHECKING:
     from nbopt.export.compressed.graphs import Arguments
 
+MOST_SAMPLES = 1024
+_MOST_BYTES = 2**28  # of what many batches are called with
+
 
 def find_arguments(run: Any) -> Arguments:
     """Return what the model is called with for the next training batch; to be called between two steps."""
+    return _find(run, [run.training.pass_.calibration.next_batch()])[0]
+
+
+def find_many(run: Any) -> list[Arguments]:
+    """Return the same for the epoch's first batches, until there are 1,024 samples or 256 MiB; of a stream, for one."""
+    run.training.pass_.calibration.next_batch()  # which says so in words where there is none
+    return _find(run, first_batches(run.training.cursor, MOST_SAMPLES))
+
+
+def _find(run: Any, batches: Iterable[Any]) -> list[Arguments]:
     training = run.training
     seen: list[Arguments] = []
+    found: list[Arguments] = []
 
     def note(_model: Any, given: Any, named: Any) -> None:
         seen.append(tree_map(lambda tensor: tensor.detach(), (given, named)))
@@ -26,10 +42,14 @@ def find_arguments(run: Any) -> Arguments:
     evaluating, seeded = training.material.evaluating(), training.noise.seeded(training.evaluation_seed)
     try:
         with unchanged(training), evaluating, torch.no_grad(), training.noise.lock, seeded:
-            training.pass_.look()
+            for batch in batches:
+                training.pass_.look_at(batch)
+                found.append(seen[-1])
+                if sum(tensor.nbytes for each in found for tensor in tensors(each)) > _MOST_BYTES:
+                    break
     finally:
         laid.remove()
-    return seen[-1]
+    return found
 
 
 @torch.no_grad()

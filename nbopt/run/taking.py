@@ -23,12 +23,14 @@ from nbopt.export.compressed.load import lay_rounding
 from nbopt.export.compressed.pack import Grid, join, pack
 from nbopt.formatting import milliseconds
 from nbopt.i18n import _
-from nbopt.run.arguments import call, find_arguments
+from nbopt.run.arguments import call, find_arguments, find_many
 from nbopt.run.size.kernels import Kernel, time_file
 from nbopt.run.size.latency import Latency
 from nbopt.run.trained import TrainedSession
 from nbopt.training.outside import unchanged
 from nbopt.training.training import Training
+
+_BITS = 8  # of kernels for whole numbers
 
 
 class Exported(NamedTuple):
@@ -150,8 +152,8 @@ def take_away(run: TrainedSession, path: str | Path, int8: bool, folds: bool) ->
 def _write_packed(run: TrainedSession, path: Path, _int8: bool, folds: bool) -> Exported:
     folding = Folding({}, {})
     if folds:
-        found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
-        folding = fold(model, partial(call, arguments), found.grids, packed=True)
+        found, model, batches = run.worker.between_steps(lambda: _find_called(run))
+        folding = fold(model, partial(call, batches[0]), found.grids, packed=True)
         state = {name: tensor for name, tensor in model.state_dict().items() if name not in found.same}
         found = found._replace(state=state)
     else:
@@ -164,34 +166,42 @@ def _write_packed(run: TrainedSession, path: Path, _int8: bool, folds: bool) -> 
 
 
 def _write_graph(run: TrainedSession, path: Path, int8: bool, folds: bool) -> Exported:
-    found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
-    folding = fold(model, partial(call, arguments)) if folds else Folding({}, {})
-    lay_rounding(model, found.inputs)
+    found, model, batches = run.worker.between_steps(lambda: _find_called(run, many=int8))
+    folding = fold(model, partial(call, batches[0])) if folds else Folding({}, {})
+    fewest = min((bits for _low, _high, bits in found.inputs.values()), default=_BITS)
+    if not int8:
+        lay_rounding(model, found.inputs)
+    elif fewest < _BITS:
+        told = _("the run rounds the inputs of layers to {fewest} bits, kernels of 8 bits to 8", fewest=fewest)
+        warnings.warn(_("{file}: {told}: outputs are near the run's.", file=path.name, told=told), stacklevel=4)
     part = path.with_name(f"{secrets.token_hex(4)}.part{path.suffix}")
     try:
-        if path.suffix == ".pt2":
-            graphs.write_program(model, arguments, part)
+        if int8:
+            graphs.write_int8(model, batches, part)
+        elif path.suffix == ".pt2":
+            graphs.write_program(model, batches[0], part)
         else:
-            graphs.write_onnx(model, arguments, part, int8)
+            graphs.write_onnx(model, batches[0], part)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     try:
-        latency = time_file(path, arguments)
+        latency = time_file(path, batches[0])
     except Exception:  # the file is there all the same
         latency = None
     return Exported(path, path.stat().st_size, size_in_full(found), {}, folding, latency)
 
 
-def _find_called(run: TrainedSession) -> tuple[Computed, torch.nn.Module, graphs.Arguments]:
-    """Return a copy of the model as it computes, on the CPU, and what it is called with for the next batch.
+def _find_called(run: TrainedSession, many: bool = False) -> tuple[Computed, torch.nn.Module, list[graphs.Arguments]]:
+    """Return a copy of the model as it computes, on the CPU, and what it is called with for the next batch or ``many``.
 
     The copy rounds no inputs of layers yet.
     """
     found, model = find_computed(run), deepcopy(run.model)
     model.load_state_dict(found.state | {name: found.state[other] for name, other in found.same.items()})
-    arguments = tree_map(lambda tensor: tensor.cpu(), find_arguments(run))
-    return found, model.cpu().requires_grad_(False).eval(), arguments
+    called = find_many(run) if many else [find_arguments(run)]
+    batches = [tree_map(lambda tensor: tensor.cpu(), arguments) for arguments in called]
+    return found, model.cpu().requires_grad_(False).eval(), batches
 
 
 def measure_kernels(run: TrainedSession, samples: int) -> list[Kernel]:
@@ -199,15 +209,14 @@ def measure_kernels(run: TrainedSession, samples: int) -> list[Kernel]:
 
     Rounding of activations by the run is left out: kernels of 8 bits do their own, and the others have all bits.
     """
-    _found, model, arguments = run.worker.between_steps(lambda: _find_called(run))
-    fold(model, partial(call, arguments))
+    _found, model, batches = run.worker.between_steps(lambda: _find_called(run, many=True))
+    fold(model, partial(call, batches[0]))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
-        graphs.write_onnx(model, arguments, full, int8=False)
-        with graphs.quiet():
-            graphs.quantize_onnx(full, small, [*arguments[0], *arguments[1].values()])
+        graphs.write_onnx(model, batches[0], full)
+        graphs.quantize_onnx(full, small, batches)
         return [
-            Kernel(name, path.stat().st_size, time_file(path, arguments, samples))
+            Kernel(name, path.stat().st_size, time_file(path, batches[0], samples))
             for name, path in (("ONNX Runtime", full), ("ONNX Runtime int8", small))
         ]
 

@@ -68,7 +68,8 @@ class Written(TrainedSession):
             number of samples and hold unpacked weights.
         int8 : bool
             For ``.onnx`` files, whether ONNX Runtime computes with 8-bit integers. The file is about a quarter as
-            large. The ranges of activations are taken from the next training batch.
+            large. The ranges of activations are those of the epoch's first batches, until there are 1,024 samples or
+            256 MiB. Inputs that the run rounds to fewer bits are rounded to 8; it says so.
         fold : bool
             Whether to fold each batch norm into the linear or convolutional layer right before it, where the outputs
             provably stay the same (to 1e-5 of the largest). The result names the batch norms that stay, and why.

@@ -68,17 +68,17 @@ def watch_many(training: Training, watching: Watching) -> None:
 
 def _pass_all(training: Training) -> None:
     training.pass_.checked = True  # looking at what outputs mean takes a pass more
-    for batch in _batches(training.cursor):
+    for batch in first_batches(training.cursor, _MOST_SAMPLES):
         training.pass_.plain(batch)
 
 
-def _batches(cursor: Cursor) -> Iterator[Any]:
-    """Yield the first batches of the epoch; of a stream, which cannot be asked for them, the next one."""
+def first_batches(cursor: Cursor, most: int) -> Iterator[Any]:
+    """Yield the epoch's first batches, up to so many samples; of a stream, which cannot be asked for them, the next."""
     following, source, size = cursor.peek(), cursor.source, cursor.usual_size
     if isinstance(source, StreamSource) or source.size is None:
         yield following
         return
-    for start in range(0, min(source.size, _MOST_SAMPLES), size):
+    for start in range(0, min(source.size, most), size):
         stop = min(start + size, source.size)
         if stop - start > 1 or not start:  # batch normalization cannot train on one sample
             yield source.batch(start, stop)

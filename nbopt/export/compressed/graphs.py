@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -37,36 +37,40 @@ def write_program(model: nn.Module, arguments: Arguments, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def write_onnx(model: nn.Module, arguments: Arguments, path: Path, int8: bool) -> None:
-    """Write what ONNX Runtime reads; with ``int8``, weights and activations of 8 bits, and kernels for them.
-
-    The ends of activations are those of these arguments.
-    """
+def write_onnx(model: nn.Module, arguments: Arguments, path: Path) -> None:
+    """Write what ONNX Runtime reads; the number of samples is free."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         need(name)
     given, named = arguments
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / "whole.onnx" if int8 else path
-        shapes = _free(model, arguments)
+    shapes = _free(model, arguments)
+    with quiet():
         torch.onnx.export(
-            model, given, whole, kwargs=named, dynamo=True, dynamic_shapes=shapes, verbose=False, external_data=False
+            model, given, path, kwargs=named, dynamo=True, dynamic_shapes=shapes, verbose=False, external_data=False
         )
-        if int8:
-            quantize_onnx(whole, path, [*given, *named.values()])
 
 
-def quantize_onnx(whole: Path, path: Path, inputs: list[Any]) -> None:
-    """Write an ONNX file again with weights and activations of 8 bits, the ends of which are those of ``inputs``."""
+def write_int8(model: nn.Module, batches: Sequence[Arguments], path: Path) -> None:
+    """Write what ONNX Runtime computes with whole numbers of 8 bits; see `quantize_onnx`."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        whole = Path(folder) / "whole.onnx"
+        write_onnx(model, batches[0], whole)
+        quantize_onnx(whole, path, batches)
+
+
+def quantize_onnx(whole: Path, path: Path, batches: Iterable[Arguments]) -> None:
+    """Write an ONNX file again with weights and activations of 8 bits, between the ends that these batches have."""
     tools = need("onnxruntime.quantization")
     names = [each.name for each in need("onnxruntime").InferenceSession(whole).get_inputs()]
-    reader = iter([dict(zip(names, (x.detach().numpy() for x in inputs), strict=True))])
+    fed = ([x.numpy() for x in (*given, *named.values()) if isinstance(x, Tensor)] for given, named in batches)
+    reader = (dict(zip(names, inputs, strict=True)) for inputs in fed)
 
     class Reader(tools.CalibrationDataReader):  # type: ignore[misc, name-defined]
         def get_next(self) -> Any:
             return next(reader, None)
 
     kinds = {"weight_type": tools.QuantType.QInt8, "activation_type": tools.QuantType.QUInt8}
-    tools.quantize_static(whole, path, Reader(), quant_format=tools.QuantFormat.QDQ, per_channel=True, **kinds)
+    with quiet():
+        tools.quantize_static(whole, path, Reader(), quant_format=tools.QuantFormat.QDQ, per_channel=True, **kinds)
 
 
 def _free(model: nn.Module, arguments: Arguments) -> Any:

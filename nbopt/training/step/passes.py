@@ -229,7 +229,11 @@ class ForwardPass:
 
     def look(self) -> None:
         """Do a forward pass on the next training batch."""
-        batch = self.acting.prepare(self.calibration.next_batch(), training=False)
+        self.look_at(self.calibration.next_batch())
+
+    def look_at(self, batch: Any) -> None:
+        """Do a forward pass on a training batch."""
+        batch = self.acting.prepare(batch, training=False)
         self._within(lambda batch: (self._call(self.forward, batch), None, torch.zeros(())), batch)
 
     def _lose(self, output: Any, target: Any) -> Tensor:
