@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { contour, floatsOf, mix, wordsOf } from '../../nbopt/notebook/playground/board.js';
+import { contour, drawPaths, floatsOf, mix, wordsOf } from '../../nbopt/notebook/playground/board.js';
 
 describe('contour lines', () => {
   test('a plane is cut in a straight line across all rows', () => {
@@ -37,6 +37,29 @@ test('bytes are read wherever they begin', () => {
   expect([...floatsOf(new DataView(bytes.buffer, 1, 8))]).toEqual([0.5, -2]);
   bytes.set(new Uint8Array(new Uint16Array([7, 65535]).buffer), 3);
   expect([...wordsOf(new DataView(bytes.buffer, 3, 4))]).toEqual([7, 65535]);
+});
+
+test('where racers are is drawn over all ways: one may run along another', () => {
+  const drawn: string[] = [];
+  const note = (name: string) => () => drawn.push(name);
+  const ctx = {
+    beginPath: () => 0,
+    moveTo: () => 0,
+    stroke: () => 0,
+    fill: () => 0,
+    lineTo: note('way'),
+    arc: note('racer')
+  };
+  const state = {
+    paths: new DataView(new Float32Array([0, 0, 1, 1, 0, 0, 2, 2]).buffer),
+    lengths: [2, 2, 0],
+    hues: ['red', 'blue', 'green'],
+    target: []
+  };
+  const model = { get: (name: keyof typeof state) => state[name] };
+  const same = (place: number) => place;
+  drawPaths(ctx as never, model as never, {} as never, same as never, same as never);
+  expect(drawn).toEqual(['way', 'way', 'way', 'way', 'racer', 'racer']);
 });
 
 test('colours are mixed channel by channel', () => {

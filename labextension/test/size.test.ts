@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import size, { lines, scatter } from '../../nbopt/notebook/panel/size/size.js';
 
 const words = Object.fromEntries(
-  'title against sweep every draw take layers layer kind parameters zeros bytes macs lost find time samples front now was full run empty'
+  'title against sweep every draw take layers layer kind parameters zeros bytes macs lost find time samples front now was full run empty hint'
     .split(' ')
     .map(word => [word, word])
 );
@@ -108,18 +108,23 @@ describe('the drawer', () => {
   test('shows what is known, and says what is done or went wrong', async () => {
     const { el, change } = shown();
     expect(el.querySelector('figure')?.textContent).toContain('empty');
+    expect(el.querySelectorAll('figure')[1].textContent).toBe('hint');
     await change('chart', CHART);
     expect(el.querySelectorAll('figure circle.nbopt-size-now').length).toBe(2); // and in the key
     await change('busy', 'Sweep');
     expect(el.querySelector('[role=status]')?.textContent).toBe('Sweep …');
     await change('note', 'no data');
     expect(el.querySelector('[role=status]')?.textContent).toBe('no data');
-    expect(el.querySelector('tbody')?.textContent).toBe('0Linear843.7 %90 B72');
+    const seen = (part: string) =>
+      [...el.querySelectorAll<HTMLElement>(`${part} > tr > *`)].filter(cell => !cell.hidden);
+    expect(seen('tbody').map(cell => cell.textContent)).toEqual(['0', 'Linear', '84', '3.7 %', '90 B', '72']);
+    expect(seen('thead').length).toBe(6); // no column of what nobody asked for yet
   });
 
   test('has nothing to sweep where nothing compresses', () => {
     const { el, button } = shown({ sweeps: [] });
     expect(button('draw')?.parentElement?.hidden).toBe(true);
+    expect(el.querySelectorAll('figure')[1].hidden).toBe(true);
     expect(button('find')?.hidden).toBe(true);
     expect(el.querySelectorAll('select').length).toBe(3);
   });

@@ -148,13 +148,13 @@ def _tell(found: Asked, row: int, shade: float) -> str:
     mean, spread = float(found.losses[row].mean()), float(found.losses[row].std())
     what = {"name": found.name, "value": label_of(found.values[row]), "steps": found.steps}
     if not math.isfinite(mean):
-        return _("{name} {value}: no finite loss after {steps} steps", **what)
+        return _("{name} {value}: no finite loss in {steps} steps", **what)
     mean_text, spread_text = with_spread(mean, spread)
     what |= {"mean": mean_text, "spread": spread_text}
     text = (
-        _("{name} {value}: {mean} ± {spread} after {steps} steps", **what)
+        _("{name} {value}: {mean} ± {spread} in {steps} steps", **what)
         if math.isnan(found.now)
-        else _("{name} {value}: {mean} ± {spread} after {steps} steps; now {now}", **what, now=brief(found.now))
+        else _("{name} {value}: {now} → {mean} ± {spread} in {steps} steps", **what, now=brief(found.now))
     )
     is_other = found.values[row] != found.present
     return _("{said}; noise", said=text) if is_other and not shade else text

@@ -62,10 +62,11 @@ def relief(surface: Surface) -> NDArray[np.uint16]:
     """Return the surface's height, shape (SIDE, SIDE), from the top left corner row by row.
 
     On a logarithmic scale, for the valleys of these functions are a thousand times lower than their slopes: 0 is the
-    lowest and 65,535 the highest point of the picture.
+    lowest and 65,535 the highest point of the picture. Of what is nearly as low as the lowest it tells little: there, a
+    valley is narrower than the points are apart, and contour lines would be islands.
     """
     left, right, bottom, top = surface.reach
     y, x = torch.meshgrid(torch.linspace(top, bottom, SIDE), torch.linspace(left, right, SIDE), indexing="ij")
-    height = torch.log10(surface.loss(x, y) + 1e-2)
+    height = torch.log10(surface.loss(x, y) + 1e-1)
     height = (height - height.min()) / (height.max() - height.min())
     return (65535 * height).numpy().round().astype(np.uint16)

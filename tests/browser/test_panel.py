@@ -242,7 +242,7 @@ def test_a_change_is_undone_reset_and_given_up_by_hand(notebook):
     rate.locator(".nbopt-if-offer").click()
     cell = rate.locator(".nbopt-if-cell", has_not=page.locator(".nbopt-if-now")).nth(6)
     cell.hover()
-    expect(rate.locator(".nbopt-if-says")).to_contain_text("after 10 steps; now")
+    expect(rate.locator(".nbopt-if-says")).to_contain_text("in 10 steps")
     said = cell.get_attribute("aria-label")
     assert below.bounding_box()["y"] == place
     cell.click()

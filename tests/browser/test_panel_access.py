@@ -96,7 +96,7 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     page.locator(".nbopt-if-map .nbopt-if-cell").first.wait_for()
     page.locator(".nbopt-hp-lr .nbopt-if-now").focus()
     page.keyboard.press("End")
-    expect(page.locator(".nbopt-hp-lr .nbopt-if-says")).to_have_text(re.compile(r"^1: .* after \d+ steps; now "))
+    expect(page.locator(".nbopt-hp-lr .nbopt-if-says")).to_have_text(re.compile(r"^1: .* → .* in \d+ steps"))
     assert page.locator(".nbopt-hp-lr .nbopt-if-cell[tabindex='0']").count() == 1
 
     # How good smaller models would be: a sweep is drawn, and a point of it is taken by a key.

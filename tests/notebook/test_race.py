@@ -81,6 +81,15 @@ def test_another_surface_starts_anew_and_is_drawn(page, race):
     assert [racer.at for racer in race.racers] == [SURFACES["beale"].start] * 4
 
 
-def test_a_surface_there_is_not_is_refused():
+def test_a_surface_chosen_in_code_is_the_one_that_the_menu_names(page, race):
+    race.choose("rosenbrock")
+    assert race.inputs["surface"].value == "rosenbrock"
+    eventually(lambda: page.state(race.board)["reach"] == list(SURFACES["rosenbrock"].reach))
+
+
+def test_a_surface_there_is_not_is_refused(race):
     with pytest.raises(InvalidHyperparam, match="beale"):
         Race("beal")
+    with pytest.raises(InvalidHyperparam, match="beale"):
+        race.choose("beal")
+    assert race.inputs["surface"].value == "bowl"

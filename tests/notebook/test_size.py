@@ -87,11 +87,11 @@ def test_layers_and_latency_are_found_when_asked_for(drawer):
     eventually(lambda: drawer.explorer.lost and drawer.explorer.latencies)
     page = painted(drawer)
     assert [row[-2:] for row in page.layers] == [["0.0 %", ""], ["0.0 %", ""]]
-    assert page.facts[-1][0] == "Latency of 2 samples"
+    assert page.facts[-1][0] == "Latency, batch of 2"
     assert all(text.endswith(" ms") for _place, text in page.chart["x"])
     assert {mark[0] for mark in page.chart["marks"]} >= {"now"}
     drawer.explorer.kernels = [Kernel("ONNX Runtime", 164_087, Latency(0.0005, 0.0002, 64))]
-    assert painted(drawer).facts[-1] == ["ONNX Runtime, 64 samples", "0.5 ± 0.1 ms, 164 kB"]
+    assert painted(drawer).facts[-1] == ["ONNX Runtime, batch of 64", "0.5 ± 0.1 ms, 164 kB"]
 
 
 def test_what_it_does_not_understand_is_said(run, drawer):

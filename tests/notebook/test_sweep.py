@@ -86,3 +86,28 @@ def test_a_search_around_the_run_is_drawn_beside_it_and_a_click_takes_its_values
     run.fit()
     eventually(lambda: drawer.here.disabled and not drawer.anew.disabled)
     panel.close()
+
+
+def test_a_search_around_a_long_run_is_short_unless_somebody_says_otherwise(page, show, make_run):
+    run = make_run(store=None, lr=1e-3, epochs=6)
+    run.step(3)
+    panel = show(run)
+    page.do(panel.drawers.toggles["search"], value=True)
+    eventually(lambda: "search" in panel.drawers.made)
+    assert panel.drawers.made["search"].epochs.value == ""  # to the end, which is near
+
+    run = make_run(store=None, lr=1e-3, epochs=10**6)
+    run.step(3)
+    panel = show(run)
+    page.do(panel.drawers.toggles["search"], value=True)
+    eventually(lambda: "search" in panel.drawers.made)
+    drawer = panel.drawers.made["search"]
+    assert drawer.epochs.value == "10"
+    page.do(drawer.epochs, value="soon")
+    page.click(drawer.here)
+    eventually(lambda: "soon" in drawer._note.value and "nbopt-problem" in drawer._note.value)
+    assert run.search is None
+    page.do(drawer.epochs, value="2")
+    page.click(drawer.here)
+    eventually(lambda: run.search is not None and run.search.state.is_ended)
+    assert len(run.search.trials[0].reports) == 2  # one validation an epoch

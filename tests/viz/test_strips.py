@@ -31,15 +31,15 @@ def test_where_the_present_value_fails_the_others_are_held_against_the_middle():
 
 def test_what_is_read_is_told_to_the_digits_that_the_spread_allows():
     told = cells(found([[0.412, 0.424], [0.5, 0.5], [math.nan, 2.0]]))
-    assert told[0].text == "lr 0.001: 0.418 ± 0.006 after 60 steps; now 0.5"
-    assert told[2].text == "lr 0.1: no finite loss after 60 steps"
+    assert told[0].text == "lr 0.001: 0.5 → 0.418 ± 0.006 in 60 steps"
+    assert told[2].text == "lr 0.1: no finite loss in 60 steps"
     assert [(cell.label, cell.is_present, cell.is_best) for cell in told] == [
         ("0.001", False, True),
         ("0.01", True, False),
         ("0.1", False, False),
     ]
     assert cells(found([[0.49, 0.51], [0.5, 0.5], [1.0, 1.0]], now=math.nan))[0].text == (
-        "lr 0.001: 0.50 ± 0.01 after 60 steps; noise"
+        "lr 0.001: 0.50 ± 0.01 in 60 steps; noise"
     )
 
 

@@ -163,6 +163,7 @@ function makePane(column, model, on) {
       if (active !== ahead) ahead.value = strips.ahead ? String(strips.ahead) : '';
       if (active !== share) share.value = String(strips.share);
       if (strips.map) {
+        holder.dataset.name = strips.pair.join(', '); // which stand above the map
         const title = says.strips.replace(
           '{name}',
           strips.pair.map(name => model.get('labels')[name] ?? name).join(', ')

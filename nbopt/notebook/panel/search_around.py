@@ -19,6 +19,7 @@ from nbopt.notebook.panel.runs.overlays import FOUND
 from nbopt.training.state import RunState
 
 _SOURCE = "search"
+_USUAL_EPOCHS = 10  # of each trial, where the run has more before it: a search is to end while somebody waits
 
 
 class SearchDrawer:
@@ -36,6 +37,8 @@ class SearchDrawer:
     widget : ipywidgets.Box
     here, anew, halt : ipywidgets.Button
         Search from where the run is, from its beginning, and no more.
+    epochs : ipywidgets.Text
+        For how many each trial trains; empty, to the end of the run.
     take : list of ipywidgets.Button
         Each gives the run the values of a trial, the best one first.
     """
@@ -62,7 +65,16 @@ class SearchDrawer:
         ]
         for button in self.take:
             button.add_class(HIDDEN)
-        head = kit.box("sweep-head", self.here, self.anew, self.halt, self._note)
+        is_long = not run.plan.steps and run.plan.epochs - run.epoch > _USUAL_EPOCHS
+        self.epochs = kit.make(
+            widgets.Text,
+            css=("nbopt-search-epochs",),
+            value=str(_USUAL_EPOCHS) if is_long else "",
+            description=_("Epochs a trial"),
+            placeholder=_("to the end"),
+            tooltip=_("How many epochs each trial trains; if empty, to the end of the run"),
+        )
+        head = kit.box("sweep-head", self.here, self.anew, self.halt, self.epochs, self._note)
         self.widget = kit.box("sweep", head, kit.box("sweep-head", *self.take))
 
     def close(self) -> None:
@@ -79,7 +91,8 @@ class SearchDrawer:
     def _search(self, at: int | str) -> None:
         from nbopt.search.study import Study  # with all that it needs, once somebody searches
 
-        self._own = Study.around(self._run, at=at)
+        text = self.epochs.value.strip()
+        self._own = Study.around(self._run, at=at, epochs=int(text) if text.isdecimal() else text or None)
         if not self._is_closed:
             self._own.start(source=_SOURCE)
 

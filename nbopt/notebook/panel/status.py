@@ -194,15 +194,16 @@ def journal_list(journal: Journal, label: Callable[[str], str], unfolded: bool) 
 
     ``label`` returns what panels call a hyperparameter.
     """
-    entries = html.escape(_("{count} entries", count=count(len(journal))))
+    told = _("1 entry") if len(journal) == 1 else _("{count} entries", count=count(len(journal)))
+    entries = f"<span>{html.escape(told)}</span>"
     if not unfolded:
-        return f"<span>{entries}</span>"
+        return entries
     rows = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in journal_cells(entry, label))}</tr>"
         for entry in reversed(journal[-_JOURNAL_LINES:])
     )
     head = "".join(f"<th>{html.escape(word)}</th>" for word in (_("step"), _("what"), _("by")))
-    return f"<span>{entries}</span><table><tr>{head}</tr>{rows}</table>"
+    return f'{entries}<div class="nbopt-entries"><table><tr>{head}</tr>{rows}</table></div>'
 
 
 def journal_cells(entry: Entry, label: Callable[[str], str]) -> tuple[str, str, str]:

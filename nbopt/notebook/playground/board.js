@@ -371,7 +371,7 @@ function drawPoints(ctx, points, tones, look, x, y) {
  * @param {Scale} x
  * @param {Scale} y
  */
-function drawPaths(ctx, model, look, x, y) {
+export function drawPaths(ctx, model, look, x, y) {
   const places = floatsOf(model.get('paths'));
   const target = model.get('target');
   ctx.lineJoin = 'round';
@@ -386,27 +386,31 @@ function drawPaths(ctx, model, look, x, y) {
     }
     ctx.stroke();
   }
-  let at = 0;
-  model.get('lengths').forEach((length, index) => {
-    const colour = model.get('hues')[index];
+  let end = 0;
+  const ways = model.get('lengths').map((length, index) => {
+    end += length;
+    return { from: end - length, end, colour: model.get('hues')[index] };
+  });
+  for (const { from, end, colour } of ways) {
     ctx.beginPath();
-    for (let k = 0; k < length; k++) ctx.lineTo(x(places[2 * (at + k)]), y(places[2 * (at + k) + 1]));
+    for (let k = from; k < end; k++) ctx.lineTo(x(places[2 * k]), y(places[2 * k + 1]));
     ctx.strokeStyle = look.ground;
     ctx.lineWidth = 4.5;
     ctx.stroke();
     ctx.strokeStyle = colour;
     ctx.lineWidth = 2.2;
     ctx.stroke();
-    at += length;
-    if (!length) return;
-    ctx.beginPath();
-    ctx.arc(x(places[2 * (at - 1)]), y(places[2 * (at - 1) + 1]), 6, 0, 2 * Math.PI);
+  }
+  for (const { from, end, colour } of ways) {
+    if (end === from) continue;
+    ctx.beginPath(); // over all ways: one may run along another
+    ctx.arc(x(places[2 * end - 2]), y(places[2 * end - 1]), 6, 0, 2 * Math.PI);
     ctx.fillStyle = colour;
     ctx.strokeStyle = look.ground;
     ctx.lineWidth = 2;
     ctx.fill();
     ctx.stroke();
-  });
+  }
 }
 
 /**

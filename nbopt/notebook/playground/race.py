@@ -26,7 +26,7 @@ from nbopt.viz.surfaces import SIDE, SURFACES, relief
 _FACTORS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10)
 _SPEEDS = (5, 10, 30, 60, 120)  # steps a second
 _LONGEST = 3000
-_LEVELS = list(range(4000, 65536, 5000))
+_LEVELS = list(range(9000, 65536, 5000))
 
 
 class Race:
@@ -118,8 +118,11 @@ class Race:
 
     def choose(self, surface: str) -> None:
         """Race on another surface."""
+        if surface not in SURFACES:
+            raise unknown(_("surface"), surface, SURFACES)
         self._surface = surface
         self.restart()
+        self.inputs["surface"].value = surface
 
     def scale(self, factor: float) -> None:
         """Make every learning rate ``factor`` times what it is by default, from the next step on."""

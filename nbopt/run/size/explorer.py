@@ -142,7 +142,7 @@ class Explorer:
 
     def find_kernels(self, samples: int) -> None:
         """Write the model for ONNX Runtime, and measure how long the files take for so many samples."""
-        self._ask(_("Kernels"), lambda: self._find_kernels(samples))
+        self._ask(_("ONNX Runtime"), lambda: self._find_kernels(samples))
 
     def close(self) -> None:
         """Find out nothing any more."""

@@ -43,7 +43,7 @@ _WORDS = {
     "inputs": N_("Input sensitivity"),
     "find": N_("Sensitivity"),
     "time": N_("Latency"),
-    "samples": N_("samples"),
+    "samples": N_("batch of"),
     "front": N_("Pareto front"),
     "now": N_("now"),
     "was": N_("before"),
@@ -51,7 +51,12 @@ _WORDS = {
     "run": N_("other runs"),
     "stored": N_("snapshots"),
     "beyond": N_("off the scale"),
-    "kernels": N_("Kernels"),
+    "kernels": N_("ONNX Runtime"),
+    "draw_tip": N_("Try its values on the model as it is now, without training"),
+    "find_tip": N_("See what the score loses if a layer alone is compressed"),
+    "time_tip": N_("Measure how long the model takes for a batch, on this machine"),
+    "kernels_tip": N_("Write the model for ONNX Runtime, and measure how long those files take"),
+    "hint": N_("Sweep a number to see what its values would do to the score, without training."),
     "empty": N_("Measuring the model …"),
 }
 
@@ -188,9 +193,9 @@ class SizeDrawer:
             [_("Operations for a sample"), count(now.macs)],
         ]
         if (took := explorer.latencies.get(now.structure)) is not None:
-            facts.append([_("Latency of {count} samples", count=count(took.samples)), _tell_latency(took)])
+            facts.append([_("Latency, batch of {count}", count=count(took.samples)), _tell_latency(took)])
         for kernel in explorer.kernels:
-            told = _("{name}, {count} samples", name=kernel.name, count=count(kernel.latency.samples))
+            told = _("{name}, batch of {count}", name=kernel.name, count=count(kernel.latency.samples))
             facts.append([told, f"{_tell_latency(kernel.latency)}, {size(kernel.bytes)}"])
         return facts
 

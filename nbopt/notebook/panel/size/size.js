@@ -23,7 +23,7 @@
  * @typedef {import('@anywidget/types').AnyModel<State>} Model
  */
 
-const SIZE = { width: 400, height: 236 };
+const SIZE = { width: 480, height: 260 };
 const EDGE = { left: 52, right: 10, top: 10, bottom: 38 };
 const SMALL = ['was', 'stored', 'beyond']; // kinds of marks
 const WAYS = 4; // styles of lines, see size.css
@@ -43,7 +43,8 @@ function render({ model, el }) {
   scroll.setAttribute('aria-label', words.layers);
   const body = make('tbody', {});
   const titles = ['layer', 'kind', 'parameters', 'zeros', 'bytes', 'macs', 'lost', 'inputs'].map(name => words[name]);
-  scroll.append(make('table', {}, make('thead', {}, row('th', titles)), body));
+  const table = make('table', {}, make('thead', {}, row('th', titles)), body);
+  scroll.append(table);
   root.append(bar, facts, note, charts, scroll);
   el.append(root);
 
@@ -59,11 +60,12 @@ function render({ model, el }) {
     );
   };
   name.addEventListener('change', fill);
-  const draw = button(words.draw, () => model.send({ do: 'sweep', name: name.value, by: by.value }));
-  const find = button(words.find, () => model.send({ do: 'sensitivity' }));
+  const draw = button(words.draw, words.draw_tip, () => model.send({ do: 'sweep', name: name.value, by: by.value }));
+  const find = button(words.find, words.find_tip, () => model.send({ do: 'sensitivity' }));
   const samples = make('input', { type: 'number', min: '1', value: '1' });
-  samples.setAttribute('aria-label', words.samples);
-  const time = button(words.time, () => model.send({ do: 'time', samples: Math.round(Number(samples.value)) }));
+  const time = button(words.time, words.time_tip, () =>
+    model.send({ do: 'time', samples: Math.round(Number(samples.value)) })
+  );
   const sweeping = make(
     'span',
     { className: 'nbopt-size-group' },
@@ -71,14 +73,14 @@ function render({ model, el }) {
     labelled(words.every, by),
     draw
   );
-  const kernels = button(words.kernels, () =>
+  const kernels = button(words.kernels, words.kernels_tip, () =>
     model.send({ do: 'kernels', samples: Math.round(Number(samples.value)) })
   );
   bar.append(
     labelled(words.against, axis),
     sweeping,
     make('span', { className: 'nbopt-size-group' }, find),
-    make('span', { className: 'nbopt-size-group' }, time, kernels, samples, words.samples)
+    make('span', { className: 'nbopt-size-group' }, time, kernels, labelled(words.samples, samples))
   );
 
   const show = () => {
@@ -103,12 +105,17 @@ function render({ model, el }) {
     const label = model.get('axes').find(([each]) => each === axis.value)?.[1] ?? '';
     points.replaceChildren(caption(words.title), ...(chart.marks ? [scatter(chart, label, words)] : [words.empty]));
     const sweep = /** @type {Sweep} */ (model.get('sweep'));
-    curves.hidden = !sweep.lines;
+    curves.hidden = !sweep.lines && !sweeps.length;
     const focus = curves.contains(document.activeElement) ? document.activeElement?.getAttribute('aria-label') : null;
-    if (sweep.lines) curves.replaceChildren(caption(sweep.title), ...lines(sweep, words, model));
+    curves.replaceChildren(...(sweep.lines ? [caption(sweep.title), ...lines(sweep, words, model)] : [words.hint]));
+    curves.classList.toggle('nbopt-size-hint', !sweep.lines);
     const drawn = /** @type {HTMLElement[]} */ ([...curves.querySelectorAll('[role=button]')]);
     if (focus) drawn.find(point => point.getAttribute('aria-label') === focus)?.focus();
-    body.replaceChildren(...model.get('layers').map(cells => row('td', cells)));
+    const layers = model.get('layers');
+    body.replaceChildren(...layers.map(cells => row('td', cells)));
+    for (const tr of table.rows) {
+      for (const [place, cell] of [...tr.cells].entries()) cell.hidden = !layers.some(cells => cells[place]); // not measured yet
+    }
   };
   const fields = /** @type {const} */ (['chart', 'sweep', 'layers', 'axis', 'sweeps', 'facts', 'note', 'busy']);
   let frame = 0;
@@ -251,10 +258,11 @@ const labelled = (text, field) => make('label', {}, `${text} `, field);
 
 /**
  * @param {string} text
+ * @param {string} title
  * @param {() => void} act
  */
-function button(text, act) {
-  const made = make('button', { type: 'button', textContent: text });
+function button(text, title, act) {
+  const made = make('button', { type: 'button', textContent: text, title });
   made.addEventListener('click', act);
   return made;
 }
