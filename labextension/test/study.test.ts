@@ -1,7 +1,11 @@
 import { describe, expect, test, vi } from 'vitest';
 
+import { byShade, HUES, hueOf } from '../../nbopt/notebook/population/scales.js';
+import { narrowed, textAt, within } from '../../nbopt/notebook/study/brushes.js';
 import { sieve } from '../../nbopt/notebook/study/filter.js';
-import { lineAt, makeParallel, narrowed, textAt, within } from '../../nbopt/notebook/study/parallel.js';
+import { lineAt } from '../../nbopt/notebook/study/lines.js';
+import { makeParallel } from '../../nbopt/notebook/study/parallel.js';
+import { exactly } from '../../nbopt/notebook/study/seen.js';
 
 const axis = { low: 0, high: 1, log: false, whole: false, kinds: [] as string[], ticks: [], searched: null };
 const axes = [
@@ -10,6 +14,27 @@ const axes = [
   { ...axis, name: 'val_loss', label: 'Val loss', places: [0.1, 0.2, Number.NaN] }
 ];
 const lines = { size: 3, axes, hues: [0, 0, 0], colours: [], theme: null as never, stands: null };
+
+test('a value is told whole, by few characters', () => {
+  expect([0.1, 512, 0.0023981943, 2.8560292e-6, 0.00001, 123456789, 4e21].map(exactly)).toEqual([
+    '0.1',
+    '512',
+    '0.0023981943',
+    '2.8560292e-6',
+    '0.00001',
+    '123456789',
+    '4e+21'
+  ]);
+});
+
+test('trials that are nowhere yet have a colour of their own, and are drawn below the others', () => {
+  const places = [0.5, Number.NaN, 0, Number.NaN];
+  expect(byShade([0, 1, 2, 3], trial => hueOf(places[trial]))).toEqual([
+    [HUES, [1, 3]],
+    [0, [2]],
+    [32, [0]]
+  ]);
+});
 
 describe('a filter', () => {
   const columns = [

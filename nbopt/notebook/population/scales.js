@@ -42,11 +42,12 @@ export function shades(dark) {
   });
 }
 
-/** @param {number} place */
-export const hueOf = place => Math.min(HUES - 1, Math.max(0, Math.round(place * (HUES - 1))));
+/** @param {number} place NaN where a run has none: its colour comes after those of places. */
+export const hueOf = place =>
+  Number.isNaN(place) ? HUES : Math.min(HUES - 1, Math.max(0, Math.round(place * (HUES - 1))));
 
 /**
- * What is drawn as one path, by its colour: a stroke costs more than its points.
+ * What is drawn as one path, by its colour: a stroke costs more than its points. First what has no place.
  *
  * @template T
  * @param {T[]} lines
@@ -55,9 +56,12 @@ export const hueOf = place => Math.min(HUES - 1, Math.max(0, Math.round(place * 
  */
 export function byShade(lines, shadeOf) {
   /** @type {T[][]} */
-  const groups = Array.from({ length: HUES }, () => []);
+  const groups = Array.from({ length: HUES + 1 }, () => []);
   for (const line of lines) groups[shadeOf(line)].push(line);
-  return groups.flatMap((group, shade) => (group.length ? /** @type {[number, T[]][]} */ ([[shade, group]]) : []));
+  const order = [HUES, ...groups.keys()].slice(0, -1);
+  return order.flatMap(shade =>
+    groups[shade].length ? /** @type {[number, T[]][]} */ ([[shade, groups[shade]]]) : []
+  );
 }
 
 /**

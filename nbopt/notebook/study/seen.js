@@ -77,7 +77,13 @@ export function read(model) {
 
 /** @type {(axis: any, trial: number) => string} */
 const valueText = (axis, trial) =>
-  Number.isNaN(axis.values[trial]) ? '' : axis.kinds.length ? written(axis, trial) : String(axis.values[trial]);
+  Number.isNaN(axis.values[trial]) ? '' : axis.kinds.length ? written(axis, trial) : exactly(axis.values[trial]);
+
+/** @param {number} value Told by as few characters as tell all of it. */
+export function exactly(value) {
+  const [plain, short] = [String(value), value.toExponential()];
+  return plain.length > 8 && short.length < plain.length ? short : plain;
+}
 
 /** @param {any} row */
 function searchedOf(row) {

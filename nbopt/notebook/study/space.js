@@ -90,7 +90,7 @@ export function makeSpace(place, said, send) {
         input.addEventListener('input', () => {
           pin.disabled = !input.value.trim();
         });
-        made.append(build('b', { textContent: label, title: name }), build('span', {}), input, pin, widen);
+        made.append(build('b', { textContent: label, title: name }), pin, widen, build('span', {}), input);
         return made;
       })
     );

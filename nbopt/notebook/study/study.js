@@ -12,9 +12,10 @@ import { makeTable, written } from './../population/rows.js';
 import { drawAxes, hueOf, prepare, shades, themeOf } from './../population/scales.js';
 import { makeChooser, makeMemory, stand } from './../population/standing.js';
 import { offer, tell, write } from './../population/words.js';
+import { narrowed, within } from './brushes.js';
 import { sieve } from './filter.js';
 import { layStudy } from './layout.js';
-import { makeParallel, narrowed, within } from './parallel.js';
+import { makeParallel } from './parallel.js';
 import { READ, read } from './seen.js';
 import { makeSpace } from './space.js';
 
@@ -42,7 +43,7 @@ function render({ model, el }) {
   let keep = null;
   let brushed = 0; // how often a brush was moved
   let theme = themeOf(el);
-  let colours = shades(theme.dark);
+  let colours = [...shades(theme.dark), theme.line];
   const differs = makeMemory();
 
   /** Take up anew which trials brush and filter leave. */
@@ -127,7 +128,7 @@ function render({ model, el }) {
   /** Of what is to be drawn anew, one picture a screen frame, each in its turn: what a hand does is not to wait for all. */
   const draw = () => {
     theme = themeOf(el);
-    colours = shades(theme.dark);
+    colours = [...shades(theme.dark), theme.line]; // that of trials that are nowhere yet comes last
     const { chosen } = chooser;
     // A few that are chosen are drawn over the others, which are only made pale; of many, the others are drawn anew.
     const many = chosen.size > FEW ? chosen : null;

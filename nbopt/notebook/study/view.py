@@ -103,12 +103,12 @@ class StudyView(CurvesView):
         board.given, board.values, board.places = _packed(self.given)
         board.grown, board.found, board.found_places = _packed(self.grown)
         board.by, board.x, board.y = (self.column(name).axis.name for name in (self.by, self.x, self.y))
-        hues = self._hues()
+        hues = self.column(self.by).places
         board.hues = hues.astype(np.float32).tobytes()
         champion = self.champion(trials)
         self.reports.take(trials)
         wanted = [*board.chosen[:STRONG], *([] if champion is None else [champion.number])]
-        self.draw(self.reports.fan, hues, wanted)
+        self.draw(self.reports.fan, np.nan_to_num(hues, nan=1.0), wanted)
         board.now = self.reports.fan.last[: len(trials)].astype(np.float32).tobytes()
         board.line = self._line(trials)
         board.done = np.array([trial.steps for trial in trials], np.int32).tobytes()
@@ -126,15 +126,6 @@ class StudyView(CurvesView):
         if not done:
             return None
         return (min if first.direction == "minimize" else max)(done, key=lambda trial: trial.objectives[0])
-
-    def _hues(self) -> Array:
-        """Return where trials lie among the colours; those that are nowhere yet, at the end of what is worse."""
-        column = self.column(self.by)
-        worst = 1.0
-        for each in self._study.objectives:
-            if each.name == column.axis.name and each.direction == "maximize":
-                worst = 0.0
-        return np.nan_to_num(column.places, nan=worst)
 
     def _line(self, trials: list[Trial]) -> bytes:
         """Return the corners of the best so far, or of the front, as places: x of all, then y of all."""
