@@ -136,7 +136,11 @@ def longest_task(trace: bytes) -> float:
     events = json.loads(trace)["traceEvents"]
     main = {(each["pid"], each["tid"]) for each in events if each["args"].get("name") == "CrRendererMain"}
     return max(
-        (each.get("tdur", 0) / 1000 for each in events if each["name"].endswith("RunTask") and (each["pid"], each["tid"]) in main),
+        (
+            each.get("tdur", 0) / 1000
+            for each in events
+            if each["name"].endswith("RunTask") and (each["pid"], each["tid"]) in main
+        ),
         default=0.0,
     )
 

@@ -52,9 +52,7 @@ def test_a_strip_tells_of_values_on_the_slider_and_a_click_sets_one(page, panel)
     assert 9 <= len(cells) <= 15 and "0.01" in labels and places == sorted(places)
     assert [cell[2] for cell in cells] == [label == "0.01" for label in labels]
     assert sum(cell[3] for cell in cells) == 1 and {0.0, 1.0} <= set(places)
-    assert (
-        cells[0][4].startswith(f"lr {labels[0]}: ") and " → " in cells[0][4] and cells[0][4].endswith(("in 10 steps", "in 10 steps; noise"))
-    )
+    assert cells[0][4].startswith(f"lr {labels[0]}: ") and " → " in cells[0][4] and "in 10 steps" in cells[0][4]
     assert len(run.journal) == before
     wanted = labels[-2]
     page.tell(panel.bridge.companion, {"take": ["lr"], "label": wanted})

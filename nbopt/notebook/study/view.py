@@ -8,7 +8,7 @@ import numpy as np
 
 from nbopt.formatting import brief, number
 from nbopt.i18n import N_, _
-from nbopt.notebook.population.curves import STRONG, Array, CurvesView
+from nbopt.notebook.population.curves import STRONG, CurvesView
 from nbopt.notebook.study.board import WORDS, StudyBoard
 from nbopt.search.dimension import Dimension
 from nbopt.search.front import undominated
