@@ -1,7 +1,8 @@
 """What pruning and distillation cost and bring: a step's cost, 90 % pruned, three methods at 95 %, a small student.
 
-``python -m tests.benchmarks.pruned [--only cost grown methods taught] [--data digits] [--on test] [--seeds 5]``: CPU
-time, one thread. ``--on val`` is for choosing settings: what is reported comes from ``test``.
+``python -m tests.benchmarks.pruned [--only cost grown methods taught few] [--data digits] [--on test] [--seeds 5]``:
+CPU time, one thread. ``--on val`` is for choosing settings: what is reported comes from ``test``. A student has all
+images that its teacher had, or as ``few`` a tenth of them, eight times as often: the same ones alone and taught.
 """
 
 import argparse
@@ -14,10 +15,11 @@ from torch import nn
 import nbopt
 from tests.benchmarks import images
 
-PARTS = ("cost", "grown", "methods", "taught")
+PARTS = ("cost", "grown", "methods", "taught", "few")
 GROWN = {"sparsity_begin": 0.2, "sparsity_end": 0.8, "sparsity_every": 5}
 WIDTHS = {"digits": (32, 10), "fashion": (16, 5)}  # of a teacher, and of a student with a tenth of its weights
 TEACHER = {"fashion": {"flip": 0.5, "crop": 0.05}}  # its augmentation
+WAYS = {"taught": ((0, 0), (1.0, 0.9), (2.0, 0.9), (4.0, 0.9)), "few": ((0, 0), (1.0, 1.0), (2.0, 0.5), (2.0, 1.0))}
 
 
 def cnn(size, seed, width=32):
@@ -102,14 +104,17 @@ def methods(data, on, width, seeds, epochs):
         tell(f"95 % by {name}", [train(net, data, on, seed, epochs, **plan)[1] for seed, net in enumerate(nets)])
 
 
-def taught(data, on, widths, augmented, seeds, epochs):
+def taught(part, data, on, widths, augmented, seeds, epochs):
     """Print the accuracy of students alone and taught by a network with ten times as many weights."""
     wide, narrow = widths
     teacher_run, points = train(cnn(data.size, 99, wide), data, on, 99, epochs, **augmented)
     teacher = teacher_run.frozen_model()
     share = count(cnn(data.size, 0, narrow)) / count(teacher)
     print(f"  teacher {points:.2f}; a student has {share:.3f} of its {count(teacher)} weights")
-    for temperature, weight in ((0, 0), (1.0, 0.9), (2.0, 0.7), (4.0, 0.9)):
+    if part == "few":
+        few = len(data.train[0]) // 10
+        data, epochs = data._replace(train=tuple(each[:few] for each in data.train)), 8 * epochs
+    for temperature, weight in WAYS[part]:
         found = []
         for seed in range(seeds):
             extra = {"techniques": [nbopt.Distill(teacher)], "distill_weight": weight, "temperature": temperature}
@@ -136,8 +141,8 @@ def main():
             print(f"{name}, {part}, {asked.seeds} seeds, {epochs} epochs, accuracy on {asked.on} images", flush=True)
             if part == "cost":
                 cost(data, widths[0])
-            elif part == "taught":
-                taught(data, asked.on, widths, TEACHER.get(name, {}), asked.seeds, epochs)
+            elif part in WAYS:
+                taught(part, data, asked.on, widths, TEACHER.get(name, {}), asked.seeds, epochs)
             else:
                 {"grown": grown, "methods": methods}[part](data, asked.on, widths[0], asked.seeds, epochs)
             print(f"  ({time.process_time() - began:.0f} s of CPU)", flush=True)

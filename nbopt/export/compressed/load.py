@@ -1,7 +1,7 @@
 """A model's weights from a compressed file: a page of plain PyTorch, which scripts hold as it is written here.
 
-The file is a safetensors file with one tensor of bytes; the metadata say what stands there, in order: for each tensor
-its name, shape and type, how it is written, and in which parts.
+The file is a safetensors file with one tensor of bytes. It begins with deflated JSON, whose length the metadata tell.
+It says what comes after it, in order: for each tensor its name, shape and type, how it is written, and in which parts.
 """
 
 from __future__ import annotations
@@ -47,15 +47,14 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     True
     """
     content = Path(path).read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
+    begin = 8 + int.from_bytes(content[:8], "little")
     try:
-        told = json.loads(content[8:end])["__metadata__"]
-        layout, inputs = json.loads(told["compressed"]), told.get("inputs", "{}")
-        folded = json.loads(told.get("folded", "{}"))
-    except (KeyError, ValueError) as error:
+        end = begin + int(json.loads(content[8:begin])["__metadata__"]["compressed"])
+        told = json.loads(zlib.decompress(content[begin:end]))
+    except (KeyError, ValueError, zlib.error) as error:
         raise ValueError(f"{path} was not written by run.export(path).") from error
     state: dict[str, Any] = {}
-    for entry in layout:
+    for entry in told["layout"]:
         if "same" in entry:
             state[entry["name"]] = state[entry["same"]]
             continue
@@ -63,8 +62,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         parts = [content[a:b] for a, b in itertools.pairwise(starts)]
         end += sum(entry["parts"])
         state[entry["name"]] = read_tensor(entry, iter(parts))
-    without_norms(model, folded).load_state_dict(state)
-    return lay_rounding(model, json.loads(inputs)).eval()
+    without_norms(model, told["folded"]).load_state_dict(state)
+    return lay_rounding(model, told["inputs"]).eval()
 
 
 def without_norms(model: nn.Module, folded: dict[str, str]) -> nn.Module:
