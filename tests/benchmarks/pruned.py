@@ -19,7 +19,11 @@ PARTS = ("cost", "grown", "methods", "taught", "few")
 GROWN = {"sparsity_begin": 0.2, "sparsity_end": 0.8, "sparsity_every": 5}
 WIDTHS = {"digits": (32, 10), "fashion": (16, 5)}  # of a teacher, and of a student with a tenth of its weights
 TEACHER = {"fashion": {"flip": 0.5, "crop": 0.05}}  # its augmentation
-WAYS = {"taught": ((0, 0), (1.0, 0.9), (2.0, 0.9), (4.0, 0.9)), "few": ((0, 0), (1.0, 1.0), (2.0, 0.5), (2.0, 1.0))}
+TEACHERS = 3
+WAYS = {  # temperature, weight and teachers; none: alone
+    "taught": ((0, 0, 0), (1.0, 0.9, 1), (2.0, 0.5, 1), (4.0, 0.9, 1)),
+    "few": ((0, 0, 0), (2.0, 0.5, 1), (2.0, 1.0, 1), (2.0, 1.0, TEACHERS)),
+}
 
 
 def cnn(size, seed, width=32):
@@ -107,20 +111,24 @@ def methods(data, on, width, seeds, epochs):
 def taught(part, data, on, widths, augmented, seeds, epochs):
     """Print the accuracy of students alone and taught by a network with ten times as many weights."""
     wide, narrow = widths
-    teacher_run, points = train(cnn(data.size, 99, wide), data, on, 99, epochs, **augmented)
-    teacher = teacher_run.frozen_model()
-    share = count(cnn(data.size, 0, narrow)) / count(teacher)
-    print(f"  teacher {points:.2f}; a student has {share:.3f} of its {count(teacher)} weights")
+    teachers = []
+    for seed in range(90, 90 + max(several for _temperature, _weight, several in WAYS[part])):
+        run, points = train(cnn(data.size, seed, wide), data, on, seed, epochs, **augmented)
+        teachers.append(run.frozen_model())
+        print(f"  teacher {points:.2f}", flush=True)
+    share = count(cnn(data.size, 0, narrow)) / count(teachers[0])
+    print(f"  a student has {share:.3f} of the {count(teachers[0])} weights of a teacher")
     if part == "few":
         few = len(data.train[0]) // 10
         data, epochs = data._replace(train=tuple(each[:few] for each in data.train)), 8 * epochs
-    for temperature, weight in WAYS[part]:
+    for temperature, weight, several in WAYS[part]:
+        extra = {"distill_weight": weight, "temperature": temperature} if several else {}
         found = []
         for seed in range(seeds):
-            extra = {"techniques": [nbopt.Distill(teacher)], "distill_weight": weight, "temperature": temperature}
+            techniques = [nbopt.Distill(teachers[:several])] if several else []
             student = cnn(data.size, seed, narrow)
-            found.append(train(student, data, on, seed, epochs, **(extra if weight else {}))[1])
-        tell(f"taught at temperature {temperature:g}, by {weight:g}" if weight else "alone", found)
+            found.append(train(student, data, on, seed, epochs, techniques=techniques, **extra)[1])
+        tell(f"by {several}, temperature {temperature:g}, weight {weight:g}" if several else "alone", found)
 
 
 def main():

@@ -8,10 +8,12 @@ Fashion-MNIST five minutes of CPU; ``--on val`` is for choosing settings. ``--ke
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,15 +23,14 @@ from tests.benchmarks import images, kernels
 
 PARTS = ("cost", "bits")
 PLANS = {"digits": (32, 10, 10), "fashion": (64, 5, 6)}  # batch size, epochs in full, and then with few bits
-PRUNE = {"sparsity": 0.9, "sparsity_every": 10}
-WAYS = {  # what is set, and for which part of the epochs with few bits
-    "full": [({}, 1.0)],
-    "8 bits": [({"weight_bits": 8}, 1.0)],
-    "4 bits": [({"weight_bits": 4}, 1.0)],
-    "2 bits, learned steps": [({"weight_bits": 2, "step_size_rate": 0.1}, 1.0)],
-    "codebook of 4": [({"codebook": 4}, 1.0)],
-    "4 bits, activations too": [({"weight_bits": 4, "activation_bits": 4}, 1.0)],
-    "the whole way": [(PRUNE, 0.4), ({"sparsity": 0.94}, 0.3), ({"codebook": 16, "lr": 1e-3}, 0.3)],
+WAYS = {  # what is set for the epochs with few bits
+    "full": {},
+    "8 bits": {"weight_bits": 8},
+    "4 bits": {"weight_bits": 4},
+    "2 bits, learned steps": {"weight_bits": 2, "step_size_rate": 0.1},
+    "codebook of 4": {"codebook": 4},
+    "4 bits, activations too": {"weight_bits": 4, "activation_bits": 4},
+    "the whole way": {"sparsity": 0.94, "sparsity_end": 0.5, "sparsity_every": 5},  # then a codebook of 16
 }
 
 
@@ -45,28 +46,40 @@ def net(size: int) -> nn.Module:
 
 
 def bits(name: str, on: str, seeds: int, ways: list[str]) -> None:
-    """Print for each way accuracy in percent, how many times smaller the file is, and its bytes."""
+    """Print for each way accuracy in percent, the bytes of the file, and how many times smaller that is."""
     data, (batch, first, then) = images.load(name), PLANS[name]
     rows: dict[str, list[tuple[float, int, float]]] = {way: [] for way in ("full", *ways)}
+    epoch = -(-len(data.train[0]) // batch)
     for seed in range(seeds):
         torch.manual_seed(seed)
-        settings = {"batch_size": batch, "optimizer": "adam", "lr": 2e-3, "schedule": "cosine", "epochs": first + then}
-        begun = nbopt.Run(net(data.size), data.train, store=None, tier="eager", seed=seed, **settings)
-        epoch = -(-len(data.train[0]) // batch)
+        settings = {"batch_size": batch, "optimizer": "adam", "lr": 2e-3, "schedule": "cosine", "seed": seed}
+        settings |= {"store": None, "tier": "eager"}
+        begun = nbopt.Run(net(data.size), data.train, epochs=first + then, **settings)
         begun.step(first * epoch)
         for way in rows:
-            run = begun.branch(at=begun.step_count)
-            for values, share in WAYS[way]:
-                run.set(**values)
-                run.step(round(share * then * epoch))
+            if way == "the whole way":
+                run = go_whole_way(begun, data.train, settings | WAYS[way], then)
+            else:
+                run = begun.branch(at=begun.step_count, **WAYS[way])
+                run.step(then * epoch)
             rows[way].append(look(run, *getattr(data, on)))
             print(f"  seed {seed}, {way}: {rows[way][-1]}", flush=True)
     full = statistics.mean(row[0] for row in rows["full"])
     for way, found in rows.items():
         accuracy, size, times = (statistics.mean(column) for column in zip(*found, strict=True))
-        spread = f"{min(found)[0]:.2f} to {max(found)[0]:.2f}"
-        told = f"{accuracy:6.2f} % ({spread})  {accuracy - full:+.2f}"
-        print(f"{way:26} {told}  {size:8.0f} bytes, {times:5.1f} times smaller")
+        told = f"{accuracy:6.2f} % ({min(found)[0]:.2f} to {max(found)[0]:.2f})  {accuracy - full:+.2f}"
+        print(f"{way:26} {told}  {size:8.0f} bytes, {times:5.1f} times smaller", flush=True)
+
+
+def go_whole_way(begun: nbopt.Run, train: images.Pair, settings: dict[str, Any], epochs: int) -> nbopt.Run:
+    """Prune a trained model little by little, which goes on to teach what is left of it, and quantize that."""
+    techniques = [nbopt.Distill(begun)]
+    run = nbopt.Run(copy.deepcopy(begun.model), train, epochs=epochs, techniques=techniques, **settings)
+    steps = epochs * -(-len(train[0]) // settings["batch_size"])
+    run.step(round(0.6 * steps))
+    run.set(codebook=16)
+    run.step(steps - run.step_count)
+    return run
 
 
 def look(run: nbopt.Run, x: torch.Tensor, y: torch.Tensor) -> tuple[float, int, float]:

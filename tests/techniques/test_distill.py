@@ -121,6 +121,21 @@ def test_a_script_asks_for_the_teacher_and_is_tidy():
     assert "def train(model, train, val=None, *, teacher):" in text
 
 
+def test_a_stored_run_keeps_the_temperature_that_it_was_made_with_whatever_the_default_is_by_then(
+    tmp_path, monkeypatch
+):
+    run = make(Distill(teacher()), store=tmp_path)
+    run.step(5)
+    monkeypatch.setattr(Distill.declared()["temperature"], "default", 9.0)
+    assert make(Distill(teacher())).hyperparams["temperature"] == 9.0
+    opened = nbopt.open(run.id, net(), data(), data(), techniques=[Distill(teacher())], store=tmp_path, device="cpu")
+    assert opened.hyperparams["temperature"] == 2.0
+    opened.step(3)
+    run.step(3)
+    for ours, theirs in zip(opened.model.parameters(), run.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 KILLED = """
 import os, signal, sys
 import nbopt
