@@ -16,7 +16,7 @@ from torch import nn
 import nbopt
 from tests.benchmarks import images
 
-EPOCHS = {"digits": (12, 8), "fashion": (5, 3)}  # before, and after
+EPOCHS = {"digits": (12, 8), "fashion": (4, 3)}  # before, and after
 ROUNDS = 60
 
 

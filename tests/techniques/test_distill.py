@@ -20,8 +20,8 @@ from tests.techniques.taught import ALL, data, dense, make, net, teacher
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 CONTRACT = {
-    "soft": (lambda: Distill(teacher()), net, {"distill_weight": 0.7}, {"temperature": 2.0}, {}),
-    "augmented": (lambda: Distill(teacher()), net, {"distill_weight": 0.7}, {"temperature": 2.0}, {"flip": 0.2}),
+    "soft": (lambda: Distill(teacher()), net, {"distill_weight": 0.7}, {"temperature": 4.0}, {}),
+    "augmented": (lambda: Distill(teacher()), net, {"distill_weight": 0.7}, {"temperature": 4.0}, {"flip": 0.2}),
     "several": (
         lambda: Distill([teacher(), net(6, seed=3)]),
         net,
@@ -144,7 +144,7 @@ from tests.techniques.taught import ALL, data, make, teacher
 run = make(Distill(teacher()), store=sys.argv[1], sparsity=0.5, sparsity_end=0.9, sparsity_every=2,
            sparsity_method="gradient", group_lasso=0.01, **ALL)
 run.step(5)
-run.set(sparsity=0.7, temperature=2.0)
+run.set(sparsity=0.7, temperature=4.0)
 run.step(2)
 run.set(distill_weight=0.9)
 print(run.id, flush=True)
@@ -168,7 +168,7 @@ def test_all_of_it_survives_kill_9(tmp_path):
         **{"group_lasso": 0.01, **ALL},
     )
     steady.step(5)
-    steady.set(sparsity=0.7, temperature=2.0)
+    steady.set(sparsity=0.7, temperature=4.0)
     steady.step(2)
     steady.set(distill_weight=0.9)
     steady.step(5)
