@@ -6,11 +6,12 @@ It says what comes after it, in order: for each tensor its name, shape and type,
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,10 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     Raises
     ------
     ValueError
-        If the file is none of these.
+        If the file is none of these, or broken.
     RuntimeError
-        If the model has other weights than the file; names them.
+        If the model has other weights or layers than the file; names them. The model
+        stays as it is then.
 
     Examples
     --------
@@ -49,28 +51,80 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     content = Path(path).read_bytes()
     begin = 8 + int.from_bytes(content[:8], "little")
     try:
-        end = begin + int(json.loads(content[8:begin])["__metadata__"]["compressed"])
-        told = json.loads(zlib.decompress(content[begin:end]))
-    except (KeyError, ValueError, zlib.error) as error:
-        raise ValueError(f"{path} was not written by run.export(path).") from error
+        start = begin + int(json.loads(content[8:begin])["__metadata__"]["compressed"])
+        text = zlib.decompressobj().decompress(content[begin:start], 2**28)
+        told = json.loads(text)
+        layout, inputs, folded = told["layout"], told["inputs"], told["folded"]
+    except Exception as error:  # whatever is there
+        told = f"{path} was not written by run.export(path), or is cut short."
+        raise ValueError(told) from error
+    try:
+        pieces = pieces_of(content, start, layout)
+        shapes = by_name(layout, without_numbers)
+    except Exception as error:
+        raise ValueError(f"{path} is broken: {error}") from error
+    blank = copy.deepcopy(model).to("meta")  # is tried first: all is loaded, or nothing
+    try:
+        lay_rounding(without_norms(blank, folded), inputs).load_state_dict(shapes)
+    except Exception as error:
+        raise RuntimeError(f"{path} does not fit the model: {error}") from error
+    try:
+        state = by_name(layout, partial(read_next, pieces))
+    except Exception as error:
+        raise ValueError(f"{path} is broken: {error}") from error
+    without_norms(model, folded).load_state_dict(state)
+    return lay_rounding(model, inputs).eval()
+
+
+def pieces_of(
+    content: bytes,
+    start: int,
+    layout: list[dict[str, Any]],
+) -> Iterator[bytes]:
+    """Return the parts of all tensors, which stand one behind the other."""
+    sizes = [size for entry in layout for size in entry.get("parts", ())]
+    if min(sizes, default=0) < 0 or start + sum(sizes) != len(content):
+        raise ValueError("it is cut short, or not what it says.")
+    ends = itertools.accumulate(sizes, initial=start)
+    return iter([content[a:b] for a, b in itertools.pairwise(ends)])
+
+
+def by_name(layout: list[dict[str, Any]], make: Callable[..., Any]) -> dict[str, Any]:
+    """Return what ``make`` makes of each tensor's entry; some are others, too."""
     state: dict[str, Any] = {}
-    for entry in told["layout"]:
-        if "same" in entry:
-            state[entry["name"]] = state[entry["same"]]
-            continue
-        starts = itertools.accumulate(entry["parts"], initial=end)
-        parts = [content[a:b] for a, b in itertools.pairwise(starts)]
-        end += sum(entry["parts"])
-        state[entry["name"]] = read_tensor(entry, iter(parts))
-    without_norms(model, told["folded"]).load_state_dict(state)
-    return lay_rounding(model, told["inputs"]).eval()
+    for entry in layout:
+        same = entry.get("same")
+        state[str(entry["name"])] = make(entry) if same is None else state[same]
+    return state
+
+
+def without_numbers(entry: dict[str, Any]) -> Tensor:
+    """Return a tensor's shape and type."""
+    dtype = getattr(torch, entry["dtype"])
+    return torch.empty(entry["shape"], dtype=dtype, device="meta")
+
+
+def read_next(pieces: Iterator[bytes], entry: dict[str, Any]) -> Tensor:
+    """Return a tensor from the next parts of a file."""
+    return read_tensor(entry, iter([next(pieces) for _ in entry["parts"]]))
+
+
+def find_layer(model: nn.Module, name: str, kinds: Any = nn.Module) -> Any:
+    """Return the layer of a name; raise TypeError if it is not of these kinds."""
+    layer = dict(model.named_modules(remove_duplicate=False)).get(name)
+    if not isinstance(layer, kinds):
+        found = "none" if layer is None else f"a {type(layer).__name__}"
+        raise TypeError(f"its {name!r} is {found}.")
+    return layer
 
 
 def without_norms(model: nn.Module, folded: dict[str, str]) -> nn.Module:
     """Take batch norms out of a model; ``folded`` has the layer that each is in."""
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     for norm, layer in folded.items():
+        find_layer(model, norm, (nn.Identity, *norms))
+        own = find_layer(model, layer)
         model.set_submodule(norm, nn.Identity())
-        own = model.get_submodule(layer)
         if own.bias is None:
             outputs = getattr(own, "out_channels", None) or own.out_features
             own.bias = nn.Parameter(own.weight.new_zeros(outputs))
@@ -79,13 +133,18 @@ def without_norms(model: nn.Module, folded: dict[str, str]) -> nn.Module:
 
 def lay_rounding(model: nn.Module, inputs: dict[str, Any]) -> nn.Module:
     """Have layers round what they get; ``inputs`` has the ends and the bits of each."""
+    for module in model.modules():  # which may have been loaded before
+        for key, hook in [*module._forward_pre_hooks.items()]:
+            if getattr(hook, "func", None) is round_inputs:
+                del module._forward_pre_hooks[key]
     for layer, (low, high, bits) in inputs.items():
+        check_bits(bits)
         least, largest = torch.tensor([min(low, 0.0), max(high, 0.0)])
         scale = ((largest - least) / (2**bits - 1)).clamp(min=2**-126)
         zero = (-least / scale).round().item()
         grid = (1 / scale).item(), scale.item(), zero, 2**bits - 1
         hook = partial(round_inputs, grid)
-        model.get_submodule(layer).register_forward_pre_hook(hook)
+        find_layer(model, layer).register_forward_pre_hook(hook)
     return model
 
 
@@ -110,7 +169,7 @@ def read_tensor(entry: dict[str, Any], parts: Iterator[bytes]) -> Tensor:
     count = math.prod(shape)
     places = torch.arange(count)
     if entry["sparse"]:
-        gaps = read_numbers(next(parts), entry["gaps"], entry["gap_bits"])
+        gaps = read_numbers(next(parts), min(entry["gaps"], count), entry["gap_bits"])
         most = 2 ** entry["gap_bits"] - 1  # so many zeros, and no weight after them
         places = torch.where(gaps == most, most, gaps + 1).cumsum(0) - 1
         places = places[gaps != most]
@@ -118,7 +177,9 @@ def read_tensor(entry: dict[str, Any], parts: Iterator[bytes]) -> Tensor:
         found = values
     elif entry["way"] == "table":
         found = values[read_numbers(next(parts), len(places), entry["bits"])]
-    else:  # a grid
+    elif entry["way"] != "grid":
+        raise ValueError(f"there is no way {entry['way']!r}.")
+    else:
         numbers = read_numbers(next(parts), len(places), entry["bits"])
         row = places // (count // len(values))
         low = zero[row].to(dtype) if zero is not None else 2 ** (entry["bits"] - 1) - 1
@@ -128,11 +189,19 @@ def read_tensor(entry: dict[str, Any], parts: Iterator[bytes]) -> Tensor:
 
 def read_numbers(part: bytes, count: int, bits: int) -> Tensor:
     """Return whole numbers (count,), which are packed bit by bit, or deflated."""
+    check_bits(bits)
     if part[:1] == b"\1":
-        return as_tensor(zlib.decompress(part[1:]), torch.uint8).long()
+        found = zlib.decompressobj().decompress(part[1:], count + 1)
+        return as_tensor(found, torch.uint8).long().reshape(count)
     every = as_tensor(part[1:], torch.uint8).long()[:, None] >> torch.arange(8) & 1
     digits = every.flatten()[: count * bits].reshape(count, bits)
     return (digits << torch.arange(bits)).sum(1)
+
+
+def check_bits(bits: int) -> None:
+    """Raise ValueError for numbers of more bits than a file holds."""
+    if bits not in range(1, 9):
+        raise ValueError(f"there are no numbers of {bits} bits.")
 
 
 def as_tensor(part: bytes, dtype: torch.dtype) -> Tensor:
