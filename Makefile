@@ -22,7 +22,8 @@ VENV := .venv
 FIELD := $(VENV)/field
 STAMPS := $(VENV)/stamps
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt
+COMPILE := --compile
+PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install $(COMPILE) --constraint constraints.txt
 EXTENSION := nbopt/labextension/package.json
 EXTENSION_SOURCES := $(wildcard labextension/src/* labextension/style/*) \
 	$(addprefix labextension/,install.json package.json tsconfig.json)
@@ -52,7 +53,7 @@ LAB_LOG := $(VENV)/lab.log
 demo:
 	@mkdir -p $(VENV)
 	@test -e $(STAMPS)/demo || echo 'Setting up nbopt in $(VENV), which takes a minute or two the first time ...'
-	@$(MAKE) --no-print-directory set-up >$(SET_UP_LOG) 2>&1 || { tail -n 15 $(SET_UP_LOG) >&2; \
+	@$(MAKE) --no-print-directory --jobs=2 set-up >$(SET_UP_LOG) 2>&1 || { tail -n 15 $(SET_UP_LOG) >&2; \
 		echo 'Setting up failed. All of what was printed is in $(SET_UP_LOG).' >&2; exit 1; }
 	@$(MAKE) --no-print-directory lab
 
@@ -73,9 +74,10 @@ lab:
 	echo "Open $$url"; \
 	wait $$lab
 
-# What looks at Python and what looks at the scripts of the pages takes one core each.
-test: browser
-	@$(MAKE) --no-print-directory --jobs=2 lint-python test-scripts
+# Python's packages and checks take one core, those of the pages' scripts the other. Compiling all of the packages would take
+# as long as installing them: the tests import a third.
+test:
+	@$(MAKE) --no-print-directory --jobs=2 COMPILE=--no-compile browser lint-python test-scripts
 	$(PY) -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests
 
 lint: lint-python lint-scripts
@@ -101,19 +103,25 @@ field: $(FIELD)/stamp
 gpu:
 	@PYTHONPATH="$(CURDIR)" python3 -m tests.gpu
 
-# The stamp's name is the extra: everything it needs is installed.
-$(STAMPS)/demo $(STAMPS)/test $(STAMPS)/bench: $(EXTENSION)
-	SKIP_JUPYTER_BUILDER=1 $(PIP_INSTALL) --no-build-isolation --editable '.[$(@F)]'
+# The stamp's name is the extra: everything it needs is installed, while the extension is made where make has two jobs.
+$(addprefix $(STAMPS)/,demo test bench): $(STAMPS)/%: $(STAMPS)/needs-% $(EXTENSION)
+	SKIP_JUPYTER_BUILDER=1 $(PIP_INSTALL) --no-build-isolation --no-deps --editable .
+	touch $@
+
+NEEDS = import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	listed = lambda extra: [each for need in project["optional-dependencies"][extra] for each in (\
+		sum(map(listed, need[6:-1].split(",")), []) if need.startswith("nbopt[") else [need])]; \
+	print(*project["dependencies"], *listed(sys.argv[1]))
+
+$(addprefix $(STAMPS)/needs-,demo test bench): $(STAMPS)/needs-%: $(STAMPS)/build
+	$(PIP_INSTALL) $$($(PY) -c '$(NEEDS)' $*)
 	touch $@
 
 # An environment of its own: other libraries fail where torchvision was built for another torch, as it may be.
-FIELD_REQUIRES = import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	print(*project["dependencies"], *project["optional-dependencies"]["field"])
-
 $(FIELD)/stamp: pyproject.toml constraints.txt | $(STAMPS)
 	test -x $(FIELD)/bin/pip || $(PYTHON) -m venv $(FIELD)
 	$(FIELD)/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt \
-		$$($(FIELD)/bin/python -c '$(FIELD_REQUIRES)')
+		$$($(FIELD)/bin/python -c '$(NEEDS)' field)
 	touch $@
 
 # The extension is built for production and type-checked; node and jlpm come with the build requirements.

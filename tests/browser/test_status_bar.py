@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_past import assert_disconnected
+from tests.browser.test_past import assert_disconnected, save
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -58,7 +58,7 @@ def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it
     page.keyboard.press("Escape")
     page.locator(".nbopt-runs").wait_for(state="detached")
 
-    page.keyboard.press("Control+s")
+    save(book)  # else the page asks whether to stay
     book.open()  # the page anew, the kernel as it was
     page.locator(ITEM, has_text="1 training").wait_for()
     open_list(page)
