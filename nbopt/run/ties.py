@@ -66,7 +66,7 @@ def check_ties(twin: Training, original: Training, at_rest: bool) -> None:
 
 
 def _probe(twin: Training, original: Training, rule: str) -> None:
-    watch = _Watch({}, rule)
+    watch, put_back = _Watch({}, rule), twin.acting.keep()
     try:
         batch = twin.cursor.peek()
         common = {_storage(tensor) for tensor in [*tensors(batch), *_state(twin).values()]}
@@ -83,6 +83,7 @@ def _probe(twin: Training, original: Training, rule: str) -> None:
         return
     finally:
         watch.undo()
+        put_back()
         for weight in twin.material.parameters.values():
             weight.grad = None
     if watch.written:

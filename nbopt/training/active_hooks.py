@@ -268,13 +268,13 @@ class ActiveHooks(HookLists):
         }
 
     def keep(self) -> Callable[[], None]:
-        """Return what lets techniques remember what they remember now, after passes that are to leave no trace."""
-        kept = [(part, {item: getattr(part, item) for item in part.memory}) for part in self._parts.values()]
+        """Return what gives techniques the attributes that they have now, after passes that are to leave no trace."""
+        kept = [(part, dict(vars(part))) for part in self._parts.values()]
 
         def put_back() -> None:
-            for part, memory in kept:
-                for item, value in memory.items():
-                    setattr(part, item, value)
+            for part, own in kept:
+                vars(part).clear()
+                vars(part).update(own)
 
         return put_back
 

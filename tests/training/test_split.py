@@ -51,6 +51,15 @@ LOSSES = [
 ]
 
 
+def test_a_loss_that_is_not_a_number_for_a_part_is_told():
+    def mean_of_some(output, target):
+        counts = target != 0
+        return (functional.cross_entropy(output, target, reduction="none") * counts).sum() / counts.sum()
+
+    with pytest.raises(ValueError, match="micro_batch: the gradient of a part is not finite"):
+        step(8, mean_of_some, (torch.arange(32) == 8).long())
+
+
 @pytest.mark.parametrize("y", [Y, RARE, GONE], ids=["all", "few", "none of a part"])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("micro_batch", [8, 5])

@@ -6,6 +6,7 @@ that is done in parts, and again when the loss changes. Where the two differ, th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -94,7 +95,7 @@ class Split:
 
     def _find(self, batch: Any) -> None:
         traits, tell = self._pass.loss.traits, self._pass.tell
-        with self.unchanged(), self._still() as normalized:
+        with self.unchanged(), self._remembering(), self._still() as normalized:
             whole, target = self._try(batch)
             self._leaf = find_samples(batch, target)
             guessed = self._leaf is None  # as where forward joins the places of all sequences
@@ -126,6 +127,8 @@ class Split:
         """Say why gradients may differ; refuse where there is no reason."""
         again, _target = self._gradient(batch, seed=1)
         found = _("the gradient of the parts differs from that of the whole batch by {share:.2%}", share=apart)
+        if math.isinf(apart):
+            found = _("the gradient of a part is not finite, and that of the whole batch is")
         if _distance(whole, again) > _ROUNDING:
             self._pass.tell(_("micro_batch: {found}, as the model or the loss draws noise", found=found))
         elif any(part is not None and part.dtype is not torch.float32 for part in whole) or self._pass.is_narrow:
@@ -184,6 +187,15 @@ class Split:
                 parameter.grad = None
 
     @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Have techniques remember afterwards what they remember now."""
+        put_back = self._pass.acting.keep()
+        try:
+            yield
+        finally:
+            put_back()
+
+    @contextmanager
     def _still(self) -> Iterator[bool]:
         """Have layers draw nothing and learn nothing of batches meanwhile; yield whether any normalizes batches."""
         quiet = [module for module in self._pass.model.modules() if module.training and _is_restless(module)]
@@ -233,14 +245,20 @@ def _over(part: Tensor | None, scale: float) -> Tensor | None:
 
 
 def _distance(one: list[Tensor | None], other: list[Tensor | None]) -> float:
-    """Return the length of the difference of two gradients, as a share of the longer one."""
+    """Return the length of the difference of two gradients, as a share of the longer one; inf if only one is finite."""
     apart = lengths = 0.0
     for a, b in zip(one, other, strict=True):
         first = 0.0 if a is None else a.double()
         second = 0.0 if b is None else b.double()
         apart += float(torch.as_tensor(first - second).square().sum())
         lengths += max(float(torch.as_tensor(first).square().sum()), float(torch.as_tensor(second).square().sum()))
+    if not math.isfinite(apart):
+        return 0.0 if _is_finite(one) is _is_finite(other) else math.inf
     return (apart / lengths) ** 0.5 if lengths else 0.0
+
+
+def _is_finite(gradient: list[Tensor | None]) -> bool:
+    return all(bool(part.isfinite().all()) for part in gradient if part is not None)
 
 
 def _refusal(reason: str) -> ValueError:

@@ -171,6 +171,30 @@ def test_steps_are_learned_and_begun_anew_after_a_rest():
     assert torch.equal(weight, round_learning(own, first_scale(own, 3, True), 3))
 
 
+class OfOnesOwn(nn.Module):
+    """A copy of it is looked at before its first step."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_passes_beside_the_training_teach_learned_steps_nothing():
+    settings = {"weight_bits": 3, "step_size_rate": 0.1}
+    run, parts = make(OfOnesOwn(), **settings), make(OfOnesOwn(), **settings, micro_batch=4)
+    run.step(3)
+    again = run.replay()
+    again.wait()
+    assert again.exact
+    assert torch.equal(again.model.layers[1].weight, run.model.layers[1].weight)
+    parts.step(3)
+    assert torch.allclose(parts.model.layers[1].weight, run.model.layers[1].weight, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
