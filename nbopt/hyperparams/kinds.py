@@ -27,6 +27,8 @@ class Float(Hyperparam[float]):
         Whether that range is walked on a log scale.
     zero : bool
         Whether a log scale has a true zero below ``low``.
+    refused : str
+        Why it cannot be anything but 0, in words.
     ge, gt, lt : float or None
         Legal values: at least, above, below.
 
@@ -46,6 +48,7 @@ class Float(Hyperparam[float]):
     ge: float | None = field(default=None, kw_only=True)
     gt: float | None = field(default=None, kw_only=True)
     lt: float | None = field(default=None, kw_only=True)
+    refused: str = field(default="", kw_only=True)
 
     def check(self, value: Any) -> float:
         """Return ``value`` as a float, if it is legal."""
@@ -57,6 +60,7 @@ class Float(Hyperparam[float]):
             raise self._refuse(value, self.legal) from None
         if not math.isfinite(number) or not _within(number, self.ge, self.gt, self.lt):
             raise self._refuse(value, self.legal)
+        _check_on(self.name, number, self.refused)
         return number + 0.0  # -0.0 becomes 0.0
 
     @property
@@ -75,7 +79,7 @@ class Int(Hyperparam[int]):
     """A whole number; ``powers`` walks the offered range in powers of two, ``zero`` adds 0 below them.
 
     ``endless`` makes infinity legal, and None, which stands for it; with ``tenfold``, the control of a run offers up to
-    ten times what that is given.
+    ten times what that is given; ``refused`` says why it cannot be anything but 0, in words.
 
     Examples
     --------
@@ -90,6 +94,7 @@ class Int(Hyperparam[int]):
     ge: int | None = field(default=None, kw_only=True)
     endless: bool = field(default=False, kw_only=True)
     tenfold: bool = field(default=False, kw_only=True)
+    refused: str = field(default="", kw_only=True)
 
     def check(self, value: Any) -> int:
         """Return ``value`` as an int, if it is whole and legal; infinity, where that is, as ``math.inf``."""
@@ -104,6 +109,7 @@ class Int(Hyperparam[int]):
         # Counters and sizes end up in 64-bit integers.
         if number != value or not _within(number, self.ge, None, 2**63):
             raise self._refuse(value, self.legal)
+        _check_on(self.name, number, self.refused)
         return int(number)
 
     @property
@@ -177,8 +183,7 @@ class Flag(Hyperparam[bool]):
     def check(self, value: Any) -> bool:
         """Return ``value`` as a bool, if it is one."""
         if type(value).__name__ in ("bool", "bool_"):  # numpy calls its own bool_ or bool
-            if value and self.refused:
-                raise InvalidHyperparam(_("{name}: {reason}.", name=self.name, reason=self.refused))
+            _check_on(self.name, value, self.refused)
             return bool(value)
         raise self._refuse(value, self.legal)
 
@@ -223,3 +228,8 @@ def _rule(kind: str, ge: float | None, gt: float | None, lt: float | None) -> st
     )
     parts = [f"{word} {number(bound)}" for word, bound in bounds if bound is not None]
     return " ".join([kind, _(" and ").join(parts)]).strip()
+
+
+def _check_on(name: str, value: Any, refused: str) -> None:
+    if value and refused:
+        raise InvalidHyperparam(_("{name}: {reason}.", name=name, reason=refused))

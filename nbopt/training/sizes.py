@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from nbopt.torch_private import BatchNorm, NormBase
 
@@ -49,7 +50,9 @@ def _length(norm: Any) -> int:
 
 
 def find_sizes(module: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yield the attributes of a layer that tell sizes, as its weights have them now."""
+    """Yield the attributes of a layer that tell sizes, as its weights have them now; none where these are computed."""
+    if is_parametrized(module):  # to read a weight of spectral_norm is a step of its power iteration
+        return
     for kinds, reads in _TABLE:
         if isinstance(module, kinds):
             yield from ((name, read(module)) for name, read in reads.items())

@@ -13,6 +13,7 @@ from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Flag, Hyperparam, Text, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
+from nbopt.techniques.compression.computed import tell_computed
 from nbopt.techniques.compression.layers import choose_layers, find_layers, read_patterns
 from nbopt.techniques.context import Setting
 
@@ -95,9 +96,12 @@ class FewBits(Technique):
 
     @classmethod
     def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
-        """Return the declarations, with the names of the model's layers."""
-        spec: Any = cls.declared()["bits_layers"]
-        return {**cls.declared(), "bits_layers": variant(spec, layers=tuple(find_layers(setting.model)))}
+        """Return the declarations, with the names of the model's layers; no weight may be one that is computed."""
+        declared: dict[str, Any] = dict(cls.declared())
+        declared["bits_layers"] = variant(declared["bits_layers"], layers=tuple(find_layers(setting.model)))
+        if cls.of_weights:
+            declared[cls.of_weights] = variant(declared[cls.of_weights], refused=tell_computed(setting.model))
+        return declared
 
     @classmethod
     def unfit_for(cls, setting: Setting) -> str:

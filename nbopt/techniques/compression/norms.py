@@ -79,11 +79,11 @@ def look(
         return "no means"
     if is_transposed(before) and before.groups > 1:
         return "grouped"
+    if is_hooked(before) or is_hooked(norm):
+        return "hooked"
     every = itertools.chain(*(part.parameters(False) for part in model.modules()))
     if sum(each is before.weight for each in every) > 1:
         return "shared"
-    if is_hooked(before) or is_hooked(norm):
-        return "hooked"
     return ""
 
 
@@ -91,7 +91,7 @@ def is_hooked(module: Any) -> bool:
     """Whether something else acts when a module is called, or makes its weights."""
     if any(getattr(module, name) for name in ("_forward_hooks", "_forward_pre_hooks")):
         return True
-    return "weight" not in module._parameters and module.weight is not None
+    return "weight" not in module._parameters
 
 
 def follow(model: nn.Module) -> fx.Graph:

@@ -12,6 +12,7 @@ from nbopt.data.noise import COMPRESSION, derive_seed
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
+from nbopt.techniques.compression.computed import tell_computed
 from nbopt.techniques.compression.masks import gather_units, keep_layers, spread_units
 from nbopt.techniques.compression.units import draw_units, find_refusals, find_units, measure_units
 from nbopt.techniques.context import Setting
@@ -142,11 +143,12 @@ class Sparsity(Technique):
 
     @classmethod
     def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
-        """Return the patterns that the model has."""
-        spec: Any = cls.declared()["sparsity_pattern"]
+        """Return the patterns that the model has; no weight may be one that is computed."""
+        declared: dict[str, Any] = dict(cls.declared())
         refused = find_refusals(setting.model, _PATTERNS)
         options = tuple(name for name in _PATTERNS if name not in refused)
-        return {**cls.declared(), "sparsity_pattern": variant(spec, options=options, refused=refused)}
+        declared["sparsity_pattern"] = variant(declared["sparsity_pattern"], options=options, refused=refused)
+        return {**declared, "sparsity": variant(declared["sparsity"], refused=tell_computed(setting.model))}
 
     @classmethod
     def unfit_for(cls, setting: Setting) -> str:

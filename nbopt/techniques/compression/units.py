@@ -44,7 +44,8 @@ def find_neurons(model: nn.Module) -> list[list[tuple[str, tuple[int, ...], int]
         parent = name.rpartition(".")[0]
         if isinstance(module, kinds) and not name.startswith(f"{attention}."):
             layers.append([])
-            place = (parent, len(module.weight))
+            weight = module._parameters.get("weight")  # not read where it is computed
+            place = (parent, -1 if weight is None else len(weight))
         elif type(module) in (nn.RNN, nn.LSTM, nn.GRU):
             layers += find_hidden(module, name)
             place = ("", 0)
