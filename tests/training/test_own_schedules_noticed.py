@@ -132,6 +132,21 @@ def test_what_is_no_schedule_is_told_when_the_run_is_made(mlp, blobs, given, mes
         Run(mlp(), blobs, schedule=given(mlp))
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "why"),
+    [
+        (partial(lr_scheduler.CosineAnnealingLR, T_max=40), {"epochs": 4}, "its plan is 40 long, and the run 4 epochs"),
+        (partial(lr_scheduler.LinearLR, total_iters=5), {"epochs": 4}, "its plan is 5 long, and the run 4 epochs"),
+        (partial(lr_scheduler.CosineAnnealingLR, T_max=4), {"steps": 40}, "the length of the run is told in steps"),
+        (partial(lr_scheduler.StepLR, step_size=2), {"steps": 40}, "the length of the run is told in steps"),
+    ],
+)
+def test_a_plan_that_may_be_one_of_steps_is_asked_about(mlp, blobs, kind, values, why):
+    with pytest.raises(InvalidHyperparam, match=f'{why}: nothing tells whether .*schedule_interval="step" or'):
+        Run(mlp(), blobs, schedule=kind, store=None, **values)
+    Run(mlp(), blobs, schedule=kind, store=None, schedule_interval="step", **values)
+
+
 def test_a_rate_beside_a_scheduler_over_the_given_optimizer_is_refused(mlp, blobs):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

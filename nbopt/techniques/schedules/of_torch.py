@@ -16,6 +16,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, Hyperparam, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.optimizers.groups import put
+from nbopt.techniques.plan import Plan
 from nbopt.techniques.schedules.planned import GROUP, Schedule
 
 _EACH_STEP = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # torch: to be stepped after each batch
@@ -75,14 +76,28 @@ class TorchSchedule(Schedule):
     @classmethod
     def adopt(cls, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Bring the rate that the scheduler began with."""
-        if cls.needs_interval and "schedule_interval" not in given:
+        if "schedule_interval" not in given and (doubt := cls.doubt(values)):
             rule = _("nothing tells whether {name} is stepped after each step or each epoch", name=cls.__name__)
+            rule = f"{doubt}: {rule}" if isinstance(doubt, str) else rule
             way = _('schedule_interval="step" or schedule_interval="epoch"')
             raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
         if isinstance(given["schedule"], LRScheduler) and values.get("lr", cls.base) != cls.base and "lr" in given:
             rule = _("the scheduler began with lr={base:g}, and what it says would be multiplied", base=cls.base)
             raise InvalidHyperparam(_("lr: {rule}: leave lr out, or set it later.", rule=rule))
         return {"lr": cls.base}
+
+    @classmethod
+    def doubt(cls, values: Mapping[str, Any]) -> str | bool:
+        """Return whether it may not count epochs, though most of its kind do; why, where this run makes it doubtful."""
+        if cls.needs_interval or cls.__dict__["schedule_interval"].default != "epoch":
+            return cls.needs_interval
+        plan = Plan.of({name: spec.default for name, spec in Plan.declared().items()} | dict(values))
+        if plan.steps:
+            return _("the length of the run is told in steps")
+        last = max((_end_of(part) for part in parts_of(cls.given)), default=0) - int(cls.given.last_epoch)
+        if last <= plan.epochs:
+            return False
+        return _("its plan is {last} long, and the run {epochs} epochs", last=last, epochs=plan.epochs)
 
     def __init__(self) -> None:
         self.scheduler = deepcopy(self.given)
@@ -149,6 +164,11 @@ class TorchPlateau(TorchSchedule):
     total: Tensor | None = None
     steps = 0
     memory: ClassVar[tuple[str, ...]] = ("state", "total", "steps")
+
+    @classmethod
+    def doubt(cls, values: Mapping[str, Any]) -> str | bool:
+        """Return False: it counts validations."""
+        return False
 
     @classmethod
     def declared(cls) -> Mapping[str, Hyperparam[Any]]:
@@ -223,6 +243,12 @@ def parts_of(scheduler: Any) -> list[Any]:
     """Return a scheduler and those that it is made of."""
     inner = getattr(scheduler, "_schedulers", ()) if isinstance(scheduler, _MANY) else ()
     return [scheduler, *(part for each in inner for part in parts_of(each))]
+
+
+def _end_of(scheduler: Any) -> int:
+    """Return after how many of what it counts a scheduler has reached the end of its plan; 0 if it has none."""
+    ends = [getattr(scheduler, name, 0) for name in ("T_max", "total_iters")]
+    return int(max(*ends, *getattr(scheduler, "_milestones", ())))
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:
