@@ -268,6 +268,7 @@ def _begin(run: TrainedSession, other: TrainedSession, snapshot: Snapshot) -> No
         training.snapshots.add(snapshot)
     training.tiers.library = other.training.tiers.library
     training.keeper.know(other.training.keeper)
+    training.cursor.seed = other.training.cursor.seed  # of a population whose members saw the same batches
     restore(training, snapshot)
     _check_ties(run, other, snapshot)
 

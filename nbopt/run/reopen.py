@@ -105,6 +105,7 @@ def _bring_back(run: Run, record: Record) -> None:
         if snapshot is not snapshots[0]:
             training.snapshots.add(snapshot, best=snapshot is loaded.get("best"))
     newest = snapshots[-1]
+    training.cursor.seed = newest.facts.get("order", training.cursor.seed)  # earlier versions kept none
     run.history.take_over(record.history, newest.step, validated=not newest.facts["validation_due"])
     try:
         restore(training, newest)

@@ -20,6 +20,7 @@ def is_state(snapshot: Snapshot) -> bool:
             and isinstance(facts["validation_due"], bool)
             and is_number(facts["seconds"])
             and _are_counts(facts["cursor"], 3)
+            and ("order" not in facts or is_count(facts["order"]))
             and _are_memories(facts)
             and all(are_names(facts.get(name, [])) for name in ("resting", "evaluated"))
             and (not facts.get("tier") or is_switch(facts["tier"]))

@@ -32,6 +32,7 @@ def capture(training: Core) -> Snapshot:
         "resting": list(training.material.resting),
         "evaluated": list(training.material.evaluated),
         "cursor": training.cursor.place(),
+        "order": training.cursor.seed,
         "parts": parts,
         "validation_due": training.validation_due,
         "seconds": training.meter.seconds,

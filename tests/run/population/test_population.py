@@ -92,6 +92,25 @@ def test_members_of_different_seeds_see_the_same_batches(digits, val):
     assert len({member.history.last("loss") for member in others}) == 3
 
 
+def test_a_run_of_one_that_saw_the_same_batches_goes_on_seeing_them(digits, tmp_path):
+    """In copies of it, too, and opened again; its noise is its own."""
+    given = {**SETTINGS, "optimizer": "sgd", "lr": 0.1, "epochs": 9}
+    population = nbopt.Population(model_of(plain), digits, seed=[4, 0], same_batches=True, **given)
+    population.step(3)
+    run = population.run(1, store=tmp_path)
+    run.step(2)
+    branch, replay = run.branch(at=2), run.replay()
+    replay.wait()
+    branch.step(3)
+    opened = nbopt.open(run.id, model_of(plain), digits, store=tmp_path)
+    opened.step(2)
+    population.step(2)
+    assert_same(branch, population[1])
+    assert_same(replay, population[1])
+    population.step(2)
+    assert_same(opened, population[1])
+
+
 @pytest.mark.parametrize(("recover", "wild_rate"), [(True, 1e4), (False, 1e30)])
 def test_the_guard_is_each_members_own(digits, recover, wild_rate):
     """A member whose loss explodes is sent back alone, or goes on as it was asked to; the others never know."""
