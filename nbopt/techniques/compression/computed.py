@@ -33,7 +33,7 @@ def tell_computed(model: nn.Module) -> str:
 def _find_maker(module: nn.Module) -> tuple[str, str] | None:
     """Return the class that computes a weight of a module, and the end of the name of what takes it away."""
     if is_parametrized(module):
-        steps = [type(step).__name__ for each in module.parametrizations.values() for step in each]  # type: ignore[operator, union-attr]
+        steps = [type(step).__name__ for each in module.parametrizations.values() for step in each]  # type: ignore[operator]
         return ", ".join(steps), ""
     for hook in module._forward_pre_hooks.values():
         if isinstance(hook, WeightNorm):
