@@ -144,8 +144,7 @@ class Sparsity(Technique):
     @classmethod
     def declared_for(cls, setting: Setting) -> dict[str, Hyperparam[Any]]:
         """Return the patterns that the model has; no weight may be one that is computed."""
-        declared: dict[str, Any] = dict(cls.declared())
-        refused = find_refusals(setting.model, _PATTERNS)
+        declared, refused = dict(cls.declared()), find_refusals(setting.model, _PATTERNS)
         options = tuple(name for name in _PATTERNS if name not in refused)
         declared["sparsity_pattern"] = variant(declared["sparsity_pattern"], options=options, refused=refused)
         return {**declared, "sparsity": variant(declared["sparsity"], refused=tell_computed(setting.model))}
@@ -213,8 +212,7 @@ class Sparsity(Technique):
     @property
     def share(self) -> float:
         """The share that is to be pruned now."""
-        begin, end = self.sparsity_begin, self.sparsity_end
-        done = self.context.progress
+        begin, end, done = self.sparsity_begin, self.sparsity_end, self.context.progress
         if done < begin:
             return 0.0
         t = 1.0 if done >= end else (done - begin) / (end - begin)
