@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -118,7 +118,16 @@ class DatasetSource:
         if start == self._asked[0]:
             self._noise.states = self._asked[1]
         self._asked = (start, self._noise.states)
-        with self._noise.lock, self._noise.seeded(self._seed + start, goes_on=True):  # of augmentations
+        return self._fetch(indices, start, goes_on=True)
+
+    def look(self, start: int, stop: int) -> Any:
+        """Return the same of any positions, and leave no trace; where no sampler says what comes when."""
+        assert self.sampler is None and self.size is not None
+        order = permutation(self.size, self._seed).tolist() if self.shuffle else range(self.size)
+        return self._fetch(order[start:stop], start, goes_on=False)
+
+    def _fetch(self, indices: Sequence[Any], start: int, goes_on: bool) -> Any:
+        with self._noise.lock, self._noise.seeded(self._seed + start, goes_on):  # of augmentations
             if hasattr(self.dataset, "__getitems__"):
                 samples = self.dataset.__getitems__(indices)
             else:

@@ -18,6 +18,7 @@ from nbopt.edits.traversal import is_pattern
 from nbopt.edits.written import average_numbers, fill_in, join_heads
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.export.edits import Written
+from nbopt.export.script import edited
 from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.objects.given import fingerprint_of, module_of
@@ -186,8 +187,6 @@ class Fuse(Edit):
             settings = f"{literal(list(self.heads))}, {self.share!r}, {literal(list(self.frozen))}"
             made = [f"settings = {settings}", "join_heads(model, optimizer, other, *settings)"]
             return Written(made, [join_heads], ("other", self.label))
-        if self.norms:
-            return Written(refused=_("batch normalization is measured anew on training data"))
         orders = averaging.read_orders(self.orders, self.axes)
         made = ["if optimizer is None:", "    return  # the best weights stay", "# fmt: off", "orders = {"]
         for name, parts in orders.items():
@@ -195,7 +194,11 @@ class Fuse(Edit):
             made += [f"    {row}" for row in rows]
         made += ["}", "# fmt: on", f"numbers = average_numbers(model, other, orders, {self.share!r})"]
         made.append("fill_in(model, numbers)")
-        return Written(made, [average_numbers, fill_in], ("other", self.label))
+        given = "other", self.label
+        if not self.norms:
+            return Written(made, [average_numbers, fill_in], given)
+        made.append("measure_norms(model, run_passes)")
+        return Written(made, [average_numbers, fill_in, edited.measure_norms], given, passes=True)
 
     def finish(self, training: Training) -> None:
         """Measure anew what batch normalization knows of its inputs."""

@@ -23,6 +23,8 @@ class Written(NamedTuple):
     given : tuple of str
         What the statements call a module that the user gave, an argument of the script's ``train``, and what tells it
         from another one; empty for none.
+    passes : bool
+        Whether these do passes of training samples, by calling ``run_passes``.
     refused : str
         Why a script cannot hold it, in words.
     """
@@ -30,6 +32,7 @@ class Written(NamedTuple):
     lines: Sequence[str] = ()
     uses: Sequence[Callable[..., Any]] = ()
     given: tuple[str, str] | tuple[()] = ()
+    passes: bool = False
     refused: str = ""
 
 

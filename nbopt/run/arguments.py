@@ -43,7 +43,7 @@ def _find(run: Any, batches: Iterable[Any]) -> list[Arguments]:
     try:
         with unchanged(training), evaluating, torch.no_grad(), training.noise.lock, seeded:
             for batch in batches:
-                training.pass_.look_at(batch)
+                training.pass_.look(batch)
                 found.append(seen[-1])
                 if sum(tensor.nbytes for each in found for tensor in tensors(each)) > _MOST_BYTES:
                     break

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nbopt.data.cursor import Cursor
-from nbopt.data.sources import StreamSource
+from nbopt.data.sources import DatasetSource, StreamSource
 from nbopt.data.tree import tensors
 from nbopt.errors import InvalidHyperparam
 from nbopt.training.evaluating import NO_GRAPH
@@ -73,15 +73,17 @@ def _pass_all(training: Training) -> None:
 
 
 def first_batches(cursor: Cursor, most: int) -> Iterator[Any]:
-    """Yield the epoch's first batches, up to so many samples; of a stream, which cannot be asked for them, the next."""
+    """Yield the epoch's first batches, up to so many samples; of a stream or sampler, which go on, the next one."""
     following, source, size = cursor.peek(), cursor.source, cursor.usual_size
-    if isinstance(source, StreamSource) or source.size is None:
+    of_loader = isinstance(source, DatasetSource)
+    if isinstance(source, StreamSource) or source.size is None or (of_loader and source.sampler is not None):
         yield following
         return
+    find = source.look if isinstance(source, DatasetSource) else source.batch
     for start in range(0, min(source.size, most), size):
         stop = min(start + size, source.size)
         if stop - start > 1 or not start:  # batch normalization cannot train on one sample
-            yield source.batch(start, stop)
+            yield find(start, stop)
 
 
 def are_close(training: Training, one: Any, other: Any) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import nbopt
 from nbopt.run.arguments import MOST_SAMPLES, find_many
@@ -99,3 +99,35 @@ def test_that_kernels_have_more_bits_than_the_run_is_said(tmp_path):
     with pytest.warns(UserWarning, match=r"small\.onnx: the run rounds the inputs of layers to 4 bits, .* to 8"):
         exported = run.export(tmp_path / "small.onnx", int8=True)
     assert off(outputs(exported.path, data()[0]), run.predict(data()[0])) < 0.2
+
+
+class Noisy(Dataset):
+    """Samples to which noise is added that goes on from one to the next."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __len__(self):
+        return 70
+
+    def __getitem__(self, k):
+        return torch.tensor([k, k % 7.0]) / 10 + 0.01 * torch.rand(2, generator=self.generator), k % 3
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 9])
+def test_a_look_at_a_loaders_first_batches_leaves_no_trace(step):
+    def make_run():
+        torch.manual_seed(0)
+        loader = DataLoader(Noisy(), batch_size=10, shuffle=True)
+        return nbopt.Run(nn.Linear(2, 3), loader, epochs=2, store=None, device="cpu")
+
+    run, other = make_run(), make_run()
+    for each in (run, other):
+        each.step(step)
+    first = run.worker.between_steps(lambda: find_many(run))
+    assert sum(len(given[0]) for given, _named in first) == 70
+    seen = torch.cat([given[0] for given, _named in first])[:, 0] * 10
+    assert len(set(seen.round().tolist())) > 60  # each sample once, but for noise
+    for each in (run, other):
+        each.step(14 - step)
+    assert all(map(torch.equal, run.model.parameters(), other.model.parameters()))

@@ -60,7 +60,7 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
         raise ValueError(told) from error
     try:
         pieces = pieces_of(content, start, layout)
-        shapes = by_name(layout, without_numbers)
+        shapes = by_name(layout, blank_of)
     except Exception as error:
         raise ValueError(f"{path} is broken: {error}") from error
     blank = copy.deepcopy(model).to("meta")  # is tried first: all is loaded, or nothing
@@ -98,7 +98,7 @@ def by_name(layout: list[dict[str, Any]], make: Callable[..., Any]) -> dict[str,
     return state
 
 
-def without_numbers(entry: dict[str, Any]) -> Tensor:
+def blank_of(entry: dict[str, Any]) -> Tensor:
     """Return a tensor's shape and type."""
     dtype = getattr(torch, entry["dtype"])
     return torch.empty(entry["shape"], dtype=dtype, device="meta")

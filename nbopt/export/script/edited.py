@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import nn
 
 from nbopt.techniques.optimizers.powers import power_of
 
@@ -99,6 +100,26 @@ def settle(model, change_weights):
     named = {name: weight for name, weight in named if weight.requires_grad}
     for name, made in change_weights(dict(named)).items():
         named[name].data = made.detach().clone()
+
+
+@torch.no_grad()
+def measure_norms(model, run_passes):
+    """Have batch normalization hold means and variances of training samples."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    norms = [layer for layer in model.modules() if isinstance(layer, kinds)]
+    norms = [norm for norm in norms if norm.training and norm.running_mean is not None]
+    momenta = [norm.momentum for norm in norms]
+    before = copy.deepcopy(model.state_dict())
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # all batches count alike
+    run_passes()
+    found = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    model.load_state_dict(before)
+    for norm, momentum, (mean, var) in zip(norms, momenta, found, strict=True):
+        norm.momentum = momentum
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var)
 
 
 def edited(weights, edit, model):

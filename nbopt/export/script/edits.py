@@ -5,6 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 
+from torch import nn
+
+from nbopt.data.tensor_source import TensorSource
 from nbopt.export.edits import Size, ToldEdit
 from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.section import Section, Values
@@ -57,9 +60,20 @@ class Edits(Section):
     def _refuse(self) -> None:
         """Raise where a script would not do what the run did."""
         for edit in self.story.edits:
-            if reason := edit.written.refused:
+            if reason := edit.written.refused or (edit.written.passes and self._find_passless()):
                 told = _("in step {step} the model got another shape ({change})", step=edit.step, change=edit.words)
                 raise ValueError(_("{told}, which a script does not hold: {reason}.", told=told, reason=reason))
+
+    def _find_passless(self) -> str:
+        """Say why a script cannot do passes of training samples as the run did; "" if it can."""
+        train, loss = self.story.train, self.story.loss
+        if self._techniques.has("change_weights") or self._techniques.has("change_activations"):
+            return _("batch normalization is measured with the weights that techniques make; turn them off before")
+        if not isinstance(train, TensorSource) or train.sampler is not None:
+            return _("batch normalization is measured on samples that a loader deals; give train as tensors, (X, y)")
+        if not isinstance(loss, (str, nn.Module)):
+            return _("batch normalization is measured in passes of a loss of your own, which may draw random numbers")
+        return ""
 
     def _make(self, number: int, edit: ToldEdit) -> str:
         """Write the function of an edit; return how the script calls it."""
@@ -83,12 +97,14 @@ class Edits(Section):
                 self._given[label] = self.sources.argument(called, f"{called}_{number}", reason)
             given = f"{called}={self._given[label]}"
             arguments.append(called)
+        arguments += ["run_passes"] * written.passes
         body += written.lines
         said = textwrap.wrap(plain(f"{edit.kind.capitalize()}: {edit.words}"), WIDTH - 12)
         told = f'"""{said[0]}."""' if len(said) == 1 else "\n".join([f'"""{said[0]}', *said[1:]]) + '.\n"""'
         self.functions.append(f"def {name}({', '.join(arguments)}):\n{indent(lines(told, *body))}\n")
         named = ["change_weights=change_weights"] * edit.settled
         named += [given] * bool(given)
+        named += ["run_passes=run_passes"] * written.passes
         return f"partial({name}, {', '.join(named)})" if named else name
 
 

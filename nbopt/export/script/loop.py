@@ -26,6 +26,7 @@ from nbopt.export.script.template import (
     PASS,
     PASSES,
     RATE,
+    RUN_PASSES,
     SAMPLES,
     TELL,
     TRAIN,
@@ -173,6 +174,10 @@ class Loop(Section):
         words["no_loss"] = "val_loss = None" if words["after_epoch"] and story.share is None else ""
         words["results"] = ", results" * bool(self._metrics)
         words["tell"] = fill(TELL, **words) if words["after_epoch"] and techniques.uses_context else ""
+        passing = [edit.step for edit in story.edits if edit.written.passes]
+        words["run_passes"] = self._run_passes(usual) if passing else ""
+        if story.steps in passing and self._draws.training:  # what they draw is the next step's
+            words["edit_end"] = f"step = STEPS_DONE\n{words['edit_end']}"
         text = self._evaluate()
         reads = [node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
         there = {*self.values.variables, *self.sources.arguments, *techniques.names} - {"loss"} | {
@@ -202,6 +207,14 @@ class Loop(Section):
         starting = lines(*(f"{name} = {own.upper()}" for name, own in variables))
         updates = lines(*(_update(name, own) for name, own in variables))
         return self._used(fill(text, starting=starting, updates=updates))
+
+    def _run_passes(self, usual: str) -> str:
+        """Return the function that does passes for an edit."""
+        words, full = self.words, f"isinstance(optimizer, {self.words['full_classes']})"
+        usual = "batches.size" if self._optimizer.only_full and self._optimizer.whole else usual.replace("full", full)
+        graph = "" if self.story.needs_graph else "@torch.no_grad()"
+        inputs = fill(INPUTS, **words) if self._techniques.has("change_inputs") else ""
+        return fill(RUN_PASSES, **{**words, "no_graph": graph, "usual": usual, "change_samples": inputs})
 
     def _evaluate(self) -> str:
         """Return the function ``evaluate``, before it is told what it reads."""

@@ -80,8 +80,8 @@ class Techniques(Section):
         self.definitions: list[str] = []
         making: list[str] = []
         for name, kinds in self.names.items():
-            engines = _OF_ENGINE - {"train"} if name in self.told else _OF_ENGINE
-            texts = [_class_text(kind, story.start, len(kinds) > 1, engines, sources) for kind in kinds]
+            left = _OF_ENGINE - {"train"} if name in self.told else _OF_ENGINE
+            texts = [_class_text(kind, story.start, len(kinds) > 1, left, sources) for kind in kinds]
             self.definitions += texts
             making += self._made(name, "\n".join(texts))
         self.definitions += self._choices()
@@ -250,9 +250,7 @@ def _kind(item: Item | Technique, story: RunSummary, values: dict[str, Any]) -> 
     return kind
 
 
-def _class_text(
-    kind: type[Technique], values: dict[str, Any], swapped: bool, engines: Set[str], sources: Sources
-) -> str:
+def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, left: Set[str], sources: Sources) -> str:
     if kind.unwritten:
         raise ValueError(_("{name}: {reason}.", name=kind.__name__, reason=_(kind.unwritten)))
     if other := next((hook for hook in hooks_of(kind) if not (HOOKS[hook].call or HOOKS[hook].looks)), ""):
@@ -266,7 +264,7 @@ def _class_text(
             attributes["acts"] = True
     methods, functions = [], []
     for name, member in members.items():
-        if name in engines and not name.startswith("__"):
+        if name in left and not name.startswith("__"):
             continue
         if isinstance(member, staticmethod):  # the user's own
             called = sources.name_for(_("the schedule"), member.__func__)

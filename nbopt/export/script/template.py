@@ -1,7 +1,6 @@
 """A script's own functions with all that a run may have used: `nbopt.export.script.prune` leaves out the rest.
 
-A ``$word`` is filled in before that, by `nbopt.export.script.loop`; afterwards a hyperparameter, which is written in
-lower case here, becomes a constant where it does not change.
+A ``$word`` is filled in before, by `nbopt.export.script.loop`; a hyperparameter that stays becomes a constant.
 """
 
 TRAIN = '''\
@@ -35,6 +34,8 @@ def train(model, train, val=None$arguments):
         """Return what a layer gets."""
         $change_activations
         return x
+
+    $run_passes
 
     calls = partial(call_changed, [change_activations], $call)
     reweighted = Reweighted(model, $computes, change_weights)
@@ -161,6 +162,25 @@ def train(model, train, val=None$arguments):
     elif ends_best:
         model.load_state_dict(best_weights)
     return dict(history)
+'''
+
+RUN_PASSES = '''\
+$no_graph
+def run_passes():
+    """Do the epoch's first batches as in a step, up to 4,096 samples."""
+    if batches.position == 0:
+        $begin_epoch
+    first = copy.copy(batches)
+    seed_all(derive_seed(SEED, NOISE) + step)
+    for start in range(0, min(batches.size, 4096), $usual):
+        first.position = start
+        batch = first.take($usual)
+        if start and first.position - start < 2:
+            break  # batch normalization cannot train on one sample
+        $change_samples
+        $shape_batch
+        with cast_to(precision_name, device):
+            $call(model, batch)
 '''
 
 RATE = """\

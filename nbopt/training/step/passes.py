@@ -227,12 +227,9 @@ class ForwardPass:
         """Let techniques find out, on the next training batch, what they need for passes at rest."""
         self.calibration.do(self.acting.calibrate, self.look, self.model)
 
-    def look(self) -> None:
-        """Do a forward pass on the next training batch."""
-        self.look_at(self.calibration.next_batch())
-
-    def look_at(self, batch: Any) -> None:
-        """Do a forward pass on a training batch."""
+    def look(self, batch: Any = None) -> None:
+        """Do a forward pass on a batch; on the next training batch without one."""
+        batch = self.calibration.next_batch() if batch is None else batch
         batch = self.acting.prepare(batch, training=False)
         self._within(lambda batch: (self._call(self.forward, batch), None, torch.zeros(())), batch)
 
