@@ -28,6 +28,17 @@ def number(value: Any) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def setting(value: Any) -> str:
+    """Write the value of a hyperparameter as it is told: what is switched is on or off.
+
+    Examples
+    --------
+    >>> setting(True), setting(3e-4), setting("adam")
+    ('on', '3e-4', 'adam')
+    """
+    return (_("on") if value else _("off")) if isinstance(value, bool) else number(value)
+
+
 def brief(value: float) -> str:
     """Write a measurement, a loss for example, with four digits.
 

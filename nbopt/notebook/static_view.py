@@ -18,7 +18,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 from numpy.typing import NDArray
 
-from nbopt.formatting import brief, count, number
+from nbopt.formatting import brief, count, setting
 from nbopt.i18n import _
 from nbopt.notebook.charts.charts import FEW
 from nbopt.notebook.charts.colours import MARK, TRAIN, VAL
@@ -172,7 +172,7 @@ def still(run: Steerable, titles: dict[str, str]) -> str:
     lines = [
         f"<b>{html.escape(run.name[:200])}</b> · {html.escape(_(STATES[run.state]))} · "
         + html.escape(" · ".join(f"{name} {value}" for name, value in facts(run))),
-        html.escape(" · ".join(f"{values.label(name)} {number(values[name])}" for name in _telling(run))),
+        html.escape(" · ".join(f"{values.label(name)} {setting(values[name])}" for name in _telling(run))),
         html.escape(_("changes: {list}", list=" · ".join(changes))) if changes else "",
         html.escape(run.exactness[:500]),
         html.escape(run.end_reason[:500]),
@@ -255,5 +255,7 @@ def _path(x: Floats, y: Floats) -> str:
 
 
 def _text(x: float, y: float, anchor: str, text: str) -> str:
-    style = 'font-size="11" fill="var(--jp-ui-font-color2,#616161)" stroke="none"'
+    # On ground of its own, so that it is read over whatever lies there.
+    ground = 'stroke="var(--jp-layout-color0,#fff)" stroke-width="3" paint-order="stroke"'
+    style = f'font-size="11" fill="var(--jp-ui-font-color2,#616161)" {ground}'
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {style}>{html.escape(text)}</text>'

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.formatting import number
+from nbopt.formatting import setting
 from nbopt.record.journal import EDIT, Entry, Journal
 
 Array = NDArray[np.float64]
@@ -95,7 +95,7 @@ class Marks:
         self.marks.append(Mark(change.step, text))
 
     def _tell(self, change: Entry) -> str:
-        return f"{self._label(change.name)} {number(change.old)} → {number(change.new)}"
+        return f"{self._label(change.name)} {setting(change.old)} → {setting(change.new)}"
 
 
 def visible(marks: Sequence[Mark], x: Array, span: tuple[float, float], most: int) -> list[Tick]:

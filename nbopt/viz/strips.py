@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nbopt.formatting import brief, number
+from nbopt.formatting import brief, setting
 from nbopt.i18n import _
 
 _SURE = {2: 6.31, 3: 2.92, 4: 2.35, 5: 2.13}  # Student's t, by how many draws: 90 % of what is noise lies within
@@ -95,7 +95,7 @@ def label_of(value: Any) -> str:
     >>> label_of((0.001, 64))
     '0.001, 64'
     """
-    return ", ".join(map(number, value)) if isinstance(value, tuple) else number(value)
+    return ", ".join(map(setting, value)) if isinstance(value, tuple) else setting(value)
 
 
 def shades_of(losses: NDArray[np.float64], present: int | None) -> list[float]:

@@ -50,7 +50,10 @@ def test_a_search_around_a_run_is_drawn_in_its_charts_and_a_click_takes_a_trial(
     book = notebook(AROUND)
     book.run_all()
     panel = book.page.locator(".nbopt-panel")
-    panel.locator(".nbopt-drawer-search").click()
+    drawer = panel.locator(".nbopt-drawer-search")
+    drawer.evaluate("drawer => drawer.scrollIntoView({ block: 'end' })")  # the last that is in sight
+    drawer.click()
+    expect(panel.locator(".nbopt-search-here")).to_be_in_viewport()
     panel.locator(".nbopt-search-here").click()
     best = panel.locator(".nbopt-search-take").first
     expect(best).to_contain_text("val_loss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import xml.etree.ElementTree as ET
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import nbopt
 from nbopt.notebook import static_view
 from nbopt.notebook.charts.colours import MARK
 from nbopt.notebook.frontend import bridge
+from nbopt.notebook.naming import in_own_names
 from nbopt.notebook.static_view import MOST_BYTES, still
 from tests.notebook.frontend import eventually
 
@@ -136,3 +139,16 @@ def test_the_bridge_has_it_keep_up_where_nobody_looks(make_run, show, monkeypatc
     panel.bridge.wake()
     eventually(lambda: called.count("RUNNING") > 3)
     run.pause()
+
+
+def test_the_way_back_names_model_and_data_as_the_notebook_does(make_run, tmp_path):
+    run = make_run(store=tmp_path)
+    run.step(2)
+    data = run.spec.origin
+    own = {"mlp": run.model, "X_train": data[0], "y_train": data[1], "other": 3}
+    told = in_own_names(run.opening, run, own)
+    assert told.startswith(f'run = nbopt.open("{run.id}", mlp, train=(X_train, y_train), store=')
+    assert in_own_names(run.opening, run, {"pairs": data}) == run.opening.replace("(X, y)", "pairs")
+    assert in_own_names(run.opening, run, {"X_train": data[0]}) == run.opening
+    opened = eval(told.removeprefix("run = "), {"nbopt": nbopt, **own, "mlp": copy.deepcopy(run.model)})
+    assert opened.id == run.id

@@ -28,7 +28,7 @@ def marks_of(journal):
 def test_changes_are_marked_with_name_and_values_and_those_of_one_step_share_a_mark():
     found = marks_of(journal_of((5, "lr", 1e-3, 3e-5), (5, "nesterov", False, True), (9, "optimizer", "adam", "sgd")))
     assert found.marks == [
-        Mark(5, "Learning rate 0.001 → 3e-5\nnesterov False → True"),
+        Mark(5, "Learning rate 0.001 → 3e-5\nnesterov off → on"),
         Mark(9, "optimizer adam → sgd"),
     ]
     assert found.applied == {"lr": 5, "nesterov": 5, "optimizer": 9}

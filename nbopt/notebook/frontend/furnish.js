@@ -2,7 +2,7 @@
 
 import { fold, label } from './column.js';
 import { ringBell, takeKeys, watchKernel } from './header.js';
-import { reveal } from './reveal.js';
+import { reveal, revealUnfolded } from './reveal.js';
 import { askWhatIf } from './strips.js';
 
 /**
@@ -18,6 +18,7 @@ export function furnish(panel, model, on, gone) {
   if (!panel.matches('.nbopt-panel')) return;
   takeKeys(/** @type {HTMLElement} */ (panel), on);
   watchKernel(panel, model.widget_manager, gone);
+  revealUnfolded(panel, on, gone);
   const ring = ringBell(panel, on);
   const tell = () => ring(model.get('ending'));
   tell();

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nbopt.formatting import number
+from nbopt.formatting import setting
 from nbopt.hyperparams import Choice, Flag, Hyperparam, Hyperparams
 from nbopt.i18n import _
 
@@ -48,7 +48,7 @@ def write_head(spec: Hyperparam[Any], named: bool, told: Told, ends: tuple[str, 
     ends : (low, high), optional
         What stands below the ends of the slider.
     """
-    default = number(told.default)
+    default = setting(told.default)
     differs = html.escape(_("differs from the default, {value}", value=default), quote=True)
     parts = [
         _label(spec) if named else "",

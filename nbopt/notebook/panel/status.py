@@ -6,9 +6,10 @@ import html
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from nbopt.formatting import brief, count, duration, number, speed
+from nbopt.formatting import brief, count, duration, setting, speed
 from nbopt.i18n import N_, _
 from nbopt.notebook.listed import listed
+from nbopt.notebook.naming import in_own_names, own_variables
 from nbopt.record.journal import Entry, Journal
 from nbopt.run.operable import Driven
 from nbopt.run.steerable import Steerable
@@ -129,7 +130,7 @@ def way_back(run: Steerable) -> str:
     if not run.opening:
         return html.escape(_("The run was not stored (store=None)."))
     note = html.escape(_("To go on from here, with the model and data it was made with:"))
-    return f"{note} <code>{html.escape(run.opening)}</code>"
+    return f"{note} <code>{html.escape(in_own_names(run.opening, run, own_variables()))}</code>"
 
 
 def ending(run: Driven) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def journal_list(journal: Journal, label: Callable[[str], str], unfolded: bool) 
 def journal_cells(entry: Entry, label: Callable[[str], str]) -> tuple[str, str, str]:
     """Return an entry of the journal in words: its step, what happened, and who asked for it."""
     if entry.kind == "change":
-        text = f"{label(entry.name)} {number(entry.old)} → {number(entry.new)}"
+        text = f"{label(entry.name)} {setting(entry.old)} → {setting(entry.new)}"
     elif entry.name in _EVENTS:
         text = _(_EVENTS[entry.name], detail=count(entry.new) if isinstance(entry.new, int) else entry.new)
     else:

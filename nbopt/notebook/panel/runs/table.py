@@ -11,7 +11,7 @@ from typing import Any
 import traitlets
 
 from nbopt.errors import shorten
-from nbopt.formatting import brief, count, number
+from nbopt.formatting import brief, count, setting
 from nbopt.i18n import N_, _
 from nbopt.notebook.charts.colours import TRAIN
 from nbopt.notebook.frontend.bridge import FrontEnd
@@ -294,5 +294,5 @@ def runs_drawer(
 
 
 def _written(value: Any) -> str:
-    text = "" if value is None else number(value)
+    text = "" if value is None else setting(value)
     return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from nbopt.formatting import brief, count, number
+from nbopt.formatting import brief, count, setting
 from nbopt.i18n import _
 from nbopt.notebook.panel.status import STATES, facts, journal_cells
 from nbopt.run.steerable import Steerable
@@ -67,7 +67,7 @@ def _values(run: Steerable) -> list[tuple[str, str, str, str]]:
 def _settings(run: Steerable) -> list[tuple[str, str, str]]:
     values = run.hyperparams
     return [
-        (values.label(name), number(values[name]), "" if values[name] == default else number(default))
+        (values.label(name), setting(values[name]), "" if values[name] == default else setting(default))
         for name in values
         if name in values.active
         for default in [values.spec(name).default]
