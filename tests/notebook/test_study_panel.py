@@ -13,8 +13,10 @@ import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.notebook.frontend import bridge
 from nbopt.notebook.static_view import MOST_BYTES
+from nbopt.notebook.study.board import StudyBoard
 from nbopt.notebook.study.panel import StudyPanel
 from nbopt.notebook.study.still import draw_still
+from nbopt.notebook.study.view import StudyView
 from tests.notebook.frontend import eventually
 
 
@@ -163,6 +165,19 @@ def test_what_cannot_be_done_is_said_in_the_panel(make, show, page):
         page.tell(panel.board, message)
         eventually(lambda text=text: text in panel._error.value)
     assert len(panel.study.journal) == 0
+
+
+def test_what_is_not_known_of_a_trial_yet_is_no_number(make, page):
+    study = make(trials=2, executor="population", epochs=100_000)
+    board = StudyBoard()
+    view = StudyView(study, board)
+    study.start()
+    eventually(lambda: study.asked == 2)
+    eventually(lambda: all(trial.reports for trial in study.trials))
+    view.paint(study.trials)
+    assert np.isfinite(np.frombuffer(board.hues, np.float32)).all()
+    assert np.isnan(np.frombuffer(board.done, np.float32)).all()  # steps are counted at the end
+    study.stop()
 
 
 def test_a_trial_is_stopped_and_one_is_cloned_and_trained_on(make, show, page):

@@ -16,7 +16,7 @@ import { byShade, hueOf } from './../population/scales.js';
  * @property {((trial: number) => boolean) | null} stands Which trials stand out; null where all do.
  */
 
-export const MARGINS = /** @type {[number, number, number, number]} */ ([64, 64, 34, 14]);
+export const MARGINS = /** @type {[number, number, number, number]} */ ([64, 64, 40, 14]);
 const NEAR_LINE = 9; // pixels from a line to the pointer on it
 
 /** @type {(k: number, count: number) => number} */

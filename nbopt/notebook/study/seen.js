@@ -41,7 +41,7 @@ export function read(model) {
   /** @type {import('./../population/rows.js').Column[]} */
   const columns = [...axes.slice(given.length), ...given];
   const own = /** @type {const} */ ([
-    [' steps', said.steps, floats(model.get('done'), Int32Array), 'count'],
+    [' steps', said.steps, floats(model.get('done'), Float32Array), 'count'],
     [' seconds', said.seconds, floats(model.get('spent'), Float32Array), 'number']
   ]);
   for (const [name, label, values, form] of own) columns.push({ name, label, values, form });

@@ -111,8 +111,10 @@ class StudyView(CurvesView):
         self.draw(self.reports.fan, np.nan_to_num(hues, nan=1.0), wanted)
         board.now = self.reports.fan.last[: len(trials)].astype(np.float32).tobytes()
         board.line = self._line(trials)
-        board.done = np.array([trial.steps for trial in trials], np.int32).tobytes()
-        board.spent = np.array([trial.seconds for trial in trials], np.float32).tobytes()
+        done, spent = [trial.steps for trial in trials], [trial.seconds for trial in trials]
+        board.done, board.spent = (
+            np.array([it or np.nan for it in told], np.float32).tobytes() for told in (done, spent)
+        )
         board.states = bytes(_STATES.index(_state_of(trial)) for trial in trials)
         board.sources = bytes(trial.source != "sampler" for trial in trials)
         board.champion = self._told(champion)
