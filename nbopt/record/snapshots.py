@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, overload
 
 from torch import Tensor
 
-from nbopt.errors import unknown
+from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.i18n import _
 from nbopt.record.memory import available_memory
 
@@ -188,4 +188,6 @@ class Snapshots(Sequence[Snapshot]):
             return self.best.step
         if isinstance(to, int) and not isinstance(to, bool) and 0 <= to <= newest:
             return to
+        if isinstance(to, str) and to == "best":
+            raise InvalidHyperparam(_("there is no best step yet: none was validated, or none since it began anew."))
         raise unknown(_("point to go to"), to, [_("a step from 0 to {newest}", newest=newest), "best", _("a snapshot")])

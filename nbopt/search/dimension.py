@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.formatting import number
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
@@ -93,6 +95,9 @@ class Dimension:
         if isinstance(spec, Int):
             return cls(spec, spec.low, spec.high, whole=True)
         if isinstance(spec, Float):
+            if spec.log and spec.low <= 0:
+                rule = _("a logarithmic scale begins above 0")
+                raise InvalidHyperparam(_("{name}: {rule}; got low={low:g}.", name=spec.name, rule=rule, low=spec.low))
             return cls(spec, spec.low, spec.high, log=spec.log)
         raise InvalidHyperparam(_("{name} has no range to search.", name=spec.name))
 
@@ -105,6 +110,7 @@ class Dimension:
         InvalidHyperparam
             For what is neither, or not legal.
         """
+        bounds = bounds.tolist() if isinstance(bounds, np.ndarray) else bounds
         pair = isinstance(bounds, tuple) and len(bounds) == 2 and all(_is_number(value) for value in bounds)
         if isinstance(spec, (Choice, Flag)) or (pair and not isinstance(spec, Unbounded)):
             return cls.of(spec).narrowed(bounds)

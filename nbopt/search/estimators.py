@@ -39,6 +39,9 @@ class Estimator:
         pair = isinstance(train, (tuple, list)) and len(train) == 2
         self._train = (train[0], train[1]) if pair else (train, None)
         self._val = val
+        _check_lengths("train", self._train)
+        if isinstance(val, (tuple, list)):
+            _check_lengths("val", val)
         classifier = bool(is_classifier(estimator))
         if isinstance(val, numbers.Real):
             from sklearn.model_selection import train_test_split
@@ -62,7 +65,7 @@ class Estimator:
 
     def find_objectives(self, given: Any, direction: Any) -> list[Objective]:
         """Return the scorers that are meant, of which more is better; by default the estimator's own score."""
-        from sklearn.metrics import check_scoring
+        from sklearn.metrics import check_scoring, get_scorer_names
 
         if direction not in (None, "maximize"):
             rule = _("of scikit-learn's scorers more is better")
@@ -71,6 +74,8 @@ class Estimator:
         found = []
         for each in given if isinstance(given, (list, tuple)) else [given]:
             each = None if isinstance(each, str) and each == "val_loss" else each
+            if isinstance(each, str) and each not in get_scorer_names():
+                raise unknown(_("objective"), each, get_scorer_names())
             try:
                 scorer = check_scoring(self._estimator, scoring=each)
             except (ValueError, TypeError) as error:
@@ -107,6 +112,13 @@ class Estimator:
         made = self._make(values, seed)
         fitted = made.fit(train[0]) if train[1] is None else made.fit(*train)
         return tuple(float(each.function(fitted, *val)) for each in objectives if each.function is not None)
+
+
+def _check_lengths(name: str, parts: Any) -> None:
+    lengths = [len(part) if hasattr(part, "__len__") else part.shape[0] for part in parts if part is not None]
+    if len(set(lengths)) > 1:
+        told = " / ".join(map(str, lengths))
+        raise ValueError(_("the parts of {name} differ in length: {lengths} samples.", name=name, lengths=told))
 
 
 def clone_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
+from nbopt.search.proposing import as_number
 from nbopt.search.sizes import SIZES
 from nbopt.techniques.metrics.choice import METRICS
 
@@ -41,7 +42,7 @@ class Objective:
     def measure(self, session: Any) -> float:
         """Return what a run or a member that has ended is worth: that of the weights that it ended with."""
         if self.function is not None:
-            return self.sane(float(self.function(session)))
+            return self.sane(as_number(self.function(session)))
         steps, values = session.history[self.name]
         if not len(values):
             return self.worst

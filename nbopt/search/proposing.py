@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nbopt.errors import shorten
+from nbopt.i18n import _
 from nbopt.search.jobs import Pruned
 
 
@@ -75,4 +77,20 @@ def as_tuple(found: Any) -> tuple[float, ...]:
     """Return what an objective returned as one number for each."""
     if isinstance(found, Mapping):
         found = list(found.values())
-    return tuple(float(value) for value in found) if isinstance(found, (tuple, list)) else (float(found),)
+    return tuple(map(as_number, found)) if isinstance(found, (tuple, list)) else (as_number(found),)
+
+
+def as_number(found: Any) -> float:
+    """Return what an objective returned as a number; raise TypeError, in words, if it is none.
+
+    Examples
+    --------
+    >>> as_number(None)
+    Traceback (most recent call last):
+    TypeError: the objective must return a number; it returned None.
+    """
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        told = shorten(found)
+        raise TypeError(_("the objective must return a number; it returned {value}.", value=told)) from None

@@ -31,6 +31,16 @@ def test_the_example_of_grid_search_in_one_line_finds_the_same():
     assert (fitted.predict(IRIS[0]) == found.best_estimator_.predict(IRIS[0])).all()
 
 
+def test_data_of_several_lengths_and_scorers_that_are_none_are_refused():
+    x, y = IRIS
+    with pytest.raises(ValueError, match="the parts of train differ in length: 150 / 10 samples"):
+        nbopt.Study(SVC(), (x, y[:10]), space={"C": [1]}, store=None)
+    with pytest.raises(ValueError, match="the parts of val differ in length: 20 / 150 samples"):
+        nbopt.Study(SVC(), IRIS, (x[:20], y), space={"C": [1]}, store=None)
+    with pytest.raises(UnknownName, match=r"unknown objective 'acuracy'\. Did you mean 'accuracy'"):
+        nbopt.Study(SVC(), IRIS, space={"C": [1]}, objective="acuracy", store=None)
+
+
 DIABETES = np.random.default_rng(0).normal(size=(60, 3)), np.random.default_rng(1).normal(size=60)
 
 

@@ -1,5 +1,6 @@
 """What cannot be searched is refused before the first trial, in words."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from nbopt.errors import InvalidHyperparam, UnknownName
         ({"objective": "val_accuracy"}, UnknownName, "unknown objective"),
         ({"objective": "val_mine", "metrics": {"mine": torch.dist}}, InvalidHyperparam, "direction='maximize'"),
         ({"direction": "up"}, UnknownName, "unknown direction"),
+        ({"space": {"lr": nbopt.Float(0.1, low=0, high=1, log=True)}}, InvalidHyperparam, "logarithmic scale begins"),
         ({"trials": 0}, InvalidHyperparam, "trials must be"),
         ({"executor": "treads"}, UnknownName, "Did you mean 'threads'"),
         ({"slots": 0}, InvalidHyperparam, "slots must be"),
@@ -41,6 +43,18 @@ def test_validation_is_missing_in_words(blobs):
         nbopt.Study(torch.nn.Linear(4, 2), space=["lr"], store=None)
     with pytest.raises(InvalidHyperparam, match="no build"):
         nbopt.Study(objective="val_loss", store=None)
+
+
+@pytest.mark.parametrize("returned", [None, "low", [0.1, None], torch.zeros(2)])
+def test_what_an_objective_returns_that_is_no_number_is_told(returned):
+    study = nbopt.Study(objective=lambda trial: returned, trials=2, store=None)
+    with pytest.raises(TypeError, match="the objective must return a number; it returned"):
+        study.fit()
+
+
+def test_values_to_search_may_be_an_array(make):
+    study = make(space={"lr": np.logspace(-3, 0, 4)}, sampler="grid", trials=4).fit()
+    assert sorted(trial.values["lr"] for trial in study.trials) == pytest.approx([0.001, 0.01, 0.1, 1.0])
 
 
 def test_an_optimizer_that_exists_is_refused(make):

@@ -168,3 +168,13 @@ def test_a_script_leaves_out_what_it_would_read_otherwise():
     for text in (run.to_python(), run.fit().to_python()):
         assert "# The metric accuracy is left out: the outputs are probabilities" in text
         assert "def mae" in text
+
+
+def test_metrics_of_complex_outputs_are_the_users_own():
+    torch.manual_seed(0)
+    x, y = torch.randn(60, 4, dtype=torch.cfloat), torch.randn(60, 3, dtype=torch.cfloat)
+    model = nn.Linear(4, 3, dtype=torch.cfloat)
+    distance = {"distance": lambda output, target: (output - target).abs().mean()}
+    run = Run(model, (x, y), (x, y), lambda o, t: (o - t).abs().square().mean(), metrics=distance, epochs=2, store=None)
+    run.fit()
+    assert run.history.last("val_distance") == pytest.approx(float((run.predict(x) - y).abs().mean()), rel=1e-5)

@@ -285,9 +285,9 @@ class Managed(Steered):
         """Return members by number; raise InvalidHyperparam for one that is not there."""
         if members is None:
             return [*self]
-        chosen = [members] if isinstance(members, int) else list(members)
+        chosen = list(members) if isinstance(members, Iterable) else [members]
         for number in chosen:
             if isinstance(number, bool) or not isinstance(number, int) or not -len(self) <= number < len(self):
                 rule = _("this population has members 0 to {last}", last=len(self) - 1)
-                raise InvalidHyperparam(_("members: {number!r} is none; {rule}.", number=number, rule=rule))
+                raise InvalidHyperparam(_("members: {number!r} is no number of one; {rule}.", number=number, rule=rule))
         return [self[number] for number in dict.fromkeys(number % len(self) for number in chosen)]

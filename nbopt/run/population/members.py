@@ -124,7 +124,10 @@ def check_samples(samples: Any, count: int) -> list[Any] | None:
 def _some(source: AnySource, chosen: Any, number: int) -> AnySource:
     if not isinstance(source, TensorSource) or source.sampler is not None:
         raise ValueError(_("samples: members can have samples of their own only of data that are arrays or tensors."))
-    index = torch.as_tensor(np.asarray(chosen))
+    try:
+        index = torch.as_tensor(np.asarray(chosen))
+    except (TypeError, ValueError):  # texts, None, lists of several lengths
+        index = torch.empty(0)
     if index.dtype == torch.bool and index.shape == (source.size,):
         index = index.nonzero()[:, 0]
     if index.ndim != 1 or not len(index) or index.is_floating_point() or index.dtype == torch.bool:

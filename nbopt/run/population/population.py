@@ -20,7 +20,7 @@ from nbopt.run.population.kept import at_once
 from nbopt.run.population.managed import Managed
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import check_samples, find_all_inert, make_members, tell_inert
-from nbopt.run.population.values import SEED, as_rows, check_rows, find_shared, is_series, refuse
+from nbopt.run.population.values import SEED, as_rows, check_for_all, check_rows, find_shared
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
@@ -95,8 +95,7 @@ class Population(Managed):
         combine: bool | None = None,
         **hyperparams: Any,
     ) -> None:
-        if is_series(optimizer):
-            raise refuse("optimizer", [*optimizer])
+        check_for_all(optimizer, same_batches=same_batches, combine=combine is not None and combine)
         common, rows = as_rows({**hyperparams, SEED: seed}, find_shared(techniques or ()), combine)
         first = common.get(SEED, rows[0].get(SEED))
         given = {name: value for name, value in {**common, **rows[0]}.items() if name != SEED}

@@ -41,6 +41,15 @@ def is_series(value: Any) -> bool:
     return isinstance(value, (Sequence, np.ndarray, torch.Tensor)) and np.ndim(value) == 1
 
 
+def check_for_all(optimizer: Any, **flags: Any) -> None:
+    """Raise InvalidHyperparam for an optimizer for each member, and for flags that are neither True nor False."""
+    if is_series(optimizer):
+        raise refuse("optimizer", [*optimizer])
+    for name, value in flags.items():
+        if type(value).__name__ not in ("bool", "bool_"):
+            raise InvalidHyperparam(_("{name} must be True or False; got {value!r}.", name=name, value=value))
+
+
 def as_rows(
     given: Mapping[str, Any], shared: set[str], combine: bool | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -60,6 +69,10 @@ def as_rows(
     InvalidHyperparam
         For a sequence of what is one for all, an empty one, or lengths that differ.
     """
+    for name, value in given.items():
+        if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 1:
+            told = _("{name}: give a sequence of one value for each member", name=name)
+            raise InvalidHyperparam(_("{told}; got an array of shape {shape}.", told=told, shape=tuple(value.shape)))
     series = {name: _listed(value) for name, value in given.items() if is_series(value)}
     for name, values in series.items():
         if name in shared and any(value != values[0] for value in values):

@@ -115,6 +115,9 @@ class Question:
         self._run, specs = run, [run.hyperparams.spec(name) for name in names]
         self.names = tuple(spec.name for spec in specs)
         now = tuple(run.hyperparams[name] for name in self.names)
+        if values is not None and (isinstance(values, str) or not np.ndim(values) or not len(values)):
+            rule = _("values must be a list of at least one value to try")
+            raise InvalidHyperparam(_("{rule}; got {value!r}.", rule=rule, value=values))
         if values is None:
             few = _FEW if are_apart(run, self.names) or len(specs) > 1 else _VALUES
             ranges = ranges or [find_values(spec, own, few) for spec, own in zip(specs, now, strict=True)]

@@ -68,7 +68,7 @@ class Reading:
         """
         lose = lose if isinstance(output, Tensor) else None
         output = tensor_of(output)
-        if output is None or not isinstance(target, Tensor):
+        if output is None or not isinstance(target, Tensor) or output.is_complex() or target.is_complex():
             return
         self.gives_probabilities |= ends_in_probabilities(output)
         first, last = _fits(output, target, 1), _fits(output, target, -1)

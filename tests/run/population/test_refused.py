@@ -1,0 +1,60 @@
+"""What a population cannot be made of, or do, is told in words, and nothing of it is done."""
+
+import numpy as np
+import pytest
+import torch
+
+import nbopt
+from nbopt.errors import InvalidHyperparam
+from tests.run.population.shared import SETTINGS, dense, digits, model_of
+
+__all__ = ["digits"]
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+def make(digits, **settings):
+    return nbopt.Population(model_of(dense), digits, store=None, **{**SETTINGS, "lr": [0.01, 0.02], **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"lr": np.array([[0.1, 0.2]])}, r"lr: give a sequence of one value .* shape \(1, 2\)"),
+        ({"lr": torch.ones(2, 1)}, r"lr: give a sequence of one value .* shape \(2, 1\)"),
+        ({"same_batches": "no"}, "same_batches must be True or False; got 'no'"),
+        ({"combine": "all"}, "combine must be True or False; got 'all'"),
+    ],
+)
+def test_what_it_is_made_of(digits, settings, told):
+    with pytest.raises(InvalidHyperparam, match=told):
+        make(digits, **settings)
+
+
+@pytest.mark.parametrize("samples", [[None, None], "ab", [["a"], ["b"]], [{1, 2}, {3}], [[[1], [2, 3]], [1]]], ids=str)
+def test_samples_that_are_none(digits, samples):
+    with pytest.raises(ValueError, match="samples of member 0 must be a mask of 200 booleans or an index"):
+        make(digits, samples=samples).step()
+
+
+@pytest.mark.parametrize("members", [2, "first", 1.0, True, None], ids=str)
+def test_members_that_are_not_there(digits, members):
+    population = make(digits)
+    chosen = members if members is not None else population[0]  # a member, in the place of its number
+    with pytest.raises(InvalidHyperparam, match=r"members: .* is no number of one; this population has members 0 to 1"):
+        population.set(lr=0.5, members=chosen)
+    assert [member.hyperparams["lr"] for member in population] == [0.01, 0.02]
+
+
+def test_the_best_step_of_a_run_that_was_never_validated(digits):
+    run = nbopt.Run(model_of(dense), digits, store=None, **SETTINGS)
+    run.step(2)
+    for go in (lambda: run.population(lr=[0.1], at="best"), lambda: run.rewind("best"), lambda: run.branch("best")):
+        with pytest.raises(InvalidHyperparam, match="there is no best step yet"):
+            go()
+
+
+@pytest.mark.parametrize("values", [[], 0.1, "0.1", ()], ids=str)
+def test_values_to_ask_about(digits, values):
+    run = nbopt.Run(model_of(dense), digits, 0.2, store=None, **SETTINGS)
+    with pytest.raises(InvalidHyperparam, match="values must be a list of at least one value to try; got"):
+        run.what_if("lr", values)
