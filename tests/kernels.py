@@ -15,8 +15,12 @@ get_ipython().reset(new_session=False)
 STAY_EAGER = """
 import nbopt.training.many.compiled, nbopt.training.step.mode
 nbopt.training.many.compiled._TRAINED_SECONDS = nbopt.training.step.mode._TRAINED_SECONDS = 1e9
+nbopt.training.many.compiled._KEPT_TRAINED = 1e9
 """
-"""Has no run compile its steps because it trains for long: compilers beside the tests take more time than they do."""
+"""Has no run compile its steps because it trains for long: compilers beside the tests take more time than they do.
+
+Nor does any take what was compiled before, on which no test is to depend.
+"""
 
 AFTER_EACH_CELL = f"""
 def _stay_eager(*_results, ways={STAY_EAGER!r}):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nbopt.data.noise import Noise
-from nbopt.training.compile.build import Build, trace
+from nbopt.training.compile.build import Build, NotKept, trace
 from nbopt.training.compile.compiled import Compiler
 from nbopt.training.compile.step import CannotCompile
 from tests.benchmarks.workloads import Attentive, Recurrent, cnn
@@ -224,6 +224,14 @@ os.kill(os.getpid(), 9)
 
     eventually(has_ended, 60)  # the compiler does not outlive its kernel
     assert not list(tmp_path.rglob("*.pt2"))
+
+
+def test_what_was_not_compiled_before_is_not_where_only_that_is_wanted(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    build = Build(only_kept=True)
+    with pytest.raises(NotKept):
+        build.compile(lambda flat: [flat[0] + 1], [torch.zeros(3)])
+    assert build.process is None
 
 
 def test_the_compiler_s_last_words_are_told(monkeypatch, tmp_path):

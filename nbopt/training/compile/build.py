@@ -32,8 +32,17 @@ _COMPILER = Path(__file__).with_name("compiler.py")
 _TRACING = threading.Lock()  # torch traces in one thread of a process at a time
 
 
+class NotKept(CannotCompile):
+    """There is no machine code from before, and none is to be made."""
+
+
 class Build:
     """Compiles chunks, one at a time.
+
+    Parameters
+    ----------
+    only_kept : bool
+        Whether to load no more than what was compiled before.
 
     Attributes
     ----------
@@ -41,8 +50,9 @@ class Build:
         That of the last one, if it had to be compiled.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, only_kept: bool = False) -> None:
         self.process: subprocess.Popen[bytes] | None = None
+        self._only_kept = only_kept
         self._cancelled = False
 
     def compile(self, chunk: Chunk, example: list[Tensor]) -> Chunk:
@@ -52,11 +62,15 @@ class Build:
         ------
         CannotCompile
             If there is no compiler, or the model breaks it.
+        NotKept
+            If it would have to be compiled, and is not to be.
         """
         try:
             graph = trace(chunk, example, products.replacements())
             try:
                 return self._load(graph, example)
+            except NotKept:
+                raise
             except CannotCompile:
                 if self._cancelled or not products.are_in(graph):
                     raise
@@ -69,6 +83,8 @@ class Build:
     def _load(self, graph: fx.GraphModule, example: list[Tensor]) -> Chunk:
         packages, key = find_packages(), _key(graph, example)
         content = packages.get(key)
+        if content is None and self._only_kept:
+            raise NotKept
         if content is None:
             with packages.workplace() as place:
                 content = self._make(graph, example, place / "package.pt2", packages.caches)

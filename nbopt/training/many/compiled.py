@@ -18,7 +18,7 @@ from torch.func import vmap
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.many import UPDATES, formula_of
 from nbopt.training.compile.background import BackgroundCompile
-from nbopt.training.compile.build import Build
+from nbopt.training.compile.build import Build, NotKept
 from nbopt.training.compile.compiled import sign
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.plain import agree
@@ -29,6 +29,7 @@ from nbopt.training.many.member import OneOfMany
 _CLOSE = (1e-3, 1e-6)  # how far results may be from those that are not compiled
 _LOOK_SECONDS = 0.1
 _TRAINED_SECONDS, _LEFT_SECONDS = 5.0, 60.0  # before compiling is thought of, and how much has to lie ahead
+_KEPT_TRAINED, _KEPT_LEFT = 0.5, 2.0  # ... before one looks for what was compiled earlier, which takes 0.2 s
 
 
 class Key(NamedTuple):
@@ -62,6 +63,8 @@ class ManyCompiler:
     key : Key
     arguments : list of Tensor
         What such a step of a block takes.
+    only_kept : bool
+        Whether to load no more than what was compiled before.
 
     Raises
     ------
@@ -69,7 +72,7 @@ class ManyCompiler:
         If such a step cannot be compiled.
     """
 
-    def __init__(self, training: OneOfMany, key: Key, arguments: list[Tensor]) -> None:
+    def __init__(self, training: OneOfMany, key: Key, arguments: list[Tensor], only_kept: bool) -> None:
         self.signature = key
         self._arguments = [tensor.detach().clone() for tensor in arguments]
         twin, names = stand_in(training.model)
@@ -81,10 +84,10 @@ class ManyCompiler:
         dims = (*[0] * held, *[None if key.shared else 0] * 2, *[0] * given)
         each = vmap(lambda *flat: tuple(chunk([*flat])), in_dims=dims)
         self._all: Chunk = lambda flat: each(*flat)
-        self.build = Build()
+        self.build = Build(only_kept)
 
-    def make(self) -> Ready:
-        """Make it, and compare it with what it was made of.
+    def make(self) -> Ready | None:
+        """Make it, and compare it with what it was made of; return None where it is not to be compiled and was not.
 
         Raises
         ------
@@ -94,7 +97,10 @@ class ManyCompiler:
         got, expected = ([tensor.clone() for tensor in self._arguments] for _each in range(2))
         shapes = shapes_of(got)
         with torch.no_grad():
-            made = self.build.compile(self._all, got)
+            try:
+                made = self.build.compile(self._all, got)
+            except NotKept:
+                return None
             results = [*self._all([*expected])], [*made([*got])]
         if not agree([*results[0], *expected], [*results[1], *got], *_CLOSE):
             raise CannotCompile(_("compiled, the models compute something else"))
@@ -130,6 +136,7 @@ class CompiledSteps:
         self.is_awaited = False
         self.outlook: Callable[[OneOfMany], tuple[float, float]] = _look_ahead
         self._known: dict[Key, Ready | str] = {}
+        self._not_kept: set[Key] = set()  # of which there is no machine code from before
         self._job: BackgroundCompile | None = None
         self._look_at = 0.0
 
@@ -138,7 +145,7 @@ class CompiledSteps:
         first = trainings[0]
         self.at_work = False
         if self._job is not None and not self._job.is_alive():
-            self._known[self._job.signature], self._job = self._job.result, None
+            self._take(self._job)
         if not self.is_on or first.hyperparams["tier"] == "eager" or first.device.type != "cpu":
             return None
         known = UPDATES.get(type(first.torch_optimizer))
@@ -162,21 +169,31 @@ class CompiledSteps:
         return found if isinstance(found, Ready) else None
 
     def think(self, first: OneOfMany, key: Key, arguments: Callable[[], list[Tensor]]) -> None:
-        """Begin to compile, where that is asked for or a long way lies ahead."""
+        """Begin to compile, where that is asked for or a long way lies ahead; on a shorter one, look what there is."""
         now = time.perf_counter()
         if key in self._known or self._job is not None or (now < self._look_at and not self.is_awaited):
             return
         self._look_at = now + _LOOK_SECONDS
+        only_kept = False
         if first.hyperparams["tier"] == "auto" and not self.is_awaited:
             trained, left = self.outlook(first)
-            if trained < _TRAINED_SECONDS or left < _LEFT_SECONDS:
+            only_kept = trained < _TRAINED_SECONDS or left < _LEFT_SECONDS
+            if only_kept and (key in self._not_kept or trained < _KEPT_TRAINED or left < _KEPT_LEFT):
                 return
         try:
-            self._job = BackgroundCompile(ManyCompiler(first, key, arguments()))
+            self._job = BackgroundCompile(ManyCompiler(first, key, arguments(), only_kept))
             self._job.start()
             if self.is_awaited:
                 if self._job.is_alive():
                     self._job.join()
-                self._known[key], self._job = self._job.result, None
+                self._take(self._job)
         except CannotCompile as error:
             self._known[key] = str(error)
+
+    def _take(self, job: BackgroundCompile) -> None:
+        """Take note of what came of a job."""
+        self._job = None
+        if job.result is None:
+            self._not_kept.add(job.signature)
+        else:
+            self._known[job.signature] = job.result

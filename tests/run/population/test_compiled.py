@@ -9,7 +9,7 @@ import nbopt
 from nbopt.run.population.pulling import Puller
 from nbopt.store import writer
 from nbopt.training.compile.background import BackgroundCompile
-from nbopt.training.compile.build import Build
+from nbopt.training.compile.build import Build, NotKept
 from nbopt.training.many import together
 from tests.run.population.shared import SETTINGS, assert_same, convolutional, dense, digits, model_of, single_of
 from tests.run.population.test_stored import left_by
@@ -163,3 +163,27 @@ def test_one_that_was_compiled_is_opened_as_it_was(digits, made, tmp_path, monke
     for member, other in zip(population, again, strict=True):
         assert [entry[:4] for entry in member.journal] == [entry[:4] for entry in other.journal]
         assert member.history["loss"][1].tolist() == other.history["loss"][1].tolist()
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_on_a_short_way_only_what_was_compiled_before_is_used(digits, monkeypatch, is_kept):
+    """Here, a compiler that would have to compile has nothing to do it with."""
+    asked = []
+
+    def compile_kept(build, chunk, example):
+        asked.append(chunk)
+        if not build._only_kept or not is_kept:
+            raise NotKept
+        return chunk
+
+    monkeypatch.setattr(Build, "compile", compile_kept)
+    monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)
+    monkeypatch.setattr("nbopt.training.many.compiled._LOOK_SECONDS", -1.0)
+    for name in ("_KEPT_TRAINED", "_KEPT_LEFT"):
+        monkeypatch.setattr(f"nbopt.training.many.compiled.{name}", 0.0)
+    population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01, 0.02], **SETTINGS)
+    population.step(6)
+    assert population.tier == (COMPILED if is_kept else "all members at once")
+    assert len(asked) == 1  # and not again, where there is nothing
+    for member in population:
+        assert_same(member, single_of(member, dense, digits))
