@@ -26,13 +26,18 @@ class ChangeQueue:
     journal : Journal
     stage : Stage
         What changes act on.
+
+    Attributes
+    ----------
+    asked : deque
+        What was asked for and waits; always the same queue.
     """
 
     def __init__(self, hyperparams: Hyperparams, journal: Journal, stage: Stage) -> None:
         self.stage = stage
         self._hyperparams = hyperparams
         self._journal = journal
-        self._asked: deque[tuple[dict[str, Any], str]] = deque()
+        self.asked: deque[tuple[dict[str, Any], str]] = deque()
         self._planned: deque[tuple[Operation, bool]] = deque()
 
     @property
@@ -43,7 +48,7 @@ class ChangeQueue:
     @property
     def pending(self) -> frozenset[str]:
         """The names asked for that do not act yet."""
-        return frozenset(name for changes, _source in self._asked.copy() for name in changes if name != EDIT)
+        return frozenset(name for changes, _source in self.asked.copy() for name in changes if name != EDIT)
 
     def ask(self, changes: dict[str, Any], source: str) -> None:
         """Queue checked changes for the next boundary between two steps; from any thread.
@@ -55,10 +60,10 @@ class ChangeQueue:
         """
         if changes.keys() & self._hyperparams.dependent:
             self._check_together(changes)
-        self._asked.append((changes, source))
+        self.asked.append((changes, source))
 
     def _check_together(self, changes: Mapping[str, Any]) -> None:
-        planned, waiting, step = self.planned, self._asked.copy(), self.step
+        planned, waiting, step = self.planned, self.asked.copy(), self.step
         values = dict(self._hyperparams)  # read last: what waited a moment ago may act by now
         values.update({operation.name: operation.value for operation in planned if operation.step <= step})
         for asked, _source in waiting:
@@ -89,7 +94,7 @@ class ChangeQueue:
 
     def due(self) -> bool:
         """Whether there is something to apply now."""
-        return bool(self._asked) or (bool(self._planned) and self._planned[0][0].step <= self.step)
+        return bool(self.asked) or (bool(self._planned) and self._planned[0][0].step <= self.step)
 
     def apply(self) -> list[Entry]:
         """Apply all that is due. Return the journal's new entries.
@@ -102,9 +107,9 @@ class ChangeQueue:
             operation, journaled = self._planned[0]
             with self._taken_off(self._planned):
                 self._do(operation.name, operation.value, operation.source, None if journaled else entries)
-        while self._asked:
-            changes, source = self._asked[0]
-            with self._taken_off(self._asked):
+        while self.asked:
+            changes, source = self.asked[0]
+            with self._taken_off(self.asked):
                 entries += self.make(changes, source)
         return entries
 

@@ -11,6 +11,7 @@ from nbopt.training.core import Core
 SECONDS = 1.0  # between two snapshots taken on the way
 SHARE = 0.02  # ... of which taking one may take this part
 _READY = 0.1  # of the time that a copy takes in memory new to the process, it takes in memory that was made ready
+_NEW_BYTES = 2**20  # of a snapshot, below which memory costs nothing
 _CHEAP_BYTES = 32 * 2**20  # a snapshot that is no larger is taken before each change
 
 
@@ -57,9 +58,16 @@ class Securing:
         now = time.perf_counter()
         self._spent = now - start
         if (size := sum(tensor.nbytes for tensor in snapshot.tensors.values())) > self._size:  # not to be had again
-            self._size, self._spent = size, _READY * self._spent
+            self._size = size
+            if size >= _NEW_BYTES:
+                self._spent *= _READY
         if training.step:  # the first step's losses are worth one, too: the guard has nothing to compare with before
             self._due = now + max(SECONDS, self._spent / self.share)
+
+    def share_among(self, share: float) -> None:
+        """Take them on the way within this part of the time, also the first of them, and none of the best weights."""
+        self.share, self.keeps_best = share, False
+        self._due = time.perf_counter() + self._spent / share
 
     def take_best(self) -> None:
         """Take one of weights that are the best so far."""

@@ -63,6 +63,8 @@ class Puller:
         self._population = population
         self._visits: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._active: list[Member] = []
+        self._asked: list[deque[Any]] = []
+        self._member_visits: list[deque[Any]] = []
 
     def between_steps(self, act: Callable[[], T]) -> T:
         """Return what ``act`` returns, called between two steps: by the thread that pulls, or here if none does."""
@@ -133,6 +135,8 @@ class Puller:
         for member in self._active:
             member.training.meter.tick(running=True)
         self._loops = [member.requests() for member in self._active]
+        self._asked = [member.changes.asked for member in self._active]  # looked at often: no more than queues
+        self._member_visits = [member.training.visits for member in self._active]
         for number, event in pull_together(self._loops, self._step):
             member = self._active[number]
             if isinstance(event, Finished) and not member.state.is_ended:
@@ -185,11 +189,11 @@ class Puller:
         """Whether somebody waits for what is done between two steps."""
         population = self._population
         asked = self._visits or population.is_regrouped or self.goal is not RunState.RUNNING
-        return bool(asked) or any(member.changes.due() or member.training.visits for member in self._active)
+        return bool(asked) or any(self._asked) or any(self._member_visits)
 
     def _has_changes(self) -> bool:
         """Whether somebody waits for a change to act."""
-        return any(member.changes.due() for member in self._active)
+        return any(self._asked)
 
     # -- coming to rest
 

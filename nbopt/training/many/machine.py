@@ -67,7 +67,7 @@ def do_compiled(
     if (key := compiled.find(trainings, stack.slots, shared)) is None:
         return 0
     count, rows = len(losses), range(len(trainings))
-    blocks = Blocks(stack, key.remembers)
+    blocks, dropped = Blocks(stack, key.remembers), noise.rates(layers, rows)
     if shared and not key.shared:
         x, y = batch
         batch, shared = (x.expand(len(rows), *x.shape), y.expand(len(rows), *y.shape)), False
@@ -77,7 +77,7 @@ def do_compiled(
         x, y = batch
         size = len(y if shared else y[0]) // count
         part = slice(first * size, (first + steps) * size)
-        masks = in_rows(layers, noise.masks(layers, trainings, rows, first), len(rows))
+        masks = in_rows(layers, noise.masks(layers, trainings, dropped, first), len(rows))
         seen = (x[part], y[part]) if shared else (x[:, part], y[:, part])
         return Given(steps, seen, shared, masks, numbers[:, first : first + steps])
 

@@ -67,7 +67,7 @@ class OneOfMany(Training):
     def live_among(self, count: int) -> None:
         """Take note of how many there are."""
         self.meter.flush_seconds = max(self.meter.flush_seconds, _FLUSH_SECONDS * count)
-        self.securing.share, self.securing.keeps_best = _SNAPSHOTS / count, False
+        self.securing.share_among(_SNAPSHOTS / count)
 
     @property
     def is_settled(self) -> bool:

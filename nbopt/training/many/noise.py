@@ -12,6 +12,7 @@ from nbopt.training.compile.step import Layer
 from nbopt.training.many.member import OneOfMany
 
 Pair = tuple[Tensor, Tensor]
+Rates = tuple[float, ...]
 
 _EXACT = (torch.float32, torch.float64)  # in which a division is one, whether by a number or by a tensor
 
@@ -32,7 +33,7 @@ class StepNoise:
         ]
 
     def masks(
-        self, layers: list[Layer], trainings: Sequence[OneOfMany], rows: Sequence[int], ahead: int
+        self, layers: list[Layer], trainings: Sequence[OneOfMany], dropped: Sequence[Rates], ahead: int
     ) -> list[Tensor]:
         """Return the masks of a step for each layer, (runs, ...), or one for all where all draw the same.
 
@@ -41,22 +42,20 @@ class StepNoise:
         layers : list of Layer
             In the order in which they draw, for a batch of the present shape.
         trainings : sequence of OneOfMany
-        rows : sequence of int
-            Their places among those that this was made for.
+        dropped : sequence of tuple
+            What `rates` returns; asked for once for several steps.
         ahead : int
             How many steps after the next one.
         """
         if not layers:
             return []
         seeds = [training.step_seed + training.step + ahead for training in trainings]
-        keys = [(seed, self._rates(layers, row)) for seed, row in zip(seeds, rows, strict=True)]
+        if len(set(seeds)) == 1 and len(set(dropped)) > 1:
+            if masks := _draw_alike(layers, trainings[0], seeds[0], dropped):
+                return masks
+        keys = [*zip(seeds, dropped, strict=True)]
         firsts = dict(zip(reversed(keys), reversed(trainings), strict=True))
         drawn = {}
-        if len(firsts) > 1:
-            if len(set(seeds)) == 1 and (
-                masks := _draw_alike(layers, trainings[0], seeds[0], [key[1] for key in keys])
-            ):
-                return masks
         for key, training in firsts.items():
             drawn[key] = _draw_seeded(layers, training, *key)
         if len(drawn) == 1:
@@ -71,13 +70,15 @@ class StepNoise:
         for training, row, batch in zip(trainings, rows, batches, strict=True):
             with training.noise.lock, training.noise.seeded(training.step_seed + training.step):
                 seen.append(training.acting.prepare(batch, training=True))
-                masks.append(_draw(layers, training, self._rates(layers, row)))
+                masks.append(_draw(layers, training, self.rates(layers, [row])[0]))
         x, y = (torch.stack(parts) for parts in zip(*seen, strict=True))
         return (x, y), [torch.stack(each) for each in zip(*masks, strict=True)]
 
-    def _rates(self, layers: list[Layer], row: int) -> tuple[float, ...]:
-        modules = self._modules[row]
-        return tuple(float(modules[layer.name].p) for layer in layers)
+    def rates(self, layers: list[Layer], rows: Sequence[int]) -> list[Rates]:
+        """Return how much each layer leaves out, of runs by their places among those that this was made for."""
+        names = [layer.name for layer in layers]
+        modules = [self._modules[row] for row in rows]
+        return [tuple(float(own[name].p) for name in names) for own in modules]
 
 
 def _draw_seeded(layers: list[Layer], training: OneOfMany, seed: int, rates: Sequence[float]) -> list[Tensor]:

@@ -50,6 +50,12 @@ def calls_functions(training: Training) -> bool:
     return training.pass_.forward is not call_on_pair or training.loss.draws
 
 
+def has_gaps(training: OneOfMany) -> bool:
+    """Whether some weights got no gradient in the run's own pass, where it did one."""
+    missing = [weight.grad is None for weight in training.find_trained()]
+    return any(missing) and not all(missing)
+
+
 def _reason_in_code(training: Training) -> str:
     """Return what code of the user's keeps from call to call: it would be called once for all members."""
     if reason := training.tiers.reads().obstacle:

@@ -12,7 +12,7 @@ from torch import Tensor
 from nbopt.i18n import _
 from nbopt.training.compile.step import CannotCompile
 from nbopt.training.loss_buffer import Block
-from nbopt.training.many.alone import do_one, look_at
+from nbopt.training.many.alone import do_one, look_at_all
 from nbopt.training.many.batches import (
     find_settings,
     find_step_rates,
@@ -31,7 +31,7 @@ from nbopt.training.many.machine import Planned, do_compiled
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.news import News
 from nbopt.training.many.noise import Pair, StepNoise
-from nbopt.training.many.reasons import calls_functions, find_difference, find_reason
+from nbopt.training.many.reasons import calls_functions, find_difference, find_reason, has_gaps
 from nbopt.training.many.right import agree_alone
 from nbopt.training.many.stack import Stack
 from nbopt.training.many.traced import Abandoned, never
@@ -111,10 +111,12 @@ class Together:
     def _are_known(self, trainings: Sequence[OneOfMany]) -> bool:
         """Whether a first batch of each was looked at: whether outputs suit the loss, and how large losses are.
 
-        Where steps are done at once already, this is done now, for those that went back.
+        This is done now, where their steps may be done at once.
         """
         unknown = [training for training in trainings if not training.pass_.checked]
-        return not unknown or (bool(self.held or self.tier) and all(map(look_at, unknown)))
+        if unknown and (any(one.find(find_reason) for one in trainings) or find_difference(trainings)):
+            return False
+        return not unknown or look_at_all(unknown)
 
     def _suit(self, trainings: Sequence[OneOfMany]) -> bool:
         """Whether these runs can be stepped together; make what that needs, anew as far as something changed."""
@@ -153,7 +155,7 @@ class Together:
         reason = next(filter(None, (one.find(find_reason) for one in trainings)), "") or find_difference(trainings)
         if not reason and not is_pair(trainings[0].cursor.peek()):
             reason = _("the batches are not pairs of tensors")
-        if not reason and any(weight.grad is None for one in changed for weight in one.find_trained()):
+        if not reason and any(map(has_gaps, changed)):
             reason = _("some weights get no gradient")
         return reason
 
@@ -263,12 +265,13 @@ class Together:
             ):
                 self._update.count(trainings, done)
                 return done
+        dropped = self._noise.rates(layers, rows)
         for step in range(count):
             if step and self._news.is_there():
                 return step
             part = slice(step * size, (step + 1) * size)
             batch = (x[part], y[part]) if shared else (x[:, part], y[:, part])
-            masks = self._noise.masks(layers, trainings, rows, step) if ready is None else ready
+            masks = self._noise.masks(layers, trainings, dropped, step) if ready is None else ready
             held = stack.rows(some)
             is_urgent = self._news.is_urgent if some is None and self._may_break_off(trainings) else never
             held_now = held.weights, held.fixed, held.buffers

@@ -1,9 +1,9 @@
-"""One pass of a batch through model and loss, and what is said where it fails."""
+"""One pass of a batch through model and loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -26,9 +26,9 @@ from nbopt.training.active_hooks import ActiveHooks
 from nbopt.training.callables import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
 from nbopt.training.step.calibration import Calibration
+from nbopt.training.step.explaining import explain_loss, explain_pass
 from nbopt.training.step.noisy import is_silent
 from nbopt.training.step.swapped import Swapped
-from nbopt.training.types import explain_target, explain_types
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 Do = Callable[[Any], tuple[Any, Any, Tensor]]
@@ -86,6 +86,8 @@ class ForwardPass:
         self.tell: Callable[[str], None] = lambda text: None
         self._plain = forward is None and all(map(is_silent, model.modules()))
         self.checked = False
+        self._doubts: list[str] = []
+        self._usual = 0.0, False  # how large the loss is where nothing was learnt
 
     def use(self, loss: Loss) -> None:
         """Measure ``loss`` from now on."""
@@ -192,7 +194,7 @@ class ForwardPass:
         try:
             return output, target, self.loss.measure(output, self.loss.prepare(output, target))
         except Exception as error:  # the user's loss may raise anything
-            _explain(error, self.loss, output, target)
+            explain_loss(error, self.loss, output, target)
             raise
 
     def _outputs(self, batch: Any) -> tuple[Any, Any]:
@@ -202,11 +204,7 @@ class ForwardPass:
                 check_returned(pair)
             output, target = pair
         except Exception as error:
-            shapes = ", ".join(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors(batch))
-            note = _("nbopt: raised in step {step}, on a batch of shape {shapes}", step=self.step, shapes=shapes)
-            error.add_note(note)
-            if explained := explain_types(error, batch, self.model):
-                error.add_note(explained)
+            explain_pass(error, self.model, batch, self.step)
             raise
         if not self.checked:
             self._check(output, target, batch)
@@ -238,7 +236,7 @@ class ForwardPass:
         try:
             return loss(output, loss.prepare(output, target))
         except Exception as error:  # the user's loss may raise anything
-            _explain(error, loss, output, target)
+            explain_loss(error, loss, output, target)
             raise
 
     def _check(self, output: Any, target: Any, batch: Any) -> None:
@@ -249,10 +247,21 @@ class ForwardPass:
                 check_labels(source, place, item_at(output, place), part)
         if not self._learnt:
             self._learn(output, target, batch)
-        size = usual_size(self.loss, output, target)
+        self._usual = usual_size(self.loss, output, target)
+        self._expect()
+
+    def _expect(self) -> None:
         for expect in self.acting.expect_loss:
-            expect(*size)
+            expect(*self._usual)
         self.checked = True
+
+    def know_as(self, other: ForwardPass) -> None:
+        """Take over what another pass, of a model and a loss like these, found out about a batch that is this one's."""
+        self._measuring.read_as(other._measuring)
+        for text in other._doubts:
+            self.tell(text)
+        self._learnt, self._doubts, self._usual = True, other._doubts, other._usual
+        self._expect()
 
     def _learn(self, output: Any, target: Any, batch: Any) -> None:
         """Learn from a loss's first batch what outputs mean, which the end of their graph tells."""
@@ -263,8 +272,7 @@ class ForwardPass:
                     output, target = self.forward(self.model, batch)
             losses = {place: partial(_lose, part) for place, part in self.loss.parts.items()}
             self._measuring.check(output, target, self._lose, losses)
-        if doubt := self._measuring.doubt:
-            self.tell(doubt)
+        self._doubts = list(filter(None, [self._measuring.doubt]))
         for place, part in self.loss.parts.items():
             own = tensor_of(item_at(output, place))
             if part.traits.scale != SCORES or part.traits.classes_first is None or not ends_in_probabilities(own):
@@ -273,22 +281,14 @@ class ForwardPass:
                 "the model ends in a sigmoid or softmax, and the loss applies one again: it expects raw scores. "
                 "Remove the model's last layer, or use a loss of probabilities (nn.BCELoss, nn.NLLLoss)."
             )
-            self.tell(f"{name_of(place)}: {text}" if place else text)
+            self._doubts.append(f"{name_of(place)}: {text}" if place else text)
+        for doubt in self._doubts:
+            self.tell(doubt)
         self._learnt = True
 
 
 def _lose(loss: Loss, output: Any, target: Any) -> Tensor:
     return loss(output, loss.prepare(output, target))
-
-
-def _explain(error: Exception, loss: Loss, output: Any, target: Any) -> None:
-    """Say in the user's words why a loss failed: by another error, where the loss knows, or a note to this one."""
-    with suppress(RuntimeError, TypeError):  # the same again
-        loss.explain(output, target)
-    for place in loss.parts:
-        with suppress(LookupError, AttributeError):  # what is not there was told
-            if explained := explain_target(error, item_at(output, place), item_at(target, place)):
-                error.add_note(explained)
 
 
 def call_on_pair(model: nn.Module, batch: Any) -> tuple[Any, Any]:
