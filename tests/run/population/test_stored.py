@@ -117,6 +117,7 @@ def test_where_a_member_went_back_to_is_stored(digits, tmp_path, monkeypatch):
     population.set(lr=1e30, members=[1])
     population.step(12)
     assert "rewind" in [entry.name for entry in population[1].journal]
+    writer.flush()  # a copy takes its time, in which more would be written
     store = left_by(population, tmp_path)
     monkeypatch.undo()
     again = open_again(population, digits, store)
