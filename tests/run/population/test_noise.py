@@ -28,7 +28,8 @@ def populate(rates, kind=torch.float32):
 def masks_of(population, together):
     trainings = together._stack.trainings
     layers = together._gradients.layers(trainings[0].cursor.peek())
-    found = together._noise.masks(layers, trainings, range(len(trainings)), 0)
+    dropped = together._noise.rates(layers, range(len(trainings)))
+    found = together._noise.masks(layers, trainings, dropped, 0)
     seed = trainings[0].step_seed + trainings[0].step
     own = [noise._draw_seeded(layers, each, seed, [each.hyperparams["dropout"]] * 2) for each in trainings]
     return layers, trainings, found, own
