@@ -207,6 +207,7 @@ def test_it_is_opened_with_what_it_was_made_with_or_not_at_all(digits, tmp_path)
 def test_steps_that_are_not_what_they_were_are_told(digits, tmp_path, monkeypatch):
     from nbopt.run.population.keeping import Keeping
 
+    monkeypatch.setattr("nbopt.store.populations.SHARE", math.inf)  # each state is written, however soon it comes
     population = populate(digits, tmp_path / "store", dropout=0.0)
     population.step(2)
     writer.flush()
