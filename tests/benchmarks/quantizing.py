@@ -23,6 +23,7 @@ from tests.benchmarks import images, kernels
 
 PARTS = ("cost", "bits")
 PLANS = {"digits": (32, 10, 30), "fashion": (64, 5, 6)}  # batch size, epochs in full, and then with few bits
+SPARSITY = {"digits": 0.93, "fashion": 0.91}  # on the whole way
 WAYS = {  # what is set for the epochs with few bits
     "full": {},
     "8 bits": {"weight_bits": 8},
@@ -30,7 +31,7 @@ WAYS = {  # what is set for the epochs with few bits
     "2 bits, learned steps": {"weight_bits": 2, "step_size_rate": 0.1},
     "codebook of 4": {"codebook": 4},
     "4 bits, activations too": {"weight_bits": 4, "activation_bits": 4},
-    "the whole way": {"sparsity": 0.93, "sparsity_end": 0.6, "sparsity_every": 5},  # then a codebook of 16
+    "the whole way": {"sparsity_end": 0.6, "sparsity_every": 5, "temperature": 1.0},  # then a codebook of 16
 }
 
 
@@ -56,25 +57,29 @@ def bits(name: str, on: str, seeds: int, ways: list[str]) -> None:
         settings |= {"store": None, "tier": "eager"}
         begun = nbopt.Run(net(data.size), data.train, epochs=first + then, **settings)
         begun.step(first * epoch)
+        full = begun.branch(at=begun.step_count)
+        full.step(then * epoch)
         for way in rows:
             if way == "the whole way":
-                run = go_whole_way(begun, data.train, settings | WAYS[way], then)
+                run = go_whole_way(begun, full, data.train, settings | {"sparsity": SPARSITY[name]}, then)
+            elif way == "full":
+                run = full
             else:
                 run = begun.branch(at=begun.step_count, **WAYS[way])
                 run.step(then * epoch)
             rows[way].append(look(run, *getattr(data, on)))
             print(f"  seed {seed}, {way}: {rows[way][-1]}", flush=True)
-    full = statistics.mean(row[0] for row in rows["full"])
+    best = statistics.mean(row[0] for row in rows["full"])
     for way, found in rows.items():
         accuracy, size, times = (statistics.mean(column) for column in zip(*found, strict=True))
-        told = f"{accuracy:6.2f} % ({min(found)[0]:.2f} to {max(found)[0]:.2f})  {accuracy - full:+.2f}"
+        told = f"{accuracy:6.2f} % ({min(found)[0]:.2f} to {max(found)[0]:.2f})  {accuracy - best:+.2f}"
         print(f"{way:26} {told}  {size:8.0f} bytes, {times:5.1f} times smaller", flush=True)
 
 
-def go_whole_way(begun: nbopt.Run, train: images.Pair, settings: dict[str, Any], epochs: int) -> nbopt.Run:
-    """Prune a trained model little by little, which goes on to teach what is left of it, and quantize that."""
-    techniques = [nbopt.Distill(begun)]
-    run = nbopt.Run(copy.deepcopy(begun.model), train, epochs=epochs, techniques=techniques, **settings)
+def go_whole_way(begun: nbopt.Run, full: nbopt.Run, train: images.Pair, settings: dict[str, Any], epochs: int):
+    """Prune a model little by little, taught by one that trained as long in full, and quantize what is left."""
+    wanted = settings | WAYS["the whole way"] | {"epochs": epochs, "techniques": [nbopt.Distill(full)]}
+    run = nbopt.Run(copy.deepcopy(begun.model), train, **wanted)
     steps = epochs * -(-len(train[0]) // settings["batch_size"])
     run.step(round(0.7 * steps))
     run.set(codebook=16)
