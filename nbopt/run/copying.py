@@ -53,6 +53,10 @@ class Copies:
         self._roots = roots
         storages = {tensor.untyped_storage().data_ptr() for tensor in data}
         self._own = {id(v): v for _place, v in reach(roots, functions=False) if _is_content(v)}
+        for optimizer in [value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)]:
+            # What steps keep up to date, as a mean of the weights; all else around a function is used by both.
+            around = reach({"": [held for name, held in vars(optimizer).items() if name.endswith("_hooks")]})
+            self._own.update({id(value): value for _place, value in around if isinstance(value, nn.Module)})
         weights = [value for value in self._own.values() if isinstance(value, nn.Parameter)]
         self._weights = {weight.untyped_storage().data_ptr(): weight for weight in weights if weight.numel()}
         everything = list(reach(roots))
@@ -90,12 +94,17 @@ class Copies:
             ) from error
 
     def hook(self) -> None:
-        """Have what is called with the gradients of weights called with those of their copies, once these are made."""
+        """Have what is called with gradients, or after an optimizer's steps, act on the copies, once these are made."""
         for weight in (value for value in self._own.values() if isinstance(value, nn.Parameter)):
             made = self._memo.get(id(weight))
             if isinstance(made, nn.Parameter) and made is not weight:
                 for way, hook in hooks_of(weight):
                     getattr(made, way)(self._copy(hook))
+        for optimizer in (value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)):
+            made = self._memo.get(id(optimizer), optimizer)
+            for name, held in vars(optimizer).items():
+                if made is not optimizer and name.endswith("_hooks"):
+                    vars(made)[name].update({key: self._copy(hook) for key, hook in held.items()})
 
     def _seed(self, place: str, value: Any, storages: set[int]) -> None:
         """Enter what is not to be copied as `copy.deepcopy` would."""

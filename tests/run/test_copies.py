@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
 from tests.run.copied import Block, Holding, Tying, begin
 
@@ -201,6 +202,29 @@ def test_forward_may_close_over_the_model(make_run, weights):
         return begin(make_run, model, forward=lambda net, batch: (model(batch[0]), batch[1]))
 
     check_copies(make, weights)
+
+
+def test_what_is_called_after_steps_acts_on_the_copy(make_run, weights):
+    """As a hook that keeps weights small, or a mean of them."""
+    means = []
+
+    def make():
+        model = Tying()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        mean = AveragedModel(model)
+        means.append(mean)
+
+        def after(*_given):
+            model.inner.weight.data.clamp_(-0.2, 0.2)
+            mean.update_parameters(model)
+
+        optimizer.register_step_post_hook(after)
+        return make_run(model, optimizer=optimizer, batch_size=20, epochs=99, seed=3)
+
+    check_copies(make, weights)
+    alone, run = means
+    assert alone.n_averaged == run.n_averaged == 13
+    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), run.parameters(), strict=True))
 
 
 def test_data_in_an_attribute_are_not_copied(make_run, blobs):
