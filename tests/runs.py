@@ -67,13 +67,20 @@ def weights():
     return copied
 
 
+class Made(list):
+    """The chunks that were made; ``steps`` is how many each of them does."""
+
+    steps = 1
+
+
 @pytest.fixture(params=["compiled", "captured"])
 def compiled(request, monkeypatch):
     """Take chunks for compiled, or capture them, at once; look at the tier after every step; return the chunks made.
 
     The compiler is left out, chunks run as they are; graphs are those of `tests.training.graphs`, for want of a GPU.
+    Either way, `STEPS` steps are done in a call.
     """
-    made = []
+    made = Made()
 
     def note(*arguments):
         made.append(make_chunk(*arguments))
@@ -82,11 +89,13 @@ def compiled(request, monkeypatch):
     monkeypatch.setattr("nbopt.training.compile.compiled.make_chunk", note)
     if request.param == "captured":
         monkeypatch.setitem(RECORDERS, "cpu", graphs.record)
+        made.steps = STEPS
     monkeypatch.setattr(Build, "compile", lambda self, chunk, example: chunk)
     monkeypatch.setattr("nbopt.training.loss_buffer._FLUSH_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.training.core._LOOK_SECONDS", -1.0)
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 0.0)
     monkeypatch.setattr("nbopt.training.step.mode._fitting", lambda speed: STEPS)
+    monkeypatch.setattr("nbopt.training.step.mode._most_in_row", lambda seconds: STEPS)
     monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)
     return made
 

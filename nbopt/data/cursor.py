@@ -106,6 +106,16 @@ class Cursor(Tunable):
         self._dealt[batches] = stop
         return source.batch(self.position, stop)
 
+    def peek_each(self, batches: int, joined: int = 1) -> list[Any]:
+        """Return the next batches, all of the present size, ``joined`` of them in one; the cursor stays.
+
+        `advance` moves on by all of them.
+        """
+        assert not isinstance(self.source, StreamSource)
+        source, size, start = self._begin(self.source), joined * self.batch_size, self.position
+        stop = self._dealt[batches] = start + batches * self.batch_size
+        return [source.batch(at, at + size) for at in range(start, stop, size)]
+
     def deal(self, batches: int) -> None:
         """Take what another cursor, which stands at the same place in the same order, dealt out for its own.
 
@@ -149,6 +159,11 @@ class Cursor(Tunable):
             return False
         stop = self.position + batches * self.batch_size
         return self._begin(self.source).reaches(stop) and not self._strands(stop)
+
+    def count_full(self, most: int) -> int:
+        """Return how many of the next batches, of ``most``, are of the present size."""
+        count = 0 if self.whole else min(most, self.full_batches)
+        return count if not count or self.fills(count) else count - 1  # the last one leaves a sample to who comes next
 
     def ends_within(self, batches: int) -> bool:
         """Whether the epoch may be complete after this many batches of the present size."""

@@ -195,7 +195,7 @@ class TrainedSession(Driven):
 
     @property
     def tier(self) -> str:
-        """How steps are done, and why, in words: one at a time (eager), or several in one compiled call.
+        """How steps are done, and why, in words: one operation after the other (eager), or by machine code.
 
         Examples
         --------

@@ -238,7 +238,7 @@ class Technique(Hooks):
 
     @property
     def renews_every(self) -> int:
-        """At the multiples of how many steps `before_step` may do something; it is called before others too."""
+        """At the multiples of how many steps `before_step` may do something; 0 for none. It is called before others."""
         return 1
 
     @property

@@ -90,7 +90,7 @@ class Begun:
 
     @property
     def tier(self) -> str:
-        """How steps are done and why: one by one (eager), or several in a compiled call."""
+        """How steps are done and why: one operation after the other (eager), or by machine code."""
         tiers = self.training.tiers
         if tiers.steps:
             return tiers.reason

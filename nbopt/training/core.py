@@ -43,8 +43,8 @@ from nbopt.training.step.passes import Forward, ForwardPass
 _LOOK_SECONDS = 0.1  # between two thoughts about the tier
 
 
-Call = Callable[[Tensor, Tensor], Sequence[Any]]
-"""Does steps on their batches; returns losses and, if wanted, outputs."""
+Call = Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[Tensor, Sequence[Tensor]]]
+"""Does steps on their batches, some in each pair; returns losses and, if wanted, outputs, those of each pair."""
 
 
 class Steps(Protocol):
@@ -75,8 +75,8 @@ class Modes(Protocol):
     def reads(self) -> Reads:
         """Return what the model's code reads now."""
 
-    def ready(self) -> Call | None:
-        """Return what does the next steps in one call, if anything does."""
+    def ready(self) -> tuple[Call, int] | None:
+        """Return what does the next steps, and how many, if anything but the eager step does."""
 
 
 class Secures(Protocol):

@@ -76,6 +76,5 @@ class HookLists:
 
     def ahead(self, step: int) -> float:
         """Return how many steps there are before ``before_step`` has something to do again."""
-        if not self.renewing:
-            return math.inf
-        return min(part.renews_every - step % part.renews_every for part in self.renewing)
+        periods = [part.renews_every for part in self.renewing]
+        return min([every - step % every for every in periods if every], default=math.inf)

@@ -1,4 +1,4 @@
-"""How a run's next step is done: eagerly, in a compiled call, or by an optimizer that evaluates several times."""
+"""How a run's next step is done: eagerly, by what was compiled, or by an optimizer that evaluates several times."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Stepper:
         self.update: Callable[[], None] = Update(optimizer, training.groups.resting) if found is None else found.update
 
     def train_step(self) -> int:
-        """Do the next step, or as many as a compiled call does; return how many, 0 if memory ran out."""
+        """Do the next step, or some by what was compiled; return how many, 0 if memory ran out."""
         self.begin()
         tiers = self._training.tiers
-        compiled = tiers.ready() if tiers.steps else None
-        return self._step() if compiled is None else self._call(compiled)
+        ready = tiers.ready() if tiers.steps else None
+        return self._step() if ready is None else self._call(*ready)
 
     def begin(self) -> None:
         """Make the run ready for a step, whoever does it."""
@@ -85,16 +85,17 @@ class Stepper:
         training.advance(count)
         return count
 
-    def _call(self, compiled: Call) -> int:
-        """Do the steps of a compiled call."""
+    def _call(self, compiled: Call, count: int) -> int:
+        """Do steps by what was compiled."""
         training = self._training
-        count = training.tiers.steps
+        each = training.tiers.steps
         keep = bool(training.metrics) and self.is_measured_within(RECENT_BATCHES + count)
-        x, y = training.cursor.peek(count)
-        losses, *outputs = compiled(x, y)
+        batches = training.cursor.peek_each(count, each)
+        losses, outputs = compiled(batches)
         if keep:
-            for output, target in zip(outputs[0], y.chunk(count), strict=True):
-                training.recent.keep(output, target)
+            for found, (_x, y) in zip(outputs, batches, strict=True):
+                for output, target in zip(found, y.chunk(each), strict=True):
+                    training.recent.keep(output, target)
         return self.take(losses)
 
     def is_measured_within(self, steps: int) -> bool:

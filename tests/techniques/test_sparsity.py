@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 import nbopt
-from nbopt.techniques.compression.masks import keep_layers
+from nbopt.techniques.compression.masks import keep_layers, prune_least
 from nbopt.techniques.compression.units import draw_units, find_units
 from nbopt.testing import check_run
 from tests.techniques.pruned import Attention, cnn, data, left, make, masks_of, two
@@ -45,6 +45,19 @@ def test_masks_are_those_of_torch(share):
         run = make(copy.deepcopy(model), sparsity=share, lr=0.0, **settings)
         run.step(1)
         assert_are(masks_of(run), torchs, layers_of(torchs)[:last])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_of_weights_that_are_as_large_the_same_go_as_by_torch(share):
+    model = two(16, 12, 4)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.mul(5).round())
+    torchs = copy.deepcopy(model)
+    layers = layers_of(torchs)
+    prune.global_unstructured([(layer, "weight") for layer in layers], prune.L1Unstructured, amount=share)
+    found = prune_least({name: w.detach() for name, w in model.named_parameters()}, share)
+    assert_are(found, torchs, layers)
 
 
 def test_random_masks_are_those_of_torch_with_the_same_draws():

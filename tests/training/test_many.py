@@ -11,7 +11,7 @@ from torch import nn
 import nbopt
 from nbopt.record.journal import Operation
 from nbopt.techniques.optimizers.formulas import FORMULAS
-from nbopt.training.compile.compiled import sign
+from nbopt.training.compile.artifact import sign
 from nbopt.training.compile.step import Arguments, find_trained, make_chunk, stand_in
 from nbopt.training.loop import pull_together
 from nbopt.training.state import Finished, Stepped, Validated

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbopt
-from tests.training.tiered import STEPS, pull, switches
+from tests.training.tiered import pull, switches
 
 BATCH = 10
 
@@ -204,7 +204,7 @@ def test_compiled_steps_keep_modules_in_evaluation_mode(make_tiered, compiled):
     model[4].eval()
     pull(run, 60)
     assert not torch.equal(model[1].running_mean, before)
-    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS]
+    assert [steps for _step, _before, steps in switches(run)] == [compiled.steps, 0, compiled.steps]
     twin = run.replay()
     twin.wait(60)
     assert same(twin.model, model)

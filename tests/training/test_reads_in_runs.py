@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nbopt.training.state import Stepped
 from tests.training.reading import NUMBER, STATE, Model, closing_over, helper, model_of
-from tests.training.tiered import STEPS, only_compiled, pull, switches
+from tests.training.tiered import only_compiled, pull, switches
 
 # -- in a run
 
@@ -58,7 +58,7 @@ def test_no_loss_is_that_of_a_function_the_model_does_not_compute_any_more(
     if not switches(run):  # looks were needed to get there
         run.training.tiers.look()
     pull(run, 40)
-    assert run.training.tiers.steps == STEPS, run.tier
+    assert run.training.tiers.steps == compiled.steps, run.tier
     change(model, monkeypatch.setitem)
     source = run.training.cursor
     batch = source.peek()
@@ -88,7 +88,7 @@ def test_why_compiled_steps_were_left_is_in_the_journal(make_tiered, compiled, m
     del model.other  # gets no gradient
     run = make_tiered(model)
     pull(run, 30)
-    assert run.training.tiers.steps == STEPS
+    assert run.training.tiers.steps == compiled.steps
     monkeypatch.setitem(globals(), "NUMBER", 3.0)
     pull(run, 40)
     assert "NUMBER, which forward reads, changed" in run.journal[-1].new["reason"]

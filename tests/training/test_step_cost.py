@@ -74,16 +74,18 @@ def test_around_the_code_of_a_compiled_call_there_is_next_to_no_operation(make_t
     run = make_tiered(mlp(), optimizer="sgd")
     pull(run, 30)
     run.training.meter.due = run.training._look_at = float("inf")
-    call = run.training.tiers.ready()
-    batch = run.training.cursor.peek(STEPS)
+    call, count = run.training.tiers.ready()
+    assert count == STEPS
+    batches = run.training.cursor.peek_each(STEPS)
     with Counter() as inside:
-        call(*batch)
-    monkeypatch.setattr(call, "_chunk", lambda flat: [flat[0].new_zeros(STEPS)])
+        call(batches)
+    monkeypatch.setattr(call, "_chunk", lambda flat: [flat[0].new_zeros(1)])
     with Counter() as outside:
-        call(*batch)
+        call(batches)
         run.training.stepper.take(torch.zeros(STEPS))
     assert inside.calls.total() > 100
-    assert outside.calls.total() == 2, outside.calls  # the two that stand here
+    ours = outside.calls.total() - STEPS - 1  # without those that stand here
+    assert ours == 3, outside.calls  # the numbers of all steps are cut, and their losses joined
 
 
 @only_compiled
@@ -93,14 +95,14 @@ def test_code_is_given_the_types_it_was_made_for_whatever_torchs_default_is(
 ):
     run = make_tiered(optimizer=optimizer)
     pull(run, 30)
-    call = run.training.tiers.ready()
+    call, _count = run.training.tiers.ready()
     given = []
-    monkeypatch.setattr(call, "_chunk", lambda flat: given.append([*map(Shape.of, flat)]) or [torch.zeros(STEPS)])
+    monkeypatch.setattr(call, "_chunk", lambda flat: given.append([*map(Shape.of, flat)]) or [torch.zeros(1)])
     before = torch.get_default_dtype()
     for kind in (before, torch.float64):
         torch.set_default_dtype(kind)
         try:
-            call(*run.training.cursor.peek(STEPS))
+            call(run.training.cursor.peek_each(1))
         finally:
             torch.set_default_dtype(before)
     assert given[0] == given[1] == call._ready.shapes

@@ -32,7 +32,7 @@ def test_both_tiers_compute_the_same_whatever_is_changed(make_tiered, mlp, compi
         runs.append(run)
     ours, eager = runs
     assert ours.step_count == eager.step_count
-    assert ours.training.tiers.steps == STEPS
+    assert ours.training.tiers.steps == compiled.steps
     torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-4, atol=1e-5)
     assert ours.history["loss"][1].tolist() == pytest.approx(eager.history["loss"][1].tolist(), rel=1e-4, abs=1e-5)
     assert ours.history["accuracy"][1].tolist() == pytest.approx(eager.history["accuracy"][1].tolist())
@@ -55,7 +55,7 @@ def test_both_tiers_compute_the_same_in_16_bits_and_channels_last(
         pull(run, 45)
         runs.append(run)
     ours, eager = runs
-    assert ours.training.tiers.steps == STEPS
+    assert ours.training.tiers.steps == compiled.steps
     torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-3, atol=CLOSE[precision])
     assert ours.history["loss"][1].tolist() == pytest.approx(
         eager.history["loss"][1].tolist(), rel=1e-3, abs=10 * CLOSE[precision]
@@ -85,9 +85,9 @@ def test_a_change_acts_within_one_call(make_tiered, compiled):
 def test_steps_are_done_together_where_the_epoch_fills_a_call(make_tiered, compiled):
     run = make_tiered()
     ends = pull(run, 45)
-    sizes = [b - a for a, b in itertools.pairwise(ends)]
-    assert set(sizes) == {1, STEPS}
-    assert ends[-6:] == [34, 38, 42, 43, 44, 45]
+    last = [34, 38, 42, 43, 44, 45] if compiled.steps > 1 else [34, 38, 42, 45]  # a graph has as many as it has
+    assert ends[-len(last) :] == last
+    assert max(b - a for a, b in itertools.pairwise(ends)) == STEPS
     assert run.history["loss"][0].tolist() == list(range(45))
 
 
@@ -96,7 +96,7 @@ def test_a_new_batch_size_goes_on_eagerly_until_its_steps_are_compiled(make_tier
     pull(run, 30)
     run.set(batch_size=6)
     pull(run, 60)
-    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS]
+    assert [steps for _step, _before, steps in switches(run)] == [compiled.steps, 0, compiled.steps]
     assert len(compiled) == 2
 
 
@@ -172,7 +172,7 @@ def test_auto_compiles_a_long_run_and_leaves_a_tier_that_is_no_faster(make_tiere
     monkeypatch.setattr("nbopt.training.step.mode._GAIN", 1e9)
     run = make_tiered(tier="auto")
     pull(run, 60)
-    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0]
+    assert [steps for _step, _before, steps in switches(run)] == [compiled.steps, 0]
     assert "times as fast" in run.training.tiers.reason
     assert len(compiled) == 1
 
@@ -182,7 +182,7 @@ def test_what_a_run_says_of_its_steps(make_tiered, compiled):
     run = make_tiered()
     assert run.tier == "eager steps"
     pull(run, 30)
-    assert run.tier == f"compiled, {STEPS} steps a call"
+    assert run.tier == "compiled"
     run.set(tier="eager")
     pull(run, 35)
     assert run.tier == "eager steps (as requested)"
@@ -225,7 +225,7 @@ def test_a_model_set_up_anew_after_compiling_goes_on_eagerly(make_tiered, compil
     pull(run, 30)
     model.scale = 3.0
     pull(run, 60)
-    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0]
+    assert [steps for _step, _before, steps in switches(run)] == [compiled.steps, 0]
     assert "scale of the model changed" in run.tier
     assert len(compiled) == 1
     again = run.replay()  # comes by the tier that was given up
@@ -272,7 +272,7 @@ def test_updates_skipped_between_two_compiled_calls_are_counted(make_tiered, com
         run.set(tier=tier, precision="float32")
         pull(run, 60)
         runs.append(run)
-    assert [steps for _step, _before, steps in switches(runs[0])] == [STEPS, 0, STEPS]
+    assert [steps for _step, _before, steps in switches(runs[0])] == [compiled.steps, 0, compiled.steps]
     torch.testing.assert_close(weights(runs[0]), weights(runs[1]), rtol=1e-4, atol=1e-5)
 
 
@@ -284,11 +284,11 @@ def test_a_tier_is_judged_by_all_its_steps_and_not_by_a_pause_or_a_first_one(mak
     run = make_tiered(tier="auto")
     pull(run, 30)
     tiers = run.training.tiers
-    assert tiers.steps == STEPS
+    assert tiers.steps == compiled.steps
     monkeypatch.setattr("nbopt.training.step.mode._WATCHED_SECONDS", 1e9)
     monkeypatch.setattr("nbopt.training.step.mode._GAIN", 1e9)
     for _pause in range(5):
         run.training.meter.tick(running=False)
         run.training.meter.tick(running=True)
         pull(run, run.step_count + 8)
-    assert tiers.steps == STEPS
+    assert tiers.steps == compiled.steps

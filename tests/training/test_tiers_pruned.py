@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.training.tiered import STEPS, batch_norm, pull, switches
+from tests.training.tiered import batch_norm, only_compiled, pull, switches
 
 
 @pytest.mark.parametrize("kind", ["mlp", "batch norm"])
@@ -19,13 +19,49 @@ def test_pruned_steps_are_the_same_on_both_tiers(make_tiered, mlp, compiled, wei
             pull(run, run.step_count + 15)
         runs.append(run)
     ours, eager = runs
-    assert switches(ours) == [(2, 0, STEPS)]
+    assert switches(ours) == [(2, 0, compiled.steps)]
     assert len(compiled) == 1
     torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-4, atol=1e-5)
     assert ours.history["loss"][1].tolist() == pytest.approx(eager.history["loss"][1].tolist(), rel=1e-4, abs=1e-5)
     ours.set(sparsity_method="gradient")
     pull(ours, ours.step_count + 3)
     assert ours.training.tiers.reason == "pruning looks at gradients"
+
+
+@only_compiled
+@pytest.mark.parametrize(
+    ("settings", "ends"),
+    [
+        ({}, [64, 68, 70, 74, 75]),
+        ({"sparsity_regrow": False}, [64, 68, 72, 75]),
+        ({"sparsity_method": "random"}, [64, 68, 72, 75]),
+    ],
+)
+def test_looks_cut_a_row_only_where_masks_may_change_and_no_step_is_left_for_the_eager_tier(
+    make_tiered, mlp, compiled, monkeypatch, settings, ends
+):
+    run = make_tiered(mlp(), sparsity=0.5, sparsity_every=10, **settings)
+    pull(run, 60)
+    eager = []
+    monkeypatch.setattr(run.training.stepper, "_step", lambda: eager.append(run.step_count))
+    assert pull(run, 75) == ends
+    assert not eager
+
+
+@only_compiled
+@pytest.mark.parametrize("longest", [1, 3, 7])
+def test_how_many_steps_are_done_in_a_row_changes_no_bit(make_tiered, compiled, weights, monkeypatch, longest):
+    settings = {"sparsity": 0.5, "sparsity_every": 7, "schedule": "cosine", "epochs": 9, "metrics": ["accuracy"]}
+    runs = []
+    for most in (4, longest):
+        monkeypatch.setattr("nbopt.training.step.mode._most_in_row", lambda seconds, most=most: most)
+        run = make_tiered(batch_norm(), optimizer="adam", lr=0.01, **settings)
+        pull(run, 75)
+        run.training.flush()
+        runs.append(run)
+    assert torch.equal(*map(weights, runs))
+    for name in ("loss", "lr", "accuracy"):
+        assert runs[0].history[name][1].tolist() == runs[1].history[name][1].tolist()
 
 
 @pytest.mark.parametrize("tier", ["compiled", "eager"])

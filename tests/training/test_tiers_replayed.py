@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nbopt
-from tests.training.tiered import STEPS, batch_norm, pull, switches
+from tests.training.tiered import STEPS, batch_norm, only_compiled, pull, switches
 
 
 def test_another_precision_is_compiled_anew_and_replayed(make_tiered, compiled, weights):
@@ -16,7 +16,7 @@ def test_another_precision_is_compiled_anew_and_replayed(make_tiered, compiled, 
         run.set(precision=precision)
     pull(run, run.step_count + 30)
     # Back in bfloat16 there is code for it already.
-    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS, 0, STEPS]
+    assert [steps for _step, _before, steps in switches(run)] == [compiled.steps, 0, compiled.steps, 0, compiled.steps]
     assert len(compiled) == 2
     again = run.replay()
     again.wait(60)
@@ -36,7 +36,7 @@ def test_a_replay_repeats_the_tiers_bit_for_bit(make_tiered, compiled, weights):
     run.step(5)
     again = run.replay()
     again.wait(60)
-    assert {steps for _step, _before, steps in switches(run)} == {0, STEPS}
+    assert {steps for _step, _before, steps in switches(run)} == {0, compiled.steps}
     assert switches(again) == switches(run)
     assert torch.equal(weights(again), weights(run))
     assert again.history["loss"][1].tolist() == run.history["loss"][1].tolist()
@@ -115,7 +115,20 @@ def test_a_stored_run_goes_on_in_the_tier_it_was_on(make_tiered, compiled, mlp, 
     assert torch.equal(weights(opened), weights(run))
     assert opened.history["loss"][1].tolist() == run.history["loss"][1].tolist()
     assert opened.training.tiers.place == run.training.tiers.place
-    assert STEPS in {steps for _step, _before, steps in switches(opened)}
+    assert compiled.steps in {steps for _step, _before, steps in switches(opened)}
+
+
+@only_compiled
+def test_a_run_of_an_earlier_version_goes_on_with_several_steps_a_call_as_it_was(make_tiered, compiled, weights):
+    run = make_tiered()
+    run.training.tiers.look = lambda: None  # which would have another tier
+    pull(run, 2)
+    run.changes.switch({"from": 0, "steps": STEPS, "reason": "compiled, 4 steps a call"})
+    assert pull(run, 45)[-6:] == [34, 38, 42, 43, 44, 45]
+    again = run.replay()
+    again.wait(60)
+    assert switches(again) == switches(run) == [(2, 0, STEPS)]
+    assert torch.equal(weights(again), weights(run))
 
 
 def test_the_script_of_a_compiled_run_is_the_run(make_tiered, compiled, mlp, blobs, weights):

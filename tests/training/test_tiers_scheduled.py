@@ -50,8 +50,8 @@ def test_scheduled_steps_are_the_same_on_both_tiers(make_tiered, compiled, weigh
         ends.append(pull(run, 105))  # seven epochs: both are there at the same time
         run.training.flush()
         runs.append(run)
-    assert switches(runs[0]) == [(2, 0, STEPS)]
-    assert set(sizes(ends[0])) == {1, STEPS}
+    assert switches(runs[0]) == [(2, 0, compiled.steps)]
+    assert max(sizes(ends[0])) == STEPS
     assert set(sizes(ends[1])) == {1}
     agree(*runs, weights)
     assert runs[0].history["lr"][0].tolist() == list(range(105))
@@ -101,7 +101,7 @@ def test_a_schedule_planned_and_rewound_is_replayed_bit_for_bit(make_tiered, com
     run.step(17)
     again = run.replay()
     again.wait(60)
-    assert STEPS in {steps for _step, _before, steps in switches(run)}
+    assert compiled.steps in {steps for _step, _before, steps in switches(run)}
     assert switches(again) == switches(run)
     assert torch.equal(weights(again), weights(run))
     for name in ("loss", "lr"):
@@ -115,7 +115,7 @@ def test_a_rate_that_goes_by_gradients_stays_eager_and_says_so(make_tiered, comp
     assert "Hypergradient acts" in run.tier
     run.set(schedule="cosine")
     pull(run, 40)
-    assert run.training.tiers.steps == STEPS
+    assert run.training.tiers.steps == compiled.steps
     run.set(schedule="hypergradient")
     pull(run, 45)
     assert run.training.tiers.steps == 0

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.training.frozen import SCHEDULE, by_hand, follow, freeze, in_order, net, same
-from tests.training.tiered import STEPS, pull, switches
+from tests.training.tiered import pull, switches
 
 
 def test_the_gradient_is_clipped_by_the_length_of_what_trains(make_run, blobs):
@@ -63,7 +63,7 @@ def test_a_compiled_step_trains_what_trains_now(make_tiered, compiled):
     freeze(run.model, [])
     pull(run, 90)
     assert not same(run.model[0], before)
-    assert [steps for _step, _before, steps in switches(run)] == [STEPS, 0, STEPS, 0, STEPS]
+    assert [steps for _step, _before, steps in switches(run)] == [compiled.steps, 0, compiled.steps, 0, compiled.steps]
     twin = run.replay()
     twin.wait(60)
     assert same(twin.model, run.model)

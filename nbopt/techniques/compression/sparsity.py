@@ -13,7 +13,7 @@ from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.compression.computed import tell_computed
-from nbopt.techniques.compression.masks import gather_units, keep_layers, spread_units
+from nbopt.techniques.compression.masks import gather_units, keep_layers, note_gradients, prune_least, spread_units
 from nbopt.techniques.compression.units import draw_units, find_refusals, find_units, measure_units
 from nbopt.techniques.context import Setting
 from nbopt.techniques.plan import Plan
@@ -177,9 +177,11 @@ class Sparsity(Technique):
     @property
     def renews_every(self) -> int:
         """How often there may be other masks: in each step, where the last ones of a share that grows are near."""
-        step, done, every = self.context.step, self.context.progress, self.sparsity_every
-        is_near = (self.sparsity_end - done) * step <= 2 * every * done
-        return 1 if is_near and self.reached != self.sparsity else every
+        every = self.sparsity_every
+        if self.reached == self.sparsity:
+            return every if self.moves or self.share != self.reached else 0
+        step, done = self.context.step, self.context.progress
+        return 1 if (self.sparsity_end - done) * step <= 2 * every * done else every
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -212,7 +214,8 @@ class Sparsity(Technique):
     @property
     def share(self) -> float:
         """The share that is to be pruned now."""
-        begin, end, done = self.sparsity_begin, self.sparsity_end, self.context.progress
+        begin, end = self.sparsity_begin, self.sparsity_end
+        done = self.context.progress if begin or end else 1.0
         if done < begin:
             return 0.0
         t = 1.0 if done >= end else (done - begin) / (end - begin)
@@ -223,10 +226,15 @@ class Sparsity(Technique):
         """Whether it can be told which weights are to go."""
         return self.sparsity_method != "gradient" or bool(self.scores)
 
+    @property
+    def moves(self) -> bool:
+        """Whether masks of the same share may be others later on."""
+        return self.sparsity_regrow and self.sparsity_method != "random"
+
     def before_step(self) -> None:
         """Make other masks, where they are due."""
         share, due = self.share, self.context.step % self.sparsity_every == 0
-        due = due and (self.sparsity_regrow or share != self.reached)
+        due = due and (self.moves or share != self.reached)
         due = due or share == self.sparsity != self.reached  # it has grown
         if (due or self.made != self.wanted) and self.is_known:
             found = self.find_masks()
@@ -256,21 +264,11 @@ class Sparsity(Technique):
     @torch.no_grad()
     def after_gradients(self) -> None:
         """Note what the loss would change by without each weight."""
-        if self.sparsity_method != "gradient":
-            return
-        scores = dict(zip(self.scored, self.scores, strict=True))
-        masks = dict(zip(self.names, self.masks, strict=True))
-        for name, w in self.context.named_weights.items():
-            if w.ndim > 1 and w.grad is not None:
-                now = (w * w.grad).abs_().nan_to_num_(0.0, 0.0, 0.0)
-                if name not in scores:
-                    scores[name] = now
-                elif name in masks:
-                    change = now.sub_(scores[name]).mul_(masks[name])
-                    scores[name].add_(change.mul_(0.1))
-                else:
-                    scores[name].lerp_(now, 0.1)
-        self.scored, self.scores = list(scores), list(scores.values())
+        if self.sparsity_method == "gradient":
+            scores = dict(zip(self.scored, self.scores, strict=True))
+            masks = dict(zip(self.names, self.masks, strict=True))
+            note_gradients(self.context.named_weights, scores, masks)
+            self.scored, self.scores = list(scores), list(scores.values())
 
     @torch.no_grad()
     def find_masks(self) -> dict[str, Tensor]:
@@ -278,15 +276,18 @@ class Sparsity(Technique):
         weights: dict[str, Tensor] = dict(self.context.named_weights)
         before = dict(zip(self.names, self.masks, strict=True))
         pattern, scope = self.sparsity_pattern, self.sparsity_scope
+        masks = {name: m for name, m in before.items() if name not in weights}
+        if self.wanted[:3] == ["magnitude", "weights", "global"] and self.sparsity_regrow:
+            return masks | prune_least(weights, self.share)
         layers = find_units(self.context.model, weights, pattern)
         if self.sparsity_method == "random":
             seed = derive_seed(self.context.seed, COMPRESSION)
             scores = draw_units(layers, torch.Generator().manual_seed(seed))
             scores = [each.to(self.context.device) for each in scores]
         elif self.sparsity_method == "gradient":
-            means = {name: torch.zeros_like(w) for name, w in weights.items()}
-            means.update(zip(self.scored, self.scores, strict=True))
-            scores = [measure_units(layer, means, 1, False) for layer in layers]
+            by = {name: torch.zeros_like(w) for name, w in weights.items()}
+            by |= zip(self.scored, self.scores, strict=True)
+            scores = [measure_units(each, by, 1, False) for each in layers]
         else:
             mean = scope == "global"
             scores = [measure_units(each, weights, 2, mean) for each in layers]
@@ -294,7 +295,6 @@ class Sparsity(Technique):
         if self.made[:3] == self.wanted[:3] and not self.sparsity_regrow:
             kept = [gather_units(layer, before, weights) for layer in layers]
         stay = keep_layers(layers, scores, weights, pattern, scope, self.share, kept)
-        masks = {name: m for name, m in before.items() if name not in weights}
         for layer, units in zip(layers, stay, strict=True):
             masks.update(spread_units(layer, units, weights))
         return masks

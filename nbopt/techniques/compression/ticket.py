@@ -65,7 +65,7 @@ class Ticket(Technique):
     @property
     def renews_every(self) -> int:
         """Masks stay."""
-        return 1_000_000
+        return 0
 
     @property
     def weight_factors(self) -> dict[str, Tensor]:

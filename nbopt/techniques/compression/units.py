@@ -114,10 +114,9 @@ def measure_units(
     total, size = torch.zeros(()), 0
     for name, shape, dim in layer:
         if numbers[name].ndim > 1:
-            flat = numbers[name].detach().reshape(shape).movedim(dim, 0)
             if len(shape) == 1:
-                return flat.abs()
-            flat = flat.flatten(1)
+                return numbers[name].detach().abs().flatten()
+            flat = numbers[name].detach().reshape(shape).movedim(dim, 0).flatten(1)
             total = total.to(flat) + flat.abs().pow(power).sum(1)
             size += flat.shape[1]
     return (total / size if mean else total) ** (1 / power)

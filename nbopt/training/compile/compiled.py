@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from array import array
 from collections.abc import Sequence
 from copy import copy
 from itertools import product
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,18 +16,16 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.formulas import FORMULAS
 from nbopt.torch_private import foreach_add_
+from nbopt.training.compile.artifact import Artifact, sign
 from nbopt.training.compile.build import Build
-from nbopt.training.compile.captured import RECORDERS, Captured, Shape
-from nbopt.training.compile.marks import Attribute, Marks, find_attributes, name_changed
+from nbopt.training.compile.captured import Captured, Shape
+from nbopt.training.compile.marks import Marks, find_attributes, name_changed
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.plain import agree, do_plainly
-from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import (
     Arguments,
     CannotCompile,
     Chunk,
-    Layer,
-    Signature,
     find_layers,
     find_trained,
     make_chunk,
@@ -41,42 +40,6 @@ _CLOSE, _COARSE = (1e-3, 1e-6), (1e-2, 1e-5)  # in 32 bits, in 16
 # gradients that are 0 but for rounding, as those of attention's key biases, would lead anywhere.
 _PROPORTIONAL = {"eps": 1.0, "momentum": 0.9}
 _CODES = {torch.float32: "f", torch.float64: "d"}  # the `array`s that numbers of these types are handed over in
-
-
-class Artifact(NamedTuple):
-    """A chunk that was made and compared with the model; on a GPU, each run captures it on tensors of its own.
-
-    Attributes
-    ----------
-    chunk : callable
-    layers : list of Layer
-        The dropout layers whose masks it takes.
-    shapes : list of Shape
-        Of all that it takes; machine code does not look whether they are right.
-    attributes : list of tuple
-        The model's settings that went into the code, see `find_attributes`.
-    reads : Reads
-        What else did, from outside the model.
-    """
-
-    chunk: Chunk
-    layers: list[Layer]
-    shapes: list[Shape]
-    attributes: list[Attribute]
-    reads: Reads
-
-
-def sign(training: Core, steps: int) -> Signature:
-    """Return the signature of a chunk for the run as it is now."""
-    optimizer, loss = type(training.torch_optimizer), type(training.loss)
-    threads = torch.get_num_threads()
-    order = tuple((type(part), *(getattr(part, name) for name in part.declared())) for part in training.acting.around)
-    captured = training.device.type in RECORDERS
-    size, outputs = training.cursor.batch_size, bool(training.metrics)
-    tuning = training.material.resting, training.material.evaluated
-    edits = tuple(map(str, training.edits))
-    multiplied = tuple(training.acting.factors())
-    return Signature(steps, size, optimizer, loss, outputs, threads, order, captured, *tuning, edits, multiplied)
 
 
 class Compiler:
@@ -186,7 +149,11 @@ class Compiled:
     Attributes
     ----------
     signature : Signature
+    step_seconds : float
+        How long a step took last, of this thread's own time: what else the machine does is not to make rows shorter.
     """
+
+    step_seconds = math.inf
 
     def __init__(self, training: Core, ready: Artifact, steps: int) -> None:
         self.signature = sign(training, steps)
@@ -256,23 +223,30 @@ class Compiled:
             return _("{name}, which forward reads, changed after compiling", name=name)
         return find_obstacle(self._training)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Sequence[Tensor]:
-        """Do the steps on their batches (steps * batch, ...); return losses (steps,) and, if wanted, outputs.
+    def __call__(self, batches: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]:
+        """Do a chunk on each pair (steps * batch, ...); return losses (all steps,) and, if wanted, each one's outputs.
 
         Without `torch.no_grad`, which a captured chunk has of its own, and machine code too.
         """
-        assert [(x.shape, x.stride(), x.dtype), (y.shape, y.stride(), y.dtype)] == self._batches
-        factors = self._training.acting.factors().values()
-        results = self._chunk([*self._held, x, y, *self._draw(), *factors, self._find_numbers()])
+        held, factors, count = self._held, [*self._training.acting.factors().values()], len(batches) * self._steps
+        began = time.thread_time()
+        numbers = self._find_numbers(count)
+        losses, outputs = [], []
+        for k, ((x, y), own) in enumerate(zip(batches, numbers.view(len(batches), -1).unbind(), strict=True)):
+            assert [(x.shape, x.stride(), x.dtype), (y.shape, y.stride(), y.dtype)] == self._batches
+            loss, *output = self._chunk([*held, x, y, *self._draw(k * self._steps), *factors, own])
+            losses.append(loss)
+            outputs += output
         if self._counters:
-            foreach_add_(self._counters, self._steps)
-        return results
+            foreach_add_(self._counters, count)
+        self.step_seconds = (time.thread_time() - began) / count
+        return torch.cat(losses) if len(losses) > 1 else losses[0], outputs
 
-    def _find_numbers(self) -> Tensor:
-        """Return what each step takes as numbers: its own learning rate, where something changes that."""
+    def _find_numbers(self, count: int) -> Tensor:
+        """Return what each of the next steps takes as numbers: its own learning rate, where something changes that."""
         training, group, numbers = self._training, self._optimizer.param_groups[0], self._formula.numbers
         first, pull, found = training.step + self._ahead + 1, training.acting.sign_pull, []
-        rates = self._rates.take(self._steps) if training.acting.change_rate else [group["lr"]] * self._steps
+        rates = self._rates.take(count) if training.acting.change_rate else [group["lr"]] * count
         for k, rate in enumerate(rates, first):
             group["lr"] = rate  # there is one group
             found += [pull, *numbers(group, k)]
@@ -280,14 +254,13 @@ class Compiled:
             array(_CODES[self._dtype], found), dtype=self._dtype
         )  # a third of `torch.tensor`'s time
 
-    def _draw(self) -> list[Tensor]:
-        """Draw the masks of all steps, each as its layer would in that step."""
-        rates = [float(module.p) for module, _layer in self._layers]  # type: ignore[arg-type]
-        if not any(rates):
+    def _draw(self, first: int) -> list[Tensor]:
+        """Draw the masks of a chunk that begins ``first`` steps on, each as its layer would in that step."""
+        if not any(rates := [float(module.p) for module, _layer in self._layers]):  # type: ignore[arg-type]
             return self._blank
         masks, training = [blank.clone() for blank in self._blank], self._training
         for k in range(self._steps):
-            with training.noise.lock, training.noise.seeded(training.step_seed + training.step + k):
+            with training.noise.lock, training.noise.seeded(training.step_seed + training.step + first + k):
                 for mask, rate, (_module, layer) in zip(masks, rates, self._layers, strict=True):
                     if rate:
                         mask[k] = layer.draw(rate, training.noise.generator)

@@ -17,9 +17,9 @@ from torch.func import vmap
 
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.many import UPDATES, formula_of
+from nbopt.training.compile.artifact import sign
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build, NotKept
-from nbopt.training.compile.compiled import sign
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.plain import agree
 from nbopt.training.compile.step import CannotCompile, Chunk, Signature, find_layers, make_chunk, stand_in

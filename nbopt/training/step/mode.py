@@ -2,7 +2,8 @@
 
 All of them compute the same, up to float rounding. Every change of tier is journaled, and what tier a step is done on
 follows from the journal and the run's state alone, never from a clock or from who pulls: so a replay repeats it.
-Within a tier, steps that do not fill a compiled call (the end of an epoch) are done eagerly.
+Within a tier, steps that do not fill what was compiled (the end of an epoch) are done eagerly. Machine code does one
+step, and is called several times in a row: how often decides nothing, so that it may go by the clock and by who pulls.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import torch
 
 from nbopt.hyperparams import Tunable
 from nbopt.i18n import _
+from nbopt.training.compile.artifact import Artifact, sign
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.captured import RECORDERS
-from nbopt.training.compile.compiled import Artifact, Compiled, Compiler, sign
+from nbopt.training.compile.compiled import Compiled, Compiler
 from nbopt.training.compile.marks import Marks
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.reads import Reads
@@ -28,8 +30,9 @@ from nbopt.training.step.pace import Pace
 Library = dict[Signature, Artifact | str]
 """What was compiled, by signature; where it failed, why. Runs of the same model and data share it."""
 
-_SIZES = (4, 2, 1)  # steps of a call: 8 save little more, and take twice as long to compile
-_CALL_SECONDS = 0.01  # how long a call may take at the eager speed: changes act between two calls
+_SIZES = (4, 2, 1)  # steps of a graph, as each launch costs; a step of machine code costs the same alone
+_MOST_STEPS = 32  # that are done in a row
+_CALL_SECONDS = 0.01  # how long these may take at the speed that is known: changes act between two calls
 _TRAINED_SECONDS = 5.0  # before compiling is thought of
 _LEFT_SECONDS = 60.0  # ... and how much has to lie ahead, at the present speed
 _WATCHED_SECONDS = 2.0  # how long a tier is watched before its speed is taken for known
@@ -46,7 +49,7 @@ class StepModes:
     Attributes
     ----------
     steps : int
-        Steps of a compiled call; 0 on the eager tier.
+        Steps of what was compiled: 1 of machine code, several of a graph; 0 on the eager tier.
     reason : str
         Why the run is on its tier.
     library : dict
@@ -124,7 +127,7 @@ class StepModes:
         if self._next is not None:
             change, self._next = self._next, None
             return change
-        if self.steps and self.room() < self.steps and self._fills():
+        if self.steps > 1 and self.room() < self.steps and self._training.cursor.fills(self.steps):
             return self._change(0, _("fewer steps are to be done than one compiled call does"))
         return None
 
@@ -148,22 +151,24 @@ class StepModes:
 
     # -- steps
 
-    def _fills(self) -> bool:
-        """Whether the samples left in the epoch fill a call."""
-        return self._training.cursor.fills(self.steps)
+    def _count(self) -> int:
+        """Return how many of the next steps may be done in a row by what was compiled."""
+        training, steps = self._training, self.steps
+        seconds = math.inf if self._compiled is None else self._compiled.step_seconds
+        most = steps if steps > 1 else max(1, min(_most_in_row(seconds), self.room()))
+        most = min(most, self.planned(), training.plan.ahead(training.step), training.acting.ahead(training.step))
+        return training.cursor.count_full(int(most)) if most >= steps else 0
 
-    def ready(self) -> Compiled | None:
-        """Return what does the next steps in one call; None where the next one is to be done eagerly.
+    def ready(self) -> tuple[Compiled, int] | None:
+        """Return what does the next steps, and how many; None where the next one is to be done eagerly.
 
         Raises
         ------
         CannotCompile
             If a tier that the journal tells of cannot be had here.
         """
-        training = self._training
-        if not self.steps or not self._fills() or self.planned() < self.steps:
-            return None
-        if min(training.plan.ahead(training.step), training.acting.ahead(training.step)) < self.steps:
+        count = self._count() if self.steps else 0
+        if not count or count < self.steps:
             return None
         if self._compiled is None or not self._compiled.fits:
             found = self.library.get(self._signature)
@@ -176,7 +181,7 @@ class StepModes:
             except CannotCompile as error:
                 self._give_up(str(error))
                 return None
-        return self._compiled
+        return self._compiled, count
 
     def _give_up(self, reason: str) -> None:
         """Leave the compiled tier: what was compiled suits the model no more."""
@@ -208,7 +213,7 @@ class StepModes:
         known = steps and (self._pace.tier == "compiled" or sign(training, steps) in self._kept)
         if not speed and not known:
             return
-        steps = steps or _fitting(speed)
+        steps = steps or (_fitting(speed) if self._captured else 1)
         signature = sign(training, steps)
         found = self.library.get(signature)
         if isinstance(found, str):
@@ -244,7 +249,8 @@ class StepModes:
 
     def _find_ready(self) -> int:
         """Return the steps of a call that there is for the run as it is now; 0 if there is none."""
-        ready = (steps for steps in _SIZES if isinstance(self.library.get(sign(self._training, steps)), Artifact))
+        sizes = _SIZES if self._captured else (1,)
+        ready = (steps for steps in sizes if isinstance(self.library.get(sign(self._training, steps)), Artifact))
         return next(ready, 0)
 
     def _watch(self) -> None:
@@ -268,9 +274,7 @@ class StepModes:
         return share > 0 and seconds / share * (1 - share) > _LEFT_SECONDS
 
     def _told(self, steps: int) -> str:
-        if self._captured:
-            return _("captured as a graph, {steps} steps a launch", steps=steps)
-        return _("compiled, {steps} steps a call", steps=steps)
+        return _("captured as a graph, {steps} steps a launch", steps=steps) if self._captured else _("compiled")
 
     def _judge(self) -> None:
         """Go back if the tier brings nothing."""
@@ -286,6 +290,11 @@ class StepModes:
             self.reason = _("{tier}: {gain:.1f} times as fast", tier=self._told(self.steps), gain=gain)
 
 
+def _most_in_row(seconds: float) -> float:
+    """Return how many steps may be done in a row, for changes to act soon, where one takes so long."""
+    return min(_MOST_STEPS, _CALL_SECONDS // seconds)
+
+
 def _fitting(speed: float) -> int:
-    """Return how many steps a call may do, for changes to act soon, at so many steps a second."""
+    """Return how many of them a graph may do."""
     return next((steps for steps in _SIZES if steps <= _CALL_SECONDS * speed), 1)
