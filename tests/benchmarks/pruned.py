@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 import nbopt
+from nbopt.training.state import Stepped
 from tests.benchmarks import images
+from tests.benchmarks.workloads import SMALL
 
 PARTS = ("cost", "grown", "methods", "taught", "few")
 GROWN = {"sparsity_begin": 0.2, "sparsity_end": 0.8, "sparsity_every": 5}
@@ -55,17 +57,28 @@ def count(model):
     return sum(weight.numel() for weight in model.parameters())
 
 
-def cost(data, width, rounds=25, steps=40, tiers=("eager", "compiled")):
+def go(events, steps):
+    """Pull until so many steps are done, or a few more; return the CPU time of one."""
+    began, done = time.process_time(), 0
+    while done < steps:
+        event = next(events)
+        done += event.steps if isinstance(event, Stepped) else 0
+    return (time.process_time() - began) / done
+
+
+def cost(train, net, rounds=25, steps=580, tiers=("eager", "compiled")):
     """Print a step's CPU time with 90 % pruned, as multiples of the plain step's: medians of blocks done in turn."""
     for tier in tiers:
         plans = {"plain": {}, "magnitude": {"sparsity": 0.9}, "grown": {"sparsity": 0.9, "sparsity_end": 0.9}}
+        plans["every 50"] = {"sparsity": 0.9, "sparsity_every": 50}
+        plans["none returns"] = {"sparsity": 0.9, "sparsity_regrow": False}
         if tier == "eager":
             plans["gradient"] = {"sparsity": 0.9, "sparsity_method": "gradient"}
-        runs = {}
+        sides = {}
         for name, plan in plans.items():
-            run = runs[name] = nbopt.Run(
-                cnn(data.size, 0, width),
-                data.train,
+            run = nbopt.Run(
+                net(),
+                train,
                 store=None,
                 device="cpu",
                 batch_size=64,
@@ -73,17 +86,17 @@ def cost(data, width, rounds=25, steps=40, tiers=("eager", "compiled")):
                 tier=tier,
                 **plan,
             )
-            run.step(60)
+            events = sides[name] = run.events()
+            run.training.meter.tick(running=True)
+            go(events, 60)
             while tier == "compiled" and not run.training.tiers.steps and run.step_count < 5000:
-                run.step(1)
+                go(events, 1)
                 time.sleep(0.2)  # another process compiles
             print(f"  {name}: {run.tier}", flush=True)
         taken = {name: [] for name in plans}
         for _ in range(rounds):
-            for name, run in runs.items():
-                began, first = time.process_time(), run.step_count
-                run.step(steps)
-                taken[name].append((time.process_time() - began) / (run.step_count - first))
+            for name, events in sides.items():
+                taken[name].append(go(events, steps))
         plain = taken["plain"]
         print(f"  {tier}: plain step {1e6 * statistics.median(plain):.0f} us")
         for name, found in taken.items():
@@ -148,7 +161,11 @@ def main():
             began = time.process_time()
             print(f"{name}, {part}, {asked.seeds} seeds, {epochs} epochs, accuracy on {asked.on} images", flush=True)
             if part == "cost":
-                cost(data, widths[0])
+                cost(data.train, lambda size=data.size, width=widths[0]: cnn(size, 0, width), steps=40)
+                if data.size == 8:
+                    print("MLP 64-64-10", flush=True)
+                    x, y = data.train
+                    cost((x.flatten(1), y), SMALL.model)
             elif part in WAYS:
                 taught(part, data, asked.on, widths, TEACHER.get(name, {}), asked.seeds, epochs)
             else:
