@@ -1,6 +1,7 @@
 """Functions of the step as schedules, in scripts and recipes, and schedulers that nobody would step."""
 
 import gc
+import warnings
 from functools import partial
 
 import pytest
@@ -133,18 +134,25 @@ def test_what_is_no_schedule_is_told_when_the_run_is_made(mlp, blobs, given, mes
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "why"),
-    [
-        (partial(lr_scheduler.CosineAnnealingLR, T_max=40), {"epochs": 4}, "its plan is 40 long, and the run 4 epochs"),
-        (partial(lr_scheduler.LinearLR, total_iters=5), {"epochs": 4}, "its plan is 5 long, and the run 4 epochs"),
-        (partial(lr_scheduler.CosineAnnealingLR, T_max=4), {"steps": 40}, "the length of the run is told in steps"),
-        (partial(lr_scheduler.StepLR, step_size=2), {"steps": 40}, "the length of the run is told in steps"),
-    ],
+    "kind", [partial(lr_scheduler.CosineAnnealingLR, T_max=4), partial(lr_scheduler.StepLR, step_size=2)]
 )
-def test_a_plan_that_may_be_one_of_steps_is_asked_about(mlp, blobs, kind, values, why):
-    with pytest.raises(InvalidHyperparam, match=f'{why}: nothing tells whether .*schedule_interval="step" or'):
-        Run(mlp(), blobs, schedule=kind, store=None, **values)
-    Run(mlp(), blobs, schedule=kind, store=None, schedule_interval="step", **values)
+def test_what_a_scheduler_counts_in_a_run_of_steps_is_asked(mlp, blobs, kind):
+    with pytest.raises(InvalidHyperparam, match=r'told in steps: nothing tells whether .*="step" or'):
+        Run(mlp(), blobs, schedule=kind, store=None, steps=40)
+    Run(mlp(), blobs, schedule=kind, store=None, steps=40, schedule_interval="step")
+
+
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [(partial(lr_scheduler.CosineAnnealingLR, T_max=40), 40), (partial(lr_scheduler.LinearLR, total_iters=5), 5)],
+)
+def test_a_plan_that_is_longer_than_the_run_is_told(mlp, blobs, kind, last):
+    with pytest.warns(UserWarning, match=f"its plan is {last} long, and the run 4 epochs: .* stepped after each epoch"):
+        Run(mlp(), blobs, schedule=kind, store=None, epochs=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for settings in ({"schedule_interval": "epoch"}, {"schedule_interval": "step"}, {"epochs": last}):
+            Run(mlp(), blobs, schedule=kind, store=None, **{"epochs": 4, **settings})
 
 
 def test_a_rate_beside_a_scheduler_over_the_given_optimizer_is_refused(mlp, blobs):

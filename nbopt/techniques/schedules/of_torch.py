@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any, ClassVar
@@ -76,28 +77,31 @@ class TorchSchedule(Schedule):
     @classmethod
     def adopt(cls, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Bring the rate that the scheduler began with."""
-        if "schedule_interval" not in given and (doubt := cls.doubt(values)):
-            rule = _("nothing tells whether {name} is stepped after each step or each epoch", name=cls.__name__)
-            rule = f"{doubt}: {rule}" if isinstance(doubt, str) else rule
-            way = _('schedule_interval="step" or schedule_interval="epoch"')
-            raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
+        if "schedule_interval" not in given:
+            cls.ask(values)
         if isinstance(given["schedule"], LRScheduler) and values.get("lr", cls.base) != cls.base and "lr" in given:
             rule = _("the scheduler began with lr={base:g}, and what it says would be multiplied", base=cls.base)
             raise InvalidHyperparam(_("lr: {rule}: leave lr out, or set it later.", rule=rule))
         return {"lr": cls.base}
 
     @classmethod
-    def doubt(cls, values: Mapping[str, Any]) -> str | bool:
-        """Return whether it may not count epochs, though most of its kind do; why, where this run makes it doubtful."""
-        if cls.needs_interval or cls.__dict__["schedule_interval"].default != "epoch":
-            return cls.needs_interval
-        plan = Plan.of({name: spec.default for name, spec in Plan.declared().items()} | dict(values))
-        if plan.steps:
-            return _("the length of the run is told in steps")
+    def ask(cls, values: Mapping[str, Any]) -> None:
+        """Refuse a scheduler of which nothing tells what it counts; warn where its plan has no place in the epochs."""
+        declared = Plan.declared()
+        plan = Plan.of({name: values.get(name, spec.default) for name, spec in declared.items()})
+        counts_epochs = cls.__dict__["schedule_interval"].default == "epoch"
+        if cls.needs_interval or (plan.steps and counts_epochs):
+            rule = _("nothing tells whether {name} is stepped after each step or each epoch", name=cls.__name__)
+            if not cls.needs_interval:
+                rule = _("the length of the run is told in steps: {rule}", rule=rule)
+            way = _('schedule_interval="step" or schedule_interval="epoch"')
+            raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
         last = max((_end_of(part) for part in parts_of(cls.given)), default=0) - int(cls.given.last_epoch)
-        if last <= plan.epochs:
-            return False
-        return _("its plan is {last} long, and the run {epochs} epochs", last=last, epochs=plan.epochs)
+        if counts_epochs and last > plan.epochs:
+            rule = _("its plan is {last} long, and the run {epochs} epochs", last=last, epochs=plan.epochs)
+            way = _('if your loop steps it after each batch, give schedule_interval="step"')
+            says = _("{name} is stepped after each epoch", name=cls.__name__)
+            warnings.warn(_("schedule: {rule}: {says}; {way}.", rule=rule, says=says, way=way), stacklevel=2)
 
     def __init__(self) -> None:
         self.scheduler = deepcopy(self.given)
@@ -166,9 +170,8 @@ class TorchPlateau(TorchSchedule):
     memory: ClassVar[tuple[str, ...]] = ("state", "total", "steps")
 
     @classmethod
-    def doubt(cls, values: Mapping[str, Any]) -> str | bool:
-        """Return False: it counts validations."""
-        return False
+    def ask(cls, values: Mapping[str, Any]) -> None:
+        """Ask nothing: it counts validations."""
 
     @classmethod
     def declared(cls) -> Mapping[str, Hyperparam[Any]]:
