@@ -10,6 +10,7 @@ import tempfile
 import pytest
 from hypothesis import settings
 
+from tests.kernels import STAY_EAGER
 from tests.tries import FACTOR
 
 settings.register_profile("nbopt", deadline=None, derandomize=FACTOR == 1, max_examples=50 * FACTOR)
@@ -53,7 +54,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
-    """Let the garbage collector look at what tests make, and seldom: not at modules, which stay until the end."""
+    """Have no run compile because a busy machine makes it long: that is news, holds the run, and takes a core.
+
+    The garbage collector looks at what tests make, and seldom: not at modules, which stay until the end.
+    """
+    if "nbopt.training.step.mode" in sys.modules:
+        exec(STAY_EAGER, {})
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
     gc.enable()

@@ -1,4 +1,4 @@
-"""What tests and notebooks that use one kernel after the other run in between."""
+"""What tests run in kernels: in between, where one test uses a kernel after the other, and to keep compilers out."""
 
 FORGET = """
 from ipywidgets import Widget

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import comm
 import pytest
 import torch
@@ -11,12 +9,6 @@ import nbopt
 from nbopt.notebook.frontend import bridge
 from nbopt.notebook.panel.panel import Panel
 from tests.notebook.frontend import Page
-
-
-@pytest.fixture(autouse=True)
-def _no_compiler(monkeypatch):
-    """On a busy machine a run would come to be compiled: that is news, holds the run, and takes a core for itself."""
-    monkeypatch.setattr("nbopt.training.step.mode._TRAINED_SECONDS", math.inf)
 
 
 @pytest.fixture
