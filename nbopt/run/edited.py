@@ -17,6 +17,8 @@ from nbopt.i18n import _
 from nbopt.record.journal import EDIT, Entry, Operation
 from nbopt.run.past import copy_parts
 from nbopt.run.trained import TrainedSession
+from nbopt.techniques.base import defines
+from nbopt.techniques.catalogue import with_own
 from nbopt.training.edit_base import Plan, Resize
 from nbopt.training.exchange import Exchange
 from nbopt.training.sizes import find_sizes
@@ -44,8 +46,20 @@ def tell_edits(
         sizes = {} if written.given else _sizes(plan)
         own = {} if written.given else attributes
         settled = bool(entry.new.get("settled"))
+        if settled and (name := _set_before(run, entry)):
+            way = _("{name} was set in the same step, before it; do a step in between", name=name)
+            written = written._replace(refused=written.refused or way)
         told.append(ToldEdit(entry.step, edit.kind, plan.words, sizes, own, written, settled, brought, edit.settings()))
     return model, made["optimizer"] if run.spec.own_optimizer is not None else None, told
+
+
+def _set_before(run: TrainedSession, edit: Entry) -> str:
+    """Return what decides which weights a model computes with, and was set between the last step and an edit."""
+    kinds = [kind for kind in with_own(run.techniques) if isinstance(kind, type) and defines(kind, "change_weights")]
+    names = {name for kind in kinds for name in kind.declared()}
+    entries = run.journal.effective()
+    before = entries[: next(k for k, entry in enumerate(entries) if entry is edit)]
+    return next((entry.name for entry in before if entry.step == edit.step and entry.name in names), "")
 
 
 def tell_planned(operations: Sequence[Operation]) -> list[ToldEdit]:

@@ -147,3 +147,18 @@ def test_a_technique_of_the_users_own_is_told_too():
     deep = run.change(Deepen("0"))
     deep.step(6)
     hold(deep, initial, "mlp", tidy=True)
+
+
+@pytest.mark.parametrize(("before", "name", "value"), [({"sparsity": 0.5}, "sparsity", 0.7), ({}, "weight_bits", 3)])
+def test_weights_that_an_edit_went_on_with_before_a_step_used_them_are_not_a_scripts(before, name, value):
+    run, initial = run_of("mlp", **before)
+    run.step(6)
+    run.set(**{name: value})
+    wide = run.change(Widen("0", by=4), **{name: 0})
+    wide.step(2)
+    with pytest.raises(ValueError, match=rf"in step 6 .*: {name} was set in the same step, before it; do a step in"):
+        wide.to_python()
+    run.step(1)
+    wide = run.change(Widen("0", by=4), **{name: 0})
+    wide.step(2)
+    hold(wide, initial, "mlp")
