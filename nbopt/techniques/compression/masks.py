@@ -24,7 +24,7 @@ def keep_most(scores: Tensor, count: int, kept: Tensor | None) -> Tensor:
 
 
 def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return masks that leave out the smallest ``share`` of the numbers of all matrices.
+    """Return masks without the smallest ``share`` of the numbers of all matrices.
 
     As by `keep_units`, in a third of the time.
     """
@@ -46,7 +46,7 @@ def note_gradients(
     scores: dict[str, Tensor],
     masks: dict[str, Tensor],
 ) -> None:
-    """Move ``scores`` of matrices a tenth of the way to ``|w g|``, but for what is pruned."""
+    """Move ``scores`` of matrices a tenth of the way to ``|w g|``, if not pruned."""
     for name, w in weights.items():
         if w.ndim > 1 and w.grad is not None:
             now = (w * w.grad).abs_().nan_to_num_(0.0, 0.0, 0.0)

@@ -199,8 +199,7 @@ class Sparsity(Technique):
         """Act on other weights from now on: masks of other shapes are gone."""
         self.weights = weights
         shapes = {name: w.shape for name, w in self.context.model.named_parameters()}
-        before = zip(self.names, self.masks, strict=True)
-        if any(shapes.get(name) != mask.shape for name, mask in before):
+        if [shapes.get(name) for name in self.names] != [m.shape for m in self.masks]:
             self.forget()
         self.scored, self.scores = [], []
         self.made = self.made[:3]  # masks are made anew, of what is pruned already
@@ -277,7 +276,8 @@ class Sparsity(Technique):
         before = dict(zip(self.names, self.masks, strict=True))
         pattern, scope = self.sparsity_pattern, self.sparsity_scope
         masks = {name: m for name, m in before.items() if name not in weights}
-        if self.wanted[:3] == ["magnitude", "weights", "global"] and self.sparsity_regrow:
+        how = [*self.wanted[:3], self.sparsity_regrow]
+        if how == ["magnitude", "weights", "global", True]:
             return masks | prune_least(weights, self.share)
         layers = find_units(self.context.model, weights, pattern)
         if self.sparsity_method == "random":
