@@ -46,10 +46,12 @@ class _Default:
 
 
 def switch(generator: torch.Generator | None) -> torch.Generator | None:
-    """Let this thread draw from ``generator``, or from torch's default one; return what it drew from before."""
+    """Let this thread draw from ``generator``, or from torch's default one; return what it drew from before.
+
+    An interrupt may fall between the two lines that act; whatever it leaves, the next call puts both right.
+    """
     before, _OWN.generator = _OWN.generator, generator
-    if (before is None) is not (generator is None):
-        torch._C._dispatch_tls_set_dispatch_key_included(_NUMBER, generator is not None)
+    torch._C._dispatch_tls_set_dispatch_key_included(_NUMBER, generator is not None)
     return before
 
 

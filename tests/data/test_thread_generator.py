@@ -28,6 +28,12 @@ def twice():
     return first + torch.rand(3)
 
 
+def drawn(seed):
+    noise = Noise(torch.device("cpu"))
+    with noise.lock, noise.seeded(seed):
+        return torch.rand(3)
+
+
 def checkpointed():
     layer, x = nn.Linear(6, 6), X.clone().requires_grad_()
     y = checkpoint(lambda part: functional.dropout(layer(part)), functional.dropout(x), use_reentrant=False)
@@ -155,3 +161,13 @@ class _Drawn(torch.utils.data.Dataset):
 
 def _seed(_worker):
     torch.default_generator.manual_seed(8)
+
+
+def test_an_interrupt_within_the_switch_costs_no_later_block_its_seed(monkeypatch):
+    expected = drawn(3)
+    try:
+        monkeypatch.setattr(thread_generator._OWN, "generator", torch.Generator())  # and the next line was not reached
+        assert torch.equal(drawn(3), expected)
+        assert torch.equal(drawn(3), expected)
+    finally:
+        switch(None)

@@ -107,7 +107,11 @@ LEFT = {
     ("Dropout", "export/script/plain.py"): "the attribute of torch's recurrent layers",
     ("Dropout", "edits/heads.py"): "the attribute of torch's attention",
     ("Linear", "edits/widen.py"): "torch's layer, in words",
-    **dict.fromkeys(((kind, "edits/norms.py") for kind in ("SGD", "RMSprop")), "the attribute of torch's batch norm"),
+    **{
+        (kind, path): "the attribute of torch's batch norm"
+        for kind in ("SGD", "RMSprop")
+        for path in ("edits/norms.py", "export/script/edited.py")
+    },
     ("Ticket", "data/workers.py"): "the number of what workers are at",
     ("Precision", "techniques/metrics/choice.py"): "the metric",
     ("MAE", "notebook/charts/gallery.py"): "the title of the metric's chart",

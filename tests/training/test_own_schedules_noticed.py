@@ -1,7 +1,6 @@
 """Functions of the step as schedules, in scripts and recipes, and schedulers that nobody would step."""
 
 import gc
-import warnings
 from functools import partial
 
 import pytest
@@ -140,19 +139,6 @@ def test_what_a_scheduler_counts_in_a_run_of_steps_is_asked(mlp, blobs, kind):
     with pytest.raises(InvalidHyperparam, match=r'told in steps: nothing tells whether .*="step" or'):
         Run(mlp(), blobs, schedule=kind, store=None, steps=40)
     Run(mlp(), blobs, schedule=kind, store=None, steps=40, schedule_interval="step")
-
-
-@pytest.mark.parametrize(
-    ("kind", "last"),
-    [(partial(lr_scheduler.CosineAnnealingLR, T_max=40), 40), (partial(lr_scheduler.LinearLR, total_iters=5), 5)],
-)
-def test_a_plan_that_is_longer_than_the_run_is_told(mlp, blobs, kind, last):
-    with pytest.warns(UserWarning, match=f"its plan is {last} long, and the run 4 epochs: .* stepped after each epoch"):
-        Run(mlp(), blobs, schedule=kind, store=None, epochs=4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for settings in ({"schedule_interval": "epoch"}, {"schedule_interval": "step"}, {"epochs": last}):
-            Run(mlp(), blobs, schedule=kind, store=None, **{"epochs": 4, **settings})
 
 
 def test_a_rate_beside_a_scheduler_over_the_given_optimizer_is_refused(mlp, blobs):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any, ClassVar
@@ -17,7 +16,6 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Choice, Hyperparam, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.optimizers.groups import put
-from nbopt.techniques.plan import Plan
 from nbopt.techniques.schedules.planned import GROUP, Schedule
 
 _EACH_STEP = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)  # torch: to be stepped after each batch
@@ -86,22 +84,15 @@ class TorchSchedule(Schedule):
 
     @classmethod
     def ask(cls, values: Mapping[str, Any]) -> None:
-        """Refuse a scheduler of which nothing tells what it counts; warn where its plan has no place in the epochs."""
-        declared = Plan.declared()
-        plan = Plan.of({name: values.get(name, spec.default) for name, spec in declared.items()})
-        counts_epochs = cls.__dict__["schedule_interval"].default == "epoch"
-        if cls.needs_interval or (plan.steps and counts_epochs):
-            rule = _("nothing tells whether {name} is stepped after each step or each epoch", name=cls.__name__)
-            if not cls.needs_interval:
-                rule = _("the length of the run is told in steps: {rule}", rule=rule)
-            way = _('schedule_interval="step" or schedule_interval="epoch"')
-            raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
-        last = max((_end_of(part) for part in parts_of(cls.given)), default=0) - int(cls.given.last_epoch)
-        if counts_epochs and last > plan.epochs:
-            rule = _("its plan is {last} long, and the run {epochs} epochs", last=last, epochs=plan.epochs)
-            way = _('if your loop steps it after each batch, give schedule_interval="step"')
-            says = _("{name} is stepped after each epoch", name=cls.__name__)
-            warnings.warn(_("schedule: {rule}: {says}; {way}.", rule=rule, says=says, way=way), stacklevel=2)
+        """Refuse a scheduler of which nothing tells what it counts: by torch's custom epochs, if the run has some."""
+        counts_steps = bool(values.get("steps")) and cls.__dict__["schedule_interval"].default == "epoch"
+        if not cls.needs_interval and not counts_steps:
+            return
+        rule = _("nothing tells whether {name} is stepped after each step or each epoch", name=cls.__name__)
+        if counts_steps:
+            rule = _("the length of the run is told in steps: {rule}", rule=rule)
+        way = _('schedule_interval="step" or schedule_interval="epoch"')
+        raise InvalidHyperparam(_("schedule: {rule}: give {way} too.", rule=rule, way=way))
 
     def __init__(self) -> None:
         self.scheduler = deepcopy(self.given)
@@ -246,12 +237,6 @@ def parts_of(scheduler: Any) -> list[Any]:
     """Return a scheduler and those that it is made of."""
     inner = getattr(scheduler, "_schedulers", ()) if isinstance(scheduler, _MANY) else ()
     return [scheduler, *(part for each in inner for part in parts_of(each))]
-
-
-def _end_of(scheduler: Any) -> int:
-    """Return after how many of what it counts a scheduler has reached the end of its plan; 0 if it has none."""
-    ends = [getattr(scheduler, name, 0) for name in ("T_max", "total_iters")]
-    return int(max(*ends, *getattr(scheduler, "_milestones", ())))
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:

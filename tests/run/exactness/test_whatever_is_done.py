@@ -199,6 +199,9 @@ def test_a_rewind_into_a_compiled_call_says_that_rounding_may_differ(make_tiered
     run.step(43)
     [start, *_rest] = [entry.step for entry in run.journal if entry.name == "switch"]
     run.rewind(start + 2)
+    if compiled.steps == 1:  # machine code goes to any step
+        assert tells(run) == []
+        return
     [entry] = tells(run)
     assert (entry.new["name"], entry.new["step"]) == ("switch", start)
     assert "may differ by rounding" in run.exactness
