@@ -71,7 +71,7 @@ class Company:
         """Have members for these trainings, too; called while the population rests."""
         population, count = self.population, len(self.rows)
         population.size = count + len(rows)
-        if not count:  # a batch begins as the very first does, each with a step of its own: to the last digit
+        if not count:  # a batch begins as the very first does
             population.puller.together.tier = ""
         population.members += self.make(rows, count)
         self.rows += rows
