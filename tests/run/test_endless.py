@@ -81,7 +81,8 @@ def test_what_is_no_number_of_epochs_is_refused(make_run, given):
         make_run(epochs=given, store=None)
 
 
-def test_compiling_pays_for_a_run_without_an_end(make_tiered, compiled):
+def test_compiling_pays_for_a_run_without_an_end(make_tiered, compiled, monkeypatch):
+    monkeypatch.setattr("nbopt.training.step.mode._TRAINED_SECONDS", 5.0)
     run = make_tiered(epochs=None, tier="auto")
     run.training.meter.forget(seconds=10.0)
     run.start()
