@@ -56,6 +56,7 @@ foreach_add_ = _take("torch", "_foreach_add_", _one_by_one("add_"))
 foreach_copy_ = _take("torch", "_foreach_copy_", _one_by_one("copy_"))
 foreach_div_ = _take("torch", "_foreach_div_", _one_by_one("div_"))
 foreach_mul_ = _take("torch", "_foreach_mul_", _one_by_one("mul_"))
+set_grad_enabled = _take("torch._C", "_set_grad_enabled", torch.set_grad_enabled)
 run_backward = _take("torch.autograd.graph", "_engine_run_backward", _run_backward)
 
 # Without them, updates are left to `torch.optim`.

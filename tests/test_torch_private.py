@@ -83,6 +83,7 @@ NAMES = [
         "torch._foreach_copy_",
         "torch._foreach_div_",
         "torch._foreach_mul_",
+        "torch._C._set_grad_enabled",
     ),
     *("torch._fused_adam_", "torch._fused_adamw_"),
     "torch.autograd.graph._engine_run_backward",

@@ -16,7 +16,7 @@ from nbopt.data.structure import Structure
 
 # Batches gathered and cut at once: a gather or a slice for each of them takes many times as long. Nor is it the whole
 # epoch: that would take as much memory again as the data, and a pause at its beginning.
-_BATCHES = 64
+_BATCHES = 128
 _STRETCH_BYTES = 2**26
 
 

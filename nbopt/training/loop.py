@@ -53,12 +53,12 @@ def requests(training: Training, changes: ChangeQueue, recover: Callable[[], lis
                 yield Changed(changes.apply())
         elif training.is_tuned:
             yield Changed(changes.tune())
-        elif reason := training.end_reason():
+        elif training.may_end and (reason := training.end_reason()):
             training.flush()
             if not training.trouble:
                 yield Finished(training.step, reason)
                 return
-        elif training.proposals.are_due():
+        elif training.acting.propose and training.proposals.are_due():
             training.flush()
             if not training.trouble:
                 yield Changed(training.proposals.make(changes))

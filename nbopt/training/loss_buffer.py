@@ -91,7 +91,9 @@ class LossBuffer:
     def _collected(self) -> list[float]:
         """Return the losses that wait, and let go of them."""
         values = [value for block, number, _count in self._blocks for value in block.row(number)]
-        if rows := self._all_rows():
+        if self._losses and not self._rows and self._losses[0].is_cpu:  # half the time of making one tensor of them
+            values += [loss.item() for loss in self._losses]
+        elif rows := self._all_rows():
             values += torch.cat(rows).tolist()
         self._losses.clear()
         self._rows.clear()

@@ -1,12 +1,15 @@
 """What nbopt itself costs in an eager step: our step, less the calls of torch that it makes.
 
-CPU time of the thread, short stretches in turn, the least of each: other work on the machine can only add. What comes
-once in many steps is not in the least stretch: moving losses to the history is timed by itself and added, an epoch's
-gather is left out on both sides (the hand-written loop pays more for its index in every step).
+CPU time of the thread over whole epochs, so that all is in it that comes once in many steps: the order and the gather
+of samples, the losses moved to the history, looks at what changed. The calls of torch by themselves take slices of
+samples that lie in order. One epoch of each in turn, and the median of their differences: what other work on the
+machine takes, both pay. It differs by 2 or 3 microseconds from one process to another with the same code, so that
+comparing two versions takes several processes of each, in turn.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -19,22 +22,20 @@ import nbopt
 from nbopt.training.state import Stepped
 from tests.benchmarks.workloads import SMALL
 
-ROUNDS = 600
-WARM, STEPS = 150, 50  # of a stretch: caches are cold after the other side's; then timed
-FLUSHED = 400  # steps between two moves of the losses to the history, about as many as in the run
+ROUNDS = 120
+STEPS = -(-SMALL.samples // SMALL.batch)  # of an epoch
 
 
 def measure() -> float:
     """Return seconds a step."""
     settings = {"optimizer": "sgd", "lr": SMALL.lr, "batch_size": SMALL.batch, "tier": "eager"}
     run = nbopt.Run(SMALL.model(), SMALL.data(), epochs=10**9, store=None, **settings)
-    sides = _ours(run), _bare()
-    ours, bare = zip(*([_time(side) for side in sides] for _round in range(ROUNDS)), strict=True)
-    return min(ours) - min(bare) + min(_flush(run) for _round in range(20))
+    ours, bare = _ours(run), _bare()
+    ours(STEPS), bare(STEPS)
+    return statistics.median(_time(ours) - _time(bare) for _round in range(ROUNDS))
 
 
 def _time(side: Callable[[int], None]) -> float:
-    side(WARM)
     start = time.thread_time()
     side(STEPS)
     return (time.thread_time() - start) / STEPS
@@ -48,18 +49,6 @@ def _ours(run: nbopt.Run) -> Callable[[int], None]:
             pass
 
     return go
-
-
-def _flush(run: nbopt.Run) -> float:
-    training = run.training
-    losses = [torch.rand(()) for _step in range(FLUSHED)]
-    training.flush()
-    for loss in losses:
-        training.meter.take(loss)
-    training.step += FLUSHED
-    start = time.thread_time()
-    training.flush()
-    return (time.thread_time() - start) / FLUSHED
 
 
 def _bare() -> Callable[[int], None]:

@@ -173,7 +173,7 @@ OPTIMIZERS = {
     "adadelta": lambda model: torch.optim.Adadelta(model.parameters(), lr=0.5),
     "factored": lambda model: torch.optim.Adafactor(model.parameters(), lr=0.01),
     "lbfgs": lambda model: "lbfgs",
-    "own lbfgs": lambda model: torch.optim.LBFGS(model.parameters(), lr=0.1),
+    "own lbfgs": lambda model: torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe"),
     "newton": lambda model: "newton",
     "groups": lambda model: torch.optim.SGD(
         [

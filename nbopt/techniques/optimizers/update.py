@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nbopt.torch_private import foreach_add, foreach_add_, foreach_mul_, fused_adam_, fused_adamw_
+from nbopt.torch_private import foreach_add, foreach_add_, foreach_mul_, fused_adam_, fused_adamw_, set_grad_enabled
 
 Group = dict[str, Any]
 State = list[list[Tensor]]
@@ -32,7 +32,6 @@ class Update:
         self._optimizer = optimizer
         usual = "step" not in vars(optimizer) and all(map(_is_usual, optimizer.param_groups))
         self._kernel: Kernel | None = _KERNELS.get(type(optimizer)) if usual else None
-        self._no_grad = torch.no_grad()
         self._made_from: Any = None  # the state whose tensors the lists hold; loading another one replaces it
         self._momenta: list[bool] = []
         self._lists: list[State] = []
@@ -48,23 +47,28 @@ class Update:
             optimizer.step()
             return
         rows: list[list[Any]] = []
-        for weights in self._weights:
+        momenta: list[bool] = []
+        for group, weights in zip(optimizer.param_groups, self._weights, strict=True):
             row = [weight.grad for weight in weights]
             for gradient in row:
                 if gradient is None:
                     optimizer.step()
                     return
             rows.append(row)
-        momenta = [bool(group.get("momentum")) for group in optimizer.param_groups]
+            momenta.append(bool(group.get("momentum")))
         if (optimizer.state is not self._made_from or momenta != self._momenta) and not self._gather(momenta, rows):
             optimizer.step()  # it makes the state
             return
-        with self._no_grad:
+        before = torch.is_grad_enabled()
+        try:
+            set_grad_enabled(False)  # what a `with` block of `torch.no_grad` does, in a quarter of its time
             for group, weights, gradients, state in zip(
                 optimizer.param_groups, self._weights, rows, self._lists, strict=True
             ):
                 if weights:
                     kernel(group, weights, gradients, state)
+        finally:
+            set_grad_enabled(before)
 
     def _gather(self, momenta: list[bool], rows: list[list[Any]]) -> bool:
         """Make the lists; return whether all state is there and the gradients are dense: always, or never."""
