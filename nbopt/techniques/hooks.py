@@ -67,7 +67,7 @@ HOOKS = {
         Hook(
             "change_loss",
             "after the forward pass of a step: the loss that is differentiated",
-            "{loss} = {hook}({lose}, output, target)",
+            "loss = {hook}($lose, output, target)",
             compiled=False,
         ),
         Hook("after_gradients", "between backward pass and update", "{hook}()", compiled=False),

@@ -61,7 +61,8 @@ class OwnLines(NamedTuple):
     Attributes
     ----------
     lines : mapping of str to str
-        By the place where they stand, a ``$word`` of `nbopt.export.script.template`; they may hold such words.
+        By the place where they stand, a ``$word`` of `nbopt.export.script.template` or `pieces`; they may hold such
+        words.
     known : mapping of str to bool
         What there is and what holds, see `nbopt.export.script.prune`.
     uses : sequence of callable

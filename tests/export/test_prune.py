@@ -5,7 +5,7 @@ import re
 import pytest
 
 from nbopt.export.script.prune import prune
-from nbopt.export.script.text import fill
+from nbopt.export.script.text import break_long, fill
 from nbopt.export.script.unused import find_unused
 
 CASES = {
@@ -89,5 +89,5 @@ def test_words_are_filled_in_and_keep_their_indentation():
 
 def test_a_call_that_grows_too_long_is_broken():
     names = ", ".join(f"argument_{k}" for k in range(8))
-    broken = fill("value = function($names)", names=names)
+    broken = break_long(fill("value = function($names)", names=names))
     assert broken.splitlines()[:2] == ["value = function(", "    argument_0,"]

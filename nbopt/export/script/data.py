@@ -16,7 +16,7 @@ from nbopt.data.stream_source import hear_epochs
 from nbopt.data.structure import Structure
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.section import Section
-from nbopt.export.script.text import fill, lines
+from nbopt.export.script.text import break_long, fill, lines
 from nbopt.export.source import literal
 from nbopt.i18n import _
 
@@ -62,18 +62,20 @@ class Data(Section):
 
     Attributes
     ----------
-    outputs : str
-        The call that makes outputs and targets of a batch.
-    evaluation : dict of str to str
-        Words of validation.
+    of_loaders : bool
+        Whether samples or batches come from Datasets or loaders.
+    single : bool
+        Whether samples are a single array, which the user's forward takes.
+    sized : bool
+        Whether the number of samples is known.
     """
 
     def write(self) -> None:
         """See `Section`."""
-        story, words, constants = self.story, self.words, self.values.constants
+        story, words, constants = self.story, self.words, self.draft.constants
         train, val = story.train, story.train if story.val is None else story.val
         columns = [each for each in (train, val) if isinstance(each, TensorSource)]
-        self.val, self.of_loaders = val, story.wrapped or len(columns) < 2
+        self.of_loaders = story.wrapped or len(columns) < 2
         self.single = story.forward is not None and bool(columns) and columns[0].bare
         self.sized = not isinstance(train, StreamSource)
         self.structure = columns[0].structure if columns else None
@@ -83,10 +85,10 @@ class Data(Section):
             types = [columns[0].needed or columns[0].columns[0].dtype, *(each.dtype for each in columns[0].columns[1:])]
             constants["DTYPES"] = f"({', '.join(map(str, types))}{',' * (len(types) == 1)})"
         constants["EVALUATION_BATCH"] = literal(0 if isinstance(val, StreamSource) else evaluation_size(val))
-        words["call"], self.outputs = "call", "model(batch[0]), batch[1]"
+        words["call"], words["outputs"] = "call", "model(batch[0]), batch[1]"
         if story.forward is not None:
             words["call"] = self.sources.name_for(_("forward"), story.forward, "forward")
-            self.outputs = f"{words['call']}(model, {'batch[0]' if self.single else 'batch'})"
+            words["outputs"] = f"{words['call']}(model, {'batch[0]' if self.single else 'batch'})"
         words.update(setup=self._setup(train, val), begin_epoch=self._begin(train), told_data=self._told(train, val))
         words["progress"] = "epoch + batches.position / batches.size"
         if isinstance(train, StreamSource):
@@ -102,7 +104,7 @@ class Data(Section):
         if story.share is None:
             setup += ["if val is not None:", f"    val = {self._dealt(given, val, story.val is not None)}"]
         else:
-            self.values.constants["VAL_SHARE"] = literal(float(story.share))
+            self.draft.constants["VAL_SHARE"] = literal(float(story.share))
             labels = (
                 self._stratified(train)
                 if isinstance(train, TensorSource)
@@ -165,7 +167,8 @@ class Data(Section):
         if len(set(names)) < len(names) or not all(name.isidentifier() for name in names):
             names = [f"column_{k}" for k in range(len(names))]
         made, columns = _written(structure(names)), "\n".join(f"data{_way(place)}," for place in structure.places)
-        return fill(_STRUCTURE, columns=columns, names=", ".join(names), batch=made[1:-1] if made[0] == "(" else made)
+        batch = made[1:-1] if made[0] == "(" else made
+        return break_long(fill(_STRUCTURE, columns=columns, names=", ".join(names), batch=batch))
 
     def _labels(self, train: AnySource) -> str:
         """Return an expression for the labels by which a dataset was cut, which are in memory."""
@@ -217,14 +220,13 @@ class Data(Section):
     def _write_evaluation(self, val: AnySource) -> None:
         given, streams = self.story.val is not None, isinstance(val, StreamSource)
         unseeded = isinstance(val, TensorSource) and not (given and val.shuffle)
-        self.evaluation = {
-            "seed": "" if unseeded else "derive_seed(SEED, EVALUATION)",
-            "left": "batches.left(EVALUATION_BATCH) == EVALUATION_BATCH"
-            if given and val.drop_last
-            else "batches.left()",
-            "take": "" if streams else "EVALUATION_BATCH",
-            "number": "batches.position" if streams else "batches.position // EVALUATION_BATCH",
-        }
+        size = "EVALUATION_BATCH"
+        self.words.update(
+            seed="" if unseeded else "derive_seed(SEED, EVALUATION)",
+            left=f"batches.left({size}) == {size}" if given and val.drop_last else "batches.left()",
+            take="" if streams else size,
+            batch_number="batches.position" if streams else f"batches.position // {size}",
+        )
 
 
 def _name(place: Place) -> str:

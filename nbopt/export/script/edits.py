@@ -10,11 +10,10 @@ from torch import nn
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.edits import Size, ToldEdit
 from nbopt.export.script.optimizer import OptimizerLines
-from nbopt.export.script.section import Section, Values
+from nbopt.export.script.section import Draft, Section
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import WIDTH, indent, lines, plain
-from nbopt.export.source import Sources, literal
-from nbopt.export.summary import RunSummary
+from nbopt.export.source import literal
 from nbopt.i18n import _
 
 _SHORTEST = 4  # numbers in a row that are written as a range
@@ -29,11 +28,9 @@ class Edits(Section):
         One for each.
     """
 
-    def __init__(
-        self, story: RunSummary, sources: Sources, values: Values, techniques: Techniques, optimizer: OptimizerLines
-    ) -> None:
+    def __init__(self, draft: Draft, techniques: Techniques, optimizer: OptimizerLines) -> None:
         self._techniques, self._optimizer = techniques, optimizer
-        super().__init__(story, sources, values)
+        super().__init__(draft)
 
     def write(self) -> None:
         """See `Section`."""
@@ -52,7 +49,7 @@ class Edits(Section):
         for number, edit in enumerate(edits):
             by_step.setdefault(edit.step, []).append(number)
         late = [number for step, numbers in by_step.items() if step == end for number in numbers]
-        self.values.plan({step: {"edits": numbers} for step, numbers in by_step.items() if step != end})
+        self.draft.plan({step: {"edits": numbers} for step, numbers in by_step.items() if step != end})
         self.words["edit_end"] = "\n".join(f"edits[{number}](model, optimizer)" for number in late)
         told = [f"{name}.train(parameters)" for name in self._techniques.told]
         self.words["renew"] = lines(self._optimizer.renew, *told)

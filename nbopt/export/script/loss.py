@@ -16,19 +16,6 @@ from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.losses.terms import Terms
 from nbopt.techniques.losses.traits import IGNORED, Traits
 
-_UNCERTAIN = 'uncertain = (scales, seen) if balance == "uncertainty" else ()'
-_MOVE = """\
-if seen:
-    weights = [
-        $weights
-    ]
-    scales = move_scales(scales, seen, weights, $rate)
-    seen.clear()
-"""
-_BALANCES = """\
-scales = [0.0] * $count  # log variances of the loss's terms
-seen = []  # the terms of the present step
-"""
 _BALANCE = """\
 if scales is not None:
     seen.append(torch.stack([$each.detach() for $each in $all]))
@@ -57,18 +44,9 @@ def compute_loss(output, target$told$live$balance, latest=None):
     $total
     return total
 '''
-_RECORD = """\
-for name, value in evaluations[0].items():
-    history[name].append(float(value))
-evaluations.clear()
-"""
 _RECORD_VALIDATED = """\
 for name, value in val_losses.items():
     history["val_" + name].append(value)
-"""
-_LATEST = """\
-latest = {}  # the losses of the last pass, output by output
-evaluations = []  # those of the step
 """
 
 
@@ -81,8 +59,6 @@ class LossLines(Section):
         The function ``compute_loss``; of several outputs, a function of all their losses too.
     functions : list of str
         Those of the user's that are parameters of it.
-    measure : str
-        The line that works out the loss of a batch in validation.
     """
 
     def write(self) -> None:
@@ -100,7 +76,7 @@ class LossLines(Section):
         self._routes = [(name, self._places[name], kind.traits) for name, kind in self._terms.items() if self._places]
         self._routes = self._routes or [("", (), self._traits)]
         if any(LOSS.name in new for new in story.schedule.values()):
-            self._passed.append((self.values.use(LOSS.name),) * 3)
+            self._passed.append((self.draft.use(LOSS.name),) * 3)
         balances = story.values_of("balance") if "balance" in story.start else []
         self._balances, rebalances = "uncertainty" in balances, len(set(balances)) > 1
         weights = {name: self._weight(name) for name in self._terms}
@@ -109,28 +85,25 @@ class LossLines(Section):
         live = _listed(w for w in weights.values() if self._places and not w.isupper() and w != "0.0")
         balance = ", scales=None, seen=None" * self._balances
         uncertain = ", *uncertain" if rebalances else ", scales, seen" * self._balances
-        self.measure = f"loss = compute_loss(output, target{measuring})"
+        words["measure"] = f"loss = compute_loss(output, target{measuring})"
         words.update(training=f"{training}{live}{uncertain}", latest="", val_loss="val_loss", judged="val_loss")
-        words.update(begin_note="", note="", record="", start="total = 0.0\ncount = 0", mean="total / count")
-        words.update(balances="", uncertain=_UNCERTAIN if rebalances else "", move_scales="")
-        if self._balances:
-            rate = self.values.use("balance_rate") if any(story.values_of("balance_rate")) else "0.0"
-            words["balances"] = fill(_BALANCES, count=str(len(weights)))
-            listed = lines(*(f"{weight}," for weight in weights.values()))
-            words["move_scales"] = fill(_MOVE, weights=listed, rate=rate)
+        words.update(start="total = 0.0\ncount = 0", mean="total / count", balance_rate="0.0", terms=str(len(weights)))
+        words["term_weights"] = lines(*(f"{weight}," for weight in weights.values()))
+        if self._balances and any(story.values_of("balance_rate")):
+            words["balance_rate"] = self.draft.use("balance_rate")
+        words["add"] = self._add()
         if not self._places:
+            self.known["evaluations"] = False
             self.definition = fill(_ONE, told=told, balance=balance, body=lines(*body))
             return
         self._total = _sum((_item("loss", name), weight) for name, weight in weights.items())
         balanced = self._balance("loss", "losses.values()", _BALANCED_LOSSES)
         called = {"told": told, "live": live, "balance": balance}
-        self.definition = fill(_SEVERAL, body=lines(*body), balances=balanced, total=self._total, **called)
-        self.measure = f"losses = losses_of(output, target{measuring})"
-        words.update(latest=", latest=latest", begin_note="evaluations.append({})", record=_RECORD)
-        words.update(note="take_note(evaluations[-1], latest$share)", val_loss="val_losses")
+        self.definition = fill(_SEVERAL, called, body=lines(*body), balances=balanced, total=self._total)
+        words["measure"] = f"losses = losses_of(output, target{measuring})"
+        words.update(latest=", latest=latest", val_loss="val_losses")
         words.update(start="totals, counts = defaultdict(float), defaultdict(int)")
         words.update(mean="{name: totals[name] / counts[name] for name in counts}")
-        words["balances"] = lines(words["balances"], _LATEST)
         self._watch()
 
     def _watch(self) -> None:
@@ -139,12 +112,12 @@ class LossLines(Section):
         if not story.stops_early and not any("restore_best" in new for new in story.schedule.values()):
             return
         if set(story.values_of(MONITOR.name)) != {MONITOR.default}:
-            self._watched, self.words["judged"] = self.values.use(MONITOR.name), "judged"
+            self._watched, self.words["judged"] = self.draft.use(MONITOR.name), "judged"
         monitor = story.start[MONITOR.name]
         for step, new in story.schedule.items():
             monitor = new.get(MONITOR.name, monitor)
             if any(judges_anew(self._kind, name, monitor) for name in new):
-                self.values.plan({step: {"judge_anew": True}})
+                self.draft.plan({step: {"judge_anew": True}})
 
     # -- hyperparameters
 
@@ -160,7 +133,7 @@ class LossLines(Section):
         """Return what the loss's function calls a hyperparameter; "" if that is zero all the time."""
         if not any(self.story.values_of(name)):
             return ""
-        used = self.values.use(name)
+        used = self.draft.use(name)
         if passed and (regularizes or not used.isupper()):
             row = (name, used, "0.0" if regularizes else used)
             self._passed += [] if row in self._passed else [row]
@@ -236,9 +209,8 @@ class LossLines(Section):
         total = self._total.replace("losses[", "val_losses[").replace("total", "val_loss")
         return lines(*found, total, _RECORD_VALIDATED, judged)
 
-    @property
-    def add(self) -> str:
-        """Lines that add up the losses of batches in validation."""
+    def _add(self) -> str:
+        """Return the lines that add up the losses of batches in validation."""
         found = []
         in_memory = isinstance(self.story.train if self.story.val is None else self.story.val, TensorSource)
         for name, place, traits in self._routes:

@@ -43,11 +43,10 @@ class Metrics(Section):
                 self.left_out.append(f"\n# The metric {plain(name)} is left out: {plain(str(error))}")
         widened = ".float()" * story.narrow
         detached = ".detach()" * story.needs_graph
-        self.words = {"kept": f"output.detach(){widened}", "count_outputs": "output.numel()", "measure_all": "measure"}
-        self.words["measured"] = f"output{detached}{widened}"
+        kept = [f"output.detach(){widened}", f"output{detached}{widened}", "output.numel()", "measure"]
         if self.by_output:
-            self.words = {"kept": "keep_outputs(output)", "count_outputs": "count_outputs(output)"}
-            self.words.update(measured="keep_outputs(output)", measure_all="measure_outputs")
+            kept = ["keep_outputs(output)", "keep_outputs(output)", "count_outputs(output)", "measure_outputs"]
+        self.words.update(zip(("kept", "measured", "count_outputs", "measure_all"), kept, strict=True))
 
     def __bool__(self) -> bool:
         return bool(self._rows)

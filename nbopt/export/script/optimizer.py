@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from nbopt.export.script.groups import choose
-from nbopt.export.script.section import Section, Values
+from nbopt.export.script.section import Draft, Section
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import WIDTH, fill, indent, lines
-from nbopt.export.source import Sources, literal
+from nbopt.export.source import literal
 from nbopt.export.source_values import alike
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
@@ -32,13 +32,11 @@ class OptimizerLines(Section):
         Lines by which it, and techniques, go on with the weights that there are after an edit.
     only_full, whole : bool
         Whether all take steps that evaluate the loss several times, and whether some do so on all samples at once.
-    is_curved : bool
-        Whether some take gradients of gradients.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources, values: Values, techniques: Techniques) -> None:
+    def __init__(self, draft: Draft, techniques: Techniques) -> None:
         self._techniques = techniques
-        super().__init__(story, sources, values)
+        super().__init__(draft)
 
     def write(self) -> None:
         """See `Section`."""
@@ -62,7 +60,7 @@ class OptimizerLines(Section):
         groups = self._groups(kind, given)
         regroups = bool(groups) and bool(self._techniques.names)
         self.words["parameters"] = "parameters" if listed else "model.parameters()"
-        self.values.constants.update({name.upper(): literal(value) for name, value in given.items()})
+        self.draft.constants.update({name.upper(): literal(value) for name, value in given.items()})
         arguments = ["groups" if groups else self.words["parameters"], *(f"{name}={name.upper()}" for name in given)]
         if "fused" not in extras and self._fuses(kind) and story.adopted is None:
             arguments.append("fused=True")
@@ -81,7 +79,7 @@ class OptimizerLines(Section):
     def _groups(self, kind: type[Optimizer], given: dict[str, Any]) -> str:
         """Return the lines that make the parameter groups; "" if one group of all weights is all there is."""
         story = self.story
-        self.known["shares_out"] = False
+        self.draft.tell(shares_out=False)
         if story.adopted is None:
             return ""
         if story.experienced:
@@ -96,7 +94,7 @@ class OptimizerLines(Section):
             return ""
         live = self._techniques.has("change_rate") or any(key in new for new in self._changed for key in SHARED_OUT)
         if live and any(key in other for other in others for key in SHARED_OUT):
-            self.known["shares_out"] = True
+            self.draft.tell(shares_out=True)
         rows = []
         for (weights, _settings), other in zip(story.groups, others, strict=True):
             items = [f'"params": {choose(story.model, weights)}']
@@ -131,14 +129,14 @@ class OptimizerLines(Section):
             else:
                 changed = {name: value for name, value in after.items() if value != settings[name]}
                 told += [kind.changed] if any(f'"{name}"' in kind.changed for name in changed) else []
-            self.values.plan({step: changed})
+            self.draft.plan({step: changed})
             self._changed.append(changed)
             settings = after
         rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
         self.choices = f"OPTIMIZERS = {{\n{rows}}}" if swapped else ""
         if not any(self._changed):
             self.known["changes.keys"] = self.known["changes.items"] = False
-        self.known["carries"] = carries
+        self.draft.tell(carries=carries)
         self.words["optimizer_changed"] = lines(*dict.fromkeys(told))
 
     def _write_full_steps(self) -> None:
@@ -147,7 +145,8 @@ class OptimizerLines(Section):
         full = [self._named(kind) for kind in kinds if kind.repeats]
         self.only_full = bool(full) and all(kind.repeats for kind in kinds)
         self.whole = any(kind.full_batch for kind in kinds)
-        self.is_curved = any(kind.curved for kind in kinds)
+        is_curved = any(kind.curved for kind in kinds)
+        self.draft.tell(curved=is_curved)
         if self.whole and not all(kind.full_batch for kind in kinds if kind.repeats):
             rule = _("one evaluates the loss of a batch several times, the other that of all samples")
             raise ValueError(_("a script holds not both {names}: {rule}.", names=" + ".join(full), rule=rule))
@@ -167,9 +166,9 @@ class OptimizerLines(Section):
             anew = "optimizer = made_anew(optimizer)"
             guarded = anew if self.only_full else f"if isinstance(optimizer, {classes}):\n{indent(anew)}"
             self.renew = lines(guarded, self.renew)
-        self.words["closing"] = fill(lines(*blocks), **self.words)
+        self.words["closing"] = fill(lines(*blocks), self.words)
         self.words["full_classes"] = classes
-        self.words["differentiate"] = "differentiate=torch.Tensor.backward" * self.is_curved
+        self.words["differentiate"] = "differentiate=torch.Tensor.backward" * is_curved
 
     # -- how it is called and made
 

@@ -77,11 +77,10 @@ class _Pruner:
             return True
         if not self._block(item.body):
             return self._leave_out(first, item)
-        if isinstance(item, ast.If):
-            if concerned:
-                self._cut(item.test)
-            if item.orelse and not self._block(item.orelse):
-                self._gone.update(range((item.body[-1].end_lineno or 0) + 1, item.orelse[0].lineno))
+        if concerned and isinstance(item, (ast.If, ast.While, ast.For)):
+            self._cut(item.iter if isinstance(item, ast.For) else item.test)
+        if isinstance(item, ast.If) and item.orelse and not self._block(item.orelse):
+            self._gone.update(range((item.body[-1].end_lineno or 0) + 1, item.orelse[0].lineno))
         return True
 
     def _is_needless(self, item: Any) -> bool:
@@ -110,8 +109,19 @@ class _Pruner:
         return self._block(body)
 
     def _truth(self, node: ast.expr) -> bool | None:
+        """Return whether a condition holds; None if that is not known."""
         known = self._known.get(node.id if isinstance(node, ast.Name) else ast.unparse(node))
+        known = self._decide(node) if known is None else known
         return known if known is not None else False if self._is_gone(node) else None
+
+    def _decide(self, node: ast.AST) -> bool | None:
+        """Return what ``and``, ``or`` or ``not`` makes of what is known; None if it takes more."""
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return None if (holds := self._truth(node.operand)) is None else not holds
+        if not isinstance(node, ast.BoolOp):
+            return None
+        enough, parts = isinstance(node.op, ast.Or), set(map(self._truth, node.values))
+        return enough if enough in parts else None if None in parts else not enough
 
     def _is_gone(self, node: ast.AST) -> bool:
         """Whether what an expression needs is not there."""
@@ -122,9 +132,8 @@ class _Pruner:
     def _find_gone(self, node: ast.AST) -> bool:
         if isinstance(node, ast.IfExp) and (holds := self._truth(node.test)) is not None:
             return self._is_gone(node.body if holds else node.orelse)
-        if isinstance(node, ast.BoolOp):
-            fails = [self._truth(value) is False for value in node.values]
-            return any(fails) if isinstance(node.op, ast.And) else all(fails)
+        if isinstance(node, ast.BoolOp) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)):
+            return self._decide(node) is False
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
             return self._is_gone(node.left)
         if isinstance(node, ast.Constant):

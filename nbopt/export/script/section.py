@@ -1,4 +1,4 @@
-"""The sections of a script, each of which says one thing that a run is made of, and the hyperparameters they use."""
+"""What the sections of a script write into, each of which says one thing that a run is made of."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nbopt.export.script import template
-from nbopt.export.script.text import WIDTH
+from nbopt.export.script import pieces, template
+from nbopt.export.script.text import WIDTH, Words
 from nbopt.export.source import Sources, literal
 from nbopt.export.summary import RunSummary, Schedule
 from nbopt.techniques.losses.choice import LOSS
@@ -23,7 +23,8 @@ def variables_in(texts: Iterable[str]) -> set[str]:
     return set(re.findall(r"(?<![.\w])[a-z_]\w*", code)) - {*keyword.kwlist, *dir(builtins)}
 
 
-VARIABLES = variables_in(text for name, text in vars(template).items() if name.isupper())
+PIECES = {name.lower(): text for name, text in vars(pieces).items() if name.isupper()}
+VARIABLES = variables_in([template.TRAIN, template.EVALUATE, *PIECES.values()])
 """Names in the script's own functions: nothing of the user's has one, as what is not there is left out by its name."""
 
 
@@ -32,11 +33,17 @@ def called(name: str) -> str:
     return f"{name}_name" if name == LOSS.name or name in METRICS else name
 
 
-class Values:
-    """The hyperparameters that a script uses: constants at its head; where one changes, a variable and a schedule.
+class Draft:
+    """A script that is being written. The hyperparameters it uses are constants; one that changes is a variable.
 
     Attributes
     ----------
+    story : RunSummary
+    sources : Sources
+    words : Words
+        What is filled in for a ``$word`` of `nbopt.export.script.template`.
+    known : dict of str to bool
+        What there is and what holds, see `nbopt.export.script.prune`.
     constants : dict of str to str
         Each as source.
     schedule : dict
@@ -45,16 +52,19 @@ class Values:
         Those of the loop, and the hyperparameters that they hold.
     """
 
-    def __init__(self, story: RunSummary) -> None:
-        self._story = story
+    def __init__(self, story: RunSummary, sources: Sources) -> None:
+        self.story = story
+        self.sources = sources
+        self.words = Words(PIECES)
+        self.known: dict[str, bool] = {}
         self.constants: dict[str, str] = {}
         self.schedule: Schedule = {step: {} for step in story.schedule}
         self.variables: dict[str, str] = {}
 
     def use(self, name: str) -> str:
         """Return how the script calls a hyperparameter."""
-        self.constants.setdefault(name.upper(), _written(self._story.start[name]))
-        changes = {step: {name: new[name]} for step, new in self._story.schedule.items() if name in new}
+        self.constants.setdefault(name.upper(), _written(self.story.start[name]))
+        changes = {step: {name: new[name]} for step, new in self.story.schedule.items() if name in new}
         if not changes:
             return name.upper()
         self.plan(changes)
@@ -66,6 +76,10 @@ class Values:
         """Enter changes into the schedule."""
         for step, new in changes.items():
             self.schedule[step].update(new)
+
+    def tell(self, **facts: bool) -> None:
+        """Enter what holds of the run, ``run.`` in the template."""
+        self.known.update({f"run.{name}": holds for name, holds in facts.items()})
 
     @property
     def table(self) -> str:
@@ -81,22 +95,12 @@ class Values:
 
 
 class Section:
-    """What a script says of one thing.
+    """What a script says of one thing."""
 
-    Attributes
-    ----------
-    words : dict of str to str
-        What is filled in for a ``$word`` of `nbopt.export.script.template`.
-    known : dict of str to bool
-        What there is and what holds, see `nbopt.export.script.prune`.
-    """
-
-    def __init__(self, story: RunSummary, sources: Sources, values: Values) -> None:
-        self.story = story
-        self.sources = sources
-        self.values = values
-        self.words: dict[str, str] = {}
-        self.known: dict[str, bool] = {}
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.story, self.sources = draft.story, draft.sources
+        self.words, self.known = draft.words, draft.known
         self.write()
 
     def write(self) -> None:

@@ -6,14 +6,14 @@ import inspect
 import math
 import re
 import textwrap
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from typing import Any
 
 from torch import Tensor, nn
 
 from nbopt.export.compressed.load import load_compressed
 from nbopt.export.script.names import SHARED
-from nbopt.export.script.section import VARIABLES, Section, Values, variables_in
+from nbopt.export.script.section import PIECES, VARIABLES, Section, variables_in
 from nbopt.export.script.text import lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_text import bindings_of
@@ -27,10 +27,9 @@ from nbopt.techniques.hooks import HOOKS
 from nbopt.techniques.own_lines import OwnLines
 from nbopt.techniques.without_run import acts_with
 
-_PLACES = ("first", "begin", "changed", "shape_batch", "passes", "part", "weigh")
+_PLACES = ("first", "begin", "changed", "shape_batch", "part", "weigh", "counted", "labelled")
 """Where lines in the place of a technique's class stand, see `nbopt.techniques.own_lines`."""
 _WIDTH = 80  # of a docstring
-_OTHERWISE = ("fit", "change_loss", *(name for name, hook in HOOKS.items() if not hook.call))
 _OF_ENGINE = vars(Technique).keys() - {"acts", "memory"}
 _INIT = """\
     def __init__(self, weights):
@@ -53,10 +52,6 @@ class Techniques(Section):
         Classes, and tables of those that are swapped.
     """
 
-    def __init__(self, story: RunSummary, sources: Sources, values: Values, beside: Sequence[Section]) -> None:
-        self._beside = [text for section in beside for text in section.words.values()]
-        super().__init__(story, sources, values)
-
     def write(self) -> None:
         """See `Section`."""
         story, sources = self.story, self.sources
@@ -65,13 +60,13 @@ class Techniques(Section):
         self._changed: set[str] = set()
         self._always: set[str] = set()
         self.in_lines: list[str] = []
-        self.words.update(dict.fromkeys(_PLACES, ""))
+        self.words.pieces.update(dict.fromkeys(_PLACES, ""))
         items = with_own(story.techniques)
         written = {kind: kind.own_lines(story) for kind in items if isinstance(kind, type)}
         for kind, own in written.items():
             if own is not None:
                 self._take_lines(kind, own)
-        self._taken = VARIABLES | variables_in((*self._beside, *self.words.values()))
+        self._taken = VARIABLES | variables_in((*self.words.values(), *self.words.pieces.values()))
         for item in items:
             acts = isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert
             if acts and (not isinstance(item, type) or written[item] is None):
@@ -92,8 +87,8 @@ class Techniques(Section):
         if self.has("change_activations"):
             self.sources.name_of(call_changed)
         self.uses_context = any("self.context" in text for text in self.definitions)
-        self.words.update({hook: self.calls(hook) for hook in HOOKS if hook not in _OTHERWISE})
-        self.words["techniques"] = lines(*making, self.calls("fit", guarded=False))
+        self.words.pieces.update({name: self._calls(name, guarded=name != "fit") for name in HOOKS})
+        self.words["techniques"] = lines(*making)
         self.words["update_techniques"] = self._update()
 
     def _take_lines(self, kind: type[Technique], own: OwnLines) -> None:
@@ -101,16 +96,16 @@ class Techniques(Section):
         self.in_lines += kind.declared()
         self.known.update(own.known)
         for place, text in own.lines.items():
-            self.words[place] = lines(self.words[place], text)
+            self.words.pieces[place] = text if place in PIECES else lines(self.words.pieces[place], text)
         text = "\n".join(own.lines.values())
         for function in own.uses:
             self.sources.name_of(function)
         for name in kind.declared():
             if name.upper() in text and name.upper() not in SHARED:  # INITIALIZATION is a stream of random numbers
-                self.values.constants[name.upper()] = literal(self.story.start[name])
+                self.draft.constants[name.upper()] = literal(self.story.start[name])
             if f'"{name}" in changes' in text:
                 changes = self.story.schedule.items()
-                self.values.plan({step: {name: new[name]} for step, new in changes if name in new})
+                self.draft.plan({step: {name: new[name]} for step, new in changes if name in new})
 
     def _take(self, name: str, item: Item | Technique) -> None:
         """Find out when and how one item of the catalogue acted."""
@@ -138,7 +133,7 @@ class Techniques(Section):
             self._acting[name] = [end for end, acts in zip(until, acted, strict=True) if acts]
         if all(acted):
             self._always.add(name)
-        self.values.plan({step: new for step, new in found.items() if step >= 0})
+        self.draft.plan({step: new for step, new in found.items() if step >= 0})
         self._changed |= {key for step, new in found.items() if step >= 0 for key in new}
 
     def _update(self) -> str:
@@ -178,11 +173,8 @@ class Techniques(Section):
                 tables.append("\n".join([f"{name.upper()}S = {{", *rows, "}"]))
         return tables
 
-    def calls(self, hook: str, guarded: bool = True, **words: str) -> str:
-        """Return the lines that call a hook, with ``words`` filled in.
-
-        Without ``guarded`` they are called also while the part has no effect.
-        """
+    def _calls(self, hook: str, guarded: bool = True) -> str:
+        """Return the lines that call a hook; without ``guarded``, also while the technique has no effect."""
         lines = []
         for name, kinds in self.names.items():
             having = [kind for kind in kinds if defines(kind, hook)]
@@ -191,7 +183,7 @@ class Techniques(Section):
             guard = [] if name in self._always or not guarded else [f"{name}.acts"]
             if len(having) < len(kinds):
                 guard.append(f'hasattr({name}, "{hook}")')
-            line = HOOKS[hook].call.format(hook=f"{name}.{hook}", **words)
+            line = HOOKS[hook].call.format(hook=f"{name}.{hook}")
             lines += [f"if {' and '.join(guard)}:", f"    {line}"] if guard else [line]
         return "\n".join(lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
 from string import Template
 
 WIDTH = 88
@@ -22,18 +23,39 @@ def indent(text: str) -> str:
     return textwrap.indent(text, "    ")
 
 
-def fill(template: str, **words: str) -> str:
+class Words(dict[str, str]):
+    """What is filled in for a ``$word``; one that is not there is a piece of text with words itself.
+
+    Parameters
+    ----------
+    pieces : mapping of str to str
+    """
+
+    def __init__(self, pieces: Mapping[str, str]) -> None:
+        super().__init__()
+        self.pieces = dict(pieces)
+
+    def __missing__(self, word: str) -> str:
+        return fill(self.pieces[word], self)
+
+
+def fill(template: str, words: Mapping[str, str] | None = None, **others: str) -> str:
     """Return ``template`` with each ``$word`` filled in.
 
-    A word of several lines keeps the indentation, and a line that consists of a word that is empty is left out. Calls
-    and ``def`` that grow longer than `WIDTH` are broken, one argument a line.
+    A word of several lines keeps the indentation, and a line that consists of a word that is empty is left out.
 
     Raises
     ------
     KeyError
         For a word in the template that is not given.
     """
-    return "\n".join(part for line in template.splitlines() for part in _filled(line, words))
+    rows = (_filled(line, Template(line).substitute(words or {}, **others)) for line in template.splitlines())
+    return "\n".join(part for row in rows for part in row)
+
+
+def break_long(text: str) -> str:
+    """Break calls and ``def`` that are longer than `WIDTH`, one argument a line."""
+    return "\n".join(part for line in text.split("\n") for part in _broken(line))
 
 
 def tidy(text: str) -> str:
@@ -44,14 +66,12 @@ def tidy(text: str) -> str:
     return re.sub(r"\n{4,}", "\n\n\n", text).strip() + "\n"
 
 
-def _filled(line: str, words: dict[str, str]) -> list[str]:
-    text = Template(line).substitute(words)
+def _filled(line: str, text: str) -> list[str]:
     if "$" in line and not text.strip():
         return []
     first, *rest = text.rstrip("\n").split("\n")
     margin = line[: len(line) - len(line.lstrip())]
-    found = [first, *(margin + each if each else "" for each in rest)]
-    return [part for each in found for part in _broken(each)] if margin or not rest else found  # others are the user's
+    return [first, *(margin + each if each else "" for each in rest)]
 
 
 def _broken(line: str) -> list[str]:

@@ -15,9 +15,9 @@ from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.names import SHARED, Names
 from nbopt.export.script.optimizer import OptimizerLines
-from nbopt.export.script.section import VARIABLES, Values
+from nbopt.export.script.section import VARIABLES, Draft
 from nbopt.export.script.techniques import Techniques
-from nbopt.export.script.text import fill, lines, plain, tidy
+from nbopt.export.script.text import break_long, fill, lines, plain, tidy
 from nbopt.export.source import Sources, literal, sort_imports
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
@@ -85,36 +85,36 @@ _OWN |= {"compute_loss", "evaluate", "train", "train_test_split", "MAX_EVAL", "L
 
 
 def _write(story: RunSummary, sources: Sources) -> str:
-    values = Values(story)
-    data = Data(story, sources, values)
-    loss = LossLines(story, sources, values)
-    techniques = Techniques(story, sources, values, [data, loss])
-    optimizer = OptimizerLines(story, sources, values, techniques)
+    draft = Draft(story, sources)
+    data = Data(draft)
+    loss = LossLines(draft)
+    techniques = Techniques(draft)
+    optimizer = OptimizerLines(draft, techniques)
     draws = Draws(story, techniques.draws)
-    metrics = Metrics(story, sources, values)
-    edits = Edits(story, sources, values, techniques, optimizer)
-    loop = Loop((data, loss, techniques, optimizer, metrics), draws, edits)
+    metrics = Metrics(draft)
+    edits = Edits(draft, techniques, optimizer)
+    loop = Loop(draft, data, loss, techniques, optimizer, metrics, draws)
     told, taken = _arguments(sources)
     given = "".join(f", {name}" for name in ("*", *sources.arguments)) if sources.arguments else ""
     functions = [*edits.functions, loop.evaluate, loop.train(given, told, taken)]
     if metrics:
         functions.insert(0, metrics.table)
-    own = "\n\n\n".join([loss.definition, *functions])
+    own = break_long("\n\n\n".join([loss.definition, *functions]))
     names = Names(own, sources, draws.known, optimizer.choices)
-    constants = {"SEED": literal(story.seed), **values.constants}
+    constants = {"SEED": literal(story.seed), **draft.constants}
     streams = [f"{name} = {getattr(noise, name)}" for name in _STREAMS if name in names.read]
     about = "# Streams of random numbers, each with seeds of its own, all drawn from SEED."
     text = fill(
         _SCRIPT,
         title=f'Train a model as the run "{plain(story.name)[:40]}" did.',
-        example=data.words["example"],
+        example=draft.words["example"],
         called_with="".join(f", {name}={name}" for name in sources.arguments),
         ending=_ending(story),
         imports=sort_imports(sources.imports),
         constants=lines(
             *(f"{name} = {value}" for name, value in constants.items() if name in names.read), *metrics.left_out
         ),
-        schedule=_SCHEDULE + values.table if values.table else "",
+        schedule=_SCHEDULE + draft.table if draft.table else "",
         streams=lines(about, *streams) if streams else "",
         definitions="\n\n\n".join(
             [*names.definitions, *sources.definitions, *techniques.definitions, *filter(None, [optimizer.choices])]

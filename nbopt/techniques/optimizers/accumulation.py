@@ -87,7 +87,7 @@ class Accumulation(Technique):
             parts = "parts_of(whole, micro_batch)"
         text, lines = _PARTS.replace("$parts", parts), {"part": " + 1_000_003 * part"}
         if rule == LABELS:
-            text = text.replace("$counted", _COUNTED).replace("$labelled", _LABELLED)
+            lines |= {"counted": _COUNTED, "labelled": _LABELLED}
             return OwnLines({**lines, "passes": text, "weigh": _BY_LABELS.replace("$ignored", str(traits.ignored))})
         return OwnLines({**lines, "passes": text, "weigh": "" if rule == SUM else "loss = loss * share"})
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import tree_map
 from nbopt.hyperparams import Flag
 from nbopt.i18n import N_, _
@@ -54,10 +55,12 @@ class ChannelsLast(Technique):
         if not any(told.values_of("channels_last")):  # a run lays out what it is given
             return OwnLines({"begin": "model.to(memory_format=torch.contiguous_format)"}, known)
         lay_out = "lay_out(model, optimizer, channels_last)"
+        columns = isinstance(told.train, TensorSource) and told.train.structure is None
+        laid = "tuple(map(lay_channels_last, batch))" if columns else "tree_map(lay_channels_last, batch)"
         lines = {
             "begin": lay_out,
             "changed": f'if "channels_last" in changes or "edits" in changes:\n    {lay_out}',
-            "shape_batch": "if channels_last:\n    batch = $laid",
+            "shape_batch": f"if channels_last:\n    batch = {laid}",
         }
         return OwnLines(lines)
 

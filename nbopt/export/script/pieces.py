@@ -1,0 +1,115 @@
+"""What stands in several places of `nbopt.export.script.template`, or in the middle of it: a ``$word`` each."""
+
+RUN_PASSES = '''\
+$no_graph
+def run_passes():
+    """Do the epoch's first batches as in a step, up to 4,096 samples."""
+    if batches.position == 0:
+        $begin_epoch
+    first = copy.copy(batches)
+    if run.draws:
+        seed_all(derive_seed(SEED, NOISE) + step)
+    for start in range(0, min(batches.size, 4096), $usual):
+        first.position = start
+        batch = first.take($usual)
+        if start and first.position - start < 2:
+            break  # batch normalization cannot train on one sample
+        if hooks.change_inputs:
+            $inputs
+        $shape_batch
+        with cast_to(precision_name, device):
+            $call(model, batch)
+'''
+
+RATE = """\
+rate = lr
+$change_rate
+if run.shares_out:
+    for group, settings in zip(optimizer.param_groups, given):
+        group["lr"] = share_out(rate, "lr", settings, largest)
+else:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+"""
+
+FORWARD = """\
+if run.reweights:
+    output, target = reweighted(batch)
+else:
+    output, target = $outputs
+loss = compute_loss(output, target$training$latest)
+$change_loss
+"""
+
+GRADIENTS = """\
+optimizer.zero_grad()
+evaluations.append({})
+$passes
+if scaled:
+    scaler.unscale_(optimizer)
+$after_gradients
+"""
+
+PASSES = "$pass"
+
+PASS = """\
+if run.draws:
+    seed_all(derive_seed(SEED, NOISE) + step$part)
+if hooks.change_inputs or hooks.change_batch:
+    x, y = batch[0], batch[1]
+    $change_inputs
+    $change_batch
+    batch = (x, y$rest)
+$shape_batch
+with cast_to(precision_name, device):
+    if hooks.change_pass:
+        do = forward_pass
+        $change_pass
+        output, target, loss = do(batch)
+    else:
+        $forward
+if run.widens:
+    loss = loss.float()
+take_note(evaluations[-1], latest$share)
+$weigh
+if run.curved:
+    differentiate(scaler.scale(loss) if scaled else loss)
+else:
+    (scaler.scale(loss) if scaled else loss).backward()
+added += loss.detach()
+if $count_outputs > 100_000:
+    recent.clear()
+recent.append(($kept, target))
+"""
+
+VALIDATE = """\
+history["loss"].append(sum(losses) / len(losses))
+losses.clear()
+for name, value in $measure_all(recent).items():
+    history[name].append(value)
+recent.clear()
+$no_loss
+if val is not None:
+    $val_loss$results = evaluate($model, val$told)
+    $as_batch
+    history["val_loss"].append(val_loss)
+    for name, value in $measure_all(results).items():
+        history["val_" + name].append(value)
+    if $judged < bar - min_delta:
+        bar, waited = $judged, 0
+    else:
+        waited += 1
+    if $judged < best_loss:
+        best_loss = $judged
+        best_weights = copy.deepcopy(model.state_dict())
+if hooks.after_epoch and run.uses_context:
+    progress = $progress
+    context.progress = min(1.0, (step + 1) / steps if steps else progress / epochs)
+$after_epoch
+"""
+
+INPUTS = """\
+x = batch[0]
+$change_inputs
+batch = (x, *batch[1:])
+"""
