@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from nbopt.data.samples import count_samples, find_samples
+from nbopt.techniques.optimizers.groups import own_zero_grad
 from nbopt.techniques.optimizers.update import Update
 from nbopt.training.callables import functions_of
 from nbopt.training.core import Call, Core
@@ -46,6 +47,7 @@ class Stepper:
         """Have steps done on weights, and by an optimizer, as they are now."""
         training = self._training
         gradients, optimizer = training.eager.gradients, training.torch_optimizer
+        training.eager.zero_grad = own_zero_grad(optimizer)
         own = (replace(gradients, optimizer, training.params) for replace in training.acting.replace_step)
         found = next(filter(None, own), None)
         self.leaves_out = found is not None and found.leaves_out

@@ -173,3 +173,31 @@ def test_a_setting_beside_an_instance_is_given_where_that_is_made(mlp, blobs):
     model = mlp()
     with pytest.raises(InvalidHyperparam, match=r"eps is a setting of Adam .* give it where you make the optimizer"):
         Run(model, blobs, optimizer=torch.optim.Adam(model.parameters()), eps=1e-4)
+
+
+class Lasting(torch.optim.SGD):
+    """Keeps half of each gradient for the next step, in the place of momentum."""
+
+    def zero_grad(self, set_to_none=True):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.grad.mul_(0.5)
+
+
+def keep_half(optimizer):
+    """Give an optimizer such a ``zero_grad`` of its own."""
+    optimizer.zero_grad = partial(Lasting.zero_grad, optimizer)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    "make",
+    [partial(Lasting, lr=0.1), lambda weights: keep_half(torch.optim.SGD(weights, lr=0.1))],
+    ids=["class", "object"],
+)
+def test_an_optimizers_own_zero_grad_is_called(mlp, blobs, make):
+    model, theirs = mlp(), mlp()
+    plain(theirs, make(theirs.parameters()), blobs)
+    Run(model, loader(blobs), optimizer=make(model.parameters()), epochs=2, store=None).fit()
+    assert same(model, theirs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy, deepcopy
 from itertools import chain
@@ -250,6 +250,22 @@ def _held(optimizer: torch.optim.Optimizer) -> list[list[int]]:
 def has_hooks(optimizer: torch.optim.Optimizer | None) -> bool:
     """Whether functions of the user's are called before or after each of its steps."""
     return any(getattr(optimizer, name, None) for name in _HOOKS)
+
+
+def hooks_of(optimizer: torch.optim.Optimizer | None) -> list[Callable[..., Any]]:
+    """Return the functions of the user's that are called before or after each of its steps."""
+    return [hook for name in _HOOKS for hook in (getattr(optimizer, name, None) or {}).values()]
+
+
+def own_zero_grad(optimizer: torch.optim.Optimizer) -> Callable[[], Any] | None:
+    """Return an optimizer's ``zero_grad`` where it is another than torch's; None otherwise."""
+    usual = getattr(type(optimizer), "zero_grad", None) is torch.optim.Optimizer.zero_grad
+    return None if usual and "zero_grad" not in vars(optimizer) else optimizer.zero_grad
+
+
+def is_altered(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step does something else besides, or instead of, what the optimizer's class would."""
+    return has_hooks(optimizer) or "step" in vars(optimizer) or own_zero_grad(optimizer) is not None
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
 from nbopt.objects.layers import leaves_out
 from nbopt.techniques.optimizers.formulas import FORMULAS
+from nbopt.techniques.optimizers.groups import is_altered
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.marks import find_hooks
 from nbopt.training.core import Core
@@ -24,7 +25,6 @@ def find_obstacle(training: Core) -> str:
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     group = optimizer.param_groups[0]
     odd = ("maximize", "dampening", "amsgrad", "differentiable", "capturable")
-    hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer)
     checks: Mapping[str, bool] = {
         _("steps on {device} are not compiled", device=training.device.type): training.device.type
         not in ("cpu", *RECORDERS),
@@ -38,7 +38,7 @@ def find_obstacle(training: Core) -> str:
         _("the loss has settings of its own"): training.loss.has_settings,
         training.acting.obstacle: bool(training.acting.obstacle),
         _("no formula for this optimizer"): type(optimizer) not in FORMULAS,
-        _("the optimizer is set up in an unusual way"): bool(hooked)
+        _("the optimizer is set up in an unusual way"): is_altered(optimizer)
         or len(optimizer.param_groups) > 1
         or any(group.get(key) for key in odd)
         or isinstance(group.get("lr"), Tensor)

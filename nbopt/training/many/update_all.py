@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nbopt.techniques.base import Technique
+from nbopt.techniques.optimizers.groups import is_altered
 from nbopt.techniques.optimizers.many import UPDATES
 from nbopt.training.many.gradients import Passed
 from nbopt.training.many.member import OneOfMany
@@ -117,8 +118,7 @@ def _is_plain(training: OneOfMany) -> bool:
     """Whether an optimizer does what the formulas do, for all weights alike."""
     optimizer = training.torch_optimizer
     group = optimizer.param_groups[0]
-    hooked = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer)
     held = {id(weight) for weight in group["params"] if weight.requires_grad}
     odd = any(group.get(key) for key in _ODD) or isinstance(group.get("lr"), Tensor)
     alone = len(optimizer.param_groups) == 1 and held == {id(weight) for weight in training.find_trained()}
-    return alone and not (hooked or odd or training.acting.change_groups)
+    return alone and not (is_altered(optimizer) or odd or training.acting.change_groups)

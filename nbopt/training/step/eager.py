@@ -96,6 +96,8 @@ class Eager:
     Attributes
     ----------
     seed : int
+    zero_grad : callable or None
+        The optimizer's own, where it is another than torch's.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Eager:
         self._params = params
         self._noise = noise
         self.seed = seed
+        self.zero_grad: Callable[[], Any] | None = None
         self._recent = recent
         self.split = Split(pass_, params, noise)
         self._one: Tensor | None = None
@@ -137,8 +140,11 @@ class Eager:
             Whether it keeps the graphs of gradients, which cannot be changed any more once all parts are done.
         """
         backward = differentiate or self._backward
-        for parameter in self._params:
-            parameter.grad = None
+        if self.zero_grad is not None:
+            self.zero_grad()
+        else:
+            for parameter in self._params:
+                parameter.grad = None
         self._pass.step = step
         if not self._pass.acting.part_size:
             output, target, loss = self._do(batch, step)
