@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nbopt.data.tree import tree_map
-from nbopt.errors import unknown
+from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.export.compressed import graphs
 from nbopt.export.compressed.folding import Folding, fold
 from nbopt.export.compressed.load import lay_rounding
@@ -138,6 +138,9 @@ def _find_inputs(training: Training) -> dict[str, tuple[float, float, int]]:
 
 def take_away(run: TrainedSession, path: str | Path, int8: bool, folds: bool) -> Exported:
     """See `Run.export`."""
+    if not isinstance(path, (str, os.PathLike)):
+        rule = _("a file that ends in {endings}", endings=", ".join(_WRITERS))
+        raise InvalidHyperparam(_("path must be {rule}; got {value}.", rule=rule, value=shorten(path)))
     path = Path(path)
     if int8 and path.suffix != ".onnx":
         raise ValueError(_("int8: kernels for whole numbers are those of ONNX Runtime: give a path that ends in .onnx"))

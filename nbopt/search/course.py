@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from nbopt.search.jobs import Ended, Job
 from nbopt.search.objectives import Objective, reported
 from nbopt.search.record import Record
 from nbopt.search.space import Space
-from nbopt.search.trial import COMPLETE, PRUNED, RUNNING, Trial
+from nbopt.search.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
 from nbopt.training.state import RunState
 
 _KEPT = 3  # trials whose runs stay in memory
@@ -178,11 +179,12 @@ class Course:
             trial.note = trial.note if ended.error is None else tell_error(ended.error)
             trial.parts = [*ended.parts]
             self._add_suggested(trial)
-            trial.objectives = tuple(
-                each.sane(value) for each, value in zip(self.objectives, ended.objectives, strict=False)
-            )
+            none = [o.name for o, value in zip(self.objectives, ended.objectives, strict=False) if math.isnan(value)]
+            if none:  # as Optuna has it: a sampler learns nothing of it
+                trial.note = _("its {name} is no number (NaN)", name=", ".join(none))
+            trial.objectives = () if none else ended.objectives
             trial.attrs = self._asktell.notes(trial.number) | self._find_notes(trial)
-            trial.state = ended.state
+            trial.state = FAILED if none else ended.state
             if ended.session is not None:
                 self._sessions[trial.number] = ended.session
             while self._written < len(self._trials) and self._trials[self._written].state != RUNNING:

@@ -138,9 +138,10 @@ def refuse_settings(run: RunSpec) -> None:
         raise InvalidHyperparam(_("{names}: {rule}: leave it out.", names=", ".join(given), rule=rule))
 
 
-def is_estimator(build: Any) -> bool:
-    """Whether this is a scikit-learn estimator."""
-    return not isinstance(build, type) and all(hasattr(build, name) for name in ("fit", "get_params", "set_params"))
+def is_estimator(build: Any, as_class: bool = False) -> bool:
+    """Whether this is a scikit-learn estimator, or the class of one."""
+    whole = all(hasattr(build, name) for name in ("fit", "get_params", "set_params"))
+    return isinstance(build, type) is as_class and whole
 
 
 def _is_open_seed(name: str, value: Any) -> bool:

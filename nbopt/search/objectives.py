@@ -36,20 +36,20 @@ class Objective:
 
     @property
     def worst(self) -> float:
-        """What stands for a number that is none."""
+        """What a trial has come to that reports no number."""
         return math.inf if self.direction == "minimize" else -math.inf
 
     def measure(self, session: Any) -> float:
         """Return what a run or a member that has ended is worth: that of the weights that it ended with."""
         if self.function is not None:
-            return self.sane(as_number(self.function(session)))
+            return as_number(self.function(session))
         steps, values = session.history[self.name]
         if not len(values):
-            return self.worst
+            return math.nan
         training = session.training
         if any(restores() for restores in training.acting.restores_best) and training.judge.best_step in list(steps):
-            return self.sane(float(values[list(steps).index(training.judge.best_step)]))
-        return self.sane(float(values[-1]))
+            return float(values[list(steps).index(training.judge.best_step)])
+        return float(values[-1])
 
     def sane(self, value: float) -> float:
         """Return a number; the worst one where it is none."""

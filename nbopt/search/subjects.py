@@ -277,4 +277,7 @@ def make_subject(spec: StudySpec, judging: Judging, stored: Space | None, judged
         return Subject(stored, [Objective(*each) for each in judged])
     if spec.build is None:
         return OfFunction(spec, stored)
+    if isinstance(spec.build, type) and is_estimator(spec.build, as_class=True):
+        rule = _("{name} is a class: give an estimator, {name}()", name=spec.build.__name__)
+        raise InvalidHyperparam(_("{rule}; trials fit clones of it.", rule=rule))
     return OfEstimator(spec, stored, judging) if is_estimator(spec.build) else OfModel(spec, stored, judging)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import nbopt
+from nbopt.errors import InvalidHyperparam
 from tests.techniques.compression.nets import data, make, net
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -167,3 +168,14 @@ def test_a_place_that_cannot_be_written_to_is_named(place, tmp_path):
     with pytest.raises(OSError, match=r"(missing|small\.onnx)"):
         run.export(tmp_path / place)
     assert os.listdir(tmp_path) == ["small.onnx"] and (tmp_path / "small.onnx").read_text() == "mine"
+
+
+def test_what_is_no_path_or_no_model_is_refused_in_words(tmp_path):
+    run = make()
+    run.step(1)
+    with pytest.raises(InvalidHyperparam, match=r"a file that ends in \.safetensors, .*got None"):
+        run.export(None)
+    path = run.export(tmp_path / "small.safetensors").path
+    for given in ((path, None), (None, net())):
+        with pytest.raises(TypeError, match=r"takes the path of a file and a torch\.nn\.Module"):
+            nbopt.load_compressed(*given)

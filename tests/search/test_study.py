@@ -258,3 +258,14 @@ def test_a_page_shows_curve_and_table(make):
     assert "no trials yet" in study._repr_html_()
     page = study.fit()._repr_html_()
     assert "polyline" in page and f">{study.best.number}<" in page and "val_loss" in page
+
+
+def test_an_objective_that_is_nan_fails_its_trial_as_optuna_has_it():
+    def objective(trial):
+        return math.nan if trial.number in (0, 2) else trial.values["x"]
+
+    place = nbopt.Float(0.5, low=0.0, high=1.0)
+    study = nbopt.Study(objective=objective, space={"x": place}, trials=4, store=None).fit()
+    assert [trial.state for trial in study.trials] == ["failed", "complete", "failed", "complete"]
+    assert study.trials[0].objectives == () and study.trials[0].note == "its objective is no number (NaN)"
+    assert {trial.number for trial in study.ranked()} == {1, 3}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 import nbopt
 from nbopt.errors import InvalidHyperparam, UnknownName
@@ -26,6 +27,7 @@ from nbopt.errors import InvalidHyperparam, UnknownName
         ({"slots": 0}, InvalidHyperparam, "slots must be"),
         ({"nonsense": 1}, UnknownName, "nonsense"),
         ({"build": 5}, TypeError, "build must be"),
+        ({"build": LogisticRegression}, InvalidHyperparam, r"a class: give an estimator, LogisticRegression\(\)"),
         ({"build": lambda width, depth: None, "space": ["width"]}, InvalidHyperparam, "build needs depth"),
         ({"build": lambda mine: None, "space": ["mine", "lr"]}, InvalidHyperparam, "say what to try"),
         ({"build": lambda: 5}, TypeError, "must return a torch.nn.Module"),

@@ -10,6 +10,7 @@ import copy
 import itertools
 import json
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -36,6 +37,8 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     ------
     ValueError
         If the file is none of these, or broken.
+    TypeError
+        If there is no path or no model.
     RuntimeError
         If the model has other weights or layers than the file; names them. The model
         stays as it is then.
@@ -48,6 +51,9 @@ def load_compressed(path: str | Path, model: nn.Module) -> nn.Module:
     >>> torch.equal(model(X), run.predict(X))
     True
     """
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(model, nn.Module):
+        told = "load_compressed takes the path of a file and a torch.nn.Module"
+        raise TypeError(f"{told}; got {path!r:.80} and {model!r:.80}.")
     content = Path(path).read_bytes()
     begin = 8 + int.from_bytes(content[:8], "little")
     try:
