@@ -6,14 +6,13 @@ of the model's layers, or a method of one of its tensors, would go on calling th
 
 from __future__ import annotations
 
-import functools
 import io
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbopt.i18n import _
-from nbopt.objects.kinds import attributes_of, holds_attributes, is_constant, say_kind
+from nbopt.objects.kinds import holds_attributes, is_constant, say_kind
+from nbopt.objects.reaching import contents, hooks_on, parts_of, reach
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _DATA = (Dataset, DataLoader, Sampler)
-_ATOMS = (type(None), bool, int, float, complex, str, bytes, type)
 _CONTENTS = (Tensor, nn.Module, torch.optim.Optimizer, list, dict, set, deque, np.ndarray)
 
 
@@ -56,7 +55,7 @@ class Copies:
         for optimizer in [value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)]:
             # What steps keep up to date, as a mean of the weights; all else around a function is used by both.
             around = reach({"": [held for name, held in vars(optimizer).items() if name.endswith("_hooks")]})
-            self._own.update({id(value): value for _place, value in around if isinstance(value, nn.Module)})
+            self._own.update({id(value): value for _place, value in around if isinstance(value, (nn.Module, Tensor))})
         weights = [value for value in self._own.values() if isinstance(value, nn.Parameter)]
         self._weights = {weight.untyped_storage().data_ptr(): weight for weight in weights if weight.numel()}
         everything = list(reach(roots))
@@ -98,7 +97,7 @@ class Copies:
         for weight in (value for value in self._own.values() if isinstance(value, nn.Parameter)):
             made = self._memo.get(id(weight))
             if isinstance(made, nn.Parameter) and made is not weight:
-                for way, hook in hooks_of(weight):
+                for way, hook in hooks_on(weight):
                     getattr(made, way)(self._copy(hook))
         for optimizer in (value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)):
             made = self._memo.get(id(optimizer), optimizer)
@@ -164,8 +163,8 @@ class Copies:
 
     def _fill(self, value: FunctionType, made: FunctionType) -> None:
         for cell, new in zip(value.__closure__ or (), made.__closure__ or (), strict=True):
-            if not _contents((new,)):
-                for content in _contents((cell,)):
+            if not contents((new,)):
+                for content in contents((cell,)):
                     new.cell_contents = self._copy(content)
         made.__defaults__ = self._copy(value.__defaults__)
         made.__kwdefaults__ = self._copy(value.__kwdefaults__)
@@ -186,51 +185,6 @@ class Copies:
         return place, value
 
 
-def reach(roots: Mapping[str, Any], functions: bool = True) -> Iterator[tuple[str, Any]]:
-    """Yield what ``roots`` lead to by attributes and containers, and by what functions are made of, each once."""
-    waiting, seen = list(roots.items()), set()
-    while waiting:
-        place, value = waiting.pop()
-        if isinstance(value, _ATOMS) or id(value) in seen or (isinstance(value, FunctionType) and not functions):
-            continue
-        seen.add(id(value))
-        yield place, value
-        waiting += [(f"{place}{name}", part) for name, part in parts_of(value)]
-
-
-def parts_of(value: Any) -> list[tuple[str, Any]]:
-    """Return what a value holds, each with the way to it."""
-    if isinstance(value, dict):
-        return [(f"[{key!r:.40}]", part) for pair in value.items() for key, part in ((pair[0], pair[0]), pair)]
-    if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return [(f"[{index}]", part) for index, part in enumerate(value)]
-    if isinstance(value, FunctionType):
-        found = [*_contents(value.__closure__ or ()), *_defaults(value), *vars(value).values()]
-        return [(f".{value.__name__}", part) for part in found]
-    if isinstance(value, functools.partial):
-        return [("", value.func), ("", value.args), ("", value.keywords)]
-    if isinstance(value, (MethodType, BuiltinFunctionType)):
-        return [("", value.__self__)]
-    if isinstance(value, nn.Parameter):
-        return [(".hook", hook) for _way, hook in hooks_of(value)]
-    if isinstance(value, torch.jit.ScriptModule):
-        return []
-    if isinstance(value, nn.Module):
-        named = (value._parameters, value._buffers, value._modules)
-        own = {name: part for name, part in vars(value).items() if not any(part is held for held in named)}
-        return [(f".{name}", part) for held in (*named, own) for name, part in held.items()]
-    inside = type(value).__module__ in ("threading", "queue") or isinstance(value, torch.optim.Optimizer)
-    if inside or (holds_attributes(value) and not is_constant(value)):
-        return [(f".{name}", part) for name, part in attributes_of(value).items()]
-    return []
-
-
-def hooks_of(weight: Tensor) -> list[tuple[str, Callable[..., Any]]]:
-    """Return what is called with a weight's gradient, each with the name of the method that has it called."""
-    found = {"register_hook": "_backward_hooks", "register_post_accumulate_grad_hook": "_post_accumulate_grad_hooks"}
-    return [(way, hook) for way, held in found.items() for hook in (getattr(weight, held, None) or {}).values()]
-
-
 def _copy_scripted(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """Return a copy of a scripted module; deepcopy makes one whose weights are no leaves."""
     file = io.BytesIO()
@@ -246,17 +200,3 @@ def _copy_scripted(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 def _is_content(value: Any) -> bool:
     return isinstance(value, _CONTENTS) or (holds_attributes(value) and not is_constant(value))
-
-
-def _contents(cells: tuple[CellType, ...]) -> list[Any]:
-    found = []
-    for cell in cells:
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:  # nothing in it yet
-            continue
-    return found
-
-
-def _defaults(value: FunctionType) -> list[Any]:
-    return [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]

@@ -68,12 +68,14 @@ class Exactness:
         parted = self._find_parting()
         if parted is not None:
             return _("not exact: {reason}", reason=parted["reason"] if isinstance(parted, dict) else parted)
+        if self._training is not None and self._training.lost:
+            return _("not exact: {reason}", reason=self._training.lost)
         return _("exact") if self.compared else ""
 
     @property
     def verdict(self) -> bool | None:
         """Whether all that was done again was the same; None where nothing was."""
-        if self._find_parting() is not None:
+        if self._find_parting() is not None or (self._training is not None and self._training.lost):
             return False
         return True if self.compared else None
 

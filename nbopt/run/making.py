@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from nbopt.i18n import _
+from nbopt.objects.reaching import reach
 from nbopt.record.history import History
 from nbopt.run import registry
-from nbopt.run.copying import reach
 from nbopt.run.declared import find_unfit
 from nbopt.run.session import Session
 from nbopt.run.spec import RunSpec

@@ -14,7 +14,7 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.run.copying import Copies
 from nbopt.run.editing import Rehearsed, prepare
 from nbopt.run.making import working
-from nbopt.run.ties import check_ties
+from nbopt.run.ties import check_hooks, check_ties
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
@@ -207,6 +207,7 @@ def _copy(run: TrainedSession) -> tuple[dict[str, Any], list[str]]:
     training, spec = run.training if run.has_begun else None, run.spec
     if training is not None:
         training.hands.check()
+    check_hooks(spec)
     own = {"model": run.model, "loss": spec.loss, "forward": spec.forward}
     columns = () if training is None else getattr(training.cursor.source, "columns", ())
     undoing = [] if training is None else training.undoing

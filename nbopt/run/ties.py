@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
-from nbopt.run.copying import reach
+from nbopt.objects.reaching import reach
+from nbopt.run.spec import RunSpec
 from nbopt.torch_private import DispatchMode
 from nbopt.training.callables import functions_of
+from nbopt.training.hooked import find_hooked
 from nbopt.training.outside import compare, keep, put_back, roots_of
 from nbopt.training.step.passes import call_on_pair
 
@@ -31,6 +33,24 @@ _OURS, _TORCH = Path(__file__).parents[1], Path(torch.__file__).parent
 
 class Tied(RuntimeError):
     """A copy used what belongs to its original."""
+
+
+def check_hooks(spec: RunSpec) -> None:
+    """See that hooks of the user's optimizer reach what they act on otherwise than by global variables.
+
+    Raises
+    ------
+    Tied
+        If they do not: those of a copy would act on the original.
+    """
+    roots = {"model": spec.model, "loss": spec.loss, "forward": spec.forward}
+    _held, shared, _left = find_hooked(spec.own_optimizer, roots)
+    if shared:
+        given = ", ".join(f"{name}={name}" for name in shared)
+        rule = _("give them as default arguments, def hook(optimizer, args, kwargs, {given})", given=given)
+        said = _("a hook of the optimizer reads global variables ({names})", names=", ".join(shared))
+        said = _("{said}, and would act on the same ones when a copy of the run trains", said=said)
+        raise Tied(f"{said}: {rule}.")
 
 
 def check_ties(twin: Training, original: Training, at_rest: bool) -> None:

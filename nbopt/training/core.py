@@ -107,6 +107,8 @@ class Core:
         The modules that these were given by the user, by their fingerprints.
     around : callable
         Yields all that the user's objects lead to, with the way there.
+    lost : str
+        What a snapshot could not put back, in words.
     undoing : list of list
         For each of these, how the model gets back the structure that it had before, see `nbopt.training.structure`.
     may_end : bool
@@ -148,6 +150,7 @@ class Core:
         self.edits: list[dict[str, Any]] = []
         self.given: dict[str, nn.Module | None] = {}
         self.undoing: list[list[Any]] = []
+        self.lost = ""
         self.around: Callable[[], Iterable[tuple[str, Any]]] = tuple
         self.keeper = Keeper()
         self.snapshots = Snapshots()

@@ -24,6 +24,7 @@ from nbopt.objects.putting import Putting
 from nbopt.objects.taking import Taking
 from nbopt.training.callables import functions_of, owners_of
 from nbopt.training.core import Core
+from nbopt.training.hooked import find_hooked
 from nbopt.training.moments import find_other, put_other
 
 if TYPE_CHECKING:
@@ -31,16 +32,19 @@ if TYPE_CHECKING:
 
 
 _OPTIMIZER = "optimizer"
+_HOOK = "hook of the optimizer: "
 
 
 def keep(training: Core, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Packed]:
     """Return what the run's objects keep besides ``state``, the model's ``state_dict``; tensors go to ``tensors``."""
     keeper, held = training.keeper, _held(training, state)
     extra = {"model": _extra(state)}
+    roots = roots_of(training)
+    hooked = {f"{_HOOK}{name}": value for name, value in find_hooked(training.torch_optimizer, roots)[0].items()}
     extra |= {name: _extra(module.state_dict()) for name, module in training.material.others.items()}
     return {
         "token": keeper.token,
-        "roots": Taking(keeper, tensors, held).take({**roots_of(training), _OPTIMIZER: find_other(training)}),
+        "roots": Taking(keeper, tensors, held).take({**roots, **hooked, _OPTIMIZER: find_other(training)}),
         "extra": Taking(keeper, tensors).take({"extra": extra, "best": _extra(training.best_weights)}),
     }
 
@@ -49,11 +53,17 @@ def put_back(training: Core, kept: Mapping[str, Packed], tensors: Mapping[str, T
     """Give the run's objects what `keep` returned, weights and buffers apart."""
     parts = {name.removeprefix("own."): t for name, t in tensors.items() if name.startswith(("model.", "own."))}
     putting = Putting(training.keeper, tensors, parts, training.device, foreign=kept["token"] not in Keeper.tokens)
-    putting.put(roots_of(training), kept["roots"])
-    if putting.lost:
-        training.pass_.tell(
-            _("not exact from here on: {names} could not be put back to what it was.", names=", ".join(putting.lost))
-        )
+    roots = roots_of(training)
+    found, _shared, left = find_hooked(training.torch_optimizer, roots)
+    hooked = {f"{_HOOK}{name}": value for name, value in found.items()}
+    putting.put({**roots, **hooked}, kept["roots"])
+    looking = Taking(training.keeper, None)
+    looking.take(hooked)
+    missing = [name for name in hooked if name not in kept["roots"]]
+    if lost := [*putting.lost, *(f"{_HOOK}{name}" for name in left), *looking.left, *missing]:
+        names = ", ".join(dict.fromkeys(lost))
+        training.lost = _("{names} could not be put back to what it was", names=names)
+        training.pass_.tell(_("not exact from here on: {reason}.", reason=training.lost))
 
 
 def put_optimizer(training: Core, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:

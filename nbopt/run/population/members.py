@@ -20,6 +20,7 @@ from nbopt.run.declared import find_inert, find_loss
 from nbopt.run.population.member import Member, Owner
 from nbopt.run.population.values import SEED
 from nbopt.run.spec import RunSpec
+from nbopt.run.ties import check_hooks
 from nbopt.techniques.context import Setting
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.training.device import pick_device
@@ -41,6 +42,7 @@ def make_members(
         What each has of its own, checked; ``seed`` among it.
     """
     own = {"model": spec.model, "loss": spec.loss, "forward": spec.forward}
+    check_hooks(spec)
     members = []
     for number, row in enumerate(rows):
         copies = Copies({**own, "optimizer": spec.own_optimizer})
