@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
+import dis
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -74,3 +76,21 @@ def contents(cells: tuple[CellType, ...]) -> list[Any]:
 
 def _defaults(value: FunctionType) -> list[Any]:
     return [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+
+
+def outer_values(function: FunctionType) -> list[tuple[str, Any]]:
+    """Return what a function reads from around it, by name; None for what it imports itself."""
+    code = function.__code__
+    names = _outer_names(code)
+    found = [(name, function.__globals__.get(name, getattr(builtins, name, None))) for name in sorted(names)]
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    return [*found, *((name, value) for name, cell in cells for value in contents((cell,)))]
+
+
+def _outer_names(code: CodeType) -> set[str]:
+    operations = ("LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME")
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in operations}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _outer_names(constant)
+    return names

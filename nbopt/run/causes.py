@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nbopt.i18n import _
+from nbopt.objects.reaching import outer_values
 from nbopt.run.fingerprint import circumstances, differences
 from nbopt.training.outside import name_unheld
-from nbopt.training.own_code import data_parts, is_own, names_of, outer_values, own_functions
+from nbopt.training.own_code import data_parts, is_own, names_of, own_functions
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nbopt.objects.reaching import reach
+from nbopt.objects.reaching import outer_values, reach
 from nbopt.techniques.optimizers.groups import hooks_of
-from nbopt.training.own_code import outer_values
 
 _DEEP = 3  # functions of the user's that call each other
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-import dis
 import functools
 import sysconfig
 import zlib
@@ -14,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from nbopt.data.sources import StreamSource
+from nbopt.objects.reaching import outer_values
 from nbopt.training.callables import functions_of
-from nbopt.training.compile.values import contents, function_of, is_constant, is_users
+from nbopt.training.compile.values import function_of, is_constant, is_users
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -103,24 +102,6 @@ def _called_by(function: FunctionType) -> list[tuple[str, FunctionType]]:
     return [
         (value.__qualname__, value) for value in values if isinstance(value, FunctionType) and _is_own_function(value)
     ]
-
-
-def outer_values(function: FunctionType) -> list[tuple[str, Any]]:
-    """Return what a function reads from around it, by name; None for what it imports itself."""
-    code = function.__code__
-    names = _outer_names(code)
-    found = [(name, function.__globals__.get(name, getattr(builtins, name, None))) for name in sorted(names)]
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    return [*found, *((name, contents(cell)) for name, cell in cells)]
-
-
-def _outer_names(code: CodeType) -> set[str]:
-    operations = ("LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME")
-    names = {step.argval for step in dis.get_instructions(code) if step.opname in operations}
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= _outer_names(constant)
-    return names
 
 
 def names_of(code: CodeType) -> list[str]:
