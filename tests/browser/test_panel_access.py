@@ -138,13 +138,19 @@ def test_nothing_reaches_beyond_the_panel_or_is_cut_off(notebook, width):
     wait_for_text(book, ".nbopt-state", "Paused")
     panel = page.locator(".nbopt-panel")
     assert panel.evaluate(OVERFLOWING) == []
+    assert panel.locator(".nbopt-name").evaluate(CUT) is False
     page.set_viewport_size({"width": 1900, "height": 1100})
     wait_until(lambda: panel.evaluate(EMPTY) < 80, 30, "room is left empty below the charts")
     page.set_viewport_size({"width": 640, "height": 900})
     panel.evaluate("panel => panel.scrollIntoView()")
     wait_until(lambda: panel.evaluate(IN_SIGHT), 30, "chart and controls are not in one view")
+    panel.locator(".nbopt-unfold").click()
+    expect(panel.locator(".nbopt-entries")).to_contain_text("dropped: running mean of gradients")
+    assert panel.locator(".nbopt-entries").evaluate(CUT) is False  # a long entry goes on in another line
     assert book.problems == []
 
+
+CUT = "item => item.scrollWidth > item.clientWidth"
 
 # How much of the body's height the charts leave empty, and whether a narrow window shows a chart and controls at once.
 EMPTY = """panel => {
@@ -181,6 +187,14 @@ ROWS = """panel => {
     return Object.keys(rows).sort((a, b) => a - b).map(top => rows[top]);
 }"""
 
+# The numbers of x axes that stand closer than three pixels to the next one.
+CROWDED = """panel => [...panel.querySelectorAll('.nbopt-figure .axis')].flatMap(axis => {
+    const ticks = [...axis.querySelectorAll('.tick')].filter(tick => /,0\\)$/.test(tick.getAttribute('transform')));
+    const texts = ticks.map(tick => tick.querySelector('text')).filter(text => text.checkVisibility());
+    const boxes = texts.map(text => text.getBoundingClientRect());
+    return texts.filter((_, k) => k && boxes[k].left < boxes[k - 1].right + 3).map(text => text.textContent);
+})"""
+
 
 def test_many_charts_stand_in_rows_below_the_loss_and_in_one_column_where_it_is_narrow(notebook):
     scores = ", ".join(f"'weighted score {k}': (lambda output, target: {k}.0)" for k in range(1, 7))
@@ -188,14 +202,15 @@ def test_many_charts_stand_in_rows_below_the_loss_and_in_one_column_where_it_is_
     book.run_all()
     page = book.page
     panel = page.locator(".nbopt-panel")
-    book.ask("run.step(60)")
+    book.ask("run.step(1940)")
+    expect(panel.locator(".nbopt-figure").last).to_contain_text("1,500")
     for width, rows in [(1400, [1, 3, 3]), (900, [1, 2, 2, 2]), (640, [1, 2, 2, 2]), (1200, [1, 2, 2, 2])]:
         page.set_viewport_size({"width": width, "height": 2400})  # bqplot draws anew only what is in sight
         wait_until(lambda rows=rows: panel.evaluate(ROWS) == rows, 30, f"never {rows} at {width}")
         beyond = panel.evaluate(OVERFLOWING)
         assert [item for item in beyond if not item.startswith("noUi")] == []  # a slider's inside, which nobody sees
         assert panel.evaluate(TOOL_ROWS) == 1
-        assert panel.evaluate(CUT_TITLES) == []
+        assert panel.evaluate(CUT_TITLES) == [] and panel.evaluate(CROWDED) == []
 
     # Each of them is whole: read-out, zoom and the way back.
     area = page.locator(".plotarea_background").last.bounding_box()
@@ -207,7 +222,10 @@ def test_many_charts_stand_in_rows_below_the_loss_and_in_one_column_where_it_is_
     page.mouse.down()
     page.mouse.move(area["x"] + 0.9 * area["width"], at[1], steps=5)
     page.mouse.up()
-    expect(page.locator(".nbopt-toolbar button", has_text="Show all")).to_be_enabled()
+    whole = page.locator(".nbopt-toolbar button", has_text="Show all")
+    expect(whole).to_be_enabled()
+    page.mouse.dblclick(*at)
+    expect(whole).to_be_disabled()
     assert book.problems == []
 
 

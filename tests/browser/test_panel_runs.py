@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.digits import DIGITS, applied_step, wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+# Whether a text that is longer than its place shows its end.
+ENDS_IN_SIGHT = """pane => {
+    const range = document.createRange(), text = pane.lastChild, place = pane.getBoundingClientRect();
+    range.setStart(text, text.length - 9);
+    range.setEnd(text, text.length - 1);
+    const end = range.getBoundingClientRect();
+    return pane.scrollHeight > pane.clientHeight && place.top < end.top && end.bottom < place.bottom;
+}"""
 
 
 def test_an_exception_of_the_model_stands_in_the_panel_and_the_run_goes_on_once_it_is_put_right(notebook):
@@ -26,6 +37,8 @@ def test_an_exception_of_the_model_stands_in_the_panel_and_the_run_goes_on_once_
     book.ask("globals().update(broken=True)")
     wait_for_text(book, ".nbopt-error", "<b>tired</b> of this")  # as text: never as HTML
     assert book.ask("run.state.name") == "FAILED"
+    page.locator(".nbopt-more > summary").click()
+    assert page.locator(".nbopt-unfolded pre").evaluate(ENDS_IN_SIGHT)  # where the user's own line stands
     failed_at = book.ask("run.step_count")
     book.ask("globals().update(broken=False)")
     page.locator(".nbopt-start").click()
@@ -73,7 +86,7 @@ def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     area = page.locator(".nbopt-chart-loss .plotarea_background").bounding_box()
     page.mouse.move(area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
     tip = page.locator(".nbopt-chart-loss .nbopt-tip")
-    expect(tip).to_contain_text("training")
+    expect(tip).to_contain_text(re.compile(r"training \S+ \(\S+"))  # the bold line's, and the raw values there
     book.ask("run.rewind(int(run.step_count * 0.4))")
     wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "before the rewind")
     expect(tip).to_contain_text("before the rewind, training")  # under a pointer that rests, too

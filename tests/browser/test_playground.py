@@ -20,6 +20,10 @@ DRAWN = """canvas => {
     return canvas.clientWidth > 100 && canvas.clientHeight > 100 ? sum : null;
 }"""
 
+# How far below the playground's top.
+DEPTH = """part => part.getBoundingClientRect().top
+    - part.closest('.nbopt-playground').getBoundingClientRect().top"""
+
 # Each slider of the playground's own, with its name for a screen reader and its value.
 SLIDERS = """root => [...root.querySelectorAll('.nbopt-inputs .noUi-handle')].map(
     handle => [handle.getAttribute('aria-label'), handle.getAttribute('aria-valuetext')])"""
@@ -63,13 +67,15 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
             expect(part).to_be_in_viewport(ratio=1)
     page.set_viewport_size({"width": 1400, "height": 1100})
 
-    # A lesson sets up data, network and controls, at rest.
+    # A lesson sets up data, network and controls, at rest, and its text has the place of the one before.
+    place = page.locator(".nbopt-play-stage").evaluate(DEPTH)
     page.locator(".nbopt-play-batch_size").click()
     book.wait_for("playground.setup.data == 'xor' and playground.run.state.name == 'CREATED'")
     expect(page.locator(".nbopt-play-data select")).to_have_value("Xor")
     expect(page.locator(".nbopt-hp-batch_size input")).to_have_value("2")
     expect(page.locator(".nbopt-hp-optimizer select")).to_have_value("sgd")
     wait_for_text(book, ".nbopt-play-text [role=status]", "Batch size and noise.")
+    assert page.locator(".nbopt-play-stage").evaluate(DEPTH) == place
     page.locator(".nbopt-start").click()
     book.wait_for("playground.run.step_count > 20")
 

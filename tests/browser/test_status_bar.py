@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.digits import wait_for_text
 from tests.browser.test_past import assert_disconnected, save
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -52,6 +53,13 @@ def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it
     page.locator(".nbopt-run-state", has_text="paused").wait_for()
     page.locator(ITEM, has_text="none training").wait_for()
     assert book.ask("run.journal[-1].source") == "status bar"
+    wait_for_text(book, ".nbopt-run-facts", " · loss 0.")
+    page.locator(".nbopt-footer").evaluate("footer => footer.scrollIntoView({ block: 'start' })")
+    expect(page.locator(".nbopt-header")).not_to_be_in_viewport()
+    page.locator(".nbopt-run-name").click()  # leads to the panel, and closes the list
+    expect(page.locator(".nbopt-header")).to_be_in_viewport()
+    page.locator(".nbopt-runs").wait_for(state="detached")
+    open_list(page)
     press(page, "Resume")
     book.wait_for("run.state.name == 'RUNNING'")
     page.locator(ITEM, has_text="1 training").wait_for()

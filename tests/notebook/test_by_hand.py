@@ -123,6 +123,8 @@ def test_a_control_that_belongs_to_what_is_not_chosen_is_found_and_says_when_it_
     momentum = panel.controls.made["momentum"]
     assert text_of(momentum).split() == "Momentum 0 Acts where Optimizer is sgd or rmsprop.".split()
     assert {GONE, IDLE} <= set(momentum.widget._dom_classes)
+    words = {name: text.split() for name, text in panel.bridge.companion.words.items()}
+    assert {"l2", "wd"} <= set(words["weight_decay"]) and {"scheduler", "lr_scheduler"} <= set(words["schedule"])
     assert "Acts where Schedule is step." in text_of(panel.controls.made["step_gamma"])
     run.set(optimizer="sgd")
     eventually(lambda: not {GONE, IDLE} & set(momentum.widget._dom_classes))

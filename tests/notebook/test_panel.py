@@ -113,6 +113,7 @@ def test_the_journal_unfolds_and_stays_so_while_it_grows(page, make_run, show):
         run.set(lr=value)
         eventually(lambda value=value: f"→ {value}<" in panel._journal.value)
         assert ("1 entry<" if value == 0.01 else "2 entries<") in panel._journal.value
+    assert "<td>Learning rate 0.01 → 0.02</td><td>code</td>" in panel._journal.value  # as at its control
     page.do(panel._unfold, value=False)
     eventually(lambda: "<table>" not in panel._journal.value and "2 entries" in panel._journal.value)
 

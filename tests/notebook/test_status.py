@@ -1,5 +1,6 @@
 """The panel's words about a run that failed, and about steps done again."""
 
+import re
 import secrets
 import warnings
 
@@ -33,10 +34,21 @@ def test_a_fault_stands_in_the_panel_with_traceback_and_advice_until_the_run_goe
     text = panel._error.value
     assert "<b>ArithmeticError</b>: no &lt;mood&gt;" in text and "raised in step 0, on a batch of shape (64, 4)" in text
     assert "in forward" in text and "test_status.py" in text  # the user's own line
-    assert "press Resume to continue from step 0" in text
+    assert text.count("press Resume to continue from step 0") == 2  # whole where it is unfolded, too
     model.is_well = True
     page.click(start)
     eventually(lambda: page.answer(panel) and panel._error.value == "" and run.step_count > 5)
+
+
+def test_the_header_tells_loss_and_best_first_and_names_the_keys(make_run, show):
+    run = make_run(store=None)
+    panel = show(run)
+    run.step(9)
+    eventually(lambda: "step</i> 9" in panel._status.value)
+    told = re.findall(r'nbopt-fact-(\w+)"><i>', panel._status.value)
+    assert told == ["loss", "best", "epoch", "step", "speed", "left"]
+    keys = re.findall(r"<dt>(.+?)</dt>", panel._title.value)
+    assert keys == ["Space", "s", "b", "+ and -"]
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -66,7 +78,9 @@ def test_the_panel_says_whether_steps_done_again_were_exact(page, make_run, show
     assert ("not exact" in panel._error.value) is not exact
 
 
-def test_a_change_of_the_shape_is_told_in_its_words():
+def test_a_change_of_the_shape_and_what_a_swap_dropped_are_told_in_their_words():
     journal = Journal()
     journal.event(5, "edit", {"edit": "widen", "layer": "<b>", "by": 8, "reason": "<b>: 16 → 24 units"})
-    assert "&lt;b&gt;: 16 → 24 units" in journal_list(journal, str, unfolded=True)
+    journal.event(6, "carried", "dropped: momentum")
+    told = journal_list(journal, str, unfolded=True)
+    assert "<td>&lt;b&gt;: 16 → 24 units</td>" in told and "<td>dropped: momentum</td>" in told

@@ -69,7 +69,7 @@ def failure(raised: BaseException, advice: str) -> Message:
     trace = html.escape("".join(traceback.format_exception(raised)))
     name, text = html.escape(type(raised).__name__), html.escape(str(raised))
     said = f'<b>{name}</b>: {text} <span class="nbopt-soft">{html.escape(advice)}</span>'
-    return Message("nbopt-error", said, f"<div><b>{name}</b>: {text}</div>{notes}<pre>{trace}</pre>")
+    return Message("nbopt-error", said, f"<div>{said}</div>{notes}<pre>{trace}</pre>")
 
 
 def cautions(run: Steerable) -> list[Message]:

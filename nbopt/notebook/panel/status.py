@@ -46,6 +46,7 @@ _EVENTS = {
     "open": N_("opened from the store"),
     "redone": N_("interrupted within a step: repeated from step {detail}"),
     "stored": N_("stored again, with everything since"),
+    "carried": "{detail}",
     "note": "{detail}",
 }
 _SOURCES = {
