@@ -1,10 +1,10 @@
 """Kill training processes at random moments, and count what is lost.
 
-``python tests/benchmarks/kills.py [TRIES] [--kernels] [--populations] [--kind KIND]``. Victims are forks of a process
-that has torch loaded or, far slower, real Jupyter kernels with the run's panel open; their kinds take turns
-(`victim.KINDS`), or all are of one kind, or populations. After each kill the store is copied, and the copy's run goes
-on to where an unbroken run is compared with it, bit for bit. The next victim takes up the killed run itself, four times
-in a row.
+``python -m tests.benchmarks.kills [TRIES] [--kernels] [--kind KIND]``. Victims are forks of a process that has torch
+loaded or, far slower, real Jupyter kernels with the run's panel open; their kinds take turns (`victim.KINDS`), or all
+are of one kind, as ``population``. After each kill the store is copied, and the copy's run goes on to where an unbroken
+run is compared with it, bit for bit. The next victim takes up the killed run itself, four times in a row. Kernels have
+the real compiler; forks take what it is given for compiled, since a compiler takes longer than they live.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from jupyter_client.manager import start_new_kernel
 import nbopt
 from nbopt.record.journal import Entry
 from tests.run import victim
+from tests.run.population.victim import TIERS, was_compiled
 
 CHAIN = 4
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,7 @@ class Kernels:
                 "told": str(told),
             }
             client.execute(CELL.format(**cell))
-            until = time.monotonic() + 120
+            until = time.monotonic() + 300
             while not told.exists() or not told.read_text():
                 assert time.monotonic() < until, "the kernel did not begin to train"
                 time.sleep(0.01)
@@ -78,16 +79,17 @@ class Kernels:
         return victim.Outcome(run, [Entry(*json.loads(line)) for line in entries])
 
 
-def main(tries: int, kernels: bool, seconds: float, populations: bool, only: str) -> None:
+def main(tries: int, kernels: bool, seconds: float, only: str) -> None:
     torch.set_num_threads(1)
-    victim.compile_at_once()
-    told = lost = bitwise = opened = 0
+    if not kernels:
+        victim.compile_at_once()
+    told = lost = bitwise = opened = compiled = 0
     run = ""
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder, victim.Nursery() as others:
         nursery = stack.enter_context(Kernels() if kernels else victim.Nursery())
         for index in range(tries):
             store = Path(folder) / f"store{index // CHAIN}"
-            kind = only or (victim.POPULATION if populations else victim.KINDS[index // CHAIN % len(victim.KINDS)])
+            kind = only or victim.KINDS[index // CHAIN % len(victim.KINDS)]
             beside = None
             if kind == "two processes" and not kernels:  # another one trains in the same store
                 beside = others.start(store, index, kind="plain")
@@ -101,11 +103,12 @@ def main(tries: int, kernels: bool, seconds: float, populations: bool, only: str
             lost += victim.lost_entries(store, outcome)
             copy = Path(folder) / f"copy{index}"
             shutil.copytree(store, copy)
+            compiled += kind in TIERS and was_compiled(copy, run)
             opened += run in [line.id for line in nbopt.runs(copy)]
             bitwise += victim.ends_as_unbroken(copy, run, kind)
             print(
                 f"tried {index + 1} ({kind}), opened {opened}, ended as unbroken {bitwise}; "
-                f"entries told {told}, lost {lost}",
+                f"{compiled} populations were compiled; entries told {told}, lost {lost}",
                 flush=True,
             )
 
@@ -114,7 +117,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("tries", type=int, nargs="?", default=100)
     parser.add_argument("--kernels", action="store_true")
-    parser.add_argument("--populations", action="store_true", help="kill populations")
-    parser.add_argument("--kind", dest="only", default="", choices=["", *victim.KINDS], help="kill these alone")
+    kinds = [*victim.KINDS, *TIERS]
+    parser.add_argument("--kind", dest="only", default="", choices=["", *kinds], help="kill these alone")
     parser.add_argument("--seconds", type=float, default=1.5, help="how long a victim lives at most")
     main(**vars(parser.parse_args()))

@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import nbopt
 from nbopt.record.journal import Entry
 from nbopt.store.reading import read
-from nbopt.training import training
+from nbopt.training import core
+from nbopt.training.many import compiled as many
 from nbopt.training.step import mode
 from tests.run.population import victim as population
 
@@ -55,20 +56,18 @@ COMPRESSION = [
 KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two processes", "few bits")
 """What victims do beside being steered. Each is validated at each epoch's end."""
 
-POPULATION = "population"
-"""The kind of a victim that is a population."""
 
-
-def compile_at_once():
+def compile_at_once(put=setattr):
     """Take chunks for compiled as they are: a compiler takes longer than a victim lives."""
     from nbopt.training.compile.background import BackgroundCompile
     from nbopt.training.compile.build import Build
 
-    Build.compile = lambda self, chunk, example: chunk
-    BackgroundCompile.start = BackgroundCompile.run
-    training._LOOK_SECONDS = -1.0
-    mode._WATCHED_SECONDS = 0.0
-    mode._fitting = lambda speed: 2
+    put(Build, "compile", lambda self, chunk, example: chunk)
+    put(BackgroundCompile, "start", BackgroundCompile.run)
+    put(core, "_LOOK_SECONDS", -1.0)
+    put(many, "_LOOK_SECONDS", -1.0)
+    put(mode, "_WATCHED_SECONDS", 0.0)
+    put(mode, "_fitting", lambda speed: 2)
 
 
 def material():
@@ -169,8 +168,8 @@ def lost_entries(store: Path, outcome: Outcome) -> int:
 
 def ends_as_unbroken(store: Path, run: str, kind: str = "plain") -> bool:
     """Go on with a run that was killed, and compare it with one that does the same without a break."""
-    if kind == POPULATION:
-        return population.ends_as_unbroken(store, run)
+    if kind in population.TIERS:
+        return population.ends_as_unbroken(store, run, kind)
     resumed = open_run(store, run, kind)
     resumed.step(STEPS_MORE)
     unbroken = new_run(None, kind)
@@ -191,8 +190,8 @@ def be_victim(
     show: Callable[[Any], Any] | None = None,
 ) -> None:
     """Train and steer a run for ever, telling ``out`` of each entry of its journal."""
-    if kind == POPULATION:
-        population.be_victim(store, seed, run_id, out, show)
+    if kind in population.TIERS:
+        population.be_victim(store, seed, run_id, kind, out, show)
     chance = random.Random(seed)
     run = open_run(store, run_id, kind) if run_id else new_run(store, kind)
     if kind == "two runs":

@@ -277,7 +277,7 @@ def test_lives_that_are_opened_in_the_middle(digits, tmp_path):
     chance = random.Random(2)
     for _event in range(12):
         population.step(chance.randint(1, 5))
-        change(population, chance)
+        change(population, chance, "population")
         population.pause()
     assert math.isfinite(population[0].history.last("val_loss"))
     assert len({unwrap(entry)[0] for entry in population.keeping.ledger}) > 3

@@ -12,6 +12,7 @@ from nbopt.store import recorder, writer
 from nbopt.store.database import Store
 from nbopt.store.reading import read
 from tests.run import victim
+from tests.run.population.victim import TIERS, was_compiled
 from tests.run.reopened.alike import FOREVER, assert_alike
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="victims are forks")
@@ -23,7 +24,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="victims are forks")
 @forks
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(store):
+def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(store, monkeypatch):
     run = ""
     with victim.Nursery() as nursery:
         for seed in range(4):
@@ -31,16 +32,20 @@ def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(sto
             run = outcome.run
             assert victim.lost_entries(store, outcome) == 0
             assert nbopt.runs(store)[0].state in ("interrupted", "paused")
-        many = store / "many"  # a sample of `python tests/benchmarks/kills.py 25 --kernels --populations`
-        outcome = nursery.kill_one(many, 5, "", 0.6, victim.POPULATION)
+        # A sample of `python -m tests.benchmarks.kills 25 --kernels --kind population`.
+        outcomes = [(kind, nursery.kill_one(store / TIERS[kind], 5, "", 0.6, kind)) for kind in TIERS]
         few = nursery.kill_one(store / "few", 6, "", 0.3, "few bits")
     assert not victim.lost_entries(store / "few", few)
     assert victim.ends_as_unbroken(store / "few", few.run, "few bits")
     assert len(read(run, store).journal.changes()) > 5
     assert victim.ends_as_unbroken(store, run)
-    assert outcome.told and not victim.lost_entries(many, outcome)
-    assert [line.members for line in nbopt.runs(many)] == [6]
-    assert victim.ends_as_unbroken(many, outcome.run, victim.POPULATION)
+    victim.compile_at_once(monkeypatch.setattr)
+    for kind, outcome in outcomes:
+        many = store / TIERS[kind]
+        assert outcome.told and not victim.lost_entries(many, outcome)
+        assert [line.members for line in nbopt.runs(many)] == [6]
+        assert was_compiled(many, outcome.run) == (TIERS[kind] == "compiled")
+        assert victim.ends_as_unbroken(many, outcome.run, kind)
 
 
 @pytest.mark.parametrize("method", ["save", "update"])
