@@ -50,17 +50,22 @@ class StepNoise:
         if not layers:
             return []
         seeds = [training.step_seed + training.step + ahead for training in trainings]
-        if len(set(seeds)) == 1 and len(set(dropped)) > 1:
-            if masks := _draw_alike(layers, trainings[0], seeds[0], dropped):
-                return masks
-        keys = [*zip(seeds, dropped, strict=True)]
-        firsts = dict(zip(reversed(keys), reversed(trainings), strict=True))
-        drawn = {}
-        for key, training in firsts.items():
-            drawn[key] = _draw_seeded(layers, training, *key)
+        alike: dict[int, list[int]] = {}
+        for row, seed in enumerate(seeds):
+            alike.setdefault(seed, []).append(row)
+        drawn = [_draw_of_seed(layers, trainings, seed, dropped, rows) for seed, rows in alike.items()]
         if len(drawn) == 1:
-            return drawn[keys[0]]
-        return [torch.stack([drawn[key][layer] for key in keys]) for layer in range(len(layers))]
+            return drawn[0]
+        groups = [*alike.values()]
+        order = torch.tensor([row for rows in groups for row in rows]).argsort().to(layers[0].ones.device)
+        found = []
+        for layer, masks in zip(layers, zip(*drawn, strict=True), strict=True):
+            pairs = zip(masks, groups, strict=True)
+            parts = [
+                mask if mask.ndim > layer.ones.ndim else mask.expand(len(rows), *mask.shape) for mask, rows in pairs
+            ]
+            found.append(torch.cat(parts).index_select(0, order))
+        return found
 
     def prepare(
         self, layers: list[Layer], trainings: Sequence[OneOfMany], rows: Sequence[int], batches: Sequence[Pair]
@@ -84,6 +89,19 @@ class StepNoise:
 def _draw_seeded(layers: list[Layer], training: OneOfMany, seed: int, rates: Sequence[float]) -> list[Tensor]:
     with training.noise.lock, training.noise.seeded(seed):
         return _draw(layers, training, rates)
+
+
+def _draw_of_seed(
+    layers: list[Layer], trainings: Sequence[OneOfMany], seed: int, dropped: Sequence[Rates], rows: Sequence[int]
+) -> list[Tensor]:
+    """Return the masks of those runs that draw from one seed, (runs, ...), or one where all draw the same."""
+    rates, first = [dropped[row] for row in rows], trainings[rows[0]]
+    if len({*rates}) > 1 and (masks := _draw_alike(layers, first, seed, rates)):
+        return masks
+    drawn = {each: _draw_seeded(layers, first, seed, each) for each in dict.fromkeys(rates)}
+    if len(drawn) == 1:
+        return drawn[rates[0]]
+    return [torch.stack(masks) for masks in zip(*(drawn[each] for each in rates), strict=True)]
 
 
 def _draw_alike(

@@ -9,7 +9,7 @@ from nbopt.training.many import noise
 RATES = [0.1, 0.25, 0.3, 0.499, 0.5, 0.9]
 
 
-def populate(rates, kind=torch.float32):
+def populate(rates, kind=torch.float32, **more):
     torch.manual_seed(0)
     layers = (
         torch.nn.Linear(6, 16),
@@ -19,7 +19,7 @@ def populate(rates, kind=torch.float32):
         torch.nn.Dropout(0.1),
     )
     x, y = torch.randn(40, 6, dtype=kind), torch.randint(0, 3, (40,))
-    given = {"batch_size": 20, "epochs": 4, "store": None, "device": "cpu", "dropout": rates}
+    given = {"batch_size": 20, "epochs": 4, "store": None, "device": "cpu", "dropout": rates, **more}
     population = nbopt.Population(torch.nn.Sequential(*layers).to(kind), (x, y), **given)
     population.step(2)
     return population, population.puller.together
@@ -30,8 +30,10 @@ def masks_of(population, together):
     layers = together._gradients.layers(trainings[0].cursor.peek())
     dropped = together._noise.rates(layers, range(len(trainings)))
     found = together._noise.masks(layers, trainings, dropped, 0)
-    seed = trainings[0].step_seed + trainings[0].step
-    own = [noise._draw_seeded(layers, each, seed, [each.hyperparams["dropout"]] * 2) for each in trainings]
+    own = [
+        noise._draw_seeded(layers, each, each.step_seed + each.step, [each.hyperparams["dropout"]] * 2)
+        for each in trainings
+    ]
     return layers, trainings, found, own
 
 
@@ -45,6 +47,17 @@ def test_masks_drawn_at_once_are_those_of_the_layers(kind, monkeypatch):
     for layer in range(2):
         assert torch.equal(found[layer], torch.stack([each[layer] for each in own]))
         assert len({int((mask == 0).sum()) for mask in found[layer]}) > 3
+
+
+@pytest.mark.parametrize("rates", [[0.1, 0.2, 0.3, 0.4, 0.1, 0.2], [0.0, 0.2, 0.0, 0.5, 0.0, 0.5], [0.3] * 6])
+def test_whoever_draws_from_the_same_seed_draws_at_once(rates, monkeypatch):
+    population, together = populate(rates, seed=[0, 1, 0, 1, 0, 2])
+    drawn, draw = [], noise._draw_seeded
+    monkeypatch.setattr(noise, "_draw_seeded", lambda *given: drawn.append(given) or draw(*given))
+    _layers, _trainings, found, own = masks_of(population, together)
+    assert len(drawn) - len(own) == 3
+    for layer in range(2):
+        assert torch.equal(found[layer], torch.stack([each[layer] for each in own]))
 
 
 @pytest.mark.parametrize("rates", [[0.0, 0.2, 0.4], [0.2, 0.4, 0.4]], ids=["one leaves out nothing", "some alike"])
