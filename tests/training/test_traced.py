@@ -1,14 +1,16 @@
 """Steps of many runs by operations that were written down once, against the same steps by `torch.func`: bit for bit."""
 
 import random
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 import nbopt
 from nbopt.training.many import traced
 from nbopt.training.many.news import News
+from nbopt.training.many.sizes import generalize
 from tests.run.population.shared import SETTINGS, convolutional, dense, digits, model_of
 from tests.run.population.test_population import Attends, Sequences
 from tests.run.population.test_random import CHANGES
@@ -171,6 +173,47 @@ def test_a_change_of_the_first_member_writes_down_nothing_anew(digits, monkeypat
     population.set(lr=0.02, members=[0])
     population.step(2)
     assert list(graphs_of(population).values()) == known
+
+
+@pytest.mark.parametrize("make", [dense, convolutional, Sequences, Attends])
+def test_of_two_numbers_of_members_follow_those_of_any(digits, monkeypatch, make):
+    """Attention is done for one member after the other: there, each number has its own operations."""
+
+    def live():
+        given = {"batch_size": 40, "epochs": 9, "device": "cpu", "optimizer": "sgd", "seed": [0, 0, 0, 0, 1]}
+        population = nbopt.Population(model_of(make), digits, lr=[1e-3, 2e-3, 3e-3, 0.01, 0.02], **given)
+        for member in (4, 3, 2, 1, None):
+            population.step(3)
+            if member is not None:
+                population.stop(members=[member])
+        return population
+
+    traces, trace = [], traced.trace
+    monkeypatch.setattr(traced, "trace", lambda *given: traces.append(given) or trace(*given))
+    written, plain = both(monkeypatch, live)
+    sizes = {form.tensors[0][0][0]: graph for form, graph in graphs_of(written).items()}
+    assert set(sizes) == {5, 4, 3, 2, 1} and None not in sizes.values()
+    assert isinstance(sizes[2], partial) == (make is not Attends)
+    if make is not Attends:
+        assert len(traces) <= 4  # five have batches of their own; four and three see the same ones; and a single one
+    assert_same_bits(written, plain)
+
+
+def test_where_more_than_sizes_differs_nothing_follows():
+    def view(runs):
+        return fx.symbolic_trace(lambda x: x.view(runs, 1) * 2)
+
+    two, three = view(2), view(3)
+    found = generalize(two, three, (2, 3))
+    assert found is not None and found.of(7)(torch.ones(7)).shape == (7, 1)
+    others = {
+        "more of them": lambda x: x.view(3, 1).neg() * 2,
+        "another one": lambda x: x.reshape(3, 1) * 2,
+        "a factor": lambda x: x.view(3, 1) * 2.0,
+        "what is taken": lambda x: x.view(3, 1) * x,
+    }
+    assert [name for name, work in others.items() if generalize(two, fx.symbolic_trace(work), (2, 3))] == []
+    assert generalize(two, three, (2, 5)) is None  # no line
 
 
 def test_what_gives_other_numbers_is_not_used(digits, monkeypatch):

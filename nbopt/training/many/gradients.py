@@ -175,10 +175,15 @@ class Gradients:
             return [*gradients, losses, outputs, targets, *changed]
 
         flat = [*weights, *fixed, *buffers, *masks, *own.values(), *batch]
+        held = len(weights) + len(fixed) + len(buffers)
+        stacked = [True] * held + [dim == 0 for dim in differ] + [True] * len(own) + [not together] * 2
         count = len(weights)
         with _quiet():
             form = (*counts, *differ, together, *own, repr(same))
-            found = find(*flat) if self._traced is None else self._traced(find, form, flat, is_urgent)
+            if self._traced is None:
+                found = find(*flat)
+            else:
+                found = self._traced(find, form, flat, stacked, is_urgent)
         losses, outputs, targets = found[count : count + 3]
         return Passed([*found[:count]], losses, outputs, targets, [*found[count + 3 :]])
 

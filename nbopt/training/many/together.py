@@ -270,7 +270,7 @@ class Together:
             if step and self._news.is_there():
                 return step
             part = slice(step * size, (step + 1) * size)
-            batch = (x[part], y[part]) if shared else (x[:, part], y[:, part])
+            batch = (x[part], y[part]) if shared else (x[:, part].contiguous(), y[:, part].contiguous())
             masks = self._noise.masks(layers, trainings, dropped, step) if ready is None else ready
             held = stack.rows(some)
             is_urgent = self._news.is_urgent if some is None and self._may_break_off(trainings) else never
