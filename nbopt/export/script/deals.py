@@ -60,7 +60,7 @@ def columns_of(data):
 def as_tensors(columns, device):
     """Return tensors of arrays or tensors, of the types that the run had."""
     tensors = []
-    for values, dtype in zip(columns, DTYPES):  # noqa: B905
+    for values, dtype in zip(columns, DTYPES, strict=True):
         if not isinstance(values, torch.Tensor):
             values = torch.from_numpy(np.array(values))
         tensors.append(values.detach().to(device, dtype))

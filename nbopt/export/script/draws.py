@@ -32,6 +32,8 @@ class Draws:
         Whether the passes of a step, and those of a validation, may draw.
     known : dict of str to bool
         What is not drawn from, and no layer of the model: see `nbopt.export.script.prune`.
+    others : dict of str to str
+        What the script calls otherwise, as only torch is to be seeded.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Draws:
             "recurrent": any(isinstance(module, nn.RNNBase) for module in modules),
         }
         self.known = {name: False for name, is_there in there.items() if not is_there}
+        self.others = {} if there["random"] or there["np.random"] else {"seed_all": "torch.manual_seed"}
 
 
 def _may_draw(module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
 from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.prune import prune
-from nbopt.export.script.section import Draft, Section, called
+from nbopt.export.script.section import Draft, Section, called, told
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.template import EVALUATE, TRAIN
 from nbopt.export.script.text import WIDTH, fill, lines
@@ -149,17 +149,15 @@ class Loop(Section):
         words["no_graph"] = "" if self.story.needs_graph else "@torch.no_grad()"
         words["outcome"] = ", and each (output, target)" * bool(self._metrics)
         text = self._named(self._used(prune(fill(EVALUATE, words, told=""), self.known)))
-        reads = [node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
         there = {*self.draft.variables, *self.sources.arguments, *self._techniques.names} - {"loss"}
-        there |= {*self._loss.functions}
-        words["told"] = "".join(f", {name}" for name in dict.fromkeys(reads) if name in there)
+        words["told"] = told(text, there | {*self._loss.functions})
         self.evaluate = text.replace("(model, batches):", f"(model, batches{words['told']}):")
 
     # -- the functions
 
-    def train(self, arguments: str, told: str, taken: str) -> str:
+    def train(self, arguments: str, told_arguments: str, taken: str) -> str:
         """Return the function ``train``; to be asked for when all sections are written."""
-        text = fill(TRAIN, self.words, arguments=arguments, told_arguments=told, take_arguments=taken)
+        text = fill(TRAIN, self.words, arguments=arguments, told_arguments=told_arguments, take_arguments=taken)
         text = self._named(prune(text, self.known))
         planned = {name for changes in self.draft.schedule.values() for name in changes}
         known = {"UPDATES": False, "changes": False} if not planned else {}

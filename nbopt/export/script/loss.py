@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbopt.data.tensor_source import TensorSource
-from nbopt.export.script.section import Section
+from nbopt.export.script.section import Section, told
 from nbopt.export.script.text import fill, indent, lines
 from nbopt.export.source import literal
 from nbopt.i18n import _
@@ -70,19 +70,21 @@ class LossLines(Section):
         self._terms = self._kind.kinds if issubclass(self._kind, Terms) else {}
         self._places = getattr(self._kind, "places", {})
         self._traits = next(iter(self._kinds.values())).traits
-        self._passed: list[tuple[str, str, str]] = []  # each parameter, and what it is in training and validation
-        self.functions: list[str] = []  # which are parameters too
+        self._regularizes: dict[str, str] = {}  # what only training uses, and what it is there
+        self.functions: list[str] = []
         self._watched = ""
         self._routes = [(name, self._places[name], kind.traits) for name, kind in self._terms.items() if self._places]
         self._routes = self._routes or [("", (), self._traits)]
         if any(LOSS.name in new for new in story.schedule.values()):
-            self._passed.append((self.draft.use(LOSS.name),) * 3)
+            self.draft.use(LOSS.name)
         balances = story.values_of("balance") if "balance" in story.start else []
         self._balances, rebalances = "uncertainty" in balances, len(set(balances)) > 1
-        weights = {name: self._weight(name) for name in self._terms}
+        weights = {name: self._use(self._kind.weight_name(name)) or "0.0" for name in self._terms}
         body = self._body_of_outputs() if self._places else self._body(list(weights.values()))
-        told, training, measuring = (_listed([*names, *self.functions]) for names in self._columns())
-        live = _listed(w for w in weights.values() if self._places and not w.isupper() and w != "0.0")
+        there = {*self.draft.variables, *self._regularizes, *self.functions}
+        takes, live = told(lines(*body), there), told(", ".join(weights.values()), there) if self._places else ""
+        training = "".join(f", {self._regularizes.get(name, name)}" for name in takes.split(", ")[1:])
+        measuring = "".join(f", {'0.0' if name in self._regularizes else name}" for name in takes.split(", ")[1:])
         balance = ", scales=None, seen=None" * self._balances
         uncertain = ", *uncertain" if rebalances else ", scales, seen" * self._balances
         words["measure"] = f"loss = compute_loss(output, target{measuring})"
@@ -94,11 +96,11 @@ class LossLines(Section):
         words["add"] = self._add()
         if not self._places:
             self.known["evaluations"] = False
-            self.definition = fill(_ONE, told=told, balance=balance, body=lines(*body))
+            self.definition = fill(_ONE, told=takes, balance=balance, body=lines(*body))
             return
         self._total = _sum((_item("loss", name), weight) for name, weight in weights.items())
         balanced = self._balance("loss", "losses.values()", _BALANCED_LOSSES)
-        called = {"told": told, "live": live, "balance": balance}
+        called = {"told": takes, "live": live, "balance": balance}
         self.definition = fill(_SEVERAL, called, body=lines(*body), balances=balanced, total=self._total)
         words["measure"] = f"losses = losses_of(output, target{measuring})"
         words.update(latest=", latest=latest", val_loss="val_losses")
@@ -121,24 +123,14 @@ class LossLines(Section):
 
     # -- hyperparameters
 
-    def _columns(self) -> list[list[str]]:
-        return [list(names) for names in zip(*self._passed, strict=True)] or [[], [], []]
-
-    def _weight(self, name: str) -> str:
-        """Return what the weight of a term is called, where the terms are added up."""
-        full = self._kind.weight_name(name)
-        return self._use(full, passed=not self._places) or "0.0"
-
-    def _use(self, name: str, regularizes: bool = False, passed: bool = True) -> str:
+    def _use(self, name: str, regularizes: bool = False) -> str:
         """Return what the loss's function calls a hyperparameter; "" if that is zero all the time."""
         if not any(self.story.values_of(name)):
             return ""
         used = self.draft.use(name)
-        if passed and (regularizes or not used.isupper()):
-            row = (name, used, "0.0" if regularizes else used)
-            self._passed += [] if row in self._passed else [row]
-            return name
-        return used
+        if regularizes:
+            self._regularizes[name] = used
+        return name if regularizes else used
 
     # -- the function
 
@@ -240,10 +232,6 @@ class LossLines(Section):
         if traits.weight is None:
             return f"count_labels({target}{ignored})"
         return f"weigh_labels({target}, {literal(traits.weight.tolist())}{ignored})"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return "".join(f", {name}" for name in names)
 
 
 def _item(each: str, name: str) -> str:

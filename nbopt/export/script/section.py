@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import keyword
 import math
@@ -26,6 +27,13 @@ def variables_in(texts: Iterable[str]) -> set[str]:
 PIECES = {name.lower(): text for name, text in vars(pieces).items() if name.isupper()}
 VARIABLES = variables_in([template.TRAIN, template.EVALUATE, *PIECES.values()])
 """Names in the script's own functions: nothing of the user's has one, as what is not there is left out by its name."""
+
+
+def told(text: str, there: Iterable[str]) -> str:
+    """Return those of some names that Python reads, in the order in which they stand there, as arguments."""
+    read = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+    read.sort(key=lambda node: (node.lineno, node.col_offset))
+    return "".join(f", {name}" for name in dict.fromkeys(node.id for node in read) if name in set(there))
 
 
 def called(name: str) -> str:

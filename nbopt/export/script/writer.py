@@ -13,12 +13,13 @@ from nbopt.export.script.edits import Edits
 from nbopt.export.script.loop import Loop
 from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
-from nbopt.export.script.names import SHARED, Names
+from nbopt.export.script.names import SHARED, hold_used
 from nbopt.export.script.optimizer import OptimizerLines
 from nbopt.export.script.section import VARIABLES, Draft
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import break_long, fill, lines, plain, tidy
 from nbopt.export.source import Sources, literal, sort_imports
+from nbopt.export.source_text import renamed
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 
@@ -99,10 +100,10 @@ def _write(story: RunSummary, sources: Sources) -> str:
     functions = [*edits.functions, loop.evaluate, loop.train(given, told, taken)]
     if metrics:
         functions.insert(0, metrics.table)
-    own = break_long("\n\n\n".join([loss.definition, *functions]))
-    names = Names(own, sources, draws.known, optimizer.choices)
+    own = break_long(renamed("\n\n\n".join([loss.definition, *functions]), draws.others))
+    held, read = hold_used(f"{optimizer.choices}\n{own}", sources, draws.known, draws.others)
     constants = {"SEED": literal(story.seed), **draft.constants}
-    streams = [f"{name} = {getattr(noise, name)}" for name in _STREAMS if name in names.read]
+    streams = [f"{name} = {getattr(noise, name)}" for name in _STREAMS if name in read]
     about = "# Streams of random numbers, each with seeds of its own, all drawn from SEED."
     text = fill(
         _SCRIPT,
@@ -111,15 +112,13 @@ def _write(story: RunSummary, sources: Sources) -> str:
         called_with="".join(f", {name}={name}" for name in sources.arguments),
         ending=_ending(story),
         imports=sort_imports(sources.imports),
-        constants=lines(
-            *(f"{name} = {value}" for name, value in constants.items() if name in names.read), *metrics.left_out
-        ),
+        constants=lines(*(f"{name} = {value}" for name, value in constants.items() if name in read), *metrics.left_out),
         schedule=_SCHEDULE + draft.table if draft.table else "",
         streams=lines(about, *streams) if streams else "",
         definitions="\n\n\n".join(
-            [*names.definitions, *sources.definitions, *techniques.definitions, *filter(None, [optimizer.choices])]
+            [*held, *sources.definitions, *techniques.definitions, *filter(None, [optimizer.choices])]
         ),
-        functions=names.text,
+        functions=own,
     )
     return tidy(text)
 
