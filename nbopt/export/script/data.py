@@ -58,17 +58,7 @@ def structure($names):
 
 
 class Data(Section):
-    """Columns in memory, samples of a Dataset, or batches as a loader yields them.
-
-    Attributes
-    ----------
-    of_loaders : bool
-        Whether samples or batches come from Datasets or loaders.
-    single : bool
-        Whether samples are a single array, which the user's forward takes.
-    sized : bool
-        Whether the number of samples is known.
-    """
+    """Columns in memory, samples of a Dataset, or batches as a loader yields them."""
 
     def write(self) -> None:
         """See `Section`."""
@@ -77,7 +67,6 @@ class Data(Section):
         columns = [each for each in (train, val) if isinstance(each, TensorSource)]
         self.of_loaders = story.wrapped or len(columns) < 2
         self.single = story.forward is not None and bool(columns) and columns[0].bare
-        self.sized = not isinstance(train, StreamSource)
         self.structure = columns[0].structure if columns else None
         if self.structure is not None:
             self.sources.definitions.append(self._structure(self.structure))
@@ -90,9 +79,9 @@ class Data(Section):
             words["call"] = self.sources.name_for(_("forward"), story.forward, "forward")
             words["outputs"] = f"{words['call']}(model, {'batch[0]' if self.single else 'batch'})"
         words.update(setup=self._setup(train, val), begin_epoch=self._begin(train), told_data=self._told(train, val))
-        words["progress"] = "epoch + batches.position / batches.size"
-        if isinstance(train, StreamSource):
-            words["progress"] = "epoch" if train.length is None else "epoch + min(1.0, batches.position / len(train))"
+        words["rest"] = "" if story.forward is None or self.of_loaders else ", *batch[2:]"
+        self.draft.tell(of_single_arrays=self.single)
+        self._write_taking(train)
         self._write_evaluation(val)
 
     # -- before the loop
@@ -206,7 +195,9 @@ class Data(Section):
 
     def _begin(self, train: AnySource) -> str:
         """Return the lines that begin an epoch."""
-        told = not isinstance(train, TensorSource) and hear_epochs(train if self.sized else train.loader)  # type: ignore[union-attr]
+        told = not isinstance(train, TensorSource) and hear_epochs(
+            train.loader if isinstance(train, StreamSource) else train
+        )
         sampler, generator = getattr(train, "sampler", None), getattr(train, "generator", None)
         drawn = isinstance(sampler, LoaderOrder) or (sampler is not None and generator is not None)
         unseeded = isinstance(train, TensorSource) and (sampler is not None or not train.shuffle)
@@ -216,6 +207,19 @@ class Data(Section):
             "torch.empty((), dtype=torch.int64).random_(generator=train.generator)" if drawn else "",
             f"batches.begin({'' if unseeded else 'derive_seed(SEED, ORDER, epoch)'})",
         )
+
+    def _write_taking(self, train: AnySource) -> None:
+        words = self.words
+        if isinstance(train, StreamSource):
+            words.update(count="", complete="not batches.left()")
+            words["usual"] = literal(getattr(train.loader, "batch_size", None) or 1)
+            words["progress"] = "epoch" if train.length is None else "epoch + min(1.0, batches.position / len(train))"
+            return
+        varies = len(set(self.story.values_of("batch_size"))) > 1
+        size = "larger" if varies else "batch_size"
+        words["number"] = "number" if varies and not train.drop_last else "batch_size"
+        words["complete"] = f"batches.left({size}) < {size}" if train.drop_last else "not batches.left()"
+        words["progress"] = "epoch + batches.position / batches.size"
 
     def _write_evaluation(self, val: AnySource) -> None:
         given, streams = self.story.val is not None, isinstance(val, StreamSource)

@@ -9,6 +9,7 @@ from torch import nn
 from nbopt.data.generators import NUMPYS, PYTHONS
 from nbopt.data.reached import find_generators
 from nbopt.data.sources import AnySource, DatasetSource, StreamSource
+from nbopt.export.script.section import Section
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 from nbopt.torch_private import DropoutNd
@@ -17,37 +18,25 @@ _ALWAYS_NOISY = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 _NOISY = (DropoutNd, nn.RReLU, *_ALWAYS_NOISY, nn.MultiheadAttention, nn.RNNBase)
 
 
-class Draws:
-    """What draws.
+class Draws(Section):
+    """What draws, in the passes of a step and in those of a validation."""
 
-    Parameters
-    ----------
-    story : RunSummary
-    techniques : bool
-        Whether one of them draws.
+    def write(self) -> None:
+        """See `Section`.
 
-    Attributes
-    ----------
-    training, evaluating : bool
-        Whether the passes of a step, and those of a validation, may draw.
-    known : dict of str to bool
-        What is not drawn from, and no layer of the model: see `nbopt.export.script.prune`.
-    others : dict of str to str
-        What the script calls otherwise, as only torch is to be seeded.
-
-    Raises
-    ------
-    ValueError
-        If generators of the user's own go on in a script in another way than they did in the run.
-    """
-
-    def __init__(self, story: RunSummary, techniques: bool) -> None:
+        Raises
+        ------
+        ValueError
+            If generators of the user's own go on in a script in another way than they did in the run.
+        """
+        story = self.story
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         models = [story.model, *(brought for edit in story.edits for brought in edit.brought)]
         modules = [module for model in models for module in model.modules()]
         unknown = own or story.forward is not None or any(map(_may_draw, modules))
-        self.training = unknown or techniques or any(isinstance(module, _NOISY) for module in modules)
-        self.evaluating = unknown or any(isinstance(module, _ALWAYS_NOISY) for module in modules)
+        draws = self.known["run.techniques_draw"] or any(isinstance(module, _NOISY) for module in modules)
+        evaluation_draws = unknown or any(isinstance(module, _ALWAYS_NOISY) for module in modules)
+        self.draft.tell(draws=unknown or draws, evaluation_draws=evaluation_draws)
         found = _find_shared(story)
         there = {
             "random": any(generator is PYTHONS for generator in found),
@@ -55,8 +44,9 @@ class Draws:
             "nn.MultiheadAttention": any(isinstance(module, nn.MultiheadAttention) for module in modules),
             "recurrent": any(isinstance(module, nn.RNNBase) for module in modules),
         }
-        self.known = {name: False for name, is_there in there.items() if not is_there}
-        self.others = {} if there["random"] or there["np.random"] else {"seed_all": "torch.manual_seed"}
+        self.draft.known_of_held.update({name: False for name, is_there in there.items() if not is_there})
+        if not there["random"] and not there["np.random"]:
+            self.draft.others["seed_all"] = "torch.manual_seed"
 
 
 def _may_draw(module: nn.Module) -> bool:

@@ -9,9 +9,7 @@ from torch import nn
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.export.edits import Size, ToldEdit
-from nbopt.export.script.optimizer import OptimizerLines
-from nbopt.export.script.section import Draft, Section
-from nbopt.export.script.techniques import Techniques
+from nbopt.export.script.section import Section
 from nbopt.export.script.text import WIDTH, indent, lines, plain
 from nbopt.export.source import literal
 from nbopt.i18n import _
@@ -20,23 +18,12 @@ _SHORTEST = 4  # numbers in a row that are written as a range
 
 
 class Edits(Section):
-    """The edits that were made, in order.
-
-    Attributes
-    ----------
-    functions : list of str
-        One for each.
-    """
-
-    def __init__(self, draft: Draft, techniques: Techniques, optimizer: OptimizerLines) -> None:
-        self._techniques, self._optimizer = techniques, optimizer
-        super().__init__(draft)
+    """The edits that were made, in order: a function for each."""
 
     def write(self) -> None:
         """See `Section`."""
-        self.functions: list[str] = []
         self._given: dict[str, str] = {}
-        self.words.update(edits="", edit_end="", renew="")
+        self.words.update(edits="", edit_end="")
         edits = self.story.edits
         if not edits:
             return
@@ -51,8 +38,10 @@ class Edits(Section):
         late = [number for step, numbers in by_step.items() if step == end for number in numbers]
         self.draft.plan({step: {"edits": numbers} for step, numbers in by_step.items() if step != end})
         self.words["edit_end"] = "\n".join(f"edits[{number}](model, optimizer)" for number in late)
-        told = [f"{name}.train(parameters)" for name in self._techniques.told]
-        self.words["renew"] = lines(self._optimizer.renew, *told)
+        if self.known["run.draws"] and any(edits[number].written.passes for number in late):
+            self.words["edit_end"] = (
+                f"step = STEPS_DONE\n{self.words['edit_end']}"  # what passes draw is the next step's
+            )
 
     def _refuse(self) -> None:
         """Raise where a script would not do what the run did."""
@@ -64,7 +53,7 @@ class Edits(Section):
     def _find_passless(self) -> str:
         """Say why a script cannot do passes of training samples as the run did; "" if it can."""
         train, loss = self.story.train, self.story.loss
-        if self._techniques.has("change_weights") or self._techniques.has("change_activations"):
+        if self.draft.has("change_weights", "change_activations"):
             return _("batch normalization is measured with the weights that techniques make; turn them off before")
         if not isinstance(train, TensorSource) or train.sampler is not None:
             return _("batch normalization is measured on samples that a loader deals; give train as tensors, (X, y)")
@@ -98,7 +87,7 @@ class Edits(Section):
         body += written.lines
         said = textwrap.wrap(plain(f"{edit.kind.capitalize()}: {edit.words}"), WIDTH - 12)
         told = f'"""{said[0]}."""' if len(said) == 1 else "\n".join([f'"""{said[0]}', *said[1:]]) + '.\n"""'
-        self.functions.append(f"def {name}({', '.join(arguments)}):\n{indent(lines(told, *body))}\n")
+        self.draft.functions.append(f"def {name}({', '.join(arguments)}):\n{indent(lines(told, *body))}\n")
         named = ["change_weights=change_weights"] * edit.settled
         named += [given] * bool(given)
         named += ["run_passes=run_passes"] * written.passes

@@ -51,15 +51,7 @@ for name, value in val_losses.items():
 
 
 class LossLines(Section):
-    """What a script says of the loss.
-
-    Attributes
-    ----------
-    definition : str
-        The function ``compute_loss``; of several outputs, a function of all their losses too.
-    functions : list of str
-        Those of the user's that are parameters of it.
-    """
+    """The function ``compute_loss``; of several outputs, a function of all their losses too."""
 
     def write(self) -> None:
         """See `Section`."""
@@ -71,8 +63,7 @@ class LossLines(Section):
         self._places = getattr(self._kind, "places", {})
         self._traits = next(iter(self._kinds.values())).traits
         self._regularizes: dict[str, str] = {}  # what only training uses, and what it is there
-        self.functions: list[str] = []
-        self._watched = ""
+        self._functions: list[str] = []
         self._routes = [(name, self._places[name], kind.traits) for name, kind in self._terms.items() if self._places]
         self._routes = self._routes or [("", (), self._traits)]
         if any(LOSS.name in new for new in story.schedule.values()):
@@ -81,7 +72,7 @@ class LossLines(Section):
         self._balances, rebalances = "uncertainty" in balances, len(set(balances)) > 1
         weights = {name: self._use(self._kind.weight_name(name)) or "0.0" for name in self._terms}
         body = self._body_of_outputs() if self._places else self._body(list(weights.values()))
-        there = {*self.draft.variables, *self._regularizes, *self.functions}
+        there = {*self.draft.variables, *self._regularizes, *self._functions}
         takes, live = told(lines(*body), there), told(", ".join(weights.values()), there) if self._places else ""
         training = "".join(f", {self._regularizes.get(name, name)}" for name in takes.split(", ")[1:])
         measuring = "".join(f", {'0.0' if name in self._regularizes else name}" for name in takes.split(", ")[1:])
@@ -93,33 +84,42 @@ class LossLines(Section):
         words["term_weights"] = lines(*(f"{weight}," for weight in weights.values()))
         if self._balances and any(story.values_of("balance_rate")):
             words["balance_rate"] = self.draft.use("balance_rate")
-        words["add"] = self._add()
+        words.update(lose="lose" if words["training"] else "compute_loss", add=self._add(), add_up="")
+        sums = [
+            _item("val_loss", name).replace("$", "$$") for name, _place, traits in self._routes if self._sums(traits)
+        ]
+        words.pieces["as_batch"] = lines(*(f"{each} *= $usual  # as much as a batch" for each in sums))
+        self.draft.arguments |= {*self._functions}
         if not self._places:
             self.known["evaluations"] = False
-            self.definition = fill(_ONE, told=takes, balance=balance, body=lines(*body))
+            self.draft.functions.append(fill(_ONE, told=takes, balance=balance, body=lines(*body)))
             return
-        self._total = _sum((_item("loss", name), weight) for name, weight in weights.items())
+        total = _sum((_item("loss", name), weight) for name, weight in weights.items())
         balanced = self._balance("loss", "losses.values()", _BALANCED_LOSSES)
         called = {"told": takes, "live": live, "balance": balance}
-        self.definition = fill(_SEVERAL, called, body=lines(*body), balances=balanced, total=self._total)
+        function = fill(_SEVERAL, called, body=lines(*body), balances=balanced, total=total)
+        self.draft.functions.append(function)
         words["measure"] = f"losses = losses_of(output, target{measuring})"
         words.update(latest=", latest=latest", val_loss="val_losses")
         words.update(start="totals, counts = defaultdict(float), defaultdict(int)")
         words.update(mean="{name: totals[name] / counts[name] for name in counts}")
-        self._watch()
+        total = total.replace("losses[", "val_losses[").replace("total", "val_loss")
+        words["add_up"] = lines(total, _RECORD_VALIDATED, self._watch())
 
-    def _watch(self) -> None:
-        """Write which loss validations are judged by, and when that is another one."""
+    def _watch(self) -> str:
+        """Return the line that tells which loss validations are judged by; write when that is another one."""
         story = self.story
         if not story.stops_early and not any("restore_best" in new for new in story.schedule.values()):
-            return
+            return ""
+        watched = ""
         if set(story.values_of(MONITOR.name)) != {MONITOR.default}:
-            self._watched, self.words["judged"] = self.draft.use(MONITOR.name), "judged"
+            watched, self.words["judged"] = self.draft.use(MONITOR.name), "judged"
         monitor = story.start[MONITOR.name]
         for step, new in story.schedule.items():
             monitor = new.get(MONITOR.name, monitor)
             if any(judges_anew(self._kind, name, monitor) for name in new):
                 self.draft.plan({step: {"judge_anew": True}})
+        return f"judged = val_losses.get({watched}, val_loss)" if watched else ""
 
     # -- hyperparameters
 
@@ -181,25 +181,15 @@ class LossLines(Section):
             for function in kind.functions:
                 self.sources.name_for(_("the loss"), function)
             return kind.written({**called, "target": target})
-        argument = "loss" if "loss" not in self.sources.arguments else f"loss_{len(self.functions) + 1}"
+        argument = "loss" if "loss" not in self.sources.arguments else f"loss_{len(self._functions) + 1}"
         name = self.sources.name_for(_("the loss"), kind.functions[0], argument)
         if name == argument:
             name = name.replace("loss", "loss_function", 1)
-            self.functions.append(name)
+            self._functions.append(name)
         shaped = ".reshape(output.shape)" if kind.traits.elementwise else ""
         return f"{name}(output, {target}{shaped})"
 
     # -- what a batch counts
-
-    def as_batch(self, usual_size: str) -> str:
-        """Lines that make a sum in validation as large as that of a batch; those of several outputs are added up."""
-        sums = [name for name, _place, traits in self._routes if self._sums(traits)]
-        found = [f"{_item('val_loss', name)} *= {usual_size}  # as much as a batch" for name in sums]
-        if not self._places:
-            return lines(*found)
-        judged = f"judged = val_losses.get({self._watched}, val_loss)" if self._watched else ""
-        total = self._total.replace("losses[", "val_losses[").replace("total", "val_loss")
-        return lines(*found, total, _RECORD_VALIDATED, judged)
 
     def _add(self) -> str:
         """Return the lines that add up the losses of batches in validation."""

@@ -13,22 +13,13 @@ from nbopt.techniques.metrics.choice import METRICS, NUMBERS
 
 
 class Metrics(Section):
-    """What a script says of its metrics.
-
-    Attributes
-    ----------
-    by_output : bool
-        Whether each is of one output of several.
-    left_out : list of str
-        What is said of those that are left out.
-    """
+    """The metrics that a script can hold."""
 
     def write(self) -> None:
         """See `Section`."""
         story = self.story
-        self.by_output = any(isinstance(metric, OfOutput) for metric in story.metrics.values())
-        self.left_out: list[str] = []
-        self._rows: list[str] = []
+        by_output = any(isinstance(metric, OfOutput) for metric in story.metrics.values())
+        rows = []
         for name, metric in story.metrics.items():
             try:
                 own = metric.metric if isinstance(metric, OfOutput) else metric
@@ -38,22 +29,19 @@ class Metrics(Section):
                     raise ValueError(story.unread)
                 called = self.sources.name_of(own, name if name.isidentifier() else "metric")
                 called = f"({literal(metric.place)}, {called})" if isinstance(metric, OfOutput) else called
-                self._rows.append(f"{literal(name)}: {called}")
+                rows.append(f"{literal(name)}: {called}")
             except ValueError as error:
-                self.left_out.append(f"\n# The metric {plain(name)} is left out: {plain(str(error))}")
+                self.draft.left_out.append(f"\n# The metric {plain(name)} is left out: {plain(str(error))}")
         widened = ".float()" * story.narrow
         detached = ".detach()" * story.needs_graph
         kept = [f"output.detach(){widened}", f"output{detached}{widened}", "output.numel()", "measure"]
-        if self.by_output:
+        if by_output:
             kept = ["keep_outputs(output)", "keep_outputs(output)", "count_outputs(output)", "measure_outputs"]
         self.words.update(zip(("kept", "measured", "count_outputs", "measure_all"), kept, strict=True))
-
-    def __bool__(self) -> bool:
-        return bool(self._rows)
-
-    @property
-    def table(self) -> str:
-        """The metrics by name."""
-        if not self.by_output:
-            return f"METRICS = {{{', '.join(self._rows)}}}"
-        return "\n".join(["METRICS = {", *(f"    {row}," for row in self._rows), "}"])
+        self.words.update(results=", results" * bool(rows), outcome=", and each (output, target)" * bool(rows))
+        if not rows:
+            self.known[self.words["measure_all"]] = False
+        elif by_output:
+            self.draft.functions.append("\n".join(["METRICS = {", *(f"    {row}," for row in rows), "}"]))
+        else:
+            self.draft.functions.append(f"METRICS = {{{', '.join(rows)}}}")

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from nbopt.export.script.groups import choose
-from nbopt.export.script.section import Draft, Section
-from nbopt.export.script.techniques import Techniques
+from nbopt.export.script.section import Section
 from nbopt.export.script.text import WIDTH, fill, indent, lines
 from nbopt.export.source import literal
 from nbopt.export.source_values import alike
@@ -22,21 +21,7 @@ from nbopt.techniques.optimizers.standard import OPTIMIZER
 
 
 class OptimizerLines(Section):
-    """The optimizer: made, changed and swapped.
-
-    Attributes
-    ----------
-    choices : str
-        The table of the optimizers that are swapped in; "" if there are none.
-    renew : str
-        Lines by which it, and techniques, go on with the weights that there are after an edit.
-    only_full, whole : bool
-        Whether all take steps that evaluate the loss several times, and whether some do so on all samples at once.
-    """
-
-    def __init__(self, draft: Draft, techniques: Techniques) -> None:
-        self._techniques = techniques
-        super().__init__(draft)
+    """The optimizer: made, changed and swapped."""
 
     def write(self) -> None:
         """See `Section`."""
@@ -56,9 +41,9 @@ class OptimizerLines(Section):
         taken = inspect.signature(kind.torch_class).parameters
         late = {name: given.pop(name) for name in list(given) if name not in taken}
         frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
-        listed = frozen or bool(self._techniques.names)
+        listed = frozen or bool(self.draft.techniques)
         groups = self._groups(kind, given)
-        regroups = bool(groups) and bool(self._techniques.names)
+        regroups = bool(groups) and bool(self.draft.techniques)
         self.words["parameters"] = "parameters" if listed else "model.parameters()"
         self.draft.constants.update({name.upper(): literal(value) for name, value in given.items()})
         arguments = ["groups" if groups else self.words["parameters"], *(f"{name}={name.upper()}" for name in given)]
@@ -66,7 +51,7 @@ class OptimizerLines(Section):
             arguments.append("fused=True")
         held = 'held = {p for g in optimizer.param_groups for p in g["params"]}' if regroups else ""
         listing = f"[p for p in model.parameters() if {'p in held' if regroups else 'p.requires_grad'}]"
-        self.renew = lines(held, f"parameters[:] = {listing}") if listed else ""
+        self.words["renew"] = lines(held, f"parameters[:] = {listing}") if listed else ""
         self.words["optimizer"] = lines(
             f"parameters = {listing}" if listed and not regroups else "",
             groups,
@@ -92,7 +77,7 @@ class OptimizerLines(Section):
         held = [id(weight) for weights, _settings in story.groups for weight in weights]
         if not any(others) and held == [id(weight) for weight in story.model.parameters() if weight.requires_grad]:
             return ""
-        live = self._techniques.has("change_rate") or any(key in new for new in self._changed for key in SHARED_OUT)
+        live = self.draft.has("change_rate") or any(key in new for new in self._changed for key in SHARED_OUT)
         if live and any(key in other for other in others for key in SHARED_OUT):
             self.draft.tell(shares_out=True)
         rows = []
@@ -133,7 +118,7 @@ class OptimizerLines(Section):
             self._changed.append(changed)
             settings = after
         rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
-        self.choices = f"OPTIMIZERS = {{\n{rows}}}" if swapped else ""
+        self.draft.definitions += [f"OPTIMIZERS = {{\n{rows}}}"] if swapped else []
         if not any(self._changed):
             self.known["changes.keys"] = self.known["changes.items"] = False
         self.draft.tell(carries=carries)
@@ -143,17 +128,16 @@ class OptimizerLines(Section):
         """Write steps that evaluate the loss several times, on a batch or on all samples at once."""
         story, kinds, known = self.story, optimizers_of(self.story), self.known
         full = [self._named(kind) for kind in kinds if kind.repeats]
-        self.only_full = bool(full) and all(kind.repeats for kind in kinds)
-        self.whole = any(kind.full_batch for kind in kinds)
-        is_curved = any(kind.curved for kind in kinds)
-        self.draft.tell(curved=is_curved)
-        if self.whole and not all(kind.full_batch for kind in kinds if kind.repeats):
+        only_full = bool(full) and all(kind.repeats for kind in kinds)
+        whole, is_curved = any(kind.full_batch for kind in kinds), any(kind.curved for kind in kinds)
+        self.draft.tell(curved=is_curved, whole=whole)
+        if whole and not all(kind.full_batch for kind in kinds if kind.repeats):
             rule = _("one evaluates the loss of a batch several times, the other that of all samples")
             raise ValueError(_("a script holds not both {names}: {rule}.", names=" + ".join(full), rule=rule))
         closing = {self._named(kind): kind.closing for kind in kinds if kind.closing}
-        if not full or self.only_full:
-            known["full"] = self.only_full
-        if not closing or not (self._techniques.has("change_rate") or 0.0 in story.values_of("lr")):
+        if not full or only_full:
+            known["full"] = only_full
+        if not closing or not (self.draft.has("change_rate") or 0.0 in story.values_of("lr")):
             known["optimizer.param_groups[0]['lr'] == 0"] = False
         blocks = [
             text if len(kinds) == 1 else f"if isinstance(optimizer, {name}):\n{indent(text)}"
@@ -164,8 +148,8 @@ class OptimizerLines(Section):
         if full and story.edits:  # sums over all weights go by their order, in which new ones come last
             self.words.update(weights="weights", take_weights='weights = optimizer.param_groups[0]["params"]')
             anew = "optimizer = made_anew(optimizer)"
-            guarded = anew if self.only_full else f"if isinstance(optimizer, {classes}):\n{indent(anew)}"
-            self.renew = lines(guarded, self.renew)
+            guarded = anew if only_full else f"if isinstance(optimizer, {classes}):\n{indent(anew)}"
+            self.words["renew"] = lines(guarded, self.words["renew"])
         self.words["closing"] = fill(lines(*blocks), self.words)
         self.words["full_classes"] = classes
         self.words["differentiate"] = "differentiate=torch.Tensor.backward" * is_curved

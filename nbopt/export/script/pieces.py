@@ -88,10 +88,12 @@ losses.clear()
 for name, value in $measure_all(recent).items():
     history[name].append(value)
 recent.clear()
-$no_loss
+if hooks.after_epoch and not run.splits:
+    val_loss = None
 if val is not None:
     $val_loss$results = evaluate($model, val$told)
     $as_batch
+    $add_up
     history["val_loss"].append(val_loss)
     for name, value in $measure_all(results).items():
         history["val_" + name].append(value)
@@ -113,3 +115,7 @@ x = batch[0]
 $change_inputs
 batch = (x, *batch[1:])
 """
+
+COUNT = "batches.size - batches.position if run.whole and full else $number"
+
+USUAL = "batches.size if run.whole and full else batch_size"

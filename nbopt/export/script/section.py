@@ -52,12 +52,26 @@ class Draft:
         What is filled in for a ``$word`` of `nbopt.export.script.template`.
     known : dict of str to bool
         What there is and what holds, see `nbopt.export.script.prune`.
+    known_of_held : dict of str to bool
+        The same of functions that scripts hold as they are written.
+    others : dict of str to str
+        What the script calls otherwise than they do.
     constants : dict of str to str
         Each as source.
     schedule : dict
         By step, what changes.
     variables : dict of str to str
         Those of the loop, and the hyperparameters that they hold.
+    techniques, in_lines : list of str
+        The variables that hold techniques, and the hyperparameters of those that are lines of the loop.
+    arguments : set of str
+        Those that hold functions of the user's.
+    definitions : list of str
+        Classes and tables; they come after what they use.
+    functions : list of str
+        The script's own, in order.
+    left_out : list of str
+        What is said of what is left out.
     """
 
     def __init__(self, story: RunSummary, sources: Sources) -> None:
@@ -65,9 +79,17 @@ class Draft:
         self.sources = sources
         self.words = Words(PIECES)
         self.known: dict[str, bool] = {}
+        self.known_of_held: dict[str, bool] = {}
+        self.others: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         self.schedule: Schedule = {step: {} for step in story.schedule}
         self.variables: dict[str, str] = {}
+        self.techniques: list[str] = []
+        self.in_lines: list[str] = []
+        self.arguments: set[str] = set()
+        self.definitions: list[str] = []
+        self.functions: list[str] = []
+        self.left_out: list[str] = []
 
     def use(self, name: str) -> str:
         """Return how the script calls a hyperparameter."""
@@ -84,6 +106,10 @@ class Draft:
         """Enter changes into the schedule."""
         for step, new in changes.items():
             self.schedule[step].update(new)
+
+    def has(self, *hooks: str) -> bool:
+        """Return whether a technique has one of these hooks."""
+        return any(self.words[hook] for hook in hooks)
 
     def tell(self, **facts: bool) -> None:
         """Enter what holds of the run, ``run.`` in the template."""

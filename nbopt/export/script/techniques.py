@@ -38,28 +38,17 @@ _KNOWN = (Technique, *Technique.__mro__[1:])
 
 
 class Techniques(Section):
-    """The techniques that acted.
-
-    Attributes
-    ----------
-    names : dict of str to list of type
-        The variables of the script, each with the classes that it stands for in the course of the run.
-    told : list of str
-        Those of these variables that are told of other weights, and act after the model got them.
-    in_lines : list of str
-        The hyperparameters of techniques that have lines of their own.
-    definitions : list of str
-        Classes, and tables of those that are swapped.
-    """
+    """The techniques that acted."""
 
     def write(self) -> None:
         """See `Section`."""
         story, sources = self.story, self.sources
-        self.names: dict[str, list[type[Technique]]] = {}
+        self._kinds: dict[
+            str, list[type[Technique]]
+        ] = {}  # each with the classes that it stands for, one after the other
         self._acting: dict[str, list[float]] = {}
         self._changed: set[str] = set()
         self._always: set[str] = set()
-        self.in_lines: list[str] = []
         self.words.pieces.update(dict.fromkeys(_PLACES, ""))
         items = with_own(story.techniques)
         written = {kind: kind.own_lines(story) for kind in items if isinstance(kind, type)}
@@ -71,29 +60,42 @@ class Techniques(Section):
             acts = isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert
             if acts and (not isinstance(item, type) or written[item] is None):
                 self._take(variable_of(item, self._taken), item)
-        self.told = [name for name, ends in self._acting.items() if any(end > story.edits[0].step for end in ends)]
-        self.definitions: list[str] = []
+        again = [name for name, ends in self._acting.items() if any(end > story.edits[0].step for end in ends)]
+        self.words["train_again"] = lines(*(f"{name}.train(parameters)" for name in again))
+        definitions: list[str] = []
         making: list[str] = []
-        for name, kinds in self.names.items():
-            left = _OF_ENGINE - {"train"} if name in self.told else _OF_ENGINE
+        for name, kinds in self._kinds.items():
+            left = _OF_ENGINE - {"train"} if name in again else _OF_ENGINE
             texts = [_class_text(kind, story.start, len(kinds) > 1, left, sources) for kind in kinds]
-            self.definitions += texts
+            definitions += texts
             making += self._made(name, "\n".join(texts))
-        self.definitions += self._choices()
-        if not any("def on_change(" in text for text in self.definitions):
+        if not any("def on_change(" in text for text in definitions):
             self.known["technique.on_change"] = False
-        if self.has("change_weights"):
-            self.sources.name_of(load_compressed)  # what a run's export wrote
-        if self.has("change_activations"):
-            self.sources.name_of(call_changed)
-        self.uses_context = any("self.context" in text for text in self.definitions)
         self.words.pieces.update({name: self._calls(name, guarded=name != "fit") for name in HOOKS})
-        self.words["techniques"] = lines(*making)
-        self.words["update_techniques"] = self._update()
+        self.words.update(techniques=lines(*making), update_techniques=self._update())
+        self.words["share"] = ", share" * bool(self.words["weigh"])
+        self.known.update({f"hooks.{hook}": self.draft.has(hook) for hook in HOOKS})
+        reweights = self.draft.has("change_weights", "change_activations")
+        self.words["model"] = "reweighted" if reweights else "model"
+        if self.draft.has("change_weights"):
+            self.sources.name_of(load_compressed)  # what a run's export wrote
+        if self.draft.has("change_activations"):
+            self.sources.name_of(call_changed)
+        if self.known["run.of_single_arrays"] and self.draft.has("change_inputs", "change_batch"):
+            rule = _("in a script they need samples as (X, y), not in a single array")
+            raise ValueError(_("{names}: {rule}.", names=", ".join(self._kinds), rule=rule))
+        self.draft.techniques += self._kinds
+        self.draft.definitions += definitions + self._choices()
+        self.draft.tell(
+            reweights=reweights,
+            uses_context=any("self.context" in text for text in definitions),
+            techniques_draw=self.draft.has("change_batch")
+            or any(kind.draws for kinds in self._kinds.values() for kind in kinds),
+        )
 
     def _take_lines(self, kind: type[Technique], own: OwnLines) -> None:
         """Enter the lines that stand in the place of a class, and what they use."""
-        self.in_lines += kind.declared()
+        self.draft.in_lines += kind.declared()
         self.known.update(own.known)
         for place, text in own.lines.items():
             self.words.pieces[place] = text if place in PIECES else lines(self.words.pieces[place], text)
@@ -127,7 +129,7 @@ class Techniques(Section):
                 found[step] = {key: new[key] for key in kind.declared() if key in new}
         if not any(acted):
             return
-        self.names[name] = kinds
+        self._kinds[name] = kinds
         if story.edits and any(kind.train is not Technique.train for kind in kinds):
             until = [*[max(0, step) for step in found][1:], math.inf]
             self._acting[name] = [end for end, acts in zip(until, acted, strict=True) if acts]
@@ -139,7 +141,7 @@ class Techniques(Section):
     def _update(self) -> str:
         """Return the lines that give the techniques their new values."""
         found = []
-        for name, kinds in self.names.items():
+        for name, kinds in self._kinds.items():
             if len(kinds) > 1:
                 memory = any(set(a.memory) & set(b.memory) for a in kinds for b in kinds)
                 new = f"{name.upper()}S[changes[{literal(name)}]](parameters)"
@@ -151,7 +153,7 @@ class Techniques(Section):
 
     def _made(self, name: str, text: str) -> list[str]:
         """Return the lines that make what a variable stands for, whose classes are written as ``text``."""
-        kind = self.names[name][0]
+        kind = self._kinds[name][0]
         lines = [f"{name} = {kind.__name__}(parameters)"]
         own = next((each for each in self.story.techniques if type(each) is kind), None)
         if own is not None and "__init__" in _members(kind):
@@ -165,7 +167,7 @@ class Techniques(Section):
     def _choices(self) -> list[str]:
         """Return the tables of the classes that are swapped."""
         tables = []
-        for name, kinds in self.names.items():
+        for name, kinds in self._kinds.items():
             if len(kinds) > 1:
                 spec: Any = self.story.hyperparams.spec(name)
                 chosen = [(key, spec.classes[key]) for key in spec.options if spec.classes[key] in kinds]
@@ -176,7 +178,7 @@ class Techniques(Section):
     def _calls(self, hook: str, guarded: bool = True) -> str:
         """Return the lines that call a hook; without ``guarded``, also while the technique has no effect."""
         lines = []
-        for name, kinds in self.names.items():
+        for name, kinds in self._kinds.items():
             having = [kind for kind in kinds if defines(kind, hook)]
             if not having:
                 continue
@@ -186,19 +188,6 @@ class Techniques(Section):
             line = HOOKS[hook].call.format(hook=f"{name}.{hook}")
             lines += [f"if {' and '.join(guard)}:", f"    {line}"] if guard else [line]
         return "\n".join(lines)
-
-    def having(self, hook: str) -> list[str]:
-        """Return the variables that have a hook."""
-        return [name for name, kinds in self.names.items() if any(defines(kind, hook) for kind in kinds)]
-
-    def has(self, hook: str) -> bool:
-        """Return whether any has a hook."""
-        return bool(self.having(hook))
-
-    @property
-    def draws(self) -> bool:
-        """Whether any part draws random numbers in the forward pass or before it."""
-        return self.has("change_batch") or any(kind.draws for kinds in self.names.values() for kind in kinds)
 
 
 def variable_of(item: Item | Technique, taken: Set[str] = VARIABLES) -> str:

@@ -90,6 +90,7 @@ def train(model, train, val=None$arguments):
                     best_weights = edited(best_weights, edits[edit], model)
                 edits[edit](model, optimizer)
                 $renew
+                $train_again
         UPDATES
         $update_techniques
         if "loss" in changes or "judge_anew" in changes:
@@ -132,9 +133,9 @@ def train(model, train, val=None$arguments):
         full = isinstance(optimizer, $full_classes)
         number = leave_none_alone(batches, batch_size)
         if run.inline:
-            batch = batches.take($number)
+            batch = batches.take($count)
         else:
-            samples = batches.take($number)
+            samples = batches.take($count)
 
         if full:
             if hooks.change_rate:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import textwrap
 
 from nbopt.data import noise
 from nbopt.export.script.data import Data
@@ -87,21 +85,11 @@ _OWN |= {"compute_loss", "evaluate", "train", "train_test_split", "MAX_EVAL", "L
 
 def _write(story: RunSummary, sources: Sources) -> str:
     draft = Draft(story, sources)
-    data = Data(draft)
-    loss = LossLines(draft)
-    techniques = Techniques(draft)
-    optimizer = OptimizerLines(draft, techniques)
-    draws = Draws(story, techniques.draws)
-    metrics = Metrics(draft)
-    edits = Edits(draft, techniques, optimizer)
-    loop = Loop(draft, data, loss, techniques, optimizer, metrics, draws)
-    told, taken = _arguments(sources)
-    given = "".join(f", {name}" for name in ("*", *sources.arguments)) if sources.arguments else ""
-    functions = [*edits.functions, loop.evaluate, loop.train(given, told, taken)]
-    if metrics:
-        functions.insert(0, metrics.table)
-    own = break_long(renamed("\n\n\n".join([loss.definition, *functions]), draws.others))
-    held, read = hold_used(f"{optimizer.choices}\n{own}", sources, draws.known, draws.others)
+    for section in (Data, LossLines, Techniques, OptimizerLines, Draws, Metrics, Edits, Loop):
+        section(draft)
+    own = break_long(renamed("\n\n\n".join(draft.functions), draft.others))
+    tables = [text for text in draft.definitions if not text.startswith("class ")]
+    held, read = hold_used("\n".join([*tables, own]), sources, draft.known_of_held, draft.others)
     constants = {"SEED": literal(story.seed), **draft.constants}
     streams = [f"{name} = {getattr(noise, name)}" for name in _STREAMS if name in read]
     about = "# Streams of random numbers, each with seeds of its own, all drawn from SEED."
@@ -112,28 +100,13 @@ def _write(story: RunSummary, sources: Sources) -> str:
         called_with="".join(f", {name}={name}" for name in sources.arguments),
         ending=_ending(story),
         imports=sort_imports(sources.imports),
-        constants=lines(*(f"{name} = {value}" for name, value in constants.items() if name in read), *metrics.left_out),
+        constants=lines(*(f"{name} = {value}" for name, value in constants.items() if name in read), *draft.left_out),
         schedule=_SCHEDULE + draft.table if draft.table else "",
         streams=lines(about, *streams) if streams else "",
-        definitions="\n\n\n".join(
-            [*held, *sources.definitions, *techniques.definitions, *filter(None, [optimizer.choices])]
-        ),
+        definitions="\n\n\n".join([*held, *sources.definitions, *draft.definitions]),
         functions=own,
     )
     return tidy(text)
-
-
-def _arguments(sources: Sources) -> tuple[str, str]:
-    """Return what a script says of what it cannot hold, and how it takes losses."""
-    told = [
-        _("``{name}`` is what the run was given: {reason}", name=name, reason=plain(reason))
-        for name, reason in sources.arguments.items()
-    ]
-    losses = [name for name in sources.arguments if re.fullmatch(r"loss(_\d+)?", name)]
-    return (
-        lines(*(line for text in told for line in textwrap.wrap(text, 80))),
-        lines(*(f"{name.replace('loss', 'loss_function', 1)} = {name}" for name in losses)),
-    )
 
 
 def _ending(story: RunSummary) -> str:
