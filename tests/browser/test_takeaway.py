@@ -26,7 +26,7 @@ def test_curves_are_downloaded_settings_go_into_a_new_cell_and_no_row_of_runs_wr
         assert Path(caught.value.path()).read_bytes().startswith(begins)
     page.locator("[data-take=code-cell]").click()
     expect(page.locator(".jp-Cell")).to_have_count(4)
-    expect(page.locator(".jp-Cell").nth(2).locator(".cm-content")).to_contain_text("nbopt.Run(")  # right below the panel's
+    expect(page.locator(".jp-Cell").nth(2)).to_contain_text("nbopt.Run(")  # right below the panel's
     expect(page.locator(".jp-Cell").nth(3)).to_contain_text("below")
 
     page.locator(".nbopt-drawer-runs").click()
