@@ -14,6 +14,7 @@ from torch import Tensor
 from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
 from nbopt.techniques.optimizers.groups import MEANS
+from nbopt.techniques.optimizers.wrapped import still_shared
 from nbopt.training.blocks import copy_to_cpu
 from nbopt.training.core import Core
 
@@ -178,7 +179,8 @@ def _load(training: Core, state: Mapping[str, Any]) -> None:
         else:
             resting[parameters[name]] = _to(own, parameters[name].device)
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": known, "param_groups": groups})
+    with still_shared(optimizer):
+        optimizer.load_state_dict({"state": known, "param_groups": groups})
     for name, own in state.items():  # torch gives numbers the weight's type, which is not always theirs
         loaded = optimizer.state.get(parameters[name], {}) if name in parameters else {}
         for key, value in own.items() if isinstance(own, dict) else ():

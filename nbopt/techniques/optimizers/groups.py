@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.i18n import _
+from nbopt.techniques.optimizers.wrapped import still_shared
 
 # In parameter groups with values of their own for these, the largest is live, and the others keep their proportion.
 SHARED_OUT = ("lr", "weight_decay")
@@ -125,7 +126,8 @@ class Groups:
         if self._begun:
             held = {id(weight) for weight in self.weights}
             fitting = {w: own for w, own in self._state.items() if _fits(w, own) and _is_held(w, held)}
-            self.instance.state = defaultdict(dict, _copy_state(fitting))
+            with still_shared(self.instance):
+                self.instance.state = defaultdict(dict, _copy_state(fitting))
             self._reset(self.instance)
         self._begun = True
         return self.instance

@@ -20,6 +20,7 @@ from nbopt.i18n import N_, _
 from nbopt.techniques.optimizers.base import BETA1, BETA2, GROUP, MOMENTUM, Optimizer
 from nbopt.techniques.optimizers.groups import Groups, settings_of
 from nbopt.techniques.optimizers.second_order import LBFGS, BatchLBFGS, Newton
+from nbopt.techniques.optimizers.wrapped import check_whole
 
 
 class SGD(Optimizer):
@@ -154,7 +155,7 @@ def optimizer_choice(given: object) -> tuple[Hyperparam[str], dict[str, Any]]:
     Raises
     ------
     InvalidHyperparam
-        If it is none of these, or needs to call the model itself.
+        If it is none of these, not whole, or needs to call the model itself.
     """
     if isinstance(given, str):
         if given.lower() not in OPTIMIZERS:
@@ -166,6 +167,7 @@ def optimizer_choice(given: object) -> tuple[Hyperparam[str], dict[str, Any]]:
         instance = _probe(given)
     else:
         raise unknown(_("optimizer"), given, [*OPTIMIZERS, _("a torch.optim class or instance")])
+    check_whole(instance)
     classes, refused = dict(OPTIMIZERS), {}
     if Groups(instance=instance).differ:
         reason = _("it steps all weights at one rate, and the parameter groups given have different ones")
