@@ -248,3 +248,24 @@ def test_integers_of_which_one_a_row_is_1_are_classes():
     hit = float((scores.argmax(1) == classes).float().mean())
     found, _told = measure("accuracy", scores, functional.one_hot(classes, 3))
     assert found["accuracy"] == pytest.approx(hit)
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.MSELoss(), nn.SmoothL1Loss(), lambda output, target: ((output - target) ** 2).mean()]
+)
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_what_is_to_be_the_target_itself_is_a_yes_nearer_to_1(loss, low):
+    labels = torch.where(torch.arange(80) % 3 == 0, 1.0, low)[:, None]
+    output = labels + 0.4 * torch.randn(80, 1, generator=GENERATOR)
+    said, true = (output > (low + 1) / 2).long(), (labels == 1).long()
+    found, told = measure(NAMES, output, labels, loss, (33,), loss)
+    expected = {name: getattr(theirs, f"{name}_score")(true, said) for name in NAMES[:4]}
+    assert found == pytest.approx({**expected, "roc_auc": theirs.roc_auc_score(true, output)}, rel=1e-6)
+    assert not told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_are_no_labels(name):
+    output, target = torch.randn(2, 60, 1, generator=GENERATOR)
+    with pytest.raises(ValueError, match=rf"metric {name}: it needs labels, and the targets are numbers from -"):
+        measure(name, output, target, nn.MSELoss(), (), nn.MSELoss())

@@ -48,6 +48,16 @@ def ignored_label(lose: Lose, output: Tensor, target: Tensor, axis: int) -> int 
     return int(found.pop()) if counted and len(found) == 1 else None
 
 
+def aims_at_targets(lose: Lose, output: Tensor, target: Tensor) -> bool:
+    """Whether a loss has outputs become the targets themselves, as a squared error does: it is flat there."""
+    met = target.to(output.dtype).reshape(output.shape)
+    try:
+        flat, steep = _slope(lose, met, target), _slope(lose, met + 1, target)
+    except Exception:  # whatever a loss of the user's raises for other outputs than its model's
+        return False
+    return flat is not None and steep is not None and not flat.any() and bool(steep.any())
+
+
 def _slope(lose: Lose, output: Tensor, target: Tensor) -> Tensor | None:
     with torch.enable_grad():
         scores = output.detach().clone().requires_grad_()

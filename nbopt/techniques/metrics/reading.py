@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import describe
-from nbopt.techniques.losses.probes import Lose, ignored_label, sums_to_zero
+from nbopt.techniques.losses.probes import Lose, aims_at_targets, ignored_label, sums_to_zero
 from nbopt.techniques.losses.traits import IGNORED, PROBABILITIES, UNKNOWN, Traits
 
 _PROBABILITY_ENDS = ("Sigmoid", "Softmax", "Hardsigmoid")
@@ -29,6 +29,8 @@ class Reading:
     ----------
     gives_probabilities : bool
         Whether outputs are probabilities; otherwise they are scores, above 0 for a yes.
+    middle : float
+        The score above which it is a yes.
     doubt : str
         Why that may be wrong, in words; "" where nothing speaks against it.
     """
@@ -36,7 +38,9 @@ class Reading:
     def __init__(self, traits: Traits = UNKNOWN) -> None:
         self._traits = traits
         self.gives_probabilities = traits.scale == PROBABILITIES
+        self.middle = 0.0
         self.doubt = ""
+        self._unlabelled = ""
         self._ignored = traits.ignored
         self._outside = False
         self._classes_last = False
@@ -48,6 +52,7 @@ class Reading:
         """How outputs differ from scores (n, classes, ...) or (n,), in words; "" if they do not."""
         unusual = {
             _("the outputs are probabilities"): self.gives_probabilities,
+            _("the outputs are to be the targets, 0 and 1"): bool(self.middle),
             _("their last dimension has the classes"): self._classes_last,
             _("each sample has several labels"): self._several,
             _("labels {label} are ignored", label=self._ignored): self._ignored != IGNORED,
@@ -83,6 +88,8 @@ class Reading:
         axis = -1 if self._classes_last else 1
         if _fits(output, target, axis) and output.shape[axis] > 1:
             self._learn_of_classes(output.detach(), target, axis, lose)
+        elif self._is_aimed(output.detach(), target, lose):
+            self._learn_of_numbers(target)
         elif not self.gives_probabilities and not self._one_hot and not self._traits.scale:
             self._doubt(output.detach())
 
@@ -97,6 +104,22 @@ class Reading:
             self._ignored = found
         counted = target[(target != IGNORED) & (target != self._ignored)]
         self._outside = bool(((counted < 0) | (counted >= output.shape[axis])).any())
+
+    def _is_aimed(self, output: Tensor, target: Tensor, lose: Lose | None) -> bool:
+        """Whether outputs are to be the targets themselves."""
+        asked = lose is not None and not (self.gives_probabilities or self._one_hot or self._traits.scale)
+        alike = output.shape == target.shape or _differ_by_axes_of_one(output, target)
+        return asked and alike and output.is_floating_point() and aims_at_targets(lose, output, target)  # type: ignore[arg-type]
+
+    def _learn_of_numbers(self, target: Tensor) -> None:
+        """Find out what a yes is where outputs are to be the targets: 0 and 1, -1 and 1, or no labels at all."""
+        numbers = target[target != IGNORED].double()
+        signs = bool((numbers.abs() == 1).all()) and bool((numbers < 0).any())
+        if bool(((numbers >= 0) & (numbers <= 1)).all()):
+            self.middle = 0.5
+        elif not signs:
+            low, high = float(numbers.min()), float(numbers.max())
+            self._unlabelled = _("the targets are numbers from {low:.4g} to {high:.4g}", low=low, high=high)
 
     def _doubt(self, output: Tensor) -> None:
         within = output.numel() >= _ENOUGH and bool(((output > 0) & (output < 1)).all())
@@ -120,6 +143,9 @@ class Reading:
             If they are not tensors, or have shapes of other things.
         """
         output, target = self._tensors(output, target)
+        if self._unlabelled:
+            rule = _("it needs labels, and {targets}", targets=self._unlabelled)
+            raise ValueError(_("{rule}: r2, mae and rmse measure numbers.", rule=rule))
         axis = -1 if self._classes_last else 1
         if self._one_hot and target.shape == output.shape:
             target = target.argmax(axis)
@@ -142,7 +168,7 @@ class Reading:
             scores, labels = scores.flatten(), labels.flatten()
             kept = labels != IGNORED
         scores, labels = scores[kept], labels[kept]
-        return (scores.double().logit() if self.gives_probabilities else scores), labels
+        return (scores.double().logit() if self.gives_probabilities else scores - self.middle), labels
 
     def numbers(self, output: Any, target: Any) -> tuple[Tensor, Tensor]:
         """Return outputs and targets as float64, (n, numbers of a sample).
