@@ -183,24 +183,26 @@ class WhatIfs:
         return self._run.step_count, len(self._run.journal), self.steps
 
     def _find(self, key: Key) -> None:
-        self.at_work, stamp = key, self._stamp()
+        self.at_work, stamp, begun = key, self._stamp(), time.monotonic()
         self._wake()
         run, step = self._run, stamp[0]
         draws = _DRAWS_AT_LAST if self._stamps.get(key) == (stamp, _DRAWS) else _DRAWS
         found: WhatIf | None = None
-        problem = ""
+        problem, rest = "", 0.0
         try:
             slices = run.worker.between_steps(lambda: self._begin(key, draws))
             while found is None:
                 seconds, found = run.worker.between_steps(lambda: self._slice(slices))
                 if self._closing.is_set() or key not in self.keys:
                     return
-                if not self._is_training:
+                is_training = self._is_training
+                rest = seconds * (1 / self.share - 1) if is_training else 0.0
+                if not is_training:
                     if found is None and self._stamp() != stamp:
                         return  # it has come to rest, or was changed there: begin anew
                     time.sleep(0)  # others want the run's lock, too
                 elif found is None:
-                    self._closing.wait(seconds * (1 / self.share - 1))
+                    self._closing.wait(rest)
         except Exception as error:  # whatever model, loss or data of the user's raise
             problem = tell_error(error)
         finally:
@@ -209,8 +211,9 @@ class WhatIfs:
             if key in self.keys:
                 self.found[key] = Found(found, problem, step)
         self._stamps[key] = stamp, _DRAWS_AT_LAST if problem else draws
-        self._times[key] = time.monotonic()
+        self._times[key] = begun
         self._wake()
+        self._closing.wait(rest)  # the last slice counts, too
 
     def _begin(self, key: Key, draws: int) -> Slices:
         run = self._run

@@ -1,6 +1,7 @@
 """What values would do, found out beside a run, which stays as it is to the bit; of every hyperparameter."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -94,6 +95,16 @@ def test_at_rest_what_is_asked_for_is_found_out_at_once_and_anew_after_a_step(ma
     eventually(lambda: not [one for one in threading.enumerate() if one.name == f"nbopt what if {run.name}"])
     assert found.stir not in run.watchers
     assert found.found == {}
+
+
+def test_the_time_between_two_goes_from_begin_to_begin(make_run):
+    """What a strip takes, in slices, is not to come on top of it."""
+    run, begun = make_run(), []
+    found = WhatIfs(run, lambda: found.at_work and begun.append(time.monotonic()))
+    found.ask([("lr",)])
+    eventually(lambda: ("lr",) in found.found and found.at_work is None)
+    found.close(10)
+    assert found._times["lr",] <= begun[-1]
 
 
 def test_while_nobody_looks_nothing_is_found_out_beside_training(make_run, asked):
