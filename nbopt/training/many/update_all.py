@@ -56,7 +56,7 @@ class UpdateAll:
         rates : ndarray or None
             Their learning rates, (runs,); None where these depend on the gradients.
         """
-        gradients = passed.gradients
+        gradients = _apart(passed.gradients)
         for kind in self._kinds:
             self._change(kind, trainings, held, gradients)
         if rates is None:
@@ -112,6 +112,17 @@ def _part_of(training: OneOfMany, kind: type[Technique]) -> Technique | None:
     hooks: list[Any] = training.acting.after_gradients
     found = (hook.__self__ for hook in hooks)
     return next((part for part in found if type(part) is kind), None)
+
+
+def _apart(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """Return gradients that can be written to, each by itself: those of a sum's terms are one tensor."""
+    apart, known = [], set()
+    for gradient in gradients:
+        place = gradient.untyped_storage().data_ptr()
+        repeats = any(step == 0 and size > 1 for size, step in zip(gradient.shape, gradient.stride(), strict=True))
+        apart.append(gradient.clone(memory_format=torch.contiguous_format) if repeats or place in known else gradient)
+        known.add(place)
+    return apart
 
 
 def _is_plain(training: OneOfMany) -> bool:

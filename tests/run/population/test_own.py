@@ -51,6 +51,18 @@ class Counting(nn.Module):
         return self.layers(x) * (1 + self.calls % 3)
 
 
+class Summed(nn.Module):
+    """Of two weights, whose gradients are one tensor, and one whose gradient is one number for all."""
+
+    def __init__(self):
+        super().__init__()
+        self.base, self.more = nn.Linear(64, 10), nn.Parameter(torch.randn(10, 64) / 8)
+        self.shift = nn.Parameter(torch.zeros(7))
+
+    def forward(self, x):
+        return functional.linear(x, self.base.weight + self.more, self.base.bias) * (1 + self.shift.sum())
+
+
 def counted(output, target):
     COUNTED["steps"] += 1
     return functional.cross_entropy(output, target)
@@ -90,6 +102,11 @@ def compare(digits, given, make=dense):
 )
 def test_own_losses_and_forward_functions_are_done_for_all_members_at_once(digits, given):
     assert compare(digits, given) == "all members at once"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_gradients_that_are_one_tensor_are_changed_each_by_itself(digits, optimizer):
+    assert compare(digits, {"weight_decay": 0.1, "optimizer": optimizer}, Summed) == "all members at once"
 
 
 @pytest.mark.parametrize(
