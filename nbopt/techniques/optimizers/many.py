@@ -26,10 +26,19 @@ learning rates, (runs,), and ``counts`` what number of update this is.
 """
 
 
-def _column(numbers: Any, like: Tensor) -> Tensor:
-    """Return numbers (runs,) as a tensor that multiplies rows."""
-    column = torch.as_tensor(np.asarray(numbers, np.float64)).to(like)
-    return column.view(-1, *[1] * (like.ndim - 1))
+class _Column:
+    """Numbers (runs,) as tensors that multiply rows, made once for all weights."""
+
+    def __init__(self, numbers: Any) -> None:
+        self._numbers = torch.as_tensor(np.asarray(numbers, np.float64))
+        self._made: dict[Any, Tensor] = {}
+
+    def of(self, weight: Tensor) -> Tensor:
+        """Return them for rows of a weight."""
+        key = weight.dtype, weight.device
+        if (made := self._made.get(key)) is None:
+            made = self._made[key] = self._numbers.to(weight)
+        return made.view(-1, *[1] * (weight.ndim - 1))
 
 
 def _of(groups: Groups, key: str) -> Numbers:
@@ -46,12 +55,13 @@ def update_sgd(
 ) -> None:
     """Do as `torch.optim.SGD`."""
     decay, momentum, nesterov = (_of(groups, key) for key in ("weight_decay", "momentum", "nesterov"))
+    decays, kept, looks, falls = map(_Column, (decay, momentum, nesterov, -rates))
     for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
         if decay.any():
-            gradient.addcmul_(weight, _column(decay, weight))
+            gradient.addcmul_(weight, decays.of(weight))
         direction = gradient
         if momentum.any():
-            buffer, keep = state[0][place], _column(momentum, weight)
+            buffer, keep = state[0][place], kept.of(weight)
             moved = torch.addcmul(gradient, buffer, keep)
             if momentum.all():
                 buffer.copy_(moved)
@@ -61,8 +71,8 @@ def update_sgd(
             direction = moved
             if nesterov.any():
                 ahead = torch.addcmul(gradient, moved, keep)
-                direction = torch.where(_column(nesterov, weight) > 0, ahead, moved)
-        weight.addcmul_(direction, _column(-rates, weight))
+                direction = torch.where(looks.of(weight) > 0, ahead, moved)
+        weight.addcmul_(direction, falls.of(weight))
 
 
 def update_adam(
@@ -78,17 +88,20 @@ def update_adam(
     decay, eps = _of(groups, "weight_decay"), _of(groups, "eps")
     beta1, beta2 = (np.array([float(group["betas"][k]) for group in groups]) for k in (0, 1))
     length, root = rates / (1 - beta1**counts), np.sqrt(1 - beta2**counts)
+    decays = _Column(1 - rates * decay if decoupled else decay)
+    blends, keeps, takes = map(_Column, (1 - beta1, beta2, 1 - beta2))
+    floors, falls = _Column(eps * root), _Column(-length * root)
     for place, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
         mean, square = state[0][place], state[1][place]
         if decay.any() and decoupled:
-            weight.mul_(_column(1 - rates * decay, weight))
+            weight.mul_(decays.of(weight))
         elif decay.any():
-            gradient.addcmul_(weight, _column(decay, weight))
-        mean.lerp_(gradient, _column(1 - beta1, weight))
-        square.mul_(_column(beta2, weight)).addcmul_(gradient, gradient.mul(_column(1 - beta2, weight)))
+            gradient.addcmul_(weight, decays.of(weight))
+        mean.lerp_(gradient, blends.of(weight))
+        square.mul_(keeps.of(weight)).addcmul_(gradient, gradient.mul(takes.of(weight)))
         # m / (sqrt(v) / root + eps) * length, with what belongs to a run outside of what belongs to a weight
-        divisor = square.sqrt().add_(_column(eps * root, weight))
-        weight.addcmul_(torch.div(mean, divisor, out=divisor), _column(-length * root, weight))
+        divisor = torch.sqrt(square, out=gradient).add_(floors.of(weight))
+        weight.addcmul_(torch.div(mean, divisor, out=divisor), falls.of(weight))
 
 
 def update_adamw(
