@@ -20,29 +20,6 @@ from nbopt.export.script.text import break_long, fill, lines
 from nbopt.export.source import literal
 from nbopt.i18n import _
 
-_SPLIT = """\
-if val is None:
-    rows, val_rows = train_test_split(
-        range($size),
-        test_size=VAL_SHARE,
-        random_state=derive_seed(SEED, SPLIT) % 2**32,
-        $stratify
-    )
-    $cut
-else:
-    val = $given
-"""
-_CUT_COLUMNS = """\
-val = [column[val_rows] for column in data]
-data = [column[rows] for column in data]
-"""
-_CUT_SAMPLES = """\
-dataset, collate = train.dataset, train.collate_fn
-val = DataLoader(Subset(dataset, val_rows), collate_fn=collate)
-train = DataLoader(Subset(dataset, rows), collate_fn=collate)
-"""
-
-
 _STRUCTURE = '''\
 def flatten(data):
     """Return the columns in ``data``, one by one."""
@@ -78,39 +55,30 @@ class Data(Section):
         if story.forward is not None:
             words["call"] = self.sources.name_for(_("forward"), story.forward, "forward")
             words["outputs"] = f"{words['call']}(model, {'batch[0]' if self.single else 'batch'})"
-        words.update(setup=self._setup(train, val), begin_epoch=self._begin(train), told_data=self._told(train, val))
+        words.update(begin_epoch=self._begin(train), told_data=self._told(train, val))
+        self._write_setup(train, val)
         words["rest"] = "" if story.forward is None or self.of_loaders else ", *batch[2:]"
-        self.draft.tell(of_single_arrays=self.single)
+        self.draft.tell(of_single_arrays=self.single, structured=self.structure is not None)
         self._write_taking(train)
         self._write_evaluation(val)
 
     # -- before the loop
 
-    def _setup(self, train: AnySource, val: AnySource) -> str:
-        story, of_columns = self.story, isinstance(train, TensorSource)
-        name, made, given = "data" if of_columns else "train", self._given("train", train), self._given("val", val)
-        setup = [f"{name} = {made}" if made != "train" else ""]
-        if story.share is None:
-            setup += ["if val is not None:", f"    val = {self._dealt(given, val, story.val is not None)}"]
-        else:
+    def _write_setup(self, train: AnySource, val: AnySource) -> None:
+        story, words, of_columns = self.story, self.words, isinstance(train, TensorSource)
+        self.draft.tell(of_columns=of_columns, splits=story.share is not None)
+        name, made = "data" if of_columns else "train", self._given("train", train)
+        words["made"] = f"{name} = {made}" if made != "train" else ""
+        words.update(given_val=self._given("val", val), dealt=self._dealt(name, train, True), stratify="")
+        split = story.share is not None
+        words["dealt_val"] = self._dealt("val" if split else words["given_val"], val, split or story.val is not None)
+        words["size"] = "len(data[0])" if of_columns else "len(train.dataset)"
+        if story.share is not None:
             self.draft.constants["VAL_SHARE"] = literal(float(story.share))
-            labels = (
-                self._stratified(train)
-                if isinstance(train, TensorSource)
-                else self._labels(train)
-                if story.stratified
-                else ""
-            )
-            split = fill(
-                _SPLIT,
-                size="len(data[0])" if of_columns else "len(train.dataset)",
-                stratify=f"stratify={labels}," if story.stratified else "",
-                cut=_CUT_COLUMNS if of_columns else _CUT_SAMPLES,
-                given=given,
-            )
             self.sources.imports.append("from sklearn.model_selection import train_test_split")
-            setup += [split, f"val = {self._dealt('val', val, True)}"]
-        return lines(*setup, f"batches = {self._dealt(name, train, True)}")
+        if story.stratified:
+            labels = self._stratified(train) if isinstance(train, TensorSource) else self._labels(train)
+            words["stratify"] = f"stratify={labels},"
 
     def _given(self, name: str, source: AnySource) -> str:
         """Return what a script makes of what it is given."""
@@ -138,8 +106,6 @@ class Data(Section):
         if isinstance(source, DatasetSource):
             return f"Samples({name}, device, {'picked' if picks else 'shuffled' if shuffles else 'in_order'})"
         order = "lambda size, seed: torch.tensor(list(train.sampler))" if picks else "permutation" if shuffles else ""
-        if source.structure is not None:
-            return f"Structured({name}, structure{f', {order}' * bool(order)})"
         return f"Columns({name}, {order})" if order else f"Columns({name})"
 
     def _stratified(self, train: TensorSource) -> str:

@@ -93,18 +93,6 @@ class Columns:
         return batch
 
 
-class Structured(Columns):
-    """Samples in memory, whose columns stand in mappings and tuples in a batch."""
-
-    def __init__(self, columns, structure, order=None):
-        super().__init__(columns, order)
-        self.structure = structure
-
-    def take(self, count):
-        """Return the next ``count`` samples, or as many as are left."""
-        return self.structure(*super().take(count))
-
-
 class Samples:
     """Samples of a loader's dataset, fetched and dealt out batch by batch."""
 

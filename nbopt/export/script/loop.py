@@ -51,7 +51,6 @@ class Loop(Section):
         self.draft.tell(
             waits=self._plan_actions(),
             by_steps=by_steps,
-            splits=story.share is not None,
             was_left=story.steps is not None,
             mode_is_one=not story.evaluated,
             inline=known.get("full") is False,

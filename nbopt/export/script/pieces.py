@@ -1,5 +1,29 @@
 """What stands in several places of `nbopt.export.script.template`, or in the middle of it: a ``$word`` each."""
 
+SETUP = """\
+$made
+if run.splits:
+    if val is None:
+        rows, val_rows = train_test_split(
+            range($size),
+            test_size=VAL_SHARE,
+            random_state=derive_seed(SEED, SPLIT) % 2**32,
+            $stratify
+        )
+        if run.of_columns:
+            val = [column[val_rows] for column in data]
+            data = [column[rows] for column in data]
+        else:
+            dataset, collate = train.dataset, train.collate_fn
+            val = DataLoader(Subset(dataset, val_rows), collate_fn=collate)
+            train = DataLoader(Subset(dataset, rows), collate_fn=collate)
+    else:
+        val = $given_val
+if val is not None:
+    val = $dealt_val
+batches = $dealt
+"""
+
 RUN_PASSES = '''\
 $no_graph
 def run_passes():
@@ -11,7 +35,7 @@ def run_passes():
         seed_all(derive_seed(SEED, NOISE) + step)
     for start in range(0, min(batches.size, 4096), $usual):
         first.position = start
-        batch = first.take($usual)
+        batch = structure(*first.take($usual)) if run.structured else first.take($usual)
         if start and first.position - start < 2:
             break  # batch normalization cannot train on one sample
         if hooks.change_inputs:
@@ -115,6 +139,8 @@ x = batch[0]
 $change_inputs
 batch = (x, *batch[1:])
 """
+
+BATCH = "structure(*batches.take($count)) if run.structured else batches.take($count)"
 
 COUNT = "batches.size - batches.position if run.whole and full else $number"
 

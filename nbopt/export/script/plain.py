@@ -24,6 +24,7 @@ from nbopt.data.sources import sample_count
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import permutation
 from nbopt.data.tree import tree_map
+from nbopt.techniques.compression.activations import call_changed
 from nbopt.techniques.drawn_weights import draw_weights
 from nbopt.techniques.losses.terms import balance_terms, move_scales
 from nbopt.techniques.optimizers.second_order import forget_oldest

@@ -22,7 +22,6 @@ from nbopt.hyperparams import Strategy
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines, hooks_of
 from nbopt.techniques.catalogue import Item, with_own
-from nbopt.techniques.compression.activations import call_changed
 from nbopt.techniques.hooks import HOOKS
 from nbopt.techniques.own_lines import OwnLines
 from nbopt.techniques.without_run import acts_with
@@ -79,8 +78,6 @@ class Techniques(Section):
         self.words["model"] = "reweighted" if reweights else "model"
         if self.draft.has("change_weights"):
             self.sources.name_of(load_compressed)  # what a run's export wrote
-        if self.draft.has("change_activations"):
-            self.sources.name_of(call_changed)
         if self.known["run.of_single_arrays"] and self.draft.has("change_inputs", "change_batch"):
             rule = _("in a script they need samples as (X, y), not in a single array")
             raise ValueError(_("{names}: {rule}.", names=", ".join(self._kinds), rule=rule))

@@ -133,9 +133,9 @@ def train(model, train, val=None$arguments):
         full = isinstance(optimizer, $full_classes)
         number = leave_none_alone(batches, batch_size)
         if run.inline:
-            batch = batches.take($count)
+            batch = $batch
         else:
-            samples = batches.take($count)
+            samples = $batch
 
         if full:
             if hooks.change_rate:
@@ -204,7 +204,7 @@ def evaluate(model, batches$told):
     batches.begin($seed)
     while $left:
         seed = derive_seed(SEED, EVALUATION) + $batch_number
-        batch = batches.take($take)
+        batch = structure(*batches.take($take)) if run.structured else batches.take($take)
         if run.evaluation_draws:
             seed_all(seed)
         if hooks.change_inputs:
