@@ -12,7 +12,7 @@ import torch
 from nbopt.export.script.prune import prune
 from nbopt.export.script.section import Section, called, told
 from nbopt.export.script.template import EVALUATE, TRAIN
-from nbopt.export.script.text import WIDTH, fill, lines, plain
+from nbopt.export.script.text import fill, lines, plain
 from nbopt.export.script.unused import find_unused
 from nbopt.export.source import literal
 from nbopt.export.source_text import renamed
@@ -96,11 +96,10 @@ class Loop(Section):
             where = (f"'{name}' in changes", f"'{name}' in SCHEDULE.get(step + 1, {{}})", f"changes.get('{name}')")
             known.update(dict.fromkeys(where, False))
         text = prune(text, known)
-        text = text.replace("(loss).backward", "loss.backward").replace("(scaler.scale(loss)).", "scaler.scale(loss).")
         text = text.replace("$", "$$").replace("STARTING_VALUES", "$starting").replace("UPDATES", "$updates")
         variables = self.draft.variables.items()
         starting = lines(*(f"{name} = {own.upper()}" for name, own in variables))
-        updates = lines(*(_update(name, own) for name, own in variables))
+        updates = lines(*(f'{name} = changes.get("{own}", {name})' for name, own in variables))
         return self._used(fill(text, starting=starting, updates=updates))
 
     def _take_arguments(self) -> None:
@@ -125,9 +124,3 @@ class Loop(Section):
         read.sort(key=lambda node: (node.lineno, node.col_offset), reverse=True)
         names = dict.fromkeys(node.id for node in read if node.id in self._hyperparameters)
         return renamed(text, {name: self.draft.use(self._hyperparameters[name]) for name in names})
-
-
-def _update(variable: str, name: str) -> str:
-    """Return the line that gives a variable the new value of its hyperparameter, if it has one."""
-    line = f'{variable} = changes.get("{name}", {variable})'
-    return line if len(line) <= WIDTH - 8 else f'{variable} = changes.get(\n    "{name}",\n    {variable},\n)'

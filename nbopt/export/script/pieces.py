@@ -99,7 +99,10 @@ $weigh
 if run.curved:
     differentiate(scaler.scale(loss) if scaled else loss)
 else:
-    (scaler.scale(loss) if scaled else loss).backward()
+    if scaled:
+        scaler.scale(loss).backward()
+    else:
+        loss.backward()
 added += loss.detach()
 if $count_outputs > 100_000:
     recent.clear()

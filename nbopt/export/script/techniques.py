@@ -41,10 +41,8 @@ class Techniques(Section):
 
     def write(self) -> None:
         """See `Section`."""
-        story, sources = self.story, self.sources
-        self._kinds: dict[
-            str, list[type[Technique]]
-        ] = {}  # each with the classes that it stands for, one after the other
+        story = self.story
+        self._kinds: dict[str, list[type[Technique]]] = {}  # each variable, and what it stands for over time
         self._acting: dict[str, list[float]] = {}
         self._changed: set[str] = set()
         self._always: set[str] = set()
@@ -59,36 +57,40 @@ class Techniques(Section):
             acts = isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert
             if acts and (not isinstance(item, type) or written[item] is None):
                 self._take(variable_of(item, self._taken), item)
-        again = [name for name, ends in self._acting.items() if any(end > story.edits[0].step for end in ends)]
-        self.words["train_again"] = lines(*(f"{name}.train(parameters)" for name in again))
-        definitions: list[str] = []
-        making: list[str] = []
+        self._write_classes()
+        self._write_calls()
+
+    def _write_classes(self) -> None:
+        """Write the classes, and the lines that make and change what they are of."""
+        again = [name for name, ends in self._acting.items() if any(end > self.story.edits[0].step for end in ends)]
+        made, definitions = [], list[str]()
         for name, kinds in self._kinds.items():
-            left = _OF_ENGINE - {"train"} if name in again else _OF_ENGINE
-            texts = [_class_text(kind, story.start, len(kinds) > 1, left, sources) for kind in kinds]
+            left, swapped = _OF_ENGINE - {"train"} if name in again else _OF_ENGINE, len(kinds) > 1
+            texts = [_class_text(kind, self.story.start, swapped, left, self.sources) for kind in kinds]
+            made += self._made(name, "\n".join(texts))
             definitions += texts
-            making += self._made(name, "\n".join(texts))
-        if not any("def on_change(" in text for text in definitions):
-            self.known["technique.on_change"] = False
-        self.words.pieces.update({name: self._calls(name, guarded=name != "fit") for name in HOOKS})
-        self.words.update(techniques=lines(*making), update_techniques=self._update())
-        self.words["share"] = ", share" * bool(self.words["weigh"])
-        self.known.update({f"hooks.{hook}": self.draft.has(hook) for hook in HOOKS})
-        reweights = self.draft.has("change_weights", "change_activations")
-        self.words["model"] = "reweighted" if reweights else "model"
-        if self.draft.has("change_weights"):
-            self.sources.name_of(load_compressed)  # what a run's export wrote
-        if self.known["run.of_single_arrays"] and self.draft.has("change_inputs", "change_batch"):
-            rule = _("in a script they need samples as (X, y), not in a single array")
-            raise ValueError(_("{names}: {rule}.", names=", ".join(self._kinds), rule=rule))
+        self.words.update(techniques=lines(*made), update_techniques=self._update())
+        self.words["train_again"] = lines(*(f"{name}.train(parameters)" for name in again))
         self.draft.techniques += self._kinds
         self.draft.definitions += definitions + self._choices()
-        self.draft.tell(
-            reweights=reweights,
-            uses_context=any("self.context" in text for text in definitions),
-            techniques_draw=self.draft.has("change_batch")
-            or any(kind.draws for kinds in self._kinds.values() for kind in kinds),
-        )
+        self.draft.tell(uses_context=any("self.context" in text for text in definitions))
+        if not any("def on_change(" in text for text in definitions):
+            self.known["technique.on_change"] = False
+
+    def _write_calls(self) -> None:
+        """Write the calls of hooks."""
+        draft, words, kinds = self.draft, self.words, [kind for kinds in self._kinds.values() for kind in kinds]
+        words.pieces.update({name: self._calls(name, guarded=name != "fit") for name in HOOKS})
+        self.known.update({f"hooks.{hook}": draft.has(hook) for hook in HOOKS})
+        reweights = draft.has("change_weights", "change_activations")
+        words["model"], words["share"] = "reweighted" if reweights else "model", ", share" * bool(words["weigh"])
+        draws = draft.has("change_batch") or any(kind.draws for kind in kinds)
+        draft.tell(reweights=reweights, techniques_draw=draws)
+        if draft.has("change_weights"):
+            self.sources.name_of(load_compressed)  # what a run's export wrote
+        if self.known["run.of_single_arrays"] and draft.has("change_inputs", "change_batch"):
+            rule = _("in a script they need samples as (X, y), not in a single array")
+            raise ValueError(_("{names}: {rule}.", names=", ".join(self._kinds), rule=rule))
 
     def _take_lines(self, kind: type[Technique], own: OwnLines) -> None:
         """Enter the lines that stand in the place of a class, and what they use."""

@@ -10,6 +10,7 @@ from string import Template
 WIDTH = 88
 """Of a line: what formatters take for granted."""
 
+_SIMPLE, _NOT_SIMPLE = re.compile(r'\(\)|"\w*"'), re.compile(r"""[()\[\]{}"']""")
 _LAST_CALL = re.compile(r"( *)(.*?\w\()(.*)(\):?)")
 
 
@@ -77,7 +78,7 @@ def _filled(line: str, text: str) -> list[str]:
 def _broken(line: str) -> list[str]:
     """Return a line that is too long as several, if it is a call of names and simple expressions."""
     call = _LAST_CALL.fullmatch(line)
-    if len(line) <= WIDTH or call is None or set("()[]{}\"'") & set(call[3].replace("()", "")):
+    if len(line) <= WIDTH or call is None or _NOT_SIMPLE.search(_SIMPLE.sub("", call[3])):
         return [line]
     margin, opening, arguments, closing = call.groups()
     return [margin + opening, *(f"{margin}    {item}," for item in arguments.split(", ")), margin + closing]
