@@ -30,6 +30,8 @@ CASES = {
     ),
     "what a loop goes over": ("for k in a if here else b:\n    c = k\n", "for k in a:\n    c = k\n"),
     "how long a loop goes on": ("while a and here:\n    c = 1\n", "while a:\n    c = 1\n"),
+    "what holds anyway, of three": ("if here and a and b:\n    c = 1\n", "if a and b:\n    c = 1\n"),
+    "nothing but what holds anyway": ("a = here and here\n", "a = here and here\n"),
     "what has to hold too": ("if a and gone:\n    b = 1\nc = 2\n", "c = 2\n"),
     "a part of a sum": ("a = b + 3 * gone\nc = c + gone\n", "a = b\n"),
     "a text": ('if "gone" in a:\n    b = 1\nif "there" in a:\n    c = 2\n', 'if "there" in a:\n    c = 2\n'),

@@ -145,20 +145,18 @@ class _Pruner:
 
     def _cut(self, node: ast.AST) -> None:
         """Shorten an expression to what is there."""
-        kept: Any = None
+        kept: list[Any] = []
         if isinstance(node, ast.IfExp) and (holds := self._truth(node.test)) is not None:
-            kept = node.body if holds else node.orelse
+            kept = [node.body if holds else node.orelse]
         elif isinstance(node, ast.BinOp) and self._is_gone(node.right):  # as `_is_gone` has it, a sum
-            kept = node.left
+            kept = [node.left]
         elif isinstance(node, ast.BoolOp):
             needless = isinstance(node.op, ast.And)  # what holds anyway
-            left = [value for value in node.values if self._truth(value) is not needless]
-            kept = left[0] if len(left) == 1 else None
-        if kept is None:
-            for child in ast.iter_child_nodes(node):
-                self._cut(child)
-            return
-        whole: Any = node
-        self._cuts.append((whole.lineno, whole.col_offset, kept.col_offset))
-        self._cuts.append((whole.lineno, kept.end_col_offset, whole.end_col_offset))
-        self._cut(kept)
+            left = [k for k, value in enumerate(node.values) if self._truth(value) is not needless]
+            kept = node.values[left[0] : left[-1] + 1] if left else []  # without those at its ends
+        for part in kept or ast.iter_child_nodes(node):
+            self._cut(part)
+        if kept:
+            whole: Any = node
+            self._cuts.append((whole.lineno, whole.col_offset, kept[0].col_offset))
+            self._cuts.append((whole.lineno, kept[-1].end_col_offset, whole.end_col_offset))

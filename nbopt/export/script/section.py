@@ -25,7 +25,7 @@ def variables_in(texts: Iterable[str]) -> set[str]:
 
 
 PIECES = {name.lower(): text for name, text in vars(pieces).items() if name.isupper()}
-VARIABLES = variables_in([template.TRAIN, template.EVALUATE, *PIECES.values()])
+VARIABLES = variables_in([template.TRAIN, template.EVALUATE, *PIECES.values()]) - {"run", "hooks"}
 """Names in the script's own functions: nothing of the user's has one, as what is not there is left out by its name."""
 
 

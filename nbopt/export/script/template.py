@@ -44,9 +44,8 @@ def train(model, train, val=None$arguments):
     reweighted = Reweighted(model, calls if hooks.change_activations else $call, change_weights)
     $edits
     $begin
-    if run.mode_is_one:
-        if not model.training:
-            model.train()
+    if run.mode_is_one and not model.training:
+        model.train()
 
     losses = []
     recent = deque(maxlen=16)  # what the training metrics are measured on
@@ -103,9 +102,8 @@ def train(model, train, val=None$arguments):
             $take_weights
             optimizer = make_optimizer($weights, lr=changes["lr"])
             both = (earlier, optimizer)
-            if run.carries:
-                if all(isinstance(one, torch.optim.Adam) for one in both):
-                    optimizer.state.update(earlier.state)  # the same running means
+            if run.carries and all(isinstance(one, torch.optim.Adam) for one in both):
+                optimizer.state.update(earlier.state)  # the same running means
         if run.shares_out:
             for group, settings in zip(optimizer.param_groups, given):
                 for name in changes.keys() & group.keys():
@@ -118,9 +116,8 @@ def train(model, train, val=None$arguments):
 
         if step >= steps if steps else epoch >= epochs:
             break
-        if run.waits:
-            if early_stopping and waited >= patience:
-                break
+        if run.waits and early_stopping and waited >= patience:
+            break
 
         if batches.position == 0:  # an epoch begins
             $begin_epoch
