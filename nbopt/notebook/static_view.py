@@ -225,8 +225,8 @@ def _chart(
     lines: list[Line] = []
     for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
         if len(part.x):
-            inside = np.clip(part.smooth_y, low, high)
-            parts.append(f'<path d="{_path(across(part.smooth_x), up(inside))}" stroke="{colour}" fill="none"/>')
+            x, y = _on_scale(part.smooth_x, part.smooth_y, low, high)
+            parts.append(f'<path d="{_path(across(x), up(y))}" stroke="{colour}" fill="none"/>')
             lines.append(Line(colour, part.smooth_x, part.smooth_y))
             key += f' <span style="color:{colour}">—</span> {html.escape(label)} {brief(part.last)}'
     arrows = off_scale(lines, span, (low, high))
@@ -249,9 +249,23 @@ def _thinned(part: Curve, points: int) -> Curve:
     return part._replace(smooth_x=part.smooth_x[keep], smooth_y=np.clip(part.smooth_y[keep], -_FURTHEST, _FURTHEST))
 
 
-def _path(x: Floats, y: Floats) -> str:
+def _on_scale(x: Floats, y: Floats, low: float, high: float) -> tuple[Floats, Floats]:
+    """Return a line with NaN where it is off the scale, and a point more wherever it crosses one of its ends."""
     known = np.isfinite(y)
-    return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x[known], y[known], strict=True)) if known.any() else ""
+    x, y = x[known], y[known]
+    for end in (low, high):
+        (at,) = np.nonzero((y[1:] > end) != (y[:-1] > end))
+        share = (end - y[at]) / (y[at + 1] - y[at])
+        x, y = np.insert(x, at + 1, x[at] + share * (x[at + 1] - x[at])), np.insert(y, at + 1, end)
+    return x, np.where((y >= low) & (y <= high), y, np.nan)
+
+
+def _path(x: Floats, y: Floats) -> str:
+    """Return a line as the path of an SVG, broken off where it is NaN."""
+    known = np.isfinite(y)
+    begins = known & ~np.append(False, known[:-1])
+    points = zip(x[known], y[known], begins[known], strict=True)
+    return "".join(f"{'M' if begin else 'L'}{a:.1f} {b:.1f}" for a, b, begin in points)
 
 
 def _text(x: float, y: float, anchor: str, text: str) -> str:

@@ -109,6 +109,11 @@ def test_a_spike_is_told_by_an_arrow_and_leaves_the_curve_its_room(make_run, spi
     text = still(run, {"loss": "Loss"})
     assert ("▲" in text) is (spike > 2)
     assert ">1.2</text>" in text  # on the axis: a number of the curve's, not of the spike's
+    (line,) = lines(ET.fromstring(text), "#2b8cd6")
+    _left, *pieces = line.get("d").split("M")
+    assert len(pieces) == (2 if spike > 2 else 1)
+    ends = {round(float(pieces[0].rsplit(" ", 1)[1])), round(float(pieces[-1].split("L")[0].split(" ")[1]))}
+    assert spike == 1.0 or ends == {10}  # it leaves by the top and comes back from there
 
 
 def test_while_a_run_trains_it_is_drawn_anew_once_a_minute_whoever_looks(make_run, monkeypatch):
