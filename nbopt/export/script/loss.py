@@ -56,8 +56,7 @@ class LossLines(Section):
     def write(self) -> None:
         """See `Section`."""
         story, words = self.story, self.words
-        spec: Any = story.hyperparams.spec(LOSS.name)
-        self._kinds = {key: spec.classes[key] for key in dict.fromkeys(story.values_of(LOSS.name))}
+        self._kinds = {key: self.draft.class_of(LOSS.name, key) for key in dict.fromkeys(story.values_of(LOSS.name))}
         self._kind: Any = list(self._kinds.values())[-1]
         self._terms = self._kind.kinds if issubclass(self._kind, Terms) else {}
         self._places = getattr(self._kind, "places", {})

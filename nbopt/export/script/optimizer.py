@@ -13,7 +13,6 @@ from nbopt.export.script.section import Section
 from nbopt.export.script.text import WIDTH, fill, indent, lines
 from nbopt.export.source import literal
 from nbopt.export.source_values import alike
-from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.base import Optimizer
 from nbopt.techniques.optimizers.groups import SHARED_OUT, Groups
@@ -35,7 +34,7 @@ class OptimizerLines(Section):
 
     def _write_making(self) -> None:
         story = self.story
-        kind = self._kind(story.start["optimizer"])
+        kind = self.draft.class_of(OPTIMIZER.name, story.start["optimizer"])
         extras = {} if story.adopted is None else self._extras_of(story.adopted, kind)
         given = {**_unusual(kind, _settings(kind, story.start)), **extras}
         taken = inspect.signature(kind.torch_class).parameters
@@ -93,14 +92,14 @@ class OptimizerLines(Section):
     def _write_changes(self) -> None:
         story = self.story
         values = dict(story.start)
-        kind = self._kind(values["optimizer"])
+        kind = self.draft.class_of(OPTIMIZER.name, values["optimizer"])
         settings = _settings(kind, values)
         swapped: dict[str, str] = {}
         carries, told = False, list[str]()
         self._changed: list[dict[str, Any]] = []
         for step, new in story.schedule.items():
             values.update({name: value for name, value in new.items() if name in values})
-            before, kind = kind, self._kind(values["optimizer"])
+            before, kind = kind, self.draft.class_of(OPTIMIZER.name, values["optimizer"])
             after = _settings(kind, values)
             if kind is not before:
                 if len(story.groups) > 1:
@@ -126,7 +125,8 @@ class OptimizerLines(Section):
 
     def _write_full_steps(self) -> None:
         """Write steps that evaluate the loss several times, on a batch or on all samples at once."""
-        story, kinds, known = self.story, optimizers_of(self.story), self.known
+        story, known = self.story, self.known
+        kinds = [self.draft.class_of(OPTIMIZER.name, name) for name in sorted(set(story.values_of(OPTIMIZER.name)))]
         full = [self._named(kind) for kind in kinds if kind.repeats]
         only_full = bool(full) and all(kind.repeats for kind in kinds)
         whole, is_curved = any(kind.full_batch for kind in kinds), any(kind.curved for kind in kinds)
@@ -156,11 +156,6 @@ class OptimizerLines(Section):
 
     # -- how it is called and made
 
-    def _kind(self, name: str) -> type[Optimizer]:
-        spec: Any = self.story.hyperparams.spec(OPTIMIZER.name)
-        kind: type[Optimizer] = spec.classes[name]
-        return kind
-
     def _named(self, kind: type[Optimizer]) -> str:
         """Return how the script calls the torch optimizer."""
         name = kind.torch_class.__name__
@@ -173,9 +168,7 @@ class OptimizerLines(Section):
         parameters = inspect.signature(kind.torch_class).parameters
         known = {"params", *_settings(kind, self.story.start)}
         group = {name: value for name, value in instance.param_groups[0].items() if name not in known}
-        return {
-            name: value for name, value in group.items() if name in parameters and value != parameters[name].default
-        }
+        return {name: value for name, value in _unusual(kind, group).items() if name in parameters}
 
     def _fuses(self, kind: type[Optimizer]) -> bool:
         return kind.fused and all(p.is_floating_point() for p in self.story.model.parameters() if p.requires_grad)
@@ -196,12 +189,6 @@ def groups_at(groups: Groups, kind: type[Optimizer], values: dict[str, Any]) -> 
         (weights, given | {key: groups.value(index, key, settings[key]) for key in given.keys() & settings.keys()})
         for index, (weights, given) in enumerate(groups.given)
     ]
-
-
-def optimizers_of(story: RunSummary) -> list[type[Optimizer]]:
-    """Return the classes of the optimizers that a run used, in the order of their names."""
-    spec: Any = story.hyperparams.spec(OPTIMIZER.name)
-    return [spec.classes[name] for name in sorted(set(story.values_of(OPTIMIZER.name)))]
 
 
 def _settings(kind: type[Optimizer], values: dict[str, Any]) -> dict[str, Any]:

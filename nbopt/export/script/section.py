@@ -107,6 +107,11 @@ class Draft:
         for step, new in changes.items():
             self.schedule[step].update(new)
 
+    def class_of(self, strategy: str, chosen: str) -> Any:
+        """Return the class that is chosen by a name, as of an optimizer."""
+        spec: Any = self.story.hyperparams.spec(strategy)
+        return spec.classes[chosen]
+
     def has(self, *hooks: str) -> bool:
         """Return whether a technique has one of these hooks."""
         return any(self.words[hook] for hook in hooks)

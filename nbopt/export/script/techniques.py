@@ -17,7 +17,6 @@ from nbopt.export.script.section import PIECES, VARIABLES, Section, variables_in
 from nbopt.export.script.text import lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_text import bindings_of
-from nbopt.export.summary import RunSummary
 from nbopt.hyperparams import Strategy
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines, hooks_of
@@ -117,7 +116,9 @@ class Techniques(Section):
         found: dict[int, dict[str, Any]] = {}
         for step, new in {-1: {}, **story.schedule}.items():
             values.update({key: value for key, value in new.items() if key in values})
-            kind = _kind(item, story, values)
+            kind: Any = type(item) if isinstance(item, Technique) else item
+            if isinstance(item, Strategy):
+                kind = self.draft.class_of(item.name, values[item.name])
             part = item.another() if isinstance(item, Technique) else kind()
             acted.append(acts_with(part, values))
             if kind not in kinds:
@@ -220,14 +221,6 @@ def _members(kind: type[Technique]) -> dict[str, Any]:
         if base not in _KNOWN:
             members.update(vars(base))
     return members
-
-
-def _kind(item: Item | Technique, story: RunSummary, values: dict[str, Any]) -> type[Technique]:
-    if not isinstance(item, Strategy):
-        return type(item) if isinstance(item, Technique) else item
-    spec: Any = story.hyperparams.spec(item.name)
-    kind: type[Technique] = spec.classes[values[item.name]]
-    return kind
 
 
 def _class_text(kind: type[Technique], values: dict[str, Any], swapped: bool, left: Set[str], sources: Sources) -> str:
