@@ -63,7 +63,7 @@ def be_victim(store: str, seed: str, run_id: str, kind: str, out: int, show: Cal
     if show is not None:
         show(population)
     population.start()
-    while TIERS[kind] == "compiled" and not is_compiled(population):
+    while TIERS[kind] == "compiled" and population.puller.together.tier != "compiled":
         time.sleep(0.01)
     os.write(out, f"{population.id} {os.getpid()}\n".encode())
     told = 0
@@ -73,11 +73,6 @@ def be_victim(store: str, seed: str, run_id: str, kind: str, out: int, show: Cal
         for entry in population.keeping.ledger[told:]:
             told += 1
             os.write(out, f"{json.dumps(entry)}\n".encode())  # a whole line or nothing
-
-
-def is_compiled(population):
-    """Whether its last steps were done by machine code."""
-    return population.puller.together.tier == "compiled"
 
 
 def change(population, chance, kind):
@@ -120,15 +115,20 @@ def do_the_same(ledger, steps, kind):
 
     Only that machine code does its steps from where it did them, and not from when it is there, nobody can ask for.
     """
-    population, done = new_population(None, kind), 0
-    compiled = population.puller.together.compiled
+    population, done, is_compiled = new_population(None, kind), 0, False
+
+    def step(count):
+        compiled = population.puller.together.compiled
+        compiled.is_on = compiled.is_awaited = is_compiled  # whatever has to be compiled anew
+        population.step(count)
+
     for entry in ledger:
         if entry.step > done:
-            population.step(entry.step - done)
+            step(entry.step - done)
             done = entry.step
         member, own = unwrap(entry)
         if own.name == SWITCH:
-            compiled.is_on = compiled.is_awaited = own.new["many"] == "compiled"
+            is_compiled = own.new["many"] == "compiled"
         elif own.name == "clone":
             changes = {name: value for name, value in own.new.items() if name not in ("member", "into")}
             population.clone(own.new["member"], into=own.new["into"], **changes)
@@ -137,7 +137,7 @@ def do_the_same(ledger, steps, kind):
         elif own.kind == "change" and population[member].hyperparams[own.name] != own.new:
             population.set(members=None if own.name in FOR_ALL else [member], **{own.name: own.new})
     if steps > done:
-        population.step(steps - done)
+        step(steps - done)
     return population
 
 
