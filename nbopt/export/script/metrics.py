@@ -39,6 +39,9 @@ class Metrics(Section):
             kept = ["keep_outputs(output)", "keep_outputs(output)", "count_outputs(output)", "measure_outputs"]
         self.words.update(zip(("kept", "measured", "count_outputs", "measure_all"), kept, strict=True))
         self.words.update(results=", results" * bool(rows), outcome=", and each (output, target)" * bool(rows))
+        weighs = "target" in self.words["weigh"]
+        taken = "target, loss = do(batch)[1:]" if weighs else "loss = do(batch)[2]"
+        self.words["take_pass"] = "output, target, loss = do(batch)" if rows else taken
         if not rows:
             self.known[self.words["measure_all"]] = False
         elif by_output:

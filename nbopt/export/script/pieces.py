@@ -89,7 +89,7 @@ with cast_to(precision_name, device):
     if hooks.change_pass:
         do = forward_pass
         $change_pass
-        output, target, loss = do(batch)
+        $take_pass
     else:
         $forward
 if run.widens:
