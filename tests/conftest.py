@@ -65,6 +65,14 @@ def pytest_collection_finish():
     gc.enable()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Leave to themselves what tests loaded of torch and others, too, once it is much: a full look at it takes a second."""
+    if nextitem is not None and nextitem.path != item.path and len(gc.get_objects(generation=2)) > _MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Hand out files in this order, and all tests with a browser to one process: one browser, one JupyterLab."""
@@ -85,6 +93,7 @@ def pytest_unconfigure(config):
 
 
 _BEFORE = pytest.StashKey()
+_MANY_OBJECTS = 100_000
 _LONGEST = ("tests/browser/", "tests/test_notebooks.py")
 
 
