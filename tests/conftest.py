@@ -67,7 +67,7 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
-    """Leave to themselves what tests loaded of torch and others, too, once it is much: a full look at it takes a second."""
+    """Leave to themselves what tests loaded, too, once it is much: a full look at it takes a second."""
     if nextitem is not None and nextitem.path != item.path and len(gc.get_objects(generation=2)) > _MANY_OBJECTS:
         gc.collect()
         gc.freeze()

@@ -233,8 +233,8 @@ def _chart(
     for arrow in arrows:
         beside = [one.y for one in arrows if one.up is arrow.up and abs(across(one.x) - across(arrow.x)) < _ARROW]
         if abs(arrow.y) == max(map(abs, beside)):  # of several, the farthest
-            y = _TOP + 10 if arrow.up else size.height - _BOTTOM - 3
-            parts.append(_text(across(arrow.x), y, "start", f"{'▲' if arrow.up else '▼'} {brief(arrow.y)}"))
+            height = _TOP + 10 if arrow.up else size.height - _BOTTOM - 3
+            parts.append(_text(across(arrow.x), height, "start", f"{'▲' if arrow.up else '▼'} {brief(arrow.y)}"))
     picture = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size.width} {size.height}" width="{size.width}" '
         f'style="max-width:100%" role="img" aria-label="{html.escape(title, quote=True)}" stroke-width="1.5">'
