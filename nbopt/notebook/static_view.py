@@ -225,8 +225,8 @@ def _chart(
     lines: list[Line] = []
     for part, colour, label in zip(pair, (TRAIN, VAL), (_("training"), _("validation")), strict=True):
         if len(part.x):
-            x, y = _on_scale(part.smooth_x, part.smooth_y, low, high)
-            parts.append(f'<path d="{_path(across(x), up(y))}" stroke="{colour}" fill="none"/>')
+            at_x, at_y = _on_scale(part.smooth_x, part.smooth_y, low, high)
+            parts.append(f'<path d="{_path(across(at_x), up(at_y))}" stroke="{colour}" fill="none"/>')
             lines.append(Line(colour, part.smooth_x, part.smooth_y))
             key += f' <span style="color:{colour}">—</span> {html.escape(label)} {brief(part.last)}'
     arrows = off_scale(lines, span, (low, high))
