@@ -65,12 +65,15 @@ class Noise:
         self.owned: list[Any] = []
         self.states: list[Any] = []
         self.began: list[Any] = []
+        self._drawers: tuple[Any, ...] = ()
+        self._more: list[Any] = []
         self.look_at(*drawers)
 
     def look_at(self, *drawers: Any) -> None:
         """Find out what is drawn from; generators that are known already keep their states."""
         known = {id(generator): state for generator, state in zip(self.owned, self.states, strict=True)}
-        reached = find_generators(*drawers)
+        self._drawers = drawers
+        reached = find_generators(*drawers, *self._more)
         # What torch.compile makes draws past the thread's generator.
         own = install() and not reached.compiled
         self.generator = torch.Generator() if own else None
@@ -84,6 +87,12 @@ class Noise:
         with self.lock:  # another run may be drawing from the same ones
             self.states = [known[id(each)] if id(each) in known else get_state(each) for each in self.owned]
         self.began = self.states
+
+    def draw_too(self, drawers: list[Any]) -> None:
+        """Know that these draw in the block as well, as an optimizer's step may."""
+        if drawers != self._more:
+            self._more = drawers
+            self.look_at(*self._drawers)
 
     def begin_again(self) -> None:
         """Draw from where the epoch began."""

@@ -9,7 +9,7 @@ import dis
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from inspect import getclosurevars
+from inspect import getclosurevars, signature
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from nbopt.objects.keeper import Keeper, Packed
 from nbopt.objects.kinds import holds_attributes, is_constant, is_open
 from nbopt.objects.putting import Putting
 from nbopt.objects.taking import Taking
+from nbopt.techniques.optimizers.groups import hooks_of
 from nbopt.training.callables import functions_of, owners_of
 from nbopt.training.core import Core
 from nbopt.training.hooked import find_hooked
@@ -128,10 +129,12 @@ def name_unheld(training: Core) -> list[str]:
     looking = Taking(training.keeper, None, _held(training, training.model.state_dict()))
     looking.take(roots := roots_of(training))
     known = {id(module) for root in roots.values() if isinstance(root, nn.Module) for module in root.modules()}
-    known |= {id(root) for root in roots.values()}
+    known |= {id(root) for root in roots.values()} | {id(training.torch_optimizer)}
+    known |= {id(value) for value in find_hooked(training.torch_optimizer, roots)[0].values()}
     found = [f"{place} ({what})" for place, what in looking.left.items()]
     named = [("forward", training.pass_.forward), *(("loss", function) for function in functions_of(training.loss))]
     named += [(type(module).__name__, type(module).forward) for module in training.model.modules()]
+    named += [(_("a hook of the optimizer"), hook) for hook in hooks_of(training.torch_optimizer)]
     for name, function in dict.fromkeys(named):
         function = getattr(function, "__func__", function)
         if isinstance(function, FunctionType) and _is_theirs(function):
@@ -201,10 +204,11 @@ def _is_theirs(function: FunctionType) -> bool:
 def _read(function: FunctionType, known: set[int]) -> list[str]:
     """Return the variables around a function that hold what may change, but for those that are ``known``."""
     read = getclosurevars(function)
+    given = {each.name: each.default for each in signature(function).parameters.values()}
     kinds = (nn.Module, Tensor, list, dict, set, deque, np.ndarray)
     return [
         name
-        for name, value in {**read.globals, **read.nonlocals}.items()
+        for name, value in {**read.globals, **read.nonlocals, **given}.items()
         if id(value) not in known
         and not is_constant(value)
         and (isinstance(value, kinds) or is_open(value) or holds_attributes(value))

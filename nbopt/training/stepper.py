@@ -15,6 +15,7 @@ from nbopt.training.core import Call, Core
 from nbopt.training.failure import Failure, explain_graph, is_out_of_memory
 from nbopt.training.material import tell_of_look
 from nbopt.training.rates import set_rate
+from nbopt.training.step.drawn import find_drawing, seeded
 from nbopt.training.step.eager import RECENT_BATCHES
 from nbopt.training.strangers import find_strangers, tell_of_strangers
 
@@ -53,6 +54,11 @@ class Stepper:
         self.leaves_out = found is not None and found.leaves_out
         self._gradients: Callable[[Any, int, bool], Tensor] = gradients if found is None else found.gradients
         self.update: Callable[[], None] = Update(optimizer, training.groups.resting) if found is None else found.update
+        drawing = find_drawing(optimizer)
+        training.eager.update_draws = bool(drawing)
+        training.noise.draw_too(drawing)
+        if drawing:
+            self.update = seeded(self.update, training)
 
     def train_step(self) -> int:
         """Do the next step, or some by what was compiled; return how many, 0 if memory ran out."""

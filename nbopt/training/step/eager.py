@@ -98,6 +98,10 @@ class Eager:
     seed : int
     zero_grad : callable or None
         The optimizer's own, where it is another than torch's.
+    update_draws : bool
+        Whether the update draws random numbers on from where the forward pass left off.
+    left_off : context manager or None
+        ... in which it does.
     """
 
     def __init__(
@@ -113,6 +117,8 @@ class Eager:
         self._noise = noise
         self.seed = seed
         self.zero_grad: Callable[[], Any] | None = None
+        self.update_draws = False
+        self.left_off: Any = None
         self._recent = recent
         self.split = Split(pass_, params, noise)
         self._one: Tensor | None = None
@@ -145,7 +151,7 @@ class Eager:
         else:
             for parameter in self._params:
                 parameter.grad = None
-        self._pass.step = step
+        self._pass.step, self.left_off = step, None
         if not self._pass.acting.part_size:
             output, target, loss = self._do(batch, step)
             backward(loss)
@@ -197,7 +203,9 @@ class Eager:
             draws = draws or draws_now()
         if not draws:
             return self._pass(batch)
-        with self._noise.lock, self._noise.seeded(self.seed + noise, goes_on=True):
+        if self.update_draws:
+            self.left_off = self._noise.continued(self.seed + noise)
+        with self._noise.lock, self.left_off or self._noise.seeded(self.seed + noise, goes_on=True):
             return self._pass(batch)
 
     def _backward(self, loss: Tensor) -> None:

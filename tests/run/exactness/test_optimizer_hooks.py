@@ -128,3 +128,19 @@ def test_what_no_snapshot_holds_is_named(make_run, mlp, said):
     run.rewind(5)
     assert run.exactness == "not exact: hook of the optimizer: Trainer could not be put back to what it was"
     assert run.exact is False and "not exact from here on" in str(said[-1].message)
+
+
+def test_a_counter_of_a_hook_is_named_as_the_cause(make_run, mlp):
+    model, steps = mlp(), [0]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def every_third(own, args, kwargs):
+        steps[0] += 1
+        own.param_groups[0]["lr"] = 0.1 / (1 + steps[0] % 3)
+
+    optimizer.register_step_pre_hook(every_third)
+    run = make_run(model, optimizer=optimizer, batch_size=20, epochs=99)
+    run.step(9)
+    run.rewind(5)
+    run.step(4)
+    assert run.exactness.endswith("Why: no snapshot holds steps, which a hook of the optimizer reads.")
