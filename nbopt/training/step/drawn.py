@@ -14,7 +14,7 @@ from nbopt.objects.kinds import GENERATORS
 from nbopt.techniques.optimizers.groups import hooks_of
 from nbopt.training.core import Core
 
-_DRAWING = ("rand", "normal", "bernoulli", "uniform", "exponential", "multinomial", "poisson", "dropout", "cauchy")
+_DRAWING = ("rand", "normal", "bernoulli", "uniform", "exponential", "multinomial", "poisson", "cauchy")
 
 
 def find_drawing(optimizer: torch.optim.Optimizer) -> list[Any]:
