@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,22 +24,41 @@ def keep_most(scores: Tensor, count: int, kept: Tensor | None) -> Tensor:
     return stay
 
 
+def find_least(scores: Tensor, count: int) -> Tensor:
+    """Return which ``count`` of scores (n,) are the smallest, as ``topk`` has them.
+
+    numpy finds the largest of them in a tenth of ``topk``'s time, if a processor holds
+    them; where others are equal to it, ``topk`` says which ones go.
+    """
+    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
+        numbers = scores.numpy()
+        least = numbers <= np.partition(numbers, count - 1)[count - 1]
+        if np.count_nonzero(least) == count:
+            return torch.from_numpy(least)
+    found = scores.topk(count, largest=False, sorted=False).indices
+    none = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    return none.index_fill_(0, found, True)
+
+
 def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     """Return masks without the smallest ``share`` of the numbers of all matrices.
 
-    As by `keep_units`, in a third of the time.
+    As by `keep_units`, in less time.
     """
     matrices = {name: w for name, w in weights.items() if w.ndim > 1}
     if not matrices:
         return {}
-    sizes = [w.numel() for w in matrices.values()]
     scores = torch.cat([w.flatten() for w in matrices.values()]).abs_()
-    stay, count = torch.ones_like(scores), round(share * len(scores))
+    count = round(share * len(scores))
     if count:
-        lowest = scores.topk(count, largest=False, sorted=False).indices
-        stay.scatter_(0, lowest, torch.zeros_like(scores))  # a third of a number's time
-    pairs = zip(matrices.items(), torch.split(stay, sizes), strict=True)
-    return {name: part.view(w.shape).to(w.dtype) for (name, w), part in pairs}
+        torch.logical_not(find_least(scores, count), out=scores)  # made masks
+    else:
+        scores.fill_(1.0)
+    parts = scores.split_with_sizes([w.numel() for w in matrices.values()])
+    masks = dict(zip(matrices, map(Tensor.view_as, parts, matrices.values()), strict=True))
+    if len({w.dtype for w in matrices.values()}) > 1:
+        masks = {name: mask.to(weights[name].dtype) for name, mask in masks.items()}
+    return masks
 
 
 def note_gradients(

@@ -232,13 +232,13 @@ class Sparsity(Technique):
 
     def before_step(self) -> None:
         """Make other masks, where they are due."""
-        share, due = self.share, self.context.step % self.sparsity_every == 0
+        share, wanted, due = self.share, self.wanted, self.context.step % self.sparsity_every == 0
         due = due and (self.moves or share != self.reached)
         due = due or share == self.sparsity != self.reached  # it has grown
-        if (due or self.made != self.wanted) and self.is_known:
-            found = self.find_masks()
+        if (due or self.made != wanted) and self.is_known:
+            found = self.find_masks(share)
             self.names, self.masks = list(found), list(found.values())
-            self.made, self.reached = self.wanted, share
+            self.made, self.reached = wanted, share
 
     @property
     def weight_factors(self) -> dict[str, Tensor]:
@@ -248,7 +248,7 @@ class Sparsity(Technique):
     def masks_now(self) -> dict[str, Tensor]:
         """Return the masks by name; at rest after a change, those of the next step."""
         if self.made != self.wanted and self.is_known:
-            return self.find_masks()
+            return self.find_masks(self.share)
         return dict(zip(self.names, self.masks, strict=True))
 
     def change_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -270,7 +270,7 @@ class Sparsity(Technique):
             self.scored, self.scores = list(scores), list(scores.values())
 
     @torch.no_grad()
-    def find_masks(self) -> dict[str, Tensor]:
+    def find_masks(self, share: float) -> dict[str, Tensor]:
         """Return masks by the weights as they are now."""
         weights: dict[str, Tensor] = dict(self.context.named_weights)
         before = dict(zip(self.names, self.masks, strict=True))
@@ -278,7 +278,7 @@ class Sparsity(Technique):
         masks = {name: m for name, m in before.items() if name not in weights}
         how = [*self.wanted[:3], self.sparsity_regrow]
         if how == ["magnitude", "weights", "global", True]:
-            return masks | prune_least(weights, self.share)
+            return masks | prune_least(weights, share)
         layers = find_units(self.context.model, weights, pattern)
         if self.sparsity_method == "random":
             seed = derive_seed(self.context.seed, COMPRESSION)
@@ -294,7 +294,7 @@ class Sparsity(Technique):
         kept = None
         if self.made[:3] == self.wanted[:3] and not self.sparsity_regrow:
             kept = [gather_units(layer, before, weights) for layer in layers]
-        stay = keep_layers(layers, scores, weights, pattern, scope, self.share, kept)
+        stay = keep_layers(layers, scores, weights, pattern, scope, share, kept)
         for layer, units in zip(layers, stay, strict=True):
             masks.update(spread_units(layer, units, weights))
         return masks
