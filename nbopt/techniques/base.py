@@ -238,7 +238,11 @@ class Technique(Hooks):
 
     @property
     def renews_every(self) -> int:
-        """At the multiples of how many steps `before_step` may do something; 0 for none. It is called before others."""
+        """At the multiples of how many steps `before_step` may do something; 0 for none. It is called before others.
+
+        With `weight_factors` and without ``after_step``, it is called within a row of compiled steps, and is to follow
+        from weights, `context` and what it remembers alone.
+        """
         return 1
 
     @property

@@ -60,6 +60,29 @@ class Progress(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """Where a run is within a call that does several steps, which the run takes note of afterwards.
+
+    Attributes
+    ----------
+    step : int
+        The number of the step that comes next.
+    find_share : callable
+        Returns the part of the run that is done, from 0 to 1.
+    weights : dict of str to Parameter
+        As `Context.named_weights` has them.
+    """
+
+    step: int
+    find_share: Callable[[], float]
+    weights: dict[str, nn.Parameter]
+
+    @property
+    def share(self) -> float:
+        """The part of the run that is done, from 0 to 1."""
+        return self.find_share()
+
+
 class Context:
     """What a technique may know of its run, as ``self.context``.
 
@@ -81,10 +104,13 @@ class Context:
         The run's own.
     is_after : bool
         Whether the present step is done, as in ``after_epoch``.
+    place : Place or None
+        While a call of the compiled step is under way, where the run is.
     look_ahead : callable or None
         What `find_slopes` calls; None in a loop that cannot do its next steps on a copy.
     """
 
+    place: Place | None = None
     look_ahead: Callable[[Iterable[str], int], Mapping[str, Slope]] | None = None
 
     def __init__(
@@ -101,16 +127,18 @@ class Context:
     @property
     def step(self) -> int:
         """Number of the present step, counted from 0; in ``after_epoch``, that of the epoch's last."""
-        return self._where.step - self.is_after
+        return (self.place or self._where).step - self.is_after
 
     @property
     def progress(self) -> float:
         """The part of the run that is done, from 0 to 1."""
-        return self._where.share
+        return (self.place or self._where).share
 
     @property
     def named_weights(self) -> dict[str, nn.Parameter]:
         """The model's weights that require a gradient, by name."""
+        if self.place is not None:
+            return self.place.weights  # there has been no time to change which ones do
         return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
 
     def find_slopes(self, names: Iterable[str], steps: int) -> Mapping[str, Slope]:

@@ -126,6 +126,8 @@ class ActiveHooks(HookLists):
         self.factored = [part for part in acts if defines(type(part), "weight_factors")]
         self.unchecked = [part for part in acts if defines(type(part), "check_outputs") and part.needs_outputs]
         self.renewing = [part for part in acts if defines(type(part), "before_step")]
+        # Losses are handed to techniques after a call: what notes them may make something else of them.
+        self.masking = [p for p in self.renewing if p in self.factored and not defines(type(p), "after_step")]
         self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
 

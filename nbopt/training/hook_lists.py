@@ -24,11 +24,14 @@ class HookLists:
         Those that are to look at the outputs of the next pass.
     renewing : list of Technique
         Those that make something ready before steps.
+    masking : list of Technique
+        Those of them that make no more than what they multiply weights by, which machine code takes within a call.
     """
 
     factored: list[Technique]
     unchecked: list[Technique]
     renewing: list[Technique]
+    masking: list[Technique]
 
     fit: list[Callable[[Tensor], None]]
     lay_out: list[Callable[[torch.optim.Optimizer], None]]
@@ -75,6 +78,14 @@ class HookLists:
         self.unchecked = []
 
     def ahead(self, step: int) -> float:
-        """Return how many steps there are before ``before_step`` has something to do again."""
-        periods = [part.renews_every for part in self.renewing]
-        return min([every - step % every for every in periods if every], default=math.inf)
+        """Return how many steps there are before ``before_step`` of others than `masking` has something to do again."""
+        return _ahead([part for part in self.renewing if part not in self.masking], step)
+
+    def masked(self, step: int) -> float:
+        """Return how many steps there are before ``before_step`` of `masking` has something to do again."""
+        return _ahead(self.masking, step)
+
+
+def _ahead(parts: Sequence[Technique], step: int) -> float:
+    periods = [part.renews_every for part in parts]
+    return min([every - step % every for every in periods if every], default=math.inf)

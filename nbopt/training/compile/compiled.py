@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
+from nbopt.techniques.context import Place
 from nbopt.techniques.optimizers.formulas import FORMULAS
 from nbopt.torch_private import foreach_add_
 from nbopt.training.compile.artifact import Artifact, sign
@@ -165,6 +166,7 @@ class Compiled:
         self._formula = FORMULAS[type(self._optimizer)]
         parameters = list(training.model.parameters())
         self._weights = [weight for _name, weight in find_trained(training.model)]
+        self._named = training.context.named_weights
         self._layers = [(training.model.get_submodule(layer.name), layer) for layer in ready.layers]
         self._blank = [torch.stack([layer.ones] * steps) for layer in ready.layers]  # masks that leave out nothing
         self._made_from = self._optimizer.state  # loading a state replaces it
@@ -228,12 +230,15 @@ class Compiled:
 
         Without `torch.no_grad`, which a captured chunk has of its own, and machine code too.
         """
-        held, factors, count = self._held, [*self._training.acting.factors().values()], len(batches) * self._steps
+        held, acting, count = self._held, self._training.acting, len(batches) * self._steps
+        factors, until = [*acting.factors().values()], acting.masked(self._training.step)
         began = time.thread_time()
         numbers = self._find_numbers(count)
         losses, outputs = [], []
         for k, ((x, y), own) in enumerate(zip(batches, numbers.view(len(batches), -1).unbind(), strict=True)):
             assert [(x.shape, x.stride(), x.dtype), (y.shape, y.stride(), y.dtype)] == self._batches
+            if k * self._steps >= until:
+                factors, until = self._find_masks(k * self._steps)
             loss, *output = self._chunk([*held, x, y, *self._draw(k * self._steps), *factors, own])
             losses.append(loss)
             outputs += output
@@ -241,6 +246,21 @@ class Compiled:
             foreach_add_(self._counters, count)
         self.step_seconds = (time.thread_time() - began) / count
         return torch.cat(losses) if len(losses) > 1 else losses[0], outputs
+
+    def _find_masks(self, done: int) -> tuple[list[Tensor], float]:
+        """Return what weights are multiplied by after so many steps of a call, and how many are done before others."""
+        training, acting, step = self._training, self._training.acting, self._training.step + done
+
+        def find_share() -> float:
+            return training.plan.share(step, training.cursor.progress_ahead(done + 1)[done])
+
+        training.context.place = Place(step, find_share, self._named)
+        try:
+            for part in acting.masking:
+                part.before_step()
+            return [*acting.factors().values()], done + acting.masked(step)
+        finally:
+            training.context.place = None
 
     def _find_numbers(self, count: int) -> Tensor:
         """Return what each of the next steps takes as numbers: its own learning rate, where something changes that."""

@@ -157,6 +157,8 @@ class StepModes:
         seconds = math.inf if self._compiled is None else self._compiled.step_seconds
         most = steps if steps > 1 else max(1, min(_most_in_row(seconds), self.room()))
         most = min(most, self.planned(), training.plan.ahead(training.step), training.acting.ahead(training.step))
+        if steps > 1:  # a graph's steps have the same masks
+            most = min(most, training.acting.masked(training.step))
         return training.cursor.count_full(int(most)) if most >= steps else 0
 
     def ready(self) -> tuple[Compiled, int] | None:
