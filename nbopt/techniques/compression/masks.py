@@ -55,7 +55,8 @@ def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     else:
         scores.fill_(1.0)
     parts = scores.split_with_sizes([w.numel() for w in matrices.values()])
-    masks = dict(zip(matrices, map(Tensor.view_as, parts, matrices.values()), strict=True))
+    made = map(Tensor.view_as, parts, matrices.values())
+    masks = dict(zip(matrices, made, strict=True))
     if len({w.dtype for w in matrices.values()}) > 1:
         masks = {name: mask.to(weights[name].dtype) for name, mask in masks.items()}
     return masks

@@ -232,13 +232,13 @@ class Sparsity(Technique):
 
     def before_step(self) -> None:
         """Make other masks, where they are due."""
-        share, wanted, due = self.share, self.wanted, self.context.step % self.sparsity_every == 0
+        share, due = self.share, self.context.step % self.sparsity_every == 0
         due = due and (self.moves or share != self.reached)
         due = due or share == self.sparsity != self.reached  # it has grown
-        if (due or self.made != wanted) and self.is_known:
+        if (due or self.made != self.wanted) and self.is_known:
             found = self.find_masks(share)
             self.names, self.masks = list(found), list(found.values())
-            self.made, self.reached = wanted, share
+            self.made, self.reached = self.wanted, share
 
     @property
     def weight_factors(self) -> dict[str, Tensor]:
