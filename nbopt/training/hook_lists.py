@@ -77,9 +77,9 @@ class HookLists:
             part.check_outputs(output, batch)
         self.unchecked = []
 
-    def ahead(self, step: int) -> float:
-        """Return how many steps there are before ``before_step`` of others than `masking` has something to do again."""
-        return _ahead([part for part in self.renewing if part not in self.masking], step)
+    def ahead(self, step: int, masks: bool) -> float:
+        """Return after how many steps ``before_step`` has something to do again, that of `masking` only if asked."""
+        return _ahead([part for part in self.renewing if masks or part not in self.masking], step)
 
     def masked(self, step: int) -> float:
         """Return how many steps there are before ``before_step`` of `masking` has something to do again."""

@@ -153,12 +153,10 @@ class StepModes:
 
     def _count(self) -> int:
         """Return how many of the next steps may be done in a row by what was compiled."""
-        training, steps = self._training, self.steps
-        seconds = math.inf if self._compiled is None else self._compiled.step_seconds
-        most = steps if steps > 1 else max(1, min(_most_in_row(seconds), self.room()))
-        most = min(most, self.planned(), training.plan.ahead(training.step), training.acting.ahead(training.step))
-        if steps > 1:  # a graph's steps have the same masks
-            most = min(most, training.acting.masked(training.step))
+        training, steps, compiled = self._training, self.steps, self._compiled
+        in_row = _most_in_row(compiled.step_seconds if compiled else math.inf)
+        most = min(steps if steps > 1 else max(1, min(in_row, self.room())), self.planned())
+        most = min(most, training.plan.ahead(training.step), training.acting.ahead(training.step, steps > 1))
         return training.cursor.count_full(int(most)) if most >= steps else 0
 
     def ready(self) -> tuple[Compiled, int] | None:
