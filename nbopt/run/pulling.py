@@ -57,7 +57,7 @@ class Pulling:
         self.halted = False
         self.begun = False
         self._session = session
-        self._until = until
+        self.until = until
         self._visits: Collection[Any] = ()
         self.limit = SpeedLimit(session, lambda: self.credit == math.inf, self._is_called)
 
@@ -71,7 +71,7 @@ class Pulling:
             training.meter.tick(running=True)
             self._visits = training.visits
             self.limit.begin()
-            training.tiers.room = lambda: 0 if self.limit.holds else min(self.credit, self._until.step - training.step)
+            training.tiers.room = lambda: 0 if self.limit.holds else min(self.credit, self.until.step - training.step)
             for event in events:
                 kind = type(event)
                 if isinstance(event, Stepped):
@@ -87,7 +87,7 @@ class Pulling:
                     self.credit <= 0
                     or self.goal is not RunState.RUNNING
                     or kind is Finished
-                    or training.step >= self._until.step
+                    or training.step >= self.until.step
                 ):
                     with session.lock:
                         if self._is_due(training, event):
@@ -121,12 +121,12 @@ class Pulling:
         """Whether the run is to rest now; asked under the lock, so that no request slips in between."""
         if isinstance(event, Finished) or self.goal is RunState.STOPPED or self.halted:
             return True
-        if training.step < self._until.step and self.credit > 0 and self.goal is RunState.RUNNING:
+        if training.step < self.until.step and self.credit > 0 and self.goal is RunState.RUNNING:
             return False
         training.flush()
         # What belongs to this boundary is seen through first; and where nothing is left to do, the run finishes.
         done = not training.validation_due and training.trouble is None and not self._session.changes.due()
-        return done and (training.step >= self._until.step or not training.end_reason())
+        return done and (training.step >= self.until.step or not training.end_reason())
 
     def _settle(self, training: Training, event: Event | None) -> None:
         """Bring the run to rest after ``event``: finished, stopped or paused."""
@@ -140,9 +140,9 @@ class Pulling:
             session.become(RunState.FINISHED, event.reason)
         elif self.goal is RunState.STOPPED:
             session.become(RunState.STOPPED, _("stopped by hand"), self.asked_by)
-        elif training.step >= self._until.step:
-            session.become(self._until.state, self._until.reason)
-            self._until = Ending(math.inf, RunState.STOPPED, "")
+        elif training.step >= self.until.step:
+            session.become(self.until.state, self.until.reason)
+            self.until = Ending(math.inf, RunState.STOPPED, "")
         else:
             session.journal.event(training.step, "pause", source=self.asked_by)
             session.become(RunState.PAUSED)

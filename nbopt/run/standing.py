@@ -78,7 +78,7 @@ class Standing:
 
     @property
     def share(self) -> float:
-        """The fraction of the run that is done, from 0 to 1: of its ``steps`` if given, otherwise of its epochs.
+        """The fraction of the run that is done, from 0 to 1: of its steps, if `last_step` is known, else of its epochs.
 
         Examples
         --------
@@ -87,7 +87,22 @@ class Standing:
         >>> run.share
         0.25
         """
-        return self.stage.share
+        last = self.last_step
+        return self.stage.share if last is None else min(1.0, self.step_count / last)
+
+    @property
+    def last_step(self) -> int | None:
+        """The number of steps with which the run ends: its ``steps``, or in a replay those to repeat; None in epochs.
+
+        Examples
+        --------
+        >>> run.last_step is None
+        True
+        >>> run.set(steps=500)
+        >>> run.last_step
+        500
+        """
+        return self.plan.steps or None
 
     @property
     def plan(self) -> Plan:

@@ -49,6 +49,10 @@ class Steerable(Operable, Adjustable, Protocol):
         """Those that have a chart once they are measured."""
 
     @property
+    def last_step(self) -> int | None:
+        """The number of steps with which it ends; None where that is not known."""
+
+    @property
     def stopping(self) -> Any:
         """The best validation so far, ``best`` at ``best_step``; None where nothing is validated yet."""
 

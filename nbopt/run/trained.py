@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import warnings
 from typing import ClassVar, Self, get_args
@@ -118,6 +119,19 @@ class TrainedSession(Driven):
         run = cls.__new__(cls)
         TrainedSession.__init__(run, spec)
         return run
+
+    @property
+    def last_step(self) -> int | None:
+        """The number of steps with which the run ends: its ``steps``, or in a replay those to repeat; None in epochs.
+
+        Examples
+        --------
+        >>> run.set(steps=500)
+        >>> run.last_step
+        500
+        """
+        end = self.worker.ends_at
+        return int(end) if end < math.inf else super().last_step
 
     def _begin(self) -> Training:
         return make_training(self, self.spec, self.material, self.metrics, self.initial)

@@ -55,6 +55,11 @@ class Worker:
     # -- the loop
 
     @property
+    def ends_at(self) -> float:
+        """The step where the run is to rest in any case; infinite for none."""
+        return self._pulling.until.step
+
+    @property
     def has_begun(self) -> bool:
         """Whether the data are known, and there is a training."""
         return self._loop is not None

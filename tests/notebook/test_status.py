@@ -2,12 +2,13 @@
 
 import re
 import secrets
+import threading
 import warnings
 
 import pytest
 from torch import nn
 
-from nbopt.notebook.panel.status import journal_list
+from nbopt.notebook.panel.status import facts, journal_list
 from nbopt.notebook.static_view import still
 from nbopt.record.journal import Journal
 from tests.notebook.frontend import eventually, every_widget
@@ -84,3 +85,27 @@ def test_a_change_of_the_shape_and_what_a_swap_dropped_are_told_in_their_words()
     journal.event(6, "carried", "dropped: momentum")
     told = journal_list(journal, str, unfolded=True)
     assert "<td>&lt;b&gt;: 16 → 24 units</td>" in told and "<td>dropped: momentum</td>" in told
+
+
+class Gated(nn.Linear):
+    """Waits for a gate, which copies share, in the thread of a run."""
+
+    gate = threading.Event()
+
+    def forward(self, x):
+        if threading.current_thread() is not threading.main_thread():
+            self.gate.wait()
+        return super().forward(x)
+
+
+def test_a_replay_tells_how_many_of_its_steps_are_done(make_run):
+    Gated.gate.set()
+    run = make_run(model=Gated(4, 3), epochs=1000)
+    run.step(3)
+    Gated.gate.clear()
+    twin = run.replay()
+    assert (twin.last_step, twin.share, dict(facts(twin))["step"]) == (3, 0.0, "0 / 3")
+    Gated.gate.set()
+    twin.wait()
+    assert twin.exact and twin.last_step is None
+    assert (twin.share, dict(facts(twin))["step"]) == (run.share, "3")

@@ -69,7 +69,7 @@ def facts(run: Steerable) -> list[tuple[str, str]]:
     plan = run.plan
     has_epochs = "epochs" in run.hyperparams or bool(run.epoch)
     found = [(_("epoch"), f"{run.epoch}{plan.of_epochs.replace('/', ' / ')}")] if has_epochs else []
-    found.append((_("step"), count(run.step_count) + (f" / {count(plan.steps)}" if plan.steps else "")))
+    found.append((_("step"), count(run.step_count) + (f" / {count(run.last_step)}" if run.last_step else "")))
     if run.state is RunState.RUNNING:
         if rate := run.steps_per_second:
             found.append((_("speed"), speed(rate)))
