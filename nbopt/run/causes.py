@@ -17,7 +17,7 @@ from nbopt.training.own_code import data_parts, is_own, names_of, own_functions
 if TYPE_CHECKING:
     from nbopt.training.training import Training
 
-_TOOLS = ("python", "torch", "threads")
+_TOOLS = ("python", "torch", "threads", "processor")
 _CLOCKS = {"time", "datetime"}
 _UNSEEDED = {"secrets", "uuid"}  # modules
 _UNSEEDED_NAMES = {"urandom", "getrandom", "SystemRandom", "default_rng"}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import platform
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -156,8 +159,22 @@ def _say_made(value: Any) -> str:
 
 
 def _tools() -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "threads": threads}
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "processor": _name_processor(),
+    }
+
+
+@cache
+def _name_processor() -> str:
+    """Return the processor's name and the instructions that torch uses of it: another one adds up in another order."""
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):  # Linux alone has this file, and not on every processor with such a line
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _fingerprint(source: AnySource) -> dict[str, Any]:

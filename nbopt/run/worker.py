@@ -257,8 +257,7 @@ class Worker:
     def halt(self, timeout: float) -> None:
         """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""
         with self._session.lock:
-            self._pulling.halted = True
-            self._pulling.goal = RunState.PAUSED
+            self._pulling.halted, self._pulling.goal = True, RunState.PAUSED
             thread = self._pulling.thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)

@@ -31,7 +31,7 @@ def test_curves_are_downloaded_settings_go_into_a_new_cell_and_no_row_of_runs_wr
 
     page.locator(".nbopt-drawer-runs").click()
     rows = page.locator(".nbopt-runs-view tbody tr")
-    expect(rows).to_have_count(2)
+    expect(rows.filter(has_text="branch at 10")).to_have_count(1)  # beside all that other tests have stored
     for width in (1400, 640):
         page.set_viewport_size({"width": width, "height": 1000})
         assert max(rows.evaluate_all("rows => rows.map(row => row.getBoundingClientRect().height)")) < 34

@@ -39,8 +39,10 @@ def _end(mean: Tensor) -> Tensor:
     """Return a running mean of gradients, 0 where it is smaller than any normal number.
 
     That of a weight that gets no gradient any more, as it is pruned, would stay there for ever, too small to move the
-    weight, and a processor takes a hundred times as long for such a number.
+    weight, and a processor takes a hundred times as long for such a number. Not so a GPU, where kernels count.
     """
+    if mean.device.type != "cpu":
+        return mean
     least = min(torch.finfo(kind).tiny for kind in (mean.dtype, torch.float32))
     return torch.where(mean.abs() < least, 0.0, mean)
 

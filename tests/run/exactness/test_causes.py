@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from nbopt import RunState
+from nbopt.run import fingerprint
 from tests.run.exactness.telling import tells
 
 DRAWS = (number for number in itertools.count())
@@ -122,6 +123,19 @@ def test_data_and_threads_that_changed_are_named(make_run, blobs, no_snapshots):
         torch.set_num_threads(threads)
     assert "data train: values (checksum) was" in run.exactness
     assert f"threads was {threads}, now it is {threads + 1}" in run.exactness
+
+
+def test_another_processor_is_named(make_run, blobs, no_snapshots, monkeypatch):
+    """As where a run is opened on another machine: the steps done here differ for another reason."""
+    data = tuple(part.clone() for part in blobs)
+    run = make_run(train=data, batch_size=20)
+    run.step(4)
+    data[0].mul_(1.5)
+    here = fingerprint._name_processor()
+    monkeypatch.setattr(fingerprint, "_name_processor", lambda: "a Z80, DEFAULT")
+    run.rewind(3)
+    assert f"processor was {here}, now it is a Z80, DEFAULT" in run.exactness
+    assert "processor" in run.describe().settings
 
 
 def test_code_that_changed_is_named(make_run, mlp, no_snapshots):
