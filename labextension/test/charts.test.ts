@@ -59,6 +59,13 @@ describe('the notes beside their lines', () => {
     expect(near.map(({ row }) => row)).toEqual([0, 1]); // the newest first
   });
 
+  test('keeps a long note inside, across its line', () => {
+    const [long] = place([note(0.45, 'best 0.1121 at step 1,173, no improvement since')], 400, 4);
+    const [short] = place([note(0.45, 'a')], 400, 4);
+    expect(long.left).toBeGreaterThan(0);
+    expect(long.left).toBeLessThan(short.left);
+  });
+
   test('give way to the values of arrows', () => {
     const placed = place([note(0.1, 'lr 0.1 → 0.2'), note(0.6, 'lr 0.2 → 0.1')], 1000, 4, [[110, 140]]);
     expect(placed.map(({ row, note: { at } }) => [at, row])).toEqual([

@@ -107,7 +107,7 @@ function notes(over) {
 
 /**
  * Finds rows for notes beside their lines, the newest first: none covers another, and those that find no room are left
- * out. They stand to the right of their line, or to its left where the chart ends.
+ * out. They stand to the right of their line, or to its left where the chart ends; a long one across it.
  *
  * @param {Note[]} wanted In order.
  * @param {number} width Pixels.
@@ -124,7 +124,7 @@ export function place(wanted, width, rows, first = []) {
     const length = LETTER * Math.max(...note.lines.map(line => line.length)) + 6;
     const at = note.at * width;
     const right = at + 3 + length <= width || at < width / 2;
-    const left = Math.max(0, right ? at + 3 : at - 3 - length);
+    const left = Math.max(0, Math.min(right ? at + 3 : at - 3 - length, width - length));
     const isFree = (/** @type {number} */ row) =>
       row + note.lines.length <= rows &&
       note.lines.every((_line, k) => taken[row + k].every(([from, to]) => left + length <= from || to <= left));
