@@ -15,7 +15,7 @@ from nbopt.run.population.forks import take_out
 from nbopt.run.population.hypergradient import look_ahead
 from nbopt.run.population.kept import at_once
 from nbopt.run.population.member import Member
-from nbopt.run.population.members import give_data
+from nbopt.run.population.members import find_unsteady, give_data
 from nbopt.run.population.steered import Steered
 from nbopt.run.population.values import check_rows, find_shared, refuse
 from nbopt.run.spec import RunSpec
@@ -51,6 +51,7 @@ class Managed(Steered):
     spec: RunSpec
     hyperparams: Hyperparams
     inert: Mapping[str, str] = {}
+    _is_prepared = False
     samples: list[Any] | None = None
     order: int | None = None
     split: int | None = None
@@ -98,6 +99,9 @@ class Managed(Steered):
             training.context.look_ahead = partial(look_ahead, member)
             if self.order is not None:
                 training.cursor.seed = self.order
+        if not self._is_prepared and (told := find_unsteady(self)):
+            self.tell(_("{told}: no member trains as it would by itself.", told=told))
+        self._is_prepared = True
         if self.keeping is not None:
             self.keeping.begin(self.samples)
 

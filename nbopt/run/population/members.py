@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from nbopt.data.sources import AnySource
+from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
+from nbopt.data.tree import tensors
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.run.copying import Copies
@@ -24,6 +26,7 @@ from nbopt.run.ties import check_hooks
 from nbopt.techniques.context import Setting
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.training.device import pick_device
+from nbopt.training.many.traced import are_same
 
 
 def make_members(
@@ -110,6 +113,27 @@ def give_data(members: Sequence[Member], samples: Sequence[Any] | None, split: i
         origin = spec.train if spec.origin is None else spec.origin
         share = spec.val if isinstance(spec.val, float) else spec.val_fraction
         member.spec = replace(spec, train=train, val=val, origin=origin, val_fraction=share)
+
+
+def find_unsteady(members: Sequence[Member]) -> str:
+    """Return, in words, that members disturb each other by the data that they share; "" where none is seen to.
+
+    Members of one seed are dealt the same samples, and so is one that asks twice.
+    """
+    known: dict[tuple[int, ...], Member] = {}
+    for member in members:
+        cursor = member.training.cursor
+        if isinstance(cursor.source, TensorSource):
+            continue
+        data = cursor.source.loader if isinstance(cursor.source, StreamSource) else cursor.source.dataset
+        first = known.setdefault((id(data), cursor.seed, *cursor.place()), member)
+        try:
+            same = all(map(are_same, *(tensors(each.training.cursor.peek()) for each in (member, first))))
+        except Exception:  # which a step raises
+            return ""
+        if not same:
+            return _("train gives other samples when it is asked for the same ones again, and all members ask it")
+    return ""
 
 
 def check_samples(samples: Any, count: int) -> list[Any] | None:

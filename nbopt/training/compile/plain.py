@@ -67,10 +67,14 @@ def do_plainly(
 
 def agree(expected: list[Tensor], got: list[Tensor], share: float, of_largest: float) -> bool:
     """Whether results and all that was written to are the same, but for rounding."""
-    pairs = [(one.double(), other.double()) for one, other in zip(expected, got, strict=True)]
+    pairs = [(_real(one), _real(other)) for one, other in zip(expected, got, strict=True)]
     floor = of_largest * max(float(one.norm()) for one, _other in pairs)
     return all(
         torch.equal(one.isfinite(), other.isfinite())
         and float((one - other).nan_to_num(0, 0, 0).norm()) <= share * float(one.nan_to_num(0, 0, 0).norm()) + floor
         for one, other in pairs
     )
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).double()

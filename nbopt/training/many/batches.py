@@ -21,6 +21,11 @@ def is_pair(batch: Any) -> bool:
     return isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
 
 
+def is_in_memory(training: OneOfMany) -> bool:
+    """Whether samples are tensors; others are fetched for one batch at a time, as they may draw or be collated."""
+    return isinstance(training.cursor.source, TensorSource)
+
+
 def stacked(batches: Sequence[Pair]) -> Pair:
     """Return batches in one."""
     x, y = (torch.stack(parts) for parts in zip(*batches, strict=True))

@@ -31,7 +31,9 @@ def find_reason(training: Training) -> str:
     """Return why the steps of a run, as it is now, cannot be done together with those of others; "" if they can."""
     acting, model = training.acting, training.model
     owners = [hook.__self__ for name in _APART for hook in getattr(acting, name) if _counts(name, hook)]
+    moved = len(training.find_trained())
     checks: Mapping[str, bool] = {
+        _("some weights that get gradients are none of the optimizer's"): moved < len(find_trained(model)),
         _("the loss is of several outputs"): bool(training.loss.measures),
         _("the optimizer evaluates the loss several times a step"): training.optimizer.repeats,
         _("the optimizer's step is changed"): not isinstance(training.stepper.update, Update),

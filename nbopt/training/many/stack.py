@@ -105,7 +105,8 @@ class Stack:
             for tensors in (first.weights, first.fixed, first.buffers)
         )
         formula = FORMULAS.get(type(first.optimizer))
-        self._keys: Sequence[str] = () if formula is None else formula.keys
+        has_more = any(group.get("amsgrad") for group in first.optimizer.param_groups)
+        self._keys: Sequence[str] = () if formula is None or has_more else formula.keys
         self.state = [[torch.zeros_like(weight) for weight in self.weights] for _key in self._keys]
         steps = [own.state.get(weight, {}).get("step") for own in held for weight in own.weights]
         device = next((step.device for step in steps if isinstance(step, Tensor)), "cpu")

@@ -17,6 +17,7 @@ from nbopt.training.many.batches import (
     find_settings,
     find_step_rates,
     have_one_source,
+    is_in_memory,
     is_pair,
     keeps,
     see_the_same,
@@ -177,6 +178,7 @@ class Together:
         # What a technique does in a step may depend on the step before.
         single = any(one.acting.obstacle or one.acting.changes_batches for one in trainings)
         single = single or any(map(calls_functions, trainings))  # which may fail in any step
+        single = single or not all(map(is_in_memory, trainings))
         count = int(min(room, 1 if single else _MOST, max(1.0, _CALL_SECONDS / self._seconds)))
         for training in trainings:
             count = training.room(count) if count > 1 else 1

@@ -18,6 +18,7 @@ from nbopt.training.many.stack import Rows, Stack
 from nbopt.training.rates import set_rate
 
 _ODD = ("maximize", "dampening", "amsgrad", "differentiable", "capturable")
+_EXACT = (torch.float32, torch.float64)  # in fewer bits 0.999 is 1, and torch takes complex numbers as pairs
 
 
 class UpdateAll:
@@ -131,5 +132,6 @@ def _is_plain(training: OneOfMany) -> bool:
     group = optimizer.param_groups[0]
     held = {id(weight) for weight in group["params"] if weight.requires_grad}
     odd = any(group.get(key) for key in _ODD) or isinstance(group.get("lr"), Tensor)
+    odd = odd or any(weight.dtype not in _EXACT for weight in training.find_trained())
     alone = len(optimizer.param_groups) == 1 and held == {id(weight) for weight in training.find_trained()}
     return alone and not (is_altered(optimizer) or odd or training.acting.change_groups)

@@ -39,13 +39,31 @@ class Attends(nn.Module):
         return self.head(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
 
 
+class Waves(nn.Module):
+    """Has complex weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.waves, self.head = nn.Parameter(torch.randn(64, 12, dtype=torch.complex64) / 8), nn.Linear(12, 10)
+
+    def forward(self, x):
+        return self.head((x.to(torch.complex64) @ self.waves).abs())
+
+
 def plain():
     return nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
 
 
 @pytest.mark.parametrize(
     ("make", "optimizer"),
-    [(dense, "adam"), (dense, "sgd"), (convolutional, "adamw"), (Sequences, "rmsprop"), (Attends, "sgd")],
+    [
+        (dense, "adam"),
+        (dense, "sgd"),
+        (convolutional, "adamw"),
+        (Sequences, "rmsprop"),
+        (Attends, "sgd"),
+        (Waves, "adam"),
+    ],
 )
 def test_members_are_the_single_runs(digits, make, optimizer):
     given = {**SETTINGS, "optimizer": optimizer, "weight_decay": 1e-3, "metrics": ["accuracy"]}
