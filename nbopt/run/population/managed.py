@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 from nbopt.errors import InvalidHyperparam, check_text
@@ -289,9 +290,11 @@ class Managed(Steered):
         """Return members by number; raise InvalidHyperparam for one that is not there."""
         if members is None:
             return [*self]
-        chosen = list(members) if isinstance(members, Iterable) else [members]
+        given = members.tolist() if hasattr(members, "tolist") else members
+        chosen = list(given) if isinstance(given, Iterable) else [given]
         for number in chosen:
-            if isinstance(number, bool) or not isinstance(number, int) or not -len(self) <= number < len(self):
+            is_number = isinstance(number, Integral) and not isinstance(number, bool)
+            if not is_number or not -len(self) <= number < len(self):
                 rule = _("this population has members 0 to {last}", last=len(self) - 1)
                 raise InvalidHyperparam(_("members: {number!r} is no number of one; {rule}.", number=number, rule=rule))
-        return [self[number] for number in dict.fromkeys(number % len(self) for number in chosen)]
+        return [self[number] for number in dict.fromkeys(int(number) % len(self) for number in chosen)]

@@ -7,7 +7,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 
 from nbopt.data.cursor import Cursor
 from nbopt.errors import InvalidHyperparam, shorten
@@ -38,7 +37,7 @@ def is_series(value: Any) -> bool:
     """Whether a value given for a hyperparameter is one for each member."""
     if isinstance(value, (str, bytes, Mapping)) or callable(value):
         return False
-    return isinstance(value, (Sequence, np.ndarray, torch.Tensor)) and np.ndim(value) == 1
+    return (isinstance(value, Sequence) or hasattr(value, "tolist")) and np.ndim(value) == 1
 
 
 def check_for_all(optimizer: Any, **flags: Any) -> None:
@@ -70,7 +69,7 @@ def as_rows(
         For a sequence of what is one for all, an empty one, or lengths that differ.
     """
     for name, value in given.items():
-        if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim > 1:
+        if hasattr(value, "__array__") and value.ndim > 1:
             told = _("{name}: give a sequence of one value for each member", name=name)
             raise InvalidHyperparam(_("{told}; got an array of shape {shape}.", told=told, shape=tuple(value.shape)))
     series = {name: _listed(value) for name, value in given.items() if is_series(value)}
@@ -121,7 +120,7 @@ def check_rows(hyperparams: Hyperparams, rows: Sequence[Mapping[str, Any]]) -> l
 
 
 def _listed(values: Any) -> list[Any]:
-    return values.tolist() if isinstance(values, (np.ndarray, torch.Tensor)) else list(values)
+    return list(values.tolist() if hasattr(values, "tolist") else values)
 
 
 def check_seeds(seeds: Any) -> list[int]:

@@ -1,6 +1,7 @@
 """What a population cannot be made of, or do, is told in words, and nothing of it is done."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -36,13 +37,28 @@ def test_samples_that_are_none(digits, samples):
         make(digits, samples=samples).step()
 
 
-@pytest.mark.parametrize("members", [2, "first", 1.0, True, None], ids=str)
+@pytest.mark.parametrize("members", [2, "first", 1.0, True, np.array([True, False]), None], ids=str)
 def test_members_that_are_not_there(digits, members):
     population = make(digits)
     chosen = members if members is not None else population[0]  # a member, in the place of its number
     with pytest.raises(InvalidHyperparam, match=r"members: .* is no number of one; this population has members 0 to 1"):
         population.set(lr=0.5, members=chosen)
     assert [member.hyperparams["lr"] for member in population] == [0.01, 0.02]
+
+
+@pytest.mark.parametrize(
+    "members", [np.array([1]), torch.tensor([1]), [np.int64(1)], np.int64(1), [-1], (1, -1), {1}, range(1, 2)], ids=repr
+)
+def test_whatever_holds_whole_numbers_chooses_members(digits, members):
+    population = make(digits)
+    population.set(lr=0.5, members=members)
+    assert [member.hyperparams["lr"] for member in population] == [0.01, 0.5]
+    assert population.journal[-1].new["members"] == [1] and type(population.journal[-1].new["members"][0]) is int
+
+
+@pytest.mark.parametrize("rates", [pd.Series([0.1, 0.2]), pd.Index([0.1, 0.2]), np.array([0.1, 0.2])], ids=type)
+def test_whatever_holds_numbers_in_a_row_is_a_value_for_each(digits, rates):
+    assert [member.hyperparams["lr"] for member in make(digits, lr=rates)] == [0.1, 0.2]
 
 
 def test_the_best_step_of_a_run_that_was_never_validated(digits):
