@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -39,7 +40,7 @@ def find_rows(batch: Any, target: Any) -> int | None:
     return None if len(target) % count_samples(batch, leaf) else leaf
 
 
-# Scripts hold these two as they are written here, so in lines of 80 characters.
+# Scripts hold these as they are written here, so in lines of 80 characters.
 
 
 def count_samples(batch: Any, leaf: int) -> int:
@@ -61,3 +62,13 @@ def cut(batch: Any, count: int, start: int, stop: int) -> Any:
         return column[start:stop] if of_samples else column
 
     return tree_map(piece, batch)
+
+
+def parts_of_tree(batch: Any, size: int, count: int) -> Iterator[tuple[Any, float]]:
+    """Yield a batch of ``count`` samples in parts, each with its share of them.
+
+    Of size 0, that is in one.
+    """
+    for start in range(0, count, size or count):
+        stop = min(start + (size or count), count)
+        yield cut(batch, count, start, stop), (stop - start) / count

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nbopt.errors import unknown
 from nbopt.export.edits import Written
 from nbopt.i18n import _
+from nbopt.techniques.optimizers.powers import resized
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -44,29 +45,11 @@ class Resize(NamedTuple):
 
     def value(self, tensor: Tensor) -> Tensor:
         """Return a weight, or a mean of weights, as it is afterwards."""
-        return self._sum(self._times(tensor, self.values))
+        return resized(tensor, self.dim, self.units, self.values, self.into)
 
     def moment(self, tensor: Tensor, power: int) -> Tensor:
         """Return a mean of gradients, to this power, as it is afterwards."""
-        made = self._times(tensor, None if self.gradients is None else self.gradients**power)
-        if self.into is None or power < 2:
-            return self._sum(made)
-        return self._sum(made ** (1 / power)) ** power  # as if what is joined had been moved together
-
-    def _times(self, tensor: Tensor, factors: Tensor | None) -> Tensor:
-        made = tensor.detach().index_select(self.dim, self.units.to(tensor.device))
-        if factors is None:
-            return made
-        shape = [-1 if dim == self.dim else 1 for dim in range(made.ndim)]
-        return made * factors.to(made.device, made.dtype).reshape(shape)
-
-    def _sum(self, taken: Tensor) -> Tensor:
-        if self.into is None:
-            return taken
-        shape = list(taken.shape)
-        shape[self.dim] = int(self.into.max()) + 1
-        made = torch.zeros(shape, dtype=taken.dtype)  # on the CPU, where the order of a sum is always the same
-        return made.index_add_(self.dim, self.into, taken.cpu()).to(taken.device)
+        return resized(tensor, self.dim, self.units, self.gradients, self.into, power)
 
 
 class Change(Protocol):

@@ -79,6 +79,14 @@ def test_what_the_run_is_given_beside_an_optimizer_of_the_users_acts_in_a_script
     assert check(follow(run, {3: {"lr": 0.001}}), initial, blobs, blobs)[1] == 0.0
 
 
+def test_a_setting_that_is_as_it_was_given_again_is_that_of_each_group(mlp, blobs):
+    model = mlp()
+    groups = [{"params": model[0].parameters()}, {"params": model[3].parameters(), "momentum": 0.5}]
+    run, initial = make(model, blobs, optimizer=torch.optim.SGD(groups, lr=0.01, momentum=0.9), epochs=3, batch_size=20)
+    schedule = {2: {"momentum": 0.3}, 4: {"momentum": 0.9}}
+    assert check(follow(run, schedule), initial, blobs)[1] == 0.0
+
+
 @pytest.mark.parametrize("name", ["tensors", "dataset", "stream"])
 @pytest.mark.parametrize(
     "schedule", [{}, {3: {"optimizer": "adam"}, 9: {"optimizer": "lbfgs", "max_iter": 4}, 12: {"weight_decay": 0.1}}]

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from nbopt.data.samples import cut
 from nbopt.data.tensor_source import permutation
 from nbopt.data.tree import to_device
 
@@ -166,10 +165,3 @@ def parts_of(batch, size):
     for start in range(0, count, size or count):
         part = tuple(column[start : start + (size or count)] for column in batch)
         yield part, len(part[0]) / count
-
-
-def parts_of_tree(batch, size, count):
-    """Yield a batch of ``count`` samples in parts, each with its share of them."""
-    for start in range(0, count, size or count):
-        stop = min(start + (size or count), count)
-        yield cut(batch, count, start, stop), (stop - start) / count

@@ -37,15 +37,7 @@ class Draws(Section):
         draws = self.known["run.techniques_draw"] or any(isinstance(module, _NOISY) for module in modules)
         evaluation_draws = unknown or any(isinstance(module, _ALWAYS_NOISY) for module in modules)
         self.draft.tell(draws=unknown or draws, evaluation_draws=evaluation_draws)
-        found = _find_shared(story)
-        there = {
-            "random": any(generator is PYTHONS for generator in found),
-            "np.random": any(generator is NUMPYS for generator in found),
-            "nn.MultiheadAttention": any(isinstance(module, nn.MultiheadAttention) for module in modules),
-            "recurrent": any(isinstance(module, nn.RNNBase) for module in modules),
-        }
-        self.draft.known_of_held.update({name: False for name, is_there in there.items() if not is_there})
-        if not there["random"] and not there["np.random"]:
+        if not any(generator in (PYTHONS, NUMPYS) for generator in _find_shared(story)):
             self.draft.others["seed_all"] = "torch.manual_seed"
 
 

@@ -5,31 +5,9 @@ import copy
 import torch
 from torch import nn
 
-from nbopt.techniques.optimizers.powers import power_of
+from nbopt.techniques.optimizers.powers import power_of, resized
 
 # -- another structure of the model
-
-
-def resized(tensor, dim, units, factors, into, power=1):
-    """Return a tensor with these units along a dimension, each times its factor.
-
-    Those that have one place in ``into`` are added up: numbers of a power, as if what
-    they are a power of had been.
-    """
-    made = tensor.detach().index_select(dim, torch.tensor(units, device=tensor.device))
-    if factors is not None:
-        shape = [1] * made.ndim
-        shape[dim] = -1
-        factors = torch.tensor(factors, dtype=torch.float64) ** power
-        made = made * factors.to(made.device, made.dtype).reshape(shape)
-    if into is None:
-        return made
-    shape = list(made.shape)
-    shape[dim] = max(into) + 1
-    total = torch.zeros(shape, dtype=made.dtype)
-    made = made.cpu() if power < 2 else made.cpu() ** (1 / power)
-    total.index_add_(dim, torch.tensor(into), made)
-    return (total if power < 2 else total**power).to(tensor.device)
 
 
 def resize(model, optimizer, sizes):

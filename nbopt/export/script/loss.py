@@ -219,8 +219,8 @@ class LossLines(Section):
             return f"{target}.numel()"
         ignored = "" if traits.ignored == IGNORED else f", {traits.ignored}"
         if traits.weight is None:
-            return f"count_labels({target}{ignored})"
-        return f"weigh_labels({target}, {literal(traits.weight.tolist())}{ignored})"
+            return f"float(count_labels({target}{ignored}))"
+        return f"float(weigh_labels({target}, {literal(traits.weight.tolist())}{ignored}))"
 
 
 def _item(each: str, name: str) -> str:

@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any
 
 from nbopt.export.script import deals, edited, plain
-from nbopt.export.script.prune import prune
 from nbopt.export.source import Sources
 from nbopt.export.source_text import names_read, renamed, text_of
 
@@ -16,9 +15,7 @@ SHARED = {name: item for module in _HOMES for name, item in vars(module).items()
 """What a script may hold or import, by name; in the order in which scripts have it."""
 
 
-def hold_used(
-    text: str, sources: Sources, known: Mapping[str, bool], others: Mapping[str, str]
-) -> tuple[list[str], set[str]]:
+def hold_used(text: str, sources: Sources, others: Mapping[str, str]) -> tuple[list[str], set[str]]:
     """Have a script hold or import what it uses, directly or by what it uses.
 
     Parameters
@@ -27,8 +24,6 @@ def hold_used(
         The script's own functions and tables.
     sources : Sources
         Which knows what the user's own code uses, and is to hold what is taken from nbopt as it is written there.
-    known : mapping of str to bool
-        What holds of the run, see `nbopt.export.script.prune`.
     others : mapping of str to str
         What is called otherwise than it is written.
 
@@ -47,7 +42,7 @@ def hold_used(
         read.add(name)
         item: Any = SHARED.get(name)
         if getattr(item, "__module__", "") in {home.__name__ for home in _HOMES}:
-            texts[name] = prune(renamed(text_of(item, name), others), known).rstrip()
+            texts[name] = renamed(text_of(item, name), others)
             names += names_read(texts[name])
         elif callable(item) or isinstance(item, ModuleType):
             sources.hold(name, item)

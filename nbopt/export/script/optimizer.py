@@ -15,7 +15,7 @@ from nbopt.export.source import literal
 from nbopt.export.source_values import alike
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.base import Optimizer
-from nbopt.techniques.optimizers.groups import SHARED_OUT, Groups
+from nbopt.techniques.optimizers.groups import Groups
 from nbopt.techniques.optimizers.standard import OPTIMIZER
 
 
@@ -76,9 +76,9 @@ class OptimizerLines(Section):
         held = [id(weight) for weights, _settings in story.groups for weight in weights]
         if not any(others) and held == [id(weight) for weight in story.model.parameters() if weight.requires_grad]:
             return ""
-        live = self.draft.has("change_rate") or any(key in new for new in self._changed for key in SHARED_OUT)
-        if live and any(key in other for other in others for key in SHARED_OUT):
-            self.draft.tell(shares_out=True)
+        live = {"lr"} if self.draft.has("change_rate") else set[str]()
+        live |= {key for new in self._changed for key in new}
+        self.draft.tell(shares_out=any(live & other.keys() for other in others))
         rows = []
         for (weights, _settings), other in zip(story.groups, others, strict=True):
             items = [f'"params": {choose(story.model, weights)}']

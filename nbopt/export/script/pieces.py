@@ -50,7 +50,7 @@ rate = lr
 $change_rate
 if run.shares_out:
     for group, settings in zip(optimizer.param_groups, given):
-        group["lr"] = share_out(rate, "lr", settings, largest)
+        group["lr"] = share_out(rate, "lr", settings, shown)
 else:
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Subset
 from nbopt.data.dataset_source import Gathered
 from nbopt.data.noise import COMPRESSION, EVALUATION, INITIALIZATION, NOISE, ORDER, SPLIT, derive_seed
 from nbopt.data.places import item_at
-from nbopt.data.samples import count_samples
+from nbopt.data.samples import count_samples, parts_of_tree
 from nbopt.data.sources import sample_count
 from nbopt.data.stream_source import hear_epochs
 from nbopt.data.tensor_source import permutation
@@ -27,7 +27,9 @@ from nbopt.data.tree import tree_map
 from nbopt.techniques.compression.activations import call_changed
 from nbopt.techniques.drawn_weights import draw_weights
 from nbopt.techniques.losses.terms import balance_terms, move_scales
+from nbopt.techniques.losses.traits import count_labels, weigh_labels
 from nbopt.techniques.optimizers.second_order import forget_oldest
+from nbopt.techniques.optimizers.shares import share_out
 from nbopt.techniques.optimizers.standard import begin_momentum
 from nbopt.techniques.precision.channels_last import lay_channels_last, lay_out
 from nbopt.techniques.precision.mixed import cast_to
@@ -43,22 +45,6 @@ def size_of(target, batch):
     if isinstance(target, torch.Tensor) and target.ndim:
         return len(target)
     return sample_count(batch)
-
-
-def count_labels(target, ignored=-100):
-    """Return how many labels count in the loss."""
-    if target.is_floating_point():
-        return len(target)
-    return int((target != ignored).sum())
-
-
-def weigh_labels(target, weights, ignored=-100):
-    """Return how much the labels count in the loss, by the weights of their classes."""
-    if target.is_floating_point():
-        return len(target)
-    counts = target != ignored
-    weights = torch.tensor(weights, device=target.device)
-    return float((weights[torch.where(counts, target, 0)].double() * counts).sum())
 
 
 @torch.no_grad()
@@ -113,13 +99,6 @@ def set_dropout(model, probability):
             module.p = probability
         elif recurrent or isinstance(module, nn.MultiheadAttention):
             module.dropout = probability
-
-
-def share_out(value, name, given, largest):
-    """Return a value in a parameter group: rates keep their proportions."""
-    if value == largest.get(name):
-        return given[name]
-    return value * (given[name] / largest[name]) if largest.get(name) else value
 
 
 def update(technique, changes):

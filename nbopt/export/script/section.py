@@ -52,10 +52,8 @@ class Draft:
         What is filled in for a ``$word`` of `nbopt.export.script.template`.
     known : dict of str to bool
         What there is and what holds, see `nbopt.export.script.prune`.
-    known_of_held : dict of str to bool
-        The same of functions that scripts hold as they are written.
     others : dict of str to str
-        What the script calls otherwise than they do.
+        What the script calls otherwise than functions do that it holds as they are written.
     constants : dict of str to str
         Each as source.
     schedule : dict
@@ -79,7 +77,6 @@ class Draft:
         self.sources = sources
         self.words = Words(PIECES)
         self.known: dict[str, bool] = {}
-        self.known_of_held: dict[str, bool] = {}
         self.others: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         self.schedule: Schedule = {step: {} for step in story.schedule}

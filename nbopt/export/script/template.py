@@ -21,7 +21,7 @@ def train(model, train, val=None$arguments):
     $optimizer
     given = [dict(group) for group in optimizer.param_groups]
     rates = [key for key in ("lr", "weight_decay") if key in given[0]]
-    largest = {key: max(group[key] for group in given) for key in rates}
+    shown = {**given[0], **{key: max(group[key] for group in given) for key in rates}}
     scaler = torch.amp.GradScaler(device.type)
     history = defaultdict(list)
     context = Context(model, device, SEED, history)
@@ -107,7 +107,7 @@ def train(model, train, val=None$arguments):
         if run.shares_out:
             for group, settings in zip(optimizer.param_groups, given):
                 for name in changes.keys() & group.keys():
-                    group[name] = share_out(changes[name], name, settings, largest)
+                    group[name] = share_out(changes[name], name, settings, shown)
         else:
             for group in optimizer.param_groups:
                 group.update({name: new for name, new in changes.items() if name in group})

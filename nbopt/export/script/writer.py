@@ -89,7 +89,7 @@ def _write(story: RunSummary, sources: Sources) -> str:
         section(draft)
     own = break_long(renamed("\n\n\n".join(draft.functions), draft.others))
     tables = [text for text in draft.definitions if not text.startswith("class ")]
-    held, read = hold_used("\n".join([*tables, own]), sources, draft.known_of_held, draft.others)
+    held, read = hold_used("\n".join([*tables, own]), sources, draft.others)
     constants = {"SEED": literal(story.seed), **draft.constants}
     streams = [f"{name} = {getattr(noise, name)}" for name in _STREAMS if name in read]
     about = "# Streams of random numbers, each with seeds of its own, all drawn from SEED."

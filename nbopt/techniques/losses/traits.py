@@ -137,13 +137,34 @@ def count_targets(traits: Traits, target: Any) -> Tensor | float | None:
         return None
     if traits.counts == "numbers":
         return float(target.numel())
-    if traits.counts == "samples" or target.is_floating_point():  # of probabilities for labels, each one counts
+    if traits.counts == "samples":
         return float(len(target))
-    kept = target != traits.ignored
     if traits.weight is None:
-        return kept.sum()
-    weight = traits.weight.to(target.device)
-    return weight[torch.where(kept, target, 0).long()].double().mul(kept).sum()
+        return count_labels(target, traits.ignored)
+    return weigh_labels(target, traits.weight, traits.ignored)
+
+
+# Scripts hold these two as they are written here, so in lines of 88 characters.
+
+
+def count_labels(target: Tensor, ignored: int = -100) -> Tensor | float:
+    """Return how many labels count in the loss."""
+    if target.is_floating_point():  # probabilities of labels
+        return float(len(target))
+    return (target != ignored).sum()
+
+
+def weigh_labels(
+    target: Tensor,
+    weights: Tensor | list[float],
+    ignored: int = -100,
+) -> Tensor | float:
+    """Return how much the labels count in the loss, by the weights of their classes."""
+    if target.is_floating_point():
+        return float(len(target))
+    counts = target != ignored
+    weights = torch.as_tensor(weights, device=target.device)
+    return (weights[torch.where(counts, target, 0).long()].double() * counts).sum()
 
 
 def _is_hashable(item: Any) -> bool:

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.i18n import _
+from nbopt.techniques.optimizers.shares import SHARED_OUT, share_out
 from nbopt.techniques.optimizers.wrapped import still_shared
 
-# In parameter groups with values of their own for these, the largest is live, and the others keep their proportion.
-SHARED_OUT = ("lr", "weight_decay")
 # How an optimizer computes, not what: each sets these for itself.
 MEANS = ("fused", "foreach", "capturable", "differentiable")
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -77,12 +76,8 @@ class Groups:
         Where the value is as the optimizer was given, each group has what it was given. Otherwise learning rate and
         weight decay keep their proportion to the largest, and everything else is the same in all groups.
         """
-        given, shown = self._given[index], self._shown.get(key)
-        if key not in given:
-            return value
-        if value == shown:
-            return given[key]
-        return value * (float(given[key]) / shown) if key in SHARED_OUT and shown else value
+        given = self._given[index]
+        return share_out(value, key, given, self._shown) if key in given else value
 
     def explain(self, key: str) -> str:
         """Say in words what a value of ``key`` does that the groups do not tell; "" where that is plain."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.noise import Noise
-from nbopt.data.samples import LABELS, SAMPLES, SUM, count_samples, cut, find_rows, find_samples
+from nbopt.data.samples import LABELS, SAMPLES, SUM, count_samples, cut, find_rows, find_samples, parts_of_tree
 from nbopt.i18n import _
 from nbopt.objects.layers import leaves_out
 from nbopt.techniques.losses.traits import Traits, count_targets
@@ -84,8 +84,7 @@ class Split:
         count = count_samples(batch, leaf)
         if count <= size:
             return [(batch, 1.0)]
-        stops = [(start, min(start + size, count)) for start in range(0, count, size)]
-        return [(cut(batch, count, a, b), 1.0 if self.rule == SUM else (b - a) / count) for a, b in stops]
+        return [(part, 1.0 if self.rule == SUM else share) for part, share in parts_of_tree(batch, size, count)]
 
     def count(self, target: Any) -> tuple[Tensor, int] | None:
         """Return how much the targets of a part count, and how much if all did; None if that is not asked."""
