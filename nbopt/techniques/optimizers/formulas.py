@@ -64,7 +64,8 @@ def _sgd(weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Te
 def _adam_numbers(group: Group, count: int) -> list[float]:
     beta1, beta2 = group["betas"]
     root = math.sqrt(1 - beta2**count)
-    return [group["lr"] / (1 - beta1**count), group["lr"], group["weight_decay"], beta1, beta2, root, group["eps"]]
+    length = group["lr"] / (1 - beta1**count) * root
+    return [length, group["lr"], group["weight_decay"], beta1, beta2, group["eps"] * root]
 
 
 def _adam(weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -78,11 +79,12 @@ def _adamw(weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[
 def _adam_rule(
     weight: Tensor, gradient: Tensor, state: list[Tensor], numbers: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    length, _lr, _decay, beta1, beta2, root, eps = numbers
+    length, _lr, _decay, beta1, beta2, floor = numbers
     mean, square = state
     mean = _end(mean + (1 - beta1) * (gradient - mean))
     square = beta2 * square + (1 - beta2) * gradient * gradient
-    return weight - length * mean / (square.sqrt() / root + eps), [mean, square]
+    # torch divides the root by a number of the step, and adds eps: two divisions a weight take longest of all this.
+    return weight - length * mean / (square.sqrt() + floor), [mean, square]
 
 
 FORMULAS: dict[type[torch.optim.Optimizer], Formula] = {

@@ -145,11 +145,11 @@ def sgd_numbers(groups: Groups, rates: Numbers, counts: Numbers) -> Numbers:
 
 
 def adam_numbers(groups: Groups, rates: Numbers, counts: Numbers) -> Numbers:
-    """Return what the formula of Adam takes, (steps, runs, 7)."""
+    """Return what the formula of Adam takes, (steps, runs, 6)."""
     beta1, beta2 = (np.array([float(group["betas"][k]) for group in groups]) for k in (0, 1))
-    length, root = rates / (1 - beta1**counts), np.sqrt(1 - beta2**counts)
-    decay, eps = _of(groups, "weight_decay"), _of(groups, "eps")
-    return np.stack(np.broadcast_arrays(length, rates, decay, beta1, beta2, root, eps), -1)
+    root = np.sqrt(1 - beta2**counts)
+    length, floor = rates / (1 - beta1**counts) * root, _of(groups, "eps") * root
+    return np.stack(np.broadcast_arrays(length, rates, _of(groups, "weight_decay"), beta1, beta2, floor), -1)
 
 
 def _plain_sgd(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nbopt.techniques.optimizers.many import UPDATES
 from nbopt.training.compile.captured import Shape
-from nbopt.training.compile.step import Chunk, Layer
+from nbopt.training.compile.step import Chunk
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.noise import Pair
 from nbopt.training.many.stack import Stack
@@ -35,8 +35,11 @@ class Given(NamedTuple):
     batch : tuple of Tensor
         (x, y) of all these steps, (runs, steps * batch, ...), or without that dimension where they are shared.
     shared : bool
-    masks : list of Tensor
-        Of each dropout layer, (runs, steps, batch, ...).
+    drawn : list of list of Tensor
+        For each step, of each dropout layer the numbers that its mask follows from, (runs, ...), or (...) where batches
+        are shared: then these are, too.
+    shares : Tensor
+        What each layer of each run keeps, see `Uniform`.
     numbers : Tensor
         What formulas take, (runs, steps, ...).
     """
@@ -44,15 +47,9 @@ class Given(NamedTuple):
     steps: int
     batch: Pair
     shared: bool
-    masks: list[Tensor]
+    drawn: list[list[Tensor]]
+    shares: Tensor
     numbers: Tensor
-
-
-def in_rows(layers: Sequence[Layer], masks: Sequence[Tensor], runs: int) -> list[Tensor]:
-    """Return masks of a step as `Given` has them."""
-    pairs = zip(masks, layers, strict=True)
-    rows = [mask.expand(runs, *mask.shape) if mask.ndim == layer.ones.ndim else mask for mask, layer in pairs]
-    return [mask[:, None] for mask in rows]
 
 
 def find_slots(trainings: Sequence[OneOfMany], size: int, before: Stack | None) -> int:
@@ -92,21 +89,26 @@ class Blocks:
 
     def arguments(self, block: int, given: Given) -> Iterator[list[Tensor]]:
         """Yield what a compiled step of a block takes, in order, step by step."""
-        steps, batch, shared, masks, numbers = given
+        steps, batch, shared, drawn, shares, numbers = given
         same, own = (batch, ()) if shared else ((), batch)
         parts: list[Sequence[Tensor]] = [tensor.chunk(steps) for tensor in same]
-        parts += [self._of(tensor, block, steps) for tensor in (*own, *masks, numbers)]
+        parts += [self._steps_of(tensor, block, steps) for tensor in own]
+        for layer in zip(*drawn, strict=True):
+            parts.append(layer if shared else [self._of(tensor, block).contiguous() for tensor in layer])
+        parts += [[self._of(shares, block)] * steps, self._steps_of(numbers, block, steps)]
         for part in zip(*parts, strict=True):
             yield [*self._held[block], *part]
 
-    def _of(self, tensor: Tensor, block: int, steps: int) -> Sequence[Tensor]:
-        """Return what a block has of a tensor (runs, steps * count, ...), (slots, count, ...) for each step.
-
-        Spare rows have what the last run has.
-        """
+    def _of(self, tensor: Tensor, block: int) -> Tensor:
+        """Return the rows of a block, (slots, ...); spare ones have what the last run has."""
         part = tensor[self._rows[block]]
         if missing := self._slots - len(part):
             part = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])])
+        return part
+
+    def _steps_of(self, tensor: Tensor, block: int, steps: int) -> Sequence[Tensor]:
+        """Return what a block has of a tensor (runs, steps * count, ...), (slots, count, ...) for each step."""
+        part = self._of(tensor, block)
         each = part.view(self._slots, steps, part.shape[1] // steps, *part.shape[2:])
         return each.transpose(0, 1).contiguous().unbind()
 

@@ -25,6 +25,7 @@ from nbopt.training.compile.plain import agree
 from nbopt.training.compile.step import CannotCompile, Chunk, Signature, find_layers, make_chunk, stand_in
 from nbopt.training.many.blocks import Ready, shapes_of
 from nbopt.training.many.member import OneOfMany
+from nbopt.training.many.uniform import mask_of
 
 _CLOSE = (1e-3, 1e-6)  # how far results may be from those that are not compiled
 _LOOK_SECONDS = 0.1
@@ -44,7 +45,7 @@ class Key(NamedTuple):
     remembers : bool
         Whether optimizers remember anything of weights.
     shared : bool
-        Whether all see the same batch.
+        Whether all see the same batch, and draw the same numbers.
     """
 
     slots: int
@@ -79,10 +80,17 @@ class ManyCompiler:
         layers = find_layers(twin, names, training.cursor.peek(), training.noise, [])
         formula = formula_of(type(training.torch_optimizer), key.remembers)
         chunk = make_chunk(twin, copy(training.loss), formula, layers, key.signature, [])
-        given = len(layers) + 1
-        held = len(arguments) - given - 2
-        dims = (*[0] * held, *[None if key.shared else 0] * 2, *[0] * given)
-        each = vmap(lambda *flat: tuple(chunk([*flat])), in_dims=dims)
+        # Weights and the like; x, y and what is drawn; what is kept of that, and numbers.
+        count = 2 + len(layers)
+        held = len(arguments) - count - 2
+
+        def do(*flat: Tensor) -> Sequence[Tensor]:
+            x, y, *drawn = flat[held:-2]
+            pairs = zip(layers, drawn, flat[-2], strict=True)
+            masks = [mask_of(own, share, layer.ones.dtype)[None] for layer, own, share in pairs]
+            return tuple(chunk([*flat[:held], x, y, *masks, flat[-1]]))
+
+        each = vmap(do, in_dims=(*[0] * held, *[None if key.shared else 0] * count, 0, 0))
         self._all: Chunk = lambda flat: each(*flat)
         self.build = Build(only_kept)
 

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from nbopt.training.compile.step import Layer
-from nbopt.training.many.blocks import Blocks, Given, Numbers, in_rows
+from nbopt.training.many.blocks import Blocks, Given, Numbers
 from nbopt.training.many.compiled import CompiledSteps
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.noise import Pair, StepNoise
 from nbopt.training.many.stack import Stack
+from nbopt.training.many.uniform import Uniform
+
+_MOST_DRAWN = 2**22  # numbers that are there at a time, for masks: 32 MiB
 
 
 class Planned(NamedTuple):
@@ -67,32 +70,39 @@ def do_compiled(
     if (key := compiled.find(trainings, stack.slots, shared)) is None:
         return 0
     count, rows = len(losses), range(len(trainings))
-    blocks, dropped = Blocks(stack, key.remembers), noise.rates(layers, rows)
+    uniform = Uniform(layers, trainings, noise.rates(layers, rows))
+    if key.shared and not uniform.alike and (key := compiled.find(trainings, stack.slots, False)) is None:
+        return 0
+    blocks = Blocks(stack, key.remembers)
     if shared and not key.shared:
         x, y = batch
         batch, shared = (x.expand(len(rows), *x.shape), y.expand(len(rows), *y.shape)), False
     numbers = numbers_of.of(stack.rows(None).counts, rates)
 
-    def given(first: int, steps: int) -> Given:
+    def batch_of(first: int, steps: int) -> Pair:
         x, y = batch
         size = len(y if shared else y[0]) // count
         part = slice(first * size, (first + steps) * size)
-        masks = in_rows(layers, noise.masks(layers, trainings, dropped, first), len(rows))
-        seen = (x[part], y[part]) if shared else (x[:, part], y[:, part])
-        return Given(steps, seen, shared, masks, numbers[:, first : first + steps])
+        return (x[part], y[part]) if shared else (x[:, part], y[:, part])
+
+    def given(first: int, steps: int) -> Given:
+        drawn = [uniform.of(first + step) for step in range(steps)]
+        if uniform.alike and not shared:
+            drawn = [[own.expand(len(rows), *own.shape) for own in each] for each in drawn]
+        return Given(steps, batch_of(first, steps), shared, drawn, uniform.shares, numbers[:, first : first + steps])
 
     if (ready := compiled.ready(key)) is None:
         compiled.think(trainings[0], key, lambda: next(blocks.arguments(0, given(0, 1))))
         if not compiled.is_awaited or (ready := compiled.ready(key)) is None:
             return 0
-    done = 0
+    done, most = 0, min(most, uniform.most(_MOST_DRAWN))
     while done < count and not (done and has_news()):
         steps = min(most, count - done)
         if (results := blocks.do(ready, given(done, steps))) is None:
             return 0
         losses[done : done + steps] = results[0].t()
         for step in range(steps if kept else 0):
-            _x, y = given(done + step, 1).batch
+            _x, y = batch_of(done + step, 1)
             for row in kept:
                 trainings[row].recent.keep(results[1][row, step], y if shared else y[row])
         done += steps

@@ -261,7 +261,7 @@ class Together:
         kept = [row for row, training in enumerate(trainings) if keeps(training, count)]
         if some is None and ready is None and rates is not None and size == trainings[0].cursor.batch_size:
             planned = Planned(trainings, layers, (x, y), shared, losses, rates, kept)
-            most = 1 if layers else self._news.most(self._seconds)  # masks of many steps would take much memory
+            most = self._news.most(self._seconds)
             if done := do_compiled(
                 planned, stack, self.compiled, self._noise, self._numbers, self._news.is_there, most
             ):

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import nbopt
+from nbopt.training.compile.step import Layer
 from nbopt.training.many import noise
+from nbopt.training.many.uniform import Uniform, mask_of
 
 RATES = [0.1, 0.25, 0.3, 0.499, 0.5, 0.9]
 
@@ -31,7 +33,7 @@ def masks_of(population, together):
     dropped = together._noise.rates(layers, range(len(trainings)))
     found = together._noise.masks(layers, trainings, dropped, 0)
     own = [
-        noise._draw_seeded(layers, each, each.step_seed + each.step, [each.hyperparams["dropout"]] * 2)
+        noise.draw_seeded(layers, each, each.step_seed + each.step, [each.hyperparams["dropout"]] * 2)
         for each in trainings
     ]
     return layers, trainings, found, own
@@ -40,8 +42,8 @@ def masks_of(population, together):
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=["float", "double"])
 def test_masks_drawn_at_once_are_those_of_the_layers(kind, monkeypatch):
     population, together = populate(RATES, kind)
-    drawn, draw = [], noise._draw_seeded
-    monkeypatch.setattr(noise, "_draw_seeded", lambda *given: drawn.append(given) or draw(*given))
+    drawn, draw = [], noise.draw_seeded
+    monkeypatch.setattr(noise, "draw_seeded", lambda *given: drawn.append(given) or draw(*given))
     _layers, _trainings, found, own = masks_of(population, together)
     assert len(drawn) == 1 + len(RATES)  # of the first one, to compare; here, for each
     for layer in range(2):
@@ -52,8 +54,8 @@ def test_masks_drawn_at_once_are_those_of_the_layers(kind, monkeypatch):
 @pytest.mark.parametrize("rates", [[0.1, 0.2, 0.3, 0.4, 0.1, 0.2], [0.0, 0.2, 0.0, 0.5, 0.0, 0.5], [0.3] * 6])
 def test_whoever_draws_from_the_same_seed_draws_at_once(rates, monkeypatch):
     population, together = populate(rates, seed=[0, 1, 0, 1, 0, 2])
-    drawn, draw = [], noise._draw_seeded
-    monkeypatch.setattr(noise, "_draw_seeded", lambda *given: drawn.append(given) or draw(*given))
+    drawn, draw = [], noise.draw_seeded
+    monkeypatch.setattr(noise, "draw_seeded", lambda *given: drawn.append(given) or draw(*given))
     _layers, _trainings, found, own = masks_of(population, together)
     assert len(drawn) - len(own) == 3
     for layer in range(2):
@@ -74,3 +76,58 @@ def test_where_torch_draws_otherwise_each_draws_for_itself(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "uniform_", lambda self, **given: 1 - uniform(self, **given))
     _layers, _trainings, found, own = masks_of(population, together)
     assert torch.equal(found[0], torch.stack([each[0] for each in own]))
+
+
+def from_numbers(population, together):
+    """Return what layers keep by the numbers that machine code takes, and what `masks_of` finds."""
+    layers, trainings, _found, own = masks_of(population, together)
+    made = Uniform(layers, trainings, together._noise.rates(layers, range(len(trainings))))
+    numbers, count = made.of(0), len(trainings)
+    rows = [
+        each if each.ndim > layer.ones.ndim else [each] * count for layer, each in zip(layers, numbers, strict=True)
+    ]
+    masks = [
+        torch.stack([mask_of(one, share, layer.ones.dtype) for one, share in zip(row, shares, strict=True)])
+        for layer, row, shares in zip(layers, rows, made.shares.unbind(1), strict=True)
+    ]
+    return made, masks, own
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=["float", "double"])
+@pytest.mark.parametrize(
+    ("rates", "seed", "alike"),
+    [
+        (RATES, 0, True),
+        ([0.0] * 6, 0, True),
+        ([0.0, 0.2, 0.4, 0.0, 0.5, 0.9], 0, False),  # who leaves out nothing draws nothing
+        ([0.1, 0.2, 0.3, 0.4, 0.1, 0.2], [0, 1, 0, 1, 0, 2], False),
+    ],
+)
+def test_machine_code_keeps_what_the_layers_keep(kind, rates, seed, alike):
+    made, masks, own = from_numbers(*populate(rates, kind, seed=seed))
+    assert made.alike == alike
+    for layer in range(2):
+        assert torch.equal(masks[layer], torch.stack([each[layer] for each in own]))
+
+
+def test_machine_code_keeps_what_the_layers_keep_where_torch_draws_otherwise(monkeypatch):
+    given, uniform = populate(RATES), torch.Tensor.uniform_
+    monkeypatch.setattr(torch.Tensor, "uniform_", lambda self, **given: 1 - uniform(self, **given))
+    made, masks, own = from_numbers(*given)
+    assert not made.alike
+    for layer in range(2):
+        assert torch.equal(masks[layer], torch.stack([each[layer] for each in own]))
+
+
+def test_numbers_of_several_steps_are_as_many_as_fit():
+    made, _masks, _own = from_numbers(*populate(RATES))
+    assert [made.most(count) for count in (0, 20 * 19, 5 * 20 * 19)] == [1, 1, 5]
+    apart, _masks, _own = from_numbers(*populate(RATES, seed=[0, 1, 0, 1, 0, 2]))
+    assert apart.most(12 * 20 * 19) == 2
+
+
+def test_a_layer_that_leaves_out_everything_draws_nothing():
+    layer, generator = Layer("dropout", torch.ones(4, 5)), torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert torch.equal(layer.draw(1.0, generator), torch.zeros(4, 5))
+    assert torch.equal(generator.get_state(), before)
