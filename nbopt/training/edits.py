@@ -83,9 +83,9 @@ def rehearse(
     value = {**found.to_json(), "settled": bool(training.acting.change_weights)}
     if reason := find_obstacle(training, Exchange(training.model, plan_edit(training, found)), around):
         raise found.refuse(reason)
-    size = Measured.of(training)
+    size, hint = Measured.of(training), _hint(training)
     make(value)
-    measured = _compare(training, found, size, before)
+    measured = _compare(training, found, size, before, hint)
     return {**value, **measured}
 
 
@@ -132,32 +132,40 @@ def _try(training: Training, edit: Edit, around: Iterable[tuple[str, Any]], befo
     if reason := find_obstacle(training, exchange, around):
         raise edit.refuse(reason)
     size = Measured.of(training)
+    put_back = training.acting.keep()
     exchange.do()
     try:
+        training.pass_.renew()
+        training.acting.train([weight for weight in training.model.parameters() if weight.requires_grad])
         edit.finish(training)
-        return _compare(training, edit, size, before)
+        return _compare(training, edit, size, before, _hint(training))
     finally:
         exchange.undo()
+        training.pass_.renew()
+        put_back()
 
 
-def _compare(training: Training, edit: Edit, size: Measured, before: Any) -> dict[str, Any]:
-    """Return what an edit did that was made just now; raise where it must not."""
+def _compare(training: Training, edit: Edit, size: Measured, before: Any, hint: str) -> dict[str, Any]:
+    """Return what an edit did that was made just now; raise where it must not, with ``hint``."""
     try:
         after = evaluate(training)
         sizes = Measured.of(training)
     except Exception as error:  # whatever the user's model, loss or forward raise
         reason = _("with it, the model cannot be computed ({error})", error=error)
-        raise edit.refuse(reason + _hint(training)) from error
+        raise edit.refuse(reason + hint) from error
     if edit.keeps and not are_close(training, before, after):
-        raise edit.refuse(_("outputs or loss of the next batch would be others") + _hint(training))
+        raise edit.refuse(_("outputs or loss of the next batch would be others") + hint)
     return size.compared(sizes, 0.0 if edit.keeps else change_of(before, after))
 
 
 def _hint(training: Training) -> str:
-    if not training.acting.change_weights:
-        return ""
-    way = _("say what turns it off, as run.change(edit, sparsity=0)")
-    return "; " + _("a technique that acts has the model compute with other weights: {way}", way=way)
+    if training.acting.change_activations:
+        way = _("turn it off first, as by run.set(activation_bits=0)")
+        return "; " + _("a technique that acts changes what layers get: {way}", way=way)
+    if training.acting.change_weights:
+        way = _("say what turns it off, as run.change(edit, sparsity=0)")
+        return "; " + _("a technique that acts has the model compute with other weights: {way}", way=way)
+    return ""
 
 
 def make_edit(training: Training, value: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:

@@ -124,4 +124,5 @@ def _within(training: Training, seed: int, watching: Watching | None, do: Callab
             return do()
     finally:
         put_back()
+        training.pass_.calibration.done = None  # what they found out by a look is put back, too
         training.pass_.checked = checked

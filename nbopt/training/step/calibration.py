@@ -19,12 +19,14 @@ class Calibration:
     ----------
     peek : callable
         Returns the next training batch.
+    done : object
+        For which hooks, made anew by each change, and where they looked last; None has them look again.
     """
 
     def __init__(self) -> None:
         self.peek: Callable[[], Any] = lambda: None
         self._looking = False
-        self._done: tuple[Any, Any] = (None, None)  # for which hooks, made anew by each change, and where
+        self.done: tuple[Any, Any] | None = None
 
     def do(
         self,
@@ -34,13 +36,13 @@ class Calibration:
     ) -> None:
         """Call ``hooks`` with ``look``, unless it is they who look, or they did so since anything changed."""
         stamp = sum(tensor._version for tensor in chain(model.parameters(), model.buffers()))
-        if self._looking or (self._done[0] is hooks and self._done[1] == stamp):
+        if self._looking or (self.done is not None and self.done[0] is hooks and self.done[1] == stamp):
             return
         self._looking = True
         try:
             for calibrate in hooks:
                 calibrate(look)
-            self._done = hooks, stamp
+            self.done = hooks, stamp
         finally:
             self._looking = False
 

@@ -73,8 +73,7 @@ class ForwardPass:
         measuring: Measuring,
         noise: Noise,
     ) -> None:
-        self.model = model
-        self.acting = acting
+        self.model, self.acting = model, acting
         self.forward = forward or call_on_pair
         self._swapped = Swapped(model)
         self.step = 0
@@ -99,6 +98,7 @@ class ForwardPass:
 
     def renew(self) -> None:
         """Go on with other modules in the model, which may draw random numbers."""
+        self._swapped, self.calibration.done = Swapped(self.model), None
         self._plain = self.forward is call_on_pair and all(map(is_silent, self.model.modules()))
         self._look_for_noise()
 
