@@ -87,6 +87,12 @@ def test_a_setting_that_is_as_it_was_given_again_is_that_of_each_group(mlp, blob
     assert check(follow(run, schedule), initial, blobs)[1] == 0.0
 
 
+def test_weights_that_an_optimizer_was_not_given_stay_when_another_one_is_swapped_in(mlp, blobs):
+    model = mlp()
+    run, initial = make(model, blobs, optimizer=GROUPED["a part"](model), epochs=3, batch_size=20)
+    assert check(follow(run, {4: {"optimizer": "adam"}}), initial, blobs)[1] == 0.0
+
+
 @pytest.mark.parametrize("name", ["tensors", "dataset", "stream"])
 @pytest.mark.parametrize(
     "schedule", [{}, {3: {"optimizer": "adam"}, 9: {"optimizer": "lbfgs", "max_iter": 4}, 12: {"weight_decay": 0.1}}]

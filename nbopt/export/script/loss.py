@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from nbopt.data.tensor_source import TensorSource
+from nbopt.export.script.prune import prune
 from nbopt.export.script.section import Section, told
 from nbopt.export.script.text import fill, indent, lines
 from nbopt.export.source import literal
@@ -16,31 +17,27 @@ from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.losses.terms import Terms
 from nbopt.techniques.losses.traits import IGNORED, Traits
 
-_BALANCE = """\
-if scales is not None:
-    seen.append(torch.stack([$each.detach() for $each in $all]))
-    $balanced
-"""
-_BALANCED_LOSSES = "losses = dict(zip(losses, balance_terms(list(losses.values()), scales)))"
 _ONE = '''\
-def compute_loss(output, target$told$balance):
+def compute_loss(output, target$told):
     """Return the mean loss of a batch."""
     $body
 '''
 _SEVERAL = '''\
-def losses_of(outputs, targets$told):
-    """Return the mean loss of each output."""
+def losses_of(output$s, target$s$told):
+    """Return the mean loss of each $each."""
     losses = {}
     $body
     return losses
 
 
-def compute_loss(output, target$told$live$balance, latest=None):
-    """Return the weighted sum of the losses; ``latest`` takes note of each."""
+def compute_loss(output, target$told$live$options):
+    """Return the weighted sum of the losses$noting."""
     losses = losses_of(output, target$told)
     if latest is not None:
         latest.update({name: loss.detach() for name, loss in losses.items()})
-    $balances
+    if scales is not None:
+        seen.append(torch.stack([loss.detach() for loss in losses.values()]))
+        losses = dict(zip(losses, balance_terms(list(losses.values()), scales)))
     $total
     return total
 '''
@@ -51,7 +48,7 @@ for name, value in val_losses.items():
 
 
 class LossLines(Section):
-    """The function ``compute_loss``; of several outputs, a function of all their losses too."""
+    """The function ``compute_loss``; of several terms or outputs, a function of all their losses too."""
 
     def write(self) -> None:
         """See `Section`."""
@@ -60,50 +57,52 @@ class LossLines(Section):
         self._kind: Any = list(self._kinds.values())[-1]
         self._terms = self._kind.kinds if issubclass(self._kind, Terms) else {}
         self._places = getattr(self._kind, "places", {})
-        self._traits = next(iter(self._kinds.values())).traits
         self._regularizes: dict[str, str] = {}  # what only training uses, and what it is there
         self._functions: list[str] = []
         self._routes = [(name, self._places[name], kind.traits) for name, kind in self._terms.items() if self._places]
-        self._routes = self._routes or [("", (), self._traits)]
+        self._routes = self._routes or [("", (), next(iter(self._kinds.values())).traits)]
         if any(LOSS.name in new for new in story.schedule.values()):
             self.draft.use(LOSS.name)
         balances = story.values_of("balance") if "balance" in story.start else []
-        self._balances, rebalances = "uncertainty" in balances, len(set(balances)) > 1
+        self._balances = "uncertainty" in balances
         weights = {name: self._use(self._kind.weight_name(name)) or "0.0" for name in self._terms}
-        body = self._body_of_outputs() if self._places else self._body(list(weights.values()))
+        body = lines(*(self._body_of_several() if self._terms else self._body()))
         there = {*self.draft.variables, *self._regularizes, *self._functions}
-        takes, live = told(lines(*body), there), told(", ".join(weights.values()), there) if self._places else ""
+        takes, live = told(body, there), told(", ".join(weights.values()), there)
         training = "".join(f", {self._regularizes.get(name, name)}" for name in takes.split(", ")[1:])
         measuring = "".join(f", {'0.0' if name in self._regularizes else name}" for name in takes.split(", ")[1:])
-        balance = ", scales=None, seen=None" * self._balances
-        uncertain = ", *uncertain" if rebalances else ", scales, seen" * self._balances
-        words["measure"] = f"loss = compute_loss(output, target{measuring})"
-        words.update(training=f"{training}{live}{uncertain}", latest="", val_loss="val_loss", judged="val_loss")
-        words.update(start="total = 0.0\ncount = 0", mean="total / count", balance_rate="0.0", terms=str(len(weights)))
+        scales = ", *uncertain" if len(set(balances)) > 1 else ", scales, seen" * self._balances
+        words.update(training=training + live + scales, add=self._add(), terms=str(len(weights)))
+        words["lose"] = "lose" if words["training"] else "compute_loss"
         words["term_weights"] = lines(*(f"{weight}," for weight in weights.values()))
-        if self._balances and any(story.values_of("balance_rate")):
-            words["balance_rate"] = self.draft.use("balance_rate")
-        words.update(lose="lose" if words["training"] else "compute_loss", add=self._add(), add_up="")
-        sums = [
-            _item("val_loss", name).replace("$", "$$") for name, _place, traits in self._routes if self._sums(traits)
-        ]
-        words.pieces["as_batch"] = lines(*(f"{each} *= $usual  # as much as a batch" for each in sums))
+        adapts = self._balances and any(story.values_of("balance_rate"))
+        words["balance_rate"] = self.draft.use("balance_rate") if adapts else "0.0"
+        sums = [_item("val_loss", name) for name, _place, traits in self._routes if self._sums(traits)]
+        as_batch = lines(*(f"{each.replace('$', '$$')} *= $usual  # as much as a batch" for each in sums))
+        words.pieces["as_batch"] = as_batch
         self.draft.arguments |= {*self._functions}
+        words.update(latest="", val_loss="val_loss", judged="val_loss", add_up="")
+        words.update(start="total = 0.0\ncount = 0", mean="total / count")
+        words["measure"] = f"loss = compute_loss(output, target{measuring}{live})"
         if not self._places:
             self.known["evaluations"] = False
-            self.draft.functions.append(fill(_ONE, told=takes, balance=balance, body=lines(*body)))
+        else:
+            words["measure"] = f"losses = losses_of(output, target{measuring})"
+            words.update(latest=", latest=latest", val_loss="val_losses")
+            words.update(start="totals, counts = defaultdict(float), defaultdict(int)")
+            words.update(mean="{name: totals[name] / counts[name] for name in counts}")
+            words["add_up"] = lines(_sum("val_loss", "val_loss", weights), _RECORD_VALIDATED, self._watch())
+        if not self._terms:
+            self.draft.functions.append(fill(_ONE, told=takes, body=body))
             return
-        total = _sum((_item("loss", name), weight) for name, weight in weights.items())
-        balanced = self._balance("loss", "losses.values()", _BALANCED_LOSSES)
-        called = {"told": takes, "live": live, "balance": balance}
-        function = fill(_SEVERAL, called, body=lines(*body), balances=balanced, total=total)
-        self.draft.functions.append(function)
-        words["measure"] = f"losses = losses_of(output, target{measuring})"
-        words.update(latest=", latest=latest", val_loss="val_losses")
-        words.update(start="totals, counts = defaultdict(float), defaultdict(int)")
-        words.update(mean="{name: totals[name] / counts[name] for name in counts}")
-        total = total.replace("losses[", "val_losses[").replace("total", "val_loss")
-        words["add_up"] = lines(total, _RECORD_VALIDATED, self._watch())
+        options = ", scales=None, seen=None" * self._balances + ", latest=None" * bool(self._places)
+        kinds = {"s": "", "each": "term", "noting": ""}
+        if self._places:
+            kinds = {"s": "s", "each": "output", "noting": "; ``latest`` takes note of each"}
+        total = _sum("total", "loss", weights)
+        text = fill(_SEVERAL, kinds, told=takes, live=live, options=options, body=body, total=total)
+        known = {name: False for name in ("scales", "latest") if name not in options}
+        self.draft.functions.append(prune(text, known))
 
     def _watch(self) -> str:
         """Return the line that tells which loss validations are judged by; write when that is another one."""
@@ -133,47 +132,37 @@ class LossLines(Section):
 
     # -- the function
 
-    def _body(self, weights: list[str]) -> list[str]:
-        """Return the lines of the function for one output."""
-        kinds = [kind for kind in self._kinds.values() for kind in getattr(kind, "kinds", {"": kind}).values()]
+    def _body(self) -> list[str]:
+        """Return the lines that find one loss, which may be another one later on."""
+        kinds = list(self._kinds.values())
         called: dict[str, str] = {}
         for own in dict.fromkeys(own for kind in kinds for own in kind.declared()):
             called[own] = self._use(own, any(own in kind.training_only for kind in kinds))
-        body = []
-        if not self._terms:
-            if all(issubclass(kind, Elementwise) for kind in kinds):
-                body.append(self._shaped("target"))
-            *others, last = self._kinds.items()
-            for key, kind in others:
-                body += [f"if loss_name == {literal(key)}:", f"    return {self._written(kind, called)}"]
-            return [*body, f"return {self._written(last[1], called)}"]
-        if any(issubclass(kind, Elementwise) for kind in kinds):
-            body.append(self._shaped("numbers"))
-        targets = ["numbers" if issubclass(kind, Elementwise) else "target" for kind in kinds]
-        values = [self._written(kind, called, target) for kind, target in zip(kinds, targets, strict=True)]
-        if self._balances:
-            body += ["terms = [", *(f"    {value}," for value in values), "]"]
-            body += [self._balance("term", "terms", "terms = balance_terms(terms, scales)")]
-            values = [f"terms[{k}]" for k in range(len(values))]
-        return [*body, _sum(zip(values, weights, strict=True)), "return total"]
+        body = [self._shaped("target")] if all(issubclass(kind, Elementwise) for kind in kinds) else []
+        for key, kind in self._kinds.items():
+            last = kind is self._kind
+            body += [] if last else [f"if loss_name == {literal(key)}:"]
+            body.append(f"{'' if last else '    '}return {self._written(kind, called)}")
+        return body
 
-    def _body_of_outputs(self) -> list[str]:
+    def _body_of_several(self) -> list[str]:
+        """Return the lines that find the losses of all terms or outputs."""
         body = []
         for name, kind in self._terms.items():
-            place = literal(self._places[name])
             names = {own: self._kind.own_name(name, own) for own in kind.declared()}
             called = {own: self._use(full, own in kind.training_only) for own, full in names.items()}
-            body += [f"output, target = item_at(outputs, {place}), item_at(targets, {place})"]
-            body += [self._shaped("target")] if issubclass(kind, Elementwise) else []
-            body += [f"{_item('loss', name)} = {self._written(kind, called)}"]
+            if self._places:
+                place = literal(self._places[name])
+                body.append(f"output, target = item_at(outputs, {place}), item_at(targets, {place})")
+            target = "numbers" if issubclass(kind, Elementwise) else "target"
+            shaped = self._shaped("numbers")
+            body += [shaped] if target == "numbers" and (self._places or shaped not in body) else []
+            body.append(f"{_item('loss', name)} = {self._written(kind, called, target)}")
         return body
 
     def _shaped(self, name: str) -> str:
         """Return the line that turns targets into numbers like the outputs'."""
         return f"{name} = target.reshape(output.shape){'.float()' if self.story.narrow else '.to(output.dtype)'}"
-
-    def _balance(self, each: str, of: str, balanced: str) -> str:
-        return fill(_BALANCE, each=each, all=of, balanced=balanced) if self._balances else ""
 
     def _written(self, kind: type[Loss], called: Mapping[str, str], target: str = "target") -> str:
         if kind.source:
@@ -196,14 +185,11 @@ class LossLines(Section):
         in_memory = isinstance(self.story.train if self.story.val is None else self.story.val, TensorSource)
         for name, place, traits in self._routes:
             total, count, loss = (_item(each, name) for each in ("total", "count", "loss"))
-            target = f"item_at(target, {literal(place)})" if name else "target"
-            if self._sums(traits):
-                size = "len(batch[0])" if in_memory and not name else "sample_count(batch)"
-                found += [f"{total} += {loss}.item()", f"{count} += {size}"]
-                continue
+            target, sums = f"item_at(target, {literal(place)})" if name else "target", self._sums(traits)
             counted = self._count(traits, target)
-            size = "len(batch[0])" if in_memory and not name else f"size_of({target}, batch)"
-            added = [f"{total} += {loss}.item() * size", f"{count} += size"]
+            size = "sample_count(batch)" if sums else f"size_of({target}, batch)"
+            size = "len(batch[0])" if in_memory and not name else size
+            added = [f"{total} += {loss}.item(){'' if sums else ' * size'}", f"{count} += size"]
             found += [f"size = {counted or size}", *(["if size:", indent(lines(*added))] if counted else added)]
         return lines(*found)
 
@@ -213,7 +199,7 @@ class LossLines(Section):
 
     def _count(self, traits: Traits, target: str) -> str:
         """Return how much of a batch counts in validation, as an expression; "" if it is a number of samples."""
-        if self.story.val is None or traits.counts not in ("labels", "numbers"):
+        if self.story.val is None or self._sums(traits) or traits.counts not in ("labels", "numbers"):
             return ""
         if traits.counts == "numbers":
             return f"{target}.numel()"
@@ -228,6 +214,7 @@ def _item(each: str, name: str) -> str:
     return f"{each}{'es' if each.endswith('s') else 's'}[{literal(f'{name}_loss')}]" if name else each
 
 
-def _sum(terms: Iterable[tuple[str, str]]) -> str:
-    """Return the lines that add up values, each with its weight."""
-    return lines(*(f"total = {'total + ' if k else ''}{weight} * {value}" for k, (value, weight) in enumerate(terms)))
+def _sum(total: str, each: str, weights: Mapping[str, str]) -> str:
+    """Return the lines that add up losses, each with its weight."""
+    terms = [f"{weight} * {_item(each, name)}" for name, weight in weights.items()]
+    return lines(*(f"{total} = {f'{total} + ' if k else ''}{term}" for k, term in enumerate(terms)))

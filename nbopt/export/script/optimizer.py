@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbopt.export.script.groups import choose
 from nbopt.export.script.section import Section
 from nbopt.export.script.text import WIDTH, fill, indent, lines
 from nbopt.export.source import literal
@@ -39,25 +38,23 @@ class OptimizerLines(Section):
         given = {**_unusual(kind, _settings(kind, story.start)), **extras}
         taken = inspect.signature(kind.torch_class).parameters
         late = {name: given.pop(name) for name in list(given) if name not in taken}
-        frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
-        listed = frozen or bool(self.draft.techniques)
         groups = self._groups(kind, given)
-        regroups = bool(groups) and bool(self.draft.techniques)
+        frozen = any(not parameter.requires_grad for parameter in story.model.parameters())
+        listed = frozen or bool(groups) or bool(self.draft.techniques)
         self.words["parameters"] = "parameters" if listed else "model.parameters()"
         self.draft.constants.update({name.upper(): literal(value) for name, value in given.items()})
         arguments = ["groups" if groups else self.words["parameters"], *(f"{name}={name.upper()}" for name in given)]
         if "fused" not in extras and self._fuses(kind) and story.adopted is None:
             arguments.append("fused=True")
-        held = 'held = {p for g in optimizer.param_groups for p in g["params"]}' if regroups else ""
-        listing = f"[p for p in model.parameters() if {'p in held' if regroups else 'p.requires_grad'}]"
-        self.words["renew"] = lines(held, f"parameters[:] = {listing}") if listed else ""
+        held = 'held = {p for g in optimizer.param_groups for p in g["params"]}' if groups else ""
+        listing = f"[p for p in model.parameters() if {'p in held' if groups else 'p.requires_grad'}]" if listed else ""
+        self.words["renew"] = lines(held, listing and f"parameters[:] = {listing}")
         self.words["optimizer"] = lines(
-            f"parameters = {listing}" if listed and not regroups else "",
+            f"parameters = {listing}" if listed and not groups else "",
             groups,
             f"optimizer = {self._named(kind)}({', '.join(arguments)})",
             f"for group in optimizer.param_groups:\n    group.update({literal(late)})" if late and not groups else "",
-            held,
-            f"parameters = {listing}" if regroups else "",
+            held and f"{held}\nparameters = {listing}",
         )
 
     def _groups(self, kind: type[Optimizer], given: dict[str, Any]) -> str:
@@ -81,7 +78,7 @@ class OptimizerLines(Section):
         self.draft.tell(shares_out=any(live & other.keys() for other in others))
         rows = []
         for (weights, _settings), other in zip(story.groups, others, strict=True):
-            items = [f'"params": {choose(story.model, weights)}']
+            items = [f'"params": {_choose(story.model, weights)}']
             items += [f"{literal(key)}: {literal(value)}" for key, value in other.items()]
             row = f"    {{{', '.join(items)}}},"
             fits = len(row) + 4 <= WIDTH and "\n" not in row
@@ -206,3 +203,31 @@ def _unusual(kind: type[Optimizer], settings: dict[str, Any]) -> dict[str, Any]:
         for name, value in settings.items()
         if name == "lr" or name not in parameters or value != parameters[name].default
     }
+
+
+def _choose(model: nn.Module, weights: list[nn.Parameter]) -> str:
+    """Return an expression for some weights of a model: the first of those people write that picks just them.
+
+    Raises
+    ------
+    ValueError
+        If one is not the model's.
+    """
+    children = [child for child, _module in model.named_children()]
+    found = [f"model.{each}" if each.isidentifier() else f"model.get_submodule({literal(each)})" for each in children]
+    found = [f"{place}.parameters()" for place in found]
+    rules = ["", "p.ndim >= 2", "p.ndim < 2", 'n.endswith("bias")', 'not n.endswith("bias")']
+    rules += [f"{no}n.startswith({literal(f'{each}.')})" for each in children for no in ("", "not ")]
+    for trained in ("", "p.requires_grad"):
+        for rule in rules:
+            where = " and ".join(each for each in (rule, trained) if each)
+            source = "n, p in named.items()" if "n." in rule else "p in model.parameters()"
+            found.append(f"[p for {source} if {where}]" if where else f"[p for {source}]")
+    named, wanted = dict(model.named_parameters()), list(map(id, weights))
+    for text in found:  # made of names alone, as a script would do it
+        if list(map(id, eval(text, {"model": model, "named": named}))) == wanted:
+            return text
+    names = {id(p): name for name, p in named.items()}
+    if not names.keys() >= set(wanted):
+        raise ValueError(_("the optimizer given holds weights that are not the model's."))
+    return lines("[", *(f"            named[{literal(names[each])}]," for each in wanted), "        ]")

@@ -80,7 +80,7 @@ def to_python(story: RunSummary) -> str:
 
 
 _OWN = {"SEED", "STEPS_DONE", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES", "FORWARD"}
-_OWN |= {"compute_loss", "evaluate", "train", "train_test_split", "MAX_EVAL", "LINE_SEARCH_FN"}
+_OWN |= {"compute_loss", "losses_of", "flatten", "evaluate", "train", "train_test_split", "MAX_EVAL", "LINE_SEARCH_FN"}
 
 
 def _write(story: RunSummary, sources: Sources) -> str:
