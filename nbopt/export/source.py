@@ -285,14 +285,13 @@ def _home(item: Any) -> str | None:
     name = getattr(item, "__name__", None)
     if not isinstance(name, str) or not callable(item) or keyword.iskeyword(name):
         return None
+    module = getattr(item, "__module__", None)
+    found = sys.modules.get(module) if isinstance(module, str) else None
+    top, offers = str(module).partition(".")[0], getattr(found, name, None) is item
+    if offers and top in sys.stdlib_module_names:
+        return module
     for home in _HOMES:
         if getattr(home, name, None) is item:
             return home.__name__
-    module = getattr(item, "__module__", None)
-    found = sys.modules.get(module) if isinstance(module, str) else None
-    if found is None or module is None or getattr(found, name, None) is not item:
-        return None
-    top = module.partition(".")[0]
     installed = {"site-packages", "dist-packages"} & set(PurePath(getattr(found, "__file__", None) or "").parts)
-    known = top in sys.stdlib_module_names or installed
-    return module if known and top not in ("__main__", "nbopt") else None
+    return module if offers and installed and top != "nbopt" else None

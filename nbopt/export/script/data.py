@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch.utils.data import IterableDataset, Subset
 
 from nbopt.data.dataset_source import Gathered
@@ -129,9 +128,7 @@ class Data(Section):
         """Return an expression for the labels by which a dataset was cut, which are in memory."""
         dataset = _within(train)
         if isinstance(dataset, list):
-            labels = "[sample[-1] for sample in train.dataset]"
-            stacked = isinstance(dataset[0][-1], torch.Tensor)
-            return f"torch.stack({labels}).numpy()" if stacked else f"torch.tensor({labels}).numpy()"
+            return "np.stack([sample[-1] for sample in train.dataset])"
         if hasattr(dataset, "targets"):
             return "torch.as_tensor(train.dataset.targets).numpy()"
         rule = _("it was cut by labels that a script does not look up")

@@ -1,6 +1,6 @@
 """What scripts hold as it is written here, or in the modules it is imported from: each only where a script uses it.
 
-So this is plain Python, numpy and torch, in lines of 88 characters, without annotations. `nbopt.export.script.names`
+So this is plain Python, numpy and torch, in lines of 88 characters, without annotations. `nbopt.export.script.writer`
 finds out what is used.
 """
 

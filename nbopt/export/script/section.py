@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nbopt.export.script import pieces, template
+from nbopt.export.script import deals, edited, pieces, plain, template
 from nbopt.export.script.text import WIDTH, Words
 from nbopt.export.source import Sources, literal
 from nbopt.export.summary import RunSummary, Schedule
@@ -25,6 +25,9 @@ def variables_in(texts: Iterable[str]) -> set[str]:
 
 
 PIECES = {name.lower(): text for name, text in vars(pieces).items() if name.isupper()}
+HOMES = (deals, plain, edited)
+SHARED = {name: item for module in HOMES for name, item in vars(module).items() if not name.startswith("_")}
+"""What a script may hold or import, by name; in the order in which scripts have it."""
 VARIABLES = variables_in([template.TRAIN, template.EVALUATE, *PIECES.values()]) - {"run", "hooks"}
 """Names in the script's own functions: nothing of the user's has one, as what is not there is left out by its name."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 import textwrap
 from collections.abc import Set
@@ -12,8 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nbopt.export.compressed.load import load_compressed
-from nbopt.export.script.names import SHARED
-from nbopt.export.script.section import PIECES, VARIABLES, Section, variables_in
+from nbopt.export.script.section import PIECES, SHARED, VARIABLES, Section, variables_in
 from nbopt.export.script.text import lines
 from nbopt.export.source import Sources, literal
 from nbopt.export.source_text import bindings_of
@@ -42,7 +40,6 @@ class Techniques(Section):
         """See `Section`."""
         story = self.story
         self._kinds: dict[str, list[type[Technique]]] = {}  # each variable, and what it stands for over time
-        self._acting: dict[str, list[float]] = {}
         self._changed: set[str] = set()
         self._always: set[str] = set()
         self.words.pieces.update(dict.fromkeys(_PLACES, ""))
@@ -61,7 +58,11 @@ class Techniques(Section):
 
     def _write_classes(self) -> None:
         """Write the classes, and the lines that make and change what they are of."""
-        again = [name for name, ends in self._acting.items() if any(end > self.story.edits[0].step for end in ends)]
+        again = [
+            name
+            for name, kinds in self._kinds.items()
+            if self.story.edits and any(kind.train is not Technique.train for kind in kinds)
+        ]
         made, definitions = [], list[str]()
         for name, kinds in self._kinds.items():
             left, swapped = _OF_ENGINE - {"train"} if name in again else _OF_ENGINE, len(kinds) > 1
@@ -130,9 +131,6 @@ class Techniques(Section):
         if not any(acted):
             return
         self._kinds[name] = kinds
-        if story.edits and any(kind.train is not Technique.train for kind in kinds):
-            until = [*[max(0, step) for step in found][1:], math.inf]
-            self._acting[name] = [end for end, acts in zip(until, acted, strict=True) if acts]
         if all(acted):
             self._always.add(name)
         self.draft.plan({step: new for step, new in found.items() if step >= 0})

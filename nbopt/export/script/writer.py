@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from types import ModuleType
+from typing import Any
 
 from nbopt.data import noise
 from nbopt.export.script.data import Data
@@ -11,13 +13,12 @@ from nbopt.export.script.edits import Edits
 from nbopt.export.script.loop import Loop
 from nbopt.export.script.loss import LossLines
 from nbopt.export.script.metrics import Metrics
-from nbopt.export.script.names import SHARED, hold_used
 from nbopt.export.script.optimizer import OptimizerLines
-from nbopt.export.script.section import VARIABLES, Draft
+from nbopt.export.script.section import HOMES, SHARED, VARIABLES, Draft, called
 from nbopt.export.script.techniques import Techniques
 from nbopt.export.script.text import break_long, fill, lines, plain, tidy
 from nbopt.export.source import Sources, literal, sort_imports
-from nbopt.export.source_text import renamed
+from nbopt.export.source_text import names_read, renamed, text_of
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
 
@@ -67,16 +68,12 @@ def to_python(story: RunSummary) -> str:
             for step, changes in story.schedule.items()
         }
         story = dataclasses.replace(story, schedule=kept)
-    hidden = set(VARIABLES)
-    while True:  # until nothing of the user's is called as a variable is
-        sources = Sources({*SHARED, *_OWN, *(name.upper() for name in story.hyperparams)}, SHARED, hidden)
-        text = _write(story, sources)
-        hiding = sources.hiding(text)
-        if not hiding:
-            return text
-        if hiding <= hidden:
-            raise ValueError(_("the script already has a {name!r}: rename yours.", name=min(hiding)))
-        hidden |= hiding
+    names = [name.upper() for name in story.hyperparams]
+    sources = Sources({*SHARED, *_OWN, *names}, SHARED, {*VARIABLES, *map(called, story.hyperparams)})
+    text = _write(story, sources)
+    if hiding := sources.hiding(text):
+        raise ValueError(_("the script already has a {name!r}: rename yours.", name=min(hiding)))
+    return text
 
 
 _OWN = {"SEED", "STEPS_DONE", "SCHEDULE", "OPTIMIZERS", "METRICS", "EVALUATION_BATCH", "VAL_SHARE", "DTYPES", "FORWARD"}
@@ -89,7 +86,7 @@ def _write(story: RunSummary, sources: Sources) -> str:
         section(draft)
     own = break_long(renamed("\n\n\n".join(draft.functions), draft.others))
     tables = [text for text in draft.definitions if not text.startswith("class ")]
-    held, read = hold_used("\n".join([*tables, own]), sources, draft.others)
+    held, read = _hold_used("\n".join([*tables, own]), draft)
     constants = {"SEED": literal(story.seed), **draft.constants}
     streams = [f"{name} = {getattr(noise, name)}" for name in _STREAMS if name in read]
     about = "# Streams of random numbers, each with seeds of its own, all drawn from SEED."
@@ -107,6 +104,23 @@ def _write(story: RunSummary, sources: Sources) -> str:
         functions=own,
     )
     return tidy(text)
+
+
+def _hold_used(text: str, draft: Draft) -> tuple[list[str], set[str]]:
+    """Have a script hold or import what its own text uses, and what that uses; return functions, and all names read."""
+    texts: dict[str, str] = {}
+    read: set[str] = set()
+    names = names_read(text)
+    while names := sorted({*names, *draft.sources.used} - read):
+        name = names.pop()
+        read.add(name)
+        item: Any = SHARED.get(name)
+        if getattr(item, "__module__", "") in {home.__name__ for home in HOMES}:
+            texts[name] = renamed(text_of(item, name), draft.others).rstrip()
+            names += names_read(texts[name])
+        elif callable(item) or isinstance(item, ModuleType):
+            draft.sources.hold(name, item)
+    return [texts[name] for name in SHARED if name in texts], read
 
 
 def _ending(story: RunSummary) -> str:
