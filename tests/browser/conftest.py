@@ -31,33 +31,26 @@ def chromium():
 
 @pytest.fixture(scope="package")
 def desk(lab, chromium):
-    """Keep a notebook open, so that a test need not wait for a page, a kernel and what is imported there.
-
-    All pages are of one context: they have one cache.
-    """
+    """Keep a notebook open, so that a test need not wait for a page, a kernel and what is imported there."""
     kept = Desk(lab, chromium.new_context())
     yield kept
     kept.clear()
 
 
 class Desk:
-    """A notebook that lies open, and others beside it."""
+    """A notebook that lies open; a new one, page and kernel, where a test failed."""
 
     def __init__(self, lab: Lab, context: BrowserContext) -> None:
         self._lab = lab
         self._context = context
         self._lying: Notebook | None = None
 
-    def open(self, cells: list[str], width: int, height: int) -> Notebook:
-        """Return a new notebook with a kernel of its own."""
-        page = self._context.new_page()
-        page.set_viewport_size({"width": width, "height": height})
-        return Notebook(self._lab, page, f"notebook{next(_numbers)}", cells)
-
     def take(self, cells: list[str], width: int, height: int) -> Notebook:
         """Return the notebook that lies open, with these cells."""
         if self._lying is None:
-            self._lying = self.open(cells, width, height)
+            page = self._context.new_page()
+            page.set_viewport_size({"width": width, "height": height})
+            self._lying = Notebook(self._lab, page, f"notebook{next(_numbers)}", cells)
         else:
             self._lying.renew(cells, width, height)
         return self._lying
@@ -71,18 +64,12 @@ class Desk:
 
 @pytest.fixture
 def notebook(desk, request):
-    """Show a notebook with the given cells: the one that lies open, or a ``fresh`` one, page and kernel."""
-    opened = []
+    """Show the given cells in the notebook that lies open."""
     failed = request.session.testsfailed
 
-    def open_notebook(*cells: str, width: int = 1400, height: int = 1100, fresh: bool = False) -> Notebook:
-        if not fresh:
-            return desk.take(list(cells), width, height)
-        opened.append(desk.open(list(cells), width, height))
-        return opened[-1]
+    def show(*cells: str, width: int = 1400, height: int = 1100) -> Notebook:
+        return desk.take(list(cells), width, height)
 
-    yield open_notebook
-    for item in opened:
-        item.close()
+    yield show
     if request.session.testsfailed > failed:
         desk.clear()  # whatever went wrong shall not go on in the next test

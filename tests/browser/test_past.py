@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from playwright.sync_api import expect
@@ -13,8 +11,6 @@ from tests.browser.lab import LOOKS, barriers, wait_until
 from tests.browser.test_panel import DIGITS, wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-WEIGHTS = "globals().update(there=[run.model[0].weight.detach().clone()])"
 
 
 def click_on_chart(book, share: float, panel: int = 0) -> None:
@@ -91,7 +87,7 @@ def test_a_point_that_is_none_is_refused_in_words(notebook):
 
 
 def test_a_page_loaded_again_shows_a_live_panel(notebook):
-    book = notebook(DIGITS, "run = make()\nrun", "run.start()", fresh=True)
+    book = notebook(DIGITS, "run = make()\nrun", "run.start()")
     book.run_all()
     book.wait_for("run.step_count > 20")
     save(book)
@@ -130,74 +126,6 @@ def test_a_cell_run_again_pauses_its_earlier_run_and_keeps_it(notebook):
     book.wait_for("first.state.name == 'RUNNING'")
     book.ask("[run.stop(), first.stop()]")
     assert "\n".join(book.problems) == ""
-
-
-def assert_disconnected(page) -> None:
-    """Each panel has its last picture, and says that its kernel is gone; no widget has ipywidgets' red icon."""
-    told = page.locator(".nbopt-facts > :is(.nbopt-state, .nbopt-lost):visible")
-    expect(told).to_have_text(["Disconnected"] * page.locator(".nbopt-panel").count())
-    expect(page.locator(".nbopt-chart path.line").first).to_be_visible()
-    icons = "() => [...document.querySelectorAll('.nbopt-panel *')].map(e => getComputedStyle(e, '::before').content)"
-    assert '"\uf127"' not in page.evaluate(icons)
-
-
-def test_a_saved_notebook_tells_all_when_its_kernel_is_gone(notebook, tmp_path):
-    book = notebook(DIGITS, "run = make()\nrun", fresh=True)
-    book.run_all()
-    page = book.page
-    page.locator(".nbopt-start").click()
-    book.wait_for("run.step_count > 100")
-    book.ask("run.set(lr=0.003)")
-    book.wait_for("len(run.journal.changes()) == 1 and run.step_count > 200")
-    page.locator(".nbopt-pause").click()
-    book.wait_for("run.state.name == 'PAUSED'")
-    last, name = book.ask("[run.step_count, run.id]")
-
-    def still():
-        outputs = save(book)["cells"][1]["outputs"]
-        return next(("".join(o["data"]["text/html"]) for o in outputs if "text/html" in o["data"]), "")
-
-    html = wait_until(lambda: f"{last:,}" in (text := still()) and text, 30, "no still picture of the pause")
-    assert len(html.encode()) <= 60 * 1024
-
-    # The kernel dies: the last picture, greyed, and the line that goes on; no icon on each of its widgets.
-    book.problems.clear()
-    page.evaluate(
-        "() => { window.context.session.kernel.requestExecute({code: 'import os; os.kill(os.getpid(), 9)'}) }"
-    )
-    page.locator(".nbopt-panel.nbopt-disconnected").wait_for()
-    assert_disconnected(page)
-    expect(page.locator(".nbopt-strip")).to_contain_text(f'nbopt.open("{name}"')
-    page.locator(".jp-Dialog button").click()
-    book.open(fresh=False)  # the page, loaded again: another kernel
-    expect(page.locator(".nbopt-still")).to_be_visible()
-    expect(page.get_by_text("model not found")).to_be_hidden()
-
-    book.problems.clear()
-    page.evaluate("() => window.context.shutdown()")
-    book.open(fresh=False)
-    expect(page.locator(".nbopt-still")).to_be_visible()
-    wait_for_text(book, ".nbopt-still", "Learning rate 0.001 → 0.003")
-    wait_for_text(book, ".nbopt-still code", f'nbopt.open("{name}"')
-    assert page.locator(".nbopt-still svg path[stroke='#e0701b']").count() == 2  # validation, in each chart
-    expect(page.get_by_text("model not found")).to_be_hidden()
-
-    # And as a page of its own, read without a network.
-    subprocess.run(
-        [sys.executable, "-m", "nbconvert", "--to", "html", str(book.path), "--output-dir", str(tmp_path)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    offline = page.context.browser.new_context(offline=True).new_page()
-    offline.goto((tmp_path / f"{book.path.stem}.html").as_uri(), wait_until="domcontentloaded")
-    expect(offline.locator(".nbopt-still")).to_be_visible()
-    expect(offline.locator(".nbopt-still svg").first).to_be_visible()
-    offline.close()
-
-    # The line of code it gives does open the run.
-    code = page.locator(".nbopt-still code").inner_text()
-    cell = f"{DIGITS}\nmodel = make(store=None).model\nX = X / 16\n{code}"
-    assert book.ask(f"get_ipython().run_cell({cell!r}).success")
-    assert book.ask("[run.id, run.step_count, run.state.name]") == [name, last, "PAUSED"]
 
 
 RATES = """import nbopt, torch
