@@ -1,11 +1,7 @@
 """Training to the end in one's own thread, and what a run tells of its progress and history."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import nbopt
 from nbopt import RunState
+from tests import zygote
 from tests.run.test_run import FOREVER
 
 # -- fit
@@ -117,10 +113,7 @@ model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Dropout(0.5), torc
 run = nbopt.Run(model, (x, y), val=0.2, epochs=10**9, store={store})
 run.start()
 """
-    path = {**os.environ, "PYTHONPATH": str(Path(nbopt.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=path, capture_output=True, text=True, timeout=100
-    )
+    done = zygote.run(script, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 

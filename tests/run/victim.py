@@ -1,7 +1,7 @@
 """Processes that train a stored run, change it all the time and tell what is in its journal: to be killed.
 
-Run as a script it is a nursery: it forks a victim for each line "STORE SEED RUN" that it reads, so that a new one need
-not import torch again. The other functions are for whoever kills them.
+`main` is a nursery: it forks a victim for each line "STORE SEED RUN KIND" that it reads, and tells when it is dead. The
+other functions are for whoever kills them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from nbopt.store.reading import read
 from nbopt.training import core
 from nbopt.training.many import compiled as many
 from nbopt.training.step import mode
+from tests import zygote
 from tests.run.population import victim as population
 
 STEPS_MORE = 150
@@ -119,32 +119,22 @@ class Nursery:
     """Makes victims, and kills them."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        self._process = zygote.Process("from tests.run import victim; victim.main()")
 
     def __enter__(self) -> Nursery:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        with self._process:  # closes what it reads, which ends it
-            pass
+        self._process.end()
 
     def start(self, store: Path, seed: int, run: str = "", kind: str = "plain") -> tuple[str, int]:
         """Start a victim; return its run and its process once it trains."""
-        assert self._process.stdin is not None and self._process.stdout is not None
         print(store, seed, run or "-", kind, file=self._process.stdin, flush=True)
         run, process = self._process.stdout.readline().split()
         return run, int(process)
 
     def kill(self, process: int) -> list[Entry]:
         """Kill a victim; return what it told of its journal."""
-        assert self._process.stdout is not None
         os.kill(process, signal.SIGKILL)
         told = []
         for line in iter(self._process.stdout.readline, "dead\n"):
@@ -231,7 +221,3 @@ def main() -> None:
                 os._exit(1)  # victims do not end by themselves
         _process, status = os.waitpid(child, 0)
         print("dead" if os.WTERMSIG(status) == signal.SIGKILL else "ended by itself", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,9 @@
 """Several processes on one store, and what it is made of."""
 
 import gc
-import os
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
-from subprocess import PIPE
 
 import pytest
 import torch
@@ -19,8 +15,8 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.store import lease, schema, tensors, writer
 from nbopt.store.database import state_after, store_in
 from nbopt.store.reading import read
+from tests import zygote
 from tests.store.runs_of import X, events_of, same_history
-from tests.store.test_store import ROOT
 from tests.waiting import eventually
 
 # -- two processes
@@ -36,15 +32,10 @@ def test_two_processes_write_to_one_store_at_once_and_a_third_one_cleans_it(tmp_
         "    step = run.step_count; run.set(lr=0.001 + k / 1e6); eventually(lambda: run.step_count > step)\n"
         "run.pause(); print(run.id, len(run.journal), len(run.history['loss'][1])); input()"
     )
-    environment = {**os.environ, "NBOPT_HOME": str(tmp_path / "store")}
-    both = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True, env=environment, cwd=ROOT)
-        for _count in range(2)
-    ]
-
+    both = [zygote.Process(code, environment={"NBOPT_HOME": str(tmp_path / "store")}) for _count in range(2)]
     for process in both:
         assert process.stdout.readline() == "ready\n"
-    for process in both:  # now that neither has anything to import
+    for process in both:
         process.stdin.write("\n")
         process.stdin.flush()
 
@@ -54,7 +45,7 @@ def test_two_processes_write_to_one_store_at_once_and_a_third_one_cleans_it(tmp_
 
     eventually(both_are_done, 100)
     for process in both:
-        run, entries, losses = process.communicate("\n", timeout=100)[0].split()
+        run, entries, losses = process.end("\n").stdout.split()
         record = read(run, tmp_path / "store")
         assert (len(record.journal), len(record.history["loss"][1])) == (int(entries), int(losses))
         assert "store_failed" not in events_of(record.journal)
@@ -65,14 +56,13 @@ def test_a_lock_lasts_as_long_as_its_process(tmp_path):
     code = (
         f"from nbopt.store import lease; from pathlib import Path; print(lease.hold(Path({str(tmp_path)!r})))\ninput()"
     )
-    pipes = {"stdin": PIPE, "stdout": PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
-        token = process.stdout.readline().strip()
-        assert lease.is_alive(tmp_path, token)
-        assert not lease.is_own(token)
-        process.kill()
-        process.wait()
-        assert not lease.is_alive(tmp_path, token)
+    process = zygote.Process(code)
+    token = process.stdout.readline().strip()
+    assert lease.is_alive(tmp_path, token)
+    assert not lease.is_own(token)
+    process.kill()
+    process.end()
+    assert not lease.is_alive(tmp_path, token)
     own = lease.hold(tmp_path)
     assert lease.is_own(own) and lease.is_alive(tmp_path, own)
     lease.release(tmp_path, own)

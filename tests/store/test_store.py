@@ -1,10 +1,7 @@
 """What a store holds of a run, and the list of runs."""
 
 import gc
-import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.store import recorder, schema, writer
 from nbopt.store.database import folder_of
 from nbopt.store.reading import read
+from tests import zygote
 from tests.store.runs_of import X, same_history
 from tests.waiting import eventually
 
@@ -186,8 +184,7 @@ def test_a_script_that_ends_at_once_leaves_all_behind(tmp_path):
         "import nbopt, torch; x = torch.ones(60, 1)\n"
         "run = nbopt.Run(torch.nn.Linear(1, 1), (x, x), loss='mse', epochs=5, batch_size=20); run.fit(); print(run.id)"
     )
-    environment = {**os.environ, "NBOPT_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = zygote.run(code, environment={"NBOPT_HOME": str(tmp_path)})
     record = read(done.stdout.strip(), tmp_path)
     assert (record.state, record.step, len(record.history["loss"][1])) == ("finished", 15, 15)
     assert list((tmp_path / "locks").iterdir()) == []

@@ -1,5 +1,4 @@
-import subprocess
-import sys
+from tests import zygote
 
 AT_WORK = """
 import threading, pathlib
@@ -30,5 +29,5 @@ begun.wait()
 
 def test_a_process_that_ends_waits_for_what_the_thread_is_at():
     """Otherwise Python breaks the thread off in the midst of torch's code, which aborts the process."""
-    done = subprocess.run([sys.executable, "-c", AT_WORK], capture_output=True, text=True)
+    done = zygote.run(AT_WORK)
     assert done.returncode == 0, done.stderr

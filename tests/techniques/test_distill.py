@@ -1,11 +1,7 @@
 """Distillation: losses as the papers have them, teachers of every kind, and what does not go, in words."""
 
 import copy
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +11,7 @@ import nbopt
 from nbopt.techniques.compression.distill import Distill
 from nbopt.techniques.compression.hidden import attention_loss, feature_loss
 from nbopt.testing import check_technique
+from tests import zygote
 from tests.export.scripts import is_tidy
 from tests.techniques.taught import ALL, data, dense, make, net, teacher
 
@@ -153,9 +150,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_all_of_it_survives_kill_9(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    killed = zygote.run(KILLED, tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     opened = nbopt.open(
         killed.stdout.strip(), net(), data(), data(), techniques=[Distill(teacher())], store=tmp_path, device="cpu"

@@ -1,9 +1,6 @@
 """Tracing and compiling leave the run alone: they draw nothing, can be broken off, and end with the process."""
 
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from nbopt.data.noise import Noise
 from nbopt.training.compile.build import Build, NotKept, trace
 from nbopt.training.compile.compiled import Compiler
 from nbopt.training.compile.step import CannotCompile
+from tests import zygote
 from tests.benchmarks.workloads import Attentive, Recurrent, cnn
 from tests.waiting import eventually
 
@@ -203,9 +201,8 @@ def test_a_build_can_be_broken_off(workshop, monkeypatch, tmp_path):
 @needs_compiler
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
 def test_a_compiler_ends_with_the_kernel_that_started_it(tmp_path):
-    script = f"""
-import os, sys, threading, torch
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+    script = """
+import os, threading, torch
 from tests.waiting import eventually
 from nbopt.training.compile.build import Build
 build = Build()
@@ -215,8 +212,7 @@ eventually(lambda: build.process, 60)
 print(build.process.pid, flush=True)
 os.kill(os.getpid(), 9)
 """
-    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    told = zygote.run(script, environment={"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)})
     stat = Path("/proc", told.stdout.strip(), "stat")
 
     def has_ended():

@@ -1,10 +1,6 @@
 """Edits that are repeated: by the store, compiled steps, the guard, and whatever random journals hold."""
 
 import copy
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +11,7 @@ from torch import nn
 import nbopt
 from nbopt import Run
 from nbopt.store.reading import read
+from tests import zygote
 from tests.training.edited import edits, losses, net, same, widened
 from tests.training.tiered import pull, switches
 from tests.tries import tries
@@ -77,10 +74,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_an_edit_survives_kill_9(make, blobs, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=100
-    )
+    killed = zygote.run(KILLED, tmp_path)
     name = killed.stdout.strip()
     assert [entry.step for entry in edits(read(name, tmp_path))] == [5, 7, 7], killed.stderr
     opened = nbopt.open(name, net(), blobs, store=tmp_path)

@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from nbopt import RunState
+from tests import zygote
 
 
 class Noisy(Dataset):
@@ -189,10 +188,8 @@ print(*(child.pid for child in multiprocessing.active_children()))
 
 @pytest.mark.parametrize("way", ["start()", "step(3)"])
 def test_a_process_that_ends_in_the_middle_of_an_epoch_takes_its_workers_along(way):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(way=way)], capture_output=True, text=True, timeout=100, check=True
-    )
-    assert done.stderr == ""
+    done = zygote.run(SCRIPT.format(way=way))
+    assert (done.returncode, done.stderr) == (0, "")
     workers = done.stdout.split()
     assert len(workers) == 2
     assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)
