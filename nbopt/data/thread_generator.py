@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -53,6 +54,20 @@ def switch(generator: torch.Generator | None) -> torch.Generator | None:
     before, _OWN.generator = _OWN.generator, generator
     torch._C._dispatch_tls_set_dispatch_key_included(_NUMBER, generator is not None)
     return before
+
+
+@contextmanager
+def within_mode() -> Iterator[None]:
+    """Draw from the thread's generator in what a ``TorchDispatchMode`` calls, where torch leaves out the key."""
+    if _OWN.generator is None:
+        yield
+        return
+    is_left_out = torch._C._dispatch_tls_is_dispatch_key_excluded(_NUMBER)
+    torch._C._dispatch_tls_set_dispatch_key_excluded(_NUMBER, False)
+    try:
+        yield
+    finally:
+        torch._C._dispatch_tls_set_dispatch_key_excluded(_NUMBER, is_left_out)
 
 
 def install() -> bool:

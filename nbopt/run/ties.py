@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nbopt.data.thread_generator import within_mode
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
 from nbopt.objects.reaching import reach
@@ -163,7 +164,8 @@ class _Watch(DispatchMode or object):  # type: ignore[misc]
                 self._before.append((value, value.clone()))
                 self.written.append(_say_place())
                 self.known.add(_storage(value))
-        result = func(*args, **kwargs)
+        with within_mode():
+            result = func(*args, **kwargs)
         self.known.update(_storage(tensor) for tensor in tensors(result))
         return result
 

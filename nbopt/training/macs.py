@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import flop_registry
 
+from nbopt.data.thread_generator import within_mode
 from nbopt.torch_private import DispatchMode
 
 
@@ -70,11 +71,12 @@ class _Counting(DispatchMode or object):  # type: ignore[misc]
         kwargs = kwargs or {}
         count = _FORMULAS.get(func.name()) or flop_registry.get(func.overloadpacket)
         if count is None and func is not torch.ops.prim.device.default:
-            with self:
+            with within_mode(), self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        result = func(*args, **kwargs)
+        with within_mode():
+            result = func(*args, **kwargs)
         if count is not None:
             self.flops[self._names[-1]] += int(count(*args, **kwargs, out_val=result))
         return result

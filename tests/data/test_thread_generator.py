@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from nbopt.data import noise, thread_generator
 from nbopt.data.noise import Noise
-from nbopt.data.thread_generator import DRAWING, install, switch
+from nbopt.data.thread_generator import DRAWING, install, switch, within_mode
 
 X = torch.linspace(-2, 2, 30).reshape(5, 6)
 SHARES = torch.sigmoid(X)
@@ -39,6 +40,19 @@ def checkpointed():
     y = checkpoint(lambda part: functional.dropout(layer(part)), functional.dropout(x), use_reentrant=False)
     y.sum().backward()
     return x.grad
+
+
+class Passing(TorchDispatchMode):
+    """Sees every operation, and does it."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        with within_mode():
+            return func(*args, **(kwargs or {}))
+
+
+def in_a_mode():
+    with Passing():
+        return torch.cat([torch.rand_like(X).flatten(), torch.randn(2), torch.randperm(3), functional.dropout(X[0])])
 
 
 DRAWS = {
@@ -80,6 +94,7 @@ DRAWS = {
     "fork_rng": fork,
     "put back": twice,
     "checkpoint": checkpointed,
+    "mode": in_a_mode,
 }
 
 
