@@ -20,16 +20,22 @@ from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.forks import Source, fork_member, take
+from nbopt.run.population.written_out import WrittenOut, write_out_norms
 from nbopt.techniques.base import defines
 from nbopt.techniques.context import Slope
 from nbopt.techniques.losses.traits import count_targets
+from nbopt.techniques.optimizers.groups import is_altered
 from nbopt.techniques.optimizers.unrolled import FIXED, STEPS
 from nbopt.training.checkpoint import capture
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
+from nbopt.training.many.batches import is_pair
+from nbopt.training.many.gradients import Called
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.reasons import find_reason
 from nbopt.training.rates import find_rates
 from nbopt.training.validation import walk
+
+_ODD = ("maximize", "dampening", "amsgrad")
 
 
 class Slopes(NamedTuple):
@@ -129,7 +135,7 @@ class Unrolled:
 
     def __init__(self, training: OneOfMany) -> None:
         if reason := _find_obstacle(training):
-            raise ValueError(_("the loss after steps of this run cannot be differentiated: {reason}.", reason=reason))
+            raise _refuse(reason)
         self._training = training
         self._update, known = STEPS[type(training.torch_optimizer)]
         self._penalties = [
@@ -142,8 +148,10 @@ class Unrolled:
         fixed = {name: float(group.get(name) or 0.0) for name in FIXED}
         self._fixed = {name: _number(value) for name, value in fixed.items()}
         self._twin, self._dropping = stand_in(training.model)
-        self._twin.double()
         self._judged = copy_as_judged(training)
+        self._moved: dict[str, Tensor] = {}  # statistics that the last pass moved
+        write_out_norms(self._twin.double(), self._moved)
+        write_out_norms(self._judged, {})
         self._loss = copy(training.loss)
 
     def differentiate(self, names: list[str], steps: int) -> dict[str, float]:
@@ -167,11 +175,17 @@ class Unrolled:
         for step in range(steps):
             batch = training.cursor.peek()
             masks = self._draw(batch)
-            x, y = _wide(batch[0]), batch[1]
-            output = functional_call(
-                self._twin, dict(zip(trained, weights, strict=True)) | fixed | buffers | masks, (x,)
-            )
-            loss = self._lose(output, y, values)
+            own_now = dict(zip(trained, weights, strict=True)) | fixed | buffers | masks
+            kept = {name: buffer.clone() for name, buffer in buffers.items()}
+            with training.noise.lock, training.noise.seeded(0):
+                drawn = training.noise.drawn()
+                loss = self._lose(*self._pass(self._twin, own_now, batch), values)
+                if not all(map(torch.equal, drawn, training.noise.drawn())):
+                    raise _refuse(_("the loss draws random numbers"))
+            if changed := next((name for name, before in kept.items() if not torch.equal(before, buffers[name])), ""):
+                raise _refuse(_("a pass changes {name}, which is no part of its graph", name=changed))
+            buffers.update(self._moved)
+            self._moved.clear()
             gradients = torch.autograd.grad(loss, weights, create_graph=True)
             factor = find_rates(training, 1)[0] / base if base and training.acting.change_rate else 1.0
             pull = sum((values[name] for name in self._penalties), _number(0.0))
@@ -196,7 +210,8 @@ class Unrolled:
     def _draw(self, batch: Any) -> dict[str, Tensor]:
         """Draw the dropout masks of the next step."""
         training, twin = self._training, copy(self._twin)
-        layers: list[Layer] = find_layers(twin, self._dropping, (_wide(batch[0]), batch[1]), training.noise, [])
+        wide, forward = (_wide(batch[0]), batch[1]), training.pass_.forward
+        layers: list[Layer] = find_layers(twin, self._dropping, wide, training.noise, [], forward)
         masks, kind = {}, next(training.model.parameters()).dtype  # on which depends what is drawn
         with training.noise.lock, training.noise.seeded(training.step_seed + training.step):
             for layer in layers:
@@ -205,6 +220,14 @@ class Unrolled:
                 drawn = own.draw(rate, training.noise.generator) if rate else layer.ones
                 masks[f"{layer.name}.mask"] = drawn.double()
         return masks
+
+    def _pass(self, model: nn.Module, tensors: dict[str, Tensor], batch: Any) -> tuple[Any, Any]:
+        """Return output and target of a batch, the model computing with these tensors."""
+        named = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        wide = _wide(batch[0]), batch[1]
+        with WrittenOut():
+            output, target = functional_call(Called(model), named, (self._training.pass_.forward, wide))
+        return output, target
 
     def _lose(self, output: Tensor, target: Any, values: dict[str, Tensor]) -> Tensor:
         for name in self._settings:
@@ -217,12 +240,16 @@ class Unrolled:
         training, losses, counts = self._training, [], []
         assert training.val is not None
         for batch in walk(training.val, training.evaluation_seed):
-            output = functional_call(self._judged, tensors, (_wide(batch[0]),))
-            losses.append(self._loss.measure(output, self._loss.prepare(output, _wide(batch[1]))))
-            count = count_targets(self._loss.traits, batch[1])
+            output, target = self._pass(self._judged, tensors, batch)
+            losses.append(self._loss.measure(output, self._loss.prepare(output, _wide(target))))
+            count = count_targets(self._loss.traits, target)
             counts.append(float(sample_count(batch)) if count is None else float(count))
         total = sum(counts)
         return torch.stack([loss * (count / total) for loss, count in zip(losses, counts, strict=True)]).sum()
+
+
+def _refuse(reason: str) -> ValueError:
+    return ValueError(_("the loss after steps of this run cannot be differentiated: {reason}.", reason=reason))
 
 
 def copy_as_judged(training: OneOfMany) -> nn.Module:
@@ -239,6 +266,10 @@ def _find_obstacle(training: OneOfMany) -> str:
         return _("there is no validation")
     if type(training.torch_optimizer) not in STEPS or len(training.torch_optimizer.param_groups) > 1:
         return _("no formula for this optimizer")
+    if is_altered(training.torch_optimizer) or any(training.torch_optimizer.param_groups[0].get(key) for key in _ODD):
+        return _("the optimizer is set up in an unusual way")
+    if not is_pair(training.cursor.peek()):
+        return _("the batches are not pairs of tensors")
     hooks: list[Any] = training.acting.after_gradients
     others = [type(hook.__self__).__name__ for hook in hooks if not defines(type(hook.__self__), "sign_pull")]
     if others or training.acting.changes_batches:

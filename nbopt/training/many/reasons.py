@@ -31,9 +31,11 @@ def find_reason(training: Training) -> str:
     """Return why the steps of a run, as it is now, cannot be done together with those of others; "" if they can."""
     acting, model = training.acting, training.model
     owners = [hook.__self__ for name in _APART for hook in getattr(acting, name) if _counts(name, hook)]
-    moved = len(training.find_trained())
+    moved, places = len(training.find_trained()), model.named_modules(remove_duplicate=False)
     checks: Mapping[str, bool] = {
         _("some weights that get gradients are none of the optimizer's"): moved < len(find_trained(model)),
+        # torch's functional_call leaves its tensors in one.
+        _("the model has one module in two places"): len([*places]) > len([*model.modules()]),
         _("the loss is of several outputs"): bool(training.loss.measures),
         _("the optimizer evaluates the loss several times a step"): training.optimizer.repeats,
         _("the optimizer's step is changed"): not isinstance(training.stepper.update, Update),
