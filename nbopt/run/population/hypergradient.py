@@ -240,8 +240,9 @@ class Unrolled:
         training, losses, counts = self._training, [], []
         assert training.val is not None
         for batch in walk(training.val, training.evaluation_seed):
-            output, target = self._pass(self._judged, tensors, batch)
-            losses.append(self._loss.measure(output, self._loss.prepare(output, _wide(target))))
+            with training.noise.lock, training.noise.seeded(training.evaluation_seed):
+                output, target = self._pass(self._judged, tensors, batch)
+                losses.append(self._loss.measure(output, self._loss.prepare(output, _wide(target))))
             count = count_targets(self._loss.traits, target)
             counts.append(float(sample_count(batch)) if count is None else float(count))
         total = sum(counts)
