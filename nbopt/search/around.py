@@ -61,7 +61,10 @@ class OfRun(Subject):
         named = [name for name in USUAL if name in values and name not in run.inert] if space is None else space
         self.present = {name: values[name] for name in names_of(named) if name in values}
         found = Space(
-            [_near(each, self.present[each.name], share, named) for each in make_space(named, values.spec).values()]
+            [
+                _near(each, self.present[each.name], share, named)
+                for each in make_space(named, lambda name, _bounds: values.spec(name)).values()
+            ]
         )
         for each in found.values():
             check_in_time({each.name: math.nan}, values, self.snapshot.step)

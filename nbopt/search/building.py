@@ -24,6 +24,7 @@ from nbopt.run.spec import RunSpec
 from nbopt.search.checkpoints import Checkpoint, continue_from
 from nbopt.search.judging import Judging
 from nbopt.search.space import Space
+from nbopt.search.spaces import anything
 from nbopt.store.database import Place
 from nbopt.techniques.catalogue import ALWAYS, values_off
 from nbopt.techniques.metrics.by_output import read_metrics
@@ -97,19 +98,24 @@ class Blueprint:
         self.shapes = math.prod(space[name].count or math.inf for name in self.built)
         self.shapes /= 1 if self._judging.folds is None else len(self._judging.folds)
 
-    def find_spec(self, name: str, hyperparams: Hyperparams | None) -> Hyperparam[Any]:
-        """Return the declaration of a name: of what is built, else of the run."""
+    def find_spec(self, hyperparams: Hyperparams | None, name: str, bounds: Any) -> Hyperparam[Any]:
+        """Return the declaration of a name: of what is built, else of the run.
+
+        What a function of the user's takes is declared by ``bounds``, whatever nbopt's own models have by that name.
+        """
         target = _unwrapped(self._build)
         if name in self.built:
             declared = target.declared() if _is_tunable(target) else {}
             if name in declared:
                 found: Hyperparam[Any] = declared[name]
                 return found
+            if bounds is not None:
+                return anything(name, bounds)
             for family in FAMILIES.values():
                 if name in family.declared():
                     return family.declared()[name]
             text = _("{name} is an argument of your own: say what to try, as space=", name=name)
-            raise InvalidHyperparam(text + f"{{{name!r}: nbopt.Int(64, low=16, high=256, powers=True)}}.")
+            raise InvalidHyperparam(text + f"{{{name!r}: (16, 256)}}.")
         if hyperparams is None or name not in hyperparams:
             known = [*self.built, *(hyperparams or {})]
             synonyms = {} if hyperparams is None else hyperparams.synonyms
@@ -132,7 +138,7 @@ class Blueprint:
             return
         known = inspect.signature(self._build).parameters
         for name in self.built:
-            if space[name].when and known[name].default is inspect.Parameter.empty:
+            if space[name].when and name in known and known[name].default is inspect.Parameter.empty:
                 rule = _("where it does not matter, build is called without it")
                 raise InvalidHyperparam(_("{name}: {rule}: give that argument a default.", name=name, rule=rule))
 
@@ -236,10 +242,11 @@ def _find_arguments(build: Any, names: list[str]) -> tuple[list[str], bool]:
         each for each in known if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     ]
     taken = [each.name for each in plain if each.name in names and each.name not in bound]
+    if any(each.kind is each.VAR_KEYWORD for each in known):
+        taken += [name for name in names if name not in {*taken, *bound, *declare_all()}]
     needed = [each.name for each in plain if each.default is each.empty and each.name not in taken]
     if len(needed) == 1 and not taken:
-        known_to_runs = declare_all()
-        return [name for name in names if name not in known_to_runs], True
+        return [name for name in names if name not in declare_all()], True
     if needed:
         way = _("add it to the space, or give it a default")
         raise InvalidHyperparam(_("build needs {name}, which is no dimension: {way}.", name=needed[0], way=way))

@@ -38,6 +38,11 @@ def batch_sizes(trials: int, sampler: Any) -> tuple[int, int]:
     return min(trials, max(untaught, batch)), batch
 
 
+def _lets_train(pruner: Any) -> bool:
+    """Whether a pruner needs no trial that has ended before others begin."""
+    return pruner in (None, "none") or is_asynchronous(pruner)
+
+
 def _workers(trials: int, sampler: Any) -> int:
     """Return how many of this machine's cores are used; of one that learns, so few that it does."""
     cores = os.cpu_count() or 1
@@ -118,7 +123,7 @@ def choose_executor(
         return OnRay(slots)
     if slots is None:
         first, slots = batch_sizes(trials, sampler)
-        if sampler in _BLIND and blueprint is not None:
+        if sampler in _BLIND and blueprint is not None and _lets_train(pruner):
             most = max(_TOGETHER, min(_UNSEEN, _MOST_WEIGHTS // max(1, blueprint.weights)))
             first, slots = 0, min(trials, most)
     small = blueprint is not None and blueprint.weights <= _SMALL

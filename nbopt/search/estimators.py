@@ -36,6 +36,8 @@ class Estimator:
         from sklearn.base import is_classifier
 
         self._estimator, self._judging, self.seed = estimator, judging, seed
+        if isinstance(train, tuple) and len(train) != 2:
+            raise InvalidHyperparam(_("train: an estimator is fitted to (X, y); got {count} parts.", count=len(train)))
         pair = isinstance(train, (tuple, list)) and len(train) == 2
         self._train = (train[0], train[1]) if pair else (train, None)
         self._val = val
@@ -54,7 +56,7 @@ class Estimator:
             judging.cv = _FOLDS
         judging.split(self._train, classifier)
 
-    def find_spec(self, name: str) -> Hyperparam[Any]:
+    def find_spec(self, name: str, _bounds: Any = None) -> Hyperparam[Any]:
         """Return what is known of a parameter: that there is one."""
         known = self._estimator.get_params(deep=True)
         if name not in known:

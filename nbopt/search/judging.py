@@ -63,10 +63,13 @@ class Judging:
 
         try:
             splitter = check_cv(self.cv, labels, classifier=classifier)
-            rows = np.zeros((len(train[0]) if labels is None else len(labels), 1))
+            rows = train[0] if hasattr(train[0], "shape") or labels is None else np.zeros((len(labels), 1))
             self.folds = [Fold(np.asarray(one), np.asarray(other)) for one, other in splitter.split(rows, labels)]
         except (ValueError, TypeError) as error:
-            raise InvalidHyperparam(_("cv: {error}", error=error)) from error
+            told = _("cv: {error}", error=error)
+            if "groups" in str(error):
+                told += " " + _("Give the folds themselves: cv=list(splitter.split(X, y, groups)).")
+            raise InvalidHyperparam(told) from error
 
     @property
     def parts(self) -> list[tuple[int | None, int]]:

@@ -11,7 +11,7 @@ from nbopt.errors import InvalidHyperparam
 from nbopt.i18n import _
 from nbopt.search.by_hand import ByHand
 from nbopt.search.front import undominated
-from nbopt.search.trial import Trial
+from nbopt.search.trial import FAILED, Trial
 from nbopt.search.view import html
 
 
@@ -80,10 +80,14 @@ class Results(ByHand):
         return self.record.to_optuna()
 
     def __repr__(self) -> str:
+        return f"<Study {self.name!r}: {self._told}>"
+
+    @property
+    def _told(self) -> str:
+        failed = sum(trial.state == FAILED for trial in self.trials)
         told = _("{state}, {done} of {count} trials", state=self.state.value, done=self._written, count=self._total)
-        return f"<Study {self.name!r}: {told}>"
+        return told + (_(", {count} failed", count=failed) if failed else "")
 
     def _repr_html_(self) -> str:
         best = self.front if len(self.objectives) > 1 else self.ranked()[:1]
-        told = _("{state}, {done} of {count} trials", state=self.state.value, done=self._written, count=self._total)
-        return html(f"{self.name}: {told}", self.objectives, self.trials, best)
+        return html(f"{self.name}: {self._told}", self.objectives, self.trials, best)

@@ -45,7 +45,12 @@ class Space(Mapping[str, Dimension]):
 
     def __getitem__(self, name: str) -> Dimension:
         if name not in self._dimensions:
-            raise unknown(_("dimension of the space"), name, self._dimensions)
+            way = _(
+                "the objective suggests all values by itself; declare them, as space={told}",
+                told=f"{{{name!r}: (0, 1)}}",
+            )
+            elsewhere = {} if self._dimensions else {str(name).lower(): way}
+            raise unknown(_("dimension of the space"), name, self._dimensions, {}, elsewhere)
         return self._dimensions[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -8,11 +8,14 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.hyperparams import Hyperparam, variant
 from nbopt.i18n import _
-from nbopt.search.dimension import Dimension, is_among
+from nbopt.search.dimension import Dimension, Unbounded, is_among
 from nbopt.search.space import Space
 
+Find = Callable[[str, Any], Hyperparam[Any]]
+"""Returns the declaration of a name, of which a mapping may tell what to try; None where it does not."""
 
-def make_space(given: Any, find: Callable[[str], Hyperparam[Any]] | None) -> Space:
+
+def make_space(given: Any, find: Find | None = None) -> Space:
     """Return the space that is meant.
 
     Parameters
@@ -20,32 +23,50 @@ def make_space(given: Any, find: Callable[[str], Hyperparam[Any]] | None) -> Spa
     given : list or mapping
         Names and declarations; a mapping also takes pairs (low, high) and lists of options.
     find : callable, optional
-        Returns the declaration of a name.
+        See `Find`; without it, nothing is declared.
 
     Raises
     ------
     InvalidHyperparam
         For what is no name, no declaration, or not to be searched.
     """
+    find = find or anything
     items = [(name, None) for name in [given]] if isinstance(given, (str, Hyperparam)) else _items(given)
-    found = []
+    found: list[Dimension] = []
     for name, bounds in items:
         if isinstance(name, Hyperparam):
             name, bounds = name.name, name
         if not isinstance(name, str) or not name:
             rule = _("space holds names, or a mapping from names to declarations as nbopt.Float(...)")
             raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(name or bounds)))
+        if any(each.name == name for each in found):
+            way = _("say all that it may be at once, and by when= where that depends on others")
+            raise InvalidHyperparam(_("{name} stands in the space twice: {way}.", name=name, way=way))
         if isinstance(bounds, Hyperparam):
             if bounds.name != name:
                 bounds = variant(bounds)
                 bounds.name = name
             found.append(Dimension.of(_check_legal(bounds, find)))
-        elif find is None:
-            raise InvalidHyperparam(_("{name}: say what to try, as nbopt.Float(...).", name=name))
         else:
-            spec = find(name)
+            spec = find(name, bounds)
             found.append(Dimension.of(spec) if bounds is None else Dimension.within(spec, bounds))
     return Space(found)
+
+
+def anything(name: str, bounds: Any) -> Hyperparam[Any]:
+    """Return the declaration of a name that nobody declared, of which the space tells what to try.
+
+    Raises
+    ------
+    InvalidHyperparam
+        If it does not tell.
+    """
+    if bounds is None:
+        way = _("as a pair (low, high), a list of values, or nbopt.Float(...)")
+        raise InvalidHyperparam(_("{name}: say what to try, {way}.", name=name, way=way))
+    spec = Unbounded(None)
+    spec.name = name
+    return spec
 
 
 def names_of(given: Any) -> list[str]:
@@ -75,7 +96,7 @@ def _items(given: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def _check_legal(own: Hyperparam[Any], find: Callable[[str], Hyperparam[Any]] | None) -> Hyperparam[Any]:
+def _check_legal(own: Hyperparam[Any], find: Find) -> Hyperparam[Any]:
     """Return a declaration of the user's, which matters when the declared one does, if it does not say itself when.
 
     Raises
@@ -84,10 +105,8 @@ def _check_legal(own: Hyperparam[Any], find: Callable[[str], Hyperparam[Any]] | 
         Where it offers what the run would refuse.
     """
     try:
-        declared = None if find is None else find(own.name)
+        declared = find(own.name, own)
     except InvalidHyperparam:
-        return own
-    if declared is None:
         return own
     dimension = Dimension.of(own)
     for value in dimension.options or (dimension.at(0.0), dimension.at(1.0)):

@@ -110,7 +110,7 @@ class OfFunction(Subject):
         if len(found) > 1:
             found = [Objective(f"{each.name} {k}", each.direction, each.function) for k, each in enumerate(found)]
         if stored is None:
-            stored = Space([]) if spec.space is None else make_space(spec.space, None)
+            stored = Space([]) if spec.space is None else make_space(spec.space)
         check_conditions(stored, {})
         super().__init__(stored, found, _REPORTS)
         self._function = objective
@@ -126,8 +126,10 @@ class OfFunction(Subject):
 
     def _judge(self, found: tuple[float, ...]) -> tuple[float, ...]:
         if len(found) != len(self.objectives):
-            counts = {"got": len(found), "count": len(self.objectives)}
-            raise ValueError(_("the objective returned {got} numbers, and there are {count} directions.", **counts))
+            ways = ", ".join(["'minimize'"] * len(found))
+            way = _("give a direction for each, as direction=[{ways}]", ways=ways)
+            counts = {"got": len(found), "count": len(self.objectives), "way": way}
+            raise ValueError(_("the objective returned {got} numbers, and the study has {count}: {way}.", **counts))
         return found
 
 
@@ -149,14 +151,14 @@ class OfModel(Subject):
         blueprint = self.blueprint = Blueprint(spec.build, spec.run, names, judging)
         self._judging = judging
         if stored is None:
-            built = make_space(only(spec.space, blueprint.built), lambda name: blueprint.find_spec(name, None))
+            built = make_space(only(spec.space, blueprint.built), partial(blueprint.find_spec, None))
         else:
             built = Space([stored[name] for name in blueprint.built])
         blueprint.check_defaults(built)
         first = built.reduced({each.name: each.at(0.5) for each in built.values()})
         declared, measured, reports = blueprint.declare(first)
         self._declared = declared
-        space = stored or make_space(spec.space, lambda name: blueprint.find_spec(name, declared))
+        space = stored or make_space(spec.space, partial(blueprint.find_spec, declared))
         check_conditions(space, blueprint.fixed(declared))
         blueprint.count_shapes(space)
         for name in space.keys() & spec.run.hyperparams.keys():

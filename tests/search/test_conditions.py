@@ -71,8 +71,8 @@ def test_a_grid_has_each_architecture_once():
 
 @pytest.mark.parametrize("most", [10, 100, 500])
 def test_a_grid_has_as_many_values_of_ranges_as_there_is_room_for(most):
-    space = make_space({"lr": SPACE["lr"], "on": nbopt.Flag(False), "rate": nbopt.Float(0.0, low=0.0, high=1.0)}, None)
-    some = make_space({**{name: each.spec for name, each in space.items()}, "rate": variant_of(space)}, None)
+    space = make_space({"lr": SPACE["lr"], "on": nbopt.Flag(False), "rate": nbopt.Float(0.0, low=0.0, high=1.0)})
+    some = make_space({**{name: each.spec for name, each in space.items()}, "rate": variant_of(space)})
     cells = some.grid(most)
     assert most / 3 < len(cells) <= most and len({str(cell) for cell in cells}) == len(cells)
     assert some.grid(len(cells)) == cells  # as it is asked for again

@@ -57,7 +57,7 @@ def test_it_is_better_than_chance_at_equal_budget(make):
 
 
 def test_the_best_quarter_stays_and_values_stay_in_the_space():
-    space = make_space({"lr": nbopt.Float(0.1, low=0.05, high=0.1), "on": nbopt.Flag(False)}, None)
+    space = make_space({"lr": nbopt.Float(0.1, low=0.05, high=0.1), "on": nbopt.Flag(False)})
     losses = {number: float(number) for number in range(8)}
     values = {number: {"lr": 0.1, "on": True} for number in range(8)}
     moves = choose_moves(losses, values, space, np.random.default_rng(0))

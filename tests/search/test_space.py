@@ -19,7 +19,7 @@ SPECS = {
 
 @pytest.fixture
 def space():
-    return make_space(SPECS, None)
+    return make_space(SPECS)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -75,18 +75,18 @@ def test_bounds_that_are_none_are_refused_in_words(space, bounds, told):
 def test_a_grid_has_every_combination_in_the_order_of_scikit_learn(space):
     from sklearn.model_selection import ParameterGrid
 
-    small = make_space({name: SPECS[name] for name in ("on", "kind")}, None)
+    small = make_space({name: SPECS[name] for name in ("on", "kind")})
     assert small.grid(100) == list(ParameterGrid({"on": [False, True], "kind": ["a", "b", "c"]}))
 
 
 def test_a_grid_of_ranges_has_about_as_many_places_as_there_may_be(space):
-    rates = make_space({name: SPECS[name] for name in ("lr", "rate")}, None)
+    rates = make_space({name: SPECS[name] for name in ("lr", "rate")})
     cells = rates.grid(25)
     assert len(cells) == 25 and cells[0] == {"lr": 1e-4, "rate": 0.0} and cells[-1] == {"lr": 1.0, "rate": 0.5}
 
 
 def test_spaces_are_given_by_names_declarations_pairs_and_lists(space):
-    def find(name):
+    def find(name, _bounds):
         return space[name].spec
 
     found = make_space(["lr", {"depth": (2, 3), "kind": ["b"]}, {"own": nbopt.Int(1, low=1, high=3)}], find)
@@ -94,14 +94,14 @@ def test_spaces_are_given_by_names_declarations_pairs_and_lists(space):
 
 
 def test_a_declaration_keeps_its_name_where_another_one_uses_it_too(space):
-    assert make_space({"other": SPECS["lr"]}, None)["other"].name == "other"
+    assert make_space({"other": SPECS["lr"]})["other"].name == "other"
     assert SPECS["lr"].name == ""
 
 
 @pytest.mark.parametrize("given", [5, [nbopt.Float(0.1, low=0.0, high=1.0)], {3: (0, 1)}])
 def test_a_space_of_something_else_is_refused(given):
     with pytest.raises(InvalidHyperparam, match="space"):
-        make_space(given, None)
+        make_space(given)
 
 
 def test_a_declaration_without_a_range_is_no_dimension():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.svm import SVC
 
 import nbopt
 from nbopt.errors import InvalidHyperparam, UnknownName
@@ -69,3 +71,35 @@ def test_without_optuna_it_says_what_to_install(make, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install 'nbopt\[search\]'"):
         make()
+
+
+def test_a_name_that_stands_in_the_space_twice_is_refused(make):
+    grids = [{"kernel": ["linear"], "C": [1, 10]}, {"kernel": ["rbf"], "gamma": [0.1, 1]}]
+    iris = np.zeros((30, 2)), np.arange(30) % 3
+    with pytest.raises(InvalidHyperparam, match="kernel stands in the space twice"):
+        nbopt.Study(SVC(), iris, space=grids, store=None)
+    with pytest.raises(InvalidHyperparam, match="lr stands in the space twice"):
+        make(space=["lr", {"lr": (1e-3, 1e-1)}])
+
+
+def test_what_an_estimator_cannot_be_fitted_to_is_told():
+    x, y = np.zeros((30, 2)), np.arange(30) % 3
+    with pytest.raises(InvalidHyperparam, match=r"fitted to \(X, y\); got 3 parts"):
+        nbopt.Study(SVC(), (x, y, y), space={"C": [1, 10]}, store=None)
+    with pytest.raises(InvalidHyperparam, match=r"cv=list\(splitter.split\(X, y, groups\)\)"):
+        nbopt.Study(SVC(), (x, y), space={"C": [1, 10]}, cv=GroupKFold(3), store=None)
+
+
+def test_names_that_the_objective_suggests_are_told_where_they_are_given_by_hand():
+    study = nbopt.Study(objective=lambda trial: trial.suggest_float("x", 0, 1), trials=2, store=None)
+    for act in (study.pin, study.add):
+        with pytest.raises(InvalidHyperparam, match=r"suggests all values by itself; declare them, as space={'x'"):
+            act(x=0.5)
+
+
+def test_an_objective_that_returns_several_numbers_says_how_they_are_searched():
+    study = nbopt.Study(objective=lambda trial: (1.0, 2.0), trials=2, store=None)
+    with pytest.raises(
+        ValueError, match=r"returned 2 numbers, and the study has 1: .* direction=\['minimize', 'minimize'\]"
+    ):
+        study.fit()
