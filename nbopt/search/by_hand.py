@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbopt.errors import InvalidHyperparam, check_text
+from nbopt.errors import InvalidHyperparam, check_text, unknown
 from nbopt.i18n import _
+from nbopt.search.jobs import Ended
+from nbopt.search.proposing import Proposer
 from nbopt.search.spaces import check_matters
 from nbopt.search.spec import check_count
 from nbopt.search.steered import Steered
+from nbopt.search.subjects import Subject
+from nbopt.search.trial import COMPLETE, FAILED, PRUNED
+from nbopt.training.state import RunState
 
 
 class ByHand(Steered):
@@ -16,6 +21,8 @@ class ByHand(Steered):
 
     Every change is journaled, and takes effect when the sampler is next asked for a trial.
     """
+
+    _subject: Subject
 
     def add(self, *, source: str = "code", **values: Any) -> None:
         """Train a trial with these values next; the sampler chooses the remaining ones.
@@ -174,6 +181,77 @@ class ByHand(Steered):
             self._note_by_hand(number, checked)
         self.executor.set(number, checked)
 
+    def ask(self) -> Proposer:
+        """Return the next trial, for code of your own to carry out; `tell` its result.
+
+        It has the values of the space in ``values``, and suggests others as a trial of Optuna's does. More than one may
+        be out at a time. Their results are recorded in the order of their numbers.
+
+        Raises
+        ------
+        RuntimeError
+            While the study searches by itself, or if it trains its trials, having ``build``.
+
+        Examples
+        --------
+        >>> study = nbopt.Study(space={"x": (-1.0, 1.0)}, objective=None, direction="minimize", store=None)
+        >>> for _ in range(20):
+        ...     trial = study.ask()
+        ...     study.tell(trial, trial.values["x"] ** 2)
+        >>> len(study.trials), abs(study.best.values["x"]) < 0.5
+        (20, True)
+        """
+        with self.lock:
+            if self._thread is not None:
+                raise RuntimeError(_("the study is searching by itself: pause it before you ask for a trial."))
+            if not self._subject.is_asked:
+                rule = _("only those of a study without build are asked for, as nbopt.Study(space=..., objective=None)")
+                raise RuntimeError(_("this study carries out its trials by itself: {rule}.", rule=rule))
+            self.record.claim()
+            if not self._trials:
+                self.journal.event(0, "start")
+            if self.asked >= self._total:
+                self.set(trials=self.asked + 1)
+            trial = self._next(self._written)
+            self._handed.add(trial.number)
+            self._become(RunState.PAUSED)
+            return Proposer(trial.number, dict(trial.values), self._asktell.handle(trial.number), self.note_report)
+
+    def tell(self, trial: Any, objective: Any = None, *, state: str | None = None) -> None:
+        """Take down the result of a trial that `ask` returned.
+
+        Parameters
+        ----------
+        trial : object
+            What `ask` returned, or its number.
+        objective : float or sequence of float, optional
+            One for each direction; without it, the trial failed.
+        state : str, optional
+            ``complete``, ``pruned`` or ``failed``.
+
+        Raises
+        ------
+        InvalidHyperparam
+            If the trial is not out, or the state is none.
+        TypeError, ValueError
+            If the objective is no number, or not as many as the study has.
+        """
+        number = getattr(trial, "number", trial)
+        state = state or (FAILED if objective is None else COMPLETE)
+        if state not in (COMPLETE, PRUNED, FAILED):
+            raise unknown(_("state of a trial"), state, (COMPLETE, PRUNED, FAILED))
+        found = self._subject.judge(objective) if state == COMPLETE else ()
+        with self.lock:
+            if number not in self._handed:
+                out = ", ".join(map(str, sorted(self._handed))) or _("none")
+                raise InvalidHyperparam(
+                    _("trial {number!r} is not out; those that are: {out}.", number=number, out=out)
+                )
+            self._handed.discard(number)
+            self._take(Ended(number, state, found, [found] if found else []))
+            if self._written >= self._total:
+                self._finish()
+
     def _check_trial(self, changes: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -181,6 +259,9 @@ class ByHand(Steered):
         raise NotImplementedError
 
     def _check_under_way(self, number: int) -> None:
+        if number in self._handed:
+            told = _("trial {number} is carried out by code of your own", number=number)
+            raise InvalidHyperparam(_("{told}: tell its result.", told=told))
         if number not in self._begun:
             under_way = ", ".join(map(str, self._begun)) or _("none")
             text = _("trial {number} is not running; those that are: {names}.", number=number, names=under_way)

@@ -68,6 +68,7 @@ class Course:
         self._thread: threading.Thread | None = None
         self._goal, self._asked_by = RunState.RUNNING, "code"
         self._begun: dict[int, float] = {}
+        self._handed: set[int] = set()  # trials that code of the user's carries out
         self._sessions: dict[int, Any] = {}
         self._trials: list[Trial] = record.trials(self._declared)
         self._written = len(self._trials)
@@ -121,12 +122,15 @@ class Course:
                 if self._written < len(self._trials):
                     return True
                 self.executor.close()
-                reason = _("all {count} trials are done", count=self.asked)
-                self.journal.event(self.asked, "finished", reason)
-                self._become(RunState.FINISHED, reason)
+                self._finish()
                 return False
         self._settle(goal, self._asked_by)
         return False
+
+    def _finish(self) -> None:
+        reason = _("all {count} trials are done", count=self.asked)
+        self.journal.event(self.asked, "finished", reason)
+        self._become(RunState.FINISHED, reason)
 
     def _settle(self, goal: RunState, source: str) -> None:
         """Come to rest."""
@@ -142,6 +146,7 @@ class Course:
         """Forget the trials that are not written: they will be asked for again."""
         del self._trials[self._written :]
         self._begun.clear()
+        self._handed.clear()
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -158,17 +163,22 @@ class Course:
             known = self.executor.known(number)
             if number >= self._total or len(self._begun) >= self.executor.slots or known > self._written:
                 return
-            self._act()
-            for trial in self._trials[:known]:
-                self._asktell.tell(trial)
-            given = self._waiting.pop(0) if self._waiting else None
-            values = self._asktell.ask(number, self._total, given)
-            trial = Trial(number, values, source="sampler" if given is None else "code", space=self._version)
-            self._equip(trial)
-            self._trials.append(trial)
-            self._begun[number] = time.monotonic()
-            self.executor.submit(self._make_job(trial))
+            self.executor.submit(self._make_job(self._next(known)))
             self._announce()
+
+    def _next(self, known: int) -> Trial:
+        """Ask for a trial; the sampler is told of the first ``known``."""
+        number = len(self._trials)
+        self._act()
+        for trial in self._trials[:known]:
+            self._asktell.tell(trial)
+        given = self._waiting.pop(0) if self._waiting else None
+        values = self._asktell.ask(number, self._total, given)
+        trial = Trial(number, values, source="sampler" if given is None else "code", space=self._version)
+        self._equip(trial)
+        self._trials.append(trial)
+        self._begun[number] = time.monotonic()
+        return trial
 
     def _take(self, ended: Ended) -> None:
         """Take down how a trial ended, and write what is to be written by now."""

@@ -60,6 +60,10 @@ class Steered(Course):
             if self._written >= self._total and not self._waiting:
                 rule = _("set more of them: study.set(trials={more})", more=self._total + 10)
                 raise RuntimeError(_("all {count} trials are done: {rule}.", count=self._total, rule=rule))
+            if self._handed:
+                names = ", ".join(map(str, sorted(self._handed)))
+                way = _("tell their results first, or give them up by study.stop()")
+                raise RuntimeError(_("trials were asked for and are not told: {names}; {way}.", names=names, way=way))
             self.record.claim()
             self.error = None
             self.journal.event(self.asked, "start" if not self._trials else "resume", source=source)

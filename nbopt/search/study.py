@@ -63,7 +63,7 @@ class Study(Shown):
         trained run; ``parameters``, the number of weights; or ``latency``, the measured milliseconds for one
         sample. Several objectives, such as ``["val_accuracy", "parameters"]``, give a Pareto front. Without
         ``build``, a function of a trial in Optuna's style: ``trial.suggest_float("x", 0, 1)``,
-        ``trial.values["lr"]``.
+        ``trial.values["lr"]``; or None, for a study that code of your own asks for trials, see `ask` and `tell`.
     direction : str or list of str, optional
         ``minimize`` or ``maximize``. By default, losses and errors are minimized and other metrics maximized.
     sampler : str or Optuna sampler
@@ -295,4 +295,4 @@ def _name_of(what: Any) -> str:
     if isinstance(what, torch.nn.Module):
         return type(what).__name__
     name = str(getattr(what, "__name__", type(what).__name__))
-    return _("study") if name == "<lambda>" else name
+    return _("study") if what is None or name == "<lambda>" else name

@@ -46,10 +46,13 @@ class Subject:
         What was found out about trials for the sampler, until they are written.
     study, seed : str, int
         The study's id, and its seed.
+    is_asked : bool
+        Whether code of the user's may carry out its trials.
     """
 
     blueprint: Blueprint | None = None
     study, seed = "", 0
+    is_asked = False
 
     @property
     def is_whole(self) -> bool:
@@ -78,6 +81,16 @@ class Subject:
         """Return what the user gave, by its name."""
         return {"objective": [each.function for each in self.objectives], "space": self.space}
 
+    def judge(self, found: Any) -> tuple[float, ...]:
+        """Return what somebody found, one number for each objective."""
+        found = as_tuple(found)
+        if len(found) != len(self.objectives):
+            ways = ", ".join(["'minimize'"] * len(found))
+            way = _("give a direction for each, as direction=[{ways}]", ways=ways)
+            counts = {"got": len(found), "count": len(self.objectives), "way": way}
+            raise ValueError(_("the objective returned {got} numbers, and the study has {count}: {way}.", **counts))
+        return tuple(found)
+
     def check_change(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return changes of a trial that trains, checked; raise InvalidHyperparam for what cannot be changed."""
         raise InvalidHyperparam(_("nbopt does not train these trials: there is nothing to change in them."))
@@ -95,25 +108,27 @@ class Subject:
 class OfFunction(Subject):
     """A function of a trial."""
 
+    is_asked = True
+
     def __init__(self, spec: StudySpec, stored: Space | None) -> None:
-        objective, direction = spec.objective, spec.direction
-        if not callable(objective):
-            find_objectives(objective, direction, None)
+        given, direction = objective if spec.objective is None else spec.objective, spec.direction
+        if not callable(given):
+            find_objectives(given, direction, None)
             rule = _("without build, objective must be one function of a trial")
-            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(objective)))
+            raise InvalidHyperparam(_("{rule}; got {value}.", rule=rule, value=shorten(given)))
         others = {"train": spec.run.train, "val": spec.run.val, "cv": spec.cv, **spec.run.hyperparams}
-        if given := [name for name, value in others.items() if value is not None]:
-            told = _("{names}: there is no build, and so no run to use it", names=", ".join(given))
+        if unused := [name for name, value in others.items() if value is not None]:
+            told = _("{names}: there is no build, and so no run to use it", names=", ".join(unused))
             raise InvalidHyperparam(_("{told}: give build=, or leave it out.", told=told))
         ways = list(direction) if isinstance(direction, (list, tuple)) else [direction]
-        found = [find_objectives(objective, way, None)[0] for way in ways]
+        found = [find_objectives(given, way, None)[0] for way in ways]
         if len(found) > 1:
             found = [Objective(f"{each.name} {k}", each.direction, each.function) for k, each in enumerate(found)]
         if stored is None:
             stored = Space([]) if spec.space is None else make_space(spec.space)
         check_conditions(stored, {})
         super().__init__(stored, found, _REPORTS)
-        self._function = objective
+        self._function = given
 
     def given(self) -> dict[str, Any]:
         """Return what the user gave, by its name."""
@@ -122,15 +137,13 @@ class OfFunction(Subject):
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return the call of the function."""
         proposer = Proposer(trial.number, dict(trial.values), asked, note)
-        return [Part(lambda: self._judge(as_tuple(self._function(proposer))))]
+        return [Part(lambda: self.judge(self._function(proposer)))]
 
-    def _judge(self, found: tuple[float, ...]) -> tuple[float, ...]:
-        if len(found) != len(self.objectives):
-            ways = ", ".join(["'minimize'"] * len(found))
-            way = _("give a direction for each, as direction=[{ways}]", ways=ways)
-            counts = {"got": len(found), "count": len(self.objectives), "way": way}
-            raise ValueError(_("the objective returned {got} numbers, and the study has {count}: {way}.", **counts))
-        return found
+
+def objective(trial: Any) -> float:
+    """Stand for the objective of a study that is asked for trials, and told what came of them."""
+    told = _("this study has no objective to carry out its trials")
+    raise RuntimeError(_("{told}: call study.ask(), and study.tell(trial, result).", told=told))
 
 
 class OfModel(Subject):
@@ -275,7 +288,7 @@ def make_subject(spec: StudySpec, judging: Judging, stored: Space | None, judged
     judged : list of (name, direction)
         ... and its objectives.
     """
-    if spec.build is None and stored is not None and not callable(spec.objective):
+    if spec.build is None and stored is not None and spec.objective is not None and not callable(spec.objective):
         return Subject(stored, [Objective(*each) for each in judged])
     if spec.build is None:
         return OfFunction(spec, stored)
