@@ -228,6 +228,8 @@ def _acting(story: RunSummary) -> list[str]:
         names -= {name for name in own - brought if story.values_of(name) == [story.hyperparams.spec(name).default]}
     names -= {name for name in ("steps", "validate_every") if not any(story.values_of(name))}
     names |= {name for name, value in story.start.items() if value != story.hyperparams.spec(name).default}
+    overruling = {name: spec.unless for name, spec in zip(story.hyperparams, specs, strict=True) if spec.unless}
+    names -= {name for name, other in overruling.items() if all(story.values_of(other))}
     names -= {OPTIMIZER.name, LOSS.name} | story.inert
     names -= story.untouched
     return [name for name in story.hyperparams if name in names]

@@ -41,6 +41,8 @@ class Hyperparam(Generic[T]):
         Its place among the few that a panel shows first, from 1 on; 0 for all others.
     needs : str
         The hyperparameter that must be on, above 0 or another than by default for this one to act; "" if it needs none.
+    unless : str
+        The hyperparameter that acts in the place of this one while it is on, or above 0; "" if there is none.
     when : mapping of str to iterable
         The values of others with which it matters at all, by name, as ``{"depth": range(3, 7)}``: elsewhere a search
         leaves it out.
@@ -60,6 +62,7 @@ class Hyperparam(Generic[T]):
     unit: Words = Words()  # noqa: RUF009 - a descriptor
     rank: int = field(default=0, kw_only=True)
     needs: str = field(default="", kw_only=True)
+    unless: str = field(default="", kw_only=True)
     when: Mapping[str, Iterable[Any]] = field(default_factory=dict, kw_only=True)
     was: str = field(default="", kw_only=True)
     synonyms: str = field(default="", kw_only=True)

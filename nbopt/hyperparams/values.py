@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, ValuesView
@@ -200,6 +201,16 @@ class Hyperparams(Mapping[str, Any]):
             if reason := kind.conflict(values, chosen):
                 raise InvalidHyperparam(f"{reason}.")
 
+    def find_overruled(self, changes: Mapping[str, Any]) -> dict[str, str]:
+        """Return those of ``changes`` that others act in the place of, each with the reason."""
+        values, found = {**self._values, **changes}, {}
+        for name in changes.keys() & self._specs.keys():
+            other = self._specs[name].unless
+            if other and values[other] and values[name] not in (None, math.inf):  # which leave it to the other
+                rule = _("no effect while {other} is {value}", other=other, value=values[other])
+                found[name] = _("{rule}, which acts in its place; {other}=0 turns that off", rule=rule, other=other)
+        return found
+
     def assign(self, name: str, value: Any) -> None:
         """Make a checked ``value`` live in every bound part that declares ``name``. Only a run calls this."""
         self._values[name] = value
@@ -216,6 +227,12 @@ class Hyperparams(Mapping[str, Any]):
     def unbind(self, part: Tunable) -> None:
         """Stop telling ``part`` about changes."""
         self._bound.remove(part)
+
+
+def tell_unused(reasons: Mapping[str, str]) -> None:
+    """Warn, where the user called nbopt, of values that were given and do not act, each with the reason."""
+    for name in sorted(reasons):
+        warnings.warn(f"{name}: {reasons[name]}", stacklevel=_outside())
 
 
 def _outside() -> int:

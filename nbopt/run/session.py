@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NoReturn
 
 from nbopt.errors import check_text
 from nbopt.hyperparams import Hyperparams
+from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
 from nbopt.record.history import History
 from nbopt.record.journal import Journal
@@ -147,8 +148,8 @@ class Session(Standing, Watched):
         begun = int(self.state is RunState.RUNNING)  # its first step may be done before the change is
         check_in_time(checked, self.hyperparams, max(begun, self.step_count))
         self._ask(checked, check_text("source", source))
-        for name in sorted(self.inert.keys() & checked.keys()):
-            warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
+        unused = {name: self.inert[name] for name in self.inert.keys() & checked.keys()}
+        tell_unused({**unused, **self.hyperparams.find_overruled(checked)})
 
     def _ask(self, changes: dict[str, Any], source: str) -> None:
         """Queue checked changes, for whoever trains to apply."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import secrets
-import warnings
 from typing import ClassVar, Self, get_args
 
 import torch
 from torch import nn
 
 from nbopt.errors import check_text
+from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
 from nbopt.run import registry
 from nbopt.run.declared import find_inert, find_loss
@@ -98,8 +98,9 @@ class TrainedSession(Driven):
         self.worker = Worker(self, self._begin, spec.until)
         setting = Setting(self.model, self.device.torch, spec.val is not None)
         self.inert = {**find_inert(setting, spec.train, self.techniques), **loss.find_inert(setting)}
-        for inert in sorted(self.inert.keys() & named.keys()):
-            warnings.warn(f"{inert}: {self.inert[inert]}", stacklevel=3)
+        tell_unused({name: self.inert[name] for name in self.inert.keys() & named.keys()})
+        if spec.listed and spec.id is None and spec.parent is None:  # others have what they were copied from
+            tell_unused(hyperparams.find_overruled(named))
         self.recorder = None if store is None else make_recorder(self, store, TrainedSession.describe)
         if spec.listed:
             registry.enter(self)

@@ -73,6 +73,12 @@ class Proposer:
         return getattr(self._asked, name)
 
 
+def objective(trial: Any) -> float:
+    """Stand for the objective of a study that is asked for trials, and told what came of them."""
+    told = _("this study has no objective to carry out its trials")
+    raise RuntimeError(_("{told}: call study.ask(), and study.tell(trial, result).", told=told))
+
+
 def as_tuple(found: Any) -> tuple[float, ...]:
     """Return what an objective returned as one number for each."""
     if isinstance(found, Mapping):

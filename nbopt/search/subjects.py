@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from nbopt.errors import InvalidHyperparam, shorten
+from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
 from nbopt.run.population.forks import take_out
 from nbopt.run.run import Run
@@ -17,7 +18,7 @@ from nbopt.search.estimators import Estimator, is_estimator, refuse_settings
 from nbopt.search.jobs import Part
 from nbopt.search.judging import Judging
 from nbopt.search.objectives import Objective, find_objectives
-from nbopt.search.proposing import Proposer, as_tuple
+from nbopt.search.proposing import Proposer, as_tuple, objective
 from nbopt.search.space import Space
 from nbopt.search.spaces import check_conditions, make_space, names_of, only
 from nbopt.search.spec import StudySpec
@@ -140,12 +141,6 @@ class OfFunction(Subject):
         return [Part(lambda: self.judge(self._function(proposer)))]
 
 
-def objective(trial: Any) -> float:
-    """Stand for the objective of a study that is asked for trials, and told what came of them."""
-    told = _("this study has no objective to carry out its trials")
-    raise RuntimeError(_("{told}: call study.ask(), and study.tell(trial, result).", told=told))
-
-
 class OfModel(Subject):
     """A model, or what builds one."""
 
@@ -177,6 +172,8 @@ class OfModel(Subject):
         for name in space.keys() & spec.run.hyperparams.keys():
             rule = _("it is a dimension of the space, and has a value given for all trials")
             raise InvalidHyperparam(_("{name}: {rule}: leave one of them out.", name=name, rule=rule))
+        if stored is None:
+            tell_unused(declared.find_overruled({**spec.run.hyperparams, **{n: d.at(0.5) for n, d in space.items()}}))
         parts = len(judging.parts)
         found = find_objectives(spec.objective, spec.direction, measured)
         super().__init__(space, found, reports if parts == 1 else parts)

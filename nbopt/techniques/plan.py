@@ -26,6 +26,7 @@ class Plan(Tunable):
         ge=1,
         endless=True,
         tenfold=True,
+        unless="steps",
         label=N_("Epochs"),
         group=_GROUP,
         help=N_(

@@ -75,7 +75,8 @@ def test_one_cycle_goes_up_and_far_down_on_a_stream_without_an_end(mlp):
 
 
 def test_a_run_in_steps_ends_there_whatever_its_epochs(mlp, blobs):
-    run = Run(mlp(), blobs, blobs, batch_size=SIZE, epochs=2, steps=10, store=None).fit()
+    with pytest.warns(UserWarning, match="epochs: no effect while steps is 10"):
+        run = Run(mlp(), blobs, blobs, batch_size=SIZE, epochs=2, steps=10, store=None).fit()
     assert (run.step_count, run.epoch, run.end_reason) == (10, 3, "all 10 steps done")
     assert run.history["val_loss"][0].tolist() == [3, 6, 9, 10]
     assert run.share == 1.0

@@ -102,7 +102,9 @@ def reason_not_to_act(name: str, values: Hyperparams, inert: Mapping[str, str]) 
             for strategy, options in values.owners(name).items()
         )
         return _("Acts where {condition}.", condition=_(" or ").join(where))
-    needs = values.spec(name).needs
+    needs, unless = values.spec(name).needs, values.spec(name).unless
+    if unless and values[unless]:
+        return _("Acts once {label} is 0.", label=values.label(unless))
     return _("Acts once {condition}.", condition=_other(needs, values)) if _is_off(needs, values) else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from numbers import Integral
@@ -10,6 +9,7 @@ from typing import Any
 
 from nbopt.errors import InvalidHyperparam, check_text
 from nbopt.hyperparams import Hyperparams
+from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
 from nbopt.run.population.cloning import copy_over
 from nbopt.run.population.forks import take_out
@@ -277,8 +277,8 @@ class Managed(Steered):
                     self.hyperparams.assign(name, value)
             self.journal.event(self.step_count, "set", {"members": [m.number for m in chosen], **checked}, source)
         self.announce()
-        for name in sorted(self.inert.keys() & checked.keys()):
-            warnings.warn(f"{name}: {self.inert[name]}", stacklevel=2)
+        unused = {name: self.inert[name] for name in self.inert.keys() & checked.keys()}
+        tell_unused({**unused, **self.hyperparams.find_overruled(checked)})
 
     def _check_shared(self, changes: Mapping[str, Any], member: Member) -> None:
         """Raise InvalidHyperparam for a change of one member in what is one for all."""

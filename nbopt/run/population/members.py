@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -16,6 +15,7 @@ from nbopt.data.stream_source import StreamSource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.data.tree import tensors
 from nbopt.hyperparams import Hyperparams
+from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
 from nbopt.run.copying import Copies
 from nbopt.run.declared import find_inert, find_loss
@@ -79,8 +79,9 @@ def find_all_inert(spec: RunSpec, hyperparams: Hyperparams) -> dict[str, str]:
 
 def tell_inert(spec: RunSpec, inert: Mapping[str, str]) -> None:
     """Warn of those that were given and cannot act."""
-    for name in sorted(inert.keys() & spec.hyperparams.keys()):
-        warnings.warn(f"{name}: {inert[name]}", stacklevel=4)
+    given = spec.hyperparams
+    tell_unused({name: inert[name] for name in inert.keys() & given.keys()})
+    tell_unused(spec.declare().find_overruled(given))
 
 
 def give_data(members: Sequence[Member], samples: Sequence[Any] | None, split: int | None = None) -> None:
