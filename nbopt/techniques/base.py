@@ -62,8 +62,7 @@ class Technique(Hooks):
         Whether the compiled step does what this technique does; where any other one acts, steps stay eager. Of the
         hooks in a step it calls ``before_step``, before the first, see `renews_every`, ``change_rate``, for all steps
         of a call before the first, and ``after_step``, once all are done: what compiles finds the rate by the arguments
-        alone and what no step changes, and only takes note of
-        losses. `nbopt.techniques.promises` looks whether that can be true.
+        alone and what no step changes, and only takes note of losses; `nbopt.techniques.promises` looks whether it can.
     unwritten : str
         Why a script cannot hold this technique, in words; "" if it can.
     of_model : tuple of str
@@ -72,10 +71,12 @@ class Technique(Hooks):
         Values by which it does nothing to the course of a run, as where learning rates are tried.
     at_once : mapping of str to Any
         Values by which it acts fully from the next step on, where it would else do so little by little.
+    weight_settings : tuple of str
+        What hyperparameters `apply_operand` gets.
     gradients_of_many : callable, optional
         ``after_gradients`` of many runs at once, a static method ``(weights, gradients, values)``: lists of tensors
         (runs, ...), of which the gradients are to be changed, and by the name of each hyperparameter a tensor (runs,),
-        0 for those in which the technique has no effect. Without it, each of many is acted on by itself.
+        0 for those in which the technique has no effect. Without it, each is acted on by itself.
 
     Examples
     --------
@@ -109,6 +110,7 @@ class Technique(Hooks):
     of_model: ClassVar[tuple[str, ...]] = ()
     off: ClassVar[Mapping[str, Any]] = {}
     at_once: ClassVar[Mapping[str, Any]] = {}
+    weight_settings: ClassVar[tuple[str, ...]] = ()
     gradients_of_many: ClassVar[Any] = None
 
     def __new__(cls, *arguments: Any, **settings: Any) -> Self:
@@ -228,20 +230,23 @@ class Technique(Hooks):
         return 0.0
 
     @property
-    def weight_factors(self) -> Mapping[str, Tensor]:
-        """What `change_weights` multiplies weights by, by their names, where it does no more than that.
+    def weight_operands(self) -> Mapping[str, Tensor]:
+        """What `apply_operand` takes beside a weight, by its name, where `change_weights` does no more: it is compiled.
 
-        These are the names as long as no hyperparameter changes, and each is shaped and typed as its weight is: so the
-        compiled step can do it.
+        Only where a hyperparameter changes are there other names, shapes or types.
         """
         return {}
+
+    @staticmethod
+    def apply_operand(weight: Tensor, operand: Tensor, *settings: Any) -> Tensor:
+        """Return what `change_weights` makes of a weight, by its operand and `weight_settings` alone: a product."""
+        return weight * operand
 
     @property
     def renews_every(self) -> int:
         """At the multiples of how many steps `before_step` may do something; 0 for none. It is called before others.
 
-        With `weight_factors` and without ``after_step``, it is called within a row of compiled steps, and is to follow
-        from weights, `context` and what it remembers alone.
+        With `weight_operands` and no ``after_step``, it is called within rows of compiled steps, on weights and memory.
         """
         return 1
 

@@ -123,11 +123,11 @@ class ActiveHooks(HookLists):
         self.is_coarse = any(part.is_coarse for part in acts)
         self.moves = {self._called(part): part.moves_by for part in acts if defines(type(part), "change_rate")}
         self.sign_pull = sum(part.sign_pull for part in acts)
-        self.factored = [part for part in acts if defines(type(part), "weight_factors")]
+        self.operating = [part for part in acts if defines(type(part), "weight_operands")]
         self.unchecked = [part for part in acts if defines(type(part), "check_outputs") and part.needs_outputs]
         self.renewing = [part for part in acts if defines(type(part), "before_step")]
         # Losses are handed to techniques after a call: what notes them may make something else of them.
-        self.masking = [p for p in self.renewing if p in self.factored and not defines(type(p), "after_step")]
+        self.masking = [p for p in self.renewing if p in self.operating and not defines(type(p), "after_step")]
         self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
 
@@ -251,9 +251,9 @@ class ActiveHooks(HookLists):
             parts[1:2] = [target] if len(parts) > 1 else []
         return parts[0] if single else tuple(parts)
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return what the model is to compute with, by name."""
-        weights: dict[str, Tensor] = dict(self._context.named_weights)
+    def weights(self, named: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return what the model is to compute with, by name; `Context.named_weights` may be known already."""
+        weights: dict[str, Tensor] = dict(self._context.named_weights if named is None else named)
         for change in self.change_weights:
             weights = change(weights)
         return weights

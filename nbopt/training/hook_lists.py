@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,22 +13,50 @@ from nbopt.techniques.base import Technique
 from nbopt.techniques.hooks import OwnStep
 
 
+class WeightChange(NamedTuple):
+    """How a technique changes some of the weights, see `Technique.apply_operand`.
+
+    Attributes
+    ----------
+    do : callable
+    settings : tuple
+        Its last arguments.
+    names : tuple of str
+        The weights.
+    """
+
+    do: Callable[..., Tensor]
+    settings: tuple[Any, ...]
+    names: tuple[str, ...]
+
+
+def change_weights(
+    weights: Mapping[str, Tensor], changes: Sequence[WeightChange], operands: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """Return weights by name as they are once all changes are done."""
+    changed, rest = dict(weights), iter(operands)
+    for change in changes:
+        for name in change.names:
+            changed[name] = change.do(changed[name], next(rest), *change.settings)
+    return changed
+
+
 class HookLists:
     """The hooks of `nbopt.techniques.hooks.HOOKS`, each with the methods to call, in the order of techniques.
 
     Attributes
     ----------
-    factored : list of Technique
-        Those that multiply weights.
+    operating : list of Technique
+        Those that change weights one by one, by operands, which the compiled step can do.
     unchecked : list of Technique
         Those that are to look at the outputs of the next pass.
     renewing : list of Technique
         Those that make something ready before steps.
     masking : list of Technique
-        Those of them that make no more than what they multiply weights by, which machine code takes within a call.
+        Those of them that make no more than such operands, which machine code takes within a call.
     """
 
-    factored: list[Technique]
+    operating: list[Technique]
     unchecked: list[Technique]
     renewing: list[Technique]
     masking: list[Technique]
@@ -63,13 +91,20 @@ class HookLists:
     find_trouble: list[Callable[[Sequence[float], bool], int | None]]
     judge: list[Callable[[float, int], bool]]
 
-    def factors(self) -> dict[str, Tensor]:
-        """Return what weights are multiplied by where steps are compiled, by name."""
-        found: dict[str, Tensor] = {}
-        for part in self.factored:
-            for name, factor in part.weight_factors.items():
-                found[name] = found[name] * factor if name in found else factor
-        return found
+    def changes(self) -> tuple[WeightChange, ...]:
+        """Return how weights are changed where steps are compiled, one technique after the other."""
+        return tuple(
+            WeightChange(
+                type(part).apply_operand,
+                tuple(getattr(part, name) for name in part.weight_settings),
+                tuple(part.weight_operands),
+            )
+            for part in self.operating
+        )
+
+    def operands(self) -> list[Tensor]:
+        """Return by what they are, in the order of `changes`."""
+        return [operand for part in self.operating for operand in part.weight_operands.values()]
 
     def check(self, output: Any, batch: Any) -> None:
         """Let techniques look at outputs; raise what they say."""

@@ -64,11 +64,11 @@ class Masked(nbopt.Technique):
             self.seen = (*self.seen, self.context.step)
 
     @property
-    def weight_factors(self):
+    def weight_operands(self):
         return {} if self.mask is None else {next(iter(self.context.named_weights)): self.mask}
 
     def change_weights(self, weights):
-        return {**weights, **{name: weights[name] * mask for name, mask in self.weight_factors.items()}}
+        return {**weights, **{name: weights[name] * mask for name, mask in self.weight_operands.items()}}
 
 
 class Noting(Masked):
@@ -123,8 +123,8 @@ def test_a_share_that_grows_is_all_there_once_it_has_grown_and_not_only_at_the_n
     assert dict(run.technique_facts)["pruned"] == "0.0%"
     pull(run, 24)
     assert dict(run.technique_facts)["pruned"] == "50.0%"
-    masks = run.training.acting.factors()
-    assert sum(int(mask.sum()) for mask in masks.values()) * 2 == sum(mask.numel() for mask in masks.values())
+    masks = run.training.acting.operands()
+    assert sum(int(mask.sum()) for mask in masks) * 2 == sum(map(torch.Tensor.numel, masks))
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])

@@ -52,6 +52,7 @@ VALUES = {
     "clip_norm": [0.0, 1.0],
     "batch_size": [4, 6, 12],
     "precision": ["float32", "bfloat16", "float16"],
+    "weight_bits": [0, 3, 8],
     "optimizer": ["sgd", "adam", "adamw", "rmsprop"],
     "tier": ["eager", "compiled"],
 }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nbopt.hyperparams import Flag, Float, Hyperparam, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.compression.chosen import GROUP, LEAST, MOST, FewBits, conflict_of_weights
-from nbopt.techniques.compression.grids import Grid, find_grid, first_scale, round_learning
+from nbopt.techniques.compression.grids import Grid, find_grid, find_highest, first_scale, round_learning
 from nbopt.techniques.compression.norms import factor_of_rows, find_norms, is_norm
 from nbopt.techniques.compression.odd_norms import tell_odd
 from nbopt.techniques.compression.or_off import IntOrOff
@@ -89,6 +89,7 @@ class WeightBits(FewBits):
     )
 
     of_weights = "weight_bits"
+    weight_settings = ("bits_by_channel", "bits_symmetric")
     memory: ClassVar[tuple[str, ...]] = ("scales", "scales_of", "scales_at")
 
     scales: Sequence[Tensor] = ()
@@ -154,11 +155,34 @@ class WeightBits(FewBits):
             changed[name] = self.find_grid(name, weight, own).round(weight)
         return changed
 
+    @property
+    def obstacle(self) -> str:
+        """Grids that follow from weights alone are none."""
+        if self.step_size_rate > 0:
+            return _("step_size_rate: learned steps follow from gradients")
+        return _("fold_batch_norm: grids follow from batch norms") if self.fold_batch_norm else ""
+
+    @property
+    def weight_operands(self) -> dict[str, Tensor]:
+        """The highest whole number of each grid, so that other bits are other numbers alone."""
+        bits, device = self.choose(self.weight_bits)[1], self.context.device
+        highest = {name: find_highest(own, self.bits_symmetric) for name, own in bits.items()}
+        return {name: torch.full((), float(high), device=device) for name, high in highest.items()}
+
+    @staticmethod
+    def apply_operand(
+        weight: Tensor,
+        operand: Tensor,
+        *settings: Any,
+    ) -> Tensor:
+        """Round a weight to the grid of that number."""
+        return find_grid(weight.detach(), operand, *settings).round(weight)
+
     def find_grid(self, name: str, weight: Tensor, bits: int) -> Grid:
         """Return the grid of a weight."""
         by_channel, symmetric = self.bits_by_channel, self.bits_symmetric
-        factor = self.find_factor(name, weight)
-        return find_grid(weight.detach(), bits, by_channel, symmetric, factor)
+        factor, high = self.find_factor(name, weight), find_highest(bits, symmetric)
+        return find_grid(weight.detach(), high, by_channel, symmetric, factor)
 
     def find_factor(self, name: str, weight: Tensor) -> Tensor | None:
         """Return what the norm behind a weight's layer multiplies each row by."""
@@ -226,15 +250,15 @@ class WeightBits(FewBits):
             self.learning = [each.clone().requires_grad_() for each in scales]
         return self.learning
 
-    @torch.no_grad()
     def after_gradients(self) -> None:
         """Move the steps, each by a gradient scaled as in section 2.2 of that paper."""
+        if not self.learning:
+            return
         bits, moved = self.choose(self.weight_bits)[1], []
-        for scale, name in zip(self.learning, bits, strict=bool(self.learning)):
+        for scale, name in zip(self.learning, bits, strict=True):
             weight = self.context.model.get_parameter(name)
             count = weight.numel() / scale.numel() * (2 ** (bits[name] - 1) - 1)
             slope = torch.zeros_like(scale) if scale.grad is None else scale.grad
             new = scale.detach() - self.step_size_rate / count**0.5 * slope
             moved.append(new.clamp_(min=1e-8))
-        if moved:
-            self.scales, self.learning = moved, []
+        self.scales, self.learning = moved, []

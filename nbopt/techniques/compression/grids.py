@@ -5,6 +5,8 @@ Scripts hold these functions as they are written here, so in lines of 88 charact
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,56 +14,61 @@ from torch import Tensor
 class Grid:
     """The values ``(k - zero) * scale``, for whole k from ``low`` to ``high``."""
 
-    def __init__(self, scale: Tensor, zero: Tensor | None, low: int, high: int) -> None:
+    def __init__(self, scale: Tensor, zero: Tensor | None, low: Any, high: Any) -> None:
         self.scale, self.zero = scale, zero
         self.low, self.high = low, high
 
     def number(self, weight: Tensor) -> Tensor:
         """Put the k of the nearest value in the place of each weight."""
-        weight.mul_(1 / self.scale).round_()
+        weight.mul_(self.scale.reciprocal()).round_()
         if self.zero is not None:
             weight.add_(self.zero)
+        elif weight.dtype is not torch.bfloat16:
+            return weight  # the largest lies less than half a step beyond the ends
         return weight.clamp_(self.low, self.high)
 
     def round(self, weight: Tensor) -> Tensor:
         """Return the nearest values, with gradients as if nothing were rounded."""
         rounded = weight.clone()  # which passes gradients on
-        with torch.no_grad():
-            self.number(rounded)
-            if self.zero is not None:
-                rounded.sub_(self.zero)
-            return rounded.mul_(self.scale)
+        values = self.number(rounded.detach())  # the same memory, without gradients
+        if self.zero is not None:
+            values.sub_(self.zero)
+        values.mul_(self.scale)
+        return rounded
+
+
+def find_highest(bits: int, symmetric: bool) -> int:
+    """Return the highest whole number of a grid of so many bits."""
+    return (1 << (bits - 1 if symmetric else bits)) - 1
 
 
 def find_grid(
     weight: Tensor,
-    bits: int,
+    high: int | Tensor,
     by_channel: bool,
     symmetric: bool,
     factor: Tensor | None = None,
 ) -> Grid:
     """Return the grid that the range of a weight asks for.
 
-    A symmetric grid has as many values below 0 as above, ``2**bits - 1`` in all;
-    any other one has ``2**bits``, from the least to the largest weight, 0 among them.
-    By channel, each row of the first dimension has a scale of its own. With a factor
-    for each row, the grid is that of the weight times the factor, divided by it.
+    A symmetric grid has as many values below 0 as above, ``high`` of each; any other
+    one has ``high`` beside the lowest, from the least to the largest weight, 0 among
+    them. By channel, each row of the first dimension has a scale of its own. With a
+    factor for each row, the grid is that of the weight times the factor, divided by it.
     """
     if factor is not None:
-        grid = find_grid(weight * factor, bits, by_channel, symmetric)
+        grid = find_grid(weight * factor, high, by_channel, symmetric)
         return Grid(grid.scale / factor, grid.zero, grid.low, grid.high)
-    rows = weight.flatten(1) if by_channel else weight.reshape(1, -1)
-    shape = (-1, *[1] * (weight.ndim - 1))
+    of = tuple(range(by_channel, weight.ndim))  # dimensions that share a scale
     tiny = torch.finfo(weight.dtype).tiny
     if symmetric:
-        high = 2 ** (bits - 1) - 1
-        scale = rows.abs().amax(1).div_(high).clamp_(min=tiny)
-        return Grid(scale.view(shape), None, -high, high)
-    high = 2**bits - 1
-    least, largest = rows.amin(1).clamp_(max=0), rows.amax(1).clamp_(min=0)
+        scale = weight.abs().amax(of, True).div_(high).clamp_(min=tiny)
+        return Grid(scale, None, -high, high)
+    least = weight.amin(of, True).clamp_(max=0)
+    largest = weight.amax(of, True).clamp_(min=0)
     scale = (largest - least).div_(high).clamp_(min=tiny)
     zero = (least / scale).round_().neg_()
-    return Grid(scale.view(shape), zero.view(shape), 0, high)
+    return Grid(scale, zero, 0 * high, high)
 
 
 @torch.no_grad()
@@ -71,7 +78,7 @@ def first_scale(weight: Tensor, bits: int, by_channel: bool) -> Tensor:
     That is ``2 mean |w| / sqrt(q)``, q being the highest whole number of a symmetric
     grid, but not more than the range of the weight asks for.
     """
-    grid = find_grid(weight, bits, by_channel, True)
+    grid = find_grid(weight, find_highest(bits, True), by_channel, True)
     rows = weight.flatten(1) if by_channel else weight.reshape(1, -1)
     scale = rows.abs().mean(1).mul_(2 / grid.high**0.5).view_as(grid.scale)
     return torch.minimum(scale, grid.scale).clamp_(min=1e-8)

@@ -241,7 +241,7 @@ class Sparsity(Technique):
             self.made, self.reached = self.wanted, share
 
     @property
-    def weight_factors(self) -> dict[str, Tensor]:
+    def weight_operands(self) -> dict[str, Tensor]:
         """The masks."""
         return self.masks_now()
 

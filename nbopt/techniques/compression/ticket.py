@@ -68,7 +68,7 @@ class Ticket(Technique):
         return 0
 
     @property
-    def weight_factors(self) -> dict[str, Tensor]:
+    def weight_operands(self) -> dict[str, Tensor]:
         """The masks."""
         return self.find_masks()
 

@@ -45,5 +45,5 @@ def sign(training: Core, steps: int) -> Signature:
     size, outputs = training.cursor.batch_size, bool(training.metrics)
     tuning = training.material.resting, training.material.evaluated
     edits = tuple(map(str, training.edits))
-    multiplied = tuple(training.acting.factors())
-    return Signature(steps, size, optimizer, loss, outputs, threads, order, captured, *tuning, edits, multiplied)
+    changed = training.acting.changes()
+    return Signature(steps, size, optimizer, loss, outputs, threads, order, captured, *tuning, edits, changed)

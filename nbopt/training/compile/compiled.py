@@ -75,6 +75,9 @@ class Compiler:
         self._layers = find_layers(self._twin, names, batch, training.noise, self._around)
         group = training.torch_optimizer.param_groups[0] | _PROPORTIONAL
         self._numbers = [n for k in range(steps) for n in (0.0, *self._formula.numbers(group, 1 + k))]
+        self._operands = [operand.clone() for operand in training.acting.operands()]
+        for operand in self._operands:  # half of each is 0, as masks may be; a single number stays
+            operand.mul_(1 - torch.arange(operand.numel(), device=operand.device).view(operand.shape) % 2)
         self._attributes = find_attributes(training.model)
         self._reads = training.tiers.reads()
         self.build = Build()
@@ -116,10 +119,6 @@ class Compiler:
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         weights = [weight.detach().clone() for _name, weight in find_trained(twin)]
         masks = {f"{layer.name}.mask" for layer in self._layers}
-        named = dict(twin.named_parameters())
-        factors = [torch.ones_like(named[name]) for name in self.signature.multiplied]
-        for factor in factors:
-            factor.flatten()[::2] = 0
         return Arguments(
             weights,
             [buffer.clone() for name, buffer in twin.named_buffers() if name not in masks],
@@ -128,7 +127,7 @@ class Compiler:
             self._x,
             self._y,
             [torch.stack([layer.ones] * steps) for layer in self._layers],
-            factors,
+            [operand.clone() for operand in self._operands],
             torch.tensor(self._numbers, dtype=dtype, device=device),
         )
 
@@ -231,15 +230,15 @@ class Compiled:
         Without `torch.no_grad`, which a captured chunk has of its own, and machine code too.
         """
         held, acting, count = self._held, self._training.acting, len(batches) * self._steps
-        factors, until = [*acting.factors().values()], acting.masked(self._training.step)
+        operands, until = acting.operands(), acting.masked(self._training.step)
         began = time.thread_time()
         numbers = self._find_numbers(count)
         losses, outputs = [], []
         for k, ((x, y), own) in enumerate(zip(batches, numbers.view(len(batches), -1).unbind(), strict=True)):
             assert [(x.shape, x.stride(), x.dtype), (y.shape, y.stride(), y.dtype)] == self._batches
             if k * self._steps >= until:
-                factors, until = self._find_masks(k * self._steps)
-            loss, *output = self._chunk([*held, x, y, *self._draw(k * self._steps), *factors, own])
+                operands, until = self._find_masks(k * self._steps)
+            loss, *output = self._chunk([*held, x, y, *self._draw(k * self._steps), *operands, own])
             losses.append(loss)
             outputs += output
         if self._counters:
@@ -248,7 +247,7 @@ class Compiled:
         return torch.cat(losses) if len(losses) > 1 else losses[0], outputs
 
     def _find_masks(self, done: int) -> tuple[list[Tensor], float]:
-        """Return what weights are multiplied by after so many steps of a call, and how many are done before others."""
+        """Return by what weights are changed after so many steps of a call, and how many are done before others."""
         training, acting, step = self._training, self._training.acting, self._training.step + done
 
         def find_share() -> float:
@@ -258,7 +257,7 @@ class Compiled:
         try:
             for part in acting.masking:
                 part.before_step()
-            return [*acting.factors().values()], done + acting.masked(step)
+            return acting.operands(), done + acting.masked(step)
         finally:
             training.context.place = None
 

@@ -13,6 +13,7 @@ from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.optimizers.formulas import Formula
 from nbopt.training.compile.around import Around, measure, uncached
 from nbopt.training.compile.step import Arguments, Layer, Signature, find_trained
+from nbopt.training.hook_lists import change_weights
 
 
 def do_plainly(
@@ -34,10 +35,10 @@ def do_plainly(
     masked = [model.get_submodule(layer.name) for layer in layers]
     states = [given.state[k * len(weights) : (k + 1) * len(weights)] for k in range(len(formula.keys))]
     batch, losses, results = len(given.x) // signature.steps, [], []
-    factors = dict(zip(signature.multiplied, given.factors, strict=True))
 
     def call(x: Tensor) -> Tensor:
-        changed = {name: model.get_parameter(name) * factor for name, factor in factors.items()}
+        own = {name: model.get_parameter(name) for change in signature.changed for name in change.names}
+        changed = change_weights(own, signature.changed, given.operands)
         output: Tensor = functional_call(model, changed, (x,)) if changed else model(x)
         return output
 

@@ -23,6 +23,7 @@ from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.optimizers.formulas import Formula
 from nbopt.training.compile.around import Around, measure, uncached
 from nbopt.training.compile.layouts import Apart, Joined, Layout
+from nbopt.training.hook_lists import WeightChange, change_weights
 from nbopt.training.step.passes import call_on_pair
 
 
@@ -61,8 +62,8 @@ class Signature(NamedTuple):
         The modules that are in evaluation mode.
     edits : tuple of str
         What was made of the model's shape.
-    multiplied : tuple of str
-        The weights that techniques multiply.
+    changed : tuple of WeightChange
+        How techniques change weights.
     """
 
     steps: int
@@ -76,7 +77,7 @@ class Signature(NamedTuple):
     resting: tuple[str, ...] = ()
     evaluated: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
-    multiplied: tuple[str, ...] = ()
+    changed: tuple[WeightChange, ...] = ()
 
 
 class Layer(NamedTuple):
@@ -119,8 +120,8 @@ class Arguments(NamedTuple):
         The samples of all k batches, (k * batch, ...).
     masks : list of Tensor
         For each dropout layer, (k, ...), of its input's type.
-    factors : list of Tensor
-        What weights are multiplied by.
+    operands : list of Tensor
+        By what weights are changed.
     numbers : Tensor
         (k * count,): for each step, how signs pull, then what the formula takes.
     """
@@ -132,7 +133,7 @@ class Arguments(NamedTuple):
     x: Tensor
     y: Tensor
     masks: list[Tensor]
-    factors: list[Tensor]
+    operands: list[Tensor]
     numbers: Tensor
 
     def held(self) -> list[Tensor]:
@@ -141,7 +142,7 @@ class Arguments(NamedTuple):
 
     def given(self) -> list[Tensor]:
         """Return what is new in every call."""
-        return [self.x, self.y, *self.masks, *self.factors, self.numbers]
+        return [self.x, self.y, *self.masks, *self.operands, self.numbers]
 
     def flat(self) -> list[Tensor]:
         """Return all tensors in one list."""
@@ -226,7 +227,7 @@ def make_chunk(
     fixed_names = [name for name, parameter in twin.named_parameters() if not parameter.requires_grad]
     mask_names = [f"{layer.name}.mask" for layer in layers]
     buffer_names = [name for name, _buffer in twin.named_buffers() if name not in mask_names]
-    keys = len(formula.keys)
+    keys, operands = len(formula.keys), sum(len(change.names) for change in signature.changed)
 
     def take(flat: list[Tensor]) -> Arguments:
         rest = iter(flat)
@@ -235,7 +236,7 @@ def make_chunk(
             return list(islice(rest, count))
 
         own = some(len(weight_names)), some(len(buffer_names)), some(len(fixed_names)), some(keys * len(weight_names))
-        entered = next(rest), next(rest), some(len(mask_names)), some(len(signature.multiplied))
+        entered = next(rest), next(rest), some(len(mask_names)), some(operands)
         return Arguments(*own, *entered, next(rest))
 
     def chunk(flat: list[Tensor]) -> Sequence[Tensor]:
@@ -259,8 +260,7 @@ def make_chunk(
             ) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
                 own = [buffer.clone() for buffer in buffers]  # layers write to their statistics
                 named = fed | dict(zip(weight_names + buffer_names, weights + own, strict=True))
-                for name, factor in zip(signature.multiplied, given.factors, strict=True):
-                    named[name] = named[name] * factor
+                named = change_weights(named, signature.changed, given.operands)
 
                 def do(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
                     return measure(loss, functional_call(twin, named, (batch[0],)), batch[1])

@@ -220,8 +220,8 @@ class ForwardPass:
             function = partial(call_changed, self.acting.change_activations, function)
         if not self.acting.change_weights:
             return function(self.model, batch)
-        with self._swapped.by(self.acting.weights()):
-            return function(self.model, batch)
+        swapped = self._swapped
+        return swapped.call(self.acting.weights(swapped.named_weights()), function, self.model, batch)
 
     def calibrate(self) -> None:
         """Let techniques find out, on the next training batch, what they need for passes at rest."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,23 +34,39 @@ class Swapped:
                     by_weight.setdefault(id(weight), []).append((own, attribute, weight))
         self._places = {name: by_weight[id(weight)] for name, weight in self._model.named_parameters()}
 
-    def _find(self, names: Mapping[str, Tensor]) -> list[tuple[str, _Place]]:
-        return [(name, place) for name in names for place in self._places[name]]
+    def named_weights(self) -> dict[str, Tensor]:
+        """Return the weights that require a gradient by name, as the model does, but without a walk through it."""
+        if not all(own.get(name) is weight for places in self._places.values() for own, name, weight in places):
+            self._places = {}
+        if not self._places:
+            self._look()
+        return {name: places[0][2] for name, places in self._places.items() if places[0][2].requires_grad}
 
-    @contextmanager
-    def by(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
-        """Have the model compute with ``weights``, by name, in a ``with`` block."""
-        try:
-            found = self._find(weights)
-        except KeyError:
-            found = []
-        if not found or not all(own.get(attribute) is weight for _name, (own, attribute, weight) in found):
+    def _find(self, weights: Mapping[str, Tensor]) -> list[tuple[_Place, Tensor]] | None:
+        """Return where other tensors are to be put; None where places hold something else than they did."""
+        found = []
+        for name, tensor in weights.items():
+            if name not in self._places:
+                return None
+            for place in self._places[name]:
+                own, attribute, weight = place
+                if own.get(attribute) is not weight:
+                    return None
+                if tensor is not weight:
+                    found.append((place, tensor))
+        return found
+
+    def call(self, weights: Mapping[str, Tensor], function: Callable[..., Any], *given: Any) -> Any:
+        """Return ``function(*given)``, the model computing with ``weights``, by name, meanwhile."""
+        found = self._find(weights)
+        if found is None:
             self._look()
             found = self._find(weights)
+            assert found is not None
         try:
-            for name, (own, attribute, _weight) in found:
-                own[attribute] = weights[name]
-            yield
+            for (own, attribute, _weight), tensor in found:
+                own[attribute] = tensor
+            return function(*given)
         finally:
-            for _name, (own, attribute, weight) in found:
+            for (own, attribute, weight), _tensor in found:
                 own[attribute] = weight

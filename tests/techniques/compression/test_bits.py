@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 import nbopt
 from nbopt.techniques.compression.bits import WeightBits
-from nbopt.techniques.compression.grids import find_grid, first_scale, round_learning
+from nbopt.techniques.compression.grids import find_grid, find_highest, first_scale, round_learning
 from nbopt.techniques.compression.layers import choose_layers, find_layers
 from tests.techniques.compression.nets import data, make, net
 
@@ -23,7 +23,7 @@ def test_the_grid_and_its_gradient_are_those_of_torchs_fake_quantization(shape, 
     torch.manual_seed(0)
     weight = (torch.randn(shape) * torch.rand(shape[0], *[1] * (len(shape) - 1)) + 0.1).requires_grad_()
     for by_channel in (True, False):
-        grid = find_grid(weight.detach(), bits, by_channel, symmetric)
+        grid = find_grid(weight.detach(), find_highest(bits, symmetric), by_channel, symmetric)
         scale, zero = grid.scale.flatten(), torch.zeros_like(grid.scale) if grid.zero is None else grid.zero
         zero, ends = zero.flatten().int(), (grid.low, grid.high)
         if by_channel:
@@ -40,7 +40,7 @@ def test_the_grid_and_its_gradient_are_those_of_torchs_fake_quantization(shape, 
 def test_rows_of_zeros_and_of_one_sign_stay_numbers_and_zero_stays_zero():
     weight = torch.tensor([[0.0, 0.0, 0.0], [0.5, 1.0, 0.0], [-1.0, -2.0, 0.0]])
     for symmetric in (True, False):
-        rounded = find_grid(weight, 8, True, symmetric).round(weight)
+        rounded = find_grid(weight, find_highest(8, symmetric), True, symmetric).round(weight)
         assert torch.equal(rounded == 0, weight == 0)
         assert torch.allclose(rounded, weight, atol=0.01)
 
