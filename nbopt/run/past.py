@@ -250,7 +250,9 @@ def _check_tuning(run: TrainedSession) -> None:
     training = run.training
     training.hands.look()
     training.hands.leave()
-    change = training.find_tuning()
+    change, names = training.find_tuning(), ", ".join(training.resettled)
+    if names and change is None:
+        change = {"reason": _("settings of the optimizer: {names}", names=names)}
     if change is not None:
         raise RuntimeError(
             _(

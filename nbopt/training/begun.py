@@ -15,6 +15,7 @@ from nbopt.record.snapshots import Snapshots
 from nbopt.techniques.plan import Plan
 from nbopt.training.actions import act
 from nbopt.training.edits import make_edit
+from nbopt.training.hands import find_resettled
 from nbopt.training.reactions import react
 from nbopt.training.stage import Done
 from nbopt.training.training import Training
@@ -147,6 +148,11 @@ class Begun:
     def changed(self, name: str) -> str:
         """React to a new value of a hyperparameter."""
         return react(self.training, name)
+
+    def take_resettled(self) -> dict[str, Any]:
+        """Return the hyperparameters that the user set in the optimizer itself, as they are there now."""
+        keys, self.training.resettled = self.training.resettled, {}
+        return find_resettled(self.training, keys)
 
     def take_tuning(self) -> dict[str, Any] | None:
         """Return what the user changed in the model itself."""

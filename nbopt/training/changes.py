@@ -116,6 +116,7 @@ class ChangeQueue:
     def apply_at_rest(self) -> None:
         """Apply what is due while nobody pulls."""
         with self.stage.at_rest():
+            self.make(self.stage.take_resettled(), "code")  # which came before
             self.apply()
 
     @contextmanager
@@ -165,8 +166,8 @@ class ChangeQueue:
         return entries
 
     def tune(self) -> list[Entry]:
-        """Take note of what the user changed in the model itself; return the journal's new entries."""
-        entries: list[Entry] = []
+        """Take note of what the user changed in model and optimizer; return the journal's new entries."""
+        entries = self.make(self.stage.take_resettled(), "code")
         if (change := self.stage.take_tuning()) is not None:
             self._do(TUNING, change, "code", entries)
         return entries

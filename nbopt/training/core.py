@@ -165,6 +165,7 @@ class Core:
         self.parts_compared = False  # whether samples that are evaluated in parts were found independent
         self.most_evaluated = 0  # samples that a validation may evaluate at once; 0: as many as its batches have
         material.settle()
+        self.resettled: dict[str, Any] = {}  # hyperparameters that the hand set in the optimizer
         self.touched = ""  # what the user's hand changed and is not journaled yet, in words
         self.is_tuned = False  # whether the user changed what trains, and it was not journaled yet
         self.params = list(self.material.parameters.values())
@@ -224,8 +225,8 @@ class Core:
         return [weight for weight in self.params if id(weight) in held]
 
     def notice(self) -> None:
-        """Look whether the user froze or unfroze weights."""
-        self.is_tuned = self.find_tuning() is not None
+        """Look whether the user froze or unfroze weights, or set anything by hand."""
+        self.is_tuned = bool(self.resettled) or self.find_tuning() is not None
 
     def find_tuning(self) -> dict[str, Any] | None:
         """Return what the user changed in model and optimizer since they were last looked at; None if nothing."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from nbopt.errors import InvalidHyperparam
 from nbopt.i18n import _
+from nbopt.techniques.optimizers.groups import settings_of
 from nbopt.training.checkpoint import capture
 from nbopt.training.core import Core
 from nbopt.training.material import Material, list_names
@@ -50,7 +54,8 @@ class Look(NamedTuple):
 class Hands:
     """Notices changes made by hand in a rest: training goes on with them, and it is said that nothing repeats them.
 
-    What trains and which modules stay in evaluation mode is not among them: `Material` has that journaled.
+    What trains and which modules stay in evaluation mode is not among them: `Material` has that journaled. Nor are
+    settings of the optimizer that a hyperparameter tells of, as the learning rate: these become changes of it.
 
     Parameters
     ----------
@@ -80,6 +85,7 @@ class Hands:
     def forget(self) -> None:
         """Take everything for given: the run was put somewhere else."""
         self._left, self._training.touched = None, ""
+        self._training.resettled.clear()
 
     def look(self) -> bool:
         """Look at what was changed since `leave`, and return whether anything was.
@@ -99,8 +105,10 @@ class Hands:
             words.append(_("other numbers, put in by hand: {names}", names=list_names(names)))
         pairs = zip(left.groups, training.torch_optimizer.param_groups, strict=False)
         differ = [key for old, new in pairs for key in old if key != "params" and _differ(old[key], new.get(key))]
-        if keys := list(dict.fromkeys(differ)):
-            words.append(_("settings of the optimizer, changed by hand: {names}", names=", ".join(keys)))
+        keys = list(dict.fromkeys(differ))
+        training.resettled |= find_resettled(training, keys)
+        if untold := [key for key in keys if key not in training.resettled]:
+            words.append(_("settings of the optimizer, changed by hand: {names}", names=", ".join(untold)))
         if "lr" in keys and training.acting.change_rate:
             words.append(_("the schedule goes on from the lr that the panel shows; run.set(lr=...) changes that"))
         now = _pieces(training.torch_optimizer)
@@ -142,6 +150,20 @@ class Hands:
         same = newest.facts["hyperparams"] == dict(training.hyperparams)
         if same and newest.facts.get("edits", []) == training.edits:  # else it stands for the time before a change
             training.snapshots.add(capture(training))
+
+
+def find_resettled(training: Core, keys: Iterable[str]) -> dict[str, Any]:
+    """Return the hyperparameters that tell what the optimizer's groups have now for ``keys``, with these values."""
+    optimizer, groups = training.optimizer, training.torch_optimizer.param_groups
+    held, found = settings_of(training.torch_optimizer), {}
+    for key in optimizer.settings().keys() & optimizer.declared().keys() & held.keys() & set(keys):
+        if key == "lr" and training.acting.change_rate:  # a schedule's, which goes on from its own
+            continue
+        with suppress(InvalidHyperparam):
+            (value,) = training.hyperparams.check({key: held[key]}).values()
+            if all(training.groups.value(place, key, value) == group[key] for place, group in enumerate(groups)):
+                found[key] = value
+    return found
 
 
 def _sums(material: Material) -> dict[str, int]:

@@ -105,6 +105,9 @@ class Stage(Protocol):
     def changed(self, name: str) -> str:
         """React to a new value of a hyperparameter; return what that took over, in words."""
 
+    def take_resettled(self) -> dict[str, Any]:
+        """Return the hyperparameters that the user set in the optimizer itself since this was last asked."""
+
     def take_tuning(self) -> dict[str, Any] | None:
         """Return what the user changed in the model itself since this was last asked; None if nothing."""
 
@@ -155,6 +158,10 @@ class NotBegun:
         """Take note that a value is what acts."""
         self.several.discard(name)
         return ""
+
+    def take_resettled(self) -> dict[str, Any]:
+        """Return none: settings of an optimizer that is given are what the run is made with."""
+        return {}
 
     def take_tuning(self) -> dict[str, Any] | None:
         """Return None: what the user makes of the model before the start is what the run is made with."""

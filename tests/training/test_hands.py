@@ -49,8 +49,6 @@ TOLD = {
     "data": (lambda model, optimizer: model[0].bias.data.fill_(0.5), r"0\.bias"),
     "another tensor": (lambda model, optimizer: setattr(model[0].bias, "data", torch.ones(8)), r"0\.bias"),
     "loaded": (load, r"3\.weight, 3\.bias"),
-    "rate": (set_group(lr=0.01), "optimizer, changed by hand: lr"),
-    "decay": (set_group(weight_decay=0.1), "weight_decay"),
     "maximize": (set_group(maximize=True), "maximize"),
     "dampening": (set_group(dampening=0.5), "dampening"),
 }
@@ -81,6 +79,56 @@ def test_what_is_changed_by_hand_in_a_pause_acts_as_in_a_plain_loop_and_is_told(
     assert same(twin.model, right)
     with pytest.raises(ValueError, match="in step 3 the model itself was changed by hand"):
         run.to_python()
+
+
+@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize(("name", "value"), [("lr", 0.01), ("weight_decay", 0.1)])
+def test_a_setting_that_a_control_shows_is_a_change_where_the_hand_makes_it(make_run, blobs, kind, name, value):
+    change = set_group(**{name: value})
+    right = by_hand(MADE[kind], blobs, change, 3, 8)
+    model = net()
+    run = make_run(model, in_order(blobs), optimizer=MADE[kind](model), epochs=99)
+    run.step(3)
+    change(model, run.optimizer)
+    with pytest.raises(RuntimeError, match=f"settings of the optimizer: {name}"):
+        run.branch(3)
+    run.step(5)
+    assert same(model, right) and run.hyperparams[name] == value and reasons(run) == []
+    assert [(entry.step, entry.name, entry.new) for entry in run.journal.changes()] == [(3, name, value)]
+    twin = run.replay()
+    twin.wait()
+    assert same(twin.model, right) and twin.exact and name in twin.to_python()
+    run.rewind(2)
+    assert run.hyperparams[name] != value
+
+
+def test_a_rate_set_by_hand_gives_way_to_one_that_is_set_after_it(make_run, blobs):
+    run = make_run(net(), blobs, optimizer="sgd", lr=0.1, epochs=99)
+    run.step(2)
+    run.optimizer.param_groups[0]["lr"] = 0.01
+    run.set(lr=0.1)
+    run.step(1)
+    assert run.hyperparams["lr"] == run.optimizer.param_groups[0]["lr"] == 0.1
+    assert [entry.new for entry in run.journal.changes()] == [0.01, 0.1]
+
+
+def test_rates_of_groups_set_by_hand_are_a_change_where_they_keep_their_proportion(make_run, blobs):
+    def made():
+        model = net()
+        layers = [{"params": model[0].parameters(), "lr": 0.5}, {"params": model[3].parameters(), "lr": 0.25}]
+        run = make_run(model, blobs, optimizer=torch.optim.SGD(layers), epochs=99)
+        run.step(2)
+        return run
+
+    run = made()
+    for group in run.optimizer.param_groups:
+        group["lr"] *= 0.5
+    run.step(1)
+    assert run.hyperparams["lr"] == 0.25 and reasons(run) == []
+    run = made()
+    run.optimizer.param_groups[1]["lr"] = 0.125
+    run.step(1)
+    assert run.hyperparams["lr"] == 0.5 and "optimizer, changed by hand: lr" in reasons(run)[0]
 
 
 def test_what_an_optimizer_remembers_may_be_cleared_by_hand(make_run, blobs):
