@@ -17,6 +17,9 @@ from nbopt import Run
 from nbopt.store import schema
 from nbopt.store.database import store_in
 from tests.run import interrupts
+from tests.tries import FACTOR
+
+TRIES = 6 * FACTOR
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,7 @@ def test_an_interrupt_before_any_line_leaves_all_agreeing(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lines = interrupts.lines_of(name, tmp_path / "lines")
-        tried = [interrupts.try_one(name, chance.randint(1, lines), tmp_path / "store", chance) for _k in range(12)]
+        tried = [interrupts.try_one(name, chance.randint(1, lines), tmp_path / "store", chance) for _k in range(TRIES)]
     few = name in ("make", "set", "release_workers")  # most of their lines are one loop, or there are few
     assert len(set(tried)) > (1 if few else 3)
 
