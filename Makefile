@@ -38,7 +38,7 @@ export npm_config_cache := $(CURDIR)/$(VENV)/npm
 # Kernels and other processes by the dozen import the package: it is compiled once, not by each of them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo set-up lab test lint lint-python lint-scripts test-scripts bench field gpu browser clean
+.PHONY: demo set-up lab test run-tests lint lint-python lint-scripts test-scripts bench field gpu browser clean
 .DELETE_ON_ERROR:
 
 NO_SCREEN := $(if $(filter Linux,$(shell uname)),$(if $(DISPLAY)$(WAYLAND_DISPLAY),,--no-browser))
@@ -74,10 +74,13 @@ lab:
 	echo "Open $$url"; \
 	wait $$lab
 
-# Python's packages and checks take one core, those of the pages' scripts the other. Compiling all of the packages would take
-# as long as installing them: the tests import a third.
+# Python's packages take one core, those of the pages' scripts the other. Compiling all of the packages would take as long as
+# installing them: the tests import a third. The checks, one after the other, run in the gaps where tests wait.
 test:
-	@$(MAKE) --no-print-directory --jobs=2 COMPILE=--no-compile browser lint-python test-scripts
+	@$(MAKE) --no-print-directory --jobs=2 COMPILE=--no-compile browser $(STAMPS)/test
+	@$(MAKE) --no-print-directory --jobs=2 run-tests lint-python test-scripts
+
+run-tests: $(STAMPS)/test browser
 	$(PY) -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests
 
 lint: lint-python lint-scripts
