@@ -10,6 +10,7 @@ variable of that name, comments and docstrings do not count; nor do examples, as
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -63,10 +64,10 @@ def names_of(kind):
 
 def references(path):
     """Return the names that the code of a file refers to."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    texts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    texts = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nbopt"):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Attribute) and not is_torchs(node.value):
@@ -86,17 +87,19 @@ def is_torchs(node):
 
 
 MODELS = ROOT / "techniques" / "models"  # whose arguments are their own
-FILES = {
-    path.relative_to(ROOT).as_posix(): references(path)
-    for path in sorted(ROOT.rglob("*.py"))
-    if not path.is_relative_to(MODELS)
-}
+
+
+@functools.cache
+def files():
+    """Return the files of the package, each with the names that its code refers to."""
+    paths = [path for path in sorted(ROOT.rglob("*.py")) if not path.is_relative_to(MODELS)]
+    return {path.relative_to(ROOT).as_posix(): references(path) for path in paths}
 
 
 def strangers(kind):
     """Return the files in which a technique is named, besides its own, each with the names."""
     names, own = names_of(kind), CATALOGUES | EXAMPLES | {file_of(kind)}
-    found = {path: names & known for path, known in FILES.items() if path not in own}
+    found = {path: names & known for path, known in files().items() if path not in own}
     return {path: known for path, known in found.items() if known}
 
 
