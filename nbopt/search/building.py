@@ -77,6 +77,11 @@ class Blueprint:
 
     # -- what is known before the first trial
 
+    @property
+    def runs(self) -> int:
+        """How many a trial has: one for each fold and seed."""
+        return len(self._judging.parts)
+
     def declare(self, first: Mapping[str, Any]) -> tuple[Hyperparams, list[str], int]:
         """Return a run's hyperparameters, what its history will hold, and how often it is validated at most."""
         spec = self.spec(first, None, self._judging.parts[0]).checked()

@@ -20,6 +20,7 @@ EXECUTORS = ("auto", "inline", "population", "threads", "processes", "ray")
 
 _TOGETHER, _UNSEEN = 8, 64  # trials at once at most; more where the sampler does not look at what it found
 _TOLD = 10  # how often a sampler that learns is told what was found, at least
+_FASTER = 6  # trainings of a small model at once that take less time than one after the other; five take as long
 _TAUGHT = 4  # trials for each of those that others do not know of, at least, where one begins whenever one has ended
 _MOST_WEIGHTS = 2**22  # of all trials at once, where many are
 _SMALL = 300_000  # weights of a model that trains faster among others
@@ -126,6 +127,8 @@ def choose_executor(
         if sampler in _BLIND and blueprint is not None and _lets_train(pruner):
             most = max(_TOGETHER, min(_UNSEEN, _MOST_WEIGHTS // max(1, blueprint.weights)))
             first, slots = 0, min(trials, most)
+        elif given == "auto" and blueprint is not None and first < trials and slots * blueprint.runs < _FASTER:
+            slots = 1  # the sampler would know less, and nothing would be gained
     small = blueprint is not None and blueprint.weights <= _SMALL
     if blueprint is not None and given == "auto" and small:
         given = "population" if slots > 1 and trials >= _ALIKE * blueprint.shapes else given

@@ -85,7 +85,8 @@ class Study(Shown):
     slots : int, optional
         How many trials train at the same time. The sampler is never told about a trial while others that might have
         ended before it are running, so the study does not depend on which of them ends first. By default, a sampler
-        that learns gets those that it draws at random together, and then a tenth of the trials at a time, at most 8.
+        that learns gets those that it draws at random together, and then a tenth of the trials at a time, at most 8;
+        with ``auto``, one after another where training so few runs at the same time saves nothing.
     cv : int, scikit-learn splitter or iterable of (train, val), optional
         Folds of the training data, used instead of ``val``: a trial trains one run per fold, and its objective is
         their mean. An int makes folds, stratified if the targets are class labels.

@@ -5,6 +5,8 @@ import torch
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
+from nbopt.search.batched import Batched
+from nbopt.search.executors import Inline
 
 
 def build(width):
@@ -50,20 +52,37 @@ def test_the_sampler_is_asked_for_a_batch_and_told_of_it_whole(make):
 
 
 def test_a_sampler_that_learns_is_told_the_more_often_the_fewer_trials_there_are(make, tmp_path, blobs, monkeypatch):
-    study = make(trials=30, executor="auto", store=tmp_path)
-    known = [0, 10, 10, 13, 28]  # what it draws at random comes first, at once
-    assert [study.executor.known(number) for number in (9, 10, 12, 13, 29)] == known
+    study = make(trials=60, executor="auto", store=tmp_path)
+    known = [0, 10, 10, 16, 58]  # what it draws at random comes first, at once
+    assert [study.executor.known(number) for number in (9, 10, 15, 16, 59)] == known
     study.record.release()
     again = nbopt.open(study.id, torch.nn.Linear(4, 2), blobs, store=tmp_path)
-    assert [again.executor.known(number) for number in (9, 10, 12, 13, 29)] == known
-    refilled = make(trials=30, executor="auto", pruner="hyperband").executor
-    assert [refilled.known(number) for number in (9, 10, 13, 16, 29)] == [0, 10, 10, 13, 25]
+    assert [again.executor.known(number) for number in (9, 10, 15, 16, 59)] == known
+    refilled = make(trials=60, executor="auto", pruner="hyperband").executor
+    assert [refilled.known(number) for number in (9, 10, 16, 22, 59)] == [0, 10, 10, 16, 52]
+    together = make(trials=30, executor="population").executor
+    assert [together.known(number) for number in (9, 10, 12, 13, 29)] == [0, 10, 10, 13, 28]
     run = nbopt.Run(torch.nn.Linear(4, 2), blobs, 0.25, epochs=2, store=None)
     near = nbopt.Study.around(run, ["lr"], trials=16).executor
     assert [near.known(number) for number in (9, 10, 12, 15)] == [0, 10, 12, 14]
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     assert make(trials=30, executor="threads").executor.slots == 7
     assert make(trials=30, executor="threads", sampler="random").executor.slots == 64
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"trials": 59}, Inline),
+        ({"trials": 60}, Batched),
+        ({"trials": 10}, Batched),  # of which TPE draws all at random
+        ({"trials": 30, "cv": 3}, Batched),  # nine trainings
+        ({"trials": 30, "slots": 3}, Batched),
+        ({"trials": 30, "sampler": "random"}, Batched),
+    ],
+)
+def test_a_sampler_knows_of_all_trials_where_a_few_at_once_would_be_no_faster(make, given, kind):
+    assert type(make(executor="auto", **given).executor) is kind
 
 
 def test_a_pruned_member_ends_early(make):
@@ -134,18 +153,12 @@ def test_a_trial_that_has_trained_to_its_end_is_complete(make, executor):
 
 
 def test_small_models_train_together_by_themselves_and_large_ones_one_by_one(make):
-    from nbopt.search.batched import Batched
-    from nbopt.search.executors import Inline
-
     assert isinstance(make(executor="auto").executor, Batched)
     large = torch.nn.Sequential(torch.nn.Linear(4, 600), torch.nn.Linear(600, 600), torch.nn.Linear(600, 2))
     assert isinstance(make(large, executor="auto").executor, Inline)
 
 
 def test_models_that_are_hardly_ever_alike_train_one_by_one(make):
-    from nbopt.search.batched import Batched
-    from nbopt.search.executors import Inline
-
     few, many = ({"width": nbopt.Int(8, low=4, high=high)} for high in (6, 60))
     for space, trials, kind in ((few, 6, Batched), (many, 6, Inline), (few, 5, Inline), (many, 114, Batched)):
         assert type(make(build, space=space, trials=trials, executor="auto").executor) is kind

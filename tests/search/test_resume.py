@@ -13,9 +13,9 @@ from nbopt.store.schema import StoreError
 from tests.search import victim
 
 
-def live(store, until):
+def live(store, until, executor):
     """Carry the victim's study out, killed after ``until`` trials; return its id, and the trials that were told."""
-    child, told = victim.start(store)
+    child, told = victim.start(store, executor=executor)
     with told:
         number = told.readline().strip()
         trials = [int(told.readline()) for _trial in range(until)]
@@ -25,15 +25,16 @@ def live(store, until):
     return number, trials
 
 
-def test_a_killed_study_goes_on_as_if_nothing_had_been(tmp_path):
-    number, told = live(tmp_path, until=11)
+@pytest.mark.parametrize("executor", ["inline", "population"])
+def test_a_killed_study_goes_on_as_if_nothing_had_been(tmp_path, executor):
+    number, told = live(tmp_path, 11, executor)
     read = nbopt.open(number, store=tmp_path)
     assert len(read.trials) >= len(told) >= 11
     assert [trial.number for trial in read.trials] == list(range(len(read.trials)))
     assert read.state is nbopt.RunState.PAUSED
     study = nbopt.open(number[:5], victim.make_model, victim.make_data(), store=tmp_path)
     study.fit()
-    unbroken = victim.begin(None, "tpe").fit()
+    unbroken = victim.begin(None, "tpe", executor).fit()
     assert victim.found(study) == victim.found(unbroken)
     read = nbopt.open(number, store=tmp_path)
     assert victim.found(read) == victim.found(unbroken) and read.state is nbopt.RunState.FINISHED
