@@ -18,6 +18,7 @@ from nbopt.data.thread_generator import within_mode
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
 from nbopt.objects.reaching import reach
+from nbopt.run.counting import Counters
 from nbopt.run.spec import RunSpec
 from nbopt.torch_private import DispatchMode
 from nbopt.training.callables import functions_of
@@ -75,7 +76,12 @@ def check_ties(twin: Training, original: Training, at_rest: bool) -> None:
     before: dict[str, Tensor] = {}
     after: dict[str, Tensor] = {}
     kept = keep(original, original.model.state_dict(), before) if at_rest else None
-    _probe(twin, original, rule)
+    counters = Counters(original) if at_rest else None
+    try:
+        _probe(twin, original, rule)
+    finally:
+        if counters is not None:
+            counters.put_back()
     if kept is None:
         return
     now = keep(original, original.model.state_dict(), after)

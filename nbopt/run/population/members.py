@@ -18,6 +18,7 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
 from nbopt.run.copying import Copies
+from nbopt.run.counting import Counters
 from nbopt.run.declared import find_inert, find_loss
 from nbopt.run.population.member import Member, Owner
 from nbopt.run.population.values import SEED
@@ -121,6 +122,9 @@ def find_unsteady(members: Sequence[Member]) -> str:
 
     Members of one seed are dealt the same samples, and so is one that asks twice.
     """
+    training = members[0].training
+    if names := Counters(training).find_changed(training):
+        return _("all members call what changes {names}", names=", ".join(names))
     known: dict[tuple[int, ...], Member] = {}
     for member in members:
         cursor = member.training.cursor

@@ -20,10 +20,12 @@ from nbopt.data.noise import NOISE, derive_seed
 from nbopt.i18n import _
 from nbopt.record.memory import available_memory
 from nbopt.record.snapshots import Snapshot
+from nbopt.run.counting import Counters
 from nbopt.run.population.forks import fork_member
 from nbopt.run.population.member import Member
 from nbopt.run.population.population import Population
 from nbopt.run.population.values import find_shared
+from nbopt.run.ties import Tied
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import known_of
@@ -164,8 +166,11 @@ class Trial:
             restore(member.training, self._without_ends(snapshot))
             member.training.pass_.checked = True  # it was, the last time
         else:
+            counters = None if number else Counters(run.training)
             member = fork_member(run, population, number, snapshot, past=False, metrics=None)
             member.training.securing.is_on = False
+            if counters is not None:
+                _refuse_counting(counters.find_changed(member.training, snapshot))
             if draw:
                 seed = member.seed + _DRAW * draw
                 member.training.cursor.seed, member.training.step_seed = seed, derive_seed(seed, NOISE)
@@ -173,7 +178,10 @@ class Trial:
         if draw:
             member.training.cursor.seek(*member.training.cursor.place())
         wanted = {name: value for name, value in self._off.items() if name not in changes} | dict(changes)
-        member.changes.make({name: own for name, own in wanted.items() if name not in run.inert}, "what_if")
+        try:
+            member.changes.make({name: own for name, own in wanted.items() if name not in run.inert}, "what_if")
+        except Exception as error:  # as of L-BFGS, which no stream goes with: the others are tried
+            member.fail(error)
 
     def _without_ends(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot of a run that nothing ends, as members are already."""
@@ -198,7 +206,7 @@ class Trial:
     def do(self, steps: int) -> Slices:
         """Do steps of all members; ``found`` is the mean loss of the last quarter."""
         members, together = [*self.population], self.population.puller.together
-        left = dict.fromkeys(range(len(members)), steps)
+        left = {number: steps if member.error is None else 0 for number, member in enumerate(members)}
 
         def step(asking: Sequence[int]) -> list[int]:
             due = [number for number in asking if left[number] > 0]
@@ -260,6 +268,12 @@ def _find_off(run: TrainedSession) -> dict[str, Any]:
         if any(defines(kind, hook) for hook in ("end_reason", "find_trouble", "propose")):
             off |= kind.off
     return off
+
+
+def _refuse_counting(names: Sequence[str]) -> None:
+    if names:
+        told = _("trying values would change {names}, which the run and its copies share", names=", ".join(names))
+        raise Tied(_("{told}: what is counted belongs into the model, or into the loss as an object.", told=told))
 
 
 def _group_size(run: TrainedSession, rows: Sequence[Mapping[str, Any]], snapshot: Snapshot, count: int) -> int:

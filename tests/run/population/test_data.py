@@ -69,12 +69,43 @@ def test_what_is_drawn_for_samples_is_what_single_runs_draw(digits, make):
         assert_same(member, run.fit())
 
 
-@pytest.mark.parametrize("make", [Counting, lambda digits: DataLoader(Growing(digits), 32)], ids=["dataset", "stream"])
-def test_data_that_remember_what_was_asked_are_told_of(digits, make):
-    population = nbopt.Population(model_of(dense), make(digits), lr=[0.01, 0.02], epochs=2, store=None)
-    with pytest.warns(UserWarning, match="train gives other samples when it is asked for the same ones again"):
+class Listing(Blurred):
+    """Gives other samples each time it is asked, as it keeps all that it gave."""
+
+    def __init__(self, digits):
+        super().__init__(digits)
+        self.given = [0.0] * 100
+
+    def __getitem__(self, index):
+        x, y = self.digits
+        self.given.append(self.given[-1] + 1)
+        return x[index] * self.given[-1], y[index]
+
+
+COUNTED = {"calls": 0}
+
+
+def annealed(output, target):
+    COUNTED["calls"] += 1
+    return torch.nn.functional.cross_entropy(output, target) * (1 + COUNTED["calls"])
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda digits: {"train": Counting(digits)}, "all members call what changes Counting.asked"),
+        (lambda digits: {"train": DataLoader(Growing(digits), 32)}, "all members call what changes Growing.epochs"),
+        (lambda digits: {"train": digits, "loss": annealed}, "all members call what changes COUNTED"),
+        (lambda digits: {"train": Listing(digits)}, "train gives other samples when it is asked for the same ones"),
+    ],
+    ids=["dataset", "stream", "loss", "list"],
+)
+def test_what_remembers_how_often_it_was_called_is_told_of(digits, make, told):
+    given = make(digits)
+    population = nbopt.Population(model_of(dense), **given, lr=[0.01, 0.02], seed=[0, 1], epochs=2, store=None)
+    with pytest.warns(UserWarning, match=f"{told}.*: no member trains as it would by itself"):
         population.step(2)
-    assert "no member trains as it would by itself" in population.journal[0].new
+    assert told in population.journal[0].new
 
 
 def last_layer(model):

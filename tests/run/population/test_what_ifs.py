@@ -166,6 +166,61 @@ def test_two_hyperparameters_are_asked_for_at_once(make_run):
         run.what_if(("lr", "weight_decay"), [(0.1, 0.0, 1.0)])
 
 
+class Batches:
+    """Batches as they come, counted if asked to be."""
+
+    def __init__(self, digits, counts=False):
+        self.digits, self.counts, self.epochs = digits, counts, 0
+
+    def __iter__(self):
+        self.epochs += self.counts
+        x, y = self.digits
+        yield from zip((x * (1 + self.epochs)).split(40), y.split(40), strict=True)
+
+
+def test_a_value_that_the_run_cannot_take_leaves_the_others(digits):
+    run = nbopt.Run(model_of(dense), Batches(digits), digits, store=None, epochs=9, device="cpu")
+    run.step(2)
+    found = run.what_if("optimizer", steps=2, draws=1)
+    failed = [value for value, loss in zip(found.values, found.mean, strict=True) if loss != loss]
+    assert "lbfgs" in failed and "adam" not in failed
+    with pytest.raises(ValueError, match="LBFGS: it takes all samples at once"):
+        run.what_if("optimizer", ["lbfgs"], steps=2, draws=1)
+
+
+def counting():
+    steps, calls = {"done": 0}, 0
+
+    def weighted(output, target):
+        nonlocal calls
+        calls += 1
+        steps["done"] += 1
+        return nn.functional.cross_entropy(output, target) * (1 + 0.1 * steps["done"] + 0.1 * calls)
+
+    return weighted
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda digits: {"train": Batches(digits, counts=True)}, "Batches.epochs"),
+        (lambda digits: {"train": digits, "loss": counting()}, "calls, steps"),
+    ],
+    ids=["data", "loss"],
+)
+def test_where_data_or_functions_count_nothing_is_tried_and_nothing_changed(digits, make, names):
+    run, other = (
+        nbopt.Run(model_of(dense), val=digits, store=None, epochs=9, device="cpu", **make(digits)) for _each in range(2)
+    )
+    for one in (run, other):
+        one.step(6)
+    with pytest.raises(Tied, match=f"trying values would change {names}, which the run and its copies share"):
+        run.what_if("lr", steps=2, draws=1)
+    for one in (run, other):
+        one.step(8)
+    assert run.history["loss"][1].tolist() == other.history["loss"][1].tolist()
+
+
 GLOBAL: list = []
 
 
