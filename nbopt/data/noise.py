@@ -50,6 +50,8 @@ class Noise:
         Held while a run draws.
     generator : torch.Generator or None
         The thread's own; None where torch's default one is seeded itself.
+    compiled : bool
+        Whether `torch.compile` made part of them.
     owned : list
         The generators that the drawers have of their own.
     states : list
@@ -75,7 +77,8 @@ class Noise:
         self._drawers = drawers
         reached = find_generators(*drawers, *self._more)
         # What torch.compile makes draws past the thread's generator.
-        own = install() and not reached.compiled
+        self.compiled = reached.compiled
+        own = install() and not self.compiled
         self.generator = torch.Generator() if own else None
         self.seeded_too: list[Any] = [] if own else [torch.default_generator]
         if self._device.type == "cuda":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from inspect import getattr_static
 from itertools import chain
 from types import FunctionType
 from typing import Any
@@ -88,7 +89,7 @@ def _parts_of(training: Training) -> list[Any]:
 
 def _around_functions(training: Training) -> Iterator[Place]:
     given = [training.pass_.forward, *functions_of(training.loss), getattr(training.cursor.source, "collate", None)]
-    given += [type(module).forward for module in training.model.modules()]
+    given += [getattr_static(type(module), "forward", None) for module in training.model.modules()]
     for function in given:
         if isinstance(function, FunctionType) and not _is_librarys(function):
             yield from _within(function.__globals__, "", function.__code__.co_names)

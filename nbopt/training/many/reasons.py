@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from nbopt.i18n import _
@@ -31,11 +32,17 @@ def find_reason(training: Training) -> str:
     """Return why the steps of a run, as it is now, cannot be done together with those of others; "" if they can."""
     acting, model = training.acting, training.model
     owners = [hook.__self__ for name in _APART for hook in getattr(acting, name) if _counts(name, hook)]
-    moved, places = len(training.find_trained()), model.named_modules(remove_duplicate=False)
+    moved, parts = len(training.find_trained()), [*model.modules()]
+    places = model.named_modules(remove_duplicate=False)
     checks: Mapping[str, bool] = {
         _("some weights that get gradients are none of the optimizer's"): moved < len(find_trained(model)),
+        # Tracing what torch.compile made leaves torch's modules patched, and a script has no Python code to read.
+        _("torch.compile made part of the model"): training.noise.compiled,
+        _("the model is a script of torch.jit"): any(
+            isinstance(part, torch.jit.ScriptModule) for part in model.modules()
+        ),
         # torch's functional_call leaves its tensors in one.
-        _("the model has one module in two places"): len([*places]) > len([*model.modules()]),
+        _("the model has one module in two places"): len([*places]) > len(parts),
         _("the loss is of several outputs"): bool(training.loss.measures),
         _("the optimizer evaluates the loss several times a step"): training.optimizer.repeats,
         _("the optimizer's step is changed"): not isinstance(training.stepper.update, Update),

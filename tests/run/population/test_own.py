@@ -72,6 +72,19 @@ def noisy(output, target):
     return functional.cross_entropy(output + torch.rand(()), target)
 
 
+def scripted():
+    return torch.jit.script(nn.Sequential(nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, 10)))
+
+
+def compiled():
+    return torch.compile(dense(), backend="eager")
+
+
+def repeated():
+    layer = nn.Linear(64, 64)
+    return nn.Sequential(layer, nn.Tanh(), layer, nn.Linear(64, 10))
+
+
 def compare(digits, given, make=dense):
     """Return how a population is stepped, once its members are the single runs."""
     settings = {**SETTINGS, "optimizer": "adam", "metrics": ["accuracy"], **given}
@@ -115,9 +128,13 @@ def test_gradients_that_are_one_tensor_are_changed_each_by_itself(digits, optimi
         ({"loss": counted}, dense, "COUNTED, a global, a Python object \\(dict\\) that may change"),
         ({"loss": noisy}, dense, "code of your own draws random numbers"),
         ({}, Counting, "calls"),
+        ({}, scripted, "a script of torch.jit"),
+        ({}, compiled, "torch.compile made part"),
+        ({}, repeated, "one module in two places"),
     ],
-    ids=["counted", "noisy", "counting"],
+    ids=["counted", "noisy", "counting", "scripted", "compiled", "repeated"],
 )
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_what_keeps_something_from_call_to_call_is_done_one_member_after_the_other(digits, given, make, reason):
     population = nbopt.Population(model_of(make), digits, 0.2, lr=[0.003, 0.01], **{**SETTINGS, **given})
     population.step(4)
