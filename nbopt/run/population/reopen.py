@@ -12,7 +12,7 @@ from typing import Any
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.record.joint import own_tensors, part
-from nbopt.record.journal import Entry
+from nbopt.record.journal import SWITCH, Entry
 from nbopt.record.ledger import CLONE, Ledger, unwrap
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.checked_record import check_journal, check_snapshots, check_values
@@ -201,6 +201,7 @@ def _take_up(population: Population, record: Record, loaded: Mapping[str, Snapsh
     population.journal.load(record.journal)
     for member, stored in zip(population, record.members, strict=True):
         member.journal.load(stored.journal)
+        member.mode = _mode_of(member, member.mode)
         member.changes.cancel()
         if not member.state.is_ended:
             member.state = RunState.PAUSED if member.has_begun else RunState.CREATED
@@ -221,6 +222,12 @@ def _take_up(population: Population, record: Record, loaded: Mapping[str, Snapsh
     population.end_reason = record.reason if state is RunState.FINISHED else ""
     keeping.recorder.follow()
     keeping.take()
+
+
+def _mode_of(member: Member, stored: str) -> str:
+    """Return how a member's steps were done last, by its journal, which may tell of later ones than its state."""
+    modes = [op.value.get("many") for op in member.journal.schedule() if op.name == SWITCH]
+    return next((mode for mode in reversed(modes) if isinstance(mode, str)), stored)
 
 
 def _release_others(opened: Population, record: Record) -> None:

@@ -106,6 +106,20 @@ def test_it_is_led_there_from_a_state_long_before(digits, tmp_path, monkeypatch)
     assert all(map(are_the_same, population, again))
 
 
+def test_how_steps_are_done_is_not_told_again_where_it_is_as_it_was(digits, tmp_path, monkeypatch):
+    from nbopt.run.population.keeping import Keeping
+
+    population = populate(digits, tmp_path / "store")
+    monkeypatch.setattr(Keeping, "take", lambda keeping: None)
+    population.step(9)
+    store = left_by(population, tmp_path)
+    monkeypatch.undo()
+    again = open_again(population, digits, store)
+    again.step(9)
+    for member in again:
+        assert [entry.step for entry in member.journal if entry.name == "switch"] == [0]
+
+
 def test_where_a_member_went_back_to_is_stored(digits, tmp_path, monkeypatch):
     """The guard's way back is one to a state that no other file has."""
     from nbopt.run.population.keeping import Keeping
