@@ -55,7 +55,9 @@ class Run(AsksMany, ChangesStructure, Written):
         Names from ``nbopt.techniques.metrics.choice.METRICS``, names of scikit-learn scorers, functions of
         ``sklearn.metrics``, a ``callable(output, target)``, or objects with ``update``, ``compute`` and ``reset``.
         Whether the outputs are probabilities or scores, and which labels are ignored, is inferred from the loss and
-        the last layer of the model. A metric that raises is NaN, and the journal says why. For several outputs, a
+        the last layer of the model. With several numbers a sample, ``r2`` is the mean of each one's, and ``rmse`` the
+        root of the mean over all; scikit-learn's ``root_mean_squared_error``, which may be given, is the mean of each
+        one's root. A metric that raises is NaN, and the journal says why. For several outputs, a
         mapping from their names: ``{"digit": ["accuracy"], "angle": ["mae"]}``. The history then holds
         ``digit_loss``, ``val_digit_loss``, ``digit_accuracy``, ``val_digit_accuracy`` and so on.
     techniques : list of Technique, optional

@@ -22,11 +22,14 @@ def test_regression_metrics_of_batches_are_scikit_learn_s(columns, cut):
     generator = torch.Generator().manual_seed(2)
     y = 100 + torch.randn(40, columns, generator=generator)
     f = y + torch.randn(40, columns, generator=generator) * torch.tensor([0.1, 1.0, 5.0])[:columns]
-    found, _told = measure(["r2", "mae", "rmse", theirs.r2_score, "explained_variance"], f, y, cut=cut)
+    given = ["r2", "mae", "rmse", theirs.r2_score, "explained_variance", theirs.root_mean_squared_error]
+    found, _told = measure(given, f, y, cut=cut)
     y, f = y.double(), f.double()
     assert found["r2"] == pytest.approx(theirs.r2_score(y, f), rel=1e-6) == found["r2_score"]
     assert found["mae"] == pytest.approx(theirs.mean_absolute_error(y, f))
     assert found["rmse"] == pytest.approx(float(((y - f) ** 2).mean().sqrt()))
+    assert found["rmse"] == pytest.approx(theirs.mean_squared_error(y, f) ** 0.5)
+    assert found["root_mean_squared_error"] == pytest.approx(theirs.root_mean_squared_error(y, f))  # of each column
     assert found["explained_variance"] == pytest.approx(theirs.explained_variance_score(y, f))
 
 

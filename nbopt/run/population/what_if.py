@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.errors import InvalidHyperparam
-from nbopt.formatting import brief
+from nbopt.formatting import brief, setting
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
 from nbopt.i18n import _
 from nbopt.run.past import run_at
@@ -64,7 +64,7 @@ class WhatIf(NamedTuple):
 
     def __repr__(self) -> str:
         told = ", ".join(
-            f"{value}: {brief(mean)} ± {brief(spread)}"
+            f"{_written(value)}: {brief(mean)} ± {brief(spread)}"
             for value, mean, spread in zip(self.values, self.mean, self.spread, strict=True)
         )
         text = _(
@@ -72,9 +72,13 @@ class WhatIf(NamedTuple):
             name=self.name,
             steps=self.steps,
             told=told,
-            now=f"{self.now:.4g}",
+            now=brief(self.now),
         )
         return f"<WhatIf {text}>"
+
+
+def _written(value: Any) -> str:
+    return f"({', '.join(map(setting, value))})" if isinstance(value, tuple) else setting(value)
 
 
 class Question:

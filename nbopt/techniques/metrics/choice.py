@@ -85,7 +85,11 @@ def root_of_share(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def rmse(output: Tensor, target: Tensor) -> Tensor:
-    """Root of the mean squared error."""
+    """Root of the mean squared error, the mean of all numbers of all samples.
+
+    So do torchmetrics and Keras; `sklearn.metrics.root_mean_squared_error` is the
+    mean of a root for each number of a sample.
+    """
     return root_of_share(*sum_squared_errors(output, target))
 
 

@@ -99,6 +99,13 @@ def test_what_if_leaves_the_run_as_it_is(run):
     assert found.losses[2, 0] == pytest.approx(branch.history.last("val_loss"), rel=1e-4)
 
 
+def test_what_was_found_out_is_told_with_values_as_controls_write_them(run):
+    told = repr(run.what_if("lr", values=[1e-6, 0.5], steps=2, draws=1))
+    assert told.startswith("<WhatIf lr after 2 steps; 1e-6: ") and ", 0.5: " in told
+    both = [(1e-6, 16), (0.5, 16)]
+    assert "; (1e-6, 16): " in repr(run.what_if(["lr", "batch_size"], values=both, steps=2, draws=1))
+
+
 @pytest.mark.parametrize("name", ["batch_size", "optimizer", "loss", "early_stopping", "initialization", "patience"])
 def test_what_if_takes_every_kind_of_hyperparameter(run, name):
     values = ["adam", "sgd"] if name == "optimizer" else None
