@@ -108,7 +108,7 @@ class Widen(Edit):
         found = find_units(training, self.refuse)
         name, dim = self._axis(layer)
         if (name, dim) not in found.units.axes:
-            raise self.refuse(_("the forward pass does not call it with its own weights"))
+            raise self.refuse(self._unfollowed(layer))
         roots = [found.units.root(unit) for unit in found.units.axes[name, dim].tolist()]
         if reason := self._obstacle(found, roots):
             raise self.refuse(reason)
@@ -116,9 +116,19 @@ class Widen(Edit):
         axes = []
         for (own, along), units in found.units.axes.items():
             indices = [place.get(found.units.root(unit), -1) for unit in units.tolist()]
+            if 0 < len({*indices} - {-1}) < len(roots):
+                taker = own.rpartition(".")[0] or own
+                raise self.refuse(_("{layer} takes some of its outputs, and not all", layer=taker))
             if max(indices) >= 0:
                 axes.append((own, along, INTO in found.units.roles[own, along], to_pattern(indices)))
         return replace(self, axes=tuple(axes))
+
+    def _unfollowed(self, layer: nn.Module) -> str:
+        if isinstance(layer, nn.modules.conv._ConvNd) and layer.groups > 1:
+            return _("it is a convolution in groups, each of which takes and puts out units of its own")
+        if isinstance(layer, nn.LSTM) and layer.proj_size:
+            return _("it is an LSTM with projections")
+        return _("the forward pass does not call it with its own weights")
 
     def _axis(self, layer: nn.Module) -> tuple[str, int]:
         """Return a weight of the layer, and the dimension along which its units stand."""

@@ -19,7 +19,7 @@ from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
 from nbopt.training.checkpoint import capture
-from nbopt.training.edits import rehearse
+from nbopt.training.edits import check_edit, rehearse
 from nbopt.training.outside import go_to_structure
 from nbopt.training.prepare import check_in_time
 from nbopt.training.recovery import go_back
@@ -108,6 +108,7 @@ def branch(
 
 def change(run: AnyRun, edit: Any, name: str | None, changes: Mapping[str, Any], source: str) -> AnyRun:
     """See `Run.change`."""
+    check_edit(edit)
     if not run.snapshots:
         run.events()  # which begins it, and takes the first
     if not changes:

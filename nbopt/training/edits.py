@@ -89,6 +89,14 @@ def rehearse(
     return {**value, **measured}
 
 
+def check_edit(edit: object) -> Edit:
+    """Return ``edit``; raise TypeError if it is none."""
+    if not isinstance(edit, Edit):
+        rule = _("edit must be one of nbopt.edits, made with its settings, as nbopt.edits.Shrink(amount=0.5)")
+        raise TypeError(_("{rule}; got {edit}.", rule=rule, edit=shorten(edit)))
+    return edit
+
+
 def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
     """Return an edit with all that it has to know of the model as it is now, and outputs and loss that it leads to.
 
@@ -99,9 +107,7 @@ def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
     CannotEdit
         If it cannot be made in this run; says why.
     """
-    if not isinstance(edit, Edit):
-        rule = _("edit must be one of nbopt.edits, made with its settings, as nbopt.edits.Shrink(amount=0.5)")
-        raise TypeError(_("{rule}; got {edit}.", rule=rule, edit=shorten(edit)))
+    edit = check_edit(edit)
     for module in training.model.modules():
         if isinstance(module, torch.jit.ScriptModule) or type(module).__module__.startswith("torch._dynamo"):
             raise edit.refuse(_("the model is compiled, by torch.compile or torch.jit"))

@@ -59,6 +59,44 @@ def test_layers_and_directions_that_have_one_size_are_not_widened(make_net, make
     assert single.change(Widen("cells", by=2)).model.head.in_features == 10
 
 
+class Sliced(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 8), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.first(x))[:, 2:7])
+
+
+class Projected(Recurrent):
+    def __init__(self):
+        super().__init__(nn.LSTM, proj_size=6)
+        self.head = nn.Linear(6, 3)
+
+
+GROUPED = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+UNFIT = {
+    "a slice": (Sliced(), (4,), "first", "head takes some of its outputs, and not all"),
+    "groups": (GROUPED, (4, 4, 4), "0", "a convolution in groups, each of which takes"),
+    "projections": (Projected(), (5, 4), "cells", "an LSTM with projections"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_why_a_layer_cannot_be_widened_is_told(make_run, kind):
+    model, shape, layer, words = UNFIT[kind]
+    run = make_run(copy.deepcopy(model), (torch.randn(60, *shape), Y), epochs=9, store=None)
+    run.step(1)
+    with pytest.raises(CannotEdit, match=words):
+        run.change(Widen(layer, by=2))
+
+
+def test_no_edit_is_refused_as_what_it_is(make_net):
+    for none in (None, "widen", Widen):
+        with pytest.raises(TypeError, match=r"edit must be one of nbopt\.edits"):
+            make_net("mlp").change(none)
+
+
 def test_what_an_earlier_version_stored_of_a_wider_layer_is_made_alike(make_net):
     run = make_net("batch norm")
     run.step(2)
