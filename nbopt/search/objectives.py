@@ -69,6 +69,24 @@ def reported(objectives: Sequence[Objective], session: Any) -> float | None:
     return None if value is None else float(value)
 
 
+def tell_apart(objectives: Sequence[Objective], recorded: Sequence[float], run: Any) -> None:
+    """Have a run that was trained again say where it measures anything else, as after steps done at once with others.
+
+    Parameters
+    ----------
+    objectives : sequence of Objective
+    recorded : sequence of float
+        What its trial had; none where it did not come to an end.
+    run : Run
+    """
+    for each, then in zip(objectives, recorded, strict=False):
+        now = then if each.function is not None else each.measure(run)
+        if now != then:
+            what = {"name": each.name, "now": now, "then": then}
+            told = _("trained again by itself, its {name} is {now!r}; the trial had {then!r}.", **what)
+            run.journal.event(run.step_count, "note", told)
+
+
 def find_objectives(given: Any, directions: Any, measured: Sequence[str] | None) -> list[Objective]:
     """Return the objectives that are meant.
 

@@ -17,7 +17,7 @@ from nbopt.search.checkpoints import Trained
 from nbopt.search.estimators import Estimator, is_estimator, refuse_settings
 from nbopt.search.jobs import Part
 from nbopt.search.judging import Judging
-from nbopt.search.objectives import Objective, find_objectives
+from nbopt.search.objectives import Objective, find_objectives, tell_apart
 from nbopt.search.proposing import Proposer, as_tuple, objective
 from nbopt.search.space import Space
 from nbopt.search.spaces import check_conditions, make_space, names_of, only
@@ -240,7 +240,10 @@ class OfModel(Subject):
                 rule = _("its values changed as it trained, and its weights came from others")
                 raise ValueError(_("trial {number} is held no longer: {rule}.", number=trial.number, rule=rule))
             whole = trial.state == COMPLETE or len(self._judging.parts) > 1
-            return self.blueprint.again(trial.values, trial.steps, whole, name, store)
+            run = self.blueprint.again(trial.values, trial.steps, whole, name, store)
+            if len(trial.parts) < 2:
+                tell_apart(self.objectives, trial.objectives, run)
+            return run
 
         trial.take_out = take
 

@@ -86,7 +86,9 @@ class Trial:
     def run(self, *, name: str | None = None, store: Place | None = AUTO) -> Any:
         """Return the trial as a `nbopt.Run`, paused where the trial ended, with its journal and history.
 
-        If the trial is no longer in memory, it is trained again, with the same weights, batches and noise.
+        If the trial is no longer in memory, it is trained again, with the same weights, batches and noise. Where it
+        trained at once with others, in a population, the same comes out but for rounding, and the run's journal
+        says so.
 
         Parameters
         ----------

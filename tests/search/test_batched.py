@@ -170,3 +170,19 @@ def test_only_what_nbopt_trains_is_a_member_and_a_sampler_that_does_not_look_has
     assert make(executor="auto", trials=100, sampler="random").executor.slots == 64
     with pytest.raises(InvalidHyperparam, match="build="):
         nbopt.Study(objective=lambda trial: 1.0, executor="population", store=None)
+
+
+def told_of(run):
+    return " ".join(str(entry.new) for entry in run.journal if entry.kind == "event")
+
+
+def test_a_run_that_is_trained_again_says_what_it_measures_otherwise(make):
+    def worst_of(executor):
+        study = make(executor=executor, sampler="random", trials=12, slots=6, space=["lr", "weight_decay"]).fit()
+        runs = [(trial, trial.run(store=None)) for trial in study.trials if trial.number not in study._sessions]
+        return [(trial.objective, run.history.last("val_loss"), told_of(run)) for trial, run in runs]
+
+    for then, now, told in worst_of("population"):
+        assert now == pytest.approx(then, rel=1e-5)
+        assert (f"its val_loss is {now!r}; the trial had {then!r}" in told) == (now != then)
+    assert all(now == then and "trained again" not in told for then, now, told in worst_of("inline"))
