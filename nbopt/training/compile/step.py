@@ -99,8 +99,6 @@ class Layer(NamedTuple):
         """Draw a mask as the layer itself would, with dropout ``rate``."""
         if self.ones.device.type != "cpu" or generator is None:
             return dropout(self.ones, rate)
-        if rate == 1:
-            return torch.zeros_like(self.ones)
         return torch.empty_like(self.ones).bernoulli_(1 - rate, generator=generator).div_(1 - rate)
 
 

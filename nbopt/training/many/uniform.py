@@ -82,15 +82,15 @@ def draw_numbers(layers: list[Layer], training: OneOfMany, seed: int, rates: Seq
 
 
 def who_draws(rates: Sequence[float]) -> tuple[bool, ...]:
-    """Return which layers draw: where all or nothing is left out, the next layer gets these numbers."""
-    return tuple(0 < rate < 1 for rate in rates)
+    """Return which layers draw: where nothing is left out, the next layer gets these numbers."""
+    return tuple(rate > 0 for rate in rates)
 
 
 def find_shares(layers: list[Layer], dropped: Sequence[Rates]) -> Tensor:
     """Return of each run and layer the share that is kept, and by what that is multiplied: (runs, layers, 2)."""
 
     def find(layer: Layer, rate: float) -> tuple[float, float]:
-        return 1 - rate, float(layer.ones.new_ones(()).div_(1 - rate)) if rate < 1 else 0.0
+        return 1 - rate, float(layer.ones.new_ones(()).div_(1 - rate))
 
     known = {rates: [find(*pair) for pair in zip(layers, rates, strict=True)] for rates in {*dropped}}
     return torch.tensor([known[rates] for rates in dropped], dtype=torch.float64).view(len(dropped), len(layers), 2)

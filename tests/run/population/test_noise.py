@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import nbopt
-from nbopt.training.compile.step import Layer
 from nbopt.training.many import noise
 from nbopt.training.many.uniform import Uniform, mask_of
 
@@ -124,10 +123,3 @@ def test_numbers_of_several_steps_are_as_many_as_fit():
     assert [made.most(count) for count in (0, 20 * 19, 5 * 20 * 19)] == [1, 1, 5]
     apart, _masks, _own = from_numbers(*populate(RATES, seed=[0, 1, 0, 1, 0, 2]))
     assert apart.most(12 * 20 * 19) == 2
-
-
-def test_a_layer_that_leaves_out_everything_draws_nothing():
-    layer, generator = Layer("dropout", torch.ones(4, 5)), torch.Generator().manual_seed(0)
-    before = generator.get_state()
-    assert torch.equal(layer.draw(1.0, generator), torch.zeros(4, 5))
-    assert torch.equal(generator.get_state(), before)
