@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 import nbopt
-from nbopt.techniques.compression.masks import find_least, keep_layers, prune_least
+from nbopt.techniques.compression.masks import keep_largest, keep_layers, prune_least
 from nbopt.techniques.compression.units import draw_units, find_units
 from nbopt.testing import check_run
 from tests.techniques.pruned import Attention, cnn, data, left, make, masks_of, two
@@ -65,10 +65,10 @@ def test_of_weights_that_are_as_large_the_same_go_as_by_torch(share):
 def test_the_least_scores_are_those_of_topk_even_where_some_are_no_numbers(kind, missing):
     scores = torch.randn(211, generator=torch.Generator().manual_seed(0)).abs().to(kind)
     scores[:missing] = torch.nan
-    for count in (1, 100, 210):
-        found = torch.zeros(211, dtype=torch.bool)
-        found[scores.topk(count, largest=False, sorted=False).indices] = True
-        assert torch.equal(find_least(scores, count), found)
+    for count in (0, 1, 100, 210):
+        stay = torch.ones(211, dtype=kind)
+        stay[scores.topk(count, largest=False, sorted=False).indices] = 0
+        assert torch.equal(keep_largest([-scores[:80], scores[80:]], count), stay)
 
 
 def test_random_masks_are_those_of_torch_with_the_same_draws():

@@ -24,20 +24,24 @@ def keep_most(scores: Tensor, count: int, kept: Tensor | None) -> Tensor:
     return stay
 
 
-def find_least(scores: Tensor, count: int) -> Tensor:
-    """Return which ``count`` of scores (n,) are the smallest, as ``topk`` has them.
+def keep_largest(matrices: list[Tensor], count: int) -> Tensor:
+    """Return 1 for each number of all matrices, in a row, 0 for the ``count`` smallest.
 
-    numpy finds the largest of them in a tenth of ``topk``'s time, if a processor holds
-    them; where others are equal to it, ``topk`` says which ones go.
+    These are those that ``topk`` has. If a processor holds them, numpy finds the largest
+    of them in a tenth of its time, and its calls cost less between steps of machine code;
+    where others are equal to that one, ``topk`` says which ones go.
     """
-    if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64):
-        numbers = scores.numpy()
-        least = numbers <= np.partition(numbers, count - 1)[count - 1]
-        if np.count_nonzero(least) == count:
-            return torch.from_numpy(least)
+    known = torch.float32, torch.float64
+    if count and all(w.device.type == "cpu" and w.dtype in known for w in matrices):
+        numbers = np.concatenate([w.detach().numpy().ravel() for w in matrices])
+        ordered = np.absolute(numbers, out=numbers).copy()
+        ordered.partition(count - 1)
+        stay = numbers > ordered[count - 1]
+        if np.count_nonzero(stay) == len(numbers) - count:
+            return torch.from_numpy(stay.astype(numbers.dtype))
+    scores = torch.cat([w.detach().flatten() for w in matrices]).abs_()
     found = scores.topk(count, largest=False, sorted=False).indices
-    none = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    return none.index_fill_(0, found, True)
+    return torch.ones_like(scores).index_fill_(0, found, 0.0)
 
 
 def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -48,14 +52,9 @@ def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     matrices = {name: w for name, w in weights.items() if w.ndim > 1}
     if not matrices:
         return {}
-    scores = torch.cat([w.flatten() for w in matrices.values()]).abs_()
-    count = round(share * len(scores))
-    if count:
-        torch.logical_not(find_least(scores, count), out=scores)  # made masks
-    else:
-        scores.fill_(1.0)
-    parts = scores.split_with_sizes([w.numel() for w in matrices.values()])
-    made = map(Tensor.view_as, parts, matrices.values())
+    sizes = [w.numel() for w in matrices.values()]
+    stay = keep_largest([*matrices.values()], round(share * sum(sizes)))
+    made = map(Tensor.view_as, stay.split_with_sizes(sizes), matrices.values())
     masks = dict(zip(matrices, made, strict=True))
     if len({w.dtype for w in matrices.values()}) > 1:
         masks = {name: mask.to(weights[name].dtype) for name, mask in masks.items()}
