@@ -67,11 +67,12 @@ def go(events, steps):
 
 
 def cost(train, net, rounds=25, steps=580, tiers=("eager", "compiled")):
-    """Print a step's CPU time with 90 % pruned, as multiples of the plain step's: medians of blocks done in turn."""
+    """Print a step's CPU time, 90 % pruned or of 8 bits, as multiples of a plain one: medians of blocks in turn."""
     for tier in tiers:
         plans = {"plain": {}, "magnitude": {"sparsity": 0.9}, "grown": {"sparsity": 0.9, "sparsity_end": 0.9}}
         plans["every 50"] = {"sparsity": 0.9, "sparsity_every": 50}
         plans["none returns"] = {"sparsity": 0.9, "sparsity_regrow": False}
+        plans["8 bits"] = {"weight_bits": 8}
         if tier == "eager":
             plans["gradient"] = {"sparsity": 0.9, "sparsity_method": "gradient"}
         sides = {}

@@ -27,9 +27,9 @@ def keep_most(scores: Tensor, count: int, kept: Tensor | None) -> Tensor:
 def keep_largest(matrices: list[Tensor], count: int) -> Tensor:
     """Return 1 for each number of all matrices, in a row, 0 for the ``count`` smallest.
 
-    These are those that ``topk`` has. If a processor holds them, numpy finds the largest
-    of them in a tenth of its time, and its calls cost less between steps of machine code;
-    where others are equal to that one, ``topk`` says which ones go.
+    These are those that ``topk`` has. If a processor holds them, numpy finds the
+    largest of them in a tenth of its time, and its calls cost less between steps of
+    machine code; where others are equal to that one, ``topk`` says which ones go.
     """
     known = torch.float32, torch.float64
     if count and all(w.device.type == "cpu" and w.dtype in known for w in matrices):
