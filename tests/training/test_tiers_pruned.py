@@ -94,6 +94,19 @@ def test_masks_of_ones_own_are_made_within_a_row_unless_they_might_follow_from_l
 
 
 @only_compiled
+def test_machine_code_gets_masks_in_memory_as_it_was_compiled_for(make_tiered, mlp, compiled):
+    run = make_tiered(mlp(), techniques=[Masked], halve=True)
+    pull(run, 64)
+    part, own = run.training.acting.part(Masked), run.training.tiers._compiled
+    strides, do = [], own._chunk
+    own._chunk = lambda flat: strides.append(flat[-2].stride()) or do(flat)
+    part.mask = part.mask.t().contiguous().t()
+    assert part.mask.stride() != run.model[0].weight.stride()
+    pull(run, 68)
+    assert strides == [run.model[0].weight.stride()] * 4
+
+
+@only_compiled
 @pytest.mark.parametrize(("longest", "end"), [(1, 0.0), (1, 0.8), (3, 0.8), (25, 0.0), (25, 0.8)])
 def test_how_many_steps_are_done_in_a_row_changes_no_bit(make_tiered, compiled, weights, monkeypatch, longest, end):
     settings = {

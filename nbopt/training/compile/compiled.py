@@ -230,7 +230,7 @@ class Compiled:
         Without `torch.no_grad`, which a captured chunk has of its own, and machine code too.
         """
         held, acting, count = self._held, self._training.acting, len(batches) * self._steps
-        operands, until = acting.operands(), acting.masked(self._training.step)
+        operands, until = self._find_operands(), acting.masked(self._training.step)
         began = time.thread_time()
         numbers = self._find_numbers(count)
         losses, outputs = [], []
@@ -246,6 +246,13 @@ class Compiled:
         self.step_seconds = (time.thread_time() - began) / count
         return torch.cat(losses) if len(losses) > 1 else losses[0], outputs
 
+    def _find_operands(self) -> list[Tensor]:
+        """Return by what weights are changed, in memory as it was when compiled: machine code does not look."""
+        given, operands = self._ready.shapes[len(self._held) :], self._training.acting.operands()
+        own = given[len(given) - 1 - len(operands) : -1]
+        pairs = zip(operands, own, strict=True)
+        return [one if Shape.of(one) == shape else shape.zeros(one.device).copy_(one) for one, shape in pairs]
+
     def _find_masks(self, done: int) -> tuple[list[Tensor], float]:
         """Return by what weights are changed after so many steps of a call, and how many are done before others."""
         training, acting, step = self._training, self._training.acting, self._training.step + done
@@ -257,7 +264,7 @@ class Compiled:
         try:
             for part in acting.masking:
                 part.before_step()
-            return acting.operands(), done + acting.masked(step)
+            return self._find_operands(), done + acting.masked(step)
         finally:
             training.context.place = None
 
