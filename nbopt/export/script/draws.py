@@ -12,10 +12,7 @@ from nbopt.data.sources import AnySource, DatasetSource, StreamSource
 from nbopt.export.script.section import Section
 from nbopt.export.summary import RunSummary
 from nbopt.i18n import _
-from nbopt.torch_private import DropoutNd
-
-_ALWAYS_NOISY = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
-_NOISY = (DropoutNd, nn.RReLU, *_ALWAYS_NOISY, nn.MultiheadAttention, nn.RNNBase)
+from nbopt.objects.layers import is_silent, probability_of
 
 
 class Draws(Section):
@@ -33,18 +30,11 @@ class Draws(Section):
         own = not isinstance(story.loss, str) and not isinstance(story.loss, nn.Module)
         models = [story.model, *(brought for edit in story.edits for brought in edit.brought)]
         modules = [module for model in models for module in model.modules()]
-        unknown = own or story.forward is not None or any(map(_may_draw, modules))
-        draws = self.known["run.techniques_draw"] or any(isinstance(module, _NOISY) for module in modules)
-        evaluation_draws = unknown or any(isinstance(module, _ALWAYS_NOISY) for module in modules)
-        self.draft.tell(draws=unknown or draws, evaluation_draws=evaluation_draws)
+        unknown = own or story.forward is not None or not all(map(is_silent, modules))
+        draws = unknown or self.known["run.techniques_draw"] or any(map(probability_of, modules))
+        self.draft.tell(draws=draws, evaluation_draws=unknown)
         if not any(generator in (PYTHONS, NUMPYS) for generator in _find_shared(story)):
             self.draft.others["seed_all"] = "torch.manual_seed"
-
-
-def _may_draw(module: nn.Module) -> bool:
-    """Whether a module may draw random numbers that nbopt knows nothing of."""
-    torchs = type(module).__module__.startswith("torch.nn.modules.")
-    return not torchs or bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _find_shared(story: RunSummary) -> list[Any]:

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from nbopt.data.tensor_source import TensorSource
 from nbopt.i18n import _
-from nbopt.objects.layers import leaves_out
+from nbopt.objects.layers import NOISY, leaves_out
 from nbopt.techniques.optimizers.formulas import FORMULAS
 from nbopt.techniques.optimizers.groups import is_altered
 from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.marks import find_hooks
 from nbopt.training.core import Core
-from nbopt.training.step.noisy import NOISY
 from nbopt.training.step.passes import call_on_pair
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nbopt.i18n import _
-from nbopt.objects.layers import leaves_out
+from nbopt.objects.layers import NOISY, leaves_out
 from nbopt.techniques.optimizers.update import Update
 from nbopt.training.callables import functions_of
 from nbopt.training.compile.marks import find_hooks
@@ -18,7 +18,6 @@ from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import find_trained
 from nbopt.training.compile.values import is_torchs
 from nbopt.training.many.member import OneOfMany
-from nbopt.training.step.noisy import NOISY
 from nbopt.training.step.passes import call_on_pair
 from nbopt.training.training import Training
 

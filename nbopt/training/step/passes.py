@@ -15,6 +15,7 @@ from nbopt.data.places import item_at, name_of
 from nbopt.data.sources import AnySource
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
+from nbopt.objects.layers import is_silent
 from nbopt.techniques.base import defines
 from nbopt.techniques.compression.activations import call_changed
 from nbopt.techniques.hooks import surround
@@ -27,7 +28,6 @@ from nbopt.training.callables import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
 from nbopt.training.step.calibration import Calibration
 from nbopt.training.step.explaining import explain_loss, explain_pass
-from nbopt.training.step.noisy import is_silent
 from nbopt.training.step.swapped import Swapped
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
