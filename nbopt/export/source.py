@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nbopt.export.source_text import bindings_of, names_read, renamed, scopes_of, text_of
+from nbopt.export.script.text import break_long
+from nbopt.export.source_text import bindings_of, names_read, renamed, scopes_of, text_of, without_annotations
 from nbopt.export.source_values import array_text, settings_of, tensor_text, written
 from nbopt.export.source_values import literal as literal
 from nbopt.i18n import _
@@ -221,6 +222,8 @@ class Sources:
     def define(self, name: str, item: FunctionType | type) -> None:
         """Let the script hold a function or class, and what it uses."""
         text = text_of(item, name)
+        if item.__module__.partition(".")[0] == "nbopt":
+            text = break_long(without_annotations(text))
         made = getattr(item, "__name__", name)
         tree = ast.parse(text).body[0]
         assert isinstance(tree, (ast.FunctionDef, ast.ClassDef))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import symtable
 import sys
 import textwrap
@@ -147,4 +148,21 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
         line = lines[row].encode()  # columns are counted in bytes
         new = line[:column] + names[name].encode() + line[column + len(name.encode()) :]
         lines[row] = new.decode()
+    return "\n".join(lines)
+
+
+def without_annotations(text: str) -> str:
+    """Return functions without the types of what they take, hold and return; each of their heads in a line."""
+    lines = text.split("\n")
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AnnAssign))]
+    for node in sorted(nodes, key=lambda node: node.lineno, reverse=True):
+        row = node.lineno - 1
+        if isinstance(node, ast.FunctionDef):
+            for argument in ast.walk(node.args):
+                vars(argument).pop("annotation", None)
+            head = f"def {node.name}({ast.unparse(node.args)}):".replace("'", '"')
+            end = next(k for k in range(row, len(lines)) if re.search(r":( *#.*)?$", lines[k]))
+            lines[row : end + 1] = [" " * node.col_offset + head]
+        elif node.value is not None:
+            lines[row] = f"{lines[row][: node.target.end_col_offset]} = {lines[row][node.value.col_offset :]}"
     return "\n".join(lines)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from nbopt.export.compressed.load import load_compressed
 from nbopt.export.script.section import PIECES, SHARED, VARIABLES, Section, variables_in
-from nbopt.export.script.text import lines
+from nbopt.export.script.text import break_long, lines
 from nbopt.export.source import Sources, literal
-from nbopt.export.source_text import bindings_of
+from nbopt.export.source_text import bindings_of, without_annotations
 from nbopt.hyperparams import Strategy
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines, hooks_of
@@ -267,5 +267,7 @@ def _method_text(kind: type[Technique], function: Any, sources: Sources) -> str:
     text = textwrap.dedent(inspect.getsource(function)).rstrip()
     if "super()" in text:
         raise ValueError(_("{name} is written in a way that a script cannot hold.", name=kind.__name__))
+    if kind.__module__.partition(".")[0] == "nbopt":
+        text = break_long(without_annotations(text))
     sources.include_used(text, bindings_of(function), kind.__name__)
     return textwrap.indent(text, "    ")
