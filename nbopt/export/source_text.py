@@ -153,7 +153,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 
 def without_annotations(text: str) -> str:
     """Return functions without the types of what they take, hold and return; each of their heads in a line."""
-    lines = text.split("\n")
+    lines = re.sub(r"  # type: ignore\S*", "", text).split("\n")
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AnnAssign))]
     for node in sorted(nodes, key=lambda node: node.lineno, reverse=True):
         row = node.lineno - 1
@@ -161,7 +161,7 @@ def without_annotations(text: str) -> str:
             for argument in ast.walk(node.args):
                 vars(argument).pop("annotation", None)
             head = f"def {node.name}({ast.unparse(node.args)}):".replace("'", '"')
-            end = next(k for k in range(row, len(lines)) if re.search(r":( *#.*)?$", lines[k]))
+            end = next(k for k in range(row, len(lines)) if lines[k].endswith(":"))
             lines[row : end + 1] = [" " * node.col_offset + head]
         elif node.value is not None:
             lines[row] = f"{lines[row][: node.target.end_col_offset]} = {lines[row][node.value.col_offset :]}"
