@@ -154,8 +154,9 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 def without_annotations(text: str) -> str:
     """Return functions without the types of what they take, hold and return; each of their heads in a line."""
     lines = re.sub(r"  # type: ignore\S*", "", text).split("\n")
-    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AnnAssign))]
-    for node in sorted(nodes, key=lambda node: node.lineno, reverse=True):
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    nodes: set[Any] = {node for function in functions for node in ast.walk(function) if isinstance(node, ast.AnnAssign)}
+    for node in sorted({*nodes, *functions}, key=lambda node: node.lineno, reverse=True):
         row = node.lineno - 1
         if isinstance(node, ast.FunctionDef):
             for argument in ast.walk(node.args):
@@ -163,6 +164,8 @@ def without_annotations(text: str) -> str:
             head = f"def {node.name}({ast.unparse(node.args)}):".replace("'", '"')
             end = next(k for k in range(row, len(lines)) if lines[k].endswith(":"))
             lines[row : end + 1] = [" " * node.col_offset + head]
-        elif node.value is not None:
+        elif node.value is None:
+            del lines[row]
+        else:
             lines[row] = f"{lines[row][: node.target.end_col_offset]} = {lines[row][node.value.col_offset :]}"
     return "\n".join(lines)

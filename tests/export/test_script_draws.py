@@ -143,15 +143,15 @@ def test_the_script_ends_where_the_run_did_bit_for_bit(form):
         assert history["val_loss"][-1] == run.history.last("val_loss")
 
 
-def test_only_what_may_be_drawn_from_is_seeded():
+def test_generators_of_python_and_numpy_are_seeded_where_one_may_be_drawn_from():
     texts = {}
     for name, form in {**DRAWN, "rows": OWNED["rows"]}.items():
         run, _initial = trained(form())
         run.step(2)
         texts[name] = run.to_python()
     assert "random.seed" not in texts["rows"] and "seed_all" not in texts["rows"]
-    assert "np.random.seed" in texts["loss"] and "import random" not in texts["loss"]
-    assert "\nimport random\n" in texts["forward"] and "np.random.seed" in texts["forward"]
+    for name in ("loss", "forward"):
+        assert "    random.seed(seed)" in texts[name] and "np.random.seed" in texts[name]
 
 
 @pytest.mark.parametrize("reason", REFUSED)

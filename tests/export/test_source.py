@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nbopt.export.source import Sources, literal, sort_imports
+from nbopt.export.source_text import without_annotations
 
 
 def test_literals():
@@ -50,6 +51,41 @@ def lost(value):
 
 def keeps(value, device=torch.device("cpu")):  # noqa: B008
     return value.to(device)
+
+
+ANNOTATED = """
+class Kept(NamedTuple):
+    size: int = 1
+
+    def find(
+        self,
+        names: dict[str, Any],
+        how: str = "first",
+    ) -> list[Any]:  # type: ignore[override]
+        found: list[Any] = []
+        last: Any
+
+        def note(name: str) -> None:
+            found.append(names[name])
+
+        return found
+"""
+PLAIN = """
+class Kept(NamedTuple):
+    size: int = 1
+
+    def find(self, names, how="first"):
+        found = []
+
+        def note(name):
+            found.append(names[name])
+
+        return found
+"""
+
+
+def test_functions_are_written_without_annotations_and_fields_of_classes_keep_theirs():
+    assert without_annotations(ANNOTATED) == PLAIN
 
 
 def test_a_function_brings_what_it_uses():
