@@ -138,6 +138,11 @@ def test_optimizers_that_a_script_cannot_hold_say_why(mlp, blobs):
     run, _ = make(model, blobs, optimizer=GROUPED["layers"](model), epochs=3)
     with pytest.raises(ValueError, match=r"has parameter groups, and a script does not hand them on .* in step 2"):
         follow(run, {2: {"optimizer": "adam"}}).to_python()
+    for name in ("layers", "a part"):
+        model = mlp()
+        run, _ = make(model, blobs, optimizer=GROUPED[name](model), epochs=1)
+        with pytest.raises(ValueError, match=r"has parameter groups, and a script does not hand them on .* in step 0"):
+            follow(run, {0: {"optimizer": "adam"}}).to_python()
     optimizer = torch.optim.Adam(model.parameters())
     model(blobs[0]).sum().backward()
     optimizer.step()

@@ -61,7 +61,11 @@ class OptimizerLines(Section):
         """Return the lines that make the parameter groups; "" if one group of all weights is all there is."""
         story = self.story
         self.draft.tell(shares_out=False)
+        held = [id(weight) for weights, _settings in story.groups for weight in weights]
+        trained = [id(weight) for weight in story.model.parameters() if weight.requires_grad]
         if story.adopted is None:
+            if len(story.groups) > 1 or (held and not set(trained) <= set(held)):
+                raise _handed_on(0)
             return ""
         if story.experienced:
             raise ValueError(_("the optimizer given had taken steps before the run, which a script cannot repeat."))
@@ -70,8 +74,7 @@ class OptimizerLines(Section):
             {key: value for key, value in settings.items() if key not in made or not alike(made[key], value)}
             for _weights, settings in story.groups
         ]
-        held = [id(weight) for weights, _settings in story.groups for weight in weights]
-        if not any(others) and held == [id(weight) for weight in story.model.parameters() if weight.requires_grad]:
+        if not any(others) and held == trained:
             return ""
         live = {"lr"} if self.draft.has("change_rate") else set[str]()
         live |= {key for new in self._changed for key in new}
@@ -100,10 +103,7 @@ class OptimizerLines(Section):
             after = _settings(kind, values)
             if kind is not before:
                 if len(story.groups) > 1:
-                    rule = _(
-                        "the optimizer given has parameter groups, and a script does not hand them on to another one"
-                    )
-                    raise ValueError(_("{rule}, as in step {step}.", rule=rule, step=step))
+                    raise _handed_on(step)
                 carries = carries or (bool(before.memory) and before.memory == kind.memory)
                 changed = {"optimizer": values["optimizer"], **_unusual(kind, after)}
                 swapped[values["optimizer"]] = self._maker(kind)
@@ -177,6 +177,11 @@ class OptimizerLines(Section):
             settings = self._extras_of(given, kind)
         words = "".join(f", {key}={literal(value)}" for key, value in settings.items())
         return f"partial({name}{words})" if words else name
+
+
+def _handed_on(step: int) -> ValueError:
+    rule = _("the optimizer given has parameter groups, and a script does not hand them on to another one")
+    return ValueError(_("{rule}, as in step {step}.", rule=rule, step=step))
 
 
 def groups_at(groups: Groups, kind: type[Optimizer], values: dict[str, Any]) -> list[tuple[list[nn.Parameter], Any]]:
