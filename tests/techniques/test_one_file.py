@@ -113,7 +113,7 @@ LEFT = {
     **{
         (kind, path): "the attribute of torch's batch norm"
         for kind in ("SGD", "RMSprop")
-        for path in ("edits/norms.py", "export/script/edited.py")
+        for path in ("edits/norms.py", "export/script/edited.py", "run/population/written_out.py")
     },
     ("Ticket", "data/workers.py"): "the number of what workers are at",
     ("Precision", "techniques/metrics/choice.py"): "the metric",
