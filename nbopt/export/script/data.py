@@ -17,6 +17,7 @@ from nbopt.data.tensor_source import TensorSource
 from nbopt.export.script.section import Section
 from nbopt.export.script.text import break_long, fill, lines
 from nbopt.export.source import literal
+from nbopt.export.source_values import written
 from nbopt.i18n import _
 
 _STRUCTURE = '''\
@@ -120,7 +121,8 @@ class Data(Section):
         names = [_name(place) for place in structure.places]
         if len(set(names)) < len(names) or not all(name.isidentifier() for name in names):
             names = [f"column_{k}" for k in range(len(names))]
-        made, columns = _written(structure(names)), "\n".join(f"data{_way(place)}," for place in structure.places)
+        columns = lines(*(f"data{_way(place)}," for place in structure.places))
+        made = written(structure([*map(_Named, names)]), _name_of)
         batch = made[1:-1] if made[0] == "(" else made
         return break_long(fill(_STRUCTURE, columns=columns, names=", ".join(names), batch=batch))
 
@@ -206,16 +208,15 @@ def _way(place: Place) -> str:
     return "".join(f"[{literal(key)}]" for key in place)
 
 
-def _written(tree: Any) -> str:
-    """Return a tree of names as source."""
-    if isinstance(tree, str):
-        return tree
-    if isinstance(tree, dict):
-        return "{" + ", ".join(f"{literal(key)}: {_written(part)}" for key, part in tree.items()) + "}"
-    if hasattr(tree, "_fields"):
-        rule = _("a script does not hold {kind}: give the columns in a dict or tuple", kind=type(tree).__name__)
-        raise ValueError(_("train cannot be exported: {rule}.", rule=rule))
-    return "(" + ", ".join(map(_written, tree)) + "," * (len(tree) == 1) + ")"
+class _Named(str):
+    """A name, where texts are written in quotes."""
+
+
+def _name_of(part: Any) -> str:
+    if isinstance(part, _Named):
+        return part
+    rule = _("a script does not hold {kind}: give the columns in a dict or tuple", kind=type(part).__name__)
+    raise ValueError(_("train cannot be exported: {rule}.", rule=rule))
 
 
 def _within(source: AnySource) -> Any:

@@ -102,16 +102,12 @@ def _table(sizes: Mapping[str, list[Size]]) -> Iterable[str]:
     for name, changes in sizes.items():
         yield f"    {literal(name)}: ["
         for dim, units, factors, slopes, into in changes:
-            parts = [_places(units), _numbers(factors), _numbers(slopes), "None" if into is None else _places(into)]
+            parts = [_places(units), literal(factors), literal(slopes), "None" if into is None else _places(into)]
             rows = textwrap.wrap(f"({dim}, {', '.join(parts)}),", WIDTH - 16, break_long_words=False)
             yield "\n".join(f"        {row}" for row in rows)
         yield "    ],"
     yield "}"
     yield "# fmt: on"
-
-
-def _numbers(values: list[float] | None) -> str:
-    return "None" if values is None else f"[{', '.join(map(repr, values))}]"
 
 
 def _places(places: list[int]) -> str:
