@@ -5,7 +5,7 @@ from nbopt.export.script import pieces, template
 from nbopt.techniques.base import Technique
 from nbopt.techniques.hooks import HOOKS
 
-NO_HOOKS = {"grids", "another", "check_outputs", "train", "unfit", "on_change", "declared"}
+NO_HOOKS = {"grids", "another", "check_outputs", "train", "unfit", "on_change", "declared", "apply_operand"}
 
 
 def test_each_hook_of_the_table_is_a_method_and_each_method_a_hook():
