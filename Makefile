@@ -22,6 +22,8 @@ VENV := .venv
 FIELD := $(VENV)/field
 STAMPS := $(VENV)/stamps
 PY := $(VENV)/bin/python
+# Absolute, whether VENV is or not.
+VENV_PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)
 COMPILE := --compile
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install $(COMPILE) --constraint constraints.txt
 EXTENSION := nbopt/labextension/package.json
@@ -29,12 +31,12 @@ EXTENSION_SOURCES := $(wildcard labextension/src/* labextension/style/*) \
 	$(addprefix labextension/,install.json package.json tsconfig.json)
 NODE_MODULES := labextension/node_modules/.yarn-state.yml
 
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export IPYTHONDIR := $(CURDIR)/$(VENV)/jupyter/ipython
-export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/jupyter/config
-export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/jupyter/data
-export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/jupyter/runtime
-export npm_config_cache := $(CURDIR)/$(VENV)/npm
+export PATH := $(VENV_PATH)/bin:$(PATH)
+export IPYTHONDIR := $(VENV_PATH)/jupyter/ipython
+export JUPYTER_CONFIG_DIR := $(VENV_PATH)/jupyter/config
+export JUPYTER_DATA_DIR := $(VENV_PATH)/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(VENV_PATH)/jupyter/runtime
+export npm_config_cache := $(VENV_PATH)/npm
 # Kernels and other processes by the dozen import the package: it is compiled once, not by each of them.
 export PYTHONDONTWRITEBYTECODE :=
 
