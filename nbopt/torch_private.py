@@ -63,6 +63,9 @@ run_backward = _take("torch.autograd.graph", "_engine_run_backward", _run_backwa
 fused_adam_ = _take("torch", "_fused_adam_", None)
 fused_adamw_ = _take("torch", "_fused_adamw_", None)
 
+# What a hypergradient writes out, as torch's own second derivative of it is wrong.
+weight_norm = _take("torch", "_weight_norm", None)
+
 # What they are the bases of, where the bases have other names.
 DropoutNd = _take(
     "torch.nn.modules.dropout",

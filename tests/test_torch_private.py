@@ -86,6 +86,7 @@ NAMES = [
         "torch._C._set_grad_enabled",
     ),
     *("torch._fused_adam_", "torch._fused_adamw_"),
+    "torch._weight_norm",
     "torch.autograd.graph._engine_run_backward",
     "torch.nn.modules.dropout._DropoutNd",
     *("torch.nn.modules.batchnorm._BatchNorm", "torch.nn.modules.batchnorm._NormBase"),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from nbopt.torch_private import BatchNorm
+from nbopt.torch_private import BatchNorm, weight_norm
 
 
 class WrittenOut(TorchFunctionMode):
@@ -23,7 +23,7 @@ class WrittenOut(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch._weight_norm:
+        if func is weight_norm:
             return _scale(*args, **kwargs)
         if func is functional.scaled_dot_product_attention:
             return _attend(*args, **kwargs)
