@@ -65,6 +65,7 @@ set-up: $(STAMPS)/demo
 lab:
 	@mkdir -p "$(JUPYTER_CONFIG_DIR)/labconfig"
 	@echo '$(NO_NEWS)' > "$(JUPYTER_CONFIG_DIR)/labconfig/default_setting_overrides.json"
+	@: >$(LAB_LOG)
 	@$(PY) -m jupyterlab --ServerApp.root_dir=examples --LabApp.default_url=/lab/tree/quickstart.ipynb \
 		--port=$(PORT) $(NO_SCREEN) $(AS_ROOT) $(LAB_ARGS) >$(LAB_LOG) 2>&1 & lab=$$!; \
 	trap 'kill $$lab 2>/dev/null; wait $$lab; exit 0' INT TERM; \
