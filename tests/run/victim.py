@@ -53,7 +53,7 @@ COMPRESSION = [
     {"group_lasso": 0.01},
 ]
 
-KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two processes", "few bits")
+KINDS = ("plain", "early stopping", "workers", "compiled", "two runs", "two processes", "few bits", "compiled bits")
 """What victims do beside being steered. Each is validated at each epoch's end."""
 
 
@@ -89,8 +89,10 @@ def settings_of(kind):
         settings |= {"early_stopping": True, "patience": 1000, "schedule": "plateau"}
     if kind == "few bits":
         settings |= {"weight_bits": 4, "activation_bits": 8}
-    if kind == "compiled":
+    if kind in ("compiled", "compiled bits"):
         settings |= {"tier": "compiled"}
+    if kind == "compiled bits":
+        settings |= {"weight_bits": 4}
     if kind == "workers":
         train = DataLoader(TensorDataset(*train), batch_size=16, shuffle=True, num_workers=1)
         del settings["batch_size"]
@@ -197,6 +199,8 @@ def be_victim(
         if chance.random() < 0.05:
             run.rewind(chance.randint(max(0, run.step_count - 300), run.step_count - 1))
             run.start()
+        elif kind == "compiled bits" and chance.random() < 0.5:
+            run.set(weight_bits=chance.choice([0, 2, 4, 8]))
         elif kind == "few bits" and chance.random() < 0.5:
             with suppress(nbopt.errors.InvalidHyperparam):  # some do not go together with others
                 run.set(**chance.choice(COMPRESSION))

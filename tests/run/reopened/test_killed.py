@@ -35,11 +35,14 @@ def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(sto
         # A sample of `python -m tests.benchmarks.kills 25 --kernels --kind population`.
         outcomes = [(kind, nursery.kill_one(store / TIERS[kind], 5, "", 0.6, kind)) for kind in TIERS]
         few = nursery.kill_one(store / "few", 6, "", 0.3, "few bits")
+        bits = nursery.kill_one(store / "bits", 7, "", 0.3, "compiled bits")
     assert not victim.lost_entries(store / "few", few)
     assert victim.ends_as_unbroken(store / "few", few.run, "few bits")
     assert len(read(run, store).journal.changes()) > 5
     assert victim.ends_as_unbroken(store, run)
     victim.compile_at_once(monkeypatch.setattr)
+    assert bits.told and not victim.lost_entries(store / "bits", bits)
+    assert victim.ends_as_unbroken(store / "bits", bits.run, "compiled bits")
     for kind, outcome in outcomes:
         many = store / TIERS[kind]
         assert outcome.told and not victim.lost_entries(many, outcome)
