@@ -21,9 +21,13 @@ pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 def make(venv: Path, *arguments: str) -> subprocess.Popen[str]:
     command = ["make", "--no-print-directory", *arguments, f"VENV={venv}"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.Popen(
-        command, cwd=TOP, env=clean, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=TOP, env=clean, start_new_session=True, preexec_fn=hear_interrupts, **pipes)
+
+
+def hear_interrupts() -> None:
+    """Have what is started end by Ctrl-C also where tests run in the background, in which shells ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_it_tells_in_one_line_where_jupyterlab_is_and_ends_with_it(tmp_path):
