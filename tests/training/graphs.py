@@ -31,7 +31,8 @@ class Recording(TorchDispatchMode):
         given = tree_leaves(_noted(results))
         fresh = [one if isinstance(one, torch.Tensor) and _place(one) not in known else None for one in given]
         self._made |= {_place(tensor) for tensor in fresh if tensor is not None}
-        self.operations.append((function, arguments, fresh))
+        if function._schema.is_mutable or any(tensor is not None for tensor in fresh):  # not for views alone
+            self.operations.append((function, arguments, fresh))
         return results
 
     def end(self):
@@ -43,9 +44,10 @@ class Recording(TorchDispatchMode):
 
     def launch(self):
         for function, arguments, fresh in self.operations:
-            args, kwargs = _noted(arguments)
+            args, kwargs = _noted(arguments) if torch.Tag.inplace_view in function.tags else arguments
             results = function(*args, **kwargs)
-            for place, result in zip(fresh, tree_leaves(results), strict=True):
+            leaves = [results] if isinstance(results, torch.Tensor) else tree_leaves(results)
+            for place, result in zip(fresh, leaves, strict=True):
                 if place is not None:
                     place.copy_(result)
 
