@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from nbopt.errors import InvalidHyperparam
 from nbopt.store.presets import preset, presets, save_preset
+from tests.tries import tries
 
 values = st.dictionaries(
     st.text(min_size=1, max_size=9),
@@ -14,7 +15,7 @@ values = st.dictionaries(
 )
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values, values)
 def test_what_was_saved_comes_back_and_a_name_used_again_takes_the_new_values(tmp_path, first, second):
     save_preset("one", first, tmp_path)

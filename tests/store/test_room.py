@@ -87,7 +87,7 @@ def size_of(folder):
 
 def test_the_size_told_is_the_room_taken(make_run):
     run = make_run(metrics=["mae"])
-    run.step(5000)
+    run.step(2000)
     told = nbopt.runs(run.store)[0].bytes
     schema.checkpoint(run.store)
     database = (run.store / schema.FILE).stat().st_size + size_of(run.store / "snapshots")
@@ -109,7 +109,7 @@ def test_the_write_ahead_log_stays_small_though_changes_never_cease(make_run, mo
 
     monkeypatch.setattr(schema, "checkpoint", checkpoint_meanwhile)
     log = run.store / f"{schema.FILE}-wal"
-    for _turn in range(4):
+    for _turn in range(2):
         change(400)
         assert log.stat().st_size >= schema.LOG_BYTES  # it is cut to that, not to nothing
         store_in(run.store).tidy()
@@ -141,8 +141,8 @@ def test_a_full_disk_does_not_stop_training_and_what_was_missed_is_made_up_for(m
     connection = store._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    run.step(5000)
-    for k in range(200):
+    run.step(800)
+    for k in range(60):
         run.set(lr=0.1 + k / 1000)
     failed = [entry for entry in run.journal if entry.name == "store_failed"]
     assert len(failed) == 1 and "full" in failed[0].new

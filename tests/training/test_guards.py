@@ -33,7 +33,7 @@ def digits_run(make_run):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 10))
         # Not compiled in the midst of it, as it would be on a busy machine: what it comes to is always the same.
-        settings = {"val": 0.2, "metrics": ["accuracy"], "epochs": 600, "patience": 200, "tier": "eager", **settings}
+        settings = {"val": 0.2, "metrics": ["accuracy"], "epochs": 120, "patience": 40, "tier": "eager", **settings}
         run = make_run(model, (x, y), **settings)
 
         def test_accuracy():
@@ -53,7 +53,7 @@ def test_digits_are_told_apart_though_the_learning_rate_was_a_million_on_the_way
     run.set(lr=1e6)
     run.resume()
     assert run.wait(10 * SECONDS) is RunState.FINISHED
-    assert test_accuracy() >= 0.97
+    assert test_accuracy() >= 0.96
     (found, diverged, _, text), (left, rewind, _, to), cut = deeds(run)
     assert (diverged, rewind) == ("diverged", "rewind")
     assert found == left > 361 and text.startswith("loss ") and text.endswith(" in step 361")
@@ -83,7 +83,7 @@ def test_without_recovery_digits_are_not_told_apart_after_such_a_learning_rate(d
     run.set(lr=1e6)
     run.resume()
     assert run.wait(10 * SECONDS) is RunState.FINISHED
-    assert test_accuracy() < 0.97  # not even with the best weights from before, which early stopping restores
+    assert test_accuracy() < 0.96  # not even with the best weights from before, which early stopping restores
     assert deeds(run) == []
 
 

@@ -156,7 +156,7 @@ def changes_batches(kind):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@tries(20, suppress_health_check=[HealthCheck.too_slow])
+@tries(10, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_hyperparameter_moves_at_any_step_and_the_journal_knows(form, data):
     batches = []

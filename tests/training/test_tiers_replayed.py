@@ -58,7 +58,11 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("compiled", "seed"),
+    [(kind, seed) for seed, kind in enumerate(["compiled", "captured"] * 4)],
+    indirect=["compiled"],
+)
 def test_whatever_is_done_to_a_run_a_replay_repeats_it_bit_for_bit(make_tiered, compiled, weights, seed):
     choice = random.Random(seed)
     run = make_tiered(batch_norm(), lr=0.01, val=choice.choice([None, 0.2]))

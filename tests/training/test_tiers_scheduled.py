@@ -22,11 +22,6 @@ SCHEDULES = {
 }
 
 
-@pytest.fixture(params=SCHEDULES)
-def settings(request):
-    return SCHEDULES[request.param]
-
-
 def sizes(ends):
     return [b - a for a, b in itertools.pairwise([0, *ends])]
 
@@ -89,8 +84,16 @@ def test_a_rate_or_schedule_changed_in_the_midst_acts_at_the_next_step(make_tier
     agree(*runs, weights)
 
 
-def test_a_schedule_planned_and_rewound_is_replayed_bit_for_bit(make_tiered, compiled, weights, settings):
-    run = make_tiered(val=0.2, **settings)
+@pytest.mark.parametrize(
+    ("compiled", "name"),
+    [
+        *(("captured", name) for name in SCHEDULES),
+        *(("compiled", name) for name in ("warm-up in steps", "bold driver")),
+    ],
+    indirect=["compiled"],
+)
+def test_a_schedule_planned_and_rewound_is_replayed_bit_for_bit(make_tiered, compiled, weights, name):
+    run = make_tiered(val=0.2, **SCHEDULES[name])
     run.step(30)
     run.set(lr=0.05)
     for count in (3, 9, 1, 20):

@@ -171,7 +171,11 @@ def test_memory_that_ran_out_makes_no_difference(make_run, mlp, blobs, no_snapsh
     assert (run.exact, again.exact) == (True, True)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("compiled", "seed"),
+    [(kind, seed) for seed, kind in enumerate(["compiled", "captured"] * 4)],
+    indirect=["compiled"],
+)
 def test_compiled_steps_are_exact_but_for_those_done_in_another_way(make_tiered, compiled, seed):
     chance = random.Random(seed)
     run = make_tiered(batch_norm(), lr=0.01, val=chance.choice([None, 0.2]))

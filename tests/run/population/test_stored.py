@@ -101,7 +101,7 @@ def test_it_is_led_there_from_a_state_long_before(digits, tmp_path, monkeypatch)
     assert nbopt.RunState.FINISHED in {member.state for member in population}
     again = open_again(population, digits, store)
     for one in (population, again):
-        one.set(patience=50)
+        one.set(patience=12)
     assert again.fit().ticks == population.fit().ticks
     assert all(map(are_the_same, population, again))
 
