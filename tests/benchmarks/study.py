@@ -1,9 +1,9 @@
 """What a study costs beside its training, how much faster populations are, and what is left of one that is killed.
 
 ``python -m tests.benchmarks.study [--kills 50 [--kernels] [--executor population]] [--workers 10 --executor ray]
-[--overhead] [--race [sgd adam]] [--quality 10 [--without hyperband]]``: CPU time, one thread. ``--kills`` kills a
-study's process, a fork of this one or, far slower, a real Jupyter kernel with the study's panel open; ``--workers``
-kills workers.
+[--overhead] [--race [sgd adam]] [--quality 10 [--first 20] [--without hyperband]]``: CPU time, one thread. ``--kills``
+kills a study's process, a fork of this one or, far slower, a real Jupyter kernel with the study's panel open;
+``--workers`` kills workers.
 """
 
 import argparse
@@ -192,6 +192,7 @@ if __name__ == "__main__":
     options.add_argument("--race", nargs="*", help="128 trials against Optuna and loops, by these optimizers")
     options.add_argument("--tier", default="auto", help="of the trials that race")
     options.add_argument("--quality", type=int, default=0, help="so many seeds of six tasks")
+    options.add_argument("--first", type=int, default=0, help="the first of these seeds")
     options.add_argument("--without", nargs="*", default=(), help="words of searches to leave out of it: hyperband")
     options.add_argument("--executor", default="inline")
     wanted = options.parse_args()
@@ -205,7 +206,7 @@ if __name__ == "__main__":
             for line in searches.race(optimizer, executor="population", slots=slots, tier=wanted.tier):
                 print(line, flush=True)
     if wanted.quality:
-        for line in search_quality.compare(wanted.quality, wanted.without):
+        for line in search_quality.compare(range(wanted.first, wanted.first + wanted.quality), wanted.without):
             print(line, flush=True)
     if wanted.kills:
         how = Kernel if wanted.kernels else Fork
