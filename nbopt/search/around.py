@@ -154,6 +154,8 @@ def _near(dimension: Dimension, value: Any, share: float, given: Any) -> Dimensi
         return dimension.narrowed((dimension.at(0.0), dimension.at(share)))
     low = min(max(dimension.place(value) - share / 2, 0.0), 1 - share)
     ends = dimension.at(low), dimension.at(low + share)
+    if dimension.powers:  # the value itself may be none
+        return dimension.narrowed(ends)
     return dimension.narrowed((min(*ends, value), max(*ends, value)))
 
 

@@ -168,10 +168,12 @@ class Dimension:
             rule = _("a pair (low, high) of which the first is the lower one")
             raise self._refuse(to, rule + (_(" and above 0, as the scale is logarithmic") if self.log else ""))
         if self.powers:
-            ends = math.ceil(math.log2(max(low, 1))), math.floor(math.log2(max(high, 1)))
-            if ends[0] > ends[1]:
-                raise self._refuse(to, _("a pair (low, high) with a power of 2 between"))
-            return replace(self, low=ends[0], high=ends[1])
+            ends = [math.log2(max(end, 1)) for end in (low, high)]
+            if 2 ** ends[0] != low or not all(end.is_integer() for end in ends):  # others would be left out silently
+                pair = 2 ** math.floor(ends[0]), 2 ** math.ceil(ends[1])
+                every = f"nbopt.Int({low}, low={low}, high={high})"
+                raise self._refuse(to, _("a pair of powers of 2, as {pair}, or {every}", pair=pair, every=every))
+            return replace(self, low=int(ends[0]), high=int(ends[1]))
         return replace(self, low=low, high=high)
 
     def _refuse(self, value: object, rule: str) -> InvalidHyperparam:

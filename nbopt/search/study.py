@@ -55,8 +55,8 @@ class Study(Shown):
         Names of the hyperparameters to search, each within its declared range; the exact zero of a logarithmic range
         is left out. A mapping narrows ranges or adds dimensions: its values are declarations such as
         ``nbopt.Float(...)``, pairs (low, high) or lists of options. What nothing declares, as an argument of a function
-        of your own, has the whole numbers of a pair of these, and is searched on a logarithmic scale where ``high`` is
-        ten times ``low`` or more. A dimension declared with
+        of your own, has all whole numbers between two of these; between other numbers, it is searched on a logarithmic
+        scale where ``high`` is ten times ``low`` or more. A dimension declared with
         ``when={"depth": range(3, 7)}`` is only part of trials that have one of these depths.
     objective : str, callable, or list of these
         What to optimize: the name of a measurement, taken with the weights that a trial ends with; a function of the

@@ -2,7 +2,7 @@
 
 The same small MLP on six tabular tasks; each trial trains the same number of epochs on the same split from the same
 weights, and is judged by its last validation loss. Which function a search minimizes decides how low its best value
-is: a study's trials draw the same batches and masks, while a loop that seeds nothing has each trial draw others, so that
+is: a study's trials draw the same batches and masks, while in a loop that seeds nothing each trial draws others, and
 the best of its thirty is also the luckiest. Hence Optuna searches three times:
 
 * the very function that the study minimizes, each trial a run with the study's seed: that compares the searches;
@@ -88,7 +88,7 @@ def make_task(name: str, seed: int) -> Task:
 
 
 def by_loop(task: Task, values: Values, model: nn.Module) -> float:
-    """Return the last validation loss of a copy of the model, trained by hand with the numbers that torch draws next."""
+    """Return the last validation loss of a copy of the model, trained by hand with what torch draws next."""
     model = deepcopy(model)
     model[2].p = values["dropout"]
     own = torch.optim.Adam(model.parameters(), lr=values["lr"], weight_decay=values["weight_decay"])

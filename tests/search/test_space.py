@@ -41,7 +41,7 @@ def test_a_logarithmic_range_is_walked_by_its_logarithm(space):
 
 
 def test_a_narrower_space_holds_only_what_it_names(space):
-    narrower = space.narrowed(lr=(1e-3, 1e-2), width=(30, 130), kind=["c", "a"])
+    narrower = space.narrowed(lr=(1e-3, 1e-2), width=(32, 128), kind=["c", "a"])
     assert [narrower["width"].at(share) for share in (0.0, 1.0)] == [32, 128]
     assert narrower["kind"].options == ("c", "a")
     assert not narrower.contains({**space.at([0.0] * 6)})
@@ -63,7 +63,8 @@ def test_what_is_pinned_is_no_dimension_until_it_is_narrowed_again(space):
         ({"rate": (0.2, 1.5)}, "below 1"),
         ({"kind": "a"}, "a list of some of a, b, c"),
         ({"kind": ["d"]}, "unknown kind 'd'"),
-        ({"width": (33, 60)}, "a power of 2"),
+        ({"width": (20, 100)}, r"powers of 2, as \(16, 128\), or nbopt.Int\(20, low=20, high=100\)"),
+        ({"width": (33, 60)}, r"as \(32, 64\)"),
         ({"lrr": (0.1, 1.0)}, "Did you mean 'lr'"),
     ],
 )

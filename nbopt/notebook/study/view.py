@@ -159,10 +159,8 @@ class StudyView(CurvesView):
         ]
         own = [f"{each.axis.label} {each.axis.text(float(each.values[champion.number]))}" for each in self.given]
         told = _("Best so far: {found}", found=", ".join(found))
-        return {
-            "trial": champion.number,
-            "text": " · ".join([told, *own, _("trial {number}", number=champion.number)]),
-        }
+        which = _("trial {number}", number=champion.number)  # before what a narrow panel has no room for
+        return {"trial": champion.number, "text": " · ".join([told, which, *own])}
 
     def _row(self, dimension: Dimension) -> dict[str, Any]:
         """Return what the page says of a dimension, and where on its axis it is searched."""

@@ -125,10 +125,10 @@ class Managed(Steered):
         """
         self.prepare()
         if not [member for member in [*self] if member.reopen() and not member.state.is_ended]:
-            reason = self[0].end_reason or self.end_reason
-            raise RuntimeError(
-                _("all members have ended ({reason}): set epochs or steps higher to go on.", reason=reason)
-            )
+            ended = [*(member for member in self if member.state is RunState.FINISHED), self[0]]
+            ways = _("set epochs or steps higher to go on"), _("population.run(0) goes on with member 0 as a run")
+            told = _("all members have ended ({reason})", reason=ended[0].end_reason or self.end_reason)
+            raise RuntimeError(f"{told}: {ways[len(ended) == 1]}.")
         self.error = None
         for member in self:
             member.follow(running=True)

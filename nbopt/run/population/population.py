@@ -275,7 +275,7 @@ class Population(Managed):
         together = self.puller.together
         if together.reason:
             return _("one member after the other ({reason})", reason=together.reason)
-        return _("all members at once, compiled") if together.compiled.at_work else _("all members at once")
+        return together.compiled.tell([member.training for member in self if member.has_begun])
 
     def __repr__(self) -> str:
         told = _("{count} members, {state}, step {step}", count=len(self), state=self.state.value, step=self.step_count)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from nbopt.data.cursor import Cursor
 from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.hyperparams import Hyperparams, Int
@@ -33,11 +31,16 @@ def find_shared(techniques: Sequence[Any] = ()) -> set[str]:
     return found
 
 
+def has_items(value: Any) -> bool:
+    """Whether a value is a list, a tuple or an array; text is none."""
+    return bool(getattr(value, "ndim", 0)) or (isinstance(value, Sequence) and not isinstance(value, (str, bytes)))
+
+
 def is_series(value: Any) -> bool:
     """Whether a value given for a hyperparameter is one for each member."""
-    if isinstance(value, (str, bytes, Mapping)) or callable(value):
+    if isinstance(value, Mapping) or callable(value) or not has_items(value):
         return False
-    return (isinstance(value, Sequence) or hasattr(value, "tolist")) and np.ndim(value) == 1
+    return bool(value.ndim == 1) if hasattr(value, "ndim") else not any(map(has_items, value))
 
 
 def check_for_all(optimizer: Any, **flags: Any) -> None:

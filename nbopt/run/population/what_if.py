@@ -18,7 +18,7 @@ from nbopt.i18n import _
 from nbopt.run.past import run_at
 from nbopt.run.population.spreading import spread
 from nbopt.run.population.trying import SLICE_SECONDS, Slices, Trials
-from nbopt.run.population.values import find_shared
+from nbopt.run.population.values import find_shared, has_items
 from nbopt.run.trained import TrainedSession
 
 _VALUES, _FEW = 9, 5  # of a range, that are tried; of what is tried one after the other
@@ -119,7 +119,7 @@ class Question:
         self._run, specs = run, [run.hyperparams.spec(name) for name in names]
         self.names = tuple(spec.name for spec in specs)
         now = tuple(run.hyperparams[name] for name in self.names)
-        if values is not None and (isinstance(values, str) or not np.ndim(values) or not len(values)):
+        if values is not None and (not has_items(values) or not len(values)):
             rule = _("values must be a list of at least one value to try")
             raise InvalidHyperparam(_("{rule}; got {value!r}.", rule=rule, value=values))
         if values is None:
@@ -146,7 +146,8 @@ class Question:
         return WhatIf(", ".join(self.names), self.values, mean, deviation, tried.now, steps, self.present, losses)
 
     def _check(self, value: Any) -> tuple[Any, ...]:
-        row = (value,) if len(self.names) == 1 else tuple(value)
+        alone = len(self.names) == 1
+        row = (value,) if alone else tuple(value) if has_items(value) else ()
         if len(row) != len(self.names):
             raise InvalidHyperparam(
                 _("what_if: {value!r} is no value for each of {names}.", value=value, names=", ".join(self.names))

@@ -170,6 +170,17 @@ class CompiledSteps:
                     return other
         return key
 
+    def tell(self, trainings: Sequence[OneOfMany]) -> str:
+        """Return how steps are done, in words, and why they are not compiled where that was asked for."""
+        if self.at_work:
+            return _("all members at once, compiled")
+        reason = ""
+        if any(one.hyperparams["tier"] == "compiled" for one in trainings):
+            reason = self.reason or next(filter(None, (one.find(find_obstacle) for one in trainings)), "")
+        if reason:
+            return _("all members at once (not compiled: {reason})", reason=reason)
+        return _("all members at once (being compiled)") if self._job is not None else _("all members at once")
+
     def ready(self, key: Key) -> Ready | None:
         """Return a step that was compiled for ``key``; None where there is none."""
         found = self._known.get(key)

@@ -179,6 +179,7 @@ class Together:
         single = any(one.acting.obstacle or one.acting.changes_batches for one in trainings)
         single = single or any(map(calls_functions, trainings))  # which may fail in any step
         single = single or not all(map(is_in_memory, trainings))
+        self.compiled.at_work = self.compiled.at_work and not single
         count = int(min(room, 1 if single else _MOST, max(1.0, _CALL_SECONDS / self._seconds)))
         for training in trainings:
             count = training.room(count) if count > 1 else 1

@@ -136,7 +136,7 @@ def test_what_one_member_cannot_have_compiled_is_not(digits, made):
     assert population.tier == COMPILED
     population.set(label_smoothing=0.3, members=[1])
     population.step(3)
-    assert population.tier == "all members at once"
+    assert population.tier == "all members at once (not compiled: the loss has settings of its own)"
     population.set(label_smoothing=0.0, members=[1])
     population.step(2)  # the first after a change of the loss is done one member after the other
     assert population.tier == COMPILED
@@ -163,6 +163,24 @@ def test_one_that_was_compiled_is_opened_as_it_was(digits, made, tmp_path, monke
     for member, other in zip(population, again, strict=True):
         assert [entry[:4] for entry in member.journal] == [entry[:4] for entry in other.journal]
         assert member.history["loss"][1].tolist() == other.history["loss"][1].tolist()
+
+
+def test_it_says_why_it_is_not_compiled(digits, made):
+    """A technique that keeps steps from being compiled does so at once, in the journal too."""
+    given = {**SETTINGS, "tier": "compiled"}
+    population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01], optimizer="adagrad", **given)
+    population.step(2)
+    assert population.tier == "all members at once (not compiled: no formula for this optimizer)"
+    population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01], **given)
+    population.step(2)
+    population.set(clip_norm=1.0)
+    population.step(2)
+    assert population.tier == "all members at once (not compiled: ClipNorm acts)"
+    modes = [entry.new["many"] for entry in population[0].journal if entry.name == "switch"]
+    assert modes[-2:] == ["compiled", "together"]
+    population.set(clip_norm=0.0)
+    population.step(2)
+    assert population.tier == COMPILED
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

@@ -74,3 +74,26 @@ def test_values_to_ask_about(digits, values):
     run = nbopt.Run(model_of(dense), digits, 0.2, store=None, **SETTINGS)
     with pytest.raises(InvalidHyperparam, match="values must be a list of at least one value to try; got"):
         run.what_if("lr", values)
+
+
+@pytest.mark.parametrize("values", [[0.1, [0.2]], [[0.1], [0.2, 0.3]], [(0.1, 0.0), (0.2,)]], ids=str)
+def test_lists_of_lists_of_different_lengths(digits, values):
+    run = nbopt.Run(model_of(dense), digits, 0.2, store=None, **SETTINGS)
+    with pytest.raises(InvalidHyperparam, match="lr must be a finite number"):
+        run.what_if("lr", values)
+    with pytest.raises(InvalidHyperparam, match=r"is no value for each of lr, weight_decay"):
+        run.what_if(["lr", "weight_decay"], values)
+    with pytest.raises(InvalidHyperparam, match="lr must be a finite number"):
+        make(digits, lr=values)
+
+
+def test_members_that_were_stopped_one_by_one_do_not_go_on_and_it_says_what_does(digits):
+    population = make(digits)
+    population.step(2)
+    for number in (0, 1):
+        population.stop(members=[number])
+    with pytest.raises(RuntimeError, match=r"stopped by hand\): population.run\(0\) goes on"):
+        population.resume()
+    alone = population.run(0, store=None)
+    alone.step(1)
+    assert alone.step_count == 3
