@@ -13,7 +13,7 @@ const axes = [
   { ...axis, name: 'act', label: 'Activation', kinds: ['relu', 'tanh'], places: [0.25, 0.75, 0.25] },
   { ...axis, name: 'val_loss', label: 'Val loss', places: [0.1, 0.2, Number.NaN] }
 ];
-const lines = { size: 3, axes, hues: [0, 0, 0], colours: [], theme: null as never, stands: null };
+const lines = { size: 3, axes, hues: [0, 0, 0], best: -1, colours: [], theme: null as never, stands: null };
 
 test('a value is told whole, by few characters', () => {
   expect([0.1, 512, 0.0023981943, 2.8560292e-6, 0.00001, 123456789, 4e21].map(exactly)).toEqual([
@@ -34,6 +34,13 @@ test('trials that are nowhere yet have a colour of their own, and are drawn belo
     [0, [2]],
     [32, [0]]
   ]);
+});
+
+test('colours like that of the best trial are drawn over the others', () => {
+  const places = [0, 0.2, 0.9, Number.NaN];
+  const order = (top: number) => byShade([0, 1, 2, 3], trial => hueOf(places[trial]), top).map(([, own]) => own[0]);
+  expect(order(hueOf(0))).toEqual([3, 2, 1, 0]);
+  expect(order(hueOf(1))).toEqual([3, 0, 1, 2]);
 });
 
 describe('a filter', () => {

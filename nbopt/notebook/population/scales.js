@@ -52,13 +52,15 @@ export const hueOf = place =>
  * @template T
  * @param {T[]} lines
  * @param {(line: T) => number} shadeOf
+ * @param {number} top The colour that comes last, over the others; those like it come shortly before.
  * @returns {[number, T[]][]}
  */
-export function byShade(lines, shadeOf) {
+export function byShade(lines, shadeOf, top = HUES - 1) {
   /** @type {T[][]} */
   const groups = Array.from({ length: HUES + 1 }, () => []);
   for (const line of lines) groups[shadeOf(line)].push(line);
-  const order = [HUES, ...groups.keys()].slice(0, -1);
+  const order = [...groups.keys()].sort((one, other) => Math.abs(other - top) - Math.abs(one - top));
+  order.unshift(...order.splice(order.indexOf(HUES), 1));
   return order.flatMap(shade =>
     groups[shade].length ? /** @type {[number, T[]][]} */ ([[shade, groups[shade]]]) : []
   );

@@ -11,6 +11,7 @@ import { byShade, hueOf } from './../population/scales.js';
  * @property {number} size
  * @property {Axis[]} axes
  * @property {ArrayLike<number>} hues
+ * @property {number} best The trial whose colour is drawn over the others; -1 where there is none.
  * @property {string[]} colours
  * @property {import('./../population/scales.js').Theme} theme
  * @property {((trial: number) => boolean) | null} stands Which trials stand out; null where all do.
@@ -55,7 +56,7 @@ export function drawTicks({ context, left, right, top, bottom }, { axes, theme }
  * @param {Plot} plot
  * @param {Lines} lines
  */
-export function drawLines(plot, { size, axes, hues, colours, theme, stands }) {
+export function drawLines(plot, { size, axes, hues, best, colours, theme, stands }) {
   const { context } = plot;
   const [standing, pale] = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
   for (let trial = 0; trial < size; trial += 1) (stands && !stands(trial) ? pale : standing).push(trial);
@@ -70,7 +71,9 @@ export function drawLines(plot, { size, axes, hues, colours, theme, stands }) {
     context.stroke();
   };
   stroke(pale, theme.line, size > 400 ? 0.5 : 0.8);
-  for (const [hue, trials] of byShade(standing, trial => hueOf(hues[trial]))) {
+  // Many share a way between two axes, which would be all of the worst where those came last.
+  const top = best < 0 ? undefined : hueOf(hues[best]);
+  for (const [hue, trials] of byShade(standing, trial => hueOf(hues[trial]), top)) {
     stroke(trials, colours[hue], size > 400 ? 0.5 : 0.8);
   }
   context.globalAlpha = 1;

@@ -99,11 +99,12 @@ function render({ model, el }) {
   const layers = [
     {
       canvas: parallel.canvas,
-      inputs: () => [...seen.raw.places, model.get('space'), brushed],
+      inputs: () => [...seen.raw.places, model.get('space'), seen.champion, brushed],
       draw: () => {
         const { chosen } = chooser;
         const stands = chosen.size > FEW ? (/** @type {number} */ trial) => chosen.has(trial) : keep;
-        parallel.show({ size: seen.size, axes: seen.axes, hues: seen.points.hues, colours, theme, stands });
+        const best = seen.champion < seen.size ? seen.champion : -1;
+        parallel.show({ size: seen.size, axes: seen.axes, hues: seen.points.hues, best, colours, theme, stands });
         markLines();
       }
     },
