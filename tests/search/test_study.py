@@ -1,6 +1,7 @@
 import math
 import threading
 
+import optuna
 import pytest
 import torch
 
@@ -244,6 +245,18 @@ def test_optuna_reads_what_was_found(make):
     found = study.to_optuna()
     assert found.best_value == study.best.objective and found.best_params == study.best.values
     assert [trial.params for trial in found.trials] == [trial.values for trial in study.trials]
+    assert found.trials[0].intermediate_values == study.trials[0].reports
+
+
+def test_optuna_alone_reads_the_file_of_a_study(make, tmp_path):
+    """As its dashboard does, which was tried by hand, 0.21."""
+    from optuna.storages import JournalStorage, journal
+
+    study = make(trials=3, pruner="median", space=["lr", "batch_size"], store=tmp_path).fit()
+    (file,) = tmp_path.rglob(f"{study.id}.log")
+    found = optuna.load_study(study_name=study.id, storage=JournalStorage(journal.JournalFileBackend(str(file))))
+    assert [trial.params for trial in found.trials] == [trial.values for trial in study.trials]
+    assert [trial.value for trial in found.trials] == [trial.objective for trial in study.trials]
     assert found.trials[0].intermediate_values == study.trials[0].reports
 
 
