@@ -82,7 +82,7 @@ def branch(
         run.worker.put_right()
         target = run.snapshots.find(at, run.step_count)
         if target == run.step_count:
-            _check_tuning(run)
+            check_tuning(run)
         check_in_time(changes, run.hyperparams, target)
         check_text("source", source)
         snapshot = run.snapshots.before(target)
@@ -181,7 +181,7 @@ def copy_of(run: AnyRun, name: str) -> AnyRun:
         run.pause()
     with run.lock:
         run.worker.put_right()
-        _check_tuning(run)
+        check_tuning(run)
         twin = _twin(run, name, store=None, listed=False)
         snapshot = capture(run.training) if run.has_begun else None
     if snapshot is not None:
@@ -244,13 +244,14 @@ def _twin(run: AnyRun, name: str, **others: Any) -> AnyRun:
     return twin
 
 
-def _check_tuning(run: TrainedSession) -> None:
+def check_tuning(run: TrainedSession) -> None:
     """Raise RuntimeError where the user changed in this pause what trains: a copy would begin before that."""
     if not run.has_begun:
         return
     training = run.training
-    training.hands.look()
-    training.hands.leave()
+    if not run.worker.is_pulling:  # else the run itself looks
+        training.hands.look()
+        training.hands.leave()
     change, names = training.find_tuning(), ", ".join(training.resettled)
     if names and change is None:
         change = {"reason": _("settings of the optimizer: {names}", names=names)}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
-from nbopt.run.past import copy_parts, run_at
+from nbopt.run.past import check_tuning, copy_parts, run_at
 from nbopt.run.population.member import Member, Owner
 from nbopt.run.spec import RunSpec
 from nbopt.run.ties import check_ties
@@ -26,9 +26,17 @@ Source = Any
 
 
 def take(source: Source) -> Snapshot:
-    """Return where a run or a member is, with all losses up to there in its history; it goes on as it would have."""
+    """Return where a run or a member is, with all losses up to there in its history; it goes on as it would have.
+
+    Raises
+    ------
+    RuntimeError
+        If the user changed by hand what trains, and no step was done since.
+    """
 
     def look() -> Snapshot:
+        if isinstance(source, TrainedSession):
+            check_tuning(source)
         source.stage.flush()
         return capture(source.training)
 

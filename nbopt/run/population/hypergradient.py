@@ -168,7 +168,7 @@ class Unrolled:
             {key: value.double() for key, value in training.torch_optimizer.state.get(own[name], {}).items()}
             for name in trained
         ]
-        counts = [int(state.pop("step", training.step)) for state in states]
+        counts = [int(state.pop("step", 0)) for state in states]
         base = float(training.hyperparams["lr"])
         with torch.no_grad():
             before = float(self._measure(dict(zip(trained, weights, strict=True)) | fixed | buffers))
@@ -176,13 +176,13 @@ class Unrolled:
             batch = training.cursor.peek()
             masks = self._draw(batch)
             own_now = dict(zip(trained, weights, strict=True)) | fixed | buffers | masks
-            kept = {name: buffer.clone() for name, buffer in buffers.items()}
+            kept = {name: tensor.detach().clone() for name, tensor in own_now.items()}
             with training.noise.lock, training.noise.seeded(0):
                 drawn = training.noise.drawn()
                 loss = self._lose(*self._pass(self._twin, own_now, batch), values)
                 if not all(map(torch.equal, drawn, training.noise.drawn())):
                     raise _refuse(_("the loss draws random numbers"))
-            if changed := next((name for name, before in kept.items() if not torch.equal(before, buffers[name])), ""):
+            if changed := next((name for name, before in kept.items() if not torch.equal(before, own_now[name])), ""):
                 raise _refuse(_("a pass changes {name}, which is no part of its graph", name=changed))
             buffers.update(self._moved)
             self._moved.clear()
@@ -267,7 +267,9 @@ def _find_obstacle(training: OneOfMany) -> str:
         return _("there is no validation")
     if type(training.torch_optimizer) not in STEPS or len(training.torch_optimizer.param_groups) > 1:
         return _("no formula for this optimizer")
-    if is_altered(training.torch_optimizer) or any(training.torch_optimizer.param_groups[0].get(key) for key in _ODD):
+    group, settings = training.torch_optimizer.param_groups[0], training.optimizer.settings()
+    by_hand = any(key in group and group[key] != value for key, value in settings.items() if key != "lr")
+    if by_hand or is_altered(training.torch_optimizer) or any(group.get(key) for key in _ODD):
         return _("the optimizer is set up in an unusual way")
     if not is_pair(training.cursor.peek()):
         return _("the batches are not pairs of tensors")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbopt.record.snapshots import Snapshot
+from nbopt.run.past import check_tuning
 from nbopt.run.trained import TrainedSession
 from nbopt.training.training import Training
 
@@ -77,6 +78,9 @@ class AsksMany(TrainedSession):
         InvalidHyperparam
             For an unknown name or an illegal value, for different values of something that members share, or for a
             hyperparameter that can no longer change.
+        RuntimeError
+            If something was changed by hand since the last step; do a step first. `what_if` and `hypergradient` raise
+            it too.
 
         Examples
         --------
@@ -113,7 +117,8 @@ class AsksMany(TrainedSession):
         InvalidHyperparam
             For seeds that are not integers or occur twice.
         RuntimeError
-            If values were written into the weights by hand, which cannot be repeated.
+            If values were written into the weights by hand, which cannot be repeated, or if something was changed by
+            hand since the last step.
 
         Examples
         --------
@@ -127,6 +132,7 @@ class AsksMany(TrainedSession):
         from nbopt.run.population.population import Population
         from nbopt.run.population.values import SEED, check_seeds
 
+        self.worker.between_steps(lambda: check_tuning(self))
         self.repeats = Population.repeating(self, [{SEED: seed} for seed in check_seeds(seeds)], name)
         self.announce()
         return self.repeats

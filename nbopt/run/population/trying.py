@@ -21,6 +21,7 @@ from nbopt.i18n import _
 from nbopt.record.memory import available_memory
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.counting import Counters
+from nbopt.run.past import check_tuning
 from nbopt.run.population.forks import fork_member
 from nbopt.run.population.member import Member
 from nbopt.run.population.population import Population
@@ -95,6 +96,7 @@ class Trials:
             How many times, each on other batches and with other noise; the first on those that the run would have.
         """
         run = self.run
+        check_tuning(run)
         snapshot = capture(run.training)
         losses = np.full((len(rows), draws), math.nan)
         every = [(row, draw) for row in range(len(rows)) for draw in range(draws)]

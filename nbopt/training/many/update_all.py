@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nbopt.techniques.base import Technique
@@ -72,10 +73,14 @@ class UpdateAll:
             return
         groups = [training.torch_optimizer.param_groups[0] for training in trainings]
         self._remember(rows, groups)
-        counts = np.zeros(len(rows))
-        if known.counts:
-            counts = held.counts.add_(1)[:, 0].numpy(force=True).astype(np.float64)
-        known.update(held.weights, gradients, held.state, groups, rates, counts)
+        if not known.counts:
+            known.update(held.weights, gradients, held.state, groups, rates, np.zeros(len(rows)))
+            return
+        counts = held.counts.add_(1).numpy(force=True).astype(np.float64)
+        for places in _counted_alike(counts):
+            parts = held.weights, gradients, *held.state
+            weights, taken, *state = ([part[place] for place in places] for part in parts)
+            known.update(weights, taken, state, groups, rates, counts[:, places[0]])
 
     def _remember(self, rows: Sequence[int], groups: Sequence[dict[str, Any]]) -> None:
         assert self._update is not None
@@ -107,6 +112,19 @@ class UpdateAll:
             if part is not None:
                 part.after_gradients()
         self._stack.find(trainings, gradients)
+
+
+def _counted_alike(counts: NDArray[np.float64]) -> Iterable[Sequence[int]]:
+    """Return the places of weights, together where updates done, (runs, weights), are as many.
+
+    Those of a weight that was thawed, or that an edit put in, are fewer.
+    """
+    if (counts == counts[:, :1]).all():
+        return [range(counts.shape[1])]
+    found: dict[bytes, list[int]] = {}
+    for place, column in enumerate(counts.T):
+        found.setdefault(column.tobytes(), []).append(place)
+    return found.values()
 
 
 def _part_of(training: OneOfMany, kind: type[Technique]) -> Technique | None:

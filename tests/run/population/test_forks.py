@@ -46,6 +46,64 @@ def test_members_begin_where_a_run_was(run):
     assert_same(population[1], branch)
 
 
+def thawed(digits):
+    """Return a run whose first layer trains three steps after the others."""
+    model = model_of(dense)
+    model[0].requires_grad_(False)
+    run = nbopt.Run(model, digits, 0.2, lr=0.002, store=None, **SETTINGS)
+    run.step(3)
+    model[0].requires_grad_(True)
+    run.step(2)
+    return run
+
+
+def deepened(digits):
+    run = nbopt.Run(model_of(dense), digits, 0.2, lr=0.002, store=None, **SETTINGS)
+    run.step(3)
+    return run.change(nbopt.edits.Deepen("0"))
+
+
+@pytest.mark.parametrize("begin", [thawed, deepened])
+def test_weights_that_did_fewer_updates_than_others_are_members_of_a_population_too(digits, begin):
+    run = begin(digits)
+    population = run.population(lr=[0.002, 0.01])
+    population.step(4)
+    assert population.tier == "all members at once"
+    run.step(4)
+    for own, other in zip(run.model.parameters(), population[0].model.parameters(), strict=True):
+        assert torch.allclose(own, other, atol=1e-6)
+
+
+def freeze(run):
+    run.model[0].requires_grad_(False)
+
+
+def rest(run):
+    run.model[2].eval()
+
+
+def hasten(run):
+    run.optimizer.param_groups[0]["lr"] = 0.1
+
+
+ASKED = {
+    "population": lambda run: run.population(lr=[0.004, 0.02]),
+    "what_if": lambda run: run.what_if("lr", [0.004], steps=2),
+    "hypergradient": lambda run: run.hypergradient("lr", steps=2),
+    "repeat": lambda run: run.repeat(2),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED)
+@pytest.mark.parametrize("change", [freeze, rest, hasten])
+def test_what_was_changed_by_hand_since_the_last_step_is_not_lost_in_members(run, change, ask):
+    change(run)
+    with pytest.raises(RuntimeError, match="since the last step, the model was changed by hand"):
+        ASKED[ask](run)
+    run.step()
+    ASKED[ask](run)
+
+
 def test_a_member_is_copied_over_another_and_changed(digits):
     population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.001, 0.01, 0.1], **SETTINGS)
     population.step(4)

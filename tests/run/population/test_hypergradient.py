@@ -60,6 +60,17 @@ class Averaging(nn.Module):
         return self.head(features - self.mean)
 
 
+class Renormed(nn.Module):
+    """Looks up vectors, which it shortens where they are too long."""
+
+    def __init__(self):
+        super().__init__()
+        self.vectors = nn.Embedding(17, 10, max_norm=0.5)
+
+    def forward(self, x):
+        return self.vectors((16 * x).long()).sum(1)
+
+
 def brightened(model, batch):
     x, y = batch
     return model(2 * x), (y + 1) % 10
@@ -123,9 +134,10 @@ def test_so_it_is_where_torch_has_no_derivative_of_it(digits, make, forward):
     [
         ({"loss": noisy}, dense, "the loss draws random numbers"),
         ({}, Averaging, "a pass changes mean, which is no part of its graph"),
+        ({}, Renormed, "a pass changes vectors.weight, which is no part of its graph"),
         ({"optimizer": lambda model: torch.optim.Adam(model.parameters(), amsgrad=True)}, dense, "an unusual way"),
     ],
-    ids=["loss", "buffer", "optimizer"],
+    ids=["loss", "buffer", "weight", "optimizer"],
 )
 def test_what_would_be_left_out_is_said(digits, given, make, reason):
     model = model_of(make)
@@ -135,6 +147,29 @@ def test_what_would_be_left_out_is_said(digits, given, make, reason):
     with pytest.raises(ValueError, match=f"cannot be differentiated: .*{reason}"):
         run.hypergradient("lr")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_updates_are_counted_for_each_weight(digits):
+    x, y = digits
+    given = {"lr": 0.02, "epochs": 20, "store": None}
+    found, losses = [], []
+    for rate in (0.02, 0.02 + 1e-6, 0.02 - 1e-6):
+        run = nbopt.Run(model_of(smooth), (x.double(), y), (x.double(), y), optimizer="sgd", **given)
+        run.step(3)
+        run.set(optimizer="adam", lr=rate)
+        found.append(run.hypergradient("lr", steps=2)["lr"])
+        run.step(2)
+        losses.append(functional.cross_entropy(run.predict(x.double()), y).item())
+    assert found[0] == pytest.approx((losses[1] - losses[2]) / 2e-6, rel=1e-3)
+
+
+def test_settings_that_no_hyperparameter_tells_of_are_said(digits):
+    run = nbopt.Run(model_of(dense), digits, digits, store=None)
+    run.step(2)
+    run.optimizer.param_groups[0]["betas"] = (0.5, 0.9)
+    run.step(2)
+    with pytest.raises(ValueError, match="the optimizer is set up in an unusual way"):
+        run.hypergradient("lr")
 
 
 def test_what_has_no_derivative_is_said(digits):
