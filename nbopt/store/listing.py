@@ -129,8 +129,7 @@ class StoredRuns(list[StoredRun]):
     def _repr_html_(self) -> str:
         differ = differing([run.settings for run in self])
         columns: list[Column] = [
-            ("", lambda run: "★" if run.starred else ""),
-            (_("run"), lambda run: run.title),
+            (_("run"), lambda run: f"★ {run.title}" if run.starred else run.title),
             (_("state"), lambda run: f"{run.state}: {run.problem}" if run.problem else run.state),
             *((name, lambda run, name=name: number(run.settings.get(name, ""))) for name in differ[:_COLUMNS]),
             (_("best"), lambda run: _number(run.best_val_loss)),

@@ -36,6 +36,7 @@ def test_stars_and_names_stay_with_the_store(folder):
     rename(one.id, "first", folder)
     again = nbopt.runs(folder)
     assert [(line.name, line.starred) for line in again] == [("first", False), ("two", True)]
+    assert ">★ two<" in again._repr_html_() and ">first<" in again._repr_html_()
     assert nbopt.open(one.id, store=folder).name == "first"
     star(two.id, on=False, store=folder)
     assert stars(folder) == frozenset()
@@ -61,7 +62,7 @@ def test_the_table_has_the_newest_run_first_and_the_settings_that_differ(folder)
     heads = re.findall(r"<th[^>]*>([^<]*)</th>", html)
     assert {"lr", "weight_decay", "seed"} <= set(heads) and "batch_size" not in heads
     rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in html.split("<tr>")[2:]]
-    assert [row[1] for row in rows] == ["two", "&lt;b&gt;one&lt;/b&gt;"]
+    assert [row[0] for row in rows] == ["two", "&lt;b&gt;one&lt;/b&gt;"] and all(heads)
     cells = dict(zip(heads, rows[0], strict=True))
     assert (cells["lr"], cells["weight_decay"], cells["seed"], cells["step"]) == ("0.1", "0.01", "1", "2")
     assert "<b>" not in html
