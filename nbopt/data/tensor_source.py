@@ -76,6 +76,7 @@ class TensorSource:
         self.shuffle = shuffle
         self.collate = collate or (tuple if len(columns) > 1 else itemgetter(0))
         self._order: Tensor | None = None
+        self._seed: int | None = None  # from which the order is still to be drawn: runs that are dealt alike draw one
         self._ahead: Ahead | None = None
         self._views: list[Any] = []  # the batches that come next, the next one last
         self._place = (0, 0)  # where the next one begins, and the size that they were cut to
@@ -127,7 +128,7 @@ class TensorSource:
             with self._noise.lock, self._noise.seeded(seed, goes_on=True):
                 self._order = torch.tensor(list(self.sampler)).to(self.columns[0].device)
         elif self.shuffle:
-            self._order = permutation(self.size, seed).to(self.columns[0].device)
+            self._order, self._seed = None, seed
         self._forget()
 
     def _forget(self) -> None:
@@ -183,6 +184,8 @@ class TensorSource:
 
     def _index(self, start: int, rows: int) -> Tensor | slice:
         stop = min(start + rows, self.size)
+        if self._seed is not None:
+            self._order, self._seed = permutation(self.size, self._seed).to(self.columns[0].device), None
         return slice(min(start, stop), stop) if self._order is None else self._order[start:stop]
 
     def nbytes(self) -> int:

@@ -25,6 +25,8 @@ class Keeper:
         The classes seen, by name: what is put back is of one of these.
     token : str
         Names this one; `tokens` has those of all that this process made.
+    last : dict of str to object
+        What was taken down last, never written to.
     """
 
     tokens: ClassVar[set[str]] = set()
@@ -33,6 +35,7 @@ class Keeper:
         self.classes: dict[str, type] = dict(CONTAINERS if other is None else other.classes)
         self.copies: dict[str, Tensor] = {}
         self.flat: dict[str, tuple[Any, Packed]] = {}
+        self.last: dict[str, Packed] = {}
         self.token = secrets.token_hex(8)
         self.tokens.add(self.token)
         self._atoms: dict[int, tuple[int, Callable[[], Any]]] = {}

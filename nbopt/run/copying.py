@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from types import BuiltinFunctionType, CellType, FunctionType
 from typing import Any
 
@@ -26,6 +26,7 @@ from nbopt.objects.reaching import contents, hooks_on, parts_of, reach
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _DATA = (Dataset, DataLoader, Sampler)
+_SPECIAL = (*_LOCKS, *_DATA, io.IOBase, Tensor, torch.jit.ScriptModule)
 _CONTENTS = (Tensor, nn.Module, torch.optim.Optimizer, list, dict, set, deque, np.ndarray)
 
 
@@ -46,11 +47,8 @@ class Copies:
     """
 
     def __init__(self, roots: Mapping[str, Any], data: Sequence[Tensor] = ()) -> None:
-        self.shared: list[str] = []
-        self._views: list[tuple[Tensor, Tensor]] = []
-        self._memo: dict[int, Any] = {}
         self._roots = roots
-        storages = {tensor.untyped_storage().data_ptr() for tensor in data}
+        self._storages = {tensor.untyped_storage().data_ptr() for tensor in data}
         self._own = {id(v): v for _place, v in reach(roots, functions=False) if _is_content(v)}
         for optimizer in [value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)]:
             # What steps keep up to date, as a mean of the weights; all else around a function is used by both.
@@ -59,12 +57,31 @@ class Copies:
         weights = [value for value in self._own.values() if isinstance(value, nn.Parameter)]
         self._weights = {weight.untyped_storage().data_ptr(): weight for weight in weights if weight.numel()}
         everything = list(reach(roots))
-        for place, value in everything:
-            self._seed(place, value, storages)
+        special = [(place, value) for place, value in everything if isinstance(value, _SPECIAL) or _is_ours(value)]
+        self._special = special
+        self._loose = [value for _place, value in everything if self._is_loose(value)]
+        self._bound = [value for _place, value in everything if isinstance(value, BuiltinFunctionType)]
+        self._hooked: list[Any] = [weight for weight in weights if hooks_on(weight)]
+        self._hooked += [value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)]
+        self._begin()
+
+    def _begin(self) -> None:
+        """Enter what copies take as it is, and functions that lead to the originals."""
+        self.shared: list[str] = []
+        self._views: list[tuple[Tensor, Tensor]] = []
+        self._memo: dict[int, Any] = {}
+        for place, value in self._special:
+            self._seed(place, value)
         # First all that deepcopy would take as it is, then what these need: copies of that hold the others.
-        self._begun = [(value, self._begin(value)) for _place, value in everything if self._is_loose(value)]
-        self._methods = [value for _place, value in everything if isinstance(value, BuiltinFunctionType)]
+        self._begun = [(value, self._begin_function(value)) for value in self._loose]
+        self._methods = self._bound
         self._seeds = dict(self._memo)
+
+    def another(self) -> Copies:
+        """Return further copies, of the same originals as they are: they are not walked through again."""
+        made = copy(self)
+        made._begin()
+        return made
 
     def of(self, name: str, how: Callable[[Any, dict[int, Any]], Any] = deepcopy) -> Any:
         """Return the copy of a root, made by ``how(original, memo)``.
@@ -94,30 +111,30 @@ class Copies:
 
     def hook(self) -> None:
         """Have what is called with gradients, or after an optimizer's steps, act on the copies, once these are made."""
-        for weight in (value for value in self._own.values() if isinstance(value, nn.Parameter)):
-            made = self._memo.get(id(weight))
-            if isinstance(made, nn.Parameter) and made is not weight:
-                for way, hook in hooks_on(weight):
+        for value in self._hooked:
+            made = self._memo.get(id(value), value)
+            if made is value:
+                continue
+            if isinstance(value, torch.optim.Optimizer):
+                for name, held in vars(value).items():
+                    if name.endswith("_hooks"):
+                        vars(made)[name].update({key: self._copy(hook) for key, hook in held.items()})
+            elif isinstance(made, nn.Parameter):
+                for way, hook in hooks_on(value):
                     getattr(made, way)(self._copy(hook))
-        for optimizer in (value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)):
-            made = self._memo.get(id(optimizer), optimizer)
-            for name, held in vars(optimizer).items():
-                if made is not optimizer and name.endswith("_hooks"):
-                    vars(made)[name].update({key: self._copy(hook) for key, hook in held.items()})
 
-    def _seed(self, place: str, value: Any, storages: set[int]) -> None:
+    def _seed(self, place: str, value: Any) -> None:
         """Enter what is not to be copied as `copy.deepcopy` would."""
         memo = self._memo
-        ours = type(value).__module__.startswith("nbopt.") and not isinstance(value, nn.Module)
         if isinstance(value, _LOCKS):
             memo[id(value)] = threading.Lock() if isinstance(value, _LOCKS[0]) else threading.RLock()
-        elif isinstance(value, _DATA) or ours:
+        elif isinstance(value, _DATA) or _is_ours(value):
             memo[id(value)] = value
         elif isinstance(value, io.IOBase) and not value.closed and value.writable() and not value.readable():
             memo[id(value)] = value  # what is written to it, as a log, changes no training
             self.shared.append(place)
         elif isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta:
-            if value.untyped_storage().data_ptr() in storages and not value.requires_grad:
+            if value.untyped_storage().data_ptr() in self._storages and not value.requires_grad:
                 memo[id(value)] = value
             elif (weight := self._weights.get(value.untyped_storage().data_ptr())) is not None:
                 if weight is not value:
@@ -153,7 +170,7 @@ class Copies:
         for value, made in begun:
             self._fill(value, made)
 
-    def _begin(self, value: FunctionType) -> FunctionType:
+    def _begin_function(self, value: FunctionType) -> FunctionType:
         """Enter a function like ``value`` that lacks its surroundings."""
         cells = tuple(self._memo.setdefault(id(cell), CellType()) for cell in value.__closure__ or ())
         made = FunctionType(value.__code__, value.__globals__, value.__name__, None, cells)
@@ -196,6 +213,10 @@ def _copy_scripted(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     for one, other in zip(module.parameters(), made.parameters(), strict=True):
         other.requires_grad_(one.requires_grad)
     return made
+
+
+def _is_ours(value: Any) -> bool:
+    return type(value).__module__.startswith("nbopt.") and not isinstance(value, nn.Module)
 
 
 def _is_content(value: Any) -> bool:

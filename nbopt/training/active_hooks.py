@@ -23,7 +23,7 @@ AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
 
 
 class ActiveHooks(HookLists):
-    """Holds the parts, and for each hook those that have an effect now.
+    """Holds the parts, and for each hook those that have an effect now, from when the loss is included.
 
     Parameters
     ----------
@@ -83,7 +83,6 @@ class ActiveHooks(HookLists):
             else:
                 self._parts[item.name] = self._bind(self._chosen(item.name)())
         self.judging: Any = next(part for part in self._parts.values() if defines(type(part), "judge"))
-        self.refresh()
 
     def _chosen(self, name: str) -> type[Technique]:
         spec: Any = self._hyperparams.spec(name)
@@ -116,7 +115,7 @@ class ActiveHooks(HookLists):
             for hook in HOOKS.values() if id(part) in at_work else idle:
                 if defines(type(part), hook.name):
                     found[hook.name].append(getattr(part, hook.name))
-        vars(self).update(found)
+        vars(self).update({hook: methods or () for hook, methods in found.items()})
         self.obstacle = self._find_obstacle(acts)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
         self.around = [part for part in acts if defines(type(part), "change_every_pass")]

@@ -21,6 +21,7 @@ from nbopt.training.core import Core
 Packed = dict[str, Any]
 """A value as JSON holds it: plain, or ``{kind: ...}`` for a tensor (its name), a list, a tuple or a dictionary."""
 
+_PLAIN = frozenset((type(None), bool, int, str))
 _NUMBERS = (bool, int, float)  # of an optimizer's own, as counters of steps
 
 
@@ -218,13 +219,15 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 def is_kept(value: Any) -> bool:
     """Whether a value is one that JSON and a snapshot's tensors can hold; else see `find_other`."""
+    if type(value) in _PLAIN or isinstance(value, Tensor):
+        return True
     if type(value) in (list, tuple):
         return all(map(is_kept, value))
     if type(value) is dict:
         return all(map(is_kept, value)) and all(map(is_kept, value.values()))
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return math.isfinite(value)
-    return value is None or isinstance(value, (bool, str, Tensor))
+    return isinstance(value, str)
 
 
 def _to(own: Any, device: torch.device) -> Any:

@@ -43,11 +43,14 @@ def keep(training: Core, state: Mapping[str, Any], tensors: dict[str, Tensor]) -
     roots = roots_of(training)
     hooked = {f"{_HOOK}{name}": value for name, value in find_hooked(training.torch_optimizer, roots)[0].items()}
     extra |= {name: _extra(module.state_dict()) for name, module in training.material.others.items()}
-    return {
+    kept: dict[str, Packed] = {
         "token": keeper.token,
         "roots": Taking(keeper, tensors, held).take({**roots, **hooked, _OPTIMIZER: find_other(training)}),
         "extra": Taking(keeper, tensors).take({"extra": extra, "best": _extra(training.best_weights)}),
     }
+    if kept != keeper.last:  # else snapshots share it: it takes more objects than all the rest of one
+        keeper.last = kept
+    return keeper.last
 
 
 def put_back(training: Core, kept: Mapping[str, Packed], tensors: Mapping[str, Tensor]) -> None:

@@ -41,15 +41,15 @@ class Training(Core):
     securing : Securing
     hands : Hands
     evaluate_together : callable or None
-        ``evaluate_together(batch, index)`` returns what a validation batch gives, where that is found with that of
-        others; or None.
+        ``evaluate_together(cut, index)`` returns what a validation batch, which ``cut()`` returns, gives, where that is
+        found with that of others; or None.
     proposals : Proposals
     visits : deque
         What others want done between two steps.
     """
 
     tiers_of: ClassVar[type[StepModes]] = StepModes
-    evaluate_together: Callable[[Any, int], Any] | None = None
+    evaluate_together: Callable[[Callable[[], Any], int], Any] | None = None
     stepper: Stepper
     tiers: StepModes
     securing: Securing

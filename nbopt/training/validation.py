@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,17 +54,17 @@ def measure(training: Training) -> Generator[None, None, dict[str, float]]:
     """Return loss and metrics of the weights as they are, yielding after each part of the validation data."""
     assert training.val is not None
     mean, metrics = LossMeans(training.loss), training.measuring.start("val_")
-    for index, batch in enumerate(walk(training.val, training.evaluation_seed)):
-        for output, target, loss, part in _evaluate(training, batch, index):
+    for index, cut in enumerate(_cuts(training.val, training.evaluation_seed)):
+        for output, target, loss, part in _evaluate(training, cut, index):
             mean.add(loss, target, part)
             metrics.add(output, target)
         yield
     return {**mean.values(training.cursor), **metrics.values(training.pass_.tell)}
 
 
-def _evaluate(training: Training, batch: Any, index: int) -> list[Result]:
-    found: list[Result] | None = training.evaluate_together(batch, index) if training.evaluate_together else None
-    return evaluate_within_memory(training, batch, index) if found is None else found
+def _evaluate(training: Training, cut: Callable[[], Any], index: int) -> list[Result]:
+    found: list[Result] | None = training.evaluate_together(cut, index) if training.evaluate_together else None
+    return evaluate_within_memory(training, cut(), index) if found is None else found
 
 
 class ValidationLoss:
@@ -146,12 +147,23 @@ def _measure_recent(training: Training) -> dict[str, float]:
 
 def walk(source: AnySource, seed: int) -> Iterator[Any]:
     """Yield all samples of a source in batches: its own, or as large as is fast."""
+    for cut in _cuts(source, seed):
+        yield cut()
+
+
+def _cuts(source: AnySource, seed: int) -> Iterator[Callable[[], Any]]:
+    """Yield for each batch what returns it: who has found what it gives with another run's needs none."""
     if isinstance(source, StreamSource):
-        yield from source.batches(seed)
+        for batch in source.batches(seed):
+            yield partial(_same, batch)
         return
     assert source.size is not None
     source.begin(seed)
     start, size = 0, evaluation_size(source)
     while source.reaches(start + (size if source.drop_last else 1)):
-        yield source.batch(start, start + size)
+        yield cache(partial(source.batch, start, start + size))
         start += size
+
+
+def _same(batch: Any) -> Any:
+    return batch

@@ -157,7 +157,7 @@ def test_moved_down_weights_come_back_as_they_were_and_moved_up_others_go(patter
     assert share(most) < share(half) < share(least)
     run.set(sparsity=0.0)
     run.step(1)
-    assert run.training.acting.change_weights == []
+    assert not run.training.acting.change_weights
 
 
 def share(masks):

@@ -6,7 +6,7 @@ batches, masks and learning rates that the run's own next steps would have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -273,7 +273,7 @@ def _find_obstacle(training: OneOfMany) -> str:
         return _("the optimizer is set up in an unusual way")
     if not is_pair(training.cursor.peek()):
         return _("the batches are not pairs of tensors")
-    hooks: list[Any] = training.acting.after_gradients
+    hooks: Sequence[Any] = training.acting.after_gradients
     others = [type(hook.__self__).__name__ for hook in hooks if not defines(type(hook.__self__), "sign_pull")]
     if others or training.acting.changes_batches:
         return _("{name} acts", name=", ".join(others) or _("augmentation or preprocessing"))

@@ -47,9 +47,9 @@ def make_members(
     """
     own = {"model": spec.model, "loss": spec.loss, "forward": spec.forward}
     check_hooks(spec)
-    members = []
+    members, first = [], Copies({**own, "optimizer": spec.own_optimizer})
     for number, row in enumerate(rows):
-        copies = Copies({**own, "optimizer": spec.own_optimizer})
+        copies = first.another()
         made = {key: copies.of(key) for key in own}
         optimizer = spec.optimizer if spec.own_optimizer is None else copies.of("optimizer", copy_optimizer)
         copies.hook()

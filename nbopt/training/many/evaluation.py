@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from nbopt.data.samples import count_samples, find_samples
 from nbopt.data.tensor_source import TensorSource
 from nbopt.training.evaluating import Result
-from nbopt.training.many.batches import find_settings
+from nbopt.training.many.batches import find_settings, is_pair
 from nbopt.training.many.gradients import Gradients
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.stack import Stack
@@ -44,31 +45,34 @@ class Evaluation:
 
     def forget(self) -> None:
         """Take note that weights are others now."""
-        self._found: dict[int, tuple[Tensor, Tensor, Tensor, list[int]]] = {}
+        self._found: dict[int, tuple[Tensor, Tensor, Tensor, Any, list[int]]] = {}
 
-    def __call__(self, training: OneOfMany, batch: Any, index: int) -> list[Result] | None:
-        """Return outputs, targets and loss of a batch; None where the run is to do it by itself."""
+    def __call__(self, training: OneOfMany, cut: Callable[[], Any], index: int) -> list[Result] | None:
+        """Return outputs, targets and loss of a batch; None where the run is to do it by itself.
+
+        Parameters
+        ----------
+        training : OneOfMany
+        cut : callable
+            Returns the batch; called once for all runs.
+        index : int
+            Its number.
+        """
         row, gradients, stack = self._rows.get(id(training)), self._gradients, self._stack
-        if row is None or gradients is None or stack is None or not self._is_usual(training, batch):
+        if row is None or gradients is None or stack is None or not _is_usual(training):
             return None
         if (found := self._found.get(index)) is None:
             due = [one for one in stack.trainings if isinstance(one, OneOfMany) and one.validation_due]
-            if 2 * len(due) <= len(stack.trainings) or not all(self._is_usual(one, batch) for one in due):
+            if 2 * len(due) <= len(stack.trainings) or not all(map(_is_usual, due)) or not is_pair(batch := cut()):
                 return None
             try:
-                outputs, targets, losses = self._evaluate(gradients, stack, batch)
+                results = self._evaluate(gradients, stack, batch)
             except Exception:  # what has no rule for many, as attention in evaluation
                 self._gradients = None
                 return None
-            found = self._found[index] = outputs, targets, losses, [one.step for one in stack.trainings]
-        outputs, targets, losses, steps = found
+            found = self._found[index] = *results, batch, [one.step for one in stack.trainings]
+        outputs, targets, losses, batch, steps = found
         return [(outputs[row], targets[row], losses[row], batch)] if steps[row] == training.step else None
-
-    def _is_usual(self, training: OneOfMany, batch: Any) -> bool:
-        acting = training.acting
-        pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
-        others = acting.change_inputs or acting.change_weights or acting.change_activations or acting.change_every_pass
-        return pair and not (others or training.most_evaluated)
 
     def _evaluate(self, gradients: Gradients, stack: Stack, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         leaf = find_samples(batch)
@@ -85,6 +89,12 @@ class Evaluation:
             parts.append(gradients.evaluate(weights, fixed, buffers, own, batch))
         outputs, targets, losses = map(torch.cat, zip(*parts, strict=True))
         return outputs, targets, losses
+
+
+def _is_usual(training: OneOfMany) -> bool:
+    acting = training.acting
+    others = acting.change_inputs or acting.change_weights or acting.change_activations or acting.change_every_pass
+    return not (others or training.most_evaluated)
 
 
 def _columns(training: Training) -> tuple[int, ...]:

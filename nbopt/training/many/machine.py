@@ -13,7 +13,6 @@ from nbopt.training.many.compiled import CompiledSteps
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.noise import Pair, StepNoise
 from nbopt.training.many.stack import Stack
-from nbopt.training.many.uniform import Uniform
 
 _MOST_DRAWN = 2**22  # numbers that are there at a time, for masks: 32 MiB
 
@@ -70,7 +69,7 @@ def do_compiled(
     if (key := compiled.find(trainings, stack.slots, shared)) is None:
         return 0
     count, rows = len(losses), range(len(trainings))
-    uniform = Uniform(layers, trainings, noise.rates(layers, rows))
+    uniform = noise.uniform(layers)
     if key.shared and not uniform.alike and (key := compiled.find(trainings, stack.slots, False)) is None:
         return 0
     blocks = Blocks(stack, key.remembers)
@@ -93,7 +92,7 @@ def do_compiled(
 
     if (ready := compiled.ready(key)) is None:
         compiled.think(trainings[0], key, lambda: next(blocks.arguments(0, given(0, 1))))
-        if not compiled.is_awaited or (ready := compiled.ready(key)) is None:
+        if (ready := compiled.ready(key)) is None:
             return 0
     done, most = 0, min(most, uniform.most(_MOST_DRAWN))
     while done < count and not (done and has_news()):

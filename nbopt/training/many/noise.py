@@ -12,6 +12,7 @@ from nbopt.training.compile.step import Layer
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.uniform import (
     Rates,
+    Uniform,
     draw,
     draw_numbers,
     draw_seeded,
@@ -38,6 +39,17 @@ class StepNoise:
         self._modules: list[dict[str, Any]] = [
             {layer.name: training.model.get_submodule(layer.name) for layer in layers} for training in trainings
         ]
+        self._trainings = trainings
+        self._uniform: Uniform | None = None
+
+    def uniform(self, layers: list[Layer]) -> Uniform:
+        """Return what machine code takes in place of masks: as for the steps before, where no rate changed."""
+        dropped = self.rates(layers, range(len(self._trainings)))
+        if self._uniform is None or not self._uniform.is_of(layers, dropped):
+            self._uniform = Uniform(layers, self._trainings, dropped)
+        else:
+            self._uniform.begin()
+        return self._uniform
 
     def masks(
         self, layers: list[Layer], trainings: Sequence[OneOfMany], dropped: Sequence[Rates], ahead: int

@@ -41,10 +41,18 @@ class Uniform:
         self.shares = find_shares(layers, dropped)
         first = _seed_of(trainings[0], 0)
         self._drawn = bool(layers) and _follow(layers, trainings[0], first, dropped[0], self.shares[0])
-        kinds = map(who_draws, dropped) if self._drawn else dropped
-        keys = zip([_seed_of(training, 0) for training in trainings], kinds, strict=True)
-        self._groups = group([*keys]) if layers else [[*range(len(trainings))]]
+        self._kinds: list[Hashable] = [*map(who_draws, dropped)] if self._drawn else [*dropped]
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with the next step."""
+        keys = zip([_seed_of(training, 0) for training in self._trainings], self._kinds, strict=True)
+        self._groups = group([*keys]) if self._layers else [[*range(len(self._trainings))]]
         self.alike = len(self._groups) == 1
+
+    def is_of(self, layers: list[Layer], dropped: Sequence[Rates]) -> bool:
+        """Whether it is of these layers and rates."""
+        return self._layers is layers and self._dropped == dropped
 
     def of(self, ahead: int) -> list[Tensor]:
         """Return the numbers of each layer (...) if all have the same, or (runs, ...), so many steps after the next."""

@@ -128,7 +128,7 @@ def _counted_alike(counts: NDArray[np.float64]) -> Iterable[Sequence[int]]:
 
 
 def _part_of(training: OneOfMany, kind: type[Technique]) -> Technique | None:
-    hooks: list[Any] = training.acting.after_gradients
+    hooks: Sequence[Any] = training.acting.after_gradients
     found = (hook.__self__ for hook in hooks)
     return next((part for part in found if type(part) is kind), None)
 
