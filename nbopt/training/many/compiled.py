@@ -188,21 +188,21 @@ class CompiledSteps:
         return found if isinstance(found, Ready) else None
 
     def think(self, first: OneOfMany, key: Key, arguments: Callable[[], list[Tensor]]) -> None:
-        """Begin to compile, where that is asked for or a long way lies ahead; on a shorter one, look what there is."""
+        """Look what was compiled before; where there is nothing, and it is asked for or pays, begin to compile."""
         now = time.perf_counter()
         if key in self._known or self._job is not None or (now < self._look_at and not self.is_awaited):
             return
         self._look_at = now + _LOOK_SECONDS
-        only_kept = False
         if first.hyperparams["tier"] == "auto" and not self.is_awaited:
             trained, left = self.outlook(first)
-            only_kept = trained < _TRAINED_SECONDS or left < _LEFT_SECONDS
-            if only_kept and (key in self._not_kept or trained < _KEPT_TRAINED or left < _KEPT_LEFT):
+            is_short = trained < _TRAINED_SECONDS or left < _LEFT_SECONDS
+            if is_short and (key in self._not_kept or trained < _KEPT_TRAINED or left < _KEPT_LEFT):
                 return
+        only_kept = key not in self._not_kept and not self.is_awaited
         try:
             self._job = BackgroundCompile(ManyCompiler(first, key, arguments(), only_kept))
             self._job.start()
-            if self.is_awaited:
+            if only_kept or self.is_awaited:  # steps that are not compiled would take more of that time than they use
                 if self._job.is_alive():
                     self._job.join()
                 self._take(self._job)

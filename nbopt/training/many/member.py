@@ -12,7 +12,7 @@ from nbopt.training.training import Training
 
 Found = TypeVar("Found")
 
-_SNAPSHOTS = 0.02  # the part of all the training's time that the snapshots of all may take
+_SNAPSHOTS = 0.01  # the part of all the training's time that the snapshots of all may take, by what the first cost
 _FLUSH_SECONDS = (
     2e-3  # between two looks at measured losses, times how many runs there are: a look takes 30 microseconds
 )

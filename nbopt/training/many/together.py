@@ -260,7 +260,8 @@ class Together:
         else:
             x, y = batches[0] if shared else stacked(batches)
         kept = [row for row, training in enumerate(trainings) if keeps(training, count)]
-        if some is None and ready is None and rates is not None and size == trainings[0].cursor.batch_size:
+        compared = self._compared or self.compiled.is_awaited
+        if compared and some is None and ready is None and rates is not None and size == trainings[0].cursor.batch_size:
             planned = Planned(trainings, layers, (x, y), shared, losses, rates, kept)
             most = self._news.most(self._seconds)
             if done := do_compiled(
