@@ -100,6 +100,8 @@ class AskTell:
         if number in self._told:  # what lies elsewhere is compared with nothing
             return False
         self._storage.set_trial_intermediate_value(asked._trial_id, step, value)  # or again, by another worker
+        if isinstance(self._pruner, self._optuna.pruners.NopPruner):
+            return False
         view = self._optuna.Study("study", _Among(self._storage, among, number), asked.study.sampler, self._pruner)
         return bool(view.pruner.prune(view, self._storage.get_trial(asked._trial_id)))
 
@@ -108,7 +110,7 @@ class AskTell:
         if trial.number in self._told:
             return
         self._told.add(trial.number)
-        states, study = self._optuna.trial.TrialState, self._study(trial.number)
+        states, study = self._optuna.trial.TrialState, self._asked[trial.number].study
         if trial.state == COMPLETE and trial.objectives:
             study.tell(trial.number, [*trial.objectives])
         elif trial.state == PRUNED and trial.reports:
