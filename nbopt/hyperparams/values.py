@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, TypeVar
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
@@ -71,8 +71,7 @@ class Hyperparams(Mapping[str, Any]):
                         self._add(inner)
 
     def __getitem__(self, name: str) -> Any:
-        name = self.current(name)
-        if name not in self._values:
+        if name not in self._values and (name := self.current(name)) not in self._values:
             raise self._unknown(name)
         return self._values[name]
 
@@ -90,6 +89,10 @@ class Hyperparams(Mapping[str, Any]):
     def values(self) -> ValuesView[Any]:
         """Return the values, in the order of the names."""
         return self._values.values()  # the mapping's own way looks each name up
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return names and values."""
+        return self._values.items()
 
     def __len__(self) -> int:
         return len(self._values)

@@ -27,7 +27,7 @@ def capture(training: Core) -> Snapshot:
     tensors.update({f"best.{name}": t for name, t in training.best_weights.items() if isinstance(t, Tensor)})
     tensors.update({f"recent.{name}": copy_to_cpu(tensor) for name, tensor in training.recent.pack().items()})
     facts = {
-        "hyperparams": dict(training.hyperparams),
+        "hyperparams": dict(training.hyperparams.items()),
         "moments": pack(training, tensors),
         "resting": list(training.material.resting),
         "evaluated": list(training.material.evaluated),
