@@ -13,7 +13,6 @@ Comments above a statement go with it. An expression to be shortened stands in o
 from __future__ import annotations
 
 import ast
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,14 +31,10 @@ def prune(text: str, known: Mapping[str, bool]) -> str:
     return _Pruner(text.splitlines(), known).pruned(ast.parse(text).body)
 
 
-_WORD = re.compile(r"\w+")
-
-
 class _Pruner:
     def __init__(self, lines: Sequence[str], known: Mapping[str, bool]) -> None:
         self._lines = list(lines)
         self._known = known
-        self._words = {word for name in known for word in _WORD.findall(name)}  # other lines are of no concern
         self._dotted = any("." in name for name in known)
         self._gone: set[int] = set()  # lines, counted from 1
         self._margins: Counter[int] = Counter()
@@ -62,22 +57,19 @@ class _Pruner:
 
     def _statement(self, item: Any) -> bool:
         first = min([item.lineno, *(each.lineno for each in getattr(item, "decorator_list", []))])
-        last = max(item.lineno, item.body[0].lineno - 1) if hasattr(item, "body") else item.end_lineno
-        concerned = not self._words.isdisjoint(_WORD.findall("\n".join(self._lines[item.lineno - 1 : last])))
-        if concerned and isinstance(item, ast.If) and (holds := self._truth(item.test)) is not None:
+        if isinstance(item, ast.If) and (holds := self._truth(item.test)) is not None:
             kept = item.body if holds else item.orelse
             return self._unwrap(item, kept) if kept else self._leave_out(first, item)
-        if concerned and isinstance(item, ast.With) and any(map(self._is_gone, item.items)):
+        if isinstance(item, ast.With) and any(map(self._is_gone, item.items)):
             return self._unwrap(item, item.body)
-        if concerned and self._is_needless(item):
+        if self._is_needless(item):
             return self._leave_out(first, item)
         if not hasattr(item, "body"):
-            if concerned:
-                self._cut(item)
+            self._cut(item)
             return True
         if not self._block(item.body):
             return self._leave_out(first, item)
-        if concerned and isinstance(item, (ast.If, ast.While, ast.For)):
+        if isinstance(item, (ast.If, ast.While, ast.For)):
             self._cut(item.iter if isinstance(item, ast.For) else item.test)
         if isinstance(item, ast.If) and item.orelse and not self._block(item.orelse):
             self._gone.update(range((item.body[-1].end_lineno or 0) + 1, item.orelse[0].lineno))
