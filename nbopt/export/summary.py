@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +20,24 @@ from nbopt.techniques.without_run import with_values
 
 Schedule = dict[int, dict[str, Any]]
 """What is done at each step, in order of steps: a hyperparameter's new value, or True for one of `ACTIONS`."""
+
+
+class Stretch(NamedTuple):
+    """A part of a run in which no hyperparameter changed.
+
+    Attributes
+    ----------
+    step : int
+        Its first one; -1 for the first stretch.
+    changes : dict
+        What was done there, as `Schedule` has it.
+    values : dict
+        Of all hyperparameters, from there on.
+    """
+
+    step: int
+    changes: dict[str, Any]
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -121,10 +140,15 @@ class RunSummary:
     def narrow(self) -> bool:
         """Whether anything was computed in numbers of 16 bits."""
         coarse = [kind for kind in ALWAYS if defines(kind, "is_coarse")]
-        values, found = dict(self.start), False
-        for new in ({}, *self.schedule.values()):
-            values.update(new)
-            found = found or any(with_values(kind(), values).is_coarse for kind in coarse)
+        return any(with_values(kind(), stretch.values).is_coarse for stretch in self.course for kind in coarse)
+
+    @cached_property
+    def course(self) -> list[Stretch]:
+        """What acted when."""
+        found = [Stretch(-1, {}, self.start)]
+        for step, new in self.schedule.items():
+            values = {name: new.get(name, value) for name, value in found[-1].values.items()}
+            found.append(Stretch(step, new, values))
         return found
 
     def values_of(self, name: str) -> list[Any]:

@@ -54,7 +54,7 @@ class Initialization(Technique):
         if rule is None or told.steps == 0:  # they are drawn in the first step
             return OwnLines()
         seed = "derive_seed(SEED, INITIALIZATION)"
-        line = f"draw_weights(model, {rule.__name__}, initial_gain, {seed})"
+        line = f"draw_weights(model, {rule.__name__}, hyper.initial_gain, {seed})"
         return OwnLines({"first": line}, uses=[rule])
 
     def before_first_step(self) -> None:

@@ -54,9 +54,8 @@ class Told(Protocol):
 class OwnLines(NamedTuple):
     """Lines of a script in the place of a technique.
 
-    A hyperparameter of the technique is written in lower case, and becomes a constant where it does not change; in
-    upper case, it is the value at the start. A line that asks whether something is ``in changes`` is left out where it
-    never is.
+    A hyperparameter of the technique, ``hyper.name``, becomes a constant where it does not change; in upper case, it is
+    the value at the start. A line that asks whether something is ``in changes`` is left out where it never is.
 
     Attributes
     ----------

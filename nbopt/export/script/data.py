@@ -58,7 +58,7 @@ class Data(Section):
         words.update(begin_epoch=self._begin(train), told_data=self._told(train, val))
         self._write_setup(train, val)
         words["rest"] = "" if story.forward is None or self.of_loaders else ", *batch[2:]"
-        self.draft.tell(of_single_arrays=self.single, structured=self.structure is not None)
+        words.update(single=self.single, structured=self.structure is not None)
         self._write_taking(train)
         self._write_evaluation(val)
 
@@ -66,7 +66,7 @@ class Data(Section):
 
     def _write_setup(self, train: AnySource, val: AnySource) -> None:
         story, words, of_columns = self.story, self.words, isinstance(train, TensorSource)
-        self.draft.tell(of_columns=of_columns, splits=story.share is not None)
+        words.update(of_columns=of_columns, splits=story.share is not None)
         name, made = "data" if of_columns else "train", self._given("train", train)
         words["made"] = f"{name} = {made}" if made != "train" else ""
         words.update(given_val=self._given("val", val), dealt=self._dealt(name, train, True), stratify="")
@@ -181,8 +181,8 @@ class Data(Section):
             words["progress"] = "epoch" if train.length is None else "epoch + min(1.0, batches.position / len(train))"
             return
         varies = len(set(self.story.values_of("batch_size"))) > 1
-        size = "larger" if varies else "batch_size"
-        words["number"] = "number" if varies and not train.drop_last else "batch_size"
+        size = "larger" if varies else "hyper.batch_size"
+        words["number"] = "number" if varies and not train.drop_last else "hyper.batch_size"
         words["complete"] = f"batches.left({size}) < {size}" if train.drop_last else "not batches.left()"
         words["progress"] = "epoch + batches.position / batches.size"
 

@@ -38,7 +38,7 @@ class Edits(Section):
         late = [number for step, numbers in by_step.items() if step == end for number in numbers]
         self.draft.plan({step: {"edits": numbers} for step, numbers in by_step.items() if step != end})
         self.words["edit_end"] = "\n".join(f"edits[{number}](model, optimizer)" for number in late)
-        if self.known["run.draws"] and any(edits[number].written.passes for number in late):
+        if self.words["draws"] and any(edits[number].written.passes for number in late):
             self.words["edit_end"] = (
                 f"step = STEPS_DONE\n{self.words['edit_end']}"  # what passes draw is the next step's
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 import textwrap
@@ -10,20 +9,17 @@ import textwrap
 import torch
 
 from nbopt.export.script.prune import prune
-from nbopt.export.script.section import Section, called, told
+from nbopt.export.script.section import Section, told
 from nbopt.export.script.template import EVALUATE, TRAIN
 from nbopt.export.script.text import fill, lines, plain
 from nbopt.export.script.unused import find_unused
 from nbopt.export.source import literal
-from nbopt.export.source_text import renamed
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
 from nbopt.techniques.plan import Plan
 
 _KEPT = {"optimizer", "modes"}  # which change the model
-_NUMBERS = ("lr", "batch_size", "balance")
-_CONDITIONS = (*Plan.declared(), "weight_decay")
-"""Hyperparameters in the template, beside those of techniques that have lines of their own."""
+_OF_HYPER, _OF_RUN = re.compile(r"\bhyper\.(\w+)"), re.compile(r"\brun\.(\w+)")
 
 
 class Loop(Section):
@@ -38,64 +34,47 @@ class Loop(Section):
 
     def _know(self) -> None:
         story, known = self.story, self.known
-        names = (*_CONDITIONS, *self.draft.in_lines)
-        numbers = [name for name in _NUMBERS if name in story.start]
-        self._hyperparameters = {called(name): name for name in (*numbers, *names)}
-        holding = {called(name): set(map(bool, story.values_of(name))) for name in names}
-        known.update({name: all(holds) for name, holds in holding.items() if len(holds) == 1})
-        if story.share is not None:
-            known["val is not None"] = True
         by_steps = any(story.values_of("validate_every") + story.values_of("steps"))
-        self.words["period"] = "validation" if by_steps else "epoch"
+        self.words.update(by_steps=by_steps, period="validation" if by_steps else "epoch")
         self.words["no_graph"] = "" if story.needs_graph else "@torch.no_grad()"
-        self.draft.tell(
-            waits=self._plan_actions(),
-            by_steps=by_steps,
-            was_left=story.steps is not None,
-            mode_is_one=not story.evaluated,
-            inline=known.get("full") is False,
-            widens=known.get("cast_to", True) and not isinstance(story.loss, str),  # a loss may have 16 bits
-        )
+        self.words["mode_is_one"] = not story.evaluated
+        self.words["widens"] = known.get("cast_to", True) and not isinstance(story.loss, str)  # a loss may have 16 bits
+        self._plan_end()
         adopted = story.adopted
         if known.get("scaled", True) and isinstance(adopted, torch.optim.SGD) and adopted.param_groups[0]["fused"]:
             raise ValueError(_("in float16, a script cannot hold SGD made with fused=True: make it without."))
 
-    def _plan_actions(self) -> bool:
-        """Enter what is done at some steps; return whether the script has patience."""
-        story, known = self.story, self.known
-        restored = [step for step, new in story.schedule.items() if "restore_best" in new]
-        end, waits = story.done or math.inf, story.stops_early and story.steps is None
+    def _plan_end(self) -> None:
+        """Say when the loop ends, and enter what is done in between."""
+        story = self.story
+        left, waits = story.steps is not None, story.stops_early and story.steps is None
+        has_end = Plan.of({name: story.values_of(name)[-1] for name in Plan.declared()}).has_end
+        if not (left or has_end or waits):
+            raise ValueError(_("a script of a run without an end would not end either: give epochs or steps."))
+        if left:
+            self.draft.constants["STEPS_DONE"] = literal(story.steps)
+        end = story.done or math.inf
         for step, new in story.schedule.items():
             names = [name for name in ACTIONS if name in new and (name != "reopen" or waits)]
             self.draft.plan({step: dict.fromkeys(names, True) if step < end else {}})
-        self.draft.tell(ends_best=any(step >= end for step in restored))
-        has_end = Plan.of({name: story.values_of(name)[-1] for name in Plan.declared()}).has_end
-        if story.steps is None and not has_end and not waits:
-            raise ValueError(_("a script of a run without an end would not end either: give epochs or steps."))
-        if story.steps is not None or not has_end:
-            known["step >= steps if steps else epoch >= epochs"] = False
-        if story.steps is not None:
-            self.draft.constants["STEPS_DONE"] = literal(story.steps)
-        return waits
+        ends_best = any(step >= end for step, new in story.schedule.items() if "restore_best" in new)
+        self.words.update(waits=waits, ends_best=ends_best, comes_to_end=has_end and not left)
+        self.words["steps"] = "range(STEPS_DONE)" if left else "itertools.count()"
 
     # -- the functions
 
     def _evaluate(self) -> str:
         """Return the function ``evaluate``, which is told what it reads."""
-        text = self._named(self._used(prune(fill(EVALUATE, self.words, told=""), self.known)))
+        text = self._named(self._used(self._filled(EVALUATE, told="")))
         there = {*self.draft.variables, *self.sources.arguments, *self.draft.techniques} - {"loss"}
         self.words["told"] = told(text, there | self.draft.arguments)
         return text.replace("(model, batches):", f"(model, batches{self.words['told']}):")
 
     def _train(self) -> str:
         self._take_arguments()
-        text = self._named(prune(fill(TRAIN, self.words), self.known))
-        planned = {name for changes in self.draft.schedule.values() for name in changes}
-        known = {"UPDATES": False, "changes": False} if not planned else {}
-        for name in set(re.findall(r'"(\w+)"', text)) - planned:
-            where = (f"'{name}' in changes", f"'{name}' in SCHEDULE.get(step + 1, {{}})", f"changes.get('{name}')")
-            known.update(dict.fromkeys(where, False))
-        text = prune(text, known)
+        text = self._named(self._filled(TRAIN))
+        if not self.draft.planned:
+            text = prune(text, {"UPDATES": False, "changes": False})
         text = text.replace("$", "$$").replace("STARTING_VALUES", "$starting").replace("UPDATES", "$updates")
         variables = self.draft.variables.items()
         starting = lines(*(f"{name} = {own.upper()}" for name, own in variables))
@@ -114,13 +93,23 @@ class Loop(Section):
         losses = [name for name in arguments if re.fullmatch(r"loss(_\d+)?", name)]
         words["take_arguments"] = lines(*(f"{name.replace('loss', 'loss_function', 1)} = {name}" for name in losses))
 
+    def _filled(self, template: str, **others: str) -> str:
+        """Return a template with its words, and without what did not act."""
+        text = fill(template, self.words, **others)
+        known = {f"run.{word}": bool(self.words[word]) for word in _OF_RUN.findall(text)}
+        for name in ({*_OF_HYPER.findall(text)} & self.story.start.keys()) - {"lr"}:  # a rate of zero is a rate
+            holds = set(map(bool, self.story.values_of(name)))
+            known |= {f"hyper.{name}": all(holds)} if len(holds) == 1 else {}
+        for name in set(re.findall(r'"(\w+)"', text)) - self.draft.planned:
+            where = (f"'{name}' in changes", f"'{name}' in SCHEDULE.get(step + 1, {{}})", f"changes.get('{name}')")
+            known |= dict.fromkeys(where, False)
+        return prune(text, self.known | known)
+
     def _used(self, text: str) -> str:
         """Return ``text`` without what nothing needs."""
         return prune(text, dict.fromkeys(find_unused(text, {*_KEPT, *self.draft.techniques}), False))
 
     def _named(self, text: str) -> str:
         """Return ``text`` with hyperparameters as the script calls them."""
-        read = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
-        read.sort(key=lambda node: (node.lineno, node.col_offset), reverse=True)
-        names = dict.fromkeys(node.id for node in read if node.id in self._hyperparameters)
-        return renamed(text, {name: self.draft.use(self._hyperparameters[name]) for name in names})
+        names = {name: self.draft.use(name) for name in reversed(_OF_HYPER.findall(text))}
+        return _OF_HYPER.sub(lambda found: names[found[1]], text)

@@ -64,7 +64,7 @@ class LossLines(Section):
         if any(LOSS.name in new for new in story.schedule.values()):
             self.draft.use(LOSS.name)
         balances = story.values_of("balance") if "balance" in story.start else []
-        self._balances = "uncertainty" in balances
+        self._balances = words["balances"] = "uncertainty" in balances
         weights = {name: self._use(self._kind.weight_name(name)) or "0.0" for name in self._terms}
         body = lines(*(self._body_of_several() if self._terms else self._body()))
         there = {*self.draft.variables, *self._regularizes, *self._functions}
@@ -84,9 +84,7 @@ class LossLines(Section):
         words.update(latest="", val_loss="val_loss", judged="val_loss", add_up="")
         words.update(start="total = 0.0\ncount = 0", mean="total / count")
         words["measure"] = f"loss = compute_loss(output, target{measuring}{live})"
-        if not self._places:
-            self.known["evaluations"] = False
-        else:
+        if self._places:
             words["measure"] = f"losses = losses_of(output, target{measuring})"
             words.update(latest=", latest=latest", val_loss="val_losses")
             words.update(start="totals, counts = defaultdict(float), defaultdict(int)")
@@ -112,10 +110,8 @@ class LossLines(Section):
         watched = ""
         if set(story.values_of(MONITOR.name)) != {MONITOR.default}:
             watched, self.words["judged"] = self.draft.use(MONITOR.name), "judged"
-        monitor = story.start[MONITOR.name]
-        for step, new in story.schedule.items():
-            monitor = new.get(MONITOR.name, monitor)
-            if any(judges_anew(self._kind, name, monitor) for name in new):
+        for step, new, values in story.course:
+            if any(judges_anew(self._kind, name, values[MONITOR.name]) for name in new):
                 self.draft.plan({step: {"judge_anew": True}})
         return f"judged = val_losses.get({watched}, val_loss)" if watched else ""
 

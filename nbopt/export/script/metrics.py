@@ -42,9 +42,7 @@ class Metrics(Section):
         weighs = "target" in self.words["weigh"]
         taken = "target, loss = do(batch)[1:]" if weighs else "loss = do(batch)[2]"
         self.words["take_pass"] = "output, target, loss = do(batch)" if rows else taken
-        if not rows:
-            self.known[self.words["measure_all"]] = False
-        elif by_output:
+        if by_output and rows:
             self.draft.functions.append("\n".join(["METRICS = {", *(f"    {row}," for row in rows), "}"]))
-        else:
+        elif rows:
             self.draft.functions.append(f"METRICS = {{{', '.join(rows)}}}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class OptimizerLines(Section):
     def _groups(self, kind: type[Optimizer], given: dict[str, Any]) -> str:
         """Return the lines that make the parameter groups; "" if one group of all weights is all there is."""
         story = self.story
-        self.draft.tell(shares_out=False)
+        self.words["shares_out"] = False
         held = [id(weight) for weights, _settings in story.groups for weight in weights]
         trained = [id(weight) for weight in story.model.parameters() if weight.requires_grad]
         if story.adopted is None:
@@ -78,7 +79,7 @@ class OptimizerLines(Section):
             return ""
         live = {"lr"} if self.draft.has("change_rate") else set[str]()
         live |= {key for new in self._changed for key in new}
-        self.draft.tell(shares_out=any(live & other.keys() for other in others))
+        self.words["shares_out"] = any(live & other.keys() for other in others)
         rows = []
         for (weights, _settings), other in zip(story.groups, others, strict=True):
             items = [f'"params": {_choose(story.model, weights)}']
@@ -91,16 +92,12 @@ class OptimizerLines(Section):
 
     def _write_changes(self) -> None:
         story = self.story
-        values = dict(story.start)
-        kind = self.draft.class_of(OPTIMIZER.name, values["optimizer"])
-        settings = _settings(kind, values)
         swapped: dict[str, str] = {}
         carries, told = False, list[str]()
         self._changed: list[dict[str, Any]] = []
-        for step, new in story.schedule.items():
-            values.update({name: value for name, value in new.items() if name in values})
-            before, kind = kind, self.draft.class_of(OPTIMIZER.name, values["optimizer"])
-            after = _settings(kind, values)
+        for earlier, (step, _new, values) in pairwise(story.course):
+            before, kind = (self.draft.class_of(OPTIMIZER.name, each["optimizer"]) for each in (earlier.values, values))
+            settings, after = _settings(before, earlier.values), _settings(kind, values)
             if kind is not before:
                 if len(story.groups) > 1:
                     raise _handed_on(step)
@@ -112,30 +109,26 @@ class OptimizerLines(Section):
                 told += [kind.changed] if any(f'"{name}"' in kind.changed for name in changed) else []
             self.draft.plan({step: changed})
             self._changed.append(changed)
-            settings = after
         rows = "".join(f"    {literal(name)}: {maker},\n" for name, maker in swapped.items())
         self.draft.definitions += [f"OPTIMIZERS = {{\n{rows}}}"] if swapped else []
-        if not any(self._changed):
-            self.known["changes.keys"] = self.known["changes.items"] = False
-        self.draft.tell(carries=carries)
+        self.words.update(carries=carries, changes_settings=any(self._changed))
         self.words["optimizer_changed"] = lines(*dict.fromkeys(told))
 
     def _write_full_steps(self) -> None:
         """Write steps that evaluate the loss several times, on a batch or on all samples at once."""
-        story, known = self.story, self.known
+        story = self.story
         kinds = [self.draft.class_of(OPTIMIZER.name, name) for name in sorted(set(story.values_of(OPTIMIZER.name)))]
         full = [self._named(kind) for kind in kinds if kind.repeats]
         only_full = bool(full) and all(kind.repeats for kind in kinds)
-        whole, is_curved = any(kind.full_batch for kind in kinds), any(kind.curved for kind in kinds)
-        self.draft.tell(curved=is_curved, whole=whole)
+        whole = any(kind.full_batch for kind in kinds)
         if whole and not all(kind.full_batch for kind in kinds if kind.repeats):
             rule = _("one evaluates the loss of a batch several times, the other that of all samples")
             raise ValueError(_("a script holds not both {names}: {rule}.", names=" + ".join(full), rule=rule))
         closing = {self._named(kind): kind.closing for kind in kinds if kind.closing}
         if not full or only_full:
-            known["full"] = only_full
-        if not closing or not (self.draft.has("change_rate") or 0.0 in story.values_of("lr")):
-            known["optimizer.param_groups[0]['lr'] == 0"] = False
+            self.known["full"] = only_full
+        may_rest = bool(closing) and (self.draft.has("change_rate") or 0.0 in story.values_of("lr"))
+        self.words.update(inline=not full, whole=whole, may_rest=may_rest)
         blocks = [
             text if len(kinds) == 1 else f"if isinstance(optimizer, {name}):\n{indent(text)}"
             for name, text in closing.items()
@@ -149,7 +142,7 @@ class OptimizerLines(Section):
             self.words["renew"] = lines(guarded, self.words["renew"])
         self.words["closing"] = fill(lines(*blocks), self.words)
         self.words["full_classes"] = classes
-        self.words["differentiate"] = "differentiate=torch.Tensor.backward" * is_curved
+        self.words["differentiate"] = "differentiate=torch.Tensor.backward" * any(kind.curved for kind in kinds)
 
     # -- how it is called and made
 

@@ -19,7 +19,7 @@ if run.splits:
             train = DataLoader(Subset(dataset, rows), collate_fn=collate)
     else:
         val = $given_val
-if val is not None:
+if run.splits or val is not None:
     val = $dealt_val
 batches = $dealt
 """
@@ -38,15 +38,15 @@ def run_passes():
         batch = structure(*first.take($usual)) if run.structured else first.take($usual)
         if start and first.position - start < 2:
             break  # batch normalization cannot train on one sample
-        if hooks.change_inputs:
+        if run.change_inputs:
             $inputs
         $shape_batch
-        with cast_to(precision_name, device):
+        with cast_to(hyper.precision, device):
             $call(model, batch)
 '''
 
 RATE = """\
-rate = lr
+rate = hyper.lr
 $change_rate
 if run.shares_out:
     for group, settings in zip(optimizer.param_groups, given):
@@ -79,14 +79,14 @@ PASSES = "$pass"
 PASS = """\
 if run.draws:
     seed_all(derive_seed(SEED, NOISE) + step$part)
-if hooks.change_inputs or hooks.change_batch:
+if run.change_inputs or run.change_batch:
     x, y = batch[0], batch[1]
     $change_inputs
     $change_batch
     batch = (x, y$rest)
 $shape_batch
-with cast_to(precision_name, device):
-    if hooks.change_pass:
+with cast_to(hyper.precision, device):
+    if run.change_pass:
         do = forward_pass
         $change_pass
         $take_pass
@@ -94,9 +94,10 @@ with cast_to(precision_name, device):
         $forward
 if run.widens:
     loss = loss.float()
-take_note(evaluations[-1], latest$share)
+if run.latest:
+    take_note(evaluations[-1], latest$share)
 $weigh
-if run.curved:
+if run.differentiate:
     differentiate(scaler.scale(loss) if scaled else loss)
 else:
     if scaled:
@@ -112,28 +113,30 @@ recent.append(($kept, target))
 VALIDATE = """\
 history["loss"].append(sum(losses) / len(losses))
 losses.clear()
-for name, value in $measure_all(recent).items():
-    history[name].append(value)
+if run.results:
+    for name, value in $measure_all(recent).items():
+        history[name].append(value)
 recent.clear()
-if hooks.after_epoch and not run.splits:
+if run.after_epoch and not run.splits:
     val_loss = None
-if val is not None:
+if run.splits or val is not None:
     $val_loss$results = evaluate($model, val$told)
     $as_batch
     $add_up
     history["val_loss"].append(val_loss)
-    for name, value in $measure_all(results).items():
-        history["val_" + name].append(value)
-    if $judged < bar - min_delta:
+    if run.results:
+        for name, value in $measure_all(results).items():
+            history["val_" + name].append(value)
+    if $judged < bar - hyper.min_delta:
         bar, waited = $judged, 0
     else:
         waited += 1
     if $judged < best_loss:
         best_loss = $judged
         best_weights = copy.deepcopy(model.state_dict())
-if hooks.after_epoch and run.uses_context:
-    progress = $progress
-    context.progress = min(1.0, (step + 1) / steps if steps else progress / epochs)
+if run.after_epoch:
+    reached = $progress
+    context.progress = min(1.0, (step + 1) / hyper.steps if hyper.steps else reached / hyper.epochs)
 $after_epoch
 """
 
@@ -147,4 +150,4 @@ BATCH = "structure(*batches.take($count)) if run.structured else batches.take($c
 
 COUNT = "batches.size - batches.position if run.whole and full else $number"
 
-USUAL = "batches.size if run.whole and full else batch_size"
+USUAL = "batches.size if run.whole and full else hyper.batch_size"

@@ -18,9 +18,9 @@ from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.metrics.choice import METRICS
 
 
-def variables_in(texts: Iterable[str]) -> set[str]:
+def variables_in(texts: Iterable[object]) -> set[str]:
     """Return the names in lines of a script that nothing else may have."""
-    code = re.sub(r'""".*?"""|#[^\n]*|\$\w+|"[^"\n]*"', "", "\n".join(texts), flags=re.DOTALL)
+    code = re.sub(r'hyper\.|""".*?"""|#[^\n]*|\$\w+|"[^"\n]*"', "", "\n".join(map(str, texts)), flags=re.DOTALL)
     return set(re.findall(r"(?<![.\w])[a-z_]\w*", code)) - {*keyword.kwlist, *dir(builtins)}
 
 
@@ -28,7 +28,7 @@ PIECES = {name.lower(): text for name, text in vars(pieces).items() if name.isup
 HOMES = (deals, plain, edited)
 SHARED = {name: item for module in HOMES for name, item in vars(module).items() if not name.startswith("_")}
 """What a script may hold or import, by name; in the order in which scripts have it."""
-VARIABLES = variables_in([template.TRAIN, template.EVALUATE, *PIECES.values()]) - {"run", "hooks"}
+VARIABLES = variables_in([template.TRAIN, template.EVALUATE, *PIECES.values()]) - {"run"}
 """Names in the script's own functions: nothing of the user's has one, as what is not there is left out by its name."""
 
 
@@ -52,7 +52,7 @@ class Draft:
     story : RunSummary
     sources : Sources
     words : Words
-        What is filled in for a ``$word`` of `nbopt.export.script.template`.
+        What is filled in for a ``$word`` of `nbopt.export.script.template`, or is asked for there by ``run.word``.
     known : dict of str to bool
         What there is and what holds, see `nbopt.export.script.prune`.
     others : dict of str to str
@@ -63,8 +63,10 @@ class Draft:
         By step, what changes.
     variables : dict of str to str
         Those of the loop, and the hyperparameters that they hold.
-    techniques, in_lines : list of str
-        The variables that hold techniques, and the hyperparameters of those that are lines of the loop.
+    techniques : list of str
+        The variables that hold them.
+    techniques_draw : bool
+        Whether one of them draws random numbers.
     arguments : set of str
         Those that hold functions of the user's.
     definitions : list of str
@@ -85,7 +87,7 @@ class Draft:
         self.schedule: Schedule = {step: {} for step in story.schedule}
         self.variables: dict[str, str] = {}
         self.techniques: list[str] = []
-        self.in_lines: list[str] = []
+        self.techniques_draw = False
         self.arguments: set[str] = set()
         self.definitions: list[str] = []
         self.functions: list[str] = []
@@ -94,18 +96,27 @@ class Draft:
     def use(self, name: str) -> str:
         """Return how the script calls a hyperparameter."""
         self.constants.setdefault(name.upper(), _written(self.story.start[name]))
-        changes = {step: {name: new[name]} for step, new in self.story.schedule.items() if name in new}
-        if not changes:
+        if not self.follow(name):
             return name.upper()
-        self.plan(changes)
         variable = called(name)
         self.variables[variable] = name
         return variable
+
+    def follow(self, name: str) -> bool:
+        """Enter a hyperparameter's changes into the schedule; return whether there are any."""
+        changes = {step: {name: new[name]} for step, new in self.story.schedule.items() if name in new}
+        self.plan(changes)
+        return bool(changes)
 
     def plan(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Enter changes into the schedule."""
         for step, new in changes.items():
             self.schedule[step].update(new)
+
+    @property
+    def planned(self) -> set[str]:
+        """What stands in the schedule."""
+        return {name for changes in self.schedule.values() for name in changes}
 
     def class_of(self, strategy: str, chosen: str) -> Any:
         """Return the class that is chosen by a name, as of an optimizer."""
@@ -115,10 +126,6 @@ class Draft:
     def has(self, *hooks: str) -> bool:
         """Return whether a technique has one of these hooks."""
         return any(self.words[hook] for hook in hooks)
-
-    def tell(self, **facts: bool) -> None:
-        """Enter what holds of the run, ``run.`` in the template."""
-        self.known.update({f"run.{name}": holds for name, holds in facts.items()})
 
     @property
     def table(self) -> str:

@@ -40,7 +40,6 @@ class Techniques(Section):
         """See `Section`."""
         story = self.story
         self._kinds: dict[str, list[type[Technique]]] = {}  # each variable, and what it stands for over time
-        self._changed: set[str] = set()
         self._always: set[str] = set()
         self.words.pieces.update(dict.fromkeys(_PLACES, ""))
         items = with_own(story.techniques)
@@ -48,7 +47,7 @@ class Techniques(Section):
         for kind, own in written.items():
             if own is not None:
                 self._take_lines(kind, own)
-        self._taken = VARIABLES | variables_in((*self.words.values(), *self.words.pieces.values()))
+        self._taken = VARIABLES | {"run"} | variables_in((*self.words.values(), *self.words.pieces.values()))
         for item in items:
             acts = isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert
             if acts and (not isinstance(item, type) or written[item] is None):
@@ -73,28 +72,23 @@ class Techniques(Section):
         self.words["train_again"] = lines(*(f"{name}.train(parameters)" for name in again))
         self.draft.techniques += self._kinds
         self.draft.definitions += definitions + self._choices()
-        self.draft.tell(uses_context=any("self.context" in text for text in definitions))
-        if not any("def on_change(" in text for text in definitions):
-            self.known["technique.on_change"] = False
 
     def _write_calls(self) -> None:
         """Write the calls of hooks."""
         draft, words, kinds = self.draft, self.words, [kind for kinds in self._kinds.values() for kind in kinds]
         words.pieces.update({name: self._calls(name, guarded=name != "fit") for name in HOOKS})
-        self.known.update({f"hooks.{hook}": draft.has(hook) for hook in HOOKS})
         reweights = draft.has("change_weights", "change_activations")
-        words["model"], words["share"] = "reweighted" if reweights else "model", ", share" * bool(words["weigh"])
-        draws = draft.has("change_batch") or any(kind.draws for kind in kinds)
-        draft.tell(reweights=reweights, techniques_draw=draws)
+        words.update(reweights=reweights, model="reweighted" if reweights else "model")
+        words["share"] = ", share" * bool(words["weigh"])
+        draft.techniques_draw = draft.has("change_batch") or any(kind.draws for kind in kinds)
         if draft.has("change_weights"):
             self.sources.name_of(load_compressed)  # what a run's export wrote
-        if self.known["run.of_single_arrays"] and draft.has("change_inputs", "change_batch"):
+        if words["single"] and draft.has("change_inputs", "change_batch"):
             rule = _("in a script they need samples as (X, y), not in a single array")
             raise ValueError(_("{names}: {rule}.", names=", ".join(self._kinds), rule=rule))
 
     def _take_lines(self, kind: type[Technique], own: OwnLines) -> None:
         """Enter the lines that stand in the place of a class, and what they use."""
-        self.draft.in_lines += kind.declared()
         self.known.update(own.known)
         for place, text in own.lines.items():
             self.words.pieces[place] = text if place in PIECES else lines(self.words.pieces[place], text)
@@ -105,18 +99,15 @@ class Techniques(Section):
             if name.upper() in text and name.upper() not in SHARED:  # INITIALIZATION is a stream of random numbers
                 self.draft.constants[name.upper()] = literal(self.story.start[name])
             if f'"{name}" in changes' in text:
-                changes = self.story.schedule.items()
-                self.draft.plan({step: {name: new[name]} for step, new in changes if name in new})
+                self.draft.follow(name)
 
     def _take(self, name: str, item: Item | Technique) -> None:
         """Find out when and how one item of the catalogue acted."""
         story = self.story
-        values = dict(story.start)
         kinds: list[type[Technique]] = []
         acted = []
         found: dict[int, dict[str, Any]] = {}
-        for step, new in {-1: {}, **story.schedule}.items():
-            values.update({key: value for key, value in new.items() if key in values})
+        for step, new, values in story.course:
             kind: Any = type(item) if isinstance(item, Technique) else item
             if isinstance(item, Strategy):
                 kind = self.draft.class_of(item.name, values[item.name])
@@ -134,7 +125,6 @@ class Techniques(Section):
         if all(acted):
             self._always.add(name)
         self.draft.plan({step: new for step, new in found.items() if step >= 0})
-        self._changed |= {key for step, new in found.items() if step >= 0 for key in new}
 
     def _update(self) -> str:
         """Return the lines that give the techniques their new values."""
@@ -145,7 +135,7 @@ class Techniques(Section):
                 new = f"{name.upper()}S[changes[{literal(name)}]](parameters)"
                 found.append(f"if {literal(name)} in changes:")
                 found.append(f"    {name} = take_over({new}, {name})" if memory else f"    {name} = {new}")
-            if any(key in self._changed for kind in kinds for key in kind.declared()):
+            if any(key in self.draft.planned for kind in kinds for key in kind.declared()):
                 found.append(f"update({name}, changes)")
         return "\n".join(found)
 

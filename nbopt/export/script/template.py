@@ -1,8 +1,11 @@
 """A script's own functions with all that a run may have used: `nbopt.export.script.prune` leaves out the rest.
 
-A ``$word`` is filled in before: what the sections said, or a text of `nbopt.export.script.pieces`. A hyperparameter
-that stays becomes a constant. What ``run.`` and ``hooks.`` tell is known when a script is written, and does not stand
-there.
+=================  ====================================================================================================
+``$word``          is filled in: what a section said, or a text of `nbopt.export.script.pieces`
+``run.word``       asks whether a section said anything for a word, or that it holds; no script has such a condition
+``hyper.name``     is a hyperparameter: a constant of the script, or a variable where it changes; one that is zero all
+                   the time is not there, nor what needs it
+=================  ====================================================================================================
 """
 
 TRAIN = '''\
@@ -41,7 +44,7 @@ def train(model, train, val=None$arguments):
     $run_passes
 
     calls = partial(call_changed, [change_activations], $call)
-    reweighted = Reweighted(model, calls if hooks.change_activations else $call, change_weights)
+    reweighted = Reweighted(model, calls if run.change_activations else $call, change_weights)
     $edits
     $begin
     if run.mode_is_one and not model.training:
@@ -74,7 +77,7 @@ def train(model, train, val=None$arguments):
         $closing
         return loss.detach()
 
-    for step in range(STEPS_DONE) if run.was_left else itertools.count():
+    for step in $steps:
         changes = SCHEDULE.get(step, {})
         if "restore_best" in changes:
             model.load_state_dict(best_weights)
@@ -104,40 +107,41 @@ def train(model, train, val=None$arguments):
             both = (earlier, optimizer)
             if run.carries and all(isinstance(one, torch.optim.Adam) for one in both):
                 optimizer.state.update(earlier.state)  # the same running means
-        if run.shares_out:
-            for group, settings in zip(optimizer.param_groups, given):
-                for name in changes.keys() & group.keys():
-                    group[name] = share_out(changes[name], name, settings, shown)
-        else:
-            for group in optimizer.param_groups:
-                group.update({name: new for name, new in changes.items() if name in group})
+        if run.changes_settings:
+            if run.shares_out:
+                for group, settings in zip(optimizer.param_groups, given):
+                    for name in changes.keys() & group.keys():
+                        group[name] = share_out(changes[name], name, settings, shown)
+            else:
+                for group in optimizer.param_groups:
+                    group.update({name: new for name, new in changes.items() if name in group})
         $optimizer_changed
         $changed
 
-        if step >= steps if steps else epoch >= epochs:
+        if run.comes_to_end and (step >= hyper.steps if hyper.steps else epoch >= hyper.epochs):
             break
-        if run.waits and early_stopping and waited >= patience:
+        if run.waits and hyper.early_stopping and waited >= hyper.patience:
             break
 
         if batches.position == 0:  # an epoch begins
             $begin_epoch
-        uncertain = (scales, seen) if balance == "uncertainty" else ()
-        scaled = precision_name == "float16"
+        uncertain = (scales, seen) if run.balances and hyper.balance == "uncertainty" else ()
+        scaled = hyper.precision == "float16"
         progress = $progress
-        done = min(1.0, step / steps if steps else progress / epochs)
+        done = min(1.0, step / hyper.steps if hyper.steps else progress / hyper.epochs)
         context.step, context.progress = step, done
         $before_step
         full = isinstance(optimizer, $full_classes)
-        number = leave_none_alone(batches, batch_size)
+        number = leave_none_alone(batches, hyper.batch_size)
         if run.inline:
             batch = $batch
         else:
             samples = $batch
 
         if full:
-            if hooks.change_rate:
+            if run.change_rate:
                 $rate
-            if optimizer.param_groups[0]["lr"] == 0:  # nothing to search along
+            if run.may_rest and optimizer.param_groups[0]["lr"] == 0:  # nothing to search along
                 loss = closure()
             else:
                 loss = optimizer.step(closure)
@@ -146,7 +150,7 @@ def train(model, train, val=None$arguments):
                 $gradients
             else:
                 loss = closure()
-            if hooks.change_rate:
+            if run.change_rate:
                 $rate
             if scaled:
                 scaler.step(optimizer)  # unless a gradient overflowed
@@ -161,25 +165,26 @@ def train(model, train, val=None$arguments):
             scales = move_scales(scales, seen, term_weights, $balance_rate)
             seen.clear()
         losses.append(loss.item())
-        for name, value in evaluations[0].items():
-            history[name].append(float(value))
+        if run.latest:
+            for name, value in evaluations[0].items():
+                history[name].append(float(value))
         evaluations.clear()
 
-        larger = max(batch_size, SCHEDULE.get(step + 1, {}).get("batch_size", 0))
+        larger = max(hyper.batch_size, SCHEDULE.get(step + 1, {}).get("batch_size", 0))
         if $complete or "leave_out" in SCHEDULE.get(step + 1, {}):
             epoch, batches.position = epoch + 1, 0  # the epoch is complete
             if not run.by_steps:
                 $validate
         if run.by_steps:
             ended = batches.position == 0
-            due = (step + 1) % validate_every == 0 if validate_every else ended
-            over = step + 1 >= steps if steps else epoch >= epochs
+            due = (step + 1) % hyper.validate_every == 0 if hyper.validate_every else ended
+            over = step + 1 >= hyper.steps if hyper.steps else epoch >= hyper.epochs
             if due or over:
                 $validate
 
     $edit_end
     if run.waits:
-        if best_weights and early_stopping:
+        if best_weights and hyper.early_stopping:
             model.load_state_dict(best_weights)
     elif run.ends_best:
         model.load_state_dict(best_weights)
@@ -204,10 +209,10 @@ def evaluate(model, batches$told):
         batch = structure(*batches.take($take)) if run.structured else batches.take($take)
         if run.evaluation_draws:
             seed_all(seed)
-        if hooks.change_inputs:
+        if run.change_inputs:
             $inputs
         $shape_batch
-        with cast_to(precision_name, device):
+        with cast_to(hyper.precision, device):
             if run.reweights:
                 output, target = model(batch)
             else:

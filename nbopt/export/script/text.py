@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from string import Template
+from typing import Any
 
 WIDTH = 88
 """Of a line: what formatters take for granted."""
@@ -24,7 +25,7 @@ def indent(text: str) -> str:
     return textwrap.indent(text, "    ")
 
 
-class Words(dict[str, str]):
+class Words(dict[str, Any]):
     """What is filled in for a ``$word``; one that is not there is a piece of text with words itself.
 
     Parameters
@@ -40,7 +41,7 @@ class Words(dict[str, str]):
         return fill(self.pieces[word], self)
 
 
-def fill(template: str, words: Mapping[str, str] | None = None, **others: str) -> str:
+def fill(template: str, words: Mapping[str, Any] | None = None, **others: str) -> str:
     """Return ``template`` with each ``$word`` filled in.
 
     A word of several lines keeps the indentation, and a line that consists of a word that is empty is left out.

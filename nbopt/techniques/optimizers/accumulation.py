@@ -82,9 +82,9 @@ class Accumulation(Technique):
         rule = _rule(told, traits)
         leaf, in_columns = told.split.get("leaf"), isinstance(train, TensorSource)
         count = "sample_count(whole)" if leaf is None else f"count_samples(whole, {leaf})"
-        parts = f"parts_of_tree(whole, micro_batch, {count})"
+        parts = f"parts_of_tree(whole, hyper.micro_batch, {count})"
         if in_columns and train.structure is None:
-            parts = "parts_of(whole, micro_batch)"
+            parts = "parts_of(whole, hyper.micro_batch)"
         text, lines = _PARTS.replace("$parts", parts), {"part": " + 1_000_003 * part"}
         if rule == LABELS:
             lines |= {"counted": _COUNTED, "labelled": _LABELLED}

@@ -52,14 +52,15 @@ class LBFGS(Optimizer):
     full_batch = True
     closing = """\
 $take_weights
-for weight in $weights:
-    if weight.grad is not None:
-        weight.grad = weight.grad.contiguous()
+if run.shape_batch:  # gradients are as the weights are
+    for weight in $weights:
+        if weight.grad is not None:
+            weight.grad = weight.grad.contiguous()
 with torch.no_grad():
     for weight in $weights:
-        loss = loss + weight_decay / 2 * weight.square().sum()
+        loss = loss + hyper.weight_decay / 2 * weight.square().sum()
         if weight.grad is not None:
-            weight.grad.add_(weight, alpha=weight_decay)
+            weight.grad.add_(weight, alpha=hyper.weight_decay)
 """
     changed = 'if "history_size" in changes:\n    forget_oldest(optimizer, changes["history_size"])'
     evaluations: ClassVar[tuple[int, int]] = (25, 1)

@@ -49,18 +49,17 @@ class ChannelsLast(Technique):
     @classmethod
     def own_lines(cls, told: Told) -> OwnLines:
         """Lay out the model, and the inputs of each pass."""
-        known = {"weight.grad.contiguous": False}  # gradients are as the weights are
         if "channels_last" in told.inert:
-            return OwnLines({}, known)
+            return OwnLines()
         if not any(told.values_of("channels_last")):  # a run lays out what it is given
-            return OwnLines({"begin": "model.to(memory_format=torch.contiguous_format)"}, known)
-        lay_out = "lay_out(model, optimizer, channels_last)"
+            return OwnLines({"begin": "model.to(memory_format=torch.contiguous_format)"})
+        lay_out = "lay_out(model, optimizer, hyper.channels_last)"
         columns = isinstance(told.train, TensorSource) and told.train.structure is None
         laid = "tuple(map(lay_channels_last, batch))" if columns else "tree_map(lay_channels_last, batch)"
         lines = {
             "begin": lay_out,
             "changed": f'if "channels_last" in changes or "edits" in changes:\n    {lay_out}',
-            "shape_batch": f"if channels_last:\n    batch = {laid}",
+            "shape_batch": f"if hyper.channels_last:\n    batch = {laid}",
         }
         return OwnLines(lines)
 
