@@ -133,14 +133,14 @@ def scopes_of(text: str) -> list[symtable.SymbolTable]:
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
-    """Return a statement in which some names, its own among them, are others."""
+    """Return a statement in which some names, its own among them, or attributes of them, ``a.b``, are others."""
     if not names:
         return text
     lines = text.split("\n")
     places = []
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Name) and node.id in names:
-            places.append((node.lineno - 1, node.col_offset, node.id))
+        if isinstance(node, (ast.Name, ast.Attribute)) and (name := ast.unparse(node)) in names:
+            places.append((node.lineno - 1, node.col_offset, name))
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in names:
             column = lines[node.lineno - 1].index(f" {node.name}", node.col_offset) + 1
             places.append((node.lineno - 1, column, node.name))

@@ -31,8 +31,9 @@ class Draws(Section):
         models = [story.model, *(brought for edit in story.edits for brought in edit.brought)]
         modules = [module for model in models for module in model.modules()]
         unknown = own or story.forward is not None or not all(map(is_silent, modules))
-        draws = unknown or self.draft.techniques_draw or any(map(probability_of, modules))
-        self.words.update(draws=draws, evaluation_draws=unknown)
+        drawing = [kind for kinds in self.draft.techniques.values() for kind in kinds if kind.draws]
+        draws = unknown or drawing or self.draft.has("change_batch") or any(map(probability_of, modules))
+        self.words.update(draws=bool(draws), evaluation_draws=unknown)
         if not any(generator in (PYTHONS, NUMPYS) for generator in _find_shared(story)):
             self.draft.others["seed_all"] = "torch.manual_seed"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 import textwrap
@@ -14,12 +15,12 @@ from nbopt.export.script.template import EVALUATE, TRAIN
 from nbopt.export.script.text import fill, lines, plain
 from nbopt.export.script.unused import find_unused
 from nbopt.export.source import literal
+from nbopt.export.source_text import renamed
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
 from nbopt.techniques.plan import Plan
 
 _KEPT = {"optimizer", "modes"}  # which change the model
-_OF_HYPER, _OF_RUN = re.compile(r"\bhyper\.(\w+)"), re.compile(r"\brun\.(\w+)")
 
 
 class Loop(Section):
@@ -65,14 +66,14 @@ class Loop(Section):
 
     def _evaluate(self) -> str:
         """Return the function ``evaluate``, which is told what it reads."""
-        text = self._named(self._used(self._filled(EVALUATE, told="")))
+        text = self._write(EVALUATE, told="")
         there = {*self.draft.variables, *self.sources.arguments, *self.draft.techniques} - {"loss"}
         self.words["told"] = told(text, there | self.draft.arguments)
         return text.replace("(model, batches):", f"(model, batches{self.words['told']}):")
 
     def _train(self) -> str:
         self._take_arguments()
-        text = self._named(self._filled(TRAIN))
+        text = self._write(TRAIN)
         if not self.draft.planned:
             text = prune(text, {"UPDATES": False, "changes": False})
         text = text.replace("$", "$$").replace("STARTING_VALUES", "$starting").replace("UPDATES", "$updates")
@@ -93,23 +94,26 @@ class Loop(Section):
         losses = [name for name in arguments if re.fullmatch(r"loss(_\d+)?", name)]
         words["take_arguments"] = lines(*(f"{name.replace('loss', 'loss_function', 1)} = {name}" for name in losses))
 
-    def _filled(self, template: str, **others: str) -> str:
-        """Return a template with its words, and without what did not act."""
+    def _write(self, template: str, **others: str) -> str:
+        """Return a function of a template, without what did not act and what nothing needs."""
         text = fill(template, self.words, **others)
-        known = {f"run.{word}": bool(self.words[word]) for word in _OF_RUN.findall(text)}
-        for name in ({*_OF_HYPER.findall(text)} & self.story.start.keys()) - {"lr"}:  # a rate of zero is a rate
+        known = {f"run.{word}": bool(self.words[word]) for word in _asked("run", text)}
+        for name in ({*_asked("hyper", text)} & self.story.start.keys()) - {"lr"}:  # a rate of zero is a rate
             holds = set(map(bool, self.story.values_of(name)))
             known |= {f"hyper.{name}": all(holds)} if len(holds) == 1 else {}
         for name in set(re.findall(r'"(\w+)"', text)) - self.draft.planned:
             where = (f"'{name}' in changes", f"'{name}' in SCHEDULE.get(step + 1, {{}})", f"changes.get('{name}')")
             known |= dict.fromkeys(where, False)
-        return prune(text, self.known | known)
+        text = self._used(prune(text, self.known | known), "changes")
+        return renamed(text, {f"hyper.{name}": self.draft.use(name) for name in _asked("hyper", text)})
 
-    def _used(self, text: str) -> str:
+    def _used(self, text: str, *kept: str) -> str:
         """Return ``text`` without what nothing needs."""
-        return prune(text, dict.fromkeys(find_unused(text, {*_KEPT, *self.draft.techniques}), False))
+        return prune(text, dict.fromkeys(find_unused(text, {*_KEPT, *kept, *self.draft.techniques}), False))
 
-    def _named(self, text: str) -> str:
-        """Return ``text`` with hyperparameters as the script calls them."""
-        names = {name: self.draft.use(name) for name in reversed(_OF_HYPER.findall(text))}
-        return _OF_HYPER.sub(lambda found: names[found[1]], text)
+
+def _asked(of: str, text: str) -> list[str]:
+    """Return what Python reads of ``run`` or ``hyper``, the last one first."""
+    read = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+    read.sort(key=lambda node: (node.lineno, node.col_offset), reverse=True)
+    return [node.attr for node in read if isinstance(node.value, ast.Name) and node.value.id == of]

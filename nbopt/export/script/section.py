@@ -14,6 +14,7 @@ from nbopt.export.script import deals, edited, pieces, plain, template
 from nbopt.export.script.text import WIDTH, Words
 from nbopt.export.source import Sources, literal
 from nbopt.export.summary import RunSummary, Schedule
+from nbopt.techniques.base import Technique
 from nbopt.techniques.losses.choice import LOSS
 from nbopt.techniques.metrics.choice import METRICS
 
@@ -63,10 +64,8 @@ class Draft:
         By step, what changes.
     variables : dict of str to str
         Those of the loop, and the hyperparameters that they hold.
-    techniques : list of str
-        The variables that hold them.
-    techniques_draw : bool
-        Whether one of them draws random numbers.
+    techniques : dict of str to list of type
+        The variables that hold techniques, and of which classes those are over time.
     arguments : set of str
         Those that hold functions of the user's.
     definitions : list of str
@@ -86,8 +85,7 @@ class Draft:
         self.constants: dict[str, str] = {}
         self.schedule: Schedule = {step: {} for step in story.schedule}
         self.variables: dict[str, str] = {}
-        self.techniques: list[str] = []
-        self.techniques_draw = False
+        self.techniques: dict[str, list[type[Technique]]] = {}
         self.arguments: set[str] = set()
         self.definitions: list[str] = []
         self.functions: list[str] = []

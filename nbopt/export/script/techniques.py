@@ -39,7 +39,7 @@ class Techniques(Section):
     def write(self) -> None:
         """See `Section`."""
         story = self.story
-        self._kinds: dict[str, list[type[Technique]]] = {}  # each variable, and what it stands for over time
+        self._kinds = self.draft.techniques
         self._always: set[str] = set()
         self.words.pieces.update(dict.fromkeys(_PLACES, ""))
         items = with_own(story.techniques)
@@ -70,17 +70,15 @@ class Techniques(Section):
             definitions += texts
         self.words.update(techniques=lines(*made), update_techniques=self._update())
         self.words["train_again"] = lines(*(f"{name}.train(parameters)" for name in again))
-        self.draft.techniques += self._kinds
         self.draft.definitions += definitions + self._choices()
 
     def _write_calls(self) -> None:
         """Write the calls of hooks."""
-        draft, words, kinds = self.draft, self.words, [kind for kinds in self._kinds.values() for kind in kinds]
+        draft, words = self.draft, self.words
         words.pieces.update({name: self._calls(name, guarded=name != "fit") for name in HOOKS})
         reweights = draft.has("change_weights", "change_activations")
         words.update(reweights=reweights, model="reweighted" if reweights else "model")
         words["share"] = ", share" * bool(words["weigh"])
-        draft.techniques_draw = draft.has("change_batch") or any(kind.draws for kind in kinds)
         if draft.has("change_weights"):
             self.sources.name_of(load_compressed)  # what a run's export wrote
         if words["single"] and draft.has("change_inputs", "change_batch"):

@@ -26,7 +26,9 @@ def indent(text: str) -> str:
 
 
 class Words(dict[str, Any]):
-    """What is filled in for a ``$word``; one that is not there is a piece of text with words itself.
+    """What is said for each word: text to be filled in for a ``$word``, or whether something holds.
+
+    A word that is not there is a piece of text with words itself.
 
     Parameters
     ----------
