@@ -113,7 +113,7 @@ class Loop(Section):
 
 
 def _asked(of: str, text: str) -> list[str]:
-    """Return what Python reads of ``run`` or ``hyper``, the last one first."""
+    """Return what Python reads of ``run`` or ``hyper``, in order."""
     read = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
-    read.sort(key=lambda node: (node.lineno, node.col_offset), reverse=True)
+    read.sort(key=lambda node: (node.lineno, node.col_offset))
     return [node.attr for node in read if isinstance(node.value, ast.Name) and node.value.id == of]
