@@ -130,9 +130,10 @@ def check_run(
 
 def _check_all(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
     _check_change(made, values, change)
-    _check_repeated(made, values, change)
-    _check_stored(made, values, change)
-    _check_script(made, values, change)
+    run = _followed(made.run(**values), change)
+    _check_repeated(run, change)  # at whose end it is where it was
+    _check_stored(made, values, change, run)
+    _check_script(made, run)
 
 
 class _Made:
@@ -177,8 +178,7 @@ def _check_change(made: _Made, values: Mapping[str, Any], change: Mapping[str, A
     _check(not _same(changed, unchanged), f"the change {dict(change)} is not felt at the next step")
 
 
-def _check_repeated(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
-    run = _followed(made.run(**values), change)
+def _check_repeated(run: Run, change: Mapping[str, Any]) -> None:
     weights, history, end = _weights(run), _history(run), run.step_count
     replay = run.replay()
     replay.wait(60)
@@ -196,8 +196,7 @@ def _check_repeated(made: _Made, values: Mapping[str, Any], change: Mapping[str,
     _check(_history(run) == history, "going on after a rewind measures something else")
 
 
-def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
-    whole = _followed(made.run(**values), change)
+def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any], whole: Run) -> None:
     weights, end = _weights(whole), whole.step_count
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the store may still write
         run = made.run(folder, **values)
@@ -214,8 +213,7 @@ def _check_stored(made: _Made, values: Mapping[str, Any], change: Mapping[str, A
                 each.recorder.close()
 
 
-def _check_script(made: _Made, values: Mapping[str, Any], change: Mapping[str, Any]) -> None:
-    run = _followed(made.run(**values), change)
+def _check_script(made: _Made, run: Run) -> None:
     text, model = run.to_python(), made.model()
     with torch.random.fork_rng():
         measured = _execute(text, model, made.data, run.techniques)

@@ -27,19 +27,18 @@ from tests.techniques.own import (
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 ALL_SAMPLES = {"optimizer": "lbfgs", "max_iter": 2, "epochs": 12}
+IN_PARTS = {"precision": "bfloat16", "micro_batch": 3}
 ROWS = {
     "FGSM": (FGSM, {"epsilon": 0.1}, {"epsilon": 0.3}, {}),
-    "FGSM in parts": (FGSM, {"epsilon": 0.1}, {"epsilon": 0.3}, {"micro_batch": 3}),
     "FGSM of all samples": (FGSM, {"epsilon": 0.1}, {"epsilon": 0.3}, ALL_SAMPLES),
-    "FGSM in 16 bits": (FGSM, {"epsilon": 0.1}, {"epsilon": 0.3}, {"precision": "bfloat16"}),
+    "FGSM in parts, in 16 bits": (FGSM, {"epsilon": 0.1}, {"epsilon": 0.3}, IN_PARTS),
     "Restarts": (Restarts, {"cycles": 2}, {"cycles": 3}, {}),
     "Pruning": (Pruning, {"thinning": 0.5}, {"thinning": 0.9}, {}),
     "Pruning by steps": (Pruning, {"thinning": 0.5}, {"thinning": 0.9}, {"steps": 12, "validate_every": 5}),
     "Distill": (Distill(teacher()), {"distill": 0.5}, {"distill": 0.9}, {}),
     "Distill and mixup": (Distill(teacher()), {"distill": 0.5}, {"distill": 0.9}, {"mixup": 0.4}),
     "QAT": (QAT, {"bits": 4}, {"bits": 2}, {}),
-    "QAT in 16 bits": (QAT, {"bits": 4}, {"bits": 2}, {"precision": "bfloat16", "micro_batch": 3}),
-    "QAT with metrics": (QAT, {"bits": 4}, {"bits": 2}, {"metrics": ["accuracy"]}),
+    "QAT in parts, in 16 bits, with metrics": (QAT, {"bits": 4}, {"bits": 2}, {"metrics": ["accuracy"], **IN_PARTS}),
     "Latch": (Latch, {"latch": 2.0}, {"latch": 0.5}, {}),
     "Ready": (Ready, {"ready": 0.1}, {"ready": 0.5}, {}),
     "Jitter": (Jitter, {"jitter": 0.5}, {"jitter": 1.0}, {}),
