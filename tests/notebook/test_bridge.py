@@ -59,10 +59,10 @@ def test_while_nobody_answers_a_training_run_is_not_painted(page, paint_log, mon
     run, bridge, log = paint_log()
     run.start()
     sent = len(page.messages)
-    eventually(lambda: run.step_count > 300)
+    eventually(lambda: run.step_count > 100)
     bridge.wake()
     run.set(lr=0.01)
-    eventually(lambda: run.step_count > 600)
+    eventually(lambda: run.step_count > 200)
     assert len(log) == 1 and len(page.messages) == sent
     run.pause()
     eventually(lambda: len(log) > 1)  # at rest the last picture goes out, whoever looks
@@ -77,7 +77,7 @@ def test_a_page_that_answers_is_painted_for_and_one_that_stops_answering_is_not(
         page.tell(bridge.companion, {"frame": bridge.companion.frame})
         eventually(lambda seen=seen: len(log) > seen)
     seen, step = len(log), run.step_count
-    eventually(lambda: run.step_count > step + 300)
+    eventually(lambda: run.step_count > step + 100)
     assert len(log) == seen == 6
 
 
@@ -153,13 +153,13 @@ def test_where_the_curves_grow_less_than_a_pixel_news_is_painted_at_once_and_not
     for lr in (0.01, 0.02, 0.03):
         painted = len(log)
         run.set(lr=lr)
-        train(100)  # meanwhile it acts, and the run has told all
+        train(50)  # meanwhile it acts, and the run has told all
         eventually(lambda: page.tell(bridge.companion, {"frame": bridge.companion.frame}) or not bridge._news)
-        train(100)  # meanwhile the last of it is painted
+        train(50)  # meanwhile the last of it is painted
         assert len(log) > painted
         page.tell(bridge.companion, {"frame": bridge.companion.frame})
         painted = len(log)
-        train(300)
+        train(100)
         assert len(log) == painted
 
 
