@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import size, { lines, scatter } from '../../nbopt/notebook/panel/size/size.js';
 
 const words = Object.fromEntries(
-  'title against sweep every draw take layers layer kind parameters zeros bytes macs lost find time samples front now was full run empty hint'
+  'title against sweep every draw take layers layer kind parameters zeros bits bytes macs lost find time samples front now was full run empty hint'
     .split(' ')
     .map(word => [word, word])
 );
@@ -43,7 +43,7 @@ function shown(more: object = {}) {
   const state: Record<string, unknown> = {
     chart: {},
     sweep: {},
-    layers: [['0', 'Linear', '84', '3.7 %', '90 B', '72', '']],
+    layers: [['0', 'Linear', '84', '3.7 %', '8', '90 B', '72', '']],
     axes: [
       ['bytes', 'File size'],
       ['macs', 'Operations']
@@ -117,8 +117,8 @@ describe('the drawer', () => {
     expect(el.querySelector('[role=status]')?.textContent).toBe('no data');
     const seen = (part: string) =>
       [...el.querySelectorAll<HTMLElement>(`${part} > tr > *`)].filter(cell => !cell.hidden);
-    expect(seen('tbody').map(cell => cell.textContent)).toEqual(['0', 'Linear', '84', '3.7 %', '90 B', '72']);
-    expect(seen('thead').length).toBe(6); // no column of what nobody asked for yet
+    expect(seen('tbody').map(cell => cell.textContent)).toEqual(['0', 'Linear', '84', '3.7 %', '8', '90 B', '72']);
+    expect(seen('thead').length).toBe(7); // no column of what nobody asked for yet
   });
 
   test('has nothing to sweep where nothing compresses', () => {

@@ -103,10 +103,14 @@ class Found(NamedTuple):
 def find_units(training: Training, refuse: Callable[[str], Exception]) -> Found:
     """Return the units of a run's model, as a validation of its next batch and a step on it show them."""
     following = Following(training.model, {**LAYERS, **RECURRENT})
-    evaluated, _loss = evaluate(training, following)
-    following.fix_outputs(evaluated)
-    seen, following.seen = following.seen, []
-    following.fix_outputs(watch_step(training, following))
+    rounding, training.acting.change_activations = training.acting.change_activations, []  # which joins no units
+    try:
+        evaluated, _loss = evaluate(training, following)
+        following.fix_outputs(evaluated)
+        seen, following.seen = following.seen, []
+        following.fix_outputs(watch_step(training, following))
+    finally:
+        training.acting.change_activations = rounding
     units = following.finish()
     if not units.axes:
         raise refuse(_("the forward pass calls no layer of it that has units which could be followed"))

@@ -7,7 +7,7 @@ holds the new one; and what follows from weights is made anew by `nbopt.training
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,8 +79,9 @@ def rehearse(
     make : callable
         Makes the edit that it is given, and the changes that come with it.
     """
-    found, before = find_edit(training, edit)
-    value = {**found.to_json(), "settled": bool(training.acting.change_weights)}
+    settled = bool(training.acting.change_weights)
+    found, before = find_edit(training, edit, settled)
+    value = {**found.to_json(), "settled": settled}
     if reason := find_obstacle(training, Exchange(training.model, plan_edit(training, found)), around):
         raise found.refuse(reason)
     size, hint = Measured.of(training), _hint(training)
@@ -97,8 +98,10 @@ def check_edit(edit: object) -> Edit:
     return edit
 
 
-def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
+def find_edit(training: Training, edit: object, settled: bool = False) -> tuple[Edit, Any]:
     """Return an edit with all that it has to know of the model as it is now, and outputs and loss that it leads to.
+
+    Where it is ``settled``, it is made of the weights that techniques have the model compute with.
 
     Raises
     ------
@@ -116,8 +119,20 @@ def find_edit(training: Training, edit: object) -> tuple[Edit, Any]:
     with _half_done(training):
         found = edit.prepare(training)
         training.given.update(found.given)
-        with found.expecting(training.model):
+        with _settled(training) if settled else nullcontext(), found.expecting(training.model):
             return found, evaluate(training)
+
+
+@contextmanager
+def _settled(training: Training) -> Iterator[None]:
+    """Have the model hold the weights that it computes with, and no technique change them."""
+    changes, raw = training.acting.change_weights, _settle(training)
+    training.acting.change_weights = []
+    try:
+        yield
+    finally:
+        training.acting.change_weights = changes
+        _put(training, raw)
 
 
 @contextmanager
@@ -220,6 +235,7 @@ def _find_asked(training: Training, value: Mapping[str, Any]) -> dict[str, Any]:
     return {**found.to_json(), "settled": True}
 
 
+@torch.no_grad()  # as at rest: a codebook would go on to other values
 def _settle(training: Training) -> dict[str, Tensor]:
     """Give the model the weights that it computes with, where a technique makes others of its own; return those."""
     made = {name: weight.detach().clone() for name, weight in training.acting.weights().items()}

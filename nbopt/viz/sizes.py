@@ -101,7 +101,7 @@ def draw_marks(
     marks = _put_beyond(marks, -1 if lower_is_better else 1)
     x = make_scale([mark.x for mark in marks], all(mark.x > 0 for mark in marks), write_x)
     y = make_scale([mark.y for mark in marks if mark.kind != "beyond"], write=write_y)
-    front = find_front(marks, lower_is_better)
+    front = find_front([mark for mark in marks if mark.kind != "beyond"], lower_is_better)
     return {
         "x": x.ticks,
         "y": y.ticks,

@@ -102,6 +102,9 @@ GOES_ON = {  # a model and an edit; what acts before it, what is changed with it
     "steps": ("mlp", Deepen("0"), {}, {}, {"weight_bits": 4, "step_size_rate": 0.01}),
     "activations": ("mlp", Widen("0", by=5), {}, {}, {"activation_bits": 6}),
     "codebook": ("mlp", Widen("0", by=5), {}, {}, {"codebook": 4}),
+    "bits end": ("cnn", Shrink(amount=0.5), {"weight_bits": 4}, {"weight_bits": 0}, {"weight_bits": 3}),
+    "codebook ends": ("cnn", Widen("0", by=2), {"codebook": 8}, {"codebook": 0}, {"codebook": 4}),
+    "inputs of few bits": ("cnn", Shrink(amount=0.5), {"activation_bits": 4}, {}, {"activation_bits": 3}),
     "group lasso": ("mlp", Shrink(amount=0.4), {"group_lasso": 0.01}, {}, {"group_lasso": 0.1}),
 }
 

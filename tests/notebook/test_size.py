@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.notebook.panel.size.drawer import SizeDrawer
+from nbopt.notebook.panel.size.drawer import SizeDrawer, _tell_latency
 from nbopt.notebook.panel.size.drawer import __file__ as drawer_file
 from nbopt.run.size.kernels import Kernel
 from nbopt.run.size.latency import Latency
@@ -75,23 +75,38 @@ def test_a_sweep_is_drawn_and_a_point_of_it_taken(run, drawer):
     eventually(lambda: drawer.explorer.stored)
     eventually(lambda: len(drawer.explorer.stored) == len(run.snapshots))
     drawer.explorer.stored[0] = drawer.explorer.stored[0]._replace(score=0.0)
-    stored = [mark for mark in painted(drawer).chart["marks"] if mark[0] in ("stored", "beyond")]
+    chart = painted(drawer).chart
+    assert all(0 <= place <= 1 for corner in chart["front"] for place in corner)  # none off the scale
+    stored = [mark for mark in chart["marks"] if mark[0] in ("stored", "beyond")]
     assert stored[0][0] == "beyond" and stored[0][2] == 0 and stored[0][3].startswith("step 0, 0.0 %")
     assert all(mark[0] == "stored" for mark in stored if mark[3].split(", ")[0] == f"step {run.step_count}")
 
 
-def test_layers_and_latency_are_found_when_asked_for(drawer):
+def test_layers_and_latency_are_found_when_asked_for(run, drawer):
+    drawer._hear({"do": "sensitivity"})
+    eventually(lambda: painted(drawer).note.startswith("no layer is compressed now"))
+    run.set(weight_bits=8)
+    eventually(lambda: len(drawer.explorer.trail) > 1)
     drawer._hear({"do": "sensitivity"})
     drawer._hear({"do": "time", "samples": 2})
     drawer._hear({"do": "axis", "name": "latency"})
     eventually(lambda: drawer.explorer.lost and drawer.explorer.latencies)
     page = painted(drawer)
     assert [row[-2:] for row in page.layers] == [["0.0 %", ""], ["0.0 %", ""]]
+    assert [row[4] for row in page.layers] == ["8", "8"]
     assert page.facts[-1][0] == "Latency, batch of 2"
     assert all(text.endswith(" ms") for _place, text in page.chart["x"])
     assert {mark[0] for mark in page.chart["marks"]} >= {"now"}
     drawer.explorer.kernels = [Kernel("ONNX Runtime", 164_087, Latency(0.0005, 0.0002, 64))]
-    assert painted(drawer).facts[-1] == ["ONNX Runtime, batch of 64", "0.5 ± 0.1 ms, 164 kB"]
+    assert painted(drawer).facts[-1] == ["ONNX Runtime, batch of 64", "0.50 ± 0.10 ms, 164 kB"]
+
+
+@pytest.mark.parametrize(
+    ("median", "spread", "text"),
+    [(0.000152, 0.0000784, "0.152 ± 0.039"), (0.0000145, 0.000128, "0.015 ± 0.064"), (2.5, 0.3, "2,500 ± 150")],
+)
+def test_a_latency_has_as_many_digits_as_its_spread_leaves(median, spread, text):
+    assert _tell_latency(Latency(median, spread, 1)) == f"{text} ms"
 
 
 def test_what_it_does_not_understand_is_said(run, drawer):

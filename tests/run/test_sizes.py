@@ -37,7 +37,7 @@ def test_a_probe_follows_the_run_and_its_changes():
 
 
 def test_nothing_of_a_run_changes_when_somebody_looks():
-    looked_at, alone = make_run(), make_run()
+    looked_at, alone = make_run(weight_bits=4), make_run(weight_bits=4)
     events = looked_at.events()
     explorer = Explorer(looked_at)
     for step in range(9):
@@ -45,6 +45,7 @@ def test_nothing_of_a_run_changes_when_somebody_looks():
         if step % 3 == 1:
             do(explorer._look())
             do(explorer._sweep("weight_bits", ""))
+            do(explorer._sweep("sparsity", "sparsity_method"))
             do(explorer._sensitivity())
             do(explorer._time(4))
     alone.step(9)
@@ -112,20 +113,34 @@ def test_a_tradeoff_has_a_score_for_each_value_and_each_way():
     assert found.scores[True][0] == do(probe.score())["val_accuracy"]
 
 
-def test_a_sweep_prunes_at_once_and_leaves_a_gap_where_gradients_are_not_known():
+def test_a_sweep_prunes_at_once_and_by_gradients_that_no_step_has_shown_yet():
     run = make_run(sparsity_begin=0.5, sparsity_end=0.9)
     run.step(6)
     probe = Probe(run)
+    own = {name: value.clone() for name, value in probe.training.model.state_dict().items()}
     found = do(tradeoff(probe, "val_loss", "sparsity", [0.0, 0.5, 0.9], "sparsity_method"))
+    assert all(torch.equal(value, own[name]) for name, value in probe.training.model.state_dict().items())
     plain = found.scores["magnitude"][0]
     assert found.scores["random"][0] == found.scores["gradient"][0] == plain
-    assert all(score == score and score != plain for score in found.scores["magnitude"][1:])
-    assert all(score != score for score in found.scores["gradient"][1:])
-    run.set(sparsity=0.9, sparsity_method="gradient", sparsity_begin=0.0, sparsity_end=0.0)
+    known = [found.scores[method][place] for method in ("magnitude", "gradient", "random") for place in (1, 2)]
+    assert all(score == score and score != plain for score in known) and len(set(known)) == len(known)
+    half = {"sparsity": 0.5, "sparsity_method": "gradient", "sparsity_begin": 0.0, "sparsity_end": 0.0}
+    do(probe.score(half))
+    do(probe.see_gradients())
+    (part,) = (part for part in probe.training.acting.parts if type(part).__name__ == "Sparsity")
+    scores, weights = dict(zip(part.scored, part.scores, strict=True)), dict(probe.training.model.named_parameters())
+    pruned = probe.weights(half)
+    least = torch.cat([scores[name][pruned[name] == 0] for name in scores])
+    most = torch.cat([scores[name][pruned[name] != 0] for name in scores])
+    assert least.max() <= most.min() and len(least) == sum(weights[name].numel() for name in scores) // 2
+
+
+def test_without_anything_compressed_there_is_no_sensitivity():
+    run = make_run()
     run.step(2)
-    probe.renew()
-    found = do(tradeoff(probe, "val_loss", "sparsity", [0.0, 0.5, 0.9], "sparsity_method"))
-    assert all(score == score for score in found.scores["gradient"])
+    probe = Probe(run)
+    with pytest.raises(ValueError, match="no layer is compressed now: set sparsity or bits first"):
+        do(sensitivity(probe, "val_accuracy", list_layers(probe.training)))
 
 
 def test_latency_is_measured_with_so_many_samples():
@@ -163,7 +178,8 @@ def test_an_explorer_follows_a_run_at_rest_and_remembers_where_it_was(tmp_path):
     assert now.score == pytest.approx(accuracy(run), abs=1e-6)
     exported = run.export(tmp_path / "small.safetensors")
     assert (now.bytes, explorer.full.bytes) == (exported.bytes, exported.full)
-    assert explorer.sizes == exported.tensors
+    assert explorer.packed.sizes == exported.tensors
+    assert explorer.packed.bits["0.weight"] == 2 and explorer.packed.bits["1.weight"] == 32
     explorer.sweep("weight_bits")
     explorer.find_sensitivity()
     eventually(lambda: explorer.lost and "weight_bits" in explorer.tradeoffs)

@@ -72,6 +72,7 @@ def made_anew(optimizer):
     return type(optimizer)(settings.pop("params"), **settings)
 
 
+@torch.no_grad()  # as at rest: a codebook would go on to other values
 def settle(model, change_weights):
     """Give a model the weights that it computes with."""
     named = model.named_parameters()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,8 @@ from nbopt.run.size.kernels import Kernel
 from nbopt.run.size.latency import Latency
 from nbopt.run.size.layers import Layer, list_layers, macs_of, time_pass
 from nbopt.run.size.others import next_other, stamp_of
-from nbopt.run.size.probe import Probe, Slices
-from nbopt.run.size.state import State, find_state, pack_all, spread, state_of, structure_of
+from nbopt.run.size.probe import CannotMeasure, Probe, Slices
+from nbopt.run.size.state import Sizes, State, find_state, pack_all, spread, state_of, structure_of
 from nbopt.run.size.tradeoff import Tradeoff, find_compressing, sensitivity, sensitivity_of_inputs, tradeoff, values_of
 from nbopt.run.taking import find_computed, measure_kernels, size_in_full
 from nbopt.run.trained import TrainedSession
@@ -57,8 +57,8 @@ class Explorer:
     others : dict of str to (str, State)
         The runs of its family that are at rest, by ``id``, each with its name.
     layers : list of Layer
-    sizes : mapping of str to int
-        Bytes of the file that each tensor takes, by its name.
+    packed : Sizes
+        Of the file that the run would write.
     stored : dict of int to State
         Where the model was at the run's snapshots, by step.
     lost, lost_inputs : dict of str to float
@@ -85,7 +85,7 @@ class Explorer:
         self.full: State | None = None
         self.others: dict[str, tuple[str, State]] = {}
         self.layers: list[Layer] = []
-        self.sizes: Mapping[str, int] = {}
+        self.packed = Sizes(0, {}, {})
         self.stored: dict[int, State] = {}
         self.lost: dict[str, float] = {}
         self.lost_inputs: dict[str, float] = {}
@@ -151,6 +151,7 @@ class Explorer:
         self._run.unwatch(self._stir.set)
 
     def _ask(self, what: str, begin: Callable[[], Slices]) -> None:
+        self.problem = ""
         self._jobs.append((what, begin))
         self.begin()
         self._stir.set()
@@ -195,7 +196,7 @@ class Explorer:
 
     def _find(self, run: TrainedSession, what: str, begin: Callable[[], Slices]) -> None:
         """Do a job slice by slice, each between two steps of a run."""
-        self.at_work, self.problem = what, ""
+        self.at_work = what
         self._wake()
         try:
             slices = begin()
@@ -210,7 +211,7 @@ class Explorer:
                 else:
                     time.sleep(0)  # others want the run's lock, too
         except Exception as error:  # whatever model, loss or data of the user's raise
-            self.problem = tell_error(error)
+            self.problem = str(error) if isinstance(error, CannotMeasure) else tell_error(error)
         self.at_work = ""
         self._wake()
 
@@ -236,7 +237,7 @@ class Explorer:
         return self._probe
 
     def _look(self) -> Slices:
-        self._stamp = stamp_of(self._run)
+        self._stamp, self.problem = stamp_of(self._run), ""
         probe = self._renewed()
         training = probe.training
         scores = yield from probe.score()
@@ -247,7 +248,7 @@ class Explorer:
         layers = list_layers(training, self._macs)
         found = find_computed(probe.copy)
         packed = yield lambda: pack_all(found)
-        self.layers, self.sizes = layers, packed.sizes
+        self.layers, self.packed = layers, packed
         now = state_of(probe, scores.get(self.metric), layers, self._macs, packed.total)
         if training.acting.change_weights or training.acting.change_activations:
             with probe.computing_with({}):
@@ -273,9 +274,8 @@ class Explorer:
         return {layer: sign * (score - whole) for layer, score in scores.items()}
 
     def _time(self, samples: int) -> Slices:
-        probe = self._renewed()
         yield
-        self._measure(probe, samples)
+        self._measure(self._renewed(), samples)
 
     def _measure(self, probe: Probe, samples: int) -> None:
         with probe.computing_with({}):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.forks import copy_run, take
 from nbopt.run.trained import TrainedSession
+from nbopt.training.outside import unchanged
 from nbopt.training.restoring import restore
+from nbopt.training.trial import first_batches
 from nbopt.training.validation import measure
 
 Slices = Generator[Any, Any, Any]
@@ -26,6 +29,11 @@ waiting, and what it returns is sent back.
 """
 
 _SOURCE = "size"
+_BATCHES, _MOST_SEEN = 8, 1024  # and samples, of which gradients are seen
+
+
+class CannotMeasure(ValueError):
+    """Something that cannot be found out of a run as it is now."""
 
 
 class Probe:
@@ -38,7 +46,7 @@ class Probe:
 
     Raises
     ------
-    ValueError
+    CannotMeasure
         If the run has no validation data.
     """
 
@@ -47,7 +55,9 @@ class Probe:
         self._key: object = None
         self.renew()
         if self.training.val is None:
-            raise ValueError(_("the run has no validation data: give Run(..., val=...), by which models are compared."))
+            raise CannotMeasure(
+                _("the run has no validation data: give Run(..., val=...), by which models are compared.")
+            )
 
     @property
     def copy(self) -> TrainedSession:
@@ -93,6 +103,18 @@ class Probe:
         """Return what a validation measures, by name, with other values of some hyperparameters, in slices."""
         self._put(values)
         return (yield from measure(self.training))
+
+    def see_gradients(self) -> Slices:
+        """Have techniques see the gradients of some batches, as steps show them, where no weight moves; in slices."""
+        training = self.training
+        for batch in islice(first_batches(training.cursor, _MOST_SEEN), _BATCHES):
+            with unchanged(training):
+                training.eager.gradients(batch, training.step, keep=False)
+                for look in training.acting.after_gradients:
+                    look()
+            yield
+        for weight in training.params:
+            weight.grad = None
 
     def weights(self, values: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Return what the model computes with where some hyperparameters have other values, by the weights' names."""

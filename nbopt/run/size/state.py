@@ -54,16 +54,22 @@ class Sizes(NamedTuple):
         In bytes.
     sizes : dict of str to int
         What each tensor takes of it.
+    bits : dict of str to int
+        Those of each of a tensor's numbers: of its grid or table, or of its type.
     """
 
     total: int
     sizes: dict[str, int]
+    bits: dict[str, int]
 
 
 def pack_all(found: Computed) -> Sizes:
     """Return the size of the file that `Run.export` writes, by writing it to memory."""
     packed = {name: pack(tensor, found.grids.get(name)) for name, tensor in found.state.items()}
-    return Sizes(len(join(packed, found.same, found.inputs)), {name: each.size for name, each in packed.items()})
+    bits = {name: each.entry.get("bits", 8 * found.state[name].element_size()) for name, each in packed.items()}
+    bits.update((name, grid.bits) for name, grid in found.grids.items())
+    sizes = {name: each.size for name, each in packed.items()}
+    return Sizes(len(join(packed, found.same, found.inputs)), sizes, bits)
 
 
 def state_of(probe: Probe, score: float | None, layers: Sequence[Layer], macs: Counter[str], size: int) -> State:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparams, Int
+from nbopt.i18n import _
 from nbopt.run.size.layers import Layer, evaluating
-from nbopt.run.size.probe import Probe, Slices
+from nbopt.run.size.probe import CannotMeasure, Probe, Slices
 from nbopt.techniques.base import defines
 from nbopt.training.validation import measure
 
@@ -27,8 +28,7 @@ class Tradeoff(NamedTuple):
     by : str
         Another hyperparameter, of which several values were tried beside it; "" for none.
     scores : dict of object to list of float
-        By the values of the other one, or by None: the score with each value; NaN where it cannot be told without
-        training, as where weights are pruned by gradients that are not known yet.
+        By the values of the other one, or by None: the score with each value; NaN where a value changes nothing.
     step : int
         Steps that the run had done.
     """
@@ -89,11 +89,16 @@ def tradeoff(probe: Probe, metric: str, name: str, values: Sequence[Any], by: st
     scores: dict[Any, list[float]] = {option: [math.nan] * len(values) for option in options}
     for option in options:
         probe.put_back()  # what a technique remembers is forgotten where it goes another way
+        has_seen = False
         for place, value in enumerate(values):
             changes = {**at_once, name: value} if option is None else {**at_once, name: value, by: option}
-            score = (yield from probe.score(changes)).get(metric, math.nan)
+            found = yield from probe.score(changes)
+            if value != off and not has_seen and not probe.changes():
+                has_seen = True
+                yield from probe.see_gradients()  # as pruning by gradients needs them
+                found = yield from probe.score(changes)
             is_known = value == off or probe.changes()
-            scores[option][place] = score if is_known else math.nan
+            scores[option][place] = found.get(metric, math.nan) if is_known else math.nan
     probe.put_back()
     return Tradeoff(name, list(values), by, scores, probe.training.step)
 
@@ -105,8 +110,16 @@ def sensitivity(probe: Probe, metric: str, layers: Sequence[Layer]) -> Slices:
     -------
     dict of str to float
         "" for the model with none of it.
+
+    Raises
+    ------
+    CannotMeasure
+        If nothing is compressed.
     """
     changed = probe.weights()
+    acting = probe.training.acting
+    if not acting.change_weights and not acting.change_activations:
+        raise CannotMeasure(_("no layer is compressed now: set sparsity or bits first, to see what each layer costs."))
     scores = {}
     for layer in [None, *layers]:
         names = () if layer is None else layer.weights

@@ -17,6 +17,7 @@ from nbopt.notebook.panel.drawers import Drawer
 from nbopt.run.beside import explore_size
 from nbopt.run.size.explorer import Explorer
 from nbopt.run.size.latency import Latency
+from nbopt.run.size.layers import Layer
 from nbopt.run.size.state import State
 from nbopt.run.steerable import Steerable
 from nbopt.viz.sizes import Mark, draw_lines, draw_marks
@@ -37,6 +38,7 @@ _WORDS = {
     "kind": N_("Kind"),
     "parameters": N_("Parameters"),
     "zeros": N_("Zeros"),
+    "bits": N_("Bits"),
     "bytes": N_("In the file"),
     "macs": N_("Operations"),
     "lost": N_("Sensitivity"),
@@ -158,21 +160,7 @@ class SizeDrawer:
         with page.hold_sync():
             page.chart = self._chart()
             page.sweep = self._sweep()
-            page.layers = [
-                [
-                    layer.name or "·",
-                    layer.kind,
-                    count(layer.parameters),
-                    percent(1 - layer.nonzero / layer.parameters, 1),
-                    size(sum(explorer.sizes.get(name, 0) for name in layer.weights)),
-                    count(layer.macs),
-                    *(
-                        self._score(lost[layer.name]) if layer.name in lost else ""
-                        for lost in (explorer.lost, explorer.lost_inputs)
-                    ),
-                ]
-                for layer in explorer.layers
-            ]
+            page.layers = [self._row(layer) for layer in explorer.layers]
             page.sweeps = [
                 [name, self._label(name), [[by, self._label(by)] for by in ways]]
                 for name, ways in explorer.compressing.items()
@@ -180,6 +168,24 @@ class SizeDrawer:
             page.facts = self._facts()
             page.busy = explorer.at_work
             page.note = self._problem or explorer.problem
+
+    def _row(self, layer: Layer) -> list[str]:
+        explorer = self.explorer
+        sizes, bits = explorer.packed.sizes, explorer.packed.bits
+        largest = max(layer.weights, key=lambda name: sizes.get(name, 0))
+        return [
+            layer.name or "·",
+            layer.kind,
+            count(layer.parameters),
+            percent(1 - layer.nonzero / layer.parameters, 1),
+            str(bits.get(largest, "")),
+            size(sum(sizes.get(name, 0) for name in layer.weights)),
+            count(layer.macs),
+            *(
+                self._score(lost[layer.name]) if layer.name in lost else ""
+                for lost in (explorer.lost, explorer.lost_inputs)
+            ),
+        ]
 
     def _facts(self) -> list[list[str]]:
         explorer = self.explorer
@@ -260,4 +266,6 @@ def _tell_milliseconds(seconds: float) -> str:
 
 
 def _tell_latency(took: Latency) -> str:
-    return _("{median} ± {spread} ms", median=milliseconds(took.median), spread=milliseconds(took.spread / 2))
+    median, spread = 1e3 * took.median, 1e3 * took.spread / 2
+    digits = max(0, 1 - math.floor(math.log10(spread or median or 1.0)))  # two of the spread, the median's as far
+    return _("{median} ± {spread} ms", median=f"{median:,.{digits}f}", spread=f"{spread:,.{digits}f}")
