@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.edits.finding import Found, find_units
-from nbopt.edits.picking import read_patterns
+from nbopt.edits.picking import check_patterns, read_patterns
 from nbopt.edits.traversal import is_pattern, read_pattern, to_pattern
 from nbopt.edits.units import INTO, OUT, THROUGH
 from nbopt.errors import InvalidHyperparam, shorten, unknown
@@ -84,6 +84,7 @@ class Merge(Edit):
 
     def prepare(self, training: Training) -> Self:
         """Find the units that are alike, and where in the weights they stand."""
+        check_patterns(training.model, self.layers)
         found = find_units(training, self.refuse)
         into: dict[int, int] = {}
         for row in found.rows():

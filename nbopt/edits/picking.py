@@ -28,6 +28,11 @@ def read_patterns(given: Any) -> tuple[str, ...]:
     return tuple(named)
 
 
+def check_patterns(model: nn.Module, patterns: Iterable[str]) -> None:
+    """Raise InvalidHyperparam if a pattern names no layer of a model; ``*`` may."""
+    pick(model, [pattern for pattern in patterns if pattern != "*"], lambda _module: True)
+
+
 def pick(model: nn.Module, patterns: Iterable[str], fits: Callable[[nn.Module], bool]) -> dict[str, nn.Module]:
     """Return the layers that patterns name and that fit, each by the first of its names.
 

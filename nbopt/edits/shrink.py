@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nbopt.edits.finding import Axis, Found, find_units
 from nbopt.edits.heads import FewerHeads, find_heads, places_of
-from nbopt.edits.picking import everywhere, find_layer, read_patterns
+from nbopt.edits.picking import check_patterns, everywhere, find_layer, read_patterns
 from nbopt.edits.ranges import from_ranges, is_ranges, to_ranges
 from nbopt.edits.units import INTO
 from nbopt.errors import InvalidHyperparam, shorten
@@ -94,6 +94,7 @@ class Shrink(Edit):
         """Find the units that go, and where in the weights they stand."""
         if self.keep is not None:
             return self
+        check_patterns(training.model, self.layers)
         found = find_units(training, self.refuse)
         rows = found.rows()
         going, left = set[int](), dict[str, None]()
@@ -111,7 +112,9 @@ class Shrink(Edit):
         keep, into, heads = self._heads(training)
         if not going and not heads:
             what = _("there is no unit that it could take away")
-            why = "; ".join(left) or _("none has weights that are all 0; amount=0.5 takes half of each layer's")
+            none = _("none has weights that are all 0; amount=0.5 takes half of each layer's")
+            few = _("amount={amount} is less than one unit of each layer: take more", amount=self.amount)
+            why = "; ".join(left) or (few if self.amount else none)
             raise self.refuse(f"{what} ({why})")
         for (name, dim), units in found.units.axes.items():
             goes = torch.tensor([found.units.root(unit) in going for unit in units.tolist()])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.edits import CannotEdit, Shrink
+from nbopt.edits import CannotEdit, Merge, Shrink
 from nbopt.store.database import store_in
 from nbopt.store.reading import read
 from nbopt.store.schema import StoreError
@@ -76,6 +76,15 @@ def test_what_stays_is_named_in_the_journal(make_run):
     assert words == "first: 8 → 4 units; not second: its outputs go through softmax, which may join units"
     only = run.change(Shrink(amount=0.25, layers="fir*"))
     assert edits(only)[0].new["reason"] == "first: 8 → 6 units"
+
+
+def test_a_layer_that_is_not_there_and_a_share_of_no_unit_are_said(make_net):
+    run = make_net("mlp")
+    for edit in (Shrink(amount=0.5, layers="hiden"), Merge(layers=["0", "hiden"])):
+        with pytest.raises(ValueError, match="unknown layer 'hiden'"):
+            run.change(edit)
+    with pytest.raises(CannotEdit, match=r"amount=0\.01 is less than one unit of each layer: take more"):
+        run.change(Shrink(amount=0.01))
 
 
 @pytest.mark.parametrize("amount", [1, -0.1, True, "half", None])

@@ -82,6 +82,8 @@ def test_a_lottery_ticket_is_the_weights_of_an_early_step_with_the_masks_of_the_
         assert not torch.equal(early.get_parameter(name)[~pruned], before.get_parameter(name)[~pruned])
     with pytest.raises(ValueError, match=r"differ in 1\.weight: a ticket needs the same shapes"):
         make(two(36, 12, 3), techniques=[nbopt.Ticket(run)]).step(1)
+    with pytest.raises(ValueError, match="the network of the ticket has no weight that is 0"):
+        make(techniques=[nbopt.Ticket(make())]).step(1)
 
 
 def test_a_ticket_keeps_the_promises_of_every_technique():

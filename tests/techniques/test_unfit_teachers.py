@@ -34,6 +34,12 @@ UNFIT = {
         r"name them, nbopt.Distill\(teacher, layers={model's: teacher's}\)",
     ),
     "other classes": (lambda: Distill(teacher(4)), net, {"distill_weight": 0.5}, "returns 4 scores and the model 3"),
+    "teachers of other classes": (
+        lambda: Distill([teacher(), teacher(4)]),
+        net,
+        {"distill_weight": 0.5},
+        "the teachers return 3 and 4 scores; they must have the same classes",
+    ),
     "other inputs": (
         lambda: Distill(nn.Linear(3, 3)),
         net,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nbopt.errors import tell_error, unknown
@@ -61,7 +63,7 @@ def refuse_teacher(technique: Any, output: Any, batch: Any) -> str:
         try:
             given = technique.ask(batch[0])
         except Exception as error:  # the user's own module
-            return _refuse_samples(batch[0], error)
+            return _refuse_samples(technique, batch[0], error)
         if given[:, 0].shape != output.shape:
             sizes = {"given": _shape(given[:, 0]), "own": _shape(output)}
             told = _("for a sample, the teacher returns {given} scores and the model {own}", **sizes)
@@ -77,7 +79,7 @@ def _refuse_layers(technique: Any, x: Tensor) -> str:
     try:
         _said, theirs = technique.overhear(x)
     except Exception as error:  # the user's own module
-        return _refuse_samples(x, error)
+        return _refuse_samples(technique, x, error)
     pairs = technique.pair(theirs)
     way = _("name them, nbopt.Distill(teacher, layers={model's: teacher's})")
     if not pairs:
@@ -97,7 +99,12 @@ def _refuse_layers(technique: Any, x: Tensor) -> str:
     return ""
 
 
-def _refuse_samples(x: Tensor, error: Exception) -> str:
+def _refuse_samples(technique: Any, x: Tensor, error: Exception) -> str:
+    with suppress(Exception), torch.no_grad():
+        shapes = {_shape(teacher(x)): None for teacher in technique.teachers}
+        if len(shapes) > 1:
+            told = _("for a sample, the teachers return {shapes} scores", shapes=_(" and ").join(shapes))
+            return _("{told}; they must have the same classes.", told=told)
     told = _("the teacher cannot take the samples of this run, {shape}", shape=_shape(x))
     return f"{told}: {tell_error(error)}"
 

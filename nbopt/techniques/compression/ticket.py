@@ -85,6 +85,8 @@ class Ticket(Technique):
                     name=name,
                 )
             )
+        if all(bool(mask.all()) for mask in self.find_masks().values()):
+            raise ValueError(_("the network of the ticket has no weight that is 0: give one that was pruned."))
 
     def find_masks(self) -> dict[str, Tensor]:
         """Return the masks, by name."""
