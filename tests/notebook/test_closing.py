@@ -9,7 +9,6 @@ import weakref
 import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
-from jupyter_client.manager import start_new_kernel
 from torch import nn
 
 import nbopt
@@ -212,38 +211,3 @@ def test_the_playground_keeps_its_panel(notebook):
         notebook.run("cell", "[]")
     assert panel_of(playground.run).family.comm is not None
     playground.close()
-
-
-def test_in_a_kernel():
-    manager, client = start_new_kernel()
-    try:
-
-        def run(code, cell):
-            content = {"code": code, "silent": False, "store_history": False, "user_expressions": {"found": "found()"}}
-            message = client.session.msg("execute_request", content, metadata={"cellId": cell})
-            client.shell_channel.send(message)
-            reply = client._recv_reply(message["header"]["msg_id"], timeout=60)["content"]
-            assert reply["status"] == "ok", reply
-            return reply["user_expressions"]["found"]["data"]["text/plain"]
-
-        run(
-            "import gc, weakref, torch, nbopt\n"
-            "refs = []\n"
-            "def found():\n"
-            "    gc.collect()\n"
-            "    return [ref() is not None for ref in refs]\n"
-            "def make():\n"
-            "    data = torch.randn(96, 4), torch.arange(96) % 3\n"
-            "    run = nbopt.Run(torch.nn.Linear(4, 3), data, store=None)\n"
-            "    refs.append(weakref.ref(run))\n"
-            "    return run\n",
-            "first",
-        )
-        again = "run = make()\nrun.show()\nrun.step(3)"
-        assert run(again, "second") == "[True]"
-        assert run(again, "second") == "[True, True]"
-        assert run(again, "second") == "[False, True, True]"
-        assert run("", "third") == "[False, True, True]"
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)

@@ -33,6 +33,15 @@ class Kernel:
     def ask(self, expression):
         return json.loads(self.run(f"import json; print(json.dumps({expression}))")["text"])
 
+    def run_in(self, cell, code, expression):
+        """Run code as that of a cell of the notebook; return what the expression then is, in Python's words."""
+        content = {"code": code, "silent": False, "store_history": False, "user_expressions": {"told": expression}}
+        message = self._client.session.msg("execute_request", content, metadata={"cellId": cell})
+        self._client.shell_channel.send(message)
+        reply = self._client._recv_reply(message["header"]["msg_id"], timeout=60)["content"]
+        assert reply["status"] == "ok", reply
+        return reply["user_expressions"]["told"]["data"]["text/plain"]
+
     def close(self):
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
@@ -133,3 +142,23 @@ def test_unloading_takes_the_magic_away_and_loading_brings_it_back(kernel):
     assert kernel.ask("two.state.name") == "PAUSED"  # runs go on
     kernel.run("%load_ext nbopt")
     assert "two" in kernel.run("%nbopt")["text"]
+
+
+def test_a_run_that_no_cell_shows_any_more_is_free(kernel):
+    kernel.run(
+        "import gc, weakref, torch, nbopt\n"
+        "refs = []\n"
+        "def alive():\n"
+        "    gc.collect()\n"
+        "    return [ref() is not None for ref in refs]\n"
+        "def make():\n"
+        "    data = torch.randn(96, 4), torch.arange(96) % 3\n"
+        "    run = nbopt.Run(torch.nn.Linear(4, 3), data, store=None)\n"
+        "    refs.append(weakref.ref(run))\n"
+        "    return run\n"
+    )
+    again = "run = make()\nrun.show()\nrun.step(3)"
+    assert kernel.run_in("second", again, "alive()") == "[True]"
+    assert kernel.run_in("second", again, "alive()") == "[True, True]"
+    assert kernel.run_in("second", again, "alive()") == "[False, True, True]"
+    assert kernel.run_in("third", "", "alive()") == "[False, True, True]"
