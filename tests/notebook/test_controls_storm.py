@@ -14,6 +14,8 @@ from nbopt.techniques.initialization import Initialization
 from tests.notebook.frontend import eventually
 from tests.notebook.inputs import changes, inputs_of, settled
 
+TURNS = 400  # of each thread
+
 
 def sliders(panel):
     """The sliders of a panel by hyperparameter."""
@@ -71,7 +73,7 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
     def at_the_page(seed):
         rng = random.Random(seed)
         try:
-            for _turn in range(700):
+            for _turn in range(TURNS):
                 name = rng.choice(moved)
                 asked.append((threading.get_ident(), name, move(panel.controls[name], rng)))
         except BaseException as error:
@@ -80,7 +82,7 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
     def in_code(seed):
         rng = random.Random(seed)
         try:
-            for _turn in range(700):
+            for _turn in range(TURNS):
                 name = rng.choice(["lr", "weight_decay", "batch_size", "nesterov", "optimizer", "momentum", "l1"])
                 choices = {"batch_size": [1, 48, 64, 100, 5000], "nesterov": [True, False]}
                 choices["optimizer"] = ["sgd", "adam", "rmsprop", "adamw"]
@@ -108,7 +110,7 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
         moves = [(name, is_it) for mover, name, is_it in asked if mover == thread]
         assert [name for name, _value in mine] == [name for name, _is_it in moves]
         assert all(is_it(value) for (_name, value), (_same, is_it) in zip(mine, moves, strict=True))
-    assert len(heard) == len(asked) == 2100
+    assert len(heard) == len(asked) == 3 * TURNS
 
     # The journal has just what was asked for and legal, in that order, and each value follows from the one before.
     expected = []
