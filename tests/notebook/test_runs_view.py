@@ -195,7 +195,7 @@ def test_repeats_are_drawn_as_a_mean_in_a_band_and_say_which_of_two_runs_is_bett
     own, other = make_run(name="own", store=None, lr=0.001), make_run(name="other", store=None, lr=0.03)
     panel, view = open_list(own)
     for run in (own, other):
-        run.step(109)
+        run.step(49)
     assert view.widget.verdict == {} and view.widget.seeds is None
     page.tell(view.widget, {"do": "show", "run": other.id, "on": True})
     eventually(lambda: view.widget.verdict == {"ask": "Which is better? Repeat both under 6 seeds"})
