@@ -1,10 +1,11 @@
-"""Products by oneDNN in the place of the BLAS's: which ones, and that they are the same numbers."""
+"""Products by oneDNN in the place of the BLAS's: which ones, and that they are the same numbers; real compiling."""
 
 import shutil
 
 import pytest
 import torch
 
+from nbopt.techniques.compression.bits import WeightBits
 from nbopt.training.compile import products
 from nbopt.training.compile.build import Build, trace
 from nbopt.training.compile.packages import find_packages
@@ -62,18 +63,30 @@ def test_nothing_is_handed_over_where_it_brings_nothing(faster):
     assert count(draw(64, 784, 256)) == 0
 
 
+def rounded(flat):
+    """Weights of few bits, on grids of both kinds."""
+    return [WeightBits.apply_operand(*flat, *how) for how in ((True, True), (False, False))]
+
+
+# One graph of both: what a compiler takes is seconds before it comes to the first line.
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_a_compiler_takes_them_with_weights_that_change(faster, monkeypatch, tmp_path):
+def test_a_compiler_takes_them_with_weights_that_change_and_rounds_to_the_same_bits(faster, monkeypatch, tmp_path):
     caches = find_packages().caches  # with headers that are compiled already, which takes as long as all else
     caches.mkdir(parents=True, exist_ok=True)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     find_packages().caches.symlink_to(caches)
     flat = draw(64, 784, 256)
-    compiled = Build().compile(layer, flat)
-    for scale in (1, 2):
+    torch.manual_seed(0)
+    weight = torch.randn(12, 2, 3) * torch.rand(12, 1, 1)
+    weight[3], weight[4] = 0, weight[4].abs()
+    compiled = Build().compile(lambda given: layer(given[:3]) + rounded(given[3:]), [*flat, weight, torch.tensor(7.0)])
+    for scale, high in ((1, 1.0), (2, 3.0), (1, 7.0), (1, 127.0)):
         flat[1].mul_(scale)
-        for ours, torchs in zip(compiled([*flat]), layer(flat), strict=True):
+        bits = [weight, torch.tensor(high)]
+        y, changed, *found = compiled([*flat, *bits])
+        for ours, torchs in zip((y, changed), layer(flat), strict=True):
             torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-3)
+        assert all(map(torch.equal, found, rounded(bits)))
     assert len(list(find_packages().folder.glob("*.pt2"))) == 1
 
 

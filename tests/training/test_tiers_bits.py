@@ -1,13 +1,9 @@
 """Weights of few bits in compiled steps: bits are numbers there, so that others cost no compiling."""
 
-import shutil
-
 import pytest
 import torch
 
 import nbopt
-from nbopt.techniques.compression.bits import WeightBits
-from nbopt.training.compile.build import Build
 from tests.training.tiered import batch_norm, pull, switches
 
 
@@ -107,18 +103,3 @@ def test_grids_that_follow_from_more_than_weights_are_not_compiled(make_tiered, 
     pull(run, 10)
     assert not switches(run)
     assert run.training.tiers.reason == words
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_machine_code_rounds_to_the_same_bits():
-    torch.manual_seed(0)
-    weight = torch.randn(12, 2, 3) * torch.rand(12, 1, 1)
-    weight[3], weight[4] = 0, weight[4].abs()
-
-    def chunk(flat):
-        return [WeightBits.apply_operand(*flat, *how) for how in ((True, True), (False, False))]
-
-    made = Build().compile(chunk, [weight, torch.tensor(7.0)])
-    for high in (1.0, 3.0, 7.0, 127.0):
-        found, expected = (do([weight, torch.tensor(high)]) for do in (made, chunk))
-        assert all(map(torch.equal, found, expected))
