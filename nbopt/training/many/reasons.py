@@ -15,7 +15,7 @@ from nbopt.techniques.optimizers.update import Update
 from nbopt.training.callables import functions_of
 from nbopt.training.compile.marks import find_hooks
 from nbopt.training.compile.reads import Reads
-from nbopt.training.compile.step import find_trained
+from nbopt.training.compile.step import CannotCompile, find_trained
 from nbopt.training.compile.values import is_torchs
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.step.passes import call_on_pair
@@ -53,6 +53,14 @@ def find_reason(training: Training) -> str:
     if not found and (hooked_on := find_hooks(model)):
         found = _("hooks on {name}", name=hooked_on)
     return found or next(filter(None, map(_reason_in, model.modules())), "") or _reason_in_code(training)
+
+
+def tell_failure(error: Exception) -> str:
+    """Return why steps cannot be done together, where finding out raised an error."""
+    if isinstance(error, CannotCompile):
+        return str(error)
+    told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return _("torch.func.vmap does not take the model: {error}", error=told)
 
 
 def calls_functions(training: Training) -> bool:

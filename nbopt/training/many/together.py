@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from nbopt.i18n import _
-from nbopt.training.compile.step import CannotCompile
 from nbopt.training.loss_buffer import Block
 from nbopt.training.many.alone import do_one, look_at_all
 from nbopt.training.many.batches import (
@@ -32,7 +31,7 @@ from nbopt.training.many.machine import Planned, do_compiled
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.news import News
 from nbopt.training.many.noise import Pair, StepNoise
-from nbopt.training.many.reasons import calls_functions, find_difference, find_reason, has_gaps
+from nbopt.training.many.reasons import calls_functions, find_difference, find_reason, has_gaps, tell_failure
 from nbopt.training.many.right import agree_alone
 from nbopt.training.many.stack import Stack
 from nbopt.training.many.traced import Abandoned, never
@@ -139,8 +138,8 @@ class Together:
                 if self._made_of is not None:
                     made.take_over(self._gradients)
                 self._gradients, self._made_of = made, trainings[0]
-            except CannotCompile as error:
-                reason = str(error)
+            except Exception as error:  # the model was never called like this: without gradients, in evaluation mode
+                reason = tell_failure(error)
         if not reason:
             self._stack = self._stack or Stack(trainings, find_slots(trainings, self._gradients.size, stack))
             rows = self._stack.trainings
@@ -215,8 +214,7 @@ class Together:
                 raise
             if "called random operation" in str(error):
                 return self._refuse(_("code of your own draws random numbers"))
-            told = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            return self._refuse(_("torch.func.vmap does not take the model: {error}", error=told))
+            return self._refuse(tell_failure(error))
         self._seconds = (time.thread_time() - start) / done
         if together or done < count:
             for training in trainings:

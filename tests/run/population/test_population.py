@@ -226,11 +226,21 @@ def test_more_epochs_let_it_go_on(digits):
     assert population.fit().step_count == 21
 
 
-def test_what_vmap_cannot_take_is_done_one_after_the_other(digits):
-    def forward(model, batch):
-        output = model(batch[0])
-        return output if output.mean() > -1e9 else 2 * output, batch[1]
+def branching(model, batch):
+    output = model(batch[0])
+    return output if output.mean() > -1e9 else 2 * output, batch[1]
 
+
+def penalized(model, batch):
+    """Take the slope by the inputs into the output."""
+    x = batch[0].clone().requires_grad_()
+    output = model(x)
+    (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+    return output + slope.pow(2).mean(), batch[1]
+
+
+@pytest.mark.parametrize("forward", [branching, penalized])
+def test_what_vmap_cannot_take_is_done_one_after_the_other(digits, forward):
     given = {**SETTINGS, "forward": forward}
     population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.01, 0.02], **given).fit()
     assert population.tier.startswith("one member after the other (torch.func.vmap does not take the model: ")
