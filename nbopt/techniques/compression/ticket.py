@@ -24,11 +24,11 @@ class Ticket(Technique):
 
     Examples
     --------
-    >>> import nbopt
+    >>> import copy, nbopt
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
     >>> run = nbopt.Run(model, (X, y), sparsity=0.8, epochs=2, store=None)
     >>> _ = run.fit()
-    >>> early = run.branch(at=1).model
+    >>> early = copy.deepcopy(run.branch(at=1).model)
     >>> again = nbopt.Run(early, (X, y), techniques=[nbopt.Ticket(run)], epochs=2, store=None)
     >>> again.fit().state.name
     'FINISHED'
