@@ -36,7 +36,13 @@ def agree(ours, eager, weights):
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer"), [*((name, "adam") for name in SCHEDULES), ("cosine", "sgd"), ("cosine", "adamw")]
+    ("compiled", "name", "optimizer"),
+    [
+        *(("captured", name, "adam") for name in SCHEDULES),
+        *(("compiled", name, "adam") for name in ("cosine by steps", "one cycle", "warm-up", "bold driver")),
+        *((tier, "cosine", optimizer) for tier in ("captured", "compiled") for optimizer in ("sgd", "adamw")),
+    ],
+    indirect=["compiled"],
 )
 def test_scheduled_steps_are_the_same_on_both_tiers(make_tiered, compiled, weights, name, optimizer):
     runs, ends, settings = [], [], SCHEDULES[name]

@@ -260,8 +260,8 @@ def test_histories_stay_bounded(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(history, "MOST", 256)
     monkeypatch.setattr(history, "_FEW", 64)
     population = populate(digits, tmp_path / "store")
-    population.step(120)
-    assert max(len(member.history["loss"][1]) for member in population) <= 64 and population.ticks == 120
+    population.step(80)
+    assert max(len(member.history["loss"][1]) for member in population) <= 64 and population.ticks == 80
     again = open_again(population, digits, left_by(population, tmp_path))
     for member, other in zip(population, again, strict=True):
         assert len(other.history["loss"][1]) <= 64 and member.history.last("loss") == other.history.last("loss")
