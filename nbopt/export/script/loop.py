@@ -97,23 +97,26 @@ class Loop(Section):
     def _write(self, template: str, **others: str) -> str:
         """Return a function of a template, without what did not act and what nothing needs."""
         text = fill(template, self.words, **others)
-        known = {f"run.{word}": bool(self.words[word]) for word in _asked("run", text)}
-        for name in ({*_asked("hyper", text)} & self.story.start.keys()) - {"lr"}:  # a rate of zero is a rate
+        asked = _asked(text)
+        known = {f"run.{word}": bool(self.words[word]) for of, word in asked if of == "run"}
+        names = {name for of, name in asked if of == "hyper"}
+        for name in (names & self.story.start.keys()) - {"lr"}:  # a rate of zero is a rate
             holds = set(map(bool, self.story.values_of(name)))
             known |= {f"hyper.{name}": all(holds)} if len(holds) == 1 else {}
         for name in set(re.findall(r'"(\w+)"', text)) - self.draft.planned:
             where = (f"'{name}' in changes", f"'{name}' in SCHEDULE.get(step + 1, {{}})", f"changes.get('{name}')")
             known |= dict.fromkeys(where, False)
         text = self._used(prune(text, self.known | known), "changes")
-        return renamed(text, {f"hyper.{name}": self.draft.use(name) for name in _asked("hyper", text)})
+        return renamed(text, {f"hyper.{name}": self.draft.use(name) for _of, name in _asked(text)})
 
     def _used(self, text: str, *kept: str) -> str:
         """Return ``text`` without what nothing needs."""
         return prune(text, dict.fromkeys(find_unused(text, {*_KEPT, *kept, *self.draft.techniques}), False))
 
 
-def _asked(of: str, text: str) -> list[str]:
-    """Return what Python reads of ``run`` or ``hyper``, in order."""
+def _asked(text: str) -> list[tuple[str, str]]:
+    """Return what Python reads of ``run`` and ``hyper``, in order."""
     read = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
     read.sort(key=lambda node: (node.lineno, node.col_offset))
-    return [node.attr for node in read if isinstance(node.value, ast.Name) and node.value.id == of]
+    found = [(node.value.id, node.attr) for node in read if isinstance(node.value, ast.Name)]
+    return [pair for pair in found if pair[0] in ("run", "hyper")]
