@@ -68,7 +68,8 @@ def test_the_least_scores_are_those_of_topk_even_where_some_are_no_numbers(kind,
     for count in (0, 1, 100, 210):
         stay = torch.ones(211, dtype=kind)
         stay[scores.topk(count, largest=False, sorted=False).indices] = 0
-        assert torch.equal(keep_largest([-scores[:80], scores[80:]], count), stay)
+        found = keep_largest([-scores[:80], scores[80:].view(1, -1)], count)
+        assert torch.equal(torch.cat([found[0], found[1].flatten()]), stay) and found[1].shape == (1, 131)
 
 
 def test_random_masks_are_those_of_torch_with_the_same_draws():

@@ -24,24 +24,34 @@ def keep_most(scores: Tensor, count: int, kept: Tensor | None) -> Tensor:
     return stay
 
 
-def keep_largest(matrices: list[Tensor], count: int) -> Tensor:
-    """Return 1 for each number of all matrices, in a row, 0 for the ``count`` smallest.
+def keep_largest(matrices: list[Tensor], count: int) -> list[Tensor]:
+    """Return masks of matrices: 1 but for the ``count`` smallest of all their numbers.
 
     These are those that ``topk`` has. If a processor holds them, numpy finds the
     largest of them in a tenth of its time, and its calls cost less between steps of
     machine code; where others are equal to that one, ``topk`` says which ones go.
     """
-    known = torch.float32, torch.float64
-    if count and all(w.device.type == "cpu" and w.dtype in known for w in matrices):
-        numbers = np.concatenate([w.detach().numpy().ravel() for w in matrices])
-        ordered = np.absolute(numbers, out=numbers).copy()
+    kinds = {w.dtype if w.device.type == "cpu" else None for w in matrices}
+    if count and kinds in ({torch.float32}, {torch.float64}):
+        held = [w.detach().numpy() for w in matrices]
+        numbers = np.empty(sum(each.size for each in held), held[0].dtype)
+        parts, end = [], 0
+        for each in held:
+            begin, end = end, end + each.size
+            parts.append(numbers[begin:end].reshape(each.shape))
+            np.absolute(each, out=parts[-1])
+        ordered = numbers.copy()
         ordered.partition(count - 1)
         stay = numbers > ordered[count - 1]
         if np.count_nonzero(stay) == len(numbers) - count:
-            return torch.from_numpy(stay.astype(numbers.dtype))
+            numbers[:] = stay
+            return [torch.from_numpy(part) for part in parts]
     scores = torch.cat([w.detach().flatten() for w in matrices]).abs_()
     found = scores.topk(count, largest=False, sorted=False).indices
-    return torch.ones_like(scores).index_fill_(0, found, 0.0)
+    stays = torch.ones_like(scores).index_fill_(0, found, 0.0)
+    cut = stays.split_with_sizes([w.numel() for w in matrices])
+    pairs = zip(cut, matrices, strict=True)
+    return [part.view_as(w).to(w.dtype) for part, w in pairs]
 
 
 def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -52,13 +62,9 @@ def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     matrices = {name: w for name, w in weights.items() if w.ndim > 1}
     if not matrices:
         return {}
-    sizes = [w.numel() for w in matrices.values()]
-    stay = keep_largest([*matrices.values()], round(share * sum(sizes)))
-    made = map(Tensor.view_as, stay.split_with_sizes(sizes), matrices.values())
-    masks = dict(zip(matrices, made, strict=True))
-    if len({w.dtype for w in matrices.values()}) > 1:
-        masks = {name: mask.to(weights[name].dtype) for name, mask in masks.items()}
-    return masks
+    count = round(share * sum([w.numel() for w in matrices.values()]))
+    masks = keep_largest([*matrices.values()], count)
+    return dict(zip(matrices, masks, strict=True))
 
 
 def note_gradients(
@@ -149,21 +155,22 @@ def keep_layers(
     return stay
 
 
-def spread_units(
-    layer: list[tuple[str, tuple[int, ...], int]],
-    stay: Tensor,
+def spread_layers(
+    layers: list[list[tuple[str, tuple[int, ...], int]]],
+    stay: list[Tensor],
     weights: dict[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Return the masks of a layer, shaped and typed as its parameters are."""
+    """Return the masks of layers, shaped and typed as their parameters are."""
     masks = {}
-    for name, shape, dim in layer:
-        mask = stay
-        if len(shape) > 1:
-            sides = [1] * len(shape)
-            sides[dim] = -1
-            mask = stay.view(sides).expand(shape)
-        mask = mask.reshape(weights[name].shape)
-        masks[name] = mask.to(weights[name].dtype, copy=True)
+    for layer, units in zip(layers, stay, strict=True):
+        for name, shape, dim in layer:
+            mask = units
+            if len(shape) > 1:
+                sides = [1] * len(shape)
+                sides[dim] = -1
+                mask = units.view(sides).expand(shape)
+            mask = mask.reshape(weights[name].shape)
+            masks[name] = mask.to(weights[name].dtype, copy=True)
     return masks
 
 

@@ -13,7 +13,7 @@ from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.compression.computed import tell_computed
-from nbopt.techniques.compression.masks import gather_units, keep_layers, note_gradients, prune_least, spread_units
+from nbopt.techniques.compression.masks import gather_units, keep_layers, note_gradients, prune_least, spread_layers
 from nbopt.techniques.compression.units import draw_units, find_refusals, find_units, measure_units
 from nbopt.techniques.context import Setting
 from nbopt.techniques.plan import Plan
@@ -269,17 +269,20 @@ class Sparsity(Technique):
             note_gradients(self.context.named_weights, scores, masks)
             self.scored, self.scores = list(scores), list(scores.values())
 
-    @torch.no_grad()
     def find_masks(self, share: float) -> dict[str, Tensor]:
         """Return masks by the weights as they are now."""
         weights: dict[str, Tensor] = dict(self.context.named_weights)
         before = dict(zip(self.names, self.masks, strict=True))
-        pattern, scope = self.sparsity_pattern, self.sparsity_scope
         masks = {name: m for name, m in before.items() if name not in weights}
         how = [*self.wanted[:3], self.sparsity_regrow]
         if how == ["magnitude", "weights", "global", True]:
             return masks | prune_least(weights, share)
-        layers = find_units(self.context.model, weights, pattern)
+        return masks | self.find_others(weights, before, share)
+
+    @torch.no_grad()
+    def find_others(self, weights: Any, before: Any, share: float) -> dict[str, Tensor]:
+        """Return masks by scores of units."""
+        layers = find_units(self.context.model, weights, self.sparsity_pattern)
         if self.sparsity_method == "random":
             seed = derive_seed(self.context.seed, COMPRESSION)
             scores = draw_units(layers, torch.Generator().manual_seed(seed))
@@ -289,12 +292,9 @@ class Sparsity(Technique):
             by |= zip(self.scored, self.scores, strict=True)
             scores = [measure_units(each, by, 1, False) for each in layers]
         else:
-            mean = scope == "global"
+            mean = self.sparsity_scope == "global"
             scores = [measure_units(each, weights, 2, mean) for each in layers]
-        kept = None
-        if self.made[:3] == self.wanted[:3] and not self.sparsity_regrow:
-            kept = [gather_units(layer, before, weights) for layer in layers]
-        stay = keep_layers(layers, scores, weights, pattern, scope, share, kept)
-        for layer, units in zip(layers, stay, strict=True):
-            masks.update(spread_units(layer, units, weights))
-        return masks
+        again = self.made[:3] == self.wanted[:3] and not self.sparsity_regrow
+        kept = [gather_units(x, before, weights) for x in layers] if again else None
+        stay = keep_layers(layers, scores, weights, *self.wanted[1:3], share, kept)
+        return spread_layers(layers, stay, weights)
