@@ -282,7 +282,8 @@ class Sparsity(Technique):
     @torch.no_grad()
     def find_others(self, weights: Any, before: Any, share: float) -> dict[str, Tensor]:
         """Return masks by scores of units."""
-        layers = find_units(self.context.model, weights, self.sparsity_pattern)
+        pattern, scope = self.sparsity_pattern, self.sparsity_scope
+        layers = find_units(self.context.model, weights, pattern)
         if self.sparsity_method == "random":
             seed = derive_seed(self.context.seed, COMPRESSION)
             scores = draw_units(layers, torch.Generator().manual_seed(seed))
@@ -292,9 +293,8 @@ class Sparsity(Technique):
             by |= zip(self.scored, self.scores, strict=True)
             scores = [measure_units(each, by, 1, False) for each in layers]
         else:
-            mean = self.sparsity_scope == "global"
-            scores = [measure_units(each, weights, 2, mean) for each in layers]
+            scores = [measure_units(x, weights, 2, scope == "global") for x in layers]
         again = self.made[:3] == self.wanted[:3] and not self.sparsity_regrow
         kept = [gather_units(x, before, weights) for x in layers] if again else None
-        stay = keep_layers(layers, scores, weights, *self.wanted[1:3], share, kept)
+        stay = keep_layers(layers, scores, weights, pattern, scope, share, kept)
         return spread_layers(layers, stay, weights)
