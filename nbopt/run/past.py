@@ -163,6 +163,15 @@ def replay(run: AnyRun) -> AnyRun:
         name = _cut(_("{name}, replay", name=run.name))
         twin = _twin(run, name, planned=run.journal.schedule(), until=until)
         recorded = run.worker.exactness.record() if run.has_begun else None
+        tuning = _tuning(run)
+    if tuning:
+        twin.tell(
+            _(
+                "after its last step, {name} was changed by hand ({change}): its replay ends before that.",
+                name=run.name,
+                change=tuning,
+            )
+        )
     if recorded is not None:
         _begin(twin, run, run.snapshots[0])
         twin.training.tiers.held_until = run.step_count
@@ -246,23 +255,27 @@ def _twin(run: AnyRun, name: str, **others: Any) -> AnyRun:
 
 def check_tuning(run: TrainedSession) -> None:
     """Raise RuntimeError where the user changed in this pause what trains: a copy would begin before that."""
-    if not run.has_begun:
-        return
-    training = run.training
-    if not run.worker.is_pulling:  # else the run itself looks
-        training.hands.look()
-        training.hands.leave()
-    change, names = training.find_tuning(), ", ".join(training.resettled)
-    if names and change is None:
-        change = {"reason": _("settings of the optimizer: {names}", names=names)}
-    if change is not None:
+    if change := _tuning(run):
         raise RuntimeError(
             _(
                 "since the last step, the model was changed by hand ({change}), and a copy would begin before that "
                 "change: do a step first, run.step(), or make the change in the copy's model.",
-                change=change["reason"],
+                change=change,
             )
         )
+
+
+def _tuning(run: TrainedSession) -> str:
+    """Return what the user changed in this pause of what trains; empty if nothing."""
+    if not run.has_begun:
+        return ""
+    if not run.worker.is_pulling:  # else the run itself looks
+        run.training.hands.look()
+        run.training.hands.leave()
+    change, names = run.training.find_tuning(), ", ".join(run.training.resettled)
+    if change:
+        return str(change["reason"])
+    return _("settings of the optimizer: {names}", names=names) if names else ""
 
 
 def _begin(run: TrainedSession, other: TrainedSession, snapshot: Snapshot) -> None:

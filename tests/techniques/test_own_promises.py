@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import nbopt
-from tests.techniques.own import FGSM, Distill, data, make
+from tests.techniques.own import FGSM, Distill, Restarts, data, make
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -248,3 +248,16 @@ def test_whether_it_acts_goes_by_hyperparameters_where_a_script_is_written(techn
         ValueError, match=f"{technique.__name__}: for a script, whether it acts has to follow from hyper"
     ):
         run.to_python()
+
+
+@pytest.mark.parametrize("name", ["Run", "Hyper", "Model"])
+def test_a_class_may_be_called_as_something_in_a_script_is(name):
+    run = make(type(name, (Restarts,), {"__module__": __name__, "__doc__": Restarts.__doc__}))
+    run.set(cycles=2)
+    run.step(4)
+    script = {}
+    exec(run.to_python(), script)
+    model = make(Restarts).model
+    script["train"](model, data(), data())
+    for mine, theirs in zip(run.model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)

@@ -184,6 +184,11 @@ def test_a_change_by_hand_ahead_of_another_one_is_told_too(make_run, blobs):
     for copy_it in (lambda: run.branch(2), run.find_lr):
         with pytest.raises(RuntimeError, match=r"put in by hand: 3\.weight"):
             copy_it()
+    with pytest.warns(UserWarning, match=r"put in by hand: 3\.weight.*its replay ends before that"):
+        replay = run.replay()
+    replay.wait()
+    assert replay.exact
+    assert replay.step_count == 2
     run.step(1)
     assert "3.weight" in reasons(run)[0]
 

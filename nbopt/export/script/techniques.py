@@ -47,7 +47,7 @@ class Techniques(Section):
         for kind, own in written.items():
             if own is not None:
                 self._take_lines(kind, own)
-        self._taken = VARIABLES | {"run"} | variables_in((*self.words.values(), *self.words.pieces.values()))
+        self._taken = VARIABLES | {"run", "hyper"} | variables_in((*self.words.values(), *self.words.pieces.values()))
         for item in items:
             acts = isinstance(item, Strategy) or not item.declared() or not item.declared().keys() <= story.inert
             if acts and (not isinstance(item, type) or written[item] is None):
