@@ -42,7 +42,9 @@ function render({ model, el }) {
   scroll.setAttribute('role', 'region');
   scroll.setAttribute('aria-label', words.layers);
   const body = make('tbody', {});
-  const titles = ['layer', 'kind', 'parameters', 'zeros', 'bits', 'bytes', 'macs', 'lost', 'inputs'].map(name => words[name]);
+  const titles = ['layer', 'kind', 'parameters', 'zeros', 'bits', 'bytes', 'macs', 'lost', 'inputs'].map(
+    name => words[name]
+  );
   const table = make('table', {}, make('thead', {}, row('th', titles)), body);
   scroll.append(table);
   root.append(bar, facts, note, charts, scroll);
