@@ -104,6 +104,22 @@ def test_pause_and_changes_reach_actors(cluster, make):
     assert [entry.new for entry in changes] == [0.125] and 0 < changes[0].step < run.step_count
 
 
+def test_a_trial_is_stopped_in_its_actor(cluster, make):
+    study = make(trials=2, epochs=60, executor=OnRay(1))
+
+    def stop():
+        if study.asked == 1 and study.trials[0].reports and not study.trials[0].note:
+            study.stop_trial(0, source="panel")
+
+    study.watchers.append(stop)
+    first, other = study.fit().trials
+    assert (first.state, first.note, other.state) == ("pruned", "stopped by hand", "complete")
+    assert 0 < first.steps < other.steps
+    assert [(entry.name, entry.new, entry.source) for entry in study.journal if entry.source == "panel"] == [
+        ("stop_trial", 0, "panel")
+    ]
+
+
 def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
     class NotConnected:
         @staticmethod
