@@ -100,6 +100,7 @@ def _refuse_layers(technique: Any, x: Tensor) -> str:
 
 
 def _refuse_samples(technique: Any, x: Tensor, error: Exception) -> str:
+    # The user's own modules: what one of them raises is told below.
     with suppress(Exception), torch.no_grad():
         shapes = {_shape(teacher(x)): None for teacher in technique.teachers}
         if len(shapes) > 1:
