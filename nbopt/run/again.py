@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Generator, Iterable
 from inspect import GEN_RUNNING, getgeneratorstate
+from types import FrameType
 
 from nbopt.record.journal import Operation
 from nbopt.record.snapshots import Snapshot
@@ -50,6 +52,14 @@ class Loop:
     def is_running(self) -> bool:
         """Whether somebody is pulling an event at this moment."""
         return self._events is not None and getgeneratorstate(self._events) == GEN_RUNNING
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the caller is called by an event that is being pulled, as a metric of the user's is."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and (self._events is None or frame is not self._events.gi_frame):
+            frame = frame.f_back
+        return frame is not None
 
     def do_again(self, operations: Iterable[Operation], target: int, work: Work | None = None) -> None:
         """Do the steps up to ``target`` again, with changes journaled already; journal where that ends, if not there.

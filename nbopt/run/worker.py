@@ -161,8 +161,7 @@ class Worker:
             raise
 
     def _pull(self, training: Training, events: Iterator[Event]) -> None:
-        """Pull, in a thread of the run's own."""
-        try:
+        try:  # in a thread of its own
             self._pulling.pull(training, events)
         except BaseException:
             self.put_right()
@@ -287,7 +286,8 @@ class Worker:
     @property
     def is_own_thread(self) -> bool:
         """Whether the caller is called by the run itself, as a metric of the user's is."""
-        return self._pulling.thread is threading.current_thread()
+        thread = self._pulling.thread
+        return thread is threading.current_thread() if thread else self._loop is not None and self._loop.is_above
 
     @property
     def credit(self) -> float:

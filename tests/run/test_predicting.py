@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nbopt.training.state import RunState
+from nbopt.training.state import RunState, Validated
 
 
 def plain(model, x):
@@ -121,6 +121,8 @@ def test_a_metric_may_ask(make_run, mlp, blobs):
     run = make_run(mlp(), metrics=metric, epochs=2)
     run.fit()
     assert len(run.history["metric"][1]) == 2
+    run.rewind(0)
+    assert sum(isinstance(event, Validated) for event in run.events()) == 2  # asked by whoever pulls
 
 
 def test_modes_set_in_a_pause_outlive_a_look(make_run, blobs):
