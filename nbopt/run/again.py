@@ -56,8 +56,9 @@ class Loop:
     @property
     def is_above(self) -> bool:
         """Whether the caller is called by an event that is being pulled, as a metric of the user's is."""
+        pulled = getattr(self._events, "gi_frame", None)  # typing knows generators without it
         frame: FrameType | None = sys._getframe()
-        while frame is not None and (self._events is None or frame is not self._events.gi_frame):
+        while frame is not None and frame is not pulled:
             frame = frame.f_back
         return frame is not None
 
