@@ -96,7 +96,7 @@ def __getattr__(name: str) -> Any:
     value = home if _HOMES[name].endswith(f".{name}") else getattr(home, name)
     globals()[name] = value
     if name in _RUNS:
-        _connect_viewer(import_module("nbopt.run.session").Session)
+        _connect_viewer(import_module("nbopt.run.session.session").Session)
     return value
 
 

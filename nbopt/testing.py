@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from nbopt.export.script.techniques import variable_of
 from nbopt.export.summary import operations
-from nbopt.run.reopen import open as open_again
 from nbopt.run.run import Run
+from nbopt.run.stored.reopen import open as open_again
 from nbopt.techniques.base import Technique, defines
 from nbopt.techniques.catalogue import PARTS, known_of
 

@@ -3,7 +3,7 @@
 FORGET = """
 from ipywidgets import Widget
 from nbopt.notebook.panel.panel import retire
-from nbopt.run.registry import live_runs
+from nbopt.run.session.registry import live_runs
 for run in live_runs():
     run.stop()
     retire(run)

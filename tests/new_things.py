@@ -15,7 +15,7 @@ def strict(pruners, most):
 """
 
 EXECUTOR = """
-from nbopt.search.executors import Inline
+from nbopt.search.executors.executor import Inline
 
 class Counting(Inline):
     "Count the trials."
@@ -30,7 +30,7 @@ class Counting(Inline):
 EDIT = """
 from dataclasses import dataclass
 import torch
-from nbopt.training.edit_base import Edit, Plan, Resize
+from nbopt.training.structure.edit import Edit, Plan, Resize
 
 @dataclass(frozen=True)
 class Reorder(Edit):

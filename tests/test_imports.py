@@ -178,7 +178,7 @@ def test_the_garbage_collector_is_as_it_was_after_an_import():
 @pytest.mark.parametrize("name", ["Run", "open"])
 @pytest.mark.parametrize("shell", [object(), None])
 def test_whatever_gives_a_run_lets_it_show_itself_in_a_notebook(monkeypatch, name, shell):
-    session = import_module("nbopt.run.session").Session
+    session = import_module("nbopt.run.session.session").Session
     monkeypatch.setattr(session, "viewer", None)
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
     for each in ("Run", "open"):  # as in a new process

@@ -16,14 +16,14 @@ import nbopt
 from nbopt import Run
 from nbopt.notebook.playground import playground
 from nbopt.notebook.playground.lessons import LESSONS
-from nbopt.search import pruners, samplers
+from nbopt.search.samplers import pruners, samplers
 from nbopt.techniques.losses.choice import LOSSES
 from nbopt.techniques.metrics.choice import METRICS, NUMBERS
 from nbopt.techniques.models import FAMILIES
 from nbopt.techniques.optimizers.standard import OPTIMIZERS
 from nbopt.techniques.schedules.choice import SCHEDULE, SCHEDULES
 from nbopt.testing import check_technique
-from nbopt.training.edits import EDITS
+from nbopt.training.structure.edits import EDITS
 from tests.new_things import (
     EDIT,
     EXECUTOR,

@@ -17,9 +17,9 @@ from nbopt.edits.merge import Merge
 from nbopt.edits.share import Share
 from nbopt.edits.shrink import Shrink
 from nbopt.edits.widen import Widen
-from nbopt.training.edit_base import CannotEdit, Edit
-from nbopt.training.structure import EDITS as EDITS
-from nbopt.training.structure import read_edit as read_edit
+from nbopt.training.structure.edit import CannotEdit, Edit
+from nbopt.training.structure.structure import EDITS as EDITS
+from nbopt.training.structure.structure import read_edit as read_edit
 
 __all__ = ["CannotEdit", "Deepen", "Edit", "Factorize", "Fuse", "Merge", "Share", "Shrink", "Widen"]
 

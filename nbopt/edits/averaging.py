@@ -16,7 +16,7 @@ from nbopt.edits.traversal import read_pattern, to_pattern
 from nbopt.edits.written import average_numbers, fill_in, numbers_of
 from nbopt.i18n import _
 from nbopt.torch_private import DropoutNd
-from nbopt.training.edit_base import CannotEdit
+from nbopt.training.structure.edit import CannotEdit
 from nbopt.training.trial import are_close, evaluate
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from nbopt.export.script import edited
 from nbopt.export.source import literal
 from nbopt.i18n import _
 from nbopt.objects.given import fingerprint_of, module_of
-from nbopt.training.edit_base import CannotEdit, Edit, Plan, as_lists
+from nbopt.training.structure.edit import CannotEdit, Edit, Plan, as_lists
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

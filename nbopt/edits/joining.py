@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nbopt.edits.picking import everywhere, find_layer
 from nbopt.edits.written import beside, joined
 from nbopt.i18n import _
-from nbopt.training.edit_base import CannotEdit, Plan
+from nbopt.training.structure.edit import CannotEdit, Plan
 from nbopt.training.trial import evaluate
 
 if TYPE_CHECKING:

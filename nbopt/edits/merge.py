@@ -16,7 +16,7 @@ from nbopt.edits.traversal import is_pattern, read_pattern, to_pattern
 from nbopt.edits.units import INTO, OUT, THROUGH
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
-from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
+from nbopt.training.structure.edit import CannotEdit, Edit, Plan, Resize
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

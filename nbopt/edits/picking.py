@@ -10,7 +10,7 @@ from torch import nn
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
-from nbopt.training.edit_base import CannotEdit
+from nbopt.training.structure.edit import CannotEdit
 
 
 def read_patterns(given: Any) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from nbopt.errors import InvalidHyperparam, shorten
 from nbopt.export.edits import Written
 from nbopt.export.source import literal
 from nbopt.i18n import _
-from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
+from nbopt.training.structure.edit import CannotEdit, Edit, Plan, Resize
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

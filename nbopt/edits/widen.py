@@ -14,7 +14,7 @@ from nbopt.edits.traversal import find_sources, is_pattern, read_pattern, to_pat
 from nbopt.edits.units import INTO, OUT
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
-from nbopt.training.edit_base import CannotEdit, Edit, Plan, Resize
+from nbopt.training.structure.edit import CannotEdit, Edit, Plan, Resize
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from nbopt.run.operable import Driven
+    from nbopt.run.session.operable import Driven
 
 SOURCE = "cell"
 """Who pauses a run whose cell is run again, in its journal."""

@@ -6,10 +6,10 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from nbopt.run.registry import live_runs
+from nbopt.run.session.registry import live_runs
 
 if TYPE_CHECKING:
-    from nbopt.run.operable import Driven
+    from nbopt.run.session.operable import Driven
 
 Facts = Callable[[Any], list[str]]
 

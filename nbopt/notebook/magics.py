@@ -12,7 +12,7 @@ from nbopt.notebook.demos import DEMOS
 from nbopt.notebook.listed import find, listed
 
 if TYPE_CHECKING:
-    from nbopt.run.operable import Driven
+    from nbopt.run.session.operable import Driven
 
 _HELP = """\
 nbopt: tune a training run while it runs.

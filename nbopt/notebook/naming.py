@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 
 
 def in_own_names(code: str, run: Steerable, variables: Mapping[str, Any]) -> str:

@@ -22,8 +22,8 @@ from nbopt.notebook.frontend.subshells import keep_frontend_route
 from nbopt.notebook.listed import facts_of
 
 if TYPE_CHECKING:
-    from nbopt.run.operable import Driven
-    from nbopt.run.steerable import Steerable
+    from nbopt.run.session.operable import Driven
+    from nbopt.run.session.steerable import Steerable
 
 TARGET = "nbopt.runs"
 SOURCE = "status bar"

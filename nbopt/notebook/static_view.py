@@ -23,7 +23,7 @@ from nbopt.i18n import _
 from nbopt.notebook.charts.charts import FEW
 from nbopt.notebook.charts.colours import MARK, TRAIN, VAL
 from nbopt.notebook.panel.status import STATES, facts, way_back
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 from nbopt.viz.curves import Curve, curve, whole_span
 from nbopt.viz.marks import Marks, Tick, visible
 from nbopt.viz.ranges import Line, off_scale, robust_extent

@@ -26,12 +26,12 @@ from nbopt.notebook.population.facts import facts_of as facts_of_population
 from nbopt.notebook.population.panel import panel_of as panel_of_population
 
 if TYPE_CHECKING:
-    from nbopt.run.crowd import Crowd
     from nbopt.run.lr_finder import Sweep
-    from nbopt.run.operable import Driven
-    from nbopt.run.steerable import Steerable
-    from nbopt.run.viewer import Kind
-    from nbopt.run.work import Work
+    from nbopt.run.session.crowd import Crowd
+    from nbopt.run.session.operable import Driven
+    from nbopt.run.session.steerable import Steerable
+    from nbopt.run.session.viewer import Kind
+    from nbopt.run.session.work import Work
     from nbopt.search.study import Study
 
 

@@ -9,7 +9,7 @@ _SEQUENCES = ("list", "tuple", "set", "deque")
 
 
 def is_kept(kept: Any, tensors: Container[str]) -> bool:
-    """Whether ``kept`` is what `nbopt.training.outside.keep` returns, with these tensors."""
+    """Whether ``kept`` is what `nbopt.training.snapshots.outside.keep` returns, with these tensors."""
     try:
         roots, extra = kept["roots"], kept["extra"]
         right = isinstance(kept["token"], str) and isinstance(roots, dict) and {"extra", "best"} <= extra.keys()

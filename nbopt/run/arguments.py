@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nbopt.data.tree import tensors, tree_map
-from nbopt.training.outside import unchanged
+from nbopt.training.snapshots.outside import unchanged
 from nbopt.training.trial import first_batches
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from nbopt.i18n import _
 from nbopt.run.lr_finder import Sweep
 from nbopt.run.past import copy_parts
 from nbopt.run.population.what_ifs import Key, WhatIfs
-from nbopt.run.reopen import open as open_run
 from nbopt.run.run import Run
-from nbopt.run.session import Session
+from nbopt.run.session.session import Session
+from nbopt.run.session.steerable import Steerable
 from nbopt.run.size.explorer import Explorer
-from nbopt.run.steerable import Steerable
+from nbopt.run.stored.reopen import open as open_run
 from nbopt.store.database import AUTO
 from nbopt.techniques.losses.by_output import names_of
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from nbopt.run import editing, past
 from nbopt.run.trained import TrainedSession
-from nbopt.training.edit_base import Edit
+from nbopt.training.structure.edit import Edit
 
 
 class ChangesStructure(TrainedSession):

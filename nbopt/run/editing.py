@@ -11,8 +11,8 @@ from nbopt.i18n import _
 from nbopt.objects.given import fingerprint_of, module_of
 from nbopt.record.journal import EDIT
 from nbopt.run.trained import TrainedSession
-from nbopt.training.edit_base import Edit
-from nbopt.training.edits import prepare_edit
+from nbopt.training.structure.edit import Edit
+from nbopt.training.structure.edits import prepare_edit
 
 
 class Rehearsed(NamedTuple):

@@ -13,7 +13,7 @@ from nbopt.hyperparams import Float, Int
 from nbopt.i18n import _
 from nbopt.run import past
 from nbopt.run.making import working
-from nbopt.run.session import Session
+from nbopt.run.session.session import Session
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.catalogue import known_of
 from nbopt.training.state import Stepped

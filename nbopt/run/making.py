@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from nbopt.i18n import _
 from nbopt.objects.reaching import reach
 from nbopt.record.history import History
-from nbopt.run import registry
 from nbopt.run.declared import find_unfit
-from nbopt.run.session import Session
+from nbopt.run.session import registry
+from nbopt.run.session.session import Session
+from nbopt.run.session.work import Work, follow_on_terminal
 from nbopt.run.spec import RunSpec
-from nbopt.run.work import Work, follow_on_terminal
 from nbopt.techniques.catalogue import find_modules, find_several
 from nbopt.techniques.metrics.choice import Metric
 from nbopt.torch_private import MISSING

@@ -11,21 +11,21 @@ from nbopt.errors import MOST, check_text
 from nbopt.i18n import _
 from nbopt.record.journal import EDIT, SWITCH, Operation
 from nbopt.record.snapshots import Snapshot
-from nbopt.run.copying import Copies
+from nbopt.run.copies.copying import Copies
+from nbopt.run.copies.ties import check_hooks, check_ties
 from nbopt.run.editing import Rehearsed, prepare
 from nbopt.run.making import working
-from nbopt.run.ties import check_hooks, check_ties
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.techniques.schedules.choice import SCHEDULE
-from nbopt.training.checkpoint import capture
-from nbopt.training.edits import check_edit, rehearse
-from nbopt.training.outside import go_to_structure
 from nbopt.training.prepare import check_in_time
-from nbopt.training.recovery import go_back
-from nbopt.training.restoring import recall, restore, restore_material
+from nbopt.training.snapshots.checkpoint import capture
+from nbopt.training.snapshots.outside import go_to_structure
+from nbopt.training.snapshots.recovery import go_back
+from nbopt.training.snapshots.restoring import recall, restore, restore_material
 from nbopt.training.state import Ending, RunState
-from nbopt.training.structure import undo_all
+from nbopt.training.structure.edits import check_edit, rehearse
+from nbopt.training.structure.structure import undo_all
 
 AnyRun = TypeVar("AnyRun", bound=TrainedSession)
 

@@ -18,7 +18,7 @@ from nbopt.i18n import _
 from nbopt.run.trained import TrainedSession
 from nbopt.training.device import fits
 from nbopt.training.evaluating import NO_GRAPH
-from nbopt.training.outside import unchanged
+from nbopt.training.snapshots.outside import unchanged
 from nbopt.training.state import RunState
 from nbopt.training.types import adapt
 from nbopt.training.validation import walk

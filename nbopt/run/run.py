@@ -11,10 +11,10 @@ import torch
 from nbopt.record.snapshots import Snapshot
 from nbopt.run import past, predicting
 from nbopt.run.changing import ChangesStructure
+from nbopt.run.exports.written import Written
 from nbopt.run.lr_finder import Sweep, find_lr
 from nbopt.run.population.of_run import AsksMany
 from nbopt.run.spec import RunSpec
-from nbopt.run.written import Written
 from nbopt.store.database import AUTO, Place
 from nbopt.training.step.passes import Forward
 

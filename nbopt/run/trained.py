@@ -12,15 +12,15 @@ from torch import nn
 from nbopt.errors import check_text
 from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
-from nbopt.run import registry
 from nbopt.run.declared import find_inert, find_loss
-from nbopt.run.driven import Driven
-from nbopt.run.fingerprint import describe_begun, describe_spec
 from nbopt.run.making import make_history, make_training
-from nbopt.run.recording import make_recorder, tell_opening
+from nbopt.run.session import registry
+from nbopt.run.session.steerable import Ability
 from nbopt.run.spec import RunSpec
-from nbopt.run.steerable import Ability
-from nbopt.run.worker import Worker
+from nbopt.run.stored.fingerprint import describe_begun, describe_spec
+from nbopt.run.stored.recording import make_recorder, tell_opening
+from nbopt.run.worker.driven import Driven
+from nbopt.run.worker.worker import Worker
 from nbopt.store.database import RunRecord, folder_of
 from nbopt.techniques.base import Technique
 from nbopt.techniques.catalogue import find_several
@@ -174,7 +174,7 @@ class TrainedSession(Driven):
         >>> torch.equal(run.frozen_model()(X), run.predict(X))
         True
         """
-        from nbopt.run.frozen import frozen_model  # on first use: a run starts without it
+        from nbopt.run.exports.frozen import frozen_model  # on first use: a run starts without it
 
         return self.worker.between_steps(lambda: frozen_model(self, at, fold))
 

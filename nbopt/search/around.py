@@ -15,14 +15,14 @@ from nbopt.run.population.forks import fork_member, take, take_out
 from nbopt.run.population.member import Member
 from nbopt.run.population.population import Population
 from nbopt.run.run import Run
-from nbopt.search.batched import Batched
-from nbopt.search.company import Company, Row
-from nbopt.search.dimension import Dimension
-from nbopt.search.jobs import Part
-from nbopt.search.objectives import find_objectives
-from nbopt.search.space import Space
-from nbopt.search.spaces import make_space, names_of
-from nbopt.search.subjects import Subject
+from nbopt.search.executors.batched import Batched
+from nbopt.search.executors.company import Company, Row
+from nbopt.search.executors.jobs import Part
+from nbopt.search.spaces.dimension import Dimension
+from nbopt.search.spaces.given import make_space, names_of
+from nbopt.search.spaces.space import Space
+from nbopt.search.subjects.objectives import find_objectives
+from nbopt.search.subjects.subject import Subject
 from nbopt.search.trial import COMPLETE, Trial
 from nbopt.techniques.plan import Plan
 from nbopt.training.prepare import check_in_time

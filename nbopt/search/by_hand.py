@@ -6,12 +6,12 @@ from typing import Any
 
 from nbopt.errors import InvalidHyperparam, check_text, unknown
 from nbopt.i18n import _
-from nbopt.search.jobs import Ended
-from nbopt.search.proposing import Proposer
-from nbopt.search.spaces import check_matters
+from nbopt.search.executors.jobs import Ended
+from nbopt.search.spaces.given import check_matters
 from nbopt.search.spec import check_count
 from nbopt.search.steered import Steered
-from nbopt.search.subjects import Subject
+from nbopt.search.subjects.proposing import Proposer
+from nbopt.search.subjects.subject import Subject
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED
 from nbopt.training.state import RunState
 

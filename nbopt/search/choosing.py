@@ -8,13 +8,13 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.hyperparams import Int
 from nbopt.i18n import _
-from nbopt.search import slopes
-from nbopt.search.batched import Batched
-from nbopt.search.building import Blueprint
-from nbopt.search.evolving import NAME, Evolving
-from nbopt.search.executors import Executor, Inline, Threads
-from nbopt.search.pruners import is_asynchronous
-from nbopt.search.samplers import UNTAUGHT
+from nbopt.search.executors.batched import Batched
+from nbopt.search.executors.evolving import NAME, Evolving
+from nbopt.search.executors.executor import Executor, Inline, Threads
+from nbopt.search.samplers import slopes
+from nbopt.search.samplers.pruners import is_asynchronous
+from nbopt.search.samplers.samplers import UNTAUGHT
+from nbopt.search.subjects.building import Blueprint
 
 EXECUTORS = ("auto", "inline", "population", "threads", "processes", "ray")
 
@@ -115,11 +115,11 @@ def choose_executor(
     if given == "threads":
         return Threads(slots or _workers(trials, sampler))
     if given == "processes":
-        from nbopt.search.processes import Processes
+        from nbopt.search.executors.processes import Processes
 
         return Processes(slots or min(trials, _workers(trials, sampler)))
     if given == "ray":
-        from nbopt.search.on_ray import OnRay
+        from nbopt.search.executors.on_ray import OnRay
 
         return OnRay(slots)
     if slots is None:

@@ -13,13 +13,13 @@ import numpy as np
 from nbopt.errors import tell_error
 from nbopt.i18n import _
 from nbopt.record.journal import Journal
-from nbopt.search.asktell import AskTell
-from nbopt.search.evolving import Evolving, Move, choose_moves
-from nbopt.search.executors import Executor
-from nbopt.search.jobs import Ended, Job
-from nbopt.search.objectives import Objective, reported
+from nbopt.search.executors.evolving import Evolving, Move, choose_moves
+from nbopt.search.executors.executor import Executor
+from nbopt.search.executors.jobs import Ended, Job
 from nbopt.search.record import Record
-from nbopt.search.space import Space
+from nbopt.search.samplers.asktell import AskTell
+from nbopt.search.spaces.space import Space
+from nbopt.search.subjects.objectives import Objective, reported
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
 from nbopt.training.state import RunState
 
@@ -263,7 +263,7 @@ class Course:
             return self._asktell.report(number, step, value, self.executor.compared(number))
 
     def evolve(self, validation: int) -> list[Move]:
-        """Return which trials go on from where others are, after a validation of all; see `nbopt.search.evolving`."""
+        """Return which trials go on from where others are, after a validation of all; see `executors/evolving.py`."""
         with self.lock:
             sign = 1.0 if self.objectives[0].direction == "minimize" else -1.0
             under_way = [self._trials[number] for number in self._begun]

@@ -16,9 +16,9 @@ from typing import Any
 
 from nbopt.i18n import _
 from nbopt.record.journal import Entry
-from nbopt.search.dimension import Dimension
 from nbopt.search.optional import need, quiet
-from nbopt.search.space import Space
+from nbopt.search.spaces.dimension import Dimension
+from nbopt.search.spaces.space import Space
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 from nbopt.store import lease
 from nbopt.store.checked import is_id

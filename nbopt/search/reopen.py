@@ -6,9 +6,9 @@ from typing import Any
 
 from nbopt.errors import InvalidHyperparam
 from nbopt.i18n import _
-from nbopt.run import reopen
 from nbopt.run.population.population import Population
 from nbopt.run.run import Run
+from nbopt.run.stored import reopen
 from nbopt.search.record import Record as StudyRecord
 from nbopt.search.record import find_studies
 from nbopt.search.spec import StudySpec

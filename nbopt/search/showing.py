@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from nbopt.i18n import _
-from nbopt.run.operable import Ability
-from nbopt.run.session import Session
-from nbopt.search.space import Space
+from nbopt.run.session.operable import Ability
+from nbopt.run.session.session import Session
+from nbopt.search.spaces.space import Space
 from nbopt.search.taking import Taking
 from nbopt.search.trial import Trial
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
 from nbopt.run.spec import RunSpec
-from nbopt.search.dimension import Dimension, OneOf
-from nbopt.search.space import Space
+from nbopt.search.spaces.dimension import Dimension, OneOf
+from nbopt.search.spaces.space import Space
 
 _KINDS: dict[str, type[Hyperparam[Any]]] = {"Float": Float, "Int": Int, "Choice": Choice, "Flag": Flag, "OneOf": OneOf}
 _FIELDS = ("default", "low", "high", "log", "zero", "ge", "gt", "lt", "powers", "endless", "options")

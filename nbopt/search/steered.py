@@ -7,7 +7,7 @@ from typing import Self
 
 from nbopt.errors import check_text
 from nbopt.i18n import _
-from nbopt.run.interrupts import Deferred
+from nbopt.run.worker.interrupts import Deferred
 from nbopt.search.course import Course
 from nbopt.training.state import RunState
 

@@ -12,21 +12,21 @@ from nbopt.i18n import _
 from nbopt.record.journal import NOT_EXACT
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.run import Run
-from nbopt.run.session import Session
+from nbopt.run.session.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.search.around import Around, OfRun, check_share
-from nbopt.search.asktell import AskTell
 from nbopt.search.choosing import batch_sizes, choose_executor, sizes_of
-from nbopt.search.executors import Executor, Inline
-from nbopt.search.jobs import Job
-from nbopt.search.judging import Judging
-from nbopt.search.pruners import check_pruner, is_asynchronous
+from nbopt.search.executors.executor import Executor, Inline
+from nbopt.search.executors.jobs import Job
 from nbopt.search.record import Record
-from nbopt.search.samplers import check_sampler
+from nbopt.search.results.sizes import check_alone, tell_inexact
+from nbopt.search.samplers.asktell import AskTell
+from nbopt.search.samplers.pruners import check_pruner, is_asynchronous
+from nbopt.search.samplers.samplers import check_sampler
 from nbopt.search.showing import Shown
-from nbopt.search.sizes import check_alone, tell_inexact
 from nbopt.search.spec import StudySpec, check_count
-from nbopt.search.subjects import BY_HAND, Subject, make_subject
+from nbopt.search.subjects.judging import Judging
+from nbopt.search.subjects.subject import BY_HAND, Subject, make_subject
 from nbopt.search.trial import Trial
 from nbopt.store.database import AUTO, Place, folder_of
 from nbopt.training.prepare import check_seed
@@ -79,9 +79,9 @@ class Study(Shown):
         ``inline`` trains trials one after another, ``threads`` in several threads. ``population`` trains trials whose
         models have the same shapes together, as members of a `nbopt.Population`; ``auto`` chooses this for small
         models. ``processes`` uses processes of this machine, which share its cores and know what the notebook
-        defines. ``ray`` uses the machines of a Ray cluster, see `nbopt.search.on_ray.OnRay`. With ``processes`` and
-        ``ray``, a trial whose worker dies continues in another one, and with the same number of torch threads the
-        results are bit for bit those of ``inline``.
+        defines. ``ray`` uses the machines of a Ray cluster, see
+        `nbopt.search.executors.on_ray.OnRay`. With ``processes`` and ``ray``, a trial whose worker dies continues in
+        another one, and with the same number of torch threads the results are bit for bit those of ``inline``.
     slots : int, optional
         How many trials train at the same time. The sampler is never told about a trial while others that might have
         ended before it are running, so the study does not depend on which of them ends first. By default, a sampler

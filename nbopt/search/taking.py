@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from nbopt.errors import InvalidHyperparam, check_text
 from nbopt.formatting import number as written
 from nbopt.i18n import _
-from nbopt.search.results import Results
-from nbopt.search.spaces import check_matters
-from nbopt.search.subjects import Subject
+from nbopt.search.results.results import Results
+from nbopt.search.spaces.given import check_matters
+from nbopt.search.subjects.subject import Subject
 
 if TYPE_CHECKING:
     from nbopt.run.run import Run

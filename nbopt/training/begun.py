@@ -13,11 +13,11 @@ from nbopt.i18n import _
 from nbopt.record.journal import EDIT, SWITCH, TUNING
 from nbopt.record.snapshots import Snapshots
 from nbopt.techniques.plan import Plan
-from nbopt.training.actions import act
-from nbopt.training.edits import make_edit
-from nbopt.training.hands import find_resettled
-from nbopt.training.reactions import react
+from nbopt.training.changes.actions import act
+from nbopt.training.changes.hands import find_resettled
+from nbopt.training.changes.reactions import react
 from nbopt.training.stage import Done
+from nbopt.training.structure.edits import make_edit
 from nbopt.training.training import Training
 
 

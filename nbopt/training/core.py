@@ -80,7 +80,7 @@ class Modes(Protocol):
 
 
 class Secures(Protocol):
-    """What takes snapshots: `nbopt.training.securing.Securing`."""
+    """What takes snapshots: `nbopt.training.snapshots.securing.Securing`."""
 
     def take_if_due(self) -> None:
         """Take one on the way, if the last is long enough ago."""
@@ -110,7 +110,8 @@ class Core:
     lost : str
         What a snapshot could not put back, in words.
     undoing : list of list
-        For each of these, how the model gets back the structure that it had before, see `nbopt.training.structure`.
+        For each of these, how the model gets back the structure that it had before, see
+        `nbopt.training.structure.structure`.
     may_end : bool
         Whether anything happened since `end_reason` was asked that could be a reason.
     restored_at : int

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
 from nbopt.record.journal import Entry
-from nbopt.training.changes import ChangeQueue
+from nbopt.training.changes.queue import ChangeQueue
 from nbopt.training.rates import tell_of_standstill
 from nbopt.training.state import Changed, Evaluating, Event, Finished, Recovered, Stepped, Validated
 from nbopt.training.training import Training

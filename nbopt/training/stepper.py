@@ -10,14 +10,14 @@ from torch import Tensor
 from nbopt.data.samples import count_samples, find_samples
 from nbopt.techniques.optimizers.groups import own_zero_grad
 from nbopt.techniques.optimizers.update import Update
-from nbopt.training.callables import functions_of
 from nbopt.training.core import Call, Core
 from nbopt.training.failure import Failure, explain_graph, is_out_of_memory
 from nbopt.training.material import tell_of_look
 from nbopt.training.rates import set_rate
 from nbopt.training.step.drawn import find_drawing, seeded
 from nbopt.training.step.eager import RECENT_BATCHES
-from nbopt.training.strangers import find_strangers, tell_of_strangers
+from nbopt.training.user_code.callables import functions_of
+from nbopt.training.user_code.strangers import find_strangers, tell_of_strangers
 
 _WARY_STEPS = 1000  # while another thread may be in the middle of model.eval(), which goes module by module
 

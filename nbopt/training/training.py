@@ -12,16 +12,16 @@ from concurrent.futures import Future
 from typing import Any, ClassVar
 
 from nbopt.training.active_hooks import tell_carried
+from nbopt.training.changes.hands import Hands
+from nbopt.training.changes.proposals import Proposals
+from nbopt.training.changes.reactions import choose_loss, choose_optimizer
 from nbopt.training.core import Core
-from nbopt.training.hands import Hands
-from nbopt.training.outside import unchanged
-from nbopt.training.proposals import Proposals
-from nbopt.training.reactions import choose_loss, choose_optimizer
-from nbopt.training.rebuild import rebuild
-from nbopt.training.securing import Securing
+from nbopt.training.snapshots.outside import unchanged
+from nbopt.training.snapshots.securing import Securing
 from nbopt.training.state import Bound
 from nbopt.training.step.mode import StepModes
 from nbopt.training.stepper import Stepper
+from nbopt.training.structure.rebuild import rebuild
 
 
 class Training(Core):

@@ -15,7 +15,7 @@ from nbopt.data.sources import DatasetSource, StreamSource
 from nbopt.data.tree import tensors
 from nbopt.errors import InvalidHyperparam
 from nbopt.training.evaluating import NO_GRAPH
-from nbopt.training.outside import unchanged
+from nbopt.training.snapshots.outside import unchanged
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

@@ -17,8 +17,8 @@ from nbopt.data.tree import to_device
 from nbopt.i18n import _
 from nbopt.techniques.losses.base import Loss
 from nbopt.techniques.losses.traits import Traits, count_targets
-from nbopt.training.checkpoint import copy_state
 from nbopt.training.evaluating import Result, evaluate_within_memory
+from nbopt.training.snapshots.checkpoint import copy_state
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbopt.record.history import History
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 from nbopt.store.listing import StoredRun
 from nbopt.store.values import differing
 from nbopt.viz.curves import curve

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nbopt.formatting import brief, number
 from nbopt.i18n import _
-from nbopt.search.dimension import Dimension
-from nbopt.search.objectives import Objective
-from nbopt.search.space import Space
+from nbopt.search.spaces.dimension import Dimension
+from nbopt.search.spaces.space import Space
+from nbopt.search.subjects.objectives import Objective
 from nbopt.search.trial import Trial
 from nbopt.viz.ranges import robust_extent
 from nbopt.viz.ticks import linear_ticks, log_ticks

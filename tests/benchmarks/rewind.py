@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.training import securing
+from nbopt.training.snapshots import securing
 
 WIDTHS = (1024, 4096, 4096, 4096, 784)
 BATCH = 64

@@ -17,8 +17,8 @@ from nbopt.notebook import viewer
 from nbopt.notebook.cells import CELLS
 from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.playground import Playground
-from nbopt.run.registry import live_runs
 from nbopt.run.run import Run
+from nbopt.run.session.registry import live_runs
 from tests.notebook.frontend import eventually
 
 _executions = itertools.count()

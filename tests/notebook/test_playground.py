@@ -16,7 +16,7 @@ from nbopt.notebook.panel.panel import panel_of
 from nbopt.notebook.playground import Playground
 from nbopt.notebook.playground.data import KINDS, REACH, VALIDATION, make_points
 from nbopt.notebook.playground.lessons import BASE, LESSONS
-from nbopt.run.registry import live_runs
+from nbopt.run.session.registry import live_runs
 from nbopt.training.state import RunState
 from tests.notebook.frontend import eventually
 

@@ -9,7 +9,7 @@ from nbopt.notebook.charts.bands import outlines
 from nbopt.notebook.charts.view import Ghost
 from nbopt.notebook.panel.runs import table, verdict
 from nbopt.record.history import History
-from nbopt.run.work import Work
+from nbopt.run.session.work import Work
 from nbopt.store import writer
 from nbopt.viz.curves import Curve, curve
 from tests.notebook.frontend import eventually
@@ -18,7 +18,7 @@ from tests.notebook.frontend import eventually
 @pytest.fixture(autouse=True)
 def _alone_and_at_once(monkeypatch):
     """Other tests' runs may live still, and a list of 200 says so in its note."""
-    monkeypatch.setattr(nbopt.run.registry, "_live", type(nbopt.run.registry._live)())
+    monkeypatch.setattr(nbopt.run.session.registry, "_live", type(nbopt.run.session.registry._live)())
     monkeypatch.setattr(table, "_PAINT_SECONDS", 0.0)
 
 
@@ -52,7 +52,7 @@ def stored(make_run, tmp_path):
         run = make_run(name=name, lr=lr, store=tmp_path)
         run.step(30)
         ids.append(leave(run))
-        nbopt.run.registry._live.discard(run)
+        nbopt.run.session.registry._live.discard(run)
     return ids
 
 

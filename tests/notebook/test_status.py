@@ -54,7 +54,7 @@ def test_the_header_tells_loss_and_best_first_and_names_the_keys(make_run, show)
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_the_panel_says_whether_steps_done_again_were_exact(page, make_run, show, monkeypatch, exact):
-    monkeypatch.setattr("nbopt.training.securing.SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.training.snapshots.securing.SECONDS", 1e9)
 
     def forward(model, batch):
         return model(batch[0]) * (1 if exact else 1 + secrets.randbelow(10**6)), batch[1]

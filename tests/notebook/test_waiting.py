@@ -5,8 +5,8 @@ import html
 import pytest
 
 from nbopt.notebook import viewer
-from nbopt.run import work
-from nbopt.run.work import Work
+from nbopt.run.session import work
+from nbopt.run.session.work import Work
 from tests.notebook.frontend import eventually
 
 
@@ -17,7 +17,7 @@ def at_once(monkeypatch):
 
 
 def test_a_panel_shows_how_far_a_rewind_is_and_stops_it(page, make_run, show, monkeypatch):
-    monkeypatch.setattr("nbopt.training.securing.SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.training.snapshots.securing.SECONDS", 1e9)
     run = make_run(store=None, val=None)
     run.step(800)
     panel = show(run)

@@ -103,7 +103,7 @@ for line in ("", "demo", "demo nope", "demo a b", "dmo"):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         magics.nbopt(line)
     text = out.getvalue()
-    for run in nbopt.run.registry.live_runs():
+    for run in nbopt.run.session.registry.live_runs():
         text = text.replace(run.id, "RUN")
     note(f"%nbopt {line}", text)
 from nbopt.notebook.playground.lessons import LESSONS

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.run.registry import live_runs
+from nbopt.run.session.registry import live_runs
 from nbopt.store import writer
 from nbopt.store.reading import read
 from tests.run.between_lines import Interrupt

@@ -8,7 +8,7 @@ from torch import nn
 
 from nbopt.hyperparams import Float, Hyperparams, Tunable
 from nbopt.record.history import History
-from nbopt.run.session import Session
+from nbopt.run.session.session import Session
 from nbopt.training.stage import NotBegun
 from nbopt.training.state import RunState
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.run.code import recipe, script, settings_code
+from nbopt.run.exports.code import recipe, script, settings_code
 
 
 def own_loss(output, target):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nbopt.run.ties import Tied
+from nbopt.run.copies.ties import Tied
 from tests.run.copied import Block, Holding, Tying, begin
 
 NET = None  # what careless code reads

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 import nbopt
 from nbopt import Run
 from nbopt.data.sources import as_source
-from nbopt.run import earlier
+from nbopt.run.stored import earlier
 from nbopt.store import schema
 from nbopt.store.reading import read
 

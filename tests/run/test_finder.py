@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import nbopt
-from nbopt.run import registry
 from nbopt.run.lr_finder import suggest
+from nbopt.run.session import registry
 
 
 def test_the_steepest_point_before_the_lowest_is_suggested():

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from nbopt import Run, RunState
-from nbopt.run.registry import live_runs
+from nbopt.run.session.registry import live_runs
 
 
 def test_giving_patience_switches_early_stopping_on(make_run):

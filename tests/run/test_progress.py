@@ -10,7 +10,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_log_gets_a_line_once_in_a_while_and_one_at_the_end(make_run, blobs, monkeypatch):
-    monkeypatch.setattr("nbopt.run.progress._SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.run.worker.progress._SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     make_run(val=blobs, epochs=3, batch_size=20).fit()
     lines = sys.stderr.getvalue().splitlines()
@@ -25,7 +25,7 @@ def test_a_log_gets_a_line_once_in_a_while_and_one_at_the_end(make_run, blobs, m
 
 
 def test_a_terminal_gets_one_line_rewritten(make_run, monkeypatch):
-    monkeypatch.setattr("nbopt.run.progress._SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.run.worker.progress._SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", Terminal())
     make_run(epochs=2, batch_size=20).fit()
     text = sys.stderr.getvalue()

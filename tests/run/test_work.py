@@ -7,7 +7,7 @@ import pytest
 
 import nbopt
 from nbopt import RunState
-from nbopt.run import work
+from nbopt.run.session import work
 from nbopt.store.reading import Record
 from tests.waiting import eventually
 
@@ -17,7 +17,7 @@ def told(monkeypatch):
     """Tell at every step, and keep what was said."""
     monkeypatch.setattr(work, "_SECONDS", 0.0)
     monkeypatch.setattr(work, "_SHOWN_AFTER", 0.0)
-    monkeypatch.setattr("nbopt.training.securing.SECONDS", 1e9)  # the only snapshot is that of the beginning
+    monkeypatch.setattr("nbopt.training.snapshots.securing.SECONDS", 1e9)  # the only snapshot is that of the beginning
     said = []
 
     def watch(run):

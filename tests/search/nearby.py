@@ -5,9 +5,9 @@ import threading
 
 import cloudpickle
 
-from nbopt.search.crew import Crew
-from nbopt.search.parcels import pack
-from nbopt.search.workplace import Workplace
+from nbopt.search.executors.crew import Crew
+from nbopt.search.executors.parcels import pack
+from nbopt.search.executors.workplace import Workplace
 
 
 class Gone(BaseException):

@@ -5,8 +5,8 @@ import torch
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
-from nbopt.search.batched import Batched
-from nbopt.search.executors import Inline
+from nbopt.search.executors.batched import Batched
+from nbopt.search.executors.executor import Inline
 
 
 def build(width):
@@ -35,7 +35,7 @@ def test_trials_do_what_they_do_by_themselves(make, space):
 
 
 def test_what_is_built_alike_trains_as_one(make, monkeypatch):
-    from nbopt.search.company import Company
+    from nbopt.search.executors.company import Company
 
     sizes, join = [], Company.join
     monkeypatch.setattr(Company, "join", lambda self, rows: sizes.append(len(rows)) or join(self, rows))
@@ -93,7 +93,7 @@ def test_a_pruned_member_ends_early(make):
 
 def test_the_next_trial_takes_the_place_of_a_pruned_one_and_is_stepped_by_the_same(make, monkeypatch):
     """By the same compiled steps, too: nothing is made anew, and every trial is what it is by itself."""
-    from nbopt.search.company import Company
+    from nbopt.search.executors.company import Company
     from nbopt.training.many.together import Together
 
     beside, join, made = [], Company.join, []

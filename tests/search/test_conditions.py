@@ -8,8 +8,8 @@ import torch
 
 import nbopt
 from nbopt.errors import InvalidHyperparam, UnknownName
-from nbopt.search.samplers import SAMPLERS
-from nbopt.search.spaces import make_space
+from nbopt.search.samplers.samplers import SAMPLERS
+from nbopt.search.spaces.given import make_space
 
 OPERATIONS = ("a", "b", "c", "d")
 SPACE = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import nbopt
-from nbopt.search import workplace
-from nbopt.search.crew import WorkerLost
+from nbopt.search.executors import workplace
+from nbopt.search.executors.crew import WorkerLost
 from tests.search import victim
 from tests.search.nearby import Nearby
 
@@ -115,7 +115,7 @@ class Pending:
 
 
 def test_a_trial_whose_worker_finds_no_room_is_given_to_one_that_is_free(make, monkeypatch):
-    monkeypatch.setattr("nbopt.search.crew._START_SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.search.executors.crew._START_SECONDS", 0.0)
     crew, pending = Nearby(2), []
 
     def hire(study):

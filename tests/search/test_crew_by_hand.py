@@ -4,7 +4,7 @@ import pytest
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
-from nbopt.search import workplace
+from nbopt.search.executors import workplace
 from tests.search import victim
 from tests.search.nearby import Nearby
 

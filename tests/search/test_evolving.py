@@ -7,8 +7,8 @@ import pytest
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
-from nbopt.search.evolving import choose_moves
-from nbopt.search.spaces import make_space
+from nbopt.search.executors.evolving import choose_moves
+from nbopt.search.spaces.given import make_space
 
 SPACE = {"lr": (1e-5, 1e-1)}
 

@@ -12,8 +12,8 @@ import torch
 import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.search import optional
+from nbopt.search.executors.processes import Processes, explain
 from nbopt.search.optional import need
-from nbopt.search.processes import Processes, explain
 from tests.search import victim
 from tests.search.ending import end_with
 from tests.waiting import eventually

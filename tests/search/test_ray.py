@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import nbopt
-from nbopt.search import optional, ray_cluster
-from nbopt.search.on_ray import OnRay, explain
+from nbopt.search import optional
+from nbopt.search.executors import ray_cluster
+from nbopt.search.executors.on_ray import OnRay, explain
 from tests.search import ray_nodes, victim
 from tests.waiting import eventually
 

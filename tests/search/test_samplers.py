@@ -8,8 +8,8 @@ import pytest
 
 import nbopt
 from nbopt.errors import UnknownName
-from nbopt.search.pruners import PRUNERS
-from nbopt.search.samplers import SAMPLERS
+from nbopt.search.samplers.pruners import PRUNERS
+from nbopt.search.samplers.samplers import SAMPLERS
 
 SPACE = {
     "lr": nbopt.Float(1e-3, low=1e-6, high=1.0, log=True),

@@ -5,7 +5,7 @@ import pytest
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
-from nbopt.search.slopes import NOTE
+from nbopt.search.samplers.slopes import NOTE
 
 SPACE = {"lr": (1e-4, 1.0), "weight_decay": (1e-4, 1.0)}
 

@@ -4,8 +4,8 @@ import pytest
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
-from nbopt.search.dimension import Dimension
-from nbopt.search.spaces import make_space
+from nbopt.search.spaces.dimension import Dimension
+from nbopt.search.spaces.given import make_space
 
 SPECS = {
     "lr": nbopt.Float(1e-3, low=1e-4, high=1.0, log=True, ge=0.0),

@@ -140,7 +140,7 @@ LEFT = {
         )
     },
     # Names that are meant.
-    ("Warmup", "run/earlier.py"): "what an earlier version did is told by the names that it had",
+    ("Warmup", "run/stored/earlier.py"): "what an earlier version did is told by the names that it had",
     ("ChannelsLast", "export/script/edits.py"): "why no script holds an edit of weights that are laid out anew",
     ("Dropout", "search/around.py"): "what a search near to a run tries, where nothing is said",
     ("Distill", "__init__.py"): "what people import, to give it a teacher",

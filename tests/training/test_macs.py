@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nbopt.training.macs import count_macs
+from nbopt.training.structure.macs import count_macs
 
 
 class Recurrent(nn.Module):

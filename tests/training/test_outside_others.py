@@ -12,7 +12,7 @@ import nbopt
 from nbopt.store import writer
 from nbopt.store.schema import StoreError
 from nbopt.store.tensors import load, save
-from nbopt.training.outside import name_unheld
+from nbopt.training.snapshots.outside import name_unheld
 from tests.training.outside_modules import Base
 
 # -- the loss and the optimizer

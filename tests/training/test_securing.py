@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from nbopt.training import blocks
-from nbopt.training.blocks import copy_to_cpu, keep_ready
+from nbopt.training.snapshots import blocks
+from nbopt.training.snapshots.blocks import copy_to_cpu, keep_ready
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def _no_memory_ready(monkeypatch):
     gc.collect()
     blocks._free.clear()
     # Made ready here and now, by no other thread.
-    monkeypatch.setattr("nbopt.training.blocks.threading.Thread", Now)
+    monkeypatch.setattr("nbopt.training.snapshots.blocks.threading.Thread", Now)
 
 
 class Now:
@@ -77,7 +77,7 @@ def test_memory_is_made_ready_for_the_next_copy_and_no_more_is_kept():
 def test_a_change_of_a_large_model_does_not_wait_for_a_copy_of_it(make_run, weights, monkeypatch):
     run = make_run(batch_size=20, store=None)
     run.step(5)
-    monkeypatch.setattr("nbopt.training.securing._CHEAP_BYTES", 0)
+    monkeypatch.setattr("nbopt.training.snapshots.securing._CHEAP_BYTES", 0)
     run.training.securing._due = time.perf_counter() + 1e6
     kept = len(run.snapshots)
     passed = {}

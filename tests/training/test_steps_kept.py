@@ -15,7 +15,7 @@ from tests.training.streams import SIZE, endless, same
 
 
 def test_where_no_terminal_is_there_are_twenty_lines(mlp, monkeypatch, capsys):
-    monkeypatch.setattr("nbopt.run.progress._SECONDS", 0.0)
+    monkeypatch.setattr("nbopt.run.worker.progress._SECONDS", 0.0)
     Run(mlp(), endless(), steps=100, store=None).fit()
     assert [line.split()[3] for line in capsys.readouterr().err.splitlines()] == [
         *(f"{step}/100" for step in range(5, 101, 5)),

@@ -15,7 +15,7 @@ from nbopt.notebook.charts.overlay import Best
 from nbopt.notebook.charts.view import Ghost, Scene, View
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.history import History
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 from nbopt.viz.curves import to_axis, whole_span
 from nbopt.viz.marks import Marks
 from nbopt.viz.ranges import with_room

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from nbopt.formatting import number
 from nbopt.i18n import _
 from nbopt.notebook.panel.verbs import SOURCE
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 
 UNDO = "undo"
 """Who asks where a change is undone."""

@@ -17,7 +17,7 @@ from nbopt.notebook.panel.by_hand import ByHand
 from nbopt.notebook.panel.group import Group, titled
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.notebook.panel.presets import Presets, has_presets
-from nbopt.run.operable import Adjustable
+from nbopt.run.session.operable import Adjustable
 
 _OPEN = 2  # groups that stand open though nothing in them was given
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from nbopt.notebook.cells import CELLS
 from nbopt.notebook.frontend.bridge import Bridge
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 
 
 class Host(Protocol):

@@ -12,9 +12,9 @@ from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.messages import Message
 from nbopt.record.journal import Entry
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 from nbopt.techniques.catalogue import known_of, values_off
-from nbopt.training.recovery import SOURCE as GUARD
+from nbopt.training.snapshots.recovery import SOURCE as GUARD
 from nbopt.training.state import RunState
 
 _SOURCE = "panel"

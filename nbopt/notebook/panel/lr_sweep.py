@@ -15,7 +15,7 @@ from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.lr_finder import FinderChart
 from nbopt.run.beside import find_rate
 from nbopt.run.lr_finder import Sweep
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 from nbopt.training.state import RunState
 
 _SOURCE = "finder"

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.cells import SOURCE as CELL
-from nbopt.run.operable import Driven
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.operable import Driven
+from nbopt.run.session.steerable import Steerable
 from nbopt.training.state import RunState
 
 

@@ -16,7 +16,7 @@ from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.controls import Ask, Control, NumberControl, make_control
 from nbopt.notebook.panel.head import reason_not_to_act
 from nbopt.notebook.panel.offer import Offer
-from nbopt.run.operable import Adjustable
+from nbopt.run.session.operable import Adjustable
 
 
 class Applied(Protocol):

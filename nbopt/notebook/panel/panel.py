@@ -41,8 +41,8 @@ from nbopt.notebook.panel.transport import Transport
 from nbopt.notebook.panel.waiting import Waiting
 from nbopt.notebook.publisher import StatusPublisher
 from nbopt.notebook.static_view import StaticView
-from nbopt.run.operable import Driven
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.operable import Driven
+from nbopt.run.session.steerable import Steerable
 from nbopt.training.state import RunState
 from nbopt.viz.curves import from_axis
 from nbopt.viz.marks import Marks

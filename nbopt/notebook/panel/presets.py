@@ -13,7 +13,7 @@ from nbopt.formatting import number
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.by_hand import ByHand
-from nbopt.run.operable import Adjustable
+from nbopt.run.session.operable import Adjustable
 from nbopt.store.database import AUTO
 from nbopt.store.presets import delete_preset, preset, presets, save_preset
 

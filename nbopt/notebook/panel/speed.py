@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from nbopt.formatting import speed as speed_text
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 
 SPEEDS = (1.0, 10.0, 100.0)
 """Steps a second that are offered, beside as fast as it goes."""

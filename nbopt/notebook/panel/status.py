@@ -11,8 +11,8 @@ from nbopt.i18n import N_, _
 from nbopt.notebook.listed import listed
 from nbopt.notebook.naming import in_own_names, own_variables
 from nbopt.record.journal import Entry, Journal
-from nbopt.run.operable import Driven
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.operable import Driven
+from nbopt.run.session.steerable import Steerable
 from nbopt.training.device import describe, memory_in_use
 from nbopt.training.state import RunState
 

@@ -16,7 +16,7 @@ from nbopt.notebook.panel.controls import NumberControl
 from nbopt.notebook.panel.on_demand import Controls
 from nbopt.run.beside import find_what_ifs
 from nbopt.run.population.what_ifs import Found, Key, WhatIfs
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 from nbopt.viz.strips import Cell, cells, label_of, rows_and_columns
 
 _VALUES, _FEW = 10, 5  # that are tried, the present one beside them; of what is tried one after the other, and of two

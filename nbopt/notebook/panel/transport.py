@@ -14,7 +14,7 @@ from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.aside import Aside
 from nbopt.notebook.panel.speed import SpeedMenu
 from nbopt.notebook.panel.verbs import SOURCE, Act, Verbs
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 
 _branches: weakref.WeakKeyDictionary[Steerable, list[Steerable]] = weakref.WeakKeyDictionary()  # nobody else holds them
 

@@ -11,7 +11,7 @@ from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.record.journal import Journal
-from nbopt.run.operable import Driven, Operable
+from nbopt.run.session.operable import Driven, Operable
 from nbopt.training.state import RunState
 
 SOURCE = "panel"

@@ -7,8 +7,8 @@ import html
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.messages import Message
-from nbopt.run.steerable import Steerable
-from nbopt.run.work import Work
+from nbopt.run.session.steerable import Steerable
+from nbopt.run.session.work import Work
 
 
 class Waiting:

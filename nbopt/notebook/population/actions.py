@@ -17,7 +17,7 @@ from nbopt.notebook.panel.status import STATES
 from nbopt.notebook.panel.verbs import SOURCE
 from nbopt.notebook.population.chosen import Chosen
 from nbopt.notebook.population.fan import best_of
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 
 
 class Actions:

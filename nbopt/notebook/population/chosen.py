@@ -14,14 +14,14 @@ from nbopt.i18n import _
 from nbopt.notebook.panel.by_hand import UNDO, ByHand
 from nbopt.notebook.panel.verbs import SOURCE
 from nbopt.record.journal import Journal
-from nbopt.run.crowd import Crowd, Individual
+from nbopt.run.session.crowd import Crowd, Individual
 from nbopt.viz.marks import Marks
 
 _MOST = 100  # changes that can be undone
 
 
 class Chosen:
-    """Members as something whose hyperparameters are shown and set: see `nbopt.run.operable.Adjustable`.
+    """Members as something whose hyperparameters are shown and set: see `nbopt.run.session.operable.Adjustable`.
 
     What is shown is the first of them; where they differ, `varies` says so.
 

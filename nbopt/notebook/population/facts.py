@@ -8,7 +8,7 @@ from nbopt.formatting import brief, count, duration, speed
 from nbopt.i18n import _
 from nbopt.notebook.panel.status import NONE
 from nbopt.notebook.population.fan import best_of
-from nbopt.run.crowd import Crowd
+from nbopt.run.session.crowd import Crowd
 from nbopt.training.state import RunState
 
 

@@ -14,7 +14,7 @@ from nbopt.i18n import N_, _
 from nbopt.notebook.frontend.scripts import joined
 from nbopt.notebook.panel.status import STATES
 from nbopt.notebook.population.curves import STRONG, CurvesBoard, CurvesView
-from nbopt.run.crowd import Crowd, Individual
+from nbopt.run.session.crowd import Crowd, Individual
 from nbopt.training.state import RunState
 from nbopt.viz.fan import Fan
 from nbopt.viz.members import MEMBER, Trait, find_traits

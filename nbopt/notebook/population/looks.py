@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from nbopt.run.crowd import Crowd
+from nbopt.run.session.crowd import Crowd
 
 _AFTER = 1.0  # seconds after news: a change acts from the next step on
 _BETWEEN = 2.0  # seconds: a guard or a schedule of the user's may change values without a word to the population

@@ -29,8 +29,8 @@ from nbopt.notebook.population.facts import device_line, facts_of
 from nbopt.notebook.population.fan import Board, FanView
 from nbopt.notebook.population.looks import Looks
 from nbopt.notebook.population.still import StillFan
-from nbopt.run.crowd import Crowd
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.crowd import Crowd
+from nbopt.run.session.steerable import Steerable
 from nbopt.training.state import RunState
 
 _TELL_SECONDS = 0.4  # between two words of the header while it trains, at least

@@ -13,7 +13,7 @@ from nbopt.notebook.panel.status import STATES
 from nbopt.notebook.population.curves import place_of
 from nbopt.notebook.population.fan import FanView, best_of, label_of
 from nbopt.notebook.static_view import StillPicture
-from nbopt.run.crowd import Crowd
+from nbopt.run.session.crowd import Crowd
 from nbopt.viz.fan import spread_out
 from nbopt.viz.members import MEMBER
 

@@ -15,9 +15,9 @@ from nbopt.notebook.panel.aside import Aside
 from nbopt.notebook.panel.typed import read
 from nbopt.notebook.panel.verbs import SOURCE
 from nbopt.notebook.study.view import StudyView
-from nbopt.run.steerable import Steerable
-from nbopt.search.dimension import Dimension
+from nbopt.run.session.steerable import Steerable
 from nbopt.search.showing import Shown
+from nbopt.search.spaces.dimension import Dimension
 
 _DIGITS = 3  # of the bounds that a brush gives
 

@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from nbopt.i18n import _
 from nbopt.notebook.frontend.widgets import WidgetFactory
 from nbopt.notebook.panel.drawers import Drawer
-from nbopt.search.importance import find_slowly
+from nbopt.search.results.importance import find_slowly
 from nbopt.search.showing import Shown
 from nbopt.training.state import RunState
 from nbopt.viz.trials import label_of

@@ -29,7 +29,7 @@ from nbopt.notebook.study.importance import importance_drawer
 from nbopt.notebook.study.still import StillStudy
 from nbopt.notebook.study.takeaway import take_away_drawer
 from nbopt.notebook.study.view import StudyView
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 from nbopt.search.showing import Shown
 from nbopt.training.state import RunState
 

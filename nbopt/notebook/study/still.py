@@ -8,9 +8,9 @@ from typing import Any
 from nbopt.i18n import _
 from nbopt.notebook.static_view import StillPicture
 from nbopt.notebook.study.view import StudyView
+from nbopt.search.results.view import html
 from nbopt.search.showing import Shown
 from nbopt.search.trial import Trial
-from nbopt.search.view import html
 
 _MOST = 300  # trials drawn
 

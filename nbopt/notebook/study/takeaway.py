@@ -8,7 +8,7 @@ from nbopt.formatting import count
 from nbopt.i18n import N_, _
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.takeaway.menu import Menu, Taken, csv_cell, file_name
-from nbopt.run.code import recipe, script, settings_code
+from nbopt.run.exports.code import recipe, script, settings_code
 from nbopt.search.showing import Shown
 from nbopt.search.trial import Trial
 

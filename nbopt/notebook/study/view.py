@@ -10,9 +10,9 @@ from nbopt.formatting import brief, number
 from nbopt.i18n import N_, _
 from nbopt.notebook.population.curves import STRONG, CurvesView
 from nbopt.notebook.study.board import WORDS, StudyBoard
-from nbopt.search.dimension import Dimension
-from nbopt.search.front import undominated
+from nbopt.search.results.front import undominated
 from nbopt.search.showing import Shown
+from nbopt.search.spaces.dimension import Dimension
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
 from nbopt.viz.reports import Reports
 from nbopt.viz.trials import (

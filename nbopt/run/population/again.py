@@ -18,7 +18,7 @@ from nbopt.run.population.cloning import copy_over
 from nbopt.run.population.managed import Managed
 from nbopt.run.population.member import Member
 from nbopt.training.loop import pull_together
-from nbopt.training.restoring import restore
+from nbopt.training.snapshots.restoring import restore
 from nbopt.training.state import Finished, RunState
 
 _OPERATIONS = (*ACTIONS, EDIT, TUNING)

@@ -13,9 +13,9 @@ from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.formatting import brief, number
 from nbopt.hyperparams import Float
 from nbopt.i18n import N_, _
-from nbopt.run.fingerprint import describe_data
 from nbopt.run.population.member import Member
 from nbopt.run.population.population import Population
+from nbopt.run.stored.fingerprint import describe_data
 
 LEAST = 6
 """Seeds that are needed: with fewer, the smallest p that a Wilcoxon test can come to is above 0.05."""

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
+from nbopt.run.copies.ties import check_ties
 from nbopt.run.past import check_tuning, copy_parts, run_at
 from nbopt.run.population.member import Member, Owner
 from nbopt.run.spec import RunSpec
-from nbopt.run.ties import check_ties
 from nbopt.run.trained import TrainedSession
 from nbopt.store.database import Place
 from nbopt.techniques.schedules.choice import SCHEDULE
-from nbopt.training.checkpoint import capture
-from nbopt.training.restoring import restore
+from nbopt.training.snapshots.checkpoint import capture
+from nbopt.training.snapshots.restoring import restore
 from nbopt.training.state import RunState
 
 AnyRun = TypeVar("AnyRun", bound=TrainedSession)

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from nbopt.errors import check_text, tell_error
 from nbopt.record.journal import Journal
-from nbopt.run.operable import Ability
 from nbopt.run.population.kept import Kept
 from nbopt.run.population.member import Member
+from nbopt.run.session.operable import Ability
 from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState
 

@@ -26,13 +26,13 @@ from nbopt.techniques.context import Slope
 from nbopt.techniques.losses.traits import count_targets
 from nbopt.techniques.optimizers.groups import is_altered
 from nbopt.techniques.optimizers.unrolled import FIXED, STEPS
-from nbopt.training.checkpoint import capture
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
 from nbopt.training.many.batches import is_pair
 from nbopt.training.many.gradients import Called
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.reasons import find_reason
 from nbopt.training.rates import find_rates
+from nbopt.training.snapshots.checkpoint import capture
 from nbopt.training.validation import walk
 
 _ODD = ("maximize", "dampening", "amsgrad")

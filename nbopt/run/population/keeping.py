@@ -13,14 +13,14 @@ import torch
 from nbopt.record.joint import join
 from nbopt.record.ledger import Ledger
 from nbopt.record.snapshots import Snapshot, Snapshots
-from nbopt.run.fingerprint import describe_begun, describe_spec
 from nbopt.run.population.managed import Managed
 from nbopt.run.population.member import Member
+from nbopt.run.stored.fingerprint import describe_begun, describe_spec
 from nbopt.store.database import Place, RunRecord, folder_of
 from nbopt.store.populations import PopulationRecorder, States
 from nbopt.store.records import Histories
 from nbopt.store.snapshot_files import Glance
-from nbopt.training.checkpoint import capture
+from nbopt.training.snapshots.checkpoint import capture
 from nbopt.training.state import RunState
 
 _SECONDS = 1.0  # between two states that are captured on the way

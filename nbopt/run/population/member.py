@@ -13,9 +13,9 @@ from nbopt.hyperparams import Hyperparams
 from nbopt.i18n import _
 from nbopt.record.journal import SWITCH, Entry
 from nbopt.run.declared import find_loss
-from nbopt.run.frozen import frozen_model
+from nbopt.run.exports.frozen import frozen_model
 from nbopt.run.making import make_history, make_training
-from nbopt.run.session import Session
+from nbopt.run.session.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.techniques.metrics.by_output import read_metrics
 from nbopt.training import loop
@@ -23,7 +23,7 @@ from nbopt.training.begun import Begun
 from nbopt.training.device import pick_device
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.material import Material
-from nbopt.training.recovery import Recovery
+from nbopt.training.snapshots.recovery import Recovery
 from nbopt.training.stage import NotBegun
 from nbopt.training.state import Finished, RunState
 

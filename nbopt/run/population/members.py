@@ -17,13 +17,13 @@ from nbopt.data.tree import tensors
 from nbopt.hyperparams import Hyperparams
 from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
-from nbopt.run.copying import Copies
-from nbopt.run.counting import Counters
+from nbopt.run.copies.copying import Copies
+from nbopt.run.copies.counters import Counters
+from nbopt.run.copies.ties import check_hooks
 from nbopt.run.declared import find_inert, find_loss
 from nbopt.run.population.member import Member, Owner
 from nbopt.run.population.values import SEED
 from nbopt.run.spec import RunSpec
-from nbopt.run.ties import check_hooks
 from nbopt.techniques.context import Setting
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.training.device import pick_device

@@ -21,7 +21,7 @@ from nbopt.run.population.managed import Managed
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import check_samples, find_all_inert, make_members, tell_inert
 from nbopt.run.population.values import SEED, as_rows, check_for_all, check_rows, find_shared
-from nbopt.run.session import Session
+from nbopt.run.session.session import Session
 from nbopt.run.spec import RunSpec
 from nbopt.run.trained import TrainedSession
 from nbopt.store.database import AUTO, Place

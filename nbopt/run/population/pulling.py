@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import torch
 
 from nbopt.i18n import _
-from nbopt.run.interrupts import Deferred
 from nbopt.run.population.herd import Herd
 from nbopt.run.population.kept import at_once
 from nbopt.run.population.member import Member
+from nbopt.run.worker.interrupts import Deferred
 from nbopt.training.loop import pull_together
 from nbopt.training.many.together import Together
 from nbopt.training.state import Finished, RunState, Validated
@@ -110,7 +110,7 @@ class Puller:
     def _pull(self) -> None:
         population = self._population
         try:
-            torch.set_num_threads(torch.get_num_threads())  # see `nbopt.run.pulling`
+            torch.set_num_threads(torch.get_num_threads())  # see `nbopt.run.worker.pulling`
             while True:
                 try:
                     self._pull_active()

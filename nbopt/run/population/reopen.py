@@ -15,23 +15,23 @@ from nbopt.record.joint import own_tensors, part
 from nbopt.record.journal import SWITCH, Entry
 from nbopt.record.ledger import CLONE, Ledger, unwrap
 from nbopt.record.snapshots import Snapshot
-from nbopt.run.checked_record import check_journal, check_snapshots, check_values
 from nbopt.run.population.again import Again, find_difference
 from nbopt.run.population.keeping import Keeping, keep, live_populations
 from nbopt.run.population.member import Member
 from nbopt.run.population.members import give_data, make_members
 from nbopt.run.population.population import Population
 from nbopt.run.population.values import SEED
-from nbopt.run.remake import check_given_data, held
-from nbopt.run.session import Session
+from nbopt.run.session.session import Session
 from nbopt.run.spec import RunSpec
+from nbopt.run.stored.checked_record import check_journal, check_snapshots, check_values
+from nbopt.run.stored.remake import check_given_data, held
 from nbopt.store.checked import spoilt
 from nbopt.store.checked_facts import is_state
 from nbopt.store.database import store_in
 from nbopt.store.populations import BACK
 from nbopt.store.reading import Record
 from nbopt.store.records import RecordsSync
-from nbopt.training.restoring import restore
+from nbopt.training.snapshots.restoring import restore
 from nbopt.training.state import RunState
 
 
@@ -42,7 +42,7 @@ def open_population(record: Record, spec: RunSpec, hyperparams: Hyperparams) -> 
     ----------
     record : Record
     spec : RunSpec
-        As `nbopt.run.remake.remake` returns it, with ``hyperparams``.
+        As `nbopt.run.stored.remake.remake` returns it, with ``hyperparams``.
 
     Raises
     ------

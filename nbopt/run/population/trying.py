@@ -20,20 +20,20 @@ from nbopt.data.noise import NOISE, derive_seed
 from nbopt.i18n import _
 from nbopt.record.memory import available_memory
 from nbopt.record.snapshots import Snapshot
-from nbopt.run.counting import Counters
+from nbopt.run.copies.counters import Counters
+from nbopt.run.copies.ties import Tied
 from nbopt.run.past import check_tuning
 from nbopt.run.population.forks import fork_member
 from nbopt.run.population.member import Member
 from nbopt.run.population.population import Population
 from nbopt.run.population.values import find_shared
-from nbopt.run.ties import Tied
 from nbopt.run.trained import TrainedSession
 from nbopt.techniques.base import defines
 from nbopt.techniques.catalogue import known_of
-from nbopt.training.checkpoint import capture
 from nbopt.training.loop import pull_together
 from nbopt.training.many.alone import do_one
-from nbopt.training.restoring import restore
+from nbopt.training.snapshots.checkpoint import capture
+from nbopt.training.snapshots.restoring import restore
 from nbopt.training.validation import validate
 
 SLICE_SECONDS = 0.01  # that the run is kept waiting at a time

@@ -15,6 +15,7 @@ from nbopt.errors import tell_error
 from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
+from nbopt.run.exports.artifact import find_computed, measure_kernels, size_in_full
 from nbopt.run.size.kernels import Kernel
 from nbopt.run.size.latency import Latency
 from nbopt.run.size.layers import Layer, list_layers, macs_of, time_pass
@@ -22,7 +23,6 @@ from nbopt.run.size.others import next_other, stamp_of
 from nbopt.run.size.probe import CannotMeasure, Probe, Slices
 from nbopt.run.size.state import Sizes, State, find_state, pack_all, spread, state_of, structure_of
 from nbopt.run.size.tradeoff import Tradeoff, find_compressing, sensitivity, sensitivity_of_inputs, tradeoff, values_of
-from nbopt.run.taking import find_computed, measure_kernels, size_in_full
 from nbopt.run.trained import TrainedSession
 from nbopt.training.state import RunState
 from nbopt.training.validation import measure

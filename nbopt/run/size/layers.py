@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nbopt.data.samples import count_samples, cut, find_samples
 from nbopt.run.size.latency import Latency, measure_latency
-from nbopt.training.macs import count_macs
+from nbopt.training.structure.macs import count_macs
 
 
 class Layer(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbopt.run.registry import live_runs
+from nbopt.run.session.registry import live_runs
 from nbopt.run.trained import TrainedSession
 from nbopt.training.state import RunState
 

@@ -16,8 +16,8 @@ from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.population.forks import copy_run, take
 from nbopt.run.trained import TrainedSession
-from nbopt.training.outside import unchanged
-from nbopt.training.restoring import restore
+from nbopt.training.snapshots.outside import unchanged
+from nbopt.training.snapshots.restoring import restore
 from nbopt.training.trial import first_batches
 from nbopt.training.validation import measure
 

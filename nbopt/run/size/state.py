@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from nbopt.export.compressed.pack import join, pack
+from nbopt.run.exports.artifact import Computed, find_computed
 from nbopt.run.size.layers import Layer, list_layers, macs_of
 from nbopt.run.size.probe import Probe, Slices
 from nbopt.run.size.tradeoff import find_compressing
-from nbopt.run.taking import Computed, find_computed
 from nbopt.training.validation import measure
 
 Item = TypeVar("Item")

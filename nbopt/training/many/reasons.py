@@ -12,7 +12,6 @@ from torch import nn
 from nbopt.i18n import _
 from nbopt.objects.layers import NOISY, leaves_out
 from nbopt.techniques.optimizers.update import Update
-from nbopt.training.callables import functions_of
 from nbopt.training.compile.marks import find_hooks
 from nbopt.training.compile.reads import Reads
 from nbopt.training.compile.step import CannotCompile, find_trained
@@ -20,6 +19,7 @@ from nbopt.training.compile.values import is_torchs
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.step.passes import call_on_pair
 from nbopt.training.training import Training
+from nbopt.training.user_code.callables import functions_of
 
 _APART = (
     *("change_weights", "change_activations", "change_pass", "change_every_pass", "change_loss"),

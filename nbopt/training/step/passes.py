@@ -24,11 +24,11 @@ from nbopt.techniques.losses.traits import SCORES
 from nbopt.techniques.metrics.measuring import Measuring
 from nbopt.techniques.metrics.reading import ends_in_probabilities, tensor_of
 from nbopt.training.active_hooks import ActiveHooks
-from nbopt.training.callables import functions_of
 from nbopt.training.prepare import check_labels, check_pair, check_returned
 from nbopt.training.step.calibration import Calibration
 from nbopt.training.step.explaining import explain_loss, explain_pass
 from nbopt.training.step.swapped import Swapped
+from nbopt.training.user_code.callables import functions_of
 
 Forward = Callable[[nn.Module, Any], tuple[Any, Any]]
 Do = Callable[[Any], tuple[Any, Any, Tensor]]

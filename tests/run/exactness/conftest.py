@@ -18,4 +18,4 @@ def said():
 @pytest.fixture
 def no_snapshots(monkeypatch):
     """Keep none but the first snapshot, those before changes and those of the best validation."""
-    monkeypatch.setattr("nbopt.training.securing.SECONDS", 1e9)
+    monkeypatch.setattr("nbopt.training.snapshots.securing.SECONDS", 1e9)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from nbopt import RunState
-from nbopt.run import fingerprint
+from nbopt.run.stored import fingerprint
 from tests.run.exactness.telling import tells
 
 DRAWS = (number for number in itertools.count())

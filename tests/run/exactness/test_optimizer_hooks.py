@@ -6,7 +6,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import nbopt
-from nbopt.run.ties import Tied
+from nbopt.run.copies.ties import Tied
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from nbopt import Run
-from nbopt.run.recorded import find_places
+from nbopt.run.exactness.recorded import find_places
 from tests.run.exactness.telling import SECONDS, jitter, tells
 from tests.run.test_past import values_of
 from tests.training.tiered import batch_norm
@@ -90,7 +90,7 @@ def test_an_exact_run_is_never_told_otherwise(mlp, blobs, seed):
         if chance.random() < 0.3:
             patch.setattr("nbopt.record.history.MOST", chance.choice([20, 32]))  # thinned again and again
         if chance.random() < 0.5:
-            patch.setattr("nbopt.training.securing.SECONDS", 1e9)
+            patch.setattr("nbopt.training.snapshots.securing.SECONDS", 1e9)
         run = Run(
             mlp(dropout=chance.choice([0.0, 0.3])), blobs, val=val, optimizer=kind, metrics=["accuracy"], batch_size=10,
             recover=False, store=None,

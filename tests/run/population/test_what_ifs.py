@@ -10,11 +10,11 @@ from torch import nn
 import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.hyperparams import Text
+from nbopt.run.copies.ties import Tied
 from nbopt.run.population import what_ifs
 from nbopt.run.population.trying import Trials
 from nbopt.run.population.what_if import Question, do_slice
 from nbopt.run.population.what_ifs import WhatIfs
-from nbopt.run.ties import Tied
 from tests.run.population.shared import SETTINGS, assert_same, dense, digits, model_of
 from tests.waiting import eventually
 

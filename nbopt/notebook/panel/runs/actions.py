@@ -10,9 +10,9 @@ from nbopt.i18n import _
 from nbopt.notebook.panel.runs.overlays import Overlays
 from nbopt.run.beside import leave_store, open_beside
 from nbopt.run.beside import rename as rename_live
-from nbopt.run.registry import live_runs
-from nbopt.run.steerable import Steerable
-from nbopt.run.work import Work
+from nbopt.run.session.registry import live_runs
+from nbopt.run.session.steerable import Steerable
+from nbopt.run.session.work import Work
 from nbopt.store.cleaning import delete
 from nbopt.store.database import AUTO
 from nbopt.store.marking import rename, star

@@ -13,8 +13,8 @@ from nbopt.notebook.charts.view import Ghost
 from nbopt.record.history import History
 from nbopt.run.population.of_run import AsksMany
 from nbopt.run.population.population import Population
-from nbopt.run.registry import live_runs
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.registry import live_runs
+from nbopt.run.session.steerable import Steerable
 from nbopt.store.database import AUTO
 from nbopt.store.reading import read
 from nbopt.training.state import RunState

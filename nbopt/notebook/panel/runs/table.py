@@ -19,8 +19,8 @@ from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.runs.actions import Actions
 from nbopt.notebook.panel.runs.overlays import ALONE, Overlays
 from nbopt.notebook.panel.runs.verdict import Verdict
-from nbopt.run.registry import live_runs
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.registry import live_runs
+from nbopt.run.session.steerable import Steerable
 from nbopt.store.database import AUTO
 from nbopt.store.listing import runs as stored_runs
 from nbopt.training.state import RunState

@@ -9,7 +9,7 @@ from nbopt.formatting import count
 from nbopt.i18n import _
 from nbopt.run.population.comparing import compare
 from nbopt.run.population.of_run import AsksMany
-from nbopt.run.registry import live_runs
+from nbopt.run.session.registry import live_runs
 from nbopt.training.state import RunState
 
 SEEDS = 16

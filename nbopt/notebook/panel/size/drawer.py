@@ -15,11 +15,11 @@ from nbopt.i18n import N_, _
 from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.run.beside import explore_size
+from nbopt.run.session.steerable import Steerable
 from nbopt.run.size.explorer import Explorer
 from nbopt.run.size.latency import Latency
 from nbopt.run.size.layers import Layer
 from nbopt.run.size.state import State
-from nbopt.run.steerable import Steerable
 from nbopt.viz.sizes import Mark, draw_lines, draw_marks
 
 _SOURCE = "size"

@@ -17,8 +17,8 @@ from nbopt.i18n import N_, _
 from nbopt.notebook.frontend.bridge import FrontEnd
 from nbopt.notebook.panel.drawers import Drawer
 from nbopt.notebook.panel.takeaway.report import body, report
-from nbopt.run.code import recipe, script, settings_code
-from nbopt.run.steerable import Steerable
+from nbopt.run.exports.code import recipe, script, settings_code
+from nbopt.run.session.steerable import Steerable
 
 MOST_ROWS = 300_000
 """Of a CSV that is sent to the page."""

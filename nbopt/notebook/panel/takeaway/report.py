@@ -12,7 +12,7 @@ import numpy as np
 from nbopt.formatting import brief, count, setting
 from nbopt.i18n import _
 from nbopt.notebook.panel.status import STATES, facts, journal_cells
-from nbopt.run.steerable import Steerable
+from nbopt.run.session.steerable import Steerable
 
 _STYLE = (
     "body{font:14px/1.45 system-ui,sans-serif;max-width:1240px;margin:24px auto;padding:0 16px;color:#212121}"

@@ -1,0 +1,1 @@
+"""Whether steps done again give what they gave the first time."""

@@ -1,0 +1,1 @@
+"""A run as a script, as a recipe and as a file."""

@@ -1,0 +1,1 @@
+"""What can be shown and steered in a panel, whatever trains in it."""

@@ -1,0 +1,1 @@
+"""A run in the store, and opened again."""

@@ -1,0 +1,1 @@
+"""Where trials are carried out: here, in threads, processes and populations, on a Ray cluster."""

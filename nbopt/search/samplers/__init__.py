@@ -1,0 +1,1 @@
+"""Who chooses the values of trials, and which trials end early."""

@@ -1,0 +1,1 @@
+"""The space of a study: which values its trials may have."""

@@ -1,0 +1,1 @@
+"""A model's structure, and what changes it in the midst of a run."""

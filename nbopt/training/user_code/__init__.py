@@ -1,0 +1,1 @@
+"""The user's own functions that steps run, and what they read."""
