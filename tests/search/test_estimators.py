@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_array
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -53,8 +54,9 @@ DIABETES = np.random.default_rng(0).normal(size=(60, 3)), np.random.default_rng(
         (Ridge(), DIABETES, {"alpha": (1e-3, 1e3)}, None, ShuffleSplit(3, random_state=0)),
         (make_pipeline(StandardScaler(), SVC()), IRIS, {"svc__C": (0.1, 10.0)}, "balanced_accuracy", 3),
         (RandomForestClassifier(5, random_state=1), IRIS, {"max_depth": (1, 4)}, "accuracy", 3),
+        (SVC(), (coo_array(IRIS[0]), IRIS[1]), {"C": (0.1, 10.0)}, "accuracy", 3),
     ],
-    ids=["svc", "f1", "ridge", "default score", "pipeline", "forest"],
+    ids=["svc", "f1", "ridge", "default score", "pipeline", "forest", "sparse"],
 )
 def test_folds_are_scored_as_cross_val_score_does(estimator, data, space, scoring, cv):
     given = {"space": space, "objective": "val_loss" if scoring is None else scoring, "cv": cv, "store": None}

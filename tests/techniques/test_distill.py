@@ -6,13 +6,14 @@ import signal
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 import nbopt
 from nbopt.techniques.compression.distill import Distill
 from nbopt.techniques.compression.hidden import attention_loss, feature_loss
 from nbopt.testing import check_technique
 from tests import zygote
-from tests.export.scripts import is_tidy
+from tests.export.scripts import execute, is_tidy
 from tests.techniques.taught import ALL, data, dense, make, net, teacher
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -116,6 +117,15 @@ def test_a_script_asks_for_the_teacher_and_is_tidy():
     text = run.to_python()
     assert is_tidy(text)
     assert "def train(model, train, val=None, *, teacher):" in text
+
+
+def test_a_script_asks_a_teacher_about_what_a_loader_fetches():
+    loader = DataLoader(list(zip(*data(), strict=True)), 8, shuffle=True)
+    run = nbopt.Run(net(), loader, techniques=[Distill(teacher())], epochs=2, device="cpu", store=None)
+    run.step(6)
+    execute(run.to_python(), model := net(), loader, teacher=teacher())
+    for ours, theirs in zip(run.model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_a_stored_run_keeps_the_temperature_that_it_was_made_with_whatever_the_default_is_by_then(

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nbopt.data.tensor_source import TensorSource
 from nbopt.export.compressed.load import load_compressed
 from nbopt.export.script.section import PIECES, SHARED, VARIABLES, Section, variables_in
 from nbopt.export.script.text import break_long, lines
@@ -76,6 +77,8 @@ class Techniques(Section):
         """Write the calls of hooks."""
         draft, words = self.draft, self.words
         words.pieces.update({name: self._calls(name, guarded=name != "fit") for name in HOOKS})
+        if not isinstance(self.story.train, TensorSource) or self.story.train.inputs is None:
+            words.pieces["fit"] = ""  # as in the run
         reweights = draft.has("change_weights", "change_activations")
         words.update(reweights=reweights, model="reweighted" if reweights else "model")
         words["share"] = ", share" * bool(words["weigh"])

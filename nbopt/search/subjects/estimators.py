@@ -34,6 +34,7 @@ class Estimator:
 
     def __init__(self, estimator: Any, train: Any, val: Any, judging: Judging, seed: int) -> None:
         from sklearn.base import is_classifier
+        from sklearn.utils import indexable
 
         self._estimator, self._judging, self.seed = estimator, judging, seed
         if isinstance(train, tuple) and len(train) != 2:
@@ -42,6 +43,7 @@ class Estimator:
         self._train = (train[0], train[1]) if pair else (train, None)
         self._val = val
         _check_lengths("train", self._train)
+        self._train = tuple(indexable(*self._train))  # of sparse matrices, not all are
         if isinstance(val, (tuple, list)):
             _check_lengths("val", val)
         classifier = bool(is_classifier(estimator))
@@ -117,7 +119,8 @@ class Estimator:
 
 
 def _check_lengths(name: str, parts: Any) -> None:
-    lengths = [len(part) if hasattr(part, "__len__") else part.shape[0] for part in parts if part is not None]
+    # A sparse matrix has rows, and no length.
+    lengths = [part.shape[0] if hasattr(part, "shape") else len(part) for part in parts if part is not None]
     if len(set(lengths)) > 1:
         told = " / ".join(map(str, lengths))
         raise ValueError(_("the parts of {name} differ in length: {lengths} samples.", name=name, lengths=told))
