@@ -62,4 +62,4 @@ def _linear(spec: Float) -> list[float]:
     step = 10.0 ** math.floor(math.log10((spec.high - spec.low) / _STOPS) + 0.5)
     count = int((spec.high - spec.low) / step + 1e-9)
     values = [round(spec.low + k * step, 10) for k in range(count + 1)]
-    return values if math.isclose(values[-1], spec.high) else [*values, spec.high]
+    return [*(value for value in values if value < spec.high - 1e-6 * step), spec.high]
