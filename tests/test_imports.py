@@ -131,36 +131,33 @@ def test_every_layer_of_the_package_is_in_the_picture():
     assert {layer_of(path) for path in MODULES} <= HEIGHT.keys()
 
 
-def modules_loaded_by(statement):
-    code = f"import sys\n{statement}\nprint(*(name for name in {HEAVY + FOR_FEW_RUNS!r} if name in sys.modules))"
+def modules_loaded_by(*statements):
+    """Return what is loaded after each of these, one after the other in a new interpreter."""
+    look = f"print(*(name for name in {HEAVY + FOR_FEW_RUNS!r} if name in sys.modules))"
+    code = "\n".join(["import sys", *(line for statement in statements for line in (statement, look))])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
-    return set(done.stdout.split())
-
-
-def test_importing_nbopt_is_light():
-    assert modules_loaded_by("import nbopt; dir(nbopt); nbopt.__version__") == set()
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
 def test_declarations_are_light_and_their_table_is_made_where_it_is_asked_for():
-    declared = "import nbopt; nbopt.Float, nbopt.Int, nbopt.Choice, nbopt.Flag, nbopt.hyperparams"
-    assert modules_loaded_by(declared) == set()
-    asked = modules_loaded_by(f"{declared}; print(nbopt.hyperparams())")
+    declared = "nbopt.Float, nbopt.Int, nbopt.Choice, nbopt.Flag, nbopt.hyperparams"
+    *light, asked = modules_loaded_by(
+        "import nbopt; dir(nbopt); nbopt.__version__", declared, "str(nbopt.hyperparams())"
+    )
+    assert light == [set(), set()]
     assert "torch" in asked and asked.isdisjoint({"pandas", "IPython", "bqplot"})
 
 
 def test_loading_the_extension_imports_neither_torch_nor_sklearn():
     statement = "import nbopt\nfrom IPython.testing.globalipapp import start_ipython as s\n"
     statement += "nbopt.load_ipython_extension(s())"
-    assert modules_loaded_by(statement).isdisjoint({"torch", "sklearn", "pandas"})
+    assert modules_loaded_by(statement)[-1].isdisjoint({"torch", "sklearn", "pandas"})
 
 
-def test_a_public_name_loads_its_part_on_first_use():
-    assert "torch" in modules_loaded_by("import nbopt; nbopt.Run")
-
-
-def test_a_run_starts_without_what_few_runs_need():
+def test_a_public_name_loads_its_part_on_first_use_and_a_run_starts_without_what_few_runs_need():
     run = "nbopt.Run(torch.nn.Linear(2, 1), (torch.zeros(4, 2), torch.zeros(4, 1)), store=None).step()"
-    assert modules_loaded_by(f"import nbopt, torch; {run}").isdisjoint(FOR_FEW_RUNS)
+    used, started = modules_loaded_by("import nbopt; nbopt.Run", f"import torch; {run}")
+    assert "torch" in used and started.isdisjoint(FOR_FEW_RUNS)
 
 
 def test_the_garbage_collector_is_as_it_was_after_an_import():

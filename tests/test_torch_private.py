@@ -3,14 +3,13 @@
 import ast
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import nbopt
 from nbopt import torch_private
+from tests import zygote
 
 PACKAGE = Path(nbopt.__file__).parent
 
@@ -98,8 +97,7 @@ NAMES = [
 
 
 def train(missing):
-    command = [sys.executable, "-c", TRAIN, json.dumps(missing)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = zygote.run(TRAIN, json.dumps(missing), bare=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,6 +1,7 @@
 """Processes of a test's own that need not import torch and nbopt: forks of one that has, and where no thread runs.
 
-For code that is killed, or whose end is looked at. Whatever is about imports takes a new interpreter.
+For code that is killed, or whose end is looked at. What is about imports of nbopt forks one that has imported torch
+alone; what is about imports of torch takes a new interpreter.
 """
 
 from __future__ import annotations
@@ -34,14 +35,24 @@ class Process:
     cwd : path-like, optional
     environment : dict, optional
         What differs from the variables here.
+    bare : bool
+        Whether torch is all that is imported.
     """
 
-    def __init__(self, code: str, *arguments: Any, cwd: Any = ROOT, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        *arguments: Any,
+        cwd: Any = ROOT,
+        environment: dict[str, str] | None = None,
+        bare: bool = False,
+    ) -> None:
+        self._bare = bare
         (its_in, self.stdin), (self.stdout, its_out) = _pipe(), _pipe()
         self._stderr = tempfile.TemporaryFile("w+")
         job = [code, [*map(str, arguments)], str(cwd), {**os.environ, **(environment or {})}]
         with its_in, its_out:
-            self.pid = _ask(job, its_in, its_out, self._stderr)
+            self.pid = _ask(bare, job, its_in, its_out, self._stderr)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -53,7 +64,7 @@ class Process:
                 self.stdin.write(told)
                 self.stdin.close()
                 printed = self.stdout.read()
-                code = _ask(self.pid)
+                code = _ask(self._bare, self.pid)
                 self._stderr.seek(0)
                 return subprocess.CompletedProcess([], code, printed, self._stderr.read())
         except BaseException:
@@ -72,17 +83,20 @@ def _pipe() -> tuple[IO[str], IO[str]]:
 
 
 @functools.cache
-def _zygote() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start it; it ends with this process."""
-    ours, its = socket.socketpair()
-    with its:
-        command = [sys.executable, "-m", "tests.zygote", str(its.fileno())]
-        return ours, subprocess.Popen(command, cwd=ROOT, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL)
+def _zygotes() -> tuple[list[socket.socket], subprocess.Popen[bytes]]:
+    """Start the one that has imported both, and the bare one; they end with this process."""
+    ours, its = zip(*(socket.socketpair() for _which in range(2)), strict=True)
+    files = [each.fileno() for each in its]
+    command = [sys.executable, "-m", "tests.zygote", *map(str, files)]
+    process = subprocess.Popen(command, cwd=ROOT, pass_fds=files, stdin=subprocess.DEVNULL)
+    for each in its:
+        each.close()
+    return list(ours), process
 
 
-def _ask(what: Any, *files: IO[str]) -> int:
-    """Have it start a job, or wait for the process of this number; return that number, or the exit code."""
-    (asked, _process), text = _zygote(), json.dumps(what).encode()
+def _ask(bare: bool, what: Any, *files: IO[str]) -> int:
+    """Have one start a job, or wait for the process of this number; return that number, or the exit code."""
+    asked, text = _zygotes()[0][bare], json.dumps(what).encode()
     socket.send_fds(asked, [_HEADER.pack(len(text))], [file.fileno() for file in files])
     asked.sendall(text)
     answer = asked.recv(_HEADER.size, socket.MSG_WAITALL)
@@ -110,14 +124,21 @@ def _serve(asking: socket.socket) -> tuple[Any, list[int]] | None:
 def main() -> None:
     """Import, and serve; a fork goes on behind this call, and ends as any interpreter does."""
     import torch
-    import torch._dynamo
 
-    import nbopt
-
-    assert nbopt.Run
     torch.set_num_threads(1)
+    full, bare = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
+    if os.fork():
+        asking, other = bare, full
+    else:
+        asking, other = full, bare
+        import torch._dynamo
+
+        import nbopt
+
+        assert nbopt.Run
+    other.close()
     gc.freeze()  # a fork that looks at all of this when it ends would have to copy it first
-    with socket.socket(fileno=int(sys.argv[1])) as asking:
+    with asking:
         job = _serve(asking)
     if job is None:
         return

@@ -10,6 +10,7 @@ from ruff import find_ruff_bin
 
 from nbopt import Run, RunState
 from nbopt.export.summary import operations
+from tests import zygote
 
 SMALLEST = 1e-5
 RUFF = find_ruff_bin()  # `python -m ruff` takes five times as long
@@ -50,7 +51,7 @@ def execute_elsewhere(jobs, folder):
     torch.save(jobs, folder / "jobs.pt")
     code = (
         "import sys; sys.modules['nbopt'] = None\n"
-        "import torch; torch.set_num_threads(1)\n"
+        "import torch\n"
         "done = []\n"
         "for text, model, train, val in torch.load('jobs.pt', weights_only=False):\n"
         "    names = {}\n"
@@ -58,7 +59,8 @@ def execute_elsewhere(jobs, folder):
         "    done.append((names['train'](model, train, val), model))\n"
         "torch.save(done, 'done.pt')\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, timeout=100)
+    done = zygote.run(code, cwd=folder, bare=True)
+    assert done.returncode == 0, done.stderr
     return torch.load(folder / "done.pt", weights_only=False)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import threading
 import time
 from itertools import pairwise
@@ -14,6 +12,7 @@ import pytest
 from nbopt.notebook.frontend import bridge as bridge_module
 from nbopt.notebook.frontend.bridge import Bridge
 from nbopt.training.state import RunState
+from tests import zygote
 from tests.notebook.frontend import eventually
 
 
@@ -247,5 +246,5 @@ known = set(sys.modules)
 run.step(1)
 print(len(set(sys.modules) - known) < 10)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    done = zygote.run(code, bare=True)
     assert done.stdout.split() == ["False", "True", "True"]

@@ -6,10 +6,10 @@ then made and used, and what they show outside the marks must be names, numbers 
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
+
+from tests import zygote
 
 SCRIPT = r"""
 import json, sys
@@ -141,7 +141,7 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def shown():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=100)
+    done = zygote.run(SCRIPT, bare=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
