@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
-from itertools import chain
 from typing import Any
 
 import torch
@@ -67,9 +66,10 @@ def _takes_indices(loss: object) -> bool:
 def _needed_type(model: nn.Module, x: Tensor) -> torch.dtype | None:
     """Return what the first samples have to become; None if the model takes them as they are, or not at all.
 
-    A copy of the model that shares its weights is asked, for evaluation: nothing in the model itself changes.
+    A copy of the model that shares its weights is asked, for evaluation: nothing in the model itself changes. Buffers
+    may, as those of observers do in evaluation too, so it has its own.
     """
-    kept = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    kept = {id(weight): weight for weight in model.parameters()}
     device = next(model.parameters()).device
     try:
         twin = deepcopy(model, kept).eval()

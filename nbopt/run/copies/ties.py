@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nbopt.data.thread_generator import within_mode
 from nbopt.data.tree import tensors
 from nbopt.i18n import _
+from nbopt.objects.buffers import put_tensors_back
 from nbopt.objects.reaching import reach
 from nbopt.run.copies.counters import Counters
 from nbopt.run.spec import RunSpec
@@ -150,9 +151,7 @@ class _Watch(DispatchMode or object):  # type: ignore[misc]
 
     def undo(self) -> None:
         """Undo what was written elsewhere."""
-        with torch.no_grad():
-            for tensor, copy in self._before:
-                tensor.copy_(copy)
+        put_tensors_back(self._before)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -15,6 +15,7 @@ from nbopt.data.places import write_place
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Hyperparam, Strategy, variant
 from nbopt.i18n import N_, _
+from nbopt.objects.buffers import put_tensors_back
 from nbopt.techniques.losses.base import GROUP, Loss, align, describe, need_tensors
 from nbopt.techniques.losses.by_output import combine_outputs, split_outputs
 from nbopt.techniques.losses.classification import (
@@ -179,6 +180,4 @@ def _unchanged(module: nn.Module | None) -> Iterator[None]:
     """Put a module's buffers back afterwards: it was called once more than the user's loop would."""
     before = [] if module is None else [(buffer, buffer.clone()) for buffer in module.buffers()]
     yield
-    with torch.no_grad():
-        for buffer, copy in before:
-            buffer.copy_(copy)
+    put_tensors_back(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nbopt.objects.buffers import put_tensors_back
 from nbopt.torch_private import NormBase, foreach_copy_
 
 
@@ -38,7 +39,7 @@ class Buffers:
         if not self._versions and not self.moving:
             return
         buffers = [buffer for module in self._modules for buffer in module.buffers()]
-        always = {id(buffer) for module in self._modules for part in module.modules() for buffer in _means(part)}
+        always = self._means()
         moving = [b for b in buffers if id(b) in always or self._versions.get(id(b)) != b._version]
         if list(map(id, moving)) != list(map(id, self.moving)):
             self._take(moving)
@@ -52,17 +53,23 @@ class Buffers:
         for buffer in moving:
             groups.setdefault(buffer.dtype, []).append(buffer)
         self._groups = [(group, [buffer.clone() for buffer in group]) for group in groups.values()]
+        fixed = self._means()
+        self._sizes = [(buffer, buffer.shape) for buffer in moving if id(buffer) not in fixed]
+
+    def _means(self) -> set[int]:
+        """Return the ids of what normalization layers keep."""
+        parts = [part for module in self._modules for part in module.modules() if isinstance(part, NormBase)]
+        return {id(buffer) for part in parts for buffer in part.buffers(recurse=False)}
 
     def keep(self) -> None:
         """Keep what changes, before a step."""
+        if any(buffer.shape != size for buffer, size in self._sizes):  # as observers of quantization make theirs
+            self._take(self.moving)
+            return
         for group, kept in self._groups:
             foreach_copy_(kept, group)
 
     def put_back(self) -> None:
         """Undo what a step did."""
         for group, kept in self._groups:
-            foreach_copy_(group, kept)
-
-
-def _means(module: nn.Module) -> list[Tensor]:
-    return list(module.buffers(recurse=False)) if isinstance(module, NormBase) else []
+            put_tensors_back(zip(group, kept, strict=True))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nbopt.data.noise import Noise
 from nbopt.data.samples import LABELS, SAMPLES, SUM, count_samples, cut, find_rows, find_samples, parts_of_tree
 from nbopt.i18n import _
+from nbopt.objects.buffers import put_tensors_back
 from nbopt.objects.layers import leaves_out
 from nbopt.techniques.losses.traits import Traits, count_targets
 from nbopt.torch_private import BatchNorm, DropoutNd
@@ -206,9 +207,7 @@ class Split:
         finally:
             for module in quiet:
                 module.training = True
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+            put_tensors_back(buffers)
 
 
 def _is_restless(module: nn.Module) -> bool:
