@@ -250,9 +250,9 @@ class ActiveHooks(HookLists):
             parts[1:2] = [target] if len(parts) > 1 else []
         return parts[0] if single else tuple(parts)
 
-    def weights(self, named: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def weights(self, named: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return what the model is to compute with, by name; `Context.named_weights` may be known already."""
-        weights: dict[str, Tensor] = dict(self._context.named_weights if named is None else named)
+        weights: dict[str, Tensor] = dict(self._context.named_weights) if named is None else named
         for change in self.change_weights:
             weights = change(weights)
         return weights

@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 import nbopt
-from nbopt.techniques.compression.masks import keep_largest, keep_layers, prune_least
+from nbopt.techniques.compression.masks import Smallest, keep_layers
 from nbopt.techniques.compression.units import draw_units, find_units
 from nbopt.testing import check_run
 from tests.techniques.pruned import Attention, cnn, data, left, make, masks_of, two
@@ -56,7 +56,7 @@ def test_of_weights_that_are_as_large_the_same_go_as_by_torch(share):
     torchs = copy.deepcopy(model)
     layers = layers_of(torchs)
     prune.global_unstructured([(layer, "weight") for layer in layers], prune.L1Unstructured, amount=share)
-    found = prune_least({name: w.detach() for name, w in model.named_parameters()}, share)
+    found = Smallest().prune({name: w.detach() for name, w in model.named_parameters()}, share)
     assert_are(found, torchs, layers)
 
 
@@ -65,10 +65,13 @@ def test_of_weights_that_are_as_large_the_same_go_as_by_torch(share):
 def test_the_least_scores_are_those_of_topk_even_where_some_are_no_numbers(kind, missing):
     scores = torch.randn(211, generator=torch.Generator().manual_seed(0)).abs().to(kind)
     scores[:missing] = torch.nan
+    smallest, own = Smallest(), [torch.zeros(80, dtype=kind), torch.zeros(1, 131, dtype=kind)]
     for count in (0, 1, 100, 210):
         stay = torch.ones(211, dtype=kind)
         stay[scores.topk(count, largest=False, sorted=False).indices] = 0
-        found = keep_largest([-scores[:80], scores[80:].view(1, -1)], count)
+        own[0].copy_(-scores[:80])  # where it was before
+        own[1] = scores[80:].view(1, -1).clone()
+        found = smallest.leave_out(own, count)
         assert torch.equal(torch.cat([found[0], found[1].flatten()]), stay) and found[1].shape == (1, 131)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,47 +26,60 @@ def keep_most(scores: Tensor, count: int, kept: Tensor | None) -> Tensor:
     return stay
 
 
-def keep_largest(matrices: list[Tensor], count: int) -> list[Tensor]:
-    """Return masks of matrices: 1 but for the ``count`` smallest of all their numbers.
+class Smallest:
+    """Finds the smallest of all numbers of some matrices, again and again.
 
-    These are those that ``topk`` has. If a processor holds them, numpy finds the
+    They are those that ``topk`` has. If a processor holds the matrices, numpy finds the
     largest of them in a tenth of its time, and its calls cost less between steps of
-    machine code; where others are equal to that one, ``topk`` says which ones go.
+    machine code; it is shown matrices once, for as long as these stay where they are.
+    Where others are equal to that one, ``topk`` says which ones go.
     """
-    kinds = {w.dtype if w.device.type == "cpu" else None for w in matrices}
-    if count and kinds in ({torch.float32}, {torch.float64}):
-        held = [w.detach().numpy() for w in matrices]
-        numbers = np.empty(sum(each.size for each in held), held[0].dtype)
-        parts, end = [], 0
-        for each in held:
-            begin, end = end, end + each.size
-            parts.append(numbers[begin:end].reshape(each.shape))
-            np.absolute(each, out=parts[-1])
-        ordered = numbers.copy()
-        ordered.partition(count - 1)
-        stay = numbers > ordered[count - 1]
-        if np.count_nonzero(stay) == len(numbers) - count:
-            numbers[:] = stay
-            return [torch.from_numpy(part) for part in parts]
-    scores = torch.cat([w.detach().flatten() for w in matrices]).abs_()
-    found = scores.topk(count, largest=False, sorted=False).indices
-    stays = torch.ones_like(scores).index_fill_(0, found, 0.0)
-    cut = stays.split_with_sizes([w.numel() for w in matrices])
-    pairs = zip(cut, matrices, strict=True)
-    return [part.view_as(w).to(w.dtype) for part, w in pairs]
 
+    def __init__(self) -> None:
+        self.shown: tuple[list[Any], list[Any]] = [], []
 
-def prune_least(weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return masks without the smallest ``share`` of the numbers of all matrices.
+    def show(self, matrices: list[Tensor]) -> list[Any]:
+        """Return matrices as numpy has them; none if it cannot."""
+        places = [(w.data_ptr(), w.shape, w.stride()) for w in matrices]
+        if places != self.shown[0]:
+            kinds = {w.dtype if w.device.type == "cpu" else None for w in matrices}
+            able = kinds in ({torch.float32}, {torch.float64})
+            self.shown = places, [w.detach().numpy() for w in matrices if able]
+        return self.shown[1]
 
-    As by `keep_units`, in less time.
-    """
-    matrices = {name: w for name, w in weights.items() if w.ndim > 1}
-    if not matrices:
-        return {}
-    count = round(share * sum([w.numel() for w in matrices.values()]))
-    masks = keep_largest([*matrices.values()], count)
-    return dict(zip(matrices, masks, strict=True))
+    def leave_out(self, matrices: list[Tensor], count: int) -> list[Tensor]:
+        """Return masks of matrices: 1 but for the ``count`` smallest numbers."""
+        if count and (held := self.show(matrices)):
+            numbers = np.empty(sum([each.size for each in held]), held[0].dtype)
+            parts, end = [], 0
+            for each in held:
+                begin, end = end, end + each.size
+                parts.append(numbers[begin:end].reshape(each.shape))
+                np.absolute(each, out=parts[-1])
+            ordered = numbers.copy()
+            ordered.partition(count - 1)
+            stay = numbers > ordered[count - 1]
+            if np.count_nonzero(stay) == len(numbers) - count:
+                numbers[:] = stay
+                return [torch.from_numpy(part) for part in parts]
+        scores = torch.cat([w.detach().flatten() for w in matrices]).abs_()
+        found = scores.topk(count, largest=False, sorted=False).indices
+        stays = torch.ones_like(scores).index_fill_(0, found, 0.0)
+        cut = stays.split_with_sizes([w.numel() for w in matrices])
+        pairs = zip(cut, matrices, strict=True)
+        return [part.view_as(w).to(w.dtype) for part, w in pairs]
+
+    def prune(self, weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+        """Return masks without the smallest ``share`` of the numbers of all matrices.
+
+        As by `keep_units`, in less time.
+        """
+        names = [name for name, w in weights.items() if w.ndim > 1]
+        if not names:
+            return {}
+        matrices = [weights[name] for name in names]
+        count = round(share * sum([w.numel() for w in matrices]))
+        return dict(zip(names, self.leave_out(matrices, count), strict=True))
 
 
 def note_gradients(

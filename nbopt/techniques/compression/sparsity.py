@@ -13,7 +13,7 @@ from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int, variant
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique
 from nbopt.techniques.compression.computed import tell_computed
-from nbopt.techniques.compression.masks import gather_units, keep_layers, note_gradients, prune_least, spread_layers
+from nbopt.techniques.compression.masks import Smallest, gather_units, keep_layers, note_gradients, spread_layers
 from nbopt.techniques.compression.units import draw_units, find_refusals, find_units, measure_units
 from nbopt.techniques.context import Setting
 from nbopt.techniques.plan import Plan
@@ -72,10 +72,7 @@ class Sparsity(Technique):
         options=_PATTERNS,
         label=N_("What is pruned"),
         group=_GROUP,
-        help=N_(
-            "Single weights; neurons and channels; heads of attention; or equally many weights of each block of 4 or "
-            "8 inputs: n:4 with a sparsity of 0.5 is 2:4."
-        ),
+        help=N_("Weights; neurons, channels; heads of attention; or equally many of 4 or 8 inputs: n:4 at 0.5 is 2:4."),
         needs="sparsity",
     )
     sparsity_scope = Choice(
@@ -136,6 +133,7 @@ class Sparsity(Technique):
     reached = 0.0
     scored: Sequence[str] = ()
     scores: Sequence[Tensor] = ()
+    smallest: Smallest | None = None
 
     def forget(self) -> None:
         """Let the next masks be the first."""
@@ -272,15 +270,16 @@ class Sparsity(Technique):
     def find_masks(self, share: float) -> dict[str, Tensor]:
         """Return masks by the weights as they are now."""
         weights: dict[str, Tensor] = dict(self.context.named_weights)
-        before = dict(zip(self.names, self.masks, strict=True))
-        masks = {name: m for name, m in before.items() if name not in weights}
+        before = zip(self.names, self.masks, strict=True)
+        frozen = {name: mask for name, mask in before if name not in weights}
         how = [*self.wanted[:3], self.sparsity_regrow]
         if how == ["magnitude", "weights", "global", True]:
-            return masks | prune_least(weights, share)
-        return masks | self.find_others(weights, before, share)
+            self.smallest = self.smallest or Smallest()
+            return frozen | self.smallest.prune(weights, share)
+        return frozen | self.find_others(weights, share)
 
     @torch.no_grad()
-    def find_others(self, weights: Any, before: Any, share: float) -> dict[str, Tensor]:
+    def find_others(self, weights: Any, share: float) -> dict[str, Tensor]:
         """Return masks by scores of units."""
         pattern, scope = self.sparsity_pattern, self.sparsity_scope
         layers = find_units(self.context.model, weights, pattern)
@@ -295,6 +294,7 @@ class Sparsity(Technique):
         else:
             scores = [measure_units(x, weights, 2, scope == "global") for x in layers]
         again = self.made[:3] == self.wanted[:3] and not self.sparsity_regrow
+        before = dict(zip(self.names, self.masks, strict=True))
         kept = [gather_units(x, before, weights) for x in layers] if again else None
         stay = keep_layers(layers, scores, weights, pattern, scope, share, kept)
         return spread_layers(layers, stay, weights)

@@ -220,8 +220,7 @@ class ForwardPass:
             function = partial(call_changed, self.acting.change_activations, function)
         if not self.acting.change_weights:
             return function(self.model, batch)
-        swapped = self._swapped
-        return swapped.call(self.acting.weights(swapped.named_weights()), function, self.model, batch)
+        return self._swapped.call(self.acting.weights, function, self.model, batch)
 
     def calibrate(self) -> None:
         """Let techniques find out, on the next training batch, what they need for passes at rest."""

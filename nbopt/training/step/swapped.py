@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 _Place = tuple[dict[str, Any], str, nn.Parameter]
+Change = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 
 
 class Swapped:
@@ -34,39 +35,37 @@ class Swapped:
                     by_weight.setdefault(id(weight), []).append((own, attribute, weight))
         self._places = {name: by_weight[id(weight)] for name, weight in self._model.named_parameters()}
 
-    def named_weights(self) -> dict[str, Tensor]:
-        """Return the weights that require a gradient by name, as the model does, but without a walk through it."""
-        if not all(own.get(name) is weight for places in self._places.values() for own, name, weight in places):
-            self._places = {}
-        if not self._places:
-            self._look()
-        return {name: places[0][2] for name, places in self._places.items() if places[0][2].requires_grad}
-
-    def _find(self, weights: Mapping[str, Tensor]) -> list[tuple[_Place, Tensor]] | None:
-        """Return where other tensors are to be put; None where places hold something else than they did."""
-        found = []
-        for name, tensor in weights.items():
-            if name not in self._places:
-                return None
-            for place in self._places[name]:
-                own, attribute, weight = place
+    def _are_there(self) -> bool:
+        """Whether each place holds the weight that it held."""
+        for places in self._places.values():
+            for own, attribute, weight in places:
                 if own.get(attribute) is not weight:
-                    return None
-                if tensor is not weight:
-                    found.append((place, tensor))
-        return found
+                    return False
+        return bool(self._places)
 
-    def call(self, weights: Mapping[str, Tensor], function: Callable[..., Any], *given: Any) -> Any:
-        """Return ``function(*given)``, the model computing with ``weights``, by name, meanwhile."""
-        found = self._find(weights)
-        if found is None:
+    def call(self, change: Change, function: Callable[..., Any], *given: Any) -> Any:
+        """Return ``function(*given)``, the model computing meanwhile with what ``change`` makes of its weights.
+
+        ``change`` gets the weights that require a gradient by name, as the model tells them, but without a walk
+        through it, and returns what is to be in their places.
+        """
+        if not self._are_there():
             self._look()
-            found = self._find(weights)
-            assert found is not None
+        places = self._places
+        weights: dict[str, Tensor] = {}
+        for name, held in places.items():
+            weight = held[0][2]
+            if weight.requires_grad:
+                weights[name] = weight
+        put: list[_Place] = []
         try:
-            for (own, attribute, _weight), tensor in found:
-                own[attribute] = tensor
+            for name, tensor in change(weights).items():
+                for place in places[name]:
+                    own, attribute, weight = place
+                    if tensor is not weight:
+                        put.append(place)
+                        own[attribute] = tensor
             return function(*given)
         finally:
-            for (own, attribute, weight), _tensor in found:
+            for own, attribute, weight in put:
                 own[attribute] = weight
