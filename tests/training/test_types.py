@@ -58,7 +58,8 @@ def test_whole_numbers_stay_for_a_model_that_takes_them(make_run, model, val):
     run.step()
     assert first_types(run) == [torch.int64, torch.int64]
     assert run.converted == ""
-    assert getattr(model, "calls", 1) == getattr(model, "counted", 1) == 1  # the model itself is not asked what it takes
+    # The model itself is not asked what it takes.
+    assert getattr(model, "calls", 1) == getattr(model, "counted", 1) == 1
 
 
 def test_a_forward_of_the_user_s_own_gets_whole_numbers(make_run):
