@@ -37,7 +37,7 @@ from nbopt.training.many.stack import Stack
 from nbopt.training.many.traced import Abandoned, never
 from nbopt.training.many.update_all import UpdateAll
 
-_CALL_SECONDS = 0.1  # how long steps may take until each run takes note of them
+_CALL_SECONDS = 0.1  # how long steps of few runs may take until each run takes note of them
 _MOST = 64  # steps of which runs take note at once
 _ROWS = 32  # of which losses are moved between two looks whether somebody waits
 _STEPPED_SECONDS = 0.25  # since the last step, after which none is broken off
@@ -179,7 +179,9 @@ class Together:
         single = single or any(map(calls_functions, trainings))  # which may fail in any step
         single = single or not all(map(is_in_memory, trainings))
         self.compiled.at_work = self.compiled.at_work and not single
-        count = int(min(room, 1 if single else _MOST, max(1.0, _CALL_SECONDS / self._seconds)))
+        # Runs look at their losses no more often than that.
+        seconds = max(_CALL_SECONDS, trainings[0].meter.flush_seconds)
+        count = int(min(room, 1 if single else _MOST, max(1.0, seconds / self._seconds)))
         for training in trainings:
             count = training.room(count) if count > 1 else 1
         first = trainings[0].cursor
