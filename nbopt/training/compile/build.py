@@ -25,6 +25,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from nbopt.i18n import _
 from nbopt.torch_private import package_loader
 from nbopt.training.compile import products
+from nbopt.training.compile.origin import Origin, find_loaded, keep_loaded
 from nbopt.training.compile.packages import find_packages
 from nbopt.training.compile.step import CannotCompile, Chunk
 
@@ -43,6 +44,8 @@ class Build:
     ----------
     only_kept : bool
         Whether to load no more than what was compiled before.
+    origin : Origin, optional
+        What the chunk follows from, for what this process has loaded already.
 
     Attributes
     ----------
@@ -50,9 +53,9 @@ class Build:
         That of the last one, if it had to be compiled.
     """
 
-    def __init__(self, only_kept: bool = False) -> None:
+    def __init__(self, only_kept: bool = False, origin: Origin | None = None) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        self._only_kept = only_kept
+        self._only_kept, self._origin = only_kept, origin
         self._cancelled = False
 
     def compile(self, chunk: Chunk, example: list[Tensor]) -> Chunk:
@@ -65,20 +68,29 @@ class Build:
         NotKept
             If it would have to be compiled, and is not to be.
         """
+        origin = self._origin
+        if origin is not None and (known := find_loaded(origin)) is not None:
+            return known
         try:
-            graph = trace(chunk, example, products.replacements())
-            try:
-                return self._load(graph, example)
-            except NotKept:
-                raise
-            except CannotCompile:
-                if self._cancelled or not products.are_in(graph):
-                    raise
-            return self._load(trace(chunk, example, {}), example)  # a torch that does not let them be replaced
+            made = self._compile(chunk, example)
         except CannotCompile:
             raise
         except Exception as error:  # whatever a compiler raises
             raise CannotCompile(_last_words(f"{type(error).__name__}: {error}")) from error
+        if origin is not None:
+            keep_loaded(origin, made)
+        return made
+
+    def _compile(self, chunk: Chunk, example: list[Tensor]) -> Chunk:
+        graph = trace(chunk, example, products.replacements())
+        try:
+            return self._load(graph, example)
+        except NotKept:
+            raise
+        except CannotCompile:
+            if self._cancelled or not products.are_in(graph):
+                raise
+        return self._load(trace(chunk, example, {}), example)  # a torch that does not let them be replaced
 
     def _load(self, graph: fx.GraphModule, example: list[Tensor]) -> Chunk:
         packages, key = find_packages(), _key(graph, example)

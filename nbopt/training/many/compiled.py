@@ -21,6 +21,7 @@ from nbopt.training.compile.artifact import sign
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build, NotKept
 from nbopt.training.compile.obstacles import find_obstacle
+from nbopt.training.compile.origin import origin_of
 from nbopt.training.compile.plain import agree
 from nbopt.training.compile.step import CannotCompile, Chunk, Signature, find_layers, make_chunk, stand_in
 from nbopt.training.many.blocks import Ready, shapes_of
@@ -79,7 +80,8 @@ class ManyCompiler:
         twin, names = stand_in(training.model)
         layers = find_layers(twin, names, training.cursor.peek(), training.noise, [])
         formula = formula_of(type(training.torch_optimizer), key.remembers)
-        chunk = make_chunk(twin, copy(training.loss), formula, layers, key.signature, [])
+        loss = copy(training.loss)
+        chunk = make_chunk(twin, loss, formula, layers, key.signature, [])
         # Weights and the like; x, y and what is drawn; what is kept of that, and numbers.
         count = 2 + len(layers)
         held = len(arguments) - count - 2
@@ -92,7 +94,8 @@ class ManyCompiler:
 
         each = vmap(do, in_dims=(*[0] * held, *[None if key.shared else 0] * count, 0, 0))
         self._all: Chunk = lambda flat: each(*flat)
-        self.build = Build(only_kept)
+        origin = origin_of(key, twin, loss, layers, shapes_of(arguments), training.tiers.reads())
+        self.build = Build(only_kept, origin if type(loss).__module__.startswith("nbopt.") else None)
 
     def make(self) -> Ready | None:
         """Make it, and compare it with what it was made of; return None where it is not to be compiled and was not.

@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from torch import nn
 
 import nbopt
 from nbopt.run.population.pulling import Puller
@@ -41,6 +42,25 @@ def test_compiled_members_are_the_single_runs(digits, made, make, optimizer):
     assert len(made) == 1
     for member in population:
         assert_same(member, single_of(member, make, digits))
+
+
+def test_machine_code_that_the_process_has_serves_the_same_model_again_and_no_other(digits, monkeypatch):
+    traced, constant = [], 0.5
+    monkeypatch.setattr(BackgroundCompile, "start", BackgroundCompile.run)
+    monkeypatch.setattr("nbopt.training.compile.build.trace", lambda chunk, *_given: traced.append(chunk) or chunk)
+    monkeypatch.setattr(Build, "_load", lambda _self, graph, _example: lambda flat: graph([*flat]))
+
+    class Scaled(nn.Linear):
+        def forward(self, x):
+            return constant * super().forward(x)
+
+    for slope, factor in ((0.1, 0.5), (0.1, 0.5), (0.2, 0.5), (0.2, 2.0), (0.1, 0.5)):
+        constant = factor
+        model = nn.Sequential(Scaled(64, 3), nn.LeakyReLU(slope), nn.Linear(3, 10))
+        population = nbopt.Population(model, digits, 0.2, lr=[0.01, 0.02], optimizer="sgd", tier="compiled", **SETTINGS)
+        population.step(3)
+        assert population.tier == COMPILED
+    assert len(traced) == 3
 
 
 def test_compiling_that_begins_at_a_call_of_several_steps_moves_no_member(digits, made, monkeypatch):
