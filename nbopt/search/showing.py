@@ -8,12 +8,13 @@ from typing import Any
 from nbopt.i18n import _
 from nbopt.run.session.operable import Ability
 from nbopt.run.session.session import Session
+from nbopt.run.session.watched import OfOneProcess
 from nbopt.search.spaces.space import Space
 from nbopt.search.taking import Taking
 from nbopt.search.trial import Trial
 
 
-class Shown(Taking):
+class Shown(OfOneProcess, Taking):
     """A study that a notebook shows."""
 
     id: str

@@ -1,5 +1,7 @@
 """A run from outside: transport and states."""
 
+import copy
+import pickle
 import threading
 
 import pytest
@@ -20,6 +22,12 @@ def test_a_new_run_has_done_nothing(make_run):
     assert (run.state, run.step_count, run.epoch, run.progress, run.error) == (RunState.CREATED, 0, 0, 0.0, None)
     assert (run.optimizer, run.stopping, run.steps_per_second, run.seconds_left) == (None, None, None, None)
     assert len(run.journal) == len(run.history) == 0
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
+def test_a_run_says_what_to_do_in_the_place_of_pickling_it(make_run, copied):
+    with pytest.raises(TypeError, match=r"a Run can be neither pickled nor copied: nbopt\.open"):
+        copied(make_run())
 
 
 def test_start_trains_in_the_background_to_the_end(make_run):

@@ -16,11 +16,12 @@ from nbopt.record.journal import Journal
 from nbopt.run.population.kept import Kept
 from nbopt.run.population.member import Member
 from nbopt.run.session.operable import Ability
+from nbopt.run.session.watched import OfOneProcess
 from nbopt.techniques.plan import Plan
 from nbopt.training.state import RunState
 
 
-class Herd(Sequence[Member]):
+class Herd(OfOneProcess, Sequence[Member]):
     """Members and the state that they have together.
 
     Parameters

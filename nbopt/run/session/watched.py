@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import NoReturn
+
+from nbopt.i18n import _
 
 
-class Watched:
+class OfOneProcess:
+    """What has threads and a store, and is therefore neither pickled nor copied."""
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        """Say what to do instead."""
+        told = _("a {kind} can be neither pickled nor copied", kind=type(self).__name__)
+        ways = _("nbopt.open(id) opens what is stored, run.branch() copies a run, run.export() writes its model")
+        raise TypeError(f"{told}: {ways}.")
+
+
+class Watched(OfOneProcess):
     """What a `Session` tells its panel, its worker and whoever waits for it.
 
     Attributes
