@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import symtable
@@ -14,6 +15,12 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from nbopt.i18n import _
+
+
+@functools.lru_cache(maxsize=8)
+def parsed(text: str) -> ast.Module:
+    """Return the tree of a text, which is only to be read: most texts are read several times in a row."""
+    return ast.parse(text)
 
 
 def text_of(item: FunctionType | type, name: str) -> str:
@@ -30,7 +37,7 @@ def text_of(item: FunctionType | type, name: str) -> str:
     with suppress(OSError, TypeError, SyntaxError):  # no source, or not that of a statement
         source = _class_text(item) if isinstance(item, type) else inspect.getsource(item)
         text = textwrap.dedent(source).strip()
-        tree = ast.parse(text).body[0]
+        tree = parsed(text).body[0]
     if not isinstance(tree, (ast.FunctionDef, ast.ClassDef)):
         raise ValueError(_("{name} is not written as a plain function or class.", name=item.__name__))
     if hasattr(item, "__wrapped__") and not tree.decorator_list:
@@ -43,7 +50,7 @@ def _class_text(kind: type) -> str:
     for method in _methods(kind):
         lines = inspect.findsource(method)[0]
         line = method.__code__.co_firstlineno
-        for node in ast.walk(ast.parse("".join(lines))):
+        for node in ast.walk(parsed("".join(lines))):
             if not isinstance(node, ast.ClassDef) or node.name != kind.__name__:
                 continue
             if node.lineno <= line <= (node.end_lineno or 0):
@@ -56,7 +63,7 @@ def _lambda_text(item: Any, name: str) -> str:
     code = item.__code__
     with suppress(OSError, TypeError, SyntaxError):
         source = "".join(inspect.findsource(item)[0])
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno and _compiles_to(node, code):
                 arguments = ast.unparse(node.args)
                 body = ast.get_source_segment(source, node.body) or ""
@@ -138,7 +145,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
         return text
     lines = text.split("\n")
     places = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, (ast.Name, ast.Attribute)) and (name := ast.unparse(node)) in names:
             places.append((node.lineno - 1, node.col_offset, name))
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in names:

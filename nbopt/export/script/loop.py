@@ -15,7 +15,7 @@ from nbopt.export.script.template import EVALUATE, TRAIN
 from nbopt.export.script.text import fill, lines, plain
 from nbopt.export.script.unused import find_unused
 from nbopt.export.source import literal
-from nbopt.export.source_text import renamed
+from nbopt.export.source_text import parsed, renamed
 from nbopt.i18n import _
 from nbopt.record.journal import ACTIONS
 from nbopt.techniques.plan import Plan
@@ -116,7 +116,7 @@ class Loop(Section):
 
 def _asked(text: str) -> list[tuple[str, str]]:
     """Return what Python reads of ``run`` and ``hyper``, in order."""
-    read = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+    read = [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Attribute)]
     read.sort(key=lambda node: (node.lineno, node.col_offset))
     found = [(node.value.id, node.attr) for node in read if isinstance(node.value, ast.Name)]
     return [pair for pair in found if pair[0] in ("run", "hyper")]

@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nbopt.export.source_text import parsed
+
 
 def prune(text: str, known: Mapping[str, bool]) -> str:
     """Return ``text`` without what is not needed.
@@ -28,7 +30,7 @@ def prune(text: str, known: Mapping[str, bool]) -> str:
     known : mapping of str to bool
         Of names, texts and other expressions, as `ast.unparse` writes them: whether they are true, or there at all.
     """
-    return _Pruner(text.splitlines(), known).pruned(ast.parse(text).body)
+    return _Pruner(text.splitlines(), known).pruned(parsed(text).body)
 
 
 class _Pruner:

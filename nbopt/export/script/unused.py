@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
+from nbopt.export.source_text import parsed
+
 _DOES = ""  # a function does something whatever it sets
 
 _Rule = tuple[str, set[str], set[str]]
@@ -26,7 +28,7 @@ def find_unused(text: str, kept: Set[str]) -> set[str]:
     kept : set of str
         Variables that are needed in any case.
     """
-    (function,) = ast.parse(text).body
+    (function,) = parsed(text).body
     assert isinstance(function, ast.FunctionDef)
     given = {each.arg for each in function.args.args}
     known = {name for node in ast.walk(function) for name in _made(node)} - given
