@@ -77,11 +77,11 @@ lab:
 	echo "Open $$url"; \
 	wait $$lab
 
-# Python's packages take one core, those of the pages' scripts the other. Compiling all of the packages would take as long as
-# installing them: the tests import a third. The checks, one after the other, run in the gaps where tests wait.
+# Python's packages take one core, all of the pages' scripts the other, which is done sooner. Compiling all of the packages
+# would take as long as installing them: the tests import a third. Style and types of Python are checked where tests wait.
 test:
-	@$(MAKE) --no-print-directory --jobs=2 COMPILE=--no-compile browser $(STAMPS)/test
-	@$(MAKE) --no-print-directory --jobs=2 run-tests lint-python test-scripts
+	@$(MAKE) --no-print-directory --jobs=2 COMPILE=--no-compile browser $(STAMPS)/test test-scripts
+	@$(MAKE) --no-print-directory --jobs=2 run-tests lint-python
 
 run-tests: $(STAMPS)/test browser
 	$(PY) -m pytest --numprocesses=$(PROCESSES) --dist=loadfile $(PYTEST_ARGS) tests
