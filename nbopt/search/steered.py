@@ -8,6 +8,7 @@ from typing import Self
 from nbopt.errors import check_text
 from nbopt.i18n import _
 from nbopt.run.worker.interrupts import Deferred
+from nbopt.run.worker.threads import thread_from_here
 from nbopt.search.course import Course
 from nbopt.training.state import RunState
 
@@ -70,7 +71,7 @@ class Steered(Course):
             self._become(RunState.RUNNING)
             self._thread = threading.current_thread()
             if not here:
-                self._thread = threading.Thread(target=self._search, name=f"nbopt {self.name}", daemon=True)
+                self._thread = thread_from_here(self.name, self._search)
                 self._thread.start()
         if here:
             with Deferred(lambda: self._ask_for_rest(RunState.PAUSED, "code")):

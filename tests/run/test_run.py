@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 
+import numpy as np
 import pytest
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -37,6 +38,15 @@ def test_start_trains_in_the_background_to_the_end(make_run):
     assert (run.step_count, run.epoch, run.end_reason) == (9, 3, "all 3 epochs done")
     assert events_of(run) == ["start", "finished"]
     assert run.history["loss"][0].tolist() == list(range(9))
+
+
+def test_its_thread_has_the_settings_of_numpy_that_a_loop_there_would_have(make_run):
+    found = []
+    run = make_run(metrics=lambda output, target: found.append(np.geterr()["divide"]) or 0.0, epochs=1)
+    with np.errstate(divide="raise"):
+        run.start()
+    run.wait(10)
+    assert set(found) == {"raise"}
 
 
 def test_pause_and_resume(make_run):

@@ -16,6 +16,7 @@ from nbopt.run.population.herd import Herd
 from nbopt.run.population.kept import at_once
 from nbopt.run.population.member import Member
 from nbopt.run.worker.interrupts import Deferred
+from nbopt.run.worker.threads import thread_from_here
 from nbopt.training.loop import pull_together
 from nbopt.training.many.together import Together
 from nbopt.training.state import Finished, RunState, Validated
@@ -95,8 +96,7 @@ class Puller:
             if here:
                 self.thread = threading.current_thread()
             else:
-                name = f"nbopt {population.name}"
-                self.thread = threading.Thread(target=self._pull, name=name, daemon=True)
+                self.thread = thread_from_here(population.name, self._pull)
                 self.thread.start()
         if here:
             with Deferred(self.ask_for_pause):

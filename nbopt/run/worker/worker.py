@@ -17,6 +17,7 @@ from nbopt.run.worker.loop import Loop
 from nbopt.run.worker.progress import ProgressLine
 from nbopt.run.worker.pulling import Pulling, is_gone
 from nbopt.run.worker.speed_limit import SpeedLimit
+from nbopt.run.worker.threads import thread_from_here
 from nbopt.training.begun import Begun
 from nbopt.training.loop import Limit
 from nbopt.training.state import Ending, Event, RunState
@@ -199,8 +200,7 @@ class Worker:
             session.become(RunState.RUNNING)
             thread = threading.current_thread()
             if threaded:
-                name = f"nbopt {session.name}"
-                thread = threading.Thread(target=self._pull, args=(training, events), name=name, daemon=True)
+                thread = thread_from_here(session.name, self._pull, training, events)
             pulling.thread = thread
             if threaded:
                 thread.start()

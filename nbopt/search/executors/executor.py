@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from nbopt.run.worker.threads import thread_from_here
 from nbopt.search.executors.jobs import Ended, Job, Progress, carry_out
 
 _LOOK_SECONDS = 0.05  # how long `events` waits before it lets the study look around
@@ -127,7 +128,7 @@ class Threads:
     def submit(self, job: Job) -> None:
         """Take a trial on, in a new thread."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        thread = threading.Thread(target=self._carry_out, args=(job,), name=f"nbopt trial {job.number}", daemon=True)
+        thread = thread_from_here(f"trial {job.number}", self._carry_out, job)
         self._threads.append(thread)
         self._progress[job.number] = Progress()
         thread.start()
