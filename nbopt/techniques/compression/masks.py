@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,21 +37,24 @@ class Smallest:
     """
 
     def __init__(self) -> None:
-        self.shown: tuple[list[Any], list[Any]] = [], []
+        self.shown: tuple[Any, list[Any], int] = None, [], 0
 
-    def show(self, matrices: list[Tensor]) -> list[Any]:
-        """Return matrices as numpy has them; none if it cannot."""
+    def show(self, matrices: list[Tensor]) -> tuple[list[Any], int]:
+        """Return matrices as numpy has them, none if it cannot, and their size."""
         places = [(w.data_ptr(), w.shape, w.stride()) for w in matrices]
         if places != self.shown[0]:
             kinds = {w.dtype if w.device.type == "cpu" else None for w in matrices}
             able = kinds in ({torch.float32}, {torch.float64})
-            self.shown = places, [w.detach().numpy() for w in matrices if able]
-        return self.shown[1]
+            held = [w.detach().numpy() for w in matrices if able]
+            self.shown = places, held, sum(w.numel() for w in matrices)
+        return self.shown[1:]
 
-    def leave_out(self, matrices: list[Tensor], count: int) -> list[Tensor]:
-        """Return masks of matrices: 1 but for the ``count`` smallest numbers."""
-        if count and (held := self.show(matrices)):
-            numbers = np.empty(sum([each.size for each in held]), held[0].dtype)
+    def leave_out(self, matrices: list[Tensor], share: float) -> list[Tensor]:
+        """Return masks of matrices: 1 but for this share of the numbers."""
+        held, size = self.show(matrices)
+        count = round(share * size)
+        if count and held:
+            numbers = np.empty(size, held[0].dtype)
             parts, end = [], 0
             for each in held:
                 begin, end = end, end + each.size
@@ -59,7 +63,7 @@ class Smallest:
             ordered = numbers.copy()
             ordered.partition(count - 1)
             stay = numbers > ordered[count - 1]
-            if np.count_nonzero(stay) == len(numbers) - count:
+            if np.count_nonzero(stay) == size - count:
                 numbers[:] = stay
                 return [torch.from_numpy(part) for part in parts]
         scores = torch.cat([w.detach().flatten() for w in matrices]).abs_()
@@ -69,17 +73,16 @@ class Smallest:
         pairs = zip(cut, matrices, strict=True)
         return [part.view_as(w).to(w.dtype) for part, w in pairs]
 
-    def prune(self, weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    def prune(self, weights: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
         """Return masks without the smallest ``share`` of the numbers of all matrices.
 
         As by `keep_units`, in less time.
         """
-        names = [name for name, w in weights.items() if w.ndim > 1]
-        if not names:
+        matrices = {name: w for name, w in weights.items() if w.ndim > 1}
+        if not matrices:
             return {}
-        matrices = [weights[name] for name in names]
-        count = round(share * sum([w.numel() for w in matrices]))
-        return dict(zip(names, self.leave_out(matrices, count), strict=True))
+        masks = self.leave_out([*matrices.values()], share)
+        return dict(zip(matrices, masks, strict=True))
 
 
 def note_gradients(

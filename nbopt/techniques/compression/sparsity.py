@@ -269,11 +269,11 @@ class Sparsity(Technique):
 
     def find_masks(self, share: float) -> dict[str, Tensor]:
         """Return masks by the weights as they are now."""
-        weights: dict[str, Tensor] = dict(self.context.named_weights)
+        weights = self.context.named_weights
         before = zip(self.names, self.masks, strict=True)
         frozen = {name: mask for name, mask in before if name not in weights}
-        how = [*self.wanted[:3], self.sparsity_regrow]
-        if how == ["magnitude", "weights", "global", True]:
+        how = self.sparsity_method, self.sparsity_pattern, self.sparsity_scope
+        if self.sparsity_regrow and how == ("magnitude", "weights", "global"):
             self.smallest = self.smallest or Smallest()
             return frozen | self.smallest.prune(weights, share)
         return frozen | self.find_others(weights, share)

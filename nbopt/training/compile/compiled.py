@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from array import array
 from collections.abc import Sequence
 from copy import copy
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -167,6 +169,7 @@ class Compiled:
         self._weights = [weight for _name, weight in find_trained(training.model)]
         self._named = training.context.named_weights
         self._layers = [(training.model.get_submodule(layer.name), layer) for layer in ready.layers]
+        self._fitting: list[Any] = [None]  # operands that are in memory as when compiled
         self._blank = [torch.stack([layer.ones] * steps) for layer in ready.layers]  # masks that leave out nothing
         self._made_from = self._optimizer.state  # loading a state replaces it
         pairs = product(self._formula.keys, self._weights)
@@ -248,10 +251,14 @@ class Compiled:
 
     def _find_operands(self) -> list[Tensor]:
         """Return by what weights are changed, in memory as it was when compiled: machine code does not look."""
-        given, operands = self._ready.shapes[len(self._held) :], self._training.acting.operands()
-        own = given[len(given) - 1 - len(operands) : -1]
-        pairs = zip(operands, own, strict=True)
-        return [one if Shape.of(one) == shape else shape.zeros(one.device).copy_(one) for one, shape in pairs]
+        operands = self._training.acting.operands()
+        if all(map(operator.is_, operands, self._fitting)):
+            return operands
+        shapes = self._ready.shapes[-1 - len(operands) : -1]
+        if list(map(Shape.of, operands)) != shapes:
+            return [shape.zeros(one.device).copy_(one) for one, shape in zip(operands, shapes, strict=True)]
+        self._fitting = operands
+        return operands
 
     def _find_masks(self, done: int) -> tuple[list[Tensor], float]:
         """Return by what weights are changed after so many steps of a call, and how many are done before others."""
