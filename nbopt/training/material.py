@@ -52,11 +52,12 @@ class Material:
 
     def settle(self) -> None:
         """Take everything for given that was changed since this was made, before the first step."""
-        self._put_back_after_look()
+        if self.model.training is not self.mode:  # after a look, as model.eval() in another cell
+            self.put_back()
         self._learn()
 
     def _learn(self) -> None:
-        self.resting, self.evaluated = self._find_resting(), self._find_evaluated()
+        self.resting, self.evaluated = self._find_resting(), self.find_modes()
         self.mode = self.model.training
 
     # -- what there is
@@ -146,8 +147,7 @@ class Material:
             See `check`.
         """
         self.check()
-        self._put_back_after_look()
-        resting, evaluated = self._find_resting(), self._find_evaluated()
+        resting, evaluated = (tuple(names) for names in self.place().values())
         if (resting, evaluated) == (self.resting, self.evaluated):
             return None
         words = []
@@ -162,9 +162,9 @@ class Material:
         return {"resting": list(resting), "evaluated": list(evaluated), "reason": "; ".join(words)}
 
     def place(self) -> dict[str, Any]:
-        """Return what the user may change, as it is now."""
-        self._put_back_after_look()
-        return {"resting": list(self._find_resting()), "evaluated": list(self._find_evaluated())}
+        """Return what the user may change, as it is now; ``model.eval()``, for a look, changes nothing."""
+        evaluated = self.evaluated if self.model.training is not self.mode else self.find_modes()
+        return {"resting": list(self._find_resting()), "evaluated": list(evaluated)}
 
     def apply(self, change: Mapping[str, Any]) -> None:
         """Make a change that `find_change` found, or a snapshot holds, and know of it."""
@@ -202,8 +202,8 @@ class Material:
             self.set_modes(still)
 
     def find_modes(self) -> tuple[str, ...]:
-        """Return the modules in evaluation mode, a look at the whole model apart."""
-        return self.evaluated if self.model.training is not self.mode else self._find_evaluated()
+        """Return the modules in evaluation mode."""
+        return tuple(name for name, module in self._modules.items() if not module.training)
 
     def set_modes(self, evaluated: Iterable[str]) -> None:
         """Put these modules into evaluation mode, all others into training mode."""
@@ -211,14 +211,6 @@ class Material:
         for name, module in self._modules.items():  # parents come first, and take their children along
             if module.training is (name in still):
                 module.train(name not in still)  # what a module of the user's does there is done
-
-    def _find_evaluated(self) -> tuple[str, ...]:
-        return tuple(name for name, module in self._modules.items() if not module.training)
-
-    def _put_back_after_look(self) -> None:
-        """Undo what a look at the model did, as ``model.eval()`` in another cell; single modules stay as they are."""
-        if self.model.training is not self.mode:
-            self.put_back()
 
     # -- what the loss keeps
 

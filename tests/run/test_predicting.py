@@ -137,6 +137,13 @@ def test_modes_set_in_a_pause_outlive_a_look(make_run, blobs):
     assert not model[1].training
     run.step(1)
     assert not model[1].training
+    model.eval()
+    run.predict(blobs[0]), run.find_lr(steps=10)
+    with run.at_rest():
+        pass
+    assert not any(module.training for module in model.modules())
+    run.step(1)
+    assert [module.training for module in model] == [True, False, True]
 
 
 def test_a_rest_leaves_no_trace(make_run, blobs):
