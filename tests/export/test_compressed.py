@@ -211,7 +211,7 @@ def test_a_script_holds_the_function_that_loads_the_file(tmp_path):
 def test_programs_predict_as_the_run(tmp_path):
     import onnxruntime
 
-    run = make(weight_bits=4, activation_bits=8)
+    run = make(model=nn.DataParallel(net()), weight_bits=4, activation_bits=8)  # called with any number of arguments
     run.step(7)
     expected, before = run.predict(data()[0]), copy.deepcopy(run.model.state_dict())
     program = run.export(tmp_path / "model.pt2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import tempfile
 import warnings
@@ -81,7 +82,12 @@ def _free(model: nn.Module, arguments: Arguments) -> Any:
         return {0: torch.export.Dim.AUTO} if isinstance(x, Tensor) and x.ndim else None
 
     if not named:
-        return tuple(map(free, given))
+        shapes = [free(x) for x in given]
+        kinds = [each.kind for each in inspect.signature(model.forward).parameters.values()]
+        if inspect.Parameter.VAR_POSITIONAL in kinds:  # of any number, as of a model that torch.compile made
+            first = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+            shapes[first:] = [tuple(shapes[first:])]
+        return tuple(shapes)
     raise ValueError(_("a model that gets named arguments cannot be exported as a program: give the run a forward"))
 
 
