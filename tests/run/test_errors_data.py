@@ -209,3 +209,14 @@ def test_the_shapes_of_the_batch_stand_below_an_error_of_the_model(make_run, blo
     with pytest.raises(RuntimeError) as caught:
         make_run(train=(blobs[0][:, :3], blobs[1])).start()
     assert caught.value.__notes__ == ["nbopt: raised in step 0, on a batch of shape (60, 3) float32, (60,) int64"]
+
+
+def test_a_single_sample_left_over_for_batch_normalization_is_told_with_a_way_out(make_run, blobs):
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    run = make_run(model, blobs, batch_size=59, epochs=2)
+    with pytest.raises(ValueError, match="more than 1 value per channel") as caught:
+        run.fit()
+    assert "rewind(...) and set another batch_size" in caught.value.__notes__[-1]
+    run.rewind(0)
+    run.set(batch_size=58)
+    assert run.fit().step_count == 4

@@ -20,6 +20,10 @@ def explain_pass(error: Exception, model: nn.Module, batch: Any, step: int) -> N
     error.add_note(_("nbopt: raised in step {step}, on a batch of shape {shapes}", step=step, shapes=shapes))
     if explained := explain_types(error, batch, model):
         error.add_note(explained)
+    if "more than 1 value per channel" in str(error):
+        rule = _("batch normalization needs two samples, and this batch has the one that an epoch leaves over")
+        way = _("run.rewind(...) and set another batch_size, or give a DataLoader with drop_last=True")
+        error.add_note(_("nbopt: {rule}: {way}.", rule=rule, way=way))
 
 
 def explain_loss(error: Exception, loss: Loss, output: Any, target: Any) -> None:
