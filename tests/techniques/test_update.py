@@ -27,9 +27,9 @@ KINDS = {
 class Pair:
     """The same weights twice: one updated by torch, one by us."""
 
-    def __init__(self, make):
+    def __init__(self, make, dtype=torch.float32):
         torch.manual_seed(0)
-        first = [nn.Parameter(torch.randn(shape)) for shape in ((5, 4), (5,), (3, 5))]
+        first = [nn.Parameter(torch.randn(shape, dtype=dtype)) for shape in ((5, 4), (5,), (3, 5))]
         self.weights = [first, copy.deepcopy(first)]
         self.optimizers = [make(weights) for weights in self.weights]
         self.updates = [self.optimizers[0].step, Update(self.optimizers[1])]
@@ -52,9 +52,10 @@ class Pair:
         return torch.equal(*states)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_torch_s_own_numbers(kind):
-    pair = Pair(KINDS[kind])
+def test_torch_s_own_numbers(kind, dtype):
+    pair = Pair(KINDS[kind], dtype)
     for step in range(8):
         if step == 4:
             pair.change(lr=0.03, weight_decay=0.1)

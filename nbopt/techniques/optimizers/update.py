@@ -95,6 +95,8 @@ def _is_usual(group: Group) -> bool:
     plain = not any(group.get(key) for key in ("maximize", "dampening", "amsgrad", "differentiable", "capturable"))
     fused = bool(group.get("fused")) == ("betas" in group)
     alike = all(weight.device.type == "cpu" and weight.dtype == weights[0].dtype for weight in weights)
+    # A list's product with a number is rounded otherwise than a tensor's, in numbers of 16 bits.
+    alike = alike and ("betas" in group or weights[0].dtype.itemsize > 2)
     return plain and fused and alike and not isinstance(group.get("lr"), Tensor)
 
 
