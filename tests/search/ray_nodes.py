@@ -1,21 +1,15 @@
-"""A Ray cluster of two nodes on this machine, and a study's process that is killed.
-
-``python -m tests.search.ray_nodes cluster FOLDER``, or ``kernel STORE``. Both tell their parent by lines, and end with
-it.
-"""
+"""A study on a Ray cluster, in a process that is killed: ``python -m tests.search.ray_nodes STORE``."""
 
 import os
 import secrets
 import subprocess
 import sys
-import time
 
 import torch
 
 import nbopt
 
 TRIALS, EPOCHS = 6, 60
-_START_SECONDS = 150
 
 
 def environment(home):
@@ -25,41 +19,10 @@ def environment(home):
     return {**own, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
 
 
-def start(what, *arguments):
-    """Start one of the two in a process of its own."""
-    command = [sys.executable, "-m", "tests.search.ray_nodes", what, *map(str, arguments)]
+def start(what, folder):
+    """Start a cluster, ``"ray_cluster"``, or a study's process, ``"ray_nodes"``; both tell their parent by lines."""
+    command = [sys.executable, "-m", f"tests.search.{what}", str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def patient(get):
-    """Wait longer than Ray does, on a machine that is busy with other tests."""
-
-    def get_node(*given):
-        end = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                return get(*given)
-            except RuntimeError:
-                if time.monotonic() > end:
-                    raise
-
-    return get_node
-
-
-def be_cluster(folder):
-    os.environ["RAY_TMPDIR"] = folder
-    from ray._private import services
-    from ray.cluster_utils import Cluster
-
-    services.get_node = patient(services.get_node)
-    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
-    os.mkdir(f"{folder}/ray")  # for its address, which Ray itself only writes
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    cluster.add_node(**node)
-    cluster.wait_for_nodes()
-    print(cluster.address, flush=True)
-    sys.stdin.read()
-    cluster.shutdown()
 
 
 def make_model(width):
@@ -88,5 +51,5 @@ def be_kernel(store):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"cluster": be_cluster, "kernel": be_kernel}[sys.argv[1]](*sys.argv[2:])
+    be_kernel(*sys.argv[1:])
     os._exit(0)

@@ -26,7 +26,7 @@ def cluster(tmp_path_factory):
     try:
         while not address and len(folders) < 3:  # Ray gives up where an agent takes more than 15 seconds to begin
             folders.append(tempfile.mkdtemp(prefix="nb", dir="/tmp"))  # the names of sockets must be short
-            process = ray_nodes.start("cluster", folders[-1])
+            process = ray_nodes.start("ray_cluster", folders[-1])
             address = process.stdout.readline().strip()
         assert address, "the cluster did not start"
         os.environ["RAY_ADDRESS"] = address
@@ -48,7 +48,7 @@ def test_a_study_survives_its_kernel_and_a_worker(cluster, tmp_path):
     """Another kernel takes over the trials that actors of the first are at; one of those is lost, too."""
     processes, home = cluster
     inline = ray_nodes.begin(None, "inline").fit()
-    kernel = ray_nodes.start("kernel", tmp_path)
+    kernel = ray_nodes.start("ray_nodes", tmp_path)
     number = kernel.stdout.readline().strip()
     for line in kernel.stdout:
         written, *reports = map(int, line.split())
