@@ -41,7 +41,7 @@ def test_workers_find_what_one_thread_finds(make):
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_pruner_compares_with_what_it_would_whoever_is_faster(make, pruner):
     """Also with several at once: nothing depends on which of them ends first."""
-    given = {"space": ["lr", "weight_decay"], "trials": 14, "sampler": "tpe", "epochs": 6, "pruner": pruner}
+    given = {"space": ["lr", "weight_decay"], "trials": 10, "sampler": "tpe", "epochs": 6, "pruner": pruner}
     threads = make(**given, executor="threads", slots=3).fit()
     elsewhere = make(**given, executor=Nearby(3)).fit()
     assert victim.found(elsewhere) == victim.found(threads)

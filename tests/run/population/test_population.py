@@ -17,14 +17,14 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 class Sequences(nn.Module):
-    """Reads an image row by row, by a recurrent layer."""
+    """Reads an image by two rows at a time, by a recurrent layer."""
 
     def __init__(self):
         super().__init__()
-        self.gru, self.head = nn.GRU(8, 6, batch_first=True), nn.Linear(6, 10)
+        self.gru, self.head = nn.GRU(16, 6, batch_first=True), nn.Linear(6, 10)
 
     def forward(self, x):
-        return self.head(self.gru(x.view(-1, 8, 8))[0][:, -1])
+        return self.head(self.gru(x.view(-1, 4, 16))[0][:, -1])
 
 
 class Attends(nn.Module):
