@@ -48,6 +48,9 @@ class Material:
         self._shapes, self.exchanged = self.find_shapes(), False
         if not any(module.training for module in model.modules()):
             model.train()  # models come from a hub like this, and loops begin with it
+        for module in model.modules():
+            if module.training and type(module).train is not nn.Module.train:
+                module.train()  # what the user's does there, as freezing norms, loops have from the first step on
         self._learn()
 
     def settle(self) -> None:

@@ -98,6 +98,20 @@ def test_a_model_of_which_only_the_head_is_in_training_mode_stays_so(make_run, b
     assert (model.training, model[1].training, model[3][0].training) == (False, False, True)
 
 
+def test_what_train_leaves_in_evaluation_mode_stays_so_from_the_first_step_on(make_run, blobs):
+    class Frozen(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+            self[1].eval()
+            return self
+
+    model = Frozen(*normed())
+    right = by_hand(copy.deepcopy(model).train(), blobs, 4, {})
+    run = make_run(model, in_order(blobs), val=in_order(blobs), optimizer="sgd", lr=0.1, epochs=99)
+    run.step(4)
+    assert same(model, right) and not model[1].training
+
+
 def test_what_a_module_does_when_its_mode_changes_is_done(make_run, blobs):
     class Merging(nn.Linear):
         """It folds a part of its weights in for evaluation, as LoRA's layers do."""
