@@ -75,6 +75,10 @@ class Loss(Technique):
         """Return the loss as validation shows it: a scalar, or one number for each of `parts`."""
         return self(output, target)
 
+    def measure_of_many(self, output: Tensor, target: Any) -> Tensor:
+        """Return what `measure` does but for rounding, where `torch.func.vmap` calls it for many runs at once."""
+        return self.measure(output, target)
+
     def total(self, measured: Any) -> Any:
         """Return what `measure` returned as one number."""
         return measured

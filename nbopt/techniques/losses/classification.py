@@ -34,6 +34,8 @@ GAMMA = Float(
     help=N_("How strongly samples that are already classified well are down-weighted; 0 is the cross-entropy."),
 )
 
+_FEW_CLASSES = 16  # as many numbers as the widest vectors hold: over fewer, torch takes logarithms one by one
+
 
 class ByClass(Loss):
     """What losses of scores (n, classes, ...) and class indices (n, ...), int64, share."""
@@ -125,6 +127,12 @@ class CrossEntropy(ByClass):
 
     def measure(self, output: Tensor, target: Any) -> Tensor:
         """Return the mean cross-entropy with the labels themselves."""
+        return functional.cross_entropy(output, target)
+
+    def measure_of_many(self, output: Tensor, target: Any) -> Tensor:
+        """Return the same; of few classes, torch takes a quarter of the time with samples side by side."""
+        if output.ndim == 2 and target.ndim == 1 and output.shape[1] < _FEW_CLASSES:
+            output, target = output.t()[None], target[None]
         return functional.cross_entropy(output, target)
 
     @classmethod

@@ -213,7 +213,7 @@ class Gradients:
         def judge(tensors: list[Tensor], named: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
             output, target = self._pass(self._judged, dict(zip(names, tensors, strict=True)), batch)
             loss = self._with(same | named)
-            return output, target, loss.measure(output, loss.prepare(output, target))
+            return output, target, loss.measure_of_many(output, loss.prepare(output, target))
 
         with torch.no_grad(), _quiet():
             outputs, targets, losses = vmap(judge)([*weights, *fixed, *buffers], own)
