@@ -1,4 +1,4 @@
-"""Imports of much code at once."""
+"""Pausing the garbage collector while much is made: imports, members of a population."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """Pause Python's garbage collector, as nothing becomes garbage while modules are imported.
+    """Pause Python's garbage collector, where nothing becomes garbage: while modules are imported, or many runs made.
 
     Each of its rounds looks at all objects of torch, and thousands of new ones set off several rounds: a sixth of the
     time that a run takes from its construction to the first step.

@@ -16,7 +16,7 @@ from nbopt.run.population.forks import take_out
 from nbopt.run.population.hypergradient import look_ahead
 from nbopt.run.population.kept import at_once
 from nbopt.run.population.member import Member
-from nbopt.run.population.members import find_unsteady, give_data
+from nbopt.run.population.members import begin_members, find_unsteady
 from nbopt.run.population.steered import Steered
 from nbopt.run.population.values import check_rows, find_shared, refuse
 from nbopt.run.spec import RunSpec
@@ -93,7 +93,7 @@ class Managed(Steered):
         True
         """
         if not all(member.has_begun for member in self):
-            give_data([member for member in self if not member.has_begun], self.samples, self.split)
+            begin_members([member for member in self if not member.has_begun], self.samples, self.split)
         for member in self:
             training = member.training
             training.evaluate_together = partial(self.puller.together.evaluation, training)

@@ -17,6 +17,7 @@ from nbopt.data.tree import tensors
 from nbopt.hyperparams import Hyperparams
 from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
+from nbopt.loading import without_collecting
 from nbopt.run.copies.copying import Copies
 from nbopt.run.copies.counters import Counters
 from nbopt.run.copies.ties import check_hooks
@@ -30,6 +31,7 @@ from nbopt.training.device import pick_device
 from nbopt.training.many.traced import are_same
 
 
+@without_collecting()
 def make_members(
     population: Owner, spec: RunSpec, hyperparams: Hyperparams, rows: Sequence[Mapping[str, Any]]
 ) -> list[Member]:
@@ -115,6 +117,14 @@ def give_data(members: Sequence[Member], samples: Sequence[Any] | None, split: i
         origin = spec.train if spec.origin is None else spec.origin
         share = spec.val if isinstance(spec.val, float) else spec.val_fraction
         member.spec = replace(spec, train=train, val=val, origin=origin, val_fraction=share)
+
+
+@without_collecting()
+def begin_members(members: Sequence[Member], samples: Sequence[Any] | None, split: int | None = None) -> None:
+    """Give members their data, see `give_data`, and make what each trains with."""
+    give_data(members, samples, split)
+    for member in members:
+        _made = member.training
 
 
 def find_unsteady(members: Sequence[Member]) -> str:
