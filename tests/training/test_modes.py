@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbopt
+from tests.export.scripts import execute
 from tests.training.tiered import pull, switches
 
 BATCH = 10
@@ -107,9 +108,12 @@ def test_what_train_leaves_in_evaluation_mode_stays_so_from_the_first_step_on(ma
 
     model = Frozen(*normed())
     right = by_hand(copy.deepcopy(model).train(), blobs, 4, {})
+    given = copy.deepcopy(model).eval()
     run = make_run(model, in_order(blobs), val=in_order(blobs), optimizer="sgd", lr=0.1, epochs=99)
     run.step(4)
     assert same(model, right) and not model[1].training
+    execute(run.to_python(), given, in_order(blobs), in_order(blobs))
+    assert same(given, right)
 
 
 def test_what_a_module_does_when_its_mode_changes_is_done(make_run, blobs):

@@ -39,6 +39,8 @@ class Loop(Section):
         self.words.update(by_steps=by_steps, period="validation" if by_steps else "epoch")
         self.words["no_graph"] = "" if story.needs_graph else "@torch.no_grad()"
         self.words["mode_is_one"] = not story.evaluated
+        own = any(type(module).train is not torch.nn.Module.train for module in story.model.modules())
+        self.words["train_is_own"] = story.evaluated and own
         self.words["widens"] = known.get("cast_to", True) and not isinstance(story.loss, str)  # a loss may have 16 bits
         self._plan_end()
         adopted = story.adopted

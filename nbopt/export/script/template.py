@@ -49,6 +49,12 @@ def train(model, train, val=None$arguments):
     $begin
     if run.mode_is_one and not model.training:
         model.train()
+    if run.train_is_own:  # it leaves modules in evaluation mode
+        if not any(module.training for module in model.modules()):
+            model.train()
+        for module in model.modules():
+            if module.training and type(module).train is not torch.nn.Module.train:
+                module.train()
 
     losses = []
     recent = deque(maxlen=16)  # what the training metrics are measured on
