@@ -229,6 +229,10 @@ class Core:
         """Look whether the user froze or unfroze weights, or set anything by hand."""
         self.is_tuned = bool(self.resettled) or self.find_tuning() is not None
 
+    def look_soon(self) -> None:
+        """Look so after this step."""
+        self._look_at = 0.0
+
     def find_tuning(self) -> dict[str, Any] | None:
         """Return what the user changed in model and optimizer since they were last looked at; None if nothing."""
         change, touched = self.material.find_change(), self.touched

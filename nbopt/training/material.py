@@ -239,6 +239,15 @@ def tell_of_look(step: int, tell: Callable[[str], None]) -> None:
     )
 
 
+def tell_of_thaw(step: int, tell: Callable[[str], None]) -> None:
+    """Say that weights began to train while ``step`` was done, which the optimizer did not hold."""
+    rule = _(
+        "the model had frozen weights train in the middle of step {step}, which moves them from the next one on",
+        step=step,
+    )
+    tell(_("{rule}. An optimizer that you make of all weights moves them at once.", rule=rule))
+
+
 def find_tensors(model: nn.Module, others: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Return weights and buffers of other modules that are not the model's too, by name."""
     seen = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()} if others else set()

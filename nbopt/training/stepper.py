@@ -12,7 +12,7 @@ from nbopt.techniques.optimizers.groups import own_zero_grad
 from nbopt.techniques.optimizers.update import Update
 from nbopt.training.core import Call, Core
 from nbopt.training.failure import Failure, explain_graph, is_out_of_memory
-from nbopt.training.material import tell_of_look
+from nbopt.training.material import tell_of_look, tell_of_thaw
 from nbopt.training.rates import set_rate
 from nbopt.training.step.drawn import find_drawing, seeded
 from nbopt.training.step.eager import RECENT_BATCHES
@@ -54,6 +54,7 @@ class Stepper:
         self.leaves_out = found is not None and found.leaves_out
         self._gradients: Callable[[Any, int, bool], Tensor] = gradients if found is None else found.gradients
         self.update: Callable[[], None] = Update(optimizer, training.groups.resting) if found is None else found.update
+        self._resting = [weight for weight in training.params if id(weight) in training.groups.resting]
         drawing = find_drawing(optimizer)
         training.eager.update_draws = bool(drawing)
         training.noise.draw_too(drawing)
@@ -142,6 +143,11 @@ class Stepper:
         if self._strangers:
             tell_of_strangers(self._strangers, training.pass_.tell)
             self._strangers = []
+        if thawed := [weight for weight in self._resting if weight.grad is not None]:  # by the model's own code
+            held = {id(weight) for group in training.torch_optimizer.param_groups for weight in group["params"]}
+            training.look_soon()
+            if not held.issuperset(map(id, thawed)):
+                tell_of_thaw(step, training.pass_.tell)
         if not full:
             for act in acting.after_gradients:
                 act()

@@ -26,6 +26,30 @@ def test_what_is_frozen_and_thawed_in_one_pause_trains_on_whatever_is_changed_be
     assert same(run.model, other.model)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_weights_that_the_model_itself_thaws_train_in_that_step_or_are_told_of(make_run, blobs, named):
+    def thaw(module, _given):
+        module.calls = getattr(module, "calls", 0) + 1
+        module.weight.requires_grad_(module.calls > 2)
+
+    model, right = net(), net()
+    for each in (model, right):
+        each[0].weight.requires_grad_(False)
+        each[0].register_forward_pre_hook(thaw)
+    optimizer = torch.optim.SGD(right.parameters(), lr=0.1)
+    for x, y in in_order(blobs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(right(x), y).backward()
+        optimizer.step()
+    given = "sgd" if named else torch.optim.SGD(model.parameters(), lr=0.1)
+    run = make_run(model, in_order(blobs), optimizer=given, lr=0.1, epochs=1).fit()
+    told = [entry.new for entry in run.journal if entry.name == "note"]
+    assert same(model, right) is not named and ["in the middle of step 2" in text for text in told] == [True] * named
+    assert [entry.step for entry in run.journal if entry.name == "tuning"] == [3]
+    run.rewind(4)
+    assert run.exact is not False
+
+
 # what the run is given, made of a model; and the same in a plain loop
 GIVEN = {
     "name": (lambda model: "sgd", lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)),

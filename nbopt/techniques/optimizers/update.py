@@ -39,6 +39,8 @@ class Update:
             [w for w in group["params"] if (w.requires_grad if resting is None else id(w) not in resting)]
             for group in optimizer.param_groups
         ]
+        own = {id(weight) for weights in self._weights for weight in weights}
+        self._resting = [w for group in optimizer.param_groups for w in group["params"] if id(w) not in own]
 
     def __call__(self) -> None:
         """Update the weights by their gradients."""
@@ -46,6 +48,10 @@ class Update:
         if kernel is None or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
             optimizer.step()
             return
+        for weight in self._resting:
+            if weight.grad is not None:  # the model had it train in this very step
+                optimizer.step()
+                return
         rows: list[list[Any]] = []
         momenta: list[bool] = []
         for group, weights in zip(optimizer.param_groups, self._weights, strict=True):
