@@ -48,6 +48,7 @@ GROUPED = {
     "names": lambda model: torch.optim.Adam(by_name(model), lr=0.01),
     "a part": lambda model: torch.optim.RMSprop(list(model.children())[3].parameters(), lr=0.01, centered=True),
     "own class": lambda model: Slow([{"params": group["params"]} for group in decayed(model)], damp=0.9),
+    "adagrad": lambda model: torch.optim.Adagrad(decayed(model), lr=0.1, initial_accumulator_value=0.1),
     "adadelta": lambda model: torch.optim.Adadelta(model.parameters(), lr=0.5, rho=0.8),
 }
 

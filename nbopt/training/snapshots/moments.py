@@ -60,9 +60,10 @@ def compare_groups(training: Core, facts: Mapping[str, Any]) -> str:
 
 
 def remembers(snapshot: Snapshot) -> bool:
-    """Return whether the optimizer remembered anything when a snapshot was taken."""
+    """Return whether the optimizer remembered anything when a snapshot was taken; what it is made with is nothing."""
     if "moments" in snapshot.facts:
-        return bool(snapshot.facts["moments"]["state"])
+        states = [_unpack(own, snapshot.tensors) for own in snapshot.facts["moments"]["state"].values()]
+        return any(not isinstance(own, Mapping) or own.get("step", 1) != 0 for own in states)  # Adagrad's has sums of 0
     return any(name.startswith("optimizer.") for name in snapshot.tensors)
 
 
