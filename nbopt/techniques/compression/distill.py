@@ -37,7 +37,8 @@ class Distill(Technique):
 
     The higher the temperature, the more counts what the teacher says of unlikely classes. A small model that trains
     briefly has enough to do with the likely ones: 1 to 2 suits it, and 4 can be worse than no teacher. A teacher that
-    has seen more than the model will, or several, help the most; with all of the teacher's samples, expect little.
+    has seen more than the model will, or several, help the most; with the teacher's own samples, expect little unless
+    it reads them much better than the model does alone.
 
     Parameters
     ----------

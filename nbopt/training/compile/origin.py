@@ -48,8 +48,9 @@ def origin_of(
     settings = [getattr(loss, name) for name in loss.declared()]
     # As words: 1, 1.0 and True are equal, and not the same.
     values = repr((find_attributes(model), settings, [(layer.name, layer.ones.dtype) for layer in layers]))
-    mode = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), torch.backends.mkldnn.enabled
-    return Origin((signature, modules, tensors, type(loss), values, [*shapes], mode), reads)
+    flags = torch.are_deterministic_algorithms_enabled(), torch.backends.mkldnn.enabled
+    process = torch.get_default_dtype(), torch.get_num_threads(), *flags
+    return Origin((signature, modules, tensors, type(loss), values, [*shapes], process), reads)
 
 
 _loaded: deque[tuple[Origin, Chunk]] = deque(maxlen=_MOST)
