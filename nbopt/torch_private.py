@@ -94,6 +94,11 @@ linear_pointwise: Any = getattr(_linear_pointwise, "default", None)
 # Sees every operation. Without it, nobody looks whether a copy is tied to its original, or counts what is computed.
 DispatchMode = _take("torch.utils._python_dispatch", "TorchDispatchMode", None)
 
+# What is turned on in a thread, outermost first. Without them, nobody says that another thread does not have it.
+function_modes = _take("torch.overrides", "_get_current_function_mode_stack", list)
+dispatch_modes = _take("torch.utils._python_dispatch", "_get_current_dispatch_mode_stack", list)
+saved_tensors_hooks = _take("torch._C._autograd", "_top_saved_tensors_default_hooks", lambda _ignore_tracing: None)
+
 
 def package_loader() -> Any:
     """Return what loads machine code; an AttributeError where there is none, as any reason why steps stay eager."""

@@ -93,6 +93,9 @@ NAMES = [
     *("torch.nn.modules.module._global_backward_hooks", "torch.nn.modules.module._global_backward_pre_hooks"),
     "torch.ops.mkldnn._linear_pointwise",
     "torch.utils._python_dispatch.TorchDispatchMode",
+    "torch.overrides._get_current_function_mode_stack",
+    "torch.utils._python_dispatch._get_current_dispatch_mode_stack",
+    "torch._C._autograd._top_saved_tensors_default_hooks",
 ]
 
 

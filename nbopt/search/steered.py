@@ -8,8 +8,10 @@ from typing import Self
 from nbopt.errors import check_text
 from nbopt.i18n import _
 from nbopt.run.worker.interrupts import Deferred
-from nbopt.run.worker.threads import thread_from_here
+from nbopt.run.worker.threads import check_modes, thread_from_here
 from nbopt.search.course import Course
+from nbopt.search.executors.batched import Batched
+from nbopt.search.executors.executor import Inline
 from nbopt.training.state import RunState
 
 
@@ -58,6 +60,8 @@ class Steered(Course):
             self.executor.hold(False)
             if self._thread is not None:
                 return
+            if not (here and isinstance(self.executor, Inline)):  # which calls an objective of the user's as they would
+                check_modes(elsewhere=not (here and isinstance(self.executor, Batched)))
             if self._written >= self._total and not self._waiting:
                 rule = _("set more of them: study.set(trials={more})", more=self._total + 10)
                 raise RuntimeError(_("all {count} trials are done: {rule}.", count=self._total, rule=rule))

@@ -22,6 +22,7 @@ from nbopt.training.state import Bound
 from nbopt.training.step.mode import StepModes
 from nbopt.training.stepper import Stepper
 from nbopt.training.structure.rebuild import rebuild
+from nbopt.training.user_code.modes import find_modes
 
 
 class Training(Core):
@@ -86,6 +87,8 @@ class Training(Core):
 
     def go_on(self) -> None:
         """Look, after a rest, what the user changed by hand."""
+        if find_modes():  # those of who goes on, which compiled steps do not have
+            self.tiers.note_change()
         if self.hands.look():
             rebuild(self)
         self.notice()

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils.data import DataLoader, TensorDataset
 
 from nbopt import RunState
@@ -52,6 +53,48 @@ def test_fit_waits_for_a_run_that_trains_already(make_run):
     run = make_run(epochs=20, batch_size=5)
     run.start()
     assert run.fit().state is RunState.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        (
+            lambda: torch.autocast("cpu", torch.bfloat16),
+            r'torch\.autocast\("cpu", torch\.bfloat16\) holds in this thread',
+        ),
+        (BaseTorchFunctionMode, "BaseTorchFunctionMode holds in this thread alone.*: call fit"),
+        (lambda: torch.autograd.graph.save_on_cpu(), "saved_tensors_hooks holds in this thread"),
+        (torch.inference_mode, "gradients are turned off here"),
+        (lambda: torch.device("meta"), r"made on meta by default.*: torch\.set_default_device\(None\)"),
+    ],
+    ids=["autocast", "function", "saved", "inference", "device"],
+)
+def test_modes_that_another_thread_would_not_have_are_refused_before_it_is_begun(make_run, mode, told):
+    run = make_run(epochs=1, batch_size=20)
+    for go in (run.start, run.step):
+        with mode(), pytest.raises(RuntimeError, match=told):
+            go()
+    assert (run.state, len(run.journal)) == (RunState.CREATED, 0)
+    with torch.device("cpu"):  # where tensors are made anyway
+        run.step()
+
+
+def test_fit_has_the_modes_around_it_as_a_loop_there_and_what_does_not_is_not_exact(make_run, blobs, mlp):
+    model, loader = mlp(), DataLoader(TensorDataset(*blobs), batch_size=20)
+    run = make_run(train=loader, optimizer="sgd", lr=0.1, epochs=2)
+    losses, optimizer = [], torch.optim.SGD(model.parameters(), 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        run.fit()
+        for x, y in [*loader, *loader]:
+            optimizer.zero_grad()
+            losses.append(nn.functional.cross_entropy(model(x), y))
+            losses[-1].backward()
+            optimizer.step()
+    assert run.history["loss"][1].tolist() == [loss.item() for loss in losses]
+    assert 'torch.autocast("cpu", torch.bfloat16) is on around this training' in run.journal[0].new
+    run.snapshots.forget_after(0)
+    run.rewind(4)
+    assert 'Why: torch.autocast("cpu", torch.bfloat16) is not on now' in run.exactness
 
 
 # -- progress and history

@@ -56,6 +56,19 @@ def test_what_an_objective_returns_that_is_no_number_is_told(returned):
         study.fit()
 
 
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+def test_modes_that_trials_would_not_have(executor):
+    found = []
+    mine = {"objective": lambda trial: found.append(torch.is_autocast_enabled("cpu")) or 1.0, "store": None}
+    study = nbopt.Study(**mine, trials=1, executor=executor)
+    with torch.autocast("cpu", torch.bfloat16):
+        with pytest.raises(RuntimeError, match="holds in this thread alone"):
+            (study.fit if executor == "threads" else study.start)()
+        if executor == "inline":
+            study.fit()
+    assert found == [True] * (executor == "inline")
+
+
 def test_values_to_search_may_be_an_array(make):
     study = make(space={"lr": np.logspace(-3, 0, 4)}, sampler="grid", trials=4).fit()
     assert sorted(trial.values["lr"] for trial in study.trials) == pytest.approx([0.001, 0.01, 0.1, 1.0])

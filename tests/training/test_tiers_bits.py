@@ -1,10 +1,10 @@
-"""Weights of few bits in compiled steps: bits are numbers there, so that others cost no compiling."""
+"""Weights of few bits in compiled steps: bits are numbers there, so that others cost no compiling; autocast is not."""
 
 import pytest
 import torch
 
 import nbopt
-from tests.training.tiered import batch_norm, pull, switches
+from tests.training.tiered import CLOSE, batch_norm, only_compiled, pull, switches
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,20 @@ def test_grids_that_follow_from_more_than_weights_are_not_compiled(make_tiered, 
     pull(run, 10)
     assert not switches(run)
     assert run.training.tiers.reason == words
+
+
+@only_compiled
+def test_steps_inside_of_a_mode_of_torch_are_not_compiled(make_tiered, compiled, weights):
+    runs = []
+    for tier in ("compiled", "eager"):
+        run = make_tiered(tier=tier)
+        pull(run, 15)
+        with torch.autocast("cpu", torch.bfloat16):
+            pull(run, 30)
+        runs.append(run)
+    ours, eager = runs
+    assert ours.training.tiers.reason == 'torch.autocast("cpu", torch.bfloat16) is on'
+    assert [steps for _step, _before, steps in switches(ours)] == [1, 0]
+    torch.testing.assert_close(weights(ours), weights(eager), rtol=1e-3, atol=CLOSE["bfloat16"])
+    pull(ours, 45)
+    assert ours.training.tiers.steps == 1

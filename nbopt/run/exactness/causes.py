@@ -12,6 +12,7 @@ from nbopt.i18n import _
 from nbopt.objects.reaching import outer_values
 from nbopt.run.stored.fingerprint import circumstances, differences
 from nbopt.training.snapshots.outside import name_unheld
+from nbopt.training.user_code.modes import find_modes
 from nbopt.training.user_code.own_code import data_parts, is_own, names_of, own_functions
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def find_causes(training: Training, made_with: Mapping[str, Any]) -> list[str]:
         if changed:
             found.append(_("the code of {names} was changed", names=", ".join(changed[:_NAMED])))
     found = [text.removeprefix(": ") for text in found]
+    modes, here = made_with.get("modes", []), find_modes()
+    found += [_("{mode} is not on now", mode=mode) for mode in modes if mode not in here]
+    found += [_("{mode} is on now", mode=mode) for mode in here if mode not in modes]
     for name, function in own_functions(training):
         found += [_("{function} reads {source}", function=name, source=source) for source in _unrepeatable(function)]
     found += _find_iterators(training)

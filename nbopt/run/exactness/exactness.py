@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from nbopt.record.journal import EDIT, NOT_EXACT, SWITCH, TUNING, Journal, Opera
 from nbopt.run.exactness.causes import find_causes
 from nbopt.run.exactness.recorded import Recorded, are_alike, find_places, in_order
 from nbopt.run.stored.fingerprint import circumstances
+from nbopt.training.user_code.modes import find_modes
 
 if TYPE_CHECKING:
     from nbopt.training.training import Training
@@ -44,6 +45,7 @@ class Exactness:
         self._journal = journal
         self._training: Training | None = None
         self._made_with: Mapping[str, Any] = {}
+        self._modes: dict[str, None] = {}  # of torch, that steps were done in
         self._read = 0  # entries of the journal that were looked at
         self._parting: Any = None
         self._forget()
@@ -51,6 +53,13 @@ class Exactness:
     def begin(self, training: Training) -> None:
         """Take note of what the steps of a run are done with, before the first."""
         self._training, self._made_with = training, circumstances(training)
+
+    def note_modes(self, tell: Callable[[str], None]) -> None:
+        """Take note of torch's modes around the steps that this thread is about to do, and ``tell`` of new ones."""
+        for mode in find_modes():
+            self._modes[mode] = None
+            rule = _("steps done again elsewhere, and scripts, do not have it")
+            tell(_("{mode} is on around this training: {rule}.", mode=mode, rule=rule))
 
     def _forget(self) -> None:
         self._recorded: Recorded | None = None
@@ -96,7 +105,7 @@ class Exactness:
         recorded, step = self._recorded, self._training.step
         if recorded is not None and recorded.end > step and self._compare_ways(recorded)[0] > step:
             return recorded
-        return Recorded.of(self._training.history, self._journal, self._made_with)
+        return Recorded.of(self._training.history, self._journal, {**self._made_with, "modes": list(self._modes)})
 
     def expect(self, recorded: Recorded, promised: int) -> None:
         """Compare from now on what the run measures; all up to step ``promised`` is to be as recorded."""

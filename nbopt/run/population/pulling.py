@@ -16,7 +16,7 @@ from nbopt.run.population.herd import Herd
 from nbopt.run.population.kept import at_once
 from nbopt.run.population.member import Member
 from nbopt.run.worker.interrupts import Deferred
-from nbopt.run.worker.threads import thread_from_here
+from nbopt.run.worker.threads import check_modes, thread_from_here
 from nbopt.training.loop import pull_together
 from nbopt.training.many.together import Together
 from nbopt.training.state import Finished, RunState, Validated
@@ -89,6 +89,7 @@ class Puller:
             if self.thread is not None:
                 population.announce()
                 return
+            check_modes(elsewhere=not here)
             population.begin()
             self.begun = False
             population.journal.event(population.step_count, "start" if credit == math.inf else "step", source=source)

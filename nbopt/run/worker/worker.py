@@ -17,7 +17,7 @@ from nbopt.run.worker.loop import Loop
 from nbopt.run.worker.progress import ProgressLine
 from nbopt.run.worker.pulling import Pulling, is_gone
 from nbopt.run.worker.speed_limit import SpeedLimit
-from nbopt.run.worker.threads import thread_from_here
+from nbopt.run.worker.threads import check_modes, thread_from_here
 from nbopt.training.begun import Begun
 from nbopt.training.loop import Limit
 from nbopt.training.state import Ending, Event, RunState
@@ -161,9 +161,9 @@ class Worker:
             self.put_right()
             raise
 
-    def _pull(self, training: Training, events: Iterator[Event]) -> None:
+    def _pull(self, events: Iterator[Event]) -> None:
         try:  # in a thread of its own
-            self._pulling.pull(training, events)
+            self._pulling.pull(self.training, events)
         except BaseException:
             self.put_right()
             raise
@@ -185,6 +185,8 @@ class Worker:
             if pulling.thread is not None:
                 session.announce()  # whoever waits for it to rest need not any more
                 return None
+            check_modes(elsewhere=threaded)
+            self.exactness.note_modes(session.tell)
             events = self._events_or_failure()
             training = self.training
             if session.state is RunState.FINISHED:
@@ -198,9 +200,7 @@ class Worker:
             onward = "start" if session.state is RunState.CREATED else "resume"
             session.journal.event(training.step, onward if credit == math.inf else "step", source=source)
             session.become(RunState.RUNNING)
-            thread = threading.current_thread()
-            if threaded:
-                thread = thread_from_here(session.name, self._pull, training, events)
+            thread = thread_from_here(session.name, self._pull, events) if threaded else threading.current_thread()
             pulling.thread = thread
             if threaded:
                 thread.start()

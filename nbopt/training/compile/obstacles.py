@@ -16,6 +16,7 @@ from nbopt.training.compile.captured import RECORDERS
 from nbopt.training.compile.marks import find_hooks
 from nbopt.training.core import Core
 from nbopt.training.step.passes import call_on_pair
+from nbopt.training.user_code.modes import find_modes
 
 
 def find_obstacle(training: Core) -> str:
@@ -24,7 +25,9 @@ def find_obstacle(training: Core) -> str:
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     group = optimizer.param_groups[0]
     odd = ("maximize", "dampening", "amsgrad", "differentiable", "capturable")
+    modes = find_modes()
     checks: Mapping[str, bool] = {
+        _("{modes} is on", modes=", ".join(modes)): bool(modes),
         _("steps on {device} are not compiled", device=training.device.type): training.device.type
         not in ("cpu", *RECORDERS),
         _("the forward function is your own"): training.pass_.forward is not call_on_pair,

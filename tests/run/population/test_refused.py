@@ -97,3 +97,11 @@ def test_members_that_were_stopped_one_by_one_do_not_go_on_and_it_says_what_does
     alone = population.run(0, store=None)
     alone.step(1)
     assert alone.step_count == 3
+
+
+def test_modes_that_its_thread_would_not_have(digits):
+    population = make(digits)
+    for mode in (torch.autocast("cpu", torch.bfloat16), torch.device("meta")):
+        with mode, pytest.raises(RuntimeError, match=r"holds in this thread alone|made on meta by default"):
+            population.start()
+    assert len(population.journal) == 0
