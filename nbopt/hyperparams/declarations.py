@@ -129,6 +129,11 @@ class Tunable:
     """Values of other hyperparameters that people begin with where this is chosen, as the learning rate of SGD."""
 
     @classmethod
+    def minds(cls, other: type[Tunable]) -> bool:
+        """Whether `conflict` looks at the values of another class, which it is to be given among those ``chosen``."""
+        return False
+
+    @classmethod
     def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, type[Tunable]]) -> str:
         """Return why the values do not go together, in words; "" if they do.
 

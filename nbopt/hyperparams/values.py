@@ -36,6 +36,7 @@ class Hyperparams(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._bound: list[Tunable] = []
         self._always: set[str] = set()
+        self._kinds: list[type[Tunable]] = []
         self._wary: list[type[Tunable]] = []  # classes of whose values some do not go together with others
         self.renamed: dict[str, str] = {}
         self.elsewhere: dict[str, str] = {}
@@ -44,6 +45,7 @@ class Hyperparams(Mapping[str, Any]):
     def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
         """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
         for item in declarations:
+            self._kinds += [item] if isinstance(item, type) else []
             specs = [item] if isinstance(item, Hyperparam) else item.declared().values()
             if isinstance(item, type) and item.conflict.__func__ is not Tunable.conflict.__func__:  # type: ignore[attr-defined]
                 self._wary.append(item)
@@ -56,6 +58,7 @@ class Hyperparams(Mapping[str, Any]):
         made = Hyperparams()
         made._specs, made._values = dict(self._specs), dict(self._values)
         made._always, made._wary, made.renamed = set(self._always), [*self._wary], dict(self.renamed)
+        made._kinds = [*self._kinds]
         made.elsewhere = self.elsewhere
         return made
 
@@ -191,7 +194,10 @@ class Hyperparams(Mapping[str, Any]):
     def dependent(self) -> set[str]:
         """The names whose values may not go together, see `check_together`."""
         strategies = {name for name, spec in self._specs.items() if isinstance(spec, Strategy)}
-        return strategies.union(*(kind.declared() for kind in self._wary)) if self._wary else set()
+        return strategies.union(*(kind.declared() for kind in self._wary), *map(self._minded, self._wary))
+
+    def _minded(self, kind: type[Tunable]) -> set[str]:
+        return {name for other in self._kinds if kind.minds(other) for name in other.declared()}
 
     def check_together(self, changes: Mapping[str, Any]) -> None:
         """Raise `InvalidHyperparam` if values, with ``changes`` made to them, do not go together."""
@@ -201,6 +207,7 @@ class Hyperparams(Mapping[str, Any]):
         strategies = [spec for spec in self.specs if isinstance(spec, Strategy)]
         chosen = {spec.name: spec.classes[values[spec.name]] for spec in strategies}
         for kind in self._wary:
+            chosen.update({other.__name__: other for other in self._kinds if kind.minds(other)})
             if reason := kind.conflict(values, chosen):
                 raise InvalidHyperparam(f"{reason}.")
 

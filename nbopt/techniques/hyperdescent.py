@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from nbopt.hyperparams import Choice, Float, Int
 from nbopt.i18n import N_, _
-from nbopt.techniques.base import Technique
+from nbopt.techniques.base import Technique, defines, hooks_of
 from nbopt.techniques.context import Setting, Slope
 from nbopt.techniques.optimizers.unrolled import STEPS
 from nbopt.techniques.own_lines import OwnLines, Told
@@ -19,6 +19,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "lr": ("lr",),
     "weight_decay": ("weight_decay",),
     "lr and weight_decay": ("lr", "weight_decay"),
+}
+# The hooks whose work is not written out as a function of weights, batches and gradients.
+_ODD = {
+    *("change_weights", "change_activations", "change_pass", "change_every_pass", "change_loss", "replace_step"),
+    *("largest_part", "after_gradients", "change_batch", "change_inputs"),
 }
 _FACTOR = math.log(2.0)  # the furthest that a value goes at once: half or twice as much,
 _PART = 0.1  # ... or, where its control is not logarithmic, a tenth of the range
@@ -96,9 +101,27 @@ class HyperDescent(Technique):
         return "" if setting.validates else _("there is no validation loss without val")
 
     @classmethod
+    def minds(cls, other: type[Any]) -> bool:
+        """Those of nbopt that do in a step what has no derivative here."""
+        known = issubclass(other, Technique) and other.__module__.startswith("nbopt.")
+        return known and not _ODD.isdisjoint(hooks_of(other)) and not defines(other, "sign_pull")
+
+    @classmethod
     def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
-        """Look whether the optimizer's update is written as a function that can be differentiated."""
-        if values["hyperdescent"] == "off" or chosen["optimizer"].torch_class in STEPS:
+        """Look whether all that a step does is written as a function that can be differentiated."""
+        if values["hyperdescent"] == "off":
+            return ""
+        others = []
+        for kind in chosen.values():
+            if cls.minds(kind):
+                part = kind()
+                vars(part).update({name: values[name] for name in kind.declared()})
+                changed = [name for name, spec in kind.declared().items() if values[name] != spec.default]
+                others += changed[:1] if part.acts else []
+        if others:
+            rule = _("steps with {names} cannot be differentiated", names=", ".join(others))
+            return _("hyperdescent: {rule}; turn one of them off", rule=rule)
+        if chosen["optimizer"].torch_class in STEPS:
             return ""
         known = ", ".join(kind.__name__ for kind in STEPS)
         rule = _("there is no formula to differentiate the steps of {name} by", name=values["optimizer"])

@@ -18,6 +18,10 @@ __all__ = ["digits"]
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 OFTEN = {"hyperdescent": "lr", "hyperdescent_every": 5, "hyperdescent_steps": 4}
+REFUSED = {
+    **{"sparsity": 0.5, "weight_bits": 4, "codebook": 8, "activation_bits": 4, "group_lasso": 0.1, "mixup": 0.5},
+    **{"precision": "float16", "micro_batch": 8, "input_noise": 0.1, "impute": "mean", "clip_norm": 1.0},
+}
 
 
 def made(digits, model=dense, **others):
@@ -140,10 +144,16 @@ def test_what_it_cannot_do_is_said_before_the_first_step(digits):
     run = made(digits, **OFTEN)
     with pytest.raises(InvalidHyperparam, match="hyperdescent: there is no formula"):
         run.set(optimizer="lbfgs")
-    mixed = made(digits, **OFTEN, mixup=0.5)
-    with pytest.raises(ValueError, match="cannot be differentiated: Mixup acts"):
-        mixed.step(1)
-    assert mixed.step_count == 0
+    with pytest.raises(InvalidHyperparam, match="hyperdescent: steps with mixup, precision cannot be differentiated"):
+        made(digits, **OFTEN, mixup=0.5, precision="float16")
+    for name, value in REFUSED.items():
+        with pytest.raises(InvalidHyperparam, match=f"hyperdescent: steps with {name} cannot be differentiated"):
+            run.set(**{name: value})
+    assert run.step_count == len(run.journal) == 0
+    clipped = made(digits, clip_norm=1.0)
+    with pytest.raises(InvalidHyperparam, match="turn one of them off"):
+        clipped.set(hyperdescent="lr")
+    clipped.set(hyperdescent="lr", clip_norm=0.0)
     with pytest.warns(UserWarning, match="hyperdescent: there is no validation loss without val"):
         nbopt.Run(model_of(dense), digits, hyperdescent="lr", store=None)
 
@@ -151,10 +161,10 @@ def test_what_it_cannot_do_is_said_before_the_first_step(digits):
 def test_what_it_cannot_do_later_is_told_and_the_run_goes_on(digits):
     run = made(digits, **OFTEN)
     run.step(7)
-    run.set(mixup=0.5)
-    with pytest.warns(UserWarning, match="hyperdescent changed nothing at step 10: .* Mixup acts"):
+    hook = run.model.register_forward_hook(lambda *_given: None)
+    with pytest.warns(UserWarning, match="hyperdescent changed nothing at step 10: .* hooks on"):
         run.step(5)
-    run.set(mixup=0.0)
+    hook.remove()
     run.step(4)
     assert run.step_count == 16 and [step for step, *_rest in moves(run)] == [0, 5, 15]
 
