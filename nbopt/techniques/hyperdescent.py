@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 from nbopt.hyperparams import Choice, Float, Int
@@ -103,8 +104,7 @@ class HyperDescent(Technique):
     @classmethod
     def minds(cls, other: type[Any]) -> bool:
         """Those of nbopt that do in a step what has no derivative here."""
-        known = issubclass(other, Technique) and other.__module__.startswith("nbopt.")
-        return known and not _ODD.isdisjoint(hooks_of(other)) and not defines(other, "sign_pull")
+        return _has_no_formula(other)
 
     @classmethod
     def conflict(cls, values: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
@@ -136,6 +136,12 @@ class HyperDescent(Technique):
         """Return where the values move."""
         slopes = self.context.find_slopes(_NAMES[self.hyperdescent], self.hyperdescent_steps)
         return {name: move(slope, self.hyperdescent_rate) for name, slope in slopes.items()}
+
+
+@cache  # which some optimizers' steps ask for
+def _has_no_formula(kind: type[Any]) -> bool:
+    known = issubclass(kind, Technique) and kind.__module__.startswith("nbopt.")
+    return known and not _ODD.isdisjoint(hooks_of(kind)) and not defines(kind, "sign_pull")
 
 
 def move(slope: Slope, rate: float) -> float:
