@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
-from nbopt.hyperparams import Choice, Float, Int
+from nbopt.hyperparams import Choice, Float, Int, Tunable
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique, defines, hooks_of
 from nbopt.techniques.context import Setting, Slope
-from nbopt.techniques.optimizers.unrolled import STEPS
+from nbopt.techniques.optimizers.unrolled import STEPS, may_move_weights
 from nbopt.techniques.own_lines import OwnLines, Told
 
 _GROUP = N_("Hypergradient descent")
@@ -102,7 +102,7 @@ class HyperDescent(Technique):
         return "" if setting.validates else _("there is no validation loss without val")
 
     @classmethod
-    def minds(cls, other: type[Any]) -> bool:
+    def minds(cls, other: Any) -> bool:
         """Those of nbopt that do in a step what has no derivative here."""
         return _has_no_formula(other)
 
@@ -139,9 +139,10 @@ class HyperDescent(Technique):
 
 
 @cache  # which some optimizers' steps ask for
-def _has_no_formula(kind: type[Any]) -> bool:
-    known = issubclass(kind, Technique) and kind.__module__.startswith("nbopt.")
-    return known and not _ODD.isdisjoint(hooks_of(kind)) and not defines(kind, "sign_pull")
+def _has_no_formula(kind: type[Tunable]) -> bool:
+    if not (issubclass(kind, Technique) and kind.__module__.startswith("nbopt.")):
+        return False
+    return may_move_weights(kind) or not (_ODD.isdisjoint(hooks_of(kind)) or defines(kind, "sign_pull"))
 
 
 def move(slope: Slope, rate: float) -> float:

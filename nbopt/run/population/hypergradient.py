@@ -25,7 +25,7 @@ from nbopt.techniques.base import defines
 from nbopt.techniques.context import Slope
 from nbopt.techniques.losses.traits import count_targets
 from nbopt.techniques.optimizers.groups import is_altered
-from nbopt.techniques.optimizers.unrolled import FIXED, STEPS
+from nbopt.techniques.optimizers.unrolled import FIXED, STEPS, changes_gradients, may_move_weights
 from nbopt.training.compile.step import Layer, find_layers, find_trained, stand_in
 from nbopt.training.many.batches import is_pair
 from nbopt.training.many.gradients import Called
@@ -273,8 +273,9 @@ def _find_obstacle(training: OneOfMany) -> str:
         return _("the optimizer is set up in an unusual way")
     if not is_pair(training.cursor.peek()):
         return _("the batches are not pairs of tensors")
-    hooks: Sequence[Any] = training.acting.after_gradients
-    others = [type(hook.__self__).__name__ for hook in hooks if not defines(type(hook.__self__), "sign_pull")]
+    hooks: Sequence[Any] = [*training.acting.after_gradients, *training.acting.after_step]
+    kinds = {type(hook.__self__): None for hook in hooks}
+    others = [kind.__name__ for kind in kinds if may_move_weights(kind) or changes_gradients(kind)]
     if others or training.acting.changes_batches:
         return _("{name} acts", name=", ".join(others) or _("augmentation or preprocessing"))
     return ""

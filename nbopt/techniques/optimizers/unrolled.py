@@ -7,6 +7,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from nbopt.techniques.base import Technique, defines
+from nbopt.techniques.losses.base import Loss
+from nbopt.techniques.schedules.planned import Schedule
+
 Values = Mapping[str, Tensor]
 Step = Callable[[Tensor, Tensor, dict[str, Tensor], Values, Tensor, int], tuple[Tensor, dict[str, Tensor]]]
 """``(weight, gradient, state, values, rate, count) -> (weight, state)``: update number ``count``, from 1."""
@@ -63,3 +67,13 @@ STEPS: dict[type[torch.optim.Optimizer], tuple[Step, tuple[str, ...]]] = {
 
 FIXED = ("nesterov", "eps")
 """What an update takes from the parameter group as it is, 0 where there is none."""
+
+
+def changes_gradients(kind: type[Technique]) -> bool:
+    """Return whether a technique changes gradients otherwise than by a pull that is written out, as that of L1."""
+    return defines(kind, "after_gradients") and not defines(kind, "sign_pull")
+
+
+def may_move_weights(kind: type[Technique]) -> bool:
+    """Return whether a technique may change weights once a step is done; losses and schedules only take note of it."""
+    return defines(kind, "after_step") and not issubclass(kind, (Loss, Schedule))

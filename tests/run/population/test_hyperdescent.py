@@ -20,7 +20,14 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 OFTEN = {"hyperdescent": "lr", "hyperdescent_every": 5, "hyperdescent_steps": 4}
 REFUSED = {
     **{"sparsity": 0.5, "weight_bits": 4, "codebook": 8, "activation_bits": 4, "group_lasso": 0.1, "mixup": 0.5},
-    **{"precision": "float16", "micro_batch": 8, "input_noise": 0.1, "impute": "mean", "clip_norm": 1.0},
+    **{
+        "precision": "float16",
+        "micro_batch": 8,
+        "input_noise": 0.1,
+        "impute": "mean",
+        "clip_norm": 1.0,
+        "max_norm": 1.0,
+    },
 }
 
 

@@ -133,11 +133,12 @@ def test_so_it_is_where_torch_has_no_derivative_of_it(digits, make, forward):
     ("given", "make", "reason"),
     [
         ({"loss": noisy}, dense, "the loss draws random numbers"),
+        ({"max_norm": 1.0}, dense, "MaxNorm acts"),
         ({}, Averaging, "a pass changes mean, which is no part of its graph"),
         ({}, Renormed, "a pass changes vectors.weight, which is no part of its graph"),
         ({"optimizer": lambda model: torch.optim.Adam(model.parameters(), amsgrad=True)}, dense, "an unusual way"),
     ],
-    ids=["loss", "buffer", "weight", "optimizer"],
+    ids=["loss", "max norm", "buffer", "weight", "optimizer"],
 )
 def test_what_would_be_left_out_is_said(digits, given, make, reason):
     model = model_of(make)
