@@ -119,8 +119,9 @@ class HyperDescent(Technique):
                 changed = [name for name, spec in kind.declared().items() if values[name] != spec.default]
                 others += changed[:1] if part.acts else []
         if others:
-            rule = _("steps with {names} cannot be differentiated", names=", ".join(others))
-            return _("hyperdescent: {rule}; turn one of them off", rule=rule)
+            names = ", ".join(others)
+            rule = _("hyperdescent does not work with {names}, whose steps cannot be differentiated", names=names)
+            return _("{rule}; turn one of them off", rule=rule)
         if chosen["optimizer"].torch_class in STEPS:
             return ""
         known = ", ".join(kind.__name__ for kind in STEPS)
