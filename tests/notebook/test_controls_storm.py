@@ -97,11 +97,11 @@ def test_in_a_storm_of_changes_from_page_and_code_nothing_is_lost_or_made_up(pag
         thread.start()
     for thread in (*people, *programs):
         thread.join(60)
+    eventually(lambda: companion.frame > 20)  # it does paint, however slow the machine is
     run.pause()
     done.set()
     watcher.join(20)
     assert failures == []
-    assert companion.frame > 5  # it did paint meanwhile
 
     # Every move asked for what it was, once, in its thread's order; and nobody else asked in the panel's name.
     heard = [(thread, *next(iter(changes.items()))) for source, thread, changes in run.log if source == "panel"]
