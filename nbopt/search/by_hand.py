@@ -8,6 +8,7 @@ from nbopt.errors import InvalidHyperparam, check_text, unknown
 from nbopt.i18n import _
 from nbopt.search.executors.jobs import Ended
 from nbopt.search.spaces.given import check_matters
+from nbopt.search.spaces.told import tell_all, tell_each
 from nbopt.search.spec import check_count
 from nbopt.search.steered import Steered
 from nbopt.search.subjects.proposing import Proposer
@@ -44,7 +45,7 @@ class ByHand(Steered):
         checked = self._check(values)
         check_matters(self.space, checked, {**self.space.pinned, **checked})
         with self.lock:
-            self.journal.event(self.asked, "add", checked, check_text("source", source))
+            self.journal.event(self.asked, "add", tell_all(self.space, checked), check_text("source", source))
             self._act()
             if (needed := self.asked + len(self._waiting)) > self._total:
                 self.set(trials=needed, source=source)
@@ -71,7 +72,8 @@ class ByHand(Steered):
         Space(lr: 0.01 to 0.1, on a log scale)
         """
         checked = self.space.narrowed(**bounds)
-        self._note("narrow", {name: checked[name].ends for name in bounds}, source)
+        ends = {name: tell_each(self.space[name], checked[name].ends) for name in bounds}
+        self._note("narrow", ends, source)
 
     def pin(self, *, source: str = "code", **values: Any) -> None:
         """Fix values for all trials from the next one on; `narrow` lets the sampler choose them again.
@@ -89,7 +91,7 @@ class ByHand(Steered):
         >>> [trial.values["weight_decay"] for trial in study.fit().trials]
         [0.5, 0.5]
         """
-        self._note("pin", self._check(values), source)
+        self._note("pin", tell_all(self.space, self._check(values)), source)
 
     def set(self, *, trials: int, source: str = "code") -> None:
         """Change the number of trials. Trials that are running are completed.
@@ -207,7 +209,7 @@ class ByHand(Steered):
             if not self._subject.is_asked:
                 rule = _("only those of a study without build are asked for, as nbopt.Study(space=..., objective=None)")
                 raise RuntimeError(_("this study carries out its trials by itself: {rule}.", rule=rule))
-            self.record.claim()
+            self.record.check_writes()
             if not self._trials:
                 self.journal.event(0, "start")
             if self.asked >= self._total:

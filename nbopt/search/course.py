@@ -16,9 +16,10 @@ from nbopt.record.journal import Journal
 from nbopt.search.executors.evolving import Evolving, Move, choose_moves
 from nbopt.search.executors.executor import Executor
 from nbopt.search.executors.jobs import Ended, Job
-from nbopt.search.record import Record
+from nbopt.search.record import Record, state_after
 from nbopt.search.samplers.asktell import AskTell
 from nbopt.search.spaces.space import Space
+from nbopt.search.spaces.told import mean, mean_all
 from nbopt.search.subjects.objectives import Objective, reported
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
 from nbopt.training.state import RunState
@@ -53,6 +54,7 @@ class Course:
     def begin_with(self, record: Record, asktell: AskTell, executor: Executor, trials: int) -> None:
         """Take up a study: what its record holds, and what is to be done."""
         self.record, self._asktell, self.executor, self._total = record, asktell, executor, trials
+        record.is_busy = lambda: self._thread is not None or bool(self._handed)
         if isinstance(executor, Evolving):
             executor.evolve = self.evolve
         self.journal = Journal(record.entries())
@@ -231,11 +233,12 @@ class Course:
         before = self._version
         for entry in self.journal[self._acted :]:
             if entry.name == "narrow":
-                self.space = self.space.narrowed(**{name: tuple(bounds) for name, bounds in entry.new.items()})
+                bounds = {name: tuple(mean(self.space[name], end) for end in ends) for name, ends in entry.new.items()}
+                self.space = self.space.narrowed(**bounds)
             elif entry.name == "pin":
-                self.space = self.space.with_pinned(**entry.new)
+                self.space = self.space.with_pinned(**mean_all(self.space, entry.new))
             elif entry.name == "add":
-                self._waiting.append(dict(entry.new))
+                self._waiting.append(mean_all(self.space, entry.new))
             elif entry.name == "trials":
                 self._total = entry.new
             self._version += entry.name in ("narrow", "pin")
@@ -286,15 +289,3 @@ class Course:
             self.moved.notify_all()
         for wake in [*self.watchers]:
             wake()
-
-
-_STATES = {"finished": RunState.FINISHED, "stopped": RunState.STOPPED, "failed": RunState.FAILED}
-_STATES |= dict.fromkeys(("start", "resume", "pause"), RunState.PAUSED)
-
-
-def state_after(journal: Journal) -> tuple[RunState, str]:
-    """Return the state that a study is in once its process has ended, and the reason for it."""
-    for entry in reversed(journal):
-        if entry.kind == "event" and entry.name in _STATES:
-            return _STATES[entry.name], entry.new if isinstance(entry.new, str) else ""
-    return RunState.CREATED, ""

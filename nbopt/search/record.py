@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from nbopt.i18n import _
-from nbopt.record.journal import Entry
+from nbopt.record.journal import Entry, Journal
 from nbopt.search.optional import need, quiet
 from nbopt.search.spaces.dimension import Dimension
 from nbopt.search.spaces.space import Space
+from nbopt.search.spaces.told import is_plain, mean, tell, tell_each
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 from nbopt.store import lease
 from nbopt.store.checked import is_id
 from nbopt.store.schema import StoreError, refuse_links
-from nbopt.store.studies import FOLDER
+from nbopt.store.studies import FOLDER, weights_of
+from nbopt.training.state import RunState
 
 _ENTRY, _MADE, _OWNER = "nbopt:journal:", "nbopt:made", "nbopt:owner"
+
+_STATES = {"finished": RunState.FINISHED, "stopped": RunState.STOPPED, "failed": RunState.FAILED}
+_STATES |= dict.fromkeys(("start", "resume", "pause"), RunState.PAUSED)
+_writers: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
+"""Those of this process, by the lock that each holds."""
 
 
 class Record:
@@ -45,6 +53,7 @@ class Record:
         optuna = need("optuna")
         self._optuna, self.folder, self.id = optuna, folder, number
         self._token = ""
+        self.is_busy: Callable[[], bool] = bool  # whether its study is searching; nobody is by itself
         if folder is None:
             self.storage = optuna.storages.InMemoryStorage()
         else:
@@ -52,7 +61,6 @@ class Record:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not (folder / ".gitignore").exists():
                 (folder / ".gitignore").write_text("*\n")
-            _cut_torn_line(path)
             backend = optuna.storages.journal.JournalFileBackend(str(path), lock_obj=_OneWriter())
             try:
                 self.storage = optuna.storages.JournalStorage(backend)
@@ -72,27 +80,54 @@ class Record:
         return dict(self.storage.get_study_user_attrs(self._study))
 
     def claim(self) -> None:
-        """Become the only process that writes to it.
+        """Become the only one that writes to it.
 
         Raises
         ------
         RuntimeError
-            If another one does.
+            If another process does, or a study of this one that is searching.
         """
+        if self.folder is None:
+            return
+        with lease.alone(self.folder, self.id) as is_alone:
+            owner = self.attrs.get(_OWNER)
+            if not is_alone or (lease.is_alive(self.folder, owner) and not lease.is_own(owner)):
+                rule = _("shut that one down first")
+                raise RuntimeError(_("study {id} is open in another process: {rule}.", id=self.id, rule=rule))
+            self._succeed(_writers.get(owner or ""))
+            _cut_torn_line(place_of(self.folder, self.id))
+            self._token = lease.hold(self.folder)
+            self.storage.set_study_user_attr(self._study, _OWNER, self._token)
+        _writers[self._token] = self
+
+    def _succeed(self, other: Record | None) -> None:
+        """Take the place of the study of this process that has written so far."""
+        if other is not None:
+            if other.is_busy():
+                rule = _("pause it before you open it again")
+                raise RuntimeError(_("study {id} is running in this process: {rule}.", id=self.id, rule=rule))
+            other.release()
+
+    def check_writes(self) -> None:
+        """Raise RuntimeError where what is to be written would stand beside what another one writes."""
         if self.folder is None or lease.is_own(self._token):
             return
-        owner = self.attrs.get(_OWNER)
-        if lease.is_alive(self.folder, owner) and not lease.is_own(owner):
-            rule = _("shut that one down first")
-            raise RuntimeError(_("study {id} is open in another process: {rule}.", id=self.id, rule=rule))
-        self._token = lease.hold(self.folder)
-        self.storage.set_study_user_attr(self._study, _OWNER, self._token)
+        if self._token:
+            way = _("go on with that one, or open it anew")
+            raise RuntimeError(_("study {id} was opened again by nbopt.open: {way}.", id=self.id, way=way))
+        way = _("give nbopt.open what it was made with")
+        raise RuntimeError(_("study {id} was opened to be read only: {way}.", id=self.id, way=way))
 
     def release(self) -> None:
         """Let others write to it."""
         if self.folder is not None and self._token:
             with suppress(OSError):
                 lease.release(self.folder, self._token)
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the weights that trials begin with, where they are written."""
+        return None if self.folder is None else weights_of(place_of(self.folder, self.id))
 
     def describe(self, made: Mapping[str, Any]) -> None:
         """Write what the study was made with, as JSON can hold it."""
@@ -107,6 +142,7 @@ class Record:
 
     def add_entry(self, entry: Entry) -> str | None:
         """Write an entry of the study's journal; it outlives the process on return."""
+        self.check_writes()
         text = json.loads(json.dumps(entry._asdict(), default=str))
         self.storage.set_study_user_attr(self._study, f"{_ENTRY}{self._entries:06}", text)
         self._entries += 1
@@ -119,12 +155,14 @@ class Record:
 
     def add_trial(self, trial: Trial, space: Space, notes: Mapping[str, Any]) -> None:
         """Write a trial that has ended; it outlives the process on return."""
+        self.check_writes()
         kinds, states = self._optuna.trial, self._optuna.trial.TrialState
         state = {COMPLETE: states.COMPLETE, PRUNED: states.PRUNED, FAILED: states.FAIL}[trial.state]
         own = trial.distributions or {}
         found = [each for each in space.values() if each.name in trial.values]
         distributions = {d.name: self._distribution(d, trial.values[d.name]) for d in found} | dict(own)
-        params = {name: _plain(trial.values[name]) for name in distributions}
+        params = {each.name: tell(each, trial.values[each.name]) for each in found}
+        params |= {name: _plain(trial.values[name]) for name in own}
         facts = {"steps": trial.steps, "seconds": trial.seconds, "source": trial.source, "note": trial.note}
         facts["parts"] = [list(part) for part in trial.parts]
         facts |= {"space": trial.space, "number": trial.number}
@@ -153,7 +191,8 @@ class Record:
         for frozen in self.storage.get_all_trials(self._study, deepcopy=False):
             if frozen.state not in names:  # somebody else's, who wrote to the file
                 continue
-            values = {name: _as_given(space, name, value) for name, value in frozen.params.items()}
+            params = frozen.params.items()
+            values = {name: mean(space[name], value) if name in space else value for name, value in params}
             facts = {
                 name: frozen.user_attrs.get(f"nbopt:{name}") for name in ("steps", "seconds", "source", "note", "space")
             }
@@ -181,7 +220,7 @@ class Record:
         """Return a distribution of the declared range, wide enough for ``value``."""
         kinds, declared = self._optuna.distributions, Dimension.of(dimension.spec)
         if declared.options:
-            return kinds.CategoricalDistribution([_plain(option) for option in declared.options])
+            return kinds.CategoricalDistribution(tell_each(dimension, declared.options))
         low, high = declared.low, declared.high
         if declared.powers:
             low, high = 2**low, 2**high
@@ -229,11 +268,12 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+    return value if is_plain(value) else str(value)
 
 
-def _as_given(space: Space, name: str, value: Any) -> Any:
-    """Return a value as the declaration has it, where the record could only hold its text."""
-    if name in space and space[name].options:
-        return next((option for option in space[name].spec.options if _plain(option) == value), value)  # type: ignore[attr-defined]
-    return value
+def state_after(journal: Journal) -> tuple[RunState, str]:
+    """Return the state that a study is in once its process has ended, and the reason for it."""
+    for entry in reversed(journal):
+        if entry.kind == "event" and entry.name in _STATES:
+            return _STATES[entry.name], entry.new if isinstance(entry.new, str) else ""
+    return RunState.CREATED, ""

@@ -51,7 +51,8 @@ def open(  # noqa: A001
     **given
         ``forward``, ``optimizer``, ``metrics``, ``techniques``, ``schedule`` and ``device``, as given to `Run`;
         ``edits``, of those that made the model another one, the ones that you gave a module, as
-        `nbopt.edits.Fuse(other)`; of a study, ``objective``, ``sampler``, ``pruner`` and ``executor`` too.
+        `nbopt.edits.Fuse(other)`; of a study, ``objective``, ``sampler``, ``pruner`` and ``executor`` too, and
+        ``space`` where its options are classes, functions or other objects.
 
     Returns
     -------
@@ -109,7 +110,6 @@ def _open_study(number: str, store: Place, given: dict[str, Any]) -> Study:
             names = ", ".join(missing)
             told = _("study {id} was made with {names} of your own", id=number, names=names)
             raise ValueError(_("{told}: give it again.", told=told))
-        record.claim()
     return Study.of(spec, record)
 
 

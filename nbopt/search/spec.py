@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+from torch import nn
+
 from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
+from nbopt.i18n import _
 from nbopt.run.spec import RunSpec
 from nbopt.search.spaces.dimension import Dimension, OneOf
 from nbopt.search.spaces.space import Space
+from nbopt.search.spaces.told import is_plain, tell, tell_each, text_of
 
 _KINDS: dict[str, type[Hyperparam[Any]]] = {"Float": Float, "Int": Int, "Choice": Choice, "Flag": Flag, "OneOf": OneOf}
 _FIELDS = ("default", "low", "high", "log", "zero", "ge", "gt", "lt", "powers", "endless", "options")
 _WORDS = ("loss", "optimizer", "metrics")
-_PLAIN = (bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class StudySpec:
         hyperparams = {name: value for name, value in self.run.hyperparams.items() if _is_plain(value)}
         missing = [name for name, value in {**own, **run}.items() if not _is_plain(value)]
         missing += [name for name in ("forward", "techniques") if getattr(self.run, name) is not None]
+        missing += [] if all(map(_is_held, space.values())) else ["space"]
         return {
             **{name: getattr(self, name) for name in kept},
             **{name: value for name, value in {**own, **run}.items() if _is_plain(value)},
@@ -75,7 +79,7 @@ class StudySpec:
         """Return what a stored study was made with, and what is ``given`` again."""
         own = {field.name for field in fields(cls)} - {"run", "build", "id", "store"}
         values = {name: made[name] for name in own & made.keys()}
-        values["space"] = [Space([read_dimension(each) for each in made["space"]])]
+        values["space"] = Space([read_dimension(each) for each in made["space"]])
         run = {name: made[name] for name in _WORDS if name in made}
         again = {name: value for name, value in given.items() if value is not None}
         val = again.pop("val", made["share"])
@@ -98,9 +102,12 @@ def describe_dimension(dimension: Dimension) -> dict[str, Any]:
     kind = next(name for name, each in _KINDS.items() if isinstance(spec, each))
     known = {name: getattr(spec, name) for name in _FIELDS if hasattr(spec, name)}
     known = {name: plain(value) for name, value in known.items()}
+    if "options" in known:
+        known["options"] = tell_each(dimension, Dimension.of(spec).options)
+        known["default"] = tell(dimension, spec.default)
     if dimension.when:
         known["when"] = {name: plain(allowed) for name, allowed in dimension.when.items()}
-    bounds = {"options": plain(dimension.options), "low": dimension.low, "high": dimension.high}
+    bounds = {"options": tell_each(dimension, dimension.options), "low": dimension.low, "high": dimension.high}
     return {"name": spec.name, "kind": kind, "spec": known, **bounds}
 
 
@@ -118,7 +125,13 @@ def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: what it cannot hold, as its text."""
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
-    return value if isinstance(value, _PLAIN) else str(value)
+    return value if is_plain(value) else text_of(value)
+
+
+def _is_held(dimension: Dimension) -> bool:
+    """Whether JSON can hold all values of a dimension, and of those that it depends on, as they are."""
+    held = [*dimension.options, *(value for allowed in dimension.when.values() for value in allowed)]
+    return all(map(is_plain, held))
 
 
 def _is_plain(value: Any) -> bool:
@@ -126,7 +139,7 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(isinstance(name, str) and _is_plain(each) for name, each in value.items())
-    return isinstance(value, _PLAIN)
+    return is_plain(value)
 
 
 def check_count(name: str, value: Any) -> int:
@@ -134,3 +147,12 @@ def check_count(name: str, value: Any) -> int:
     number = Int(1, low=1, high=1, ge=1)
     number.name = name
     return number.check(value)
+
+
+def name_of(what: Any) -> str:
+    """Return what a study is called that is not named."""
+    what = getattr(what, "func", what)
+    if isinstance(what, nn.Module):
+        return type(what).__name__
+    name = str(getattr(what, "__name__", type(what).__name__))
+    return _("study") if what is None or name == "<lambda>" else name

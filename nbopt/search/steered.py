@@ -60,6 +60,7 @@ class Steered(Course):
             self.executor.hold(False)
             if self._thread is not None:
                 return
+            self.record.check_writes()
             if not (here and isinstance(self.executor, Inline)):  # which calls an objective of the user's as they would
                 check_modes(elsewhere=not (here and isinstance(self.executor, Batched)))
             if self._written >= self._total and not self._waiting:
@@ -69,7 +70,6 @@ class Steered(Course):
                 names = ", ".join(map(str, sorted(self._handed)))
                 way = _("tell their results first, or give them up by study.stop()")
                 raise RuntimeError(_("trials were asked for and are not told: {names}; {way}.", names=names, way=way))
-            self.record.claim()
             self.error = None
             self.journal.event(self.asked, "start" if not self._trials else "resume", source=source)
             self._become(RunState.RUNNING)

@@ -14,6 +14,7 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.run.run import Run
 from nbopt.run.session.session import Session
 from nbopt.run.spec import RunSpec
+from nbopt.search.again import check_again, describe, keep_weights, put_weights
 from nbopt.search.around import Around, OfRun, check_share
 from nbopt.search.choosing import batch_sizes, choose_executor, sizes_of
 from nbopt.search.executors.executor import Executor, Inline
@@ -24,7 +25,8 @@ from nbopt.search.samplers.asktell import AskTell
 from nbopt.search.samplers.pruners import check_pruner, is_asynchronous
 from nbopt.search.samplers.samplers import check_sampler
 from nbopt.search.showing import Shown
-from nbopt.search.spec import StudySpec, check_count
+from nbopt.search.spaces.space import Space
+from nbopt.search.spec import StudySpec, check_count, name_of
 from nbopt.search.subjects.judging import Judging
 from nbopt.search.subjects.subject import BY_HAND, Subject, make_subject
 from nbopt.search.trial import Trial
@@ -238,8 +240,8 @@ class Study(Shown):
     ) -> None:
         self.seed = check_seed(spec.seed)
         judging = Judging(spec.cv, spec.repeats, self.seed)
-        stored, judged = (None, ()) if record is None else (spec.space[0], record.made["judged"])
-        self._subject = subject or make_subject(spec, judging, stored, judged)
+        stored = spec.space if record is not None and isinstance(spec.space, Space) else None  # else given again
+        self._subject = subject or make_subject(spec, judging, stored, () if record is None else record.made["judged"])
         self.space, self.objectives = self._subject.space, self._subject.objectives
         several = len(self.objectives) > 1
         self.sampler = check_sampler(spec.sampler, several, bool(self.space))
@@ -250,7 +252,7 @@ class Study(Shown):
         self._subject.check(self.sampler, self.pruner)
         self.id = spec.id or secrets.token_hex(4)
         self._subject.study, self._subject.seed = self.id, self.seed
-        self.name = check_text("name", spec.name or _name_of(spec.objective if spec.build is None else spec.build))
+        self.name = check_text("name", spec.name or name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
         given = (spec.executor, spec.slots, self._subject.blueprint, trials, self.sampler, self.pruner, spec.first)
@@ -260,11 +262,15 @@ class Study(Shown):
         is_new = record is None
         if record is None:
             record = Record(None if spec.store is None else folder_of(spec.store), self.id, directions)
-            judged = [[each.name, each.direction] for each in self.objectives]
-            record.describe(
-                {**spec.put(name=self.name, trials=trials, **sizes_of(executor)).describe(self.space), "judged": judged}
-            )
+            keep_weights(record.weights, spec.build)
+            made = spec.put(name=self.name, trials=trials, **sizes_of(executor))
+            record.describe(describe(made, self.space, self.objectives))
+        elif self._subject.is_whole:
+            check_again(self.id, record.made, spec, self.space, self.objectives)
+        if self._subject.is_whole:
             record.claim()
+        if not is_new:
+            put_weights(record.weights, spec.build)
         self.begin_with(record, asktell, executor, trials)
         if is_new and (reason := tell_inexact([each.name for each in self.objectives])):
             self.journal.event(0, NOT_EXACT, {"reason": reason}, "study")
@@ -289,11 +295,3 @@ class Study(Shown):
         parts = self._subject.parts(trial, name, asked, self.note_report)
         own = (self._subject, asked, dict(trial.values), name)
         return Job(trial.number, parts, self.report, self.note_report, *own)
-
-
-def _name_of(what: Any) -> str:
-    what = getattr(what, "func", what)
-    if isinstance(what, torch.nn.Module):
-        return type(what).__name__
-    name = str(getattr(what, "__name__", type(what).__name__))
-    return _("study") if what is None or name == "<lambda>" else name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +80,21 @@ def is_alive(folder: Path, token: str | None) -> bool:
         os.close(descriptor)
     path.unlink(missing_ok=True)
     return False
+
+
+@contextmanager
+def alone(folder: Path, name: str) -> Iterator[bool]:
+    """Do something that one process at a time may do; yield whether this one may."""
+    (folder / "locks").mkdir(exist_ok=True)
+    descriptor = os.open(folder / "locks" / name, os.O_RDWR | os.O_CREAT | _AS_IT_IS, 0o600)
+    try:
+        _lock(descriptor)
+    except OSError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:

@@ -62,8 +62,14 @@ def delete_study(folder: Path, number: str, owner: str | None) -> bool:
     if not path.exists() or _read(path).owner != owner or lease.is_alive(folder, owner):
         return False
     path.unlink()
+    weights_of(path).unlink(missing_ok=True)
     _readings.pop(path, None)
     return True
+
+
+def weights_of(record: Path) -> Path:
+    """Return the file of the weights that a study's trials begin with, beside its record."""
+    return record.with_suffix(".safetensors")
 
 
 class _Reading:

@@ -87,7 +87,10 @@ def test_a_line_that_was_torn_off_is_taken_away(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole + whole.splitlines(keepends=True)[-1][:20])
     assert len(nbopt.open(study.id, store=tmp_path).trials) == 3
-    assert path.read_bytes() == whole
+    again = nbopt.open(study.id, objective=lambda trial: 1.0, store=tmp_path)  # who only reads cuts nothing off
+    again.set(trials=4)
+    assert path.read_bytes().startswith(whole) and len(again.fit().trials) == 4
+    assert len(nbopt.open(study.id, store=tmp_path).trials) == 4
 
 
 def test_without_what_it_was_made_with_it_can_be_read_only(tmp_path):
@@ -95,9 +98,10 @@ def test_without_what_it_was_made_with_it_can_be_read_only(tmp_path):
     study.fit()
     read = nbopt.open(study.id, store=tmp_path)
     assert read.name == "mine" and read.best.values == study.best.values
-    read.set(trials=4)
-    with pytest.raises(RuntimeError, match="read only"):
-        read.fit()
+    for act in (lambda: read.set(trials=4), read.fit):
+        with pytest.raises(RuntimeError, match="read only"):
+            act()
+    assert len(read.journal) == len(study.journal)
 
 
 def test_what_was_the_users_own_has_to_be_given_again(tmp_path, blobs):
@@ -151,3 +155,67 @@ def raise_held(descriptor):
 def test_ids_that_are_none_are_told(tmp_path):
     with pytest.raises(InvalidHyperparam):
         nbopt.open("abcdef12", store=tmp_path)
+
+
+def make_net(act=torch.nn.ReLU, sizes=(4,)):
+    return torch.nn.Sequential(torch.nn.Linear(4, sizes[0]), act(), torch.nn.Linear(sizes[0], 2))
+
+
+def test_options_that_no_file_can_hold_are_given_again(tmp_path, blobs):
+    """Classes, functions and tuples are themselves again, in what has ended and in what a hand did."""
+    wavy = [lambda: torch.nn.Tanh(), lambda: torch.nn.GELU()]
+    space = {"act": [torch.nn.ReLU, *wavy], "sizes": [(4,), (8,)], "nesterov": [False, True]}
+    given = {"space": space, "store": tmp_path, "optimizer": "sgd", "momentum": 0.9, "epochs": 1}
+    study = nbopt.Study(make_net, blobs, 0.25, trials=3, executor="inline", **given)
+    study.add(act=wavy[1], sizes=(8,))
+    study.pin(act=wavy[0])
+    study.narrow(sizes=[(4,)])
+    study.fit()
+    read = nbopt.open(study.id, store=tmp_path)
+    assert [trial.objectives for trial in read.trials] == [trial.objectives for trial in study.trials]
+    with pytest.raises(ValueError, match="made with space of your own"):
+        nbopt.open(study.id, make_net, blobs, store=tmp_path)
+    with pytest.raises(ValueError, match="space nesterov: options"):
+        nbopt.open(study.id, make_net, blobs, **given | {"space": space | {"nesterov": [True]}})
+    again = nbopt.open(study.id, make_net, blobs, **given)
+    assert [trial.values for trial in again.trials] == [trial.values for trial in study.trials]
+    assert again.trials[0].values["act"] is wavy[1] and again.space.pinned == {"act": wavy[0]}
+    again.set(trials=4)
+    assert again.fit().trials[3].values["sizes"] == (4,)
+
+
+def test_what_a_study_was_not_made_with_is_refused(tmp_path, blobs):
+    x, y = blobs
+    study = nbopt.Study(torch.nn.Linear(4, 2), blobs, 0.25, space=["lr"], epochs=1, trials=2, store=tmp_path)
+    study.fit()
+    others = [{"seed": 1}, {"epochs": 2}, {"loss": "focal"}, {"val": 0.5}, {"direction": "maximize"}]
+    others += [{"objective": "loss"}, {"space": ["weight_decay"]}, {"train": (x + 1, y)}, {"train": blobs[0]}]
+    for other in [*others, {"model": torch.nn.Linear(4, 3)}]:
+        given = {"model": torch.nn.Linear(4, 2), "train": blobs, "store": tmp_path, **other}
+        with pytest.raises(ValueError, match=f"not what study {study.id} was made with"):
+            nbopt.open(study.id, **given)
+
+
+def test_trials_begin_with_the_weights_that_the_first_began_with(tmp_path, blobs):
+    model = torch.nn.Linear(4, 2)
+    study = nbopt.Study(model, blobs, 0.25, space=["lr"], epochs=1, trials=2, store=tmp_path)
+    other = torch.nn.Linear(4, 2)
+    nbopt.open(study.id, other, blobs, store=tmp_path)
+    assert torch.equal(other.weight, model.weight)
+
+
+def test_two_studies_of_a_record_never_write_both(tmp_path):
+    first = nbopt.Study(objective=lambda trial: 1.0, trials=2, store=tmp_path)
+    second = nbopt.open(first.id, objective=lambda trial: 1.0, store=tmp_path)
+    for act in (first.fit, lambda: first.set(trials=3)):
+        with pytest.raises(RuntimeError, match="opened again by"):
+            act()
+
+    def again(trial):
+        with pytest.raises(RuntimeError, match="running in this process"):
+            nbopt.open(first.id, objective=again, store=tmp_path)
+        return 1.0
+
+    third = nbopt.open(first.id, objective=again, store=tmp_path)
+    assert len(third.fit().trials) == len(nbopt.open(first.id, store=tmp_path).trials) == 2
+    assert second.state is nbopt.RunState.CREATED
