@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nbopt import edits as edits
     from nbopt import hyperparams as hyperparams
     from nbopt.edits.widen import Widen as Widen
+    from nbopt.export.compressed.load import load_compressed as load_compressed
     from nbopt.hyperparams import Choice as Choice
     from nbopt.hyperparams import Flag as Flag
     from nbopt.hyperparams import Float as Float
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nbopt.run.population.population import Population as Population
     from nbopt.run.population.spreading import spread as spread
     from nbopt.run.run import Run as Run
+    from nbopt.search.executors.on_ray import OnRay as OnRay
     from nbopt.search.reopen import open as open
     from nbopt.search.study import Study as Study
     from nbopt.store.cleaning import clean as clean
@@ -41,6 +43,7 @@ _HOMES = {
     "Flag": "nbopt.hyperparams",
     "Float": "nbopt.hyperparams",
     "Int": "nbopt.hyperparams",
+    "OnRay": "nbopt.search.executors.on_ray",
     "Population": "nbopt.run.population.population",
     "Run": "nbopt.run.run",
     "RunState": "nbopt.training.state",
@@ -67,6 +70,7 @@ __all__ = [
     "Flag",
     "Float",
     "Int",
+    "OnRay",
     "Population",
     "Run",
     "RunState",

@@ -81,9 +81,9 @@ class Study(Shown):
         ``inline`` trains trials one after another, ``threads`` in several threads. ``population`` trains trials whose
         models have the same shapes together, as members of a `nbopt.Population`; ``auto`` chooses this for small
         models. ``processes`` uses processes of this machine, which share its cores and know what the notebook
-        defines. ``ray`` uses the machines of a Ray cluster, see
-        `nbopt.search.executors.on_ray.OnRay`. With ``processes`` and ``ray``, a trial whose worker dies continues in
-        another one, and with the same number of torch threads the results are bit for bit those of ``inline``.
+        defines. ``ray`` uses the machines of a Ray cluster; `nbopt.OnRay` says which cluster. With ``processes`` and
+        ``ray``, a trial whose worker dies continues in another one, and with the same number of torch threads the
+        results are bit for bit those of ``inline``.
     slots : int, optional
         How many trials train at the same time. The sampler is never told about a trial while others that might have
         ended before it are running, so the study does not depend on which of them ends first. By default, a sampler

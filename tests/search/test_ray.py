@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import nbopt
+from nbopt import OnRay
 from nbopt.search import optional
 from nbopt.search.executors import ray_cluster
-from nbopt.search.executors.on_ray import OnRay, explain
+from nbopt.search.executors.on_ray import explain
 from tests.search import ray_nodes, victim
 from tests.waiting import eventually
 
@@ -130,8 +131,11 @@ def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
     monkeypatch.setattr(ray_cluster, "need", lambda name, extra: NotConnected)
     with pytest.raises(ConnectionError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 "):
         OnRay(1, "127.0.0.1:1")
-    with pytest.raises(ConnectionError, match="no Ray cluster answers at nowhere"):
-        OnRay(1, "nowhere")
+    with pytest.raises(ConnectionError, match="no Ray cluster answers at nowhere:99999"):
+        OnRay(1, "nowhere:99999")
+    for given in ("nowhere", ":6379", "host:head"):
+        with pytest.raises(ConnectionError, match=f"{given}: an address is host:port of the head node"):
+            OnRay(1, given)
     with pytest.raises(ConnectionError, match="address of Ray Client"):
         OnRay(1, "ray://127.0.0.1:10001")
 

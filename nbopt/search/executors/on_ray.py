@@ -25,7 +25,7 @@ _ATTACH_SECONDS = 30.0  # how long an actor of before may take to answer
 
 
 class OnRay(Crew):
-    """Trials on a Ray cluster: ``nbopt.Study(..., executor=OnRay(address="host:6379", gpus=0.5))``.
+    """Trials on a Ray cluster: ``nbopt.Study(..., executor=nbopt.OnRay(address="host:6379", gpus=0.5))``.
 
     Parameters
     ----------

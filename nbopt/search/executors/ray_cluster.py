@@ -68,12 +68,15 @@ def _is_settled() -> bool:
 def _check(address: str) -> None:
     """Raise ConnectionError where nobody answers: Ray itself would wait for long."""
     if address.startswith("ray://"):
-        rule = _("that is an address of Ray Client; give that of the head node, host:6379")
+        rule = _("that is an address of Ray Client; give that of the head node, head:6379 for example")
         raise ConnectionError(_("{address}: {rule}.", address=address, rule=rule))
     host, _colon, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        rule = _("an address is host:port of the head node, head:6379 for example")
+        raise ConnectionError(_("{address}: {rule}.", address=address, rule=rule))
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError) as error:  # the latter for a port beyond 65,535
         raise _unreachable(address, error) from error
 
 
