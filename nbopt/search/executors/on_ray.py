@@ -36,6 +36,20 @@ class OnRay(Crew):
         machine, else one of its own, which nobody else reaches and which ends with this process.
     cpus, gpus : float
         What Ray is to set aside for each trial.
+
+    Raises
+    ------
+    ImportError
+        If Ray is not installed.
+    ConnectionError
+        If no cluster answers at the address.
+
+    Examples
+    --------
+    >>> executor = nbopt.OnRay(slots=8, gpus=0.5)  # doctest: +SKIP
+    >>> nbopt.OnRay(address="head")
+    Traceback (most recent call last):
+    ConnectionError: head: an address is host:port of the head node, head:6379 for example.
     """
 
     def __init__(

@@ -37,17 +37,20 @@ def connect(address: str | None) -> Any:
     ImportError
         If Ray is not installed.
     ConnectionError
-        If no cluster answers there.
+        If no cluster can be there, or none answers.
     """
     known = address or os.environ.get("RAY_ADDRESS")
+    elsewhere = None if known in ("auto", "local") else known
+    if elsewhere:
+        _check(elsewhere)
     if known in (None, "local") and "ray" not in sys.modules and not _is_settled():
         os.environ |= {"RAY_AUTH_MODE": "token", _TOKEN: secrets.token_hex(32)}  # Ray reads these when it is imported
     with _environment(_NO_STATISTICS):
         ray = need("ray", "ray")
     if ray.is_initialized():
         return ray
-    if known not in (None, "auto", "local"):
-        _check(known)
+    if elsewhere:
+        _reach(elsewhere)
     if known != "local":
         try:
             ray.init(address=known or "auto", **_QUIET)
@@ -66,7 +69,7 @@ def _is_settled() -> bool:
 
 
 def _check(address: str) -> None:
-    """Raise ConnectionError where nobody answers: Ray itself would wait for long."""
+    """Raise ConnectionError for what is no address of a head node."""
     if address.startswith("ray://"):
         rule = _("that is an address of Ray Client; give that of the head node, head:6379 for example")
         raise ConnectionError(_("{address}: {rule}.", address=address, rule=rule))
@@ -74,6 +77,11 @@ def _check(address: str) -> None:
     if not (host and port.isdecimal()):
         rule = _("an address is host:port of the head node, head:6379 for example")
         raise ConnectionError(_("{address}: {rule}.", address=address, rule=rule))
+
+
+def _reach(address: str) -> None:
+    """Raise ConnectionError where nobody answers: Ray itself would wait for long."""
+    host, _colon, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:  # the latter for a port beyond 65,535
