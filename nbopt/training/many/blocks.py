@@ -65,9 +65,10 @@ def find_slots(trainings: Sequence[OneOfMany], size: int, before: Stack | None) 
     """
     if before is not None and before.is_like(trainings[0]):
         return before.slots
-    most = max(1, _MOST_NUMBERS // size)
-    blocks = -(-len(trainings) // most)
-    return -(-len(trainings) // blocks)
+    least = -(-len(trainings) // max(1, _MOST_NUMBERS // size))
+    # Of as many blocks or a few more, those with the fewest spare rows: their steps are done and thrown away.
+    sizes = [-(-len(trainings) // blocks) for blocks in range(least, 2 * least)]
+    return min(sizes, key=lambda slots: -len(trainings) % slots)
 
 
 class Blocks:
