@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
+from tests.browser.door import knock
 from tests.kernels import AFTER_EACH_CELL, FORGET
 
 TOKEN = "test"
@@ -27,9 +29,15 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--js-flags=--no-maglev,--no-opt",  # no page lives long enough to gain by it
 ]
 # What the host prints without nbopt being there.
 FOREIGN = ("favicon", "Unsatisfied version", "ERR_CONNECTION", "kernelspecs", "/lsp/")
+
+
+_OPEN = """from tests.browser.door import open_door
+open_door({place!r}, get_ipython().user_ns)
+"""
 
 
 def browser_path() -> str | None:
@@ -53,6 +61,8 @@ class Lab:
         startup = Path(environment["IPYTHONDIR"], "profile_default", "startup")
         startup.mkdir(parents=True)
         (startup / "eager.py").write_text(AFTER_EACH_CELL)
+        self.door = str(Path(tempfile.mkdtemp(prefix="nbopt-door-"), "door"))  # a socket's path must be short
+        (startup / "door.py").write_text(_OPEN.format(place=self.door))
         self.settings = Path(environment["JUPYTERLAB_SETTINGS_DIR"])
         self._log = open(folder / "server.log", "w")
         self._process = subprocess.Popen(
@@ -91,6 +101,7 @@ class Lab:
         self._process.terminate()
         self._process.wait(timeout=30)
         self._log.close()
+        shutil.rmtree(Path(self.door).parent)
 
 
 class Notebook:
@@ -110,6 +121,7 @@ class Notebook:
         book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}}
         book["cells"] = [{**empty, "id": f"cell{number}", "source": cell} for number, cell in enumerate(cells)]
         self.path.write_text(json.dumps(book))
+        self._door = lab.door
         self._url = f"{lab.url}/doc/tree/{name}.ipynb?token={TOKEN}"
         self.open()
 
@@ -134,7 +146,7 @@ class Notebook:
         """Put other cells in the place of those there; the kernel stays, but its runs end, and all names go."""
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.evaluate(_REPLACE, cells)
-        self.ask(f"exec({FORGET!r})")
+        self.execute(FORGET)
         self.page.mouse.move(0, 0)
         self.problems.clear()
 
@@ -145,25 +157,21 @@ class Notebook:
     def command(self, name: str) -> None:
         self.page.evaluate("name => window.jupyterapp.commands.execute(name)", name)
 
-    def ask(self, code: str) -> Any:
-        """Run code in the kernel beside the notebook's cells; return the JSON value it prints."""
+    def execute(self, code: str) -> None:
+        """Run code in the kernel as a cell runs, but beside the notebook's."""
         text = self.page.evaluate(
             """async code => {
                 const future = window.context.session.kernel.requestExecute({code, store_history: false});
-                let text = '';
-                future.onIOPub = m => {
-                    if (m.header.msg_type === 'stream') text += m.content.text;
-                    if (m.header.msg_type === 'error') text += m.content.traceback.join('\\n');
-                };
-                await future.done;
-                return text;
+                const reply = await future.done;
+                return (reply.content.traceback ?? []).join('\\n');
             }""",
-            f"import json as _json\nprint(_json.dumps({code}))",
+            code,
         )
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise AssertionError(text) from None
+        assert not text, text
+
+    def ask(self, code: str) -> Any:
+        """Return the value of an expression in the kernel, which a thread of its own finds whatever cells do."""
+        return knock(self._door, code)
 
     def wait_for(self, code: str, seconds: float = 30) -> Any:
         """Ask until the answer is true; return it."""

@@ -10,7 +10,7 @@ from tests.browser.test_panel import DIGITS
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
-def test_groups_fold_by_mouse_and_keyboard_and_a_search_finds_what_is_folded(notebook):
+def test_groups_fold_are_searched_and_have_their_controls_made_when_they_are_opened_or_found(notebook):
     book = notebook(DIGITS, "run = make()\nrun")
     book.run_all()
     page = book.page
@@ -35,14 +35,8 @@ def test_groups_fold_by_mouse_and_keyboard_and_a_search_finds_what_is_folded(not
     title.focus()
     page.keyboard.press("Enter")
     expect(schedule).to_be_visible()
-    assert book.problems == []
 
-
-def test_the_controls_of_a_group_come_when_it_is_opened_or_something_in_it_is_found(notebook):
-    book = notebook(DIGITS, "run = make()\nrun")
-    book.run_all()
-    page = book.page
-    page.locator(".nbopt-search").wait_for()
+    # What is folded from the start is made once it is opened, or something in it is found.
     expect(page.locator(".nbopt-hp-dropout .noUi-handle")).to_be_visible()
     expect(page.locator(".nbopt-hp-mixup")).to_have_count(0)
     book.ask("run.set(mixup=0.25) or run.step(3)")
@@ -68,14 +62,26 @@ def test_the_controls_of_a_group_come_when_it_is_opened_or_something_in_it_is_fo
     page.locator(".nbopt-search").fill("")
     expect(page.locator(".nbopt-hp-clip_norm")).to_be_hidden()
 
-    # What is typed is not lost when a strategy is swapped meanwhile.
+    # An optimizer swapped in brings its own controls, and offers its usual rate.
     page.locator(".nbopt-group-title", has_text="Optimizer settings").click()
-    expect(page.locator(".nbopt-hp-beta1")).to_be_visible()
+    page.locator(".nbopt-hp-beta1").wait_for()
+    expect(page.locator(".nbopt-hp-momentum")).to_be_hidden()
+    page.locator(".nbopt-hp-optimizer select").select_option("sgd")
+    page.locator(".nbopt-hp-momentum").wait_for()
+    page.locator(".nbopt-hp-beta1").wait_for(state="hidden")
+    expect(page.locator(".nbopt-hp-momentum .noUi-handle")).to_have_attribute("aria-label", "Momentum")
+    assert book.ask("type(run.optimizer).__name__") == "SGD"
+    page.locator(".nbopt-hp-nesterov input").check()
+    book.wait_for("run.hyperparams['nesterov']")
+    page.locator(".nbopt-offer", has_text="Set Learning rate 0.01, usual with sgd").click()
+    book.wait_for("run.hyperparams['lr'] == 0.01")
+    expect(page.locator(".nbopt-offer")).to_be_hidden()
+
+    # What is typed is not lost when a strategy is swapped meanwhile.
     box = page.locator(".nbopt-hp-warmup input")
     box.fill("12")
-    book.ask("run.set(optimizer='sgd')")
-    expect(page.locator(".nbopt-hp-momentum")).to_be_visible()
+    book.ask("run.set(optimizer='rmsprop')")
+    page.locator(".nbopt-hp-alpha").wait_for()
     expect(box).to_be_focused()
     expect(box).to_have_value("12")
-    expect(page.locator(".nbopt-hp-momentum .noUi-handle")).to_have_attribute("aria-label", "Momentum")
     assert book.problems == []

@@ -1,4 +1,4 @@
-"""Panels of runs that fail, end and are shown twice, in a real JupyterLab."""
+"""Panels of runs that train, are guarded, fail and end, in a real JupyterLab."""
 
 from __future__ import annotations
 
@@ -7,45 +7,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.digits import DIGITS, applied_step, wait_for_text
+from tests.browser.digits import DIGITS, wait_for_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-# Whether a text that is longer than its place shows its end.
-ENDS_IN_SIGHT = """pane => {
-    const range = document.createRange(), text = pane.lastChild, place = pane.getBoundingClientRect();
-    range.setStart(text, text.length - 9);
-    range.setEnd(text, text.length - 1);
-    const end = range.getBoundingClientRect();
-    return pane.scrollHeight > pane.clientHeight && place.top < end.top && end.bottom < place.bottom;
-}"""
-
-
-def test_an_exception_of_the_model_stands_in_the_panel_and_the_run_goes_on_once_it_is_put_right(notebook):
-    broken = (
-        "broken = False\n"
-        "class Net(nn.Linear):\n"
-        "    def forward(self, x):\n"
-        "        if broken: raise RuntimeError('<b>tired</b> of this')\n"
-        "        return super().forward(x)\n"
-        "run = nbopt.Run(Net(64, 10), train=(X / 16, y), epochs=100_000)\nrun"
-    )
-    book = notebook(DIGITS, broken, "run.start()")
-    book.run_all()
-    page = book.page
-    book.wait_for("run.step_count > 5")
-    book.ask("globals().update(broken=True)")
-    wait_for_text(book, ".nbopt-error", "<b>tired</b> of this")  # as text: never as HTML
-    assert book.ask("run.state.name") == "FAILED"
-    page.locator(".nbopt-more > summary").click()
-    assert page.locator(".nbopt-unfolded pre").evaluate(ENDS_IN_SIGHT)  # where the user's own line stands
-    failed_at = book.ask("run.step_count")
-    book.ask("globals().update(broken=False)")
-    page.locator(".nbopt-start").click()
-    book.wait_for(f"run.step_count > {failed_at} and run.state.name == 'RUNNING'")
-    page.locator(".nbopt-error").wait_for(state="detached")
-    assert book.problems == []
-
 
 THOUSANDS = """() => [...document.querySelector(".nbopt-figure").querySelectorAll(".axis text")].some(
   (number) => parseFloat(number.textContent.replace(",", "")) >= 1000)"""
@@ -96,25 +60,6 @@ def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     assert book.problems == []
 
 
-def test_the_panel_of_a_finished_run_still_works(notebook):
-    book = notebook(DIGITS, "run = make(epochs=2)\nrun", "run.start(); run.wait()")
-    book.run_all()
-    page = book.page
-    wait_for_text(book, ".nbopt-state", "Finished")
-    box = page.locator(".nbopt-hp-epochs input")
-    box.fill("3")
-    box.press("Enter")
-    applied_step(book, "epochs")
-    page.locator(".nbopt-start").click()
-    book.wait_for("run.epoch == 3 and run.state.name == 'FINISHED'")
-    expect(page.locator(".nbopt-start")).to_have_text("+ 2 epochs")  # as many as the run was given at first
-    page.locator(".nbopt-start").click()
-    book.wait_for("run.epoch == 5 and run.state.name == 'FINISHED'")
-    page.locator(".nbopt-step").click()  # nothing left to do: said, not ignored
-    wait_for_text(book, ".nbopt-error", "Set epochs higher")
-    assert book.problems == []
-
-
 def test_demo_digits_inserts_its_code_and_shows_a_ready_panel(notebook):
     book = notebook("%load_ext nbopt", "%nbopt demo digits", "%nbopt")
     book.run_all()
@@ -134,12 +79,28 @@ BOXES = """() => [...document.querySelectorAll(
 )].map(item => { const { x, y } = item.getBoundingClientRect(); return [Math.round(x), Math.round(y)]; })"""
 
 
+# Whether a text that is longer than its place shows its end.
+ENDS_IN_SIGHT = """pane => {
+    const range = document.createRange(), text = pane.lastChild, place = pane.getBoundingClientRect();
+    range.setStart(text, text.length - 9);
+    range.setEnd(text, text.length - 1);
+    const end = range.getBoundingClientRect();
+    return pane.scrollHeight > pane.clientHeight && place.top < end.top && end.bottom < place.bottom;
+}"""
+
+# Trains well until it is told not to.
+NET = """
+class Net(nn.Linear):
+    def forward(self, x):
+        if broken: raise RuntimeError('<b>tired</b> of this')
+        return super().forward(x)
+broken = False
+"""
+
+
 def test_no_control_moves_when_a_run_starts_pauses_is_guarded_fails_or_ends_and_the_panel_has_keys(notebook):
-    book = notebook(
-        DIGITS + "def forward(model, batch):\n    return model(batch[0]), batch[1] if well else None\nwell = True\n",
-        "run = make(forward=forward, store=None)\nrun",
-        height=1000,
-    )
+    run = "run = nbopt.Run(Net(64, 10), train=(X / 16, y), val=0.2, epochs=100_000, store=None)\nrun"
+    book = notebook(DIGITS + NET, run, height=1000)
     book.run_all()
     page = book.page
     page.locator(".nbopt-panel .plotarea_background").first.wait_for()
@@ -171,12 +132,16 @@ def test_no_control_moves_when_a_run_starts_pauses_is_guarded_fails_or_ends_and_
     look("guarded")
     page.locator(".nbopt-dismiss").click()
     page.locator(".nbopt-guarded").wait_for(state="detached")
-    book.ask("globals().update(well=False)")
+    book.ask("globals().update(broken=True)")
     wait_for_text(book, ".nbopt-error", "press Resume")
     look("failed")
-    book.ask("globals().update(well=True)")
+    wait_for_text(book, ".nbopt-error", "<b>tired</b> of this")  # as text: never as HTML
+    page.locator(".nbopt-more > summary").click()
+    assert page.locator(".nbopt-unfolded pre").evaluate(ENDS_IN_SIGHT)  # where the user's own line stands
+    book.ask("globals().update(broken=False)")
     book.ask("run.set(epochs=run.epoch + 1)")
     page.locator(".nbopt-start").click()
+    page.locator(".nbopt-error").wait_for(state="detached")
     wait_for_text(book, ".nbopt-note", "epochs done")
     look("finished")
     assert page.evaluate("() => window.context.path") and len(book.page.locator(".jp-Cell").all()) == 2  # `s`, no cell

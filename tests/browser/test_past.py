@@ -72,46 +72,6 @@ def test_a_click_on_the_curve_takes_the_run_back_and_a_branch_goes_on_beside_it(
     assert book.problems == []
 
 
-def test_a_point_that_is_none_is_refused_in_words(notebook):
-    book = notebook(DIGITS, "run = make()\nrun")
-    book.run_all()
-    book.ask("run.step(5)")
-    page = book.page
-    target = page.locator(".nbopt-target input")
-    expect(page.locator(".nbopt-rewind")).to_be_enabled()
-    target.fill("soon")
-    target.press("Enter")
-    page.locator(".nbopt-rewind").click()
-    wait_for_text(book, ".nbopt-error", "soon")
-    assert book.ask("[run.step_count, run.state.name]") == [5, "PAUSED"]
-
-
-def test_a_page_loaded_again_shows_a_live_panel(notebook):
-    book = notebook(DIGITS, "run = make()\nrun", "run.start()")
-    book.run_all()
-    book.wait_for("run.step_count > 20")
-    save(book)
-    book.open(fresh=False)
-    page = book.page
-    page.locator(".nbopt-figure .plotarea_background").first.wait_for()
-    expect(page.locator(".nbopt-still")).to_be_hidden()
-    page.locator(".nbopt-hp-lr .noUi-handle").press("ArrowRight")  # at once: a page being loaded moves the focus
-    book.wait_for("run.hyperparams['lr'] == 0.0012")
-    wait_for_text(book, ".nbopt-hp-lr .nbopt-applied", "applied")
-    page.locator(".nbopt-pause").click()
-    wait_for_text(book, ".nbopt-state", "Paused")
-    # Lost output comes back by naming the run.
-    book.command("notebook:clear-all-cell-outputs")
-    expect(page.locator(".nbopt-panel")).to_have_count(0)
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2")
-    page.evaluate(
-        "() => { window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.setSource('run.show()') }"
-    )
-    book.command("notebook:run-cell")
-    wait_for_text(book, ".nbopt-panel .nbopt-state", "Paused")
-    assert book.problems == []
-
-
 def test_a_cell_run_again_pauses_its_earlier_run_and_keeps_it(notebook):
     book = notebook(DIGITS, "run = make()\nrun.start()\nrun", "first = run\nfirst")
     book.run_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.digits import wait_for_text
 from tests.browser.test_past import save
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -22,6 +23,11 @@ BEHIND = """[
         nn.Linear(8, 2), (X, (X[:, 0] > 0).long()), lr=[0.1, 0.2, 0.3], name="many", epochs=10**6, store=None)),
     many.start(),
 ]"""
+NAME_IT = """() => {
+    const { content } = window.jupyterapp.shell.currentWidget;
+    content.activeCellIndex = 2;
+    content.activeCell.model.sharedModel.setSource('run.show()');
+}"""
 ITEM = ".nbopt-status button"
 ROW = ".nbopt-run"
 
@@ -35,8 +41,8 @@ def press(page, label: str) -> None:
     page.locator(".nbopt-runs").get_by_role("button", name=f"{label}: straight").click()
 
 
-def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it_also_after_a_reload(notebook):
-    book = notebook(RUN, "run", "run.start()")
+def test_the_status_bar_tells_of_a_run_that_its_popup_steers_and_a_page_loaded_again_shows_a_live_panel(notebook):
+    book = notebook(RUN, "run", "run.speed = 100\nrun.start()")
     page = book.page
     row = page.locator(ROW, has_text="straight")
     book.run_all()
@@ -64,13 +70,25 @@ def test_the_status_bar_tells_of_a_run_and_its_popup_pauses_resumes_and_stops_it
     page.locator(".nbopt-runs").wait_for(state="detached")
 
     save(book)  # else the page asks whether to stay
-    book.open()  # the page anew, the kernel as it was
+    book.open(fresh=False)  # the page anew, the kernel as it was
+    page.locator(".nbopt-figure .plotarea_background").first.wait_for()
+    expect(page.locator(".nbopt-still")).to_be_hidden()
+    page.locator(".nbopt-hp-lr .noUi-handle").press("ArrowRight")  # at once: a page being loaded moves the focus
+    book.wait_for("run.hyperparams['lr'] == 0.0012")
+    wait_for_text(book, ".nbopt-hp-lr .nbopt-applied", "applied")
     page.locator(ITEM, has_text="1 training").wait_for()
     open_list(page)
     press(page, "Stop")
     book.wait_for("run.state.name == 'STOPPED'")
     expect(row.locator(".nbopt-run-state")).to_contain_text("stopped")
     page.locator(ITEM, has_text="none training").wait_for()
+
+    # Lost output comes back by naming the run.
+    book.command("notebook:clear-all-cell-outputs")
+    expect(page.locator(".nbopt-panel")).to_have_count(0)
+    page.evaluate(NAME_IT)
+    book.command("notebook:run-cell")
+    wait_for_text(book, ".nbopt-panel .nbopt-state", "Stopped")
 
     book.ask(BEHIND)  # a population that no cell shows is seen as a run is
     page.locator(ITEM, has_text="1 training").wait_for()
