@@ -39,7 +39,7 @@ def drag(page, handle, dx: float) -> None:
 
 
 def test_a_learning_rate_moved_by_keyboard_and_mouse_acts_at_the_step_the_panel_names(notebook):
-    book = notebook(DIGITS, "run = make()\nrun")
+    book = notebook(DIGITS, "run = make()\nrun.speed = 200\nrun")
     book.run_all()
     page = book.page
     page.locator(".nbopt-panel").wait_for()

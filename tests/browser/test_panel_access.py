@@ -88,6 +88,15 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     book.wait_for("run.hyperparams['lr'] == 0.0012")
     assert handle.get_attribute("aria-valuetext") == "0.0012"
 
+    # How good smaller models would be: a sweep is drawn, and a point of it is taken by a key.
+    panel.locator(".nbopt-drawer-size").click()
+    sizes = panel.locator(".nbopt-size")
+    sizes.get_by_label("Sweep").select_option("sparsity")
+    sizes.get_by_role("button", name="Draw", exact=True).click()
+    sizes.get_by_role("button", name="Set Sparsity to 0.9:").press("Enter")
+    book.wait_for("run.hyperparams['sparsity'] == 0.9")
+    wait_until(lambda: sizes.locator("circle.nbopt-size-was").count(), 30, "the state before is not shown")
+
     # What values would do, from the keyboard: one stop for all cells of a strip.
     page.locator(".nbopt-hp-lr .nbopt-if-offer").click()
     page.locator(".nbopt-if-open").click()
@@ -98,15 +107,6 @@ def test_every_input_has_a_name_and_tab_reaches_it(notebook):
     page.keyboard.press("End")
     expect(page.locator(".nbopt-hp-lr .nbopt-if-says")).to_have_text(re.compile(r"^1: .* → .* in \d+ steps"))
     assert page.locator(".nbopt-hp-lr .nbopt-if-cell[tabindex='0']").count() == 1
-
-    # How good smaller models would be: a sweep is drawn, and a point of it is taken by a key.
-    panel.locator(".nbopt-drawer-size").click()
-    sizes = panel.locator(".nbopt-size")
-    sizes.get_by_label("Sweep").select_option("sparsity")
-    sizes.get_by_role("button", name="Draw", exact=True).click()
-    sizes.get_by_role("button", name="Set Sparsity to 0.9:").press("Enter")
-    book.wait_for("run.hyperparams['sparsity'] == 0.9")
-    wait_until(lambda: sizes.locator("circle.nbopt-size-was").count(), 30, "the state before is not shown")
 
     # With all that unfolds below the charts: the list of runs, settings compared, a sweep of rates, what to take away.
     for drawer in ("runs", "rates", "takeaway"):

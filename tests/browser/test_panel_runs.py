@@ -16,7 +16,7 @@ THOUSANDS = """() => [...document.querySelector(".nbopt-figure").querySelectorAl
 
 
 def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
-    book = notebook(DIGITS, "run = make()\nrun", "run.start()")
+    book = notebook(DIGITS, "run = make()\nrun", "run.step(1000)\nrun.speed = 200\nrun.start()")
     book.run_all()
     page = book.page
     figure = page.locator(".nbopt-figure").first
@@ -32,7 +32,7 @@ def test_a_zoom_survives_updates_and_follow_returns_to_the_tail(notebook):
     book.wait_for(f"{span}.min > 20")
     zoomed = book.ask(f"[{span}.min, {span}.max]")
     step = book.ask("run.step_count")
-    book.wait_for(f"run.step_count > {step + 300}")
+    book.wait_for(f"run.step_count > {step + 60}")
     assert book.ask(f"[{span}.min, {span}.max]") == zoomed
     page.locator(".nbopt-toolbar button", has_text="Show all").click()
     book.wait_for(f"{span}.min < 20 and {span}.max > {step}")
@@ -99,7 +99,7 @@ broken = False
 
 
 def test_no_control_moves_when_a_run_starts_pauses_is_guarded_fails_or_ends_and_the_panel_has_keys(notebook):
-    run = "run = nbopt.Run(Net(64, 10), train=(X / 16, y), val=0.2, epochs=100_000, store=None)\nrun"
+    run = "run = nbopt.Run(Net(64, 10), train=(X / 16, y), val=0.2, epochs=100_000, store=None)\nrun.speed = 200\nrun"
     book = notebook(DIGITS + NET, run, height=1000)
     book.run_all()
     page = book.page
@@ -127,7 +127,7 @@ def test_no_control_moves_when_a_run_starts_pauses_is_guarded_fails_or_ends_and_
     book.wait_for("run.state.name == 'PAUSED'")
     look("paused")
     page.locator(".nbopt-start").click()
-    book.ask("run.set(lr=100.0)")
+    book.ask("run.set(lr=1e6)")
     page.locator(".nbopt-guarded", has_text="The guard went back to step").wait_for()
     look("guarded")
     page.locator(".nbopt-dismiss").click()

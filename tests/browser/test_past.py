@@ -62,7 +62,7 @@ def test_a_click_on_the_curve_takes_the_run_back_and_a_branch_goes_on_beside_it(
     page.keyboard.press("ArrowRight")
     book.wait_for("run.branches[0].hyperparams['lr'] == 0.0012")
     branch.locator(".nbopt-start").click()
-    book.wait_for("run.branches[0].step_count > 300")
+    book.wait_for("run.branches[0].step_count > 150")
     branch.locator(".nbopt-pause").click()
     wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "branch at 50")  # drawn beside the first run
     wait_for_text(book, ".nbopt-chart-loss .nbopt-key", "parent")
@@ -73,7 +73,7 @@ def test_a_click_on_the_curve_takes_the_run_back_and_a_branch_goes_on_beside_it(
 
 
 def test_a_cell_run_again_pauses_its_earlier_run_and_keeps_it(notebook):
-    book = notebook(DIGITS, "run = make()\nrun.start()\nrun", "first = run\nfirst")
+    book = notebook(DIGITS, "run = make()\nrun.speed = 100\nrun.start()\nrun", "first = run\nfirst")
     book.run_all()
     book.wait_for("run.step_count > 20")
     page = book.page

@@ -47,7 +47,7 @@ def test_the_boundary_moves_while_it_trains_and_lessons_change_data_and_controls
     before = [field.evaluate(DRAWN), network.evaluate(DRAWN)]
     page.locator(".nbopt-start").click()
     frame = book.ask("playground.board.frame")
-    book.wait_for(f"playground._bridge._answered > {frame} + 20")
+    book.wait_for(f"playground._bridge._answered > {frame} + 5")
     after = [field.evaluate(DRAWN), network.evaluate(DRAWN)]
     assert None not in before + after and before[0] != after[0] and before[1] != after[1]
 

@@ -9,11 +9,16 @@ from tests.browser.lab import LOOKS, barriers, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-STUDY = """import nbopt, torch
+STUDY = """import time
+import nbopt, torch
 from torch import nn
+class Net(nn.Linear):
+    def forward(self, x):
+        time.sleep(0.005)  # the core is for the page
+        return super().forward(x)
 x = torch.randn(200, 4)
 study = nbopt.Study(
-    nn.Linear(4, 2), (x, (x[:, 0] > 0).long()), 0.25, space={"lr": (1e-5, 1.0), "optimizer": ["adam", "sgd"]},
+    Net(4, 2), (x, (x[:, 0] > 0).long()), 0.25, space={"lr": (1e-5, 1.0), "optimizer": ["adam", "sgd"]},
     epochs=1_000_000, trials=50, sampler="random", executor="threads", slots=1, device="cpu",
 )
 study"""

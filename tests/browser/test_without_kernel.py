@@ -86,6 +86,7 @@ def test_a_run_of_a_kernel_that_is_gone_leaves_the_status_bar_and_its_panel_says
     page.locator(ITEM).wait_for()
     page.locator(".nbopt-figure .plotarea_background").first.wait_for(state="attached")
     book.ask("run.step(30)")
+    wait_for_text(book, ".nbopt-facts", "30")
     open_list(page)
     page.evaluate("() => { jupyterapp.commands.execute('kernelmenu:restart'); }")  # as the Lab's own menu does
     page.locator(".jp-Dialog .jp-mod-accept").click()
