@@ -93,6 +93,8 @@ def _prolonged(before: range, more: Sequence[int] | NDArray[np.int64]) -> range 
     if rest or stride < 1 or (len(before) > 1 and stride != before.step):
         return None
     whole = range(first, last + 1, stride)
+    if len(more) == 1:  # most additions: the last one is all there is to compare
+        return whole
     part = whole[len(before) :]
     same = part == more if isinstance(more, range) else np.array_equal(as_array(part), more)
     return whole if same else None

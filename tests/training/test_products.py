@@ -59,8 +59,15 @@ def test_products_of_other_numbers_are_torchs(faster):
 
 @pytest.mark.parametrize("faster", [False], indirect=True)
 def test_nothing_is_handed_over_where_it_brings_nothing(faster):
-    assert products.replacements() == {}
     assert count(draw(64, 784, 256)) == 0
+
+
+@pytest.mark.parametrize(("outputs", "side_by_side"), [(10, True), (16, False)])
+def test_few_outputs_of_many_layers_have_samples_side_by_side(outputs, side_by_side):
+    flat = [torch.randn(3, 64, 32), torch.randn(3, outputs, 32)]
+    (ours,) = trace(lambda given: [torch.bmm(given[0], given[1].mT)], flat, products.replacements())(*flat)
+    torch.testing.assert_close(ours, flat[0] @ flat[1].mT)
+    assert ours.mT.is_contiguous() is side_by_side
 
 
 def rounded(flat):

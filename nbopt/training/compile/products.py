@@ -1,4 +1,6 @@
-"""Matrix products in float32 by oneDNN, where it is faster than the BLAS that torch was built with.
+"""Matrix products as a compiled step does them: by oneDNN, or with rows for columns, where that is faster.
+
+oneDNN does those in float32, where it is faster than the BLAS that torch was built with.
 
 That is Intel's, which takes twice as long on processors that are not Intel's own. torch asks oneDNN for other types and
 for convolutions; here it is asked for large products too, and a small one costs more to hand over than it brings.
@@ -21,18 +23,29 @@ _LEAST = 2**20  # multiplications
 _LEAST_EACH = 100  # ... for each number that has to be copied into the order that oneDNN wants
 _GAIN = 1.3  # far from 1 and from 2, for the choice to be the same each time
 _TRIES = 15
+_FEW = 16  # outputs, that a processor has in one register
 
 Decompositions = dict[Any, Callable[..., Any]]
 
 
 def replacements() -> Decompositions:
     """Return what a graph is to do in place of torch's products, as a decomposition table of `make_fx`."""
-    return {_aten.mm.default: _mm, _aten.addmm.default: _addmm} if _is_faster() else {}
+    onednn: Decompositions = {_aten.mm.default: _mm, _aten.addmm.default: _addmm} if _is_faster() else {}
+    return {_aten.bmm.default: _bmm, **onednn}
 
 
 def are_in(graph: fx.GraphModule) -> bool:
     """Whether a graph has products by oneDNN."""
     return any(node.target is linear_pointwise for node in graph.graph.nodes)
+
+
+def _bmm(a: Tensor, b: Tensor) -> Any:
+    """Return the product of many layers with few outputs, those of all samples side by side.
+
+    What comes next, as a mean over classes, is then done for many samples at a time.
+    """
+    is_of_layers = a.is_contiguous() and b.mT.is_contiguous() and not b.is_contiguous()
+    return torch.bmm(b.mT, a.mT).mT if is_of_layers and b.shape[2] < _FEW <= a.shape[1] else NotImplemented
 
 
 def _mm(a: Tensor, b: Tensor) -> Any:

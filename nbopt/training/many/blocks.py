@@ -103,7 +103,7 @@ class Blocks:
     def _of(self, tensor: Tensor, block: int) -> Tensor:
         """Return the rows of a block, (slots, ...); spare ones have what the last run has."""
         part = tensor[self._rows[block]]
-        if missing := self._slots - len(part):
+        if missing := self._slots - part.shape[0]:
             part = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])])
         return part
 

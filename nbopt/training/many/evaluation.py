@@ -17,7 +17,7 @@ from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.stack import Stack
 from nbopt.training.training import Training
 
-_SAMPLES = 2**15  # of all runs together that are evaluated at once
+_SAMPLES = 2**14  # of all runs together that are evaluated at once: what more put out is memory new each time
 
 
 class Evaluation:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from nbopt.training.compile.reads import Reads
 from nbopt.training.loss_buffer import Block
 from nbopt.training.step.mode import StepModes
 from nbopt.training.training import Training
@@ -40,6 +41,12 @@ class Untiered(StepModes):
 
     def look(self) -> None:
         """Think of nothing."""
+
+    def reads(self) -> Reads:
+        """Return what the model's code reads now; nobody exchanges the model's parts by hand."""
+        assert isinstance(self._training, OneOfMany)
+        found = self._training.find(_read)
+        return _read(self._training) if found.watched.find_change() else found
 
 
 class OneOfMany(Training):
@@ -102,3 +109,7 @@ class OneOfMany(Training):
         while room > 1 and not self.cursor.fills(room):
             room -= 1
         return room
+
+
+def _read(training: Training) -> Reads:
+    return Reads(training.model)

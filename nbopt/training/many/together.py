@@ -125,7 +125,8 @@ class Together:
         changed = [training for training in trainings if known.get(id(training)) != training.tiers.version]
         if not changed and len(known) == len(trainings) and (held or self.reason):
             return not self.reason
-        self._news.note()
+        if held:  # else these are others, and nobody may have acted
+            self._news.note()
         reason = self._find_reason(trainings, changed)
         stays = held and not reason and stack is not None and all(map(stack.trains_the_same, changed))
         if stack is not None and not stays and (reason or not stack.follow(trainings)):
@@ -198,8 +199,7 @@ class Together:
         losses = torch.empty(count, len(trainings), device=trainings[0].device)
         rates = find_step_rates(trainings, count) if not single else None
         self._updated = False
-        start = time.thread_time()  # of this thread alone: others are no reason to look more often
-        done = count
+        done, start = count, time.thread_time()  # of this thread alone: others are no reason to look more often
         try:
             for rows in groups.values():  # of one, if there are several steps
                 own = [trainings[row] for row in rows]
