@@ -38,7 +38,7 @@ def describe(spec: StudySpec, space: Space, objectives: list[Objective]) -> dict
     if isinstance(spec.build, nn.Module):
         given["model"] = describe_model(spec.build)
     elif is_estimator(spec.build):
-        given["estimator"] = {"is": text_of(spec.build)}
+        given["estimator"] = {"build": text_of(spec.build)}
     return {**spec.describe(space), "judged": judged, "given": given}
 
 

@@ -217,7 +217,8 @@ class ByHand(Steered):
             trial = self._next(self._written)
             self._handed.add(trial.number)
             self._become(RunState.PAUSED)
-            return Proposer(trial.number, dict(trial.values), self._asktell.handle(trial.number), self.note_report)
+            given = (trial.number, dict(trial.values), self._asktell.handle(trial.number), self.note_report)
+            return Proposer(*given, self._subject.is_stored)
 
     def tell(self, trial: Any, objective: Any = None, *, state: str | None = None) -> None:
         """Take down the result of a trial that `ask` returned.

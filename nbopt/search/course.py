@@ -54,7 +54,7 @@ class Course:
     def begin_with(self, record: Record, asktell: AskTell, executor: Executor, trials: int) -> None:
         """Take up a study: what its record holds, and what is to be done."""
         self.record, self._asktell, self.executor, self._total = record, asktell, executor, trials
-        record.is_busy = lambda: self._thread is not None or bool(self._handed)
+        record.is_busy = lambda: self._thread is not None
         if isinstance(executor, Evolving):
             executor.evolve = self.evolve
         self.journal = Journal(record.entries())
@@ -165,6 +165,11 @@ class Course:
             known = self.executor.known(number)
             if number >= self._total or len(self._begun) >= self.executor.slots or known > self._written:
                 return
+            self._tell(known)
+            if self._asktell.is_over and not self._waiting:
+                self.journal.change(number, "trials", self._total, number, "sampler")
+                self._act()
+                return
             self.executor.submit(self._make_job(self._next(known)))
             self._announce()
 
@@ -172,8 +177,7 @@ class Course:
         """Ask for a trial; the sampler is told of the first ``known``."""
         number = len(self._trials)
         self._act()
-        for trial in self._trials[:known]:
-            self._asktell.tell(trial)
+        self._tell(known)
         given = self._waiting.pop(0) if self._waiting else None
         values = self._asktell.ask(number, self._total, given)
         trial = Trial(number, values, source="sampler" if given is None else "code", space=self._version)
@@ -181,6 +185,10 @@ class Course:
         self._trials.append(trial)
         self._begun[number] = time.monotonic()
         return trial
+
+    def _tell(self, known: int) -> None:
+        for trial in self._trials[:known]:
+            self._asktell.tell(trial)
 
     def _take(self, ended: Ended) -> None:
         """Take down how a trial ended, and write what is to be written by now."""

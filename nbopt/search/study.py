@@ -252,6 +252,7 @@ class Study(Shown):
         self._subject.check(self.sampler, self.pruner)
         self.id = spec.id or secrets.token_hex(4)
         self._subject.study, self._subject.seed = self.id, self.seed
+        self._subject.is_stored = spec.store is not None
         self.name = check_text("name", spec.name or name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)

@@ -28,8 +28,8 @@ class Taking(Results):
 
         Parameters
         ----------
-        number : int
-            The number of the trial.
+        number : int or Trial
+            The trial, or its number.
         **changes
             New values of dimensions of the study or of other hyperparameters. Without any, the run continues as is.
 
@@ -48,8 +48,9 @@ class Taking(Results):
         (0.5, True)
         """
         trials, source = self.trials, check_text("source", source)
-        if not 0 <= number < len(trials):
-            told = _("There is no trial {number}: they are 0 to {last}.", number=number, last=len(trials) - 1)
+        number = getattr(number, "number", number)  # of a trial, as study.best
+        if number not in range(len(trials)):
+            told = _("There is no trial {number!r}: they are 0 to {last}.", number=number, last=len(trials) - 1)
             raise InvalidHyperparam(told if trials else _("There is no trial yet."))
         trial, store = trials[number], self.record.folder
         changes |= self.space.check({name: value for name, value in changes.items() if name in self.space})

@@ -2,11 +2,14 @@
 
 import math
 
+import optuna
 import pytest
 from torch import nn
 
 import nbopt
 from nbopt.errors import InvalidHyperparam, UnknownName
+from nbopt.search.samplers.asktell import AskTell
+from nbopt.search.trial import Trial
 
 SPACE = {"x": (-1.0, 1.0)}
 
@@ -85,3 +88,39 @@ def test_a_study_that_trains_its_trials_hands_none_out(blobs):
     study = nbopt.Study(nn.Linear(4, 2), blobs, 0.25, space=["lr"], trials=1, epochs=1, store=None)
     with pytest.raises(RuntimeError, match="carries out its trials by itself"):
         study.ask()
+
+
+def test_what_an_objective_suggests_does_not_depend_on_who_is_faster():
+    """The sampler looks at the trials that it knew when the trial was asked for."""
+
+    def value_of_the_last(is_late):
+        asktell = AskTell("tpe", "none", ["minimize"], 0, 1)
+        for number in range(11):
+            asktell.ask(number, 13)
+            x = asktell.handle(number).suggest_float("x", 0, 1)
+            asktell.tell(Trial(number, {"x": x}, "complete", (x,)))
+        for number in (11, 12):
+            asktell.ask(number, 13)
+        if not is_late:
+            return asktell.handle(12).suggest_float("x", 0, 1)
+        x = asktell.handle(11).suggest_float("x", 0, 1)
+        asktell.tell(Trial(11, {"x": x}, "complete", (x,)))
+        return asktell.handle(12).suggest_float("x", 0, 1)
+
+    assert value_of_the_last(True) == value_of_the_last(False)
+
+
+def test_a_sampler_of_optunas_that_has_tried_all_ends_the_study():
+    sampler = optuna.samplers.GridSampler({"x": [0.0, 1.0, 2.0]})
+    study = nbopt.Study(objective=lambda trial: trial.suggest_float("x", 0, 2), sampler=sampler, trials=9, store=None)
+    assert sorted(trial.objective for trial in study.fit().trials) == [0.0, 1.0, 2.0]
+    assert study.state is nbopt.RunState.FINISHED
+
+
+def test_choices_that_no_file_holds_are_refused_at_once(tmp_path):
+    def kinds(trial):
+        return float(trial.suggest_categorical("kind", [int, float]) is int)
+
+    assert len(nbopt.Study(objective=kinds, trials=2, store=None).fit().trials) == 2
+    with pytest.raises(TypeError, match="kind: no file holds"):
+        nbopt.Study(objective=kinds, trials=2, store=tmp_path).fit()

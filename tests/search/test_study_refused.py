@@ -20,7 +20,7 @@ from nbopt.errors import InvalidHyperparam, UnknownName
         ({"space": ["lr"], "lr": 0.1}, InvalidHyperparam, "leave one of them out"),
         ({"space": {"lr": (-1, 1)}}, InvalidHyperparam, "at least 0"),
         ({"objective": "val_los"}, UnknownName, "Did you mean 'val_loss'"),
-        ({"objective": "val_accuracy"}, UnknownName, "unknown objective"),
+        ({"objective": "val_accuracy"}, InvalidHyperparam, r"not measured: give metrics=\['accuracy'\]"),
         ({"objective": "val_mine", "metrics": {"mine": torch.dist}}, InvalidHyperparam, "direction='maximize'"),
         ({"direction": "up"}, UnknownName, "unknown direction"),
         ({"space": {"lr": nbopt.Float(0.1, low=0, high=1, log=True)}}, InvalidHyperparam, "logarithmic scale begins"),
@@ -101,6 +101,14 @@ def test_what_an_estimator_cannot_be_fitted_to_is_told():
         nbopt.Study(SVC(), (x, y, y), space={"C": [1, 10]}, store=None)
     with pytest.raises(InvalidHyperparam, match=r"cv=list\(splitter.split\(X, y, groups\)\)"):
         nbopt.Study(SVC(), (x, y), space={"C": [1, 10]}, cv=GroupKFold(3), store=None)
+
+
+@pytest.mark.parametrize(("train", "val"), [("X", "y"), (("X", "y"), "X"), (("X", "y"), ("X", "y", "X"))])
+def test_validation_data_of_an_estimator_are_a_pair_too(blobs, train, val):
+    given = {"X": blobs[0].numpy(), "y": blobs[1].numpy()}
+    train, val = (given[one] if isinstance(one, str) else tuple(given[each] for each in one) for one in (train, val))
+    with pytest.raises(InvalidHyperparam, match="both pairs"):
+        nbopt.Study(SVC(), train, val, space={"C": (0.1, 1.0)}, store=None)
 
 
 def test_names_that_the_objective_suggests_are_told_where_they_are_given_by_hand():

@@ -7,6 +7,7 @@ own. Ranges that are walked in steps stand in it as exponents or positions, so t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +37,11 @@ class AskTell:
     seed : int
     reports : int
         How often a trial reports at most.
+
+    Attributes
+    ----------
+    is_over : bool
+        Whether the sampler has nothing left to try, as one of Optuna's that walks through a grid.
     """
 
     def __init__(self, sampler: Any, pruner: Any, directions: Sequence[str], seed: int, reports: int) -> None:
@@ -54,6 +60,8 @@ class AskTell:
             self._study_id = self._storage.create_new_study(ways, "study")
         self.space, self._version = space, version
         self._told: set[int] = set()
+        self._first = 0  # so many trials, the first ones, have been told of
+        self.is_over = False
         self._asked: dict[int, Any] = {}
         self._known: list[Known] = []
         self._noted: dict[str, Any] = {}
@@ -63,9 +71,11 @@ class AskTell:
 
     def ask(self, number: int, trials: int, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the values of trial ``number``, the next one; some may be given."""
-        study, open_now = self._study(number), self.space.open
+        is_own = isinstance(self._sampler, str)  # one of the user's draws in the order of calls, and looks at all
+        storage = _AsAsked(self._storage, self._first, number, self.space) if is_own else self._storage
+        study, open_now = self._study(number, storage), self.space.open
         wanted = dict(given or {})
-        if isinstance(self._sampler, str) and self._sampler in OWN:
+        if is_own and self._sampler in OWN:
             question = Question(number, self.space, self._known, self._seed, trials, self._since)
             wanted = {**OWN[self._sampler](question), **wanted}
         fits = all(each.contains(wanted[each.name]) for each in open_now if each.name in wanted)
@@ -107,10 +117,13 @@ class AskTell:
 
     def tell(self, trial: Trial) -> None:
         """Let the sampler know how a trial ended."""
+        self._first = max(self._first, trial.number + 1)
         if trial.number in self._told:
             return
         self._told.add(trial.number)
-        states, study = self._optuna.trial.TrialState, self._asked[trial.number].study
+        states, asked = self._optuna.trial.TrialState, self._asked[trial.number]
+        study = self._optuna.Study("study", self._storage, asked.study.sampler, self._pruner)
+        study.stop = self._end
         if trial.state == COMPLETE and trial.objectives:
             study.tell(trial.number, [*trial.objectives])
         elif trial.state == PRUNED and trial.reports:
@@ -139,12 +152,15 @@ class AskTell:
 
     # -- how it is done
 
-    def _study(self, number: int) -> Any:
+    def _end(self) -> None:
+        self.is_over = True
+
+    def _study(self, number: int, storage: Any) -> Any:
         """Return the study as trial ``number`` sees it: with a sampler of its own."""
         sampler = self._sampler
         if isinstance(sampler, str):
             sampler = of_optuna(sampler, int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0]))
-        return self._optuna.Study("study", self._storage, sampler, self._pruner)
+        return self._optuna.Study("study", storage, sampler, self._pruner)
 
     def _trial_id(self, number: int) -> int:
         found: int = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
@@ -190,7 +206,7 @@ class AskTell:
             intermediate_values=dict(trial.reports),
         )
         identifier = self._storage.create_new_trial(self._study_id, template_trial=frozen)
-        self._asked[trial.number] = kinds.Trial(self._study(trial.number), identifier)
+        self._asked[trial.number] = kinds.Trial(self._study(trial.number, self._storage), identifier)
         if inside and self._is_whole:
             self._fill_in(trial.number, identifier, trial.values)
         if not inside and not trial.distributions:  # what lies elsewhere tells nothing here
@@ -210,6 +226,29 @@ class AskTell:
     def _leave_out(self, number: int, identifier: int) -> None:
         self._told.add(number)
         self._storage.set_trial_state_values(identifier, self._optuna.trial.TrialState.FAIL)
+
+
+class _AsAsked:
+    """A storage as it was when trial ``number`` was asked for, whatever the others have come to since.
+
+    An objective that suggests values as it goes draws the same ones then, whoever is faster.
+    """
+
+    def __init__(self, storage: Any, known: int, number: int, space: Space) -> None:
+        self._storage, self._known, self._number, self._space = storage, known, number, space
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
+        trials = self._storage.get_all_trials(study_id, deepcopy)[: self._number + 1]
+        for place, trial in enumerate(trials[self._known : self._number], self._known):
+            trials[place] = then = copy(trial)
+            then.state, then.values, then.datetime_complete = type(trial.state).RUNNING, None, None
+            then.params = {name: value for name, value in trial.params.items() if name in self._space}
+            then.distributions = {name: trial.distributions[name] for name in then.params}
+            then.intermediate_values, then.system_attrs = {}, {}
+        return [trial for trial in trials if states is None or trial.state in states]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
 
 
 class _Among:

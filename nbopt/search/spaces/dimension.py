@@ -99,7 +99,8 @@ class Dimension:
                 rule = _("a logarithmic scale begins above 0")
                 raise InvalidHyperparam(_("{name}: {rule}; got low={low:g}.", name=spec.name, rule=rule, low=spec.low))
             return cls(spec, spec.low, spec.high, log=spec.log)
-        raise InvalidHyperparam(_("{name} has no range to search.", name=spec.name))
+        way = f"space={{{spec.name!r}: (0.1, 10.0)}}"
+        raise InvalidHyperparam(_("{name} has no range to search: say what to try, as {way}.", name=spec.name, way=way))
 
     @classmethod
     def within(cls, spec: Hyperparam[Any], bounds: Any) -> Dimension:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from nbopt.errors import InvalidHyperparam, unknown
 from nbopt.hyperparams import Hyperparam
 from nbopt.i18n import _
@@ -44,8 +46,9 @@ class Estimator:
         self._val = val
         _check_lengths("train", self._train)
         self._train = tuple(indexable(*self._train))  # of sparse matrices, not all are
-        if isinstance(val, (tuple, list)):
-            _check_lengths("val", val)
+        if val is not None and not isinstance(val, numbers.Real):
+            self._val = _as_pair(val, self._train)
+            _check_lengths("val", self._val)
         classifier = bool(is_classifier(estimator))
         if isinstance(val, numbers.Real):
             from sklearn.model_selection import train_test_split
@@ -116,6 +119,18 @@ class Estimator:
         made = self._make(values, seed)
         fitted = made.fit(train[0]) if train[1] is None else made.fit(*train)
         return tuple(float(each.function(fitted, *val)) for each in objectives if each.function is not None)
+
+
+def _as_pair(val: Any, train: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return validation data as (X, y), or (X, None) where nothing else trains."""
+    if isinstance(val, (tuple, list)) and len(val) == 2:
+        return val[0], val[1]
+    if train[1] is None and (getattr(val, "ndim", 0) or np.ndim(val)) > 1:
+        return val, None
+    way = _("both pairs, as train=(X, y), val=(X_val, y_val); or val a share, as 0.2")
+    raise InvalidHyperparam(
+        _("train and val: an estimator is fitted to (X, y) and scored on such: give {way}.", way=way)
+    )
 
 
 def _check_lengths(name: str, parts: Any) -> None:

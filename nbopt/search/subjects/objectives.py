@@ -133,6 +133,9 @@ def _find(given: Any, way: Any, measured: Sequence[str] | None) -> Objective:
             return Objective(given, way or DIRECTIONS[0], SIZES[given])
         if given.startswith("val_") and given.removeprefix("val_") in measured:
             raise InvalidHyperparam(_("objective {name!r} needs validation data: give val=.", name=given))
+        if (metric := given.removeprefix("val_")) in METRICS:
+            way = f"metrics=[{metric!r}]"
+            raise InvalidHyperparam(_("objective {name!r} is not measured: give {way}.", name=given, way=way))
         raise unknown(_("objective"), given, [*measured, *SIZES])
     return Objective(given, way or _direction_of(given))
 

@@ -8,6 +8,7 @@ from typing import Any
 from nbopt.errors import shorten
 from nbopt.i18n import _
 from nbopt.search.executors.jobs import Pruned
+from nbopt.search.spaces.told import is_plain
 
 
 class Proposer:
@@ -23,6 +24,8 @@ class Proposer:
     asked : optuna.trial.Trial
     note : callable
         ``note(number, step, value) -> bool``: whether it is to be pruned after what it reported.
+    is_stored : bool
+        Whether a file is to hold what it suggests.
 
     Attributes
     ----------
@@ -31,9 +34,14 @@ class Proposer:
     """
 
     def __init__(
-        self, number: int, values: dict[str, Any], asked: Any, note: Callable[[int, int, float], bool]
+        self,
+        number: int,
+        values: dict[str, Any],
+        asked: Any,
+        note: Callable[[int, int, float], bool],
+        is_stored: bool,
     ) -> None:
-        self.number, self.values = number, values
+        self.number, self.values, self._is_stored = number, values, is_stored
         self._asked, self._note, self._prunes = asked, note, False
 
     @property
@@ -51,8 +59,14 @@ class Proposer:
         return int(self.values[name] if name in self.values else self._asked.suggest_int(name, low, high, **how))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Return one of several."""
-        return self.values[name] if name in self.values else self._asked.suggest_categorical(name, choices)
+        """Return one of several: numbers, texts, True, False or None, where the study is stored."""
+        if name in self.values:
+            return self.values[name]
+        if self._is_stored and (odd := [each for each in choices if not is_plain(each)]):
+            way = _("suggest names, and look up what they stand for; or store=None")
+            told = _("{name}: no file holds {value} as a choice", name=name, value=shorten(odd[0]))
+            raise TypeError(_("{told}: {way}.", told=told, way=way))
+        return self._asked.suggest_categorical(name, choices)
 
     def report(self, value: float, step: int) -> None:
         """Tell what was measured on the way."""

@@ -48,13 +48,13 @@ class Subject:
         What was found out about trials for the sampler, until they are written.
     study, seed : str, int
         The study's id, and its seed.
-    is_asked : bool
-        Whether code of the user's may carry out its trials.
+    is_asked, is_stored : bool
+        Whether code of the user's may carry out its trials; whether a file holds the study.
     """
 
     blueprint: Blueprint | None = None
     study, seed = "", 0
-    is_asked = False
+    is_asked = is_stored = False
 
     @property
     def is_whole(self) -> bool:
@@ -138,7 +138,7 @@ class OfFunction(Subject):
 
     def parts(self, trial: Trial, name: str, asked: Any, note: Callable[[int, int, float], bool]) -> list[Part]:
         """Return the call of the function."""
-        proposer = Proposer(trial.number, dict(trial.values), asked, note)
+        proposer = Proposer(trial.number, dict(trial.values), asked, note, self.is_stored)
         return [Part(lambda: self.judge(self._function(proposer)))]
 
 
