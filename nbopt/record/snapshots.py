@@ -69,6 +69,7 @@ class Snapshots(Sequence[Snapshot]):
         self.budget = budget
         self._available = available
         self.best: Snapshot | None = None
+        self.best_step: int | None = None  # of a past that no snapshot was taken over of
         self._lock = threading.Lock()
         self._shelf: list[Snapshot] = []
         self._bytes = self._noted = 0  # of how many snapshots
@@ -107,7 +108,7 @@ class Snapshots(Sequence[Snapshot]):
         """Begin anew, with ``first`` alone."""
         with self._lock:
             self._put([first])
-            self.best = None
+            self.best = self.best_step = None
 
     def forget_after(self, step: int) -> None:
         """Drop the snapshots of a future that was given up."""
@@ -115,6 +116,8 @@ class Snapshots(Sequence[Snapshot]):
             self._put([snapshot for snapshot in self._shelf if snapshot.step <= step])
             if self.best is not None and self.best.step > step:
                 self.best = None
+            if self.best_step is not None and self.best_step > step:
+                self.best_step = None
 
     @property
     def nbytes(self) -> int:
@@ -186,6 +189,8 @@ class Snapshots(Sequence[Snapshot]):
             return to.step
         if to == "best" and self.best is not None:
             return self.best.step
+        if to == "best" and self.best_step is not None:
+            return self.best_step
         if isinstance(to, int) and not isinstance(to, bool) and 0 <= to <= newest:
             return to
         if isinstance(to, str) and to == "best":

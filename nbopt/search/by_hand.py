@@ -214,7 +214,8 @@ class ByHand(Steered):
                 self.journal.event(0, "start")
             if self.asked >= self._total:
                 self.set(trials=self.asked + 1)
-            trial = self._next(self._written)
+            self._tell(self._written)
+            trial = self._next()
             self._handed.add(trial.number)
             self._become(RunState.PAUSED)
             given = (trial.number, dict(trial.values), self._asktell.handle(trial.number), self.note_report)

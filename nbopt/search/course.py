@@ -21,7 +21,7 @@ from nbopt.search.samplers.asktell import AskTell
 from nbopt.search.spaces.space import Space
 from nbopt.search.spaces.told import mean, mean_all
 from nbopt.search.subjects.objectives import Objective, reported
-from nbopt.search.trial import COMPLETE, FAILED, PRUNED, RUNNING, Trial
+from nbopt.search.trial import COMPLETE, FAILED, RUNNING, Trial
 from nbopt.training.state import RunState
 
 _KEPT = 3  # trials whose runs stay in memory
@@ -70,6 +70,7 @@ class Course:
         self._thread: threading.Thread | None = None
         self._goal, self._asked_by = RunState.RUNNING, "code"
         self._begun: dict[int, float] = {}
+        self._errors: dict[int, Exception | None] = {}  # of trials that are not written yet
         self._handed: set[int] = set()  # trials that code of the user's carries out
         self._sessions: dict[int, Any] = {}
         self._trials: list[Trial] = record.trials(self._declared)
@@ -147,8 +148,8 @@ class Course:
     def _give_up(self) -> None:
         """Forget the trials that are not written: they will be asked for again."""
         del self._trials[self._written :]
-        self._begun.clear()
-        self._handed.clear()
+        for under_way in (self._begun, self._errors, self._handed):
+            under_way.clear()
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -170,14 +171,12 @@ class Course:
                 self.journal.change(number, "trials", self._total, number, "sampler")
                 self._act()
                 return
-            self.executor.submit(self._make_job(self._next(known)))
+            self.executor.submit(self._make_job(self._next()))
             self._announce()
 
-    def _next(self, known: int) -> Trial:
-        """Ask for a trial; the sampler is told of the first ``known``."""
+    def _next(self) -> Trial:
+        """Ask for a trial, of a sampler that was told what it may know."""
         number = len(self._trials)
-        self._act()
-        self._tell(known)
         given = self._waiting.pop(0) if self._waiting else None
         values = self._asktell.ask(number, self._total, given)
         trial = Trial(number, values, source="sampler" if given is None else "code", space=self._version)
@@ -187,6 +186,8 @@ class Course:
         return trial
 
     def _tell(self, known: int) -> None:
+        """Do what a hand did, and tell the sampler of the first ``known`` trials."""
+        self._act()
         for trial in self._trials[:known]:
             self._asktell.tell(trial)
 
@@ -198,7 +199,8 @@ class Course:
             trial.seconds, trial.ended = time.monotonic() - self._begun.pop(ended.number), time.time()
             trial.note = trial.note if ended.error is None else tell_error(ended.error)
             trial.parts = [*ended.parts]
-            self._add_suggested(trial)
+            values, distributions = self._asktell.suggested(trial.number)
+            trial.values, trial.distributions = trial.values | values, distributions or None
             none = [o.name for o, value in zip(self.objectives, ended.objectives, strict=False) if math.isnan(value)]
             if none:  # as Optuna has it: a sampler learns nothing of it
                 trial.note = _("its {name} is no number (NaN)", name=", ".join(none))
@@ -207,19 +209,18 @@ class Course:
             trial.state = FAILED if none else ended.state
             if ended.session is not None:
                 self._sessions[trial.number] = ended.session
+            self._errors[trial.number] = ended.error
+            begun = self._written
             while self._written < len(self._trials) and self._trials[self._written].state != RUNNING:
                 written = self._trials[self._written]
                 self.record.add_trial(written, self._declared, written.attrs)
                 self._written += 1
             self._keep()
             self._announce()
-            if ended.error is not None and not any(each.state in (COMPLETE, PRUNED) for each in self._trials):
-                raise ended.error  # where the first one fails, so would all
-
-    def _add_suggested(self, trial: Trial) -> None:
-        values, distributions = self._asktell.suggested(trial.number)
-        trial.values |= values
-        trial.distributions = distributions or None
+            errors = [self._errors.pop(number, None) for number in range(begun, self._written)]
+            none_ended = all(each.state == FAILED for each in self._trials[: self._written])
+            if none_ended and (raised := [error for error in errors if error is not None]):
+                raise raised[0]  # where the first one fails, so would all
 
     def _keep(self) -> None:
         """Keep the runs of the best trials in memory, and let the others go."""

@@ -117,6 +117,7 @@ def test_a_sampler_of_optunas_that_has_tried_all_ends_the_study():
     assert study.state is nbopt.RunState.FINISHED
 
 
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
 def test_choices_that_no_file_holds_are_refused_at_once(tmp_path):
     def kinds(trial):
         return float(trial.suggest_categorical("kind", [int, float]) is int)

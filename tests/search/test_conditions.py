@@ -80,7 +80,7 @@ def test_a_grid_has_as_many_values_of_ranges_as_there_is_room_for(most):
 
 
 def variant_of(space):
-    return nbopt.Float(0.0, low=space["rate"].low, high=space["rate"].high, when={"on": [True]})
+    return nbopt.Float(0.0, low=space["rate"].low, high=space["rate"].high, when={"on": True})
 
 
 def test_a_grid_that_nobody_could_walk_is_refused():

@@ -17,6 +17,7 @@ def test_trials_are_runs_that_can_be_taken_out(make):
     run = best.run(store=None)
     assert run.hyperparams["lr"] == best.values["lr"] and run.step_count == best.steps
     assert run.history.last("val_loss") == best.objective
+    assert run.branch().step_count == run.stopping.best_step  # at the best, unless told otherwise
     run.set(epochs=3)
     assert run.fit().epoch == 3
 

@@ -77,14 +77,15 @@ def fork_member(
     return member
 
 
-def take_out(member: Member, kind: type[AnyRun], name: str | None, store: Place | None) -> AnyRun:
+def take_out(member: Member, kind: type[AnyRun], name: str | None, store: Place | None, listed: bool = True) -> AnyRun:
     """Return a run of its own that goes on from where a member is, with its journal and its past."""
     snapshot = take(member)
-    made = kind.of(_spec_of(member, member.tell, name=name or member.name, store=store))
+    made = kind.of(_spec_of(member, member.tell, name=name or member.name, store=store, listed=listed))
     _settle(made, member, snapshot)
     made.training.cursor.seed = member.training.cursor.seed
     if snapshot.step not in [one.step for one in made.snapshots]:
         made.training.snapshots.add(snapshot)
+    made.snapshots.best_step = made.training.judge.best_step
     made.journal.event(snapshot.step, "branch", member.name)
     made.become(RunState.PAUSED)
     return made

@@ -138,7 +138,11 @@ class Batched:
         rows = self._waiting.pop(key, [])
         company = self._companies.pop(key, None)
         if company is None:
-            company = self.found(rows[0].part)
+            try:
+                company = self.found(rows[0].part)
+            except Exception as error:  # whatever ``build`` raises
+                self._fail(frozenset(row.job.number for row in rows), error)
+                return None
         self._companies[key] = self._company = company
         if len(self._companies) > _KEPT:
             del self._companies[next(iter(self._companies))]
@@ -148,6 +152,19 @@ class Batched:
             for changes in self._changes[number]:
                 company.population.set(members=company.places(number), source="study", **changes)
         return company
+
+    def _fail(self, numbers: frozenset[int], error: Exception) -> None:
+        """Have trials failed of which no model can be built, with all of their trainings."""
+        waiting = {key: [row for row in rows if row.job.number not in numbers] for key, rows in self._waiting.items()}
+        self._waiting = {key: rows for key, rows in waiting.items() if rows}
+        for number in numbers:
+            self._jobs.pop(number)
+            trained = [member for _row, member in self._ended.pop(number, [])]
+            for company in self._companies.values():
+                if places := company.places(number):
+                    trained += [company.population[place] for place in places]
+                    company.population.stop(places, wait=False, source="study")
+            self._ready.append(Ended.failed(number, error, None, sum(member.step_count for member in trained)))
 
     def found(self, first: Part) -> Company:
         """Return a population without members yet, for trainings like this one."""
@@ -188,6 +205,8 @@ class Batched:
     def _tell(self, ended: Iterable[tuple[Row, Member]]) -> Iterator[Ended]:
         """Tell of the trials of which all trainings have ended by now."""
         for row, member in ended:
+            if row.job.number not in self._jobs:  # it failed elsewhere
+                continue
             self._ended.setdefault(row.job.number, []).append((row, member))
         for number, trained in list(self._ended.items()):
             if len(trained) == len(self._jobs[number].parts):

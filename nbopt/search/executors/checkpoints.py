@@ -81,6 +81,7 @@ def continue_from(run: Run, checkpoint: Checkpoint) -> None:
     if snapshot.step:
         training.snapshots.add(snapshot)
     restore(training, snapshot)
+    training.snapshots.best_step = training.judge.best_step
     run.become(RunState.PAUSED)
 
 

@@ -140,7 +140,8 @@ class Dimension:
     @property
     def when(self) -> dict[str, tuple[Any, ...]]:
         """The values of other dimensions with which it matters, by name; empty where it always does."""
-        return {name: tuple(allowed) for name, allowed in self.spec.when.items()}
+        each = {name: allowed if _is_several(allowed) else [allowed] for name, allowed in self.spec.when.items()}
+        return {name: tuple(allowed) for name, allowed in each.items()}
 
     @property
     def ends(self) -> list[Any]:
@@ -251,6 +252,10 @@ class Dimension:
 
 def _is_series(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _is_several(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
 
 
 def _is_number(value: object) -> bool:

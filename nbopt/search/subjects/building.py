@@ -34,6 +34,8 @@ from nbopt.techniques.plan import Plan
 # A trial is of the values that it was given: nothing sends it back to try others, unless somebody asks for it.
 _STEADY = values_off(ALWAYS, "find_trouble")
 
+_TRIED = (0.5, 0.0, 1.0, 0.25, 0.75)  # of each range, until a model can be built
+
 PartKey = tuple[int | None, int]
 """The fold, or None, and the seed of a training."""
 
@@ -97,6 +99,23 @@ class Blueprint:
         else:
             reports = plan.epochs if plan.epochs < math.inf and not plan.steps else 100
         return hyperparams, sorted(history.expected), int(reports)
+
+    def declare_some(self, built: Space) -> tuple[Hyperparams, list[str], int]:
+        """Return what `declare` does, for the first of some places of what is built at which there is a model.
+
+        Raises
+        ------
+        Exception
+            What ``build`` raised first, if it raises at all of them: some values may not go together.
+        """
+        raised: Exception | None = None
+        for share in _TRIED if self.built else _TRIED[:1]:
+            try:
+                return self.declare(built.reduced({each.name: each.at(share) for each in built.values()}))
+            except Exception as error:  # whatever ``build`` raises
+                raised = raised or error
+        assert raised is not None
+        raise raised
 
     def count_shapes(self, space: Space) -> None:
         """Find out how many ways of building a model there are in a space."""

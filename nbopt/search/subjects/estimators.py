@@ -128,9 +128,8 @@ def _as_pair(val: Any, train: tuple[Any, Any]) -> tuple[Any, Any]:
     if train[1] is None and (getattr(val, "ndim", 0) or np.ndim(val)) > 1:
         return val, None
     way = _("both pairs, as train=(X, y), val=(X_val, y_val); or val a share, as 0.2")
-    raise InvalidHyperparam(
-        _("train and val: an estimator is fitted to (X, y) and scored on such: give {way}.", way=way)
-    )
+    rule = _("an estimator is fitted to (X, y), and scored on such")
+    raise InvalidHyperparam(_("train and val: {rule}: give {way}.", rule=rule, way=way))
 
 
 def _check_lengths(name: str, parts: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
 from nbopt.i18n import _
+from nbopt.run.population.forks import take_out
+from nbopt.run.run import Run
 from nbopt.search.results.sizes import SIZES
 from nbopt.search.subjects.proposing import as_number
 from nbopt.techniques.metrics.choice import METRICS
@@ -42,7 +44,8 @@ class Objective:
     def measure(self, session: Any) -> float:
         """Return what a run or a member that has ended is worth: that of the weights that it ended with."""
         if self.function is not None:
-            return as_number(self.function(session))
+            is_own = self.function not in SIZES.values()
+            return as_number(self.function(_as_run(session) if is_own else session))
         steps, values = session.history[self.name]
         if not len(values):
             return math.nan
@@ -58,6 +61,15 @@ class Objective:
     def is_better(self, value: float, other: float) -> bool:
         """Whether a value is better than another one."""
         return value < other if self.direction == "minimize" else value > other
+
+
+def _as_run(session: Any) -> Run:
+    """Return what a function of the user's is given: a run, also of a member, which can do less."""
+    if isinstance(session, Run):
+        return session
+    run = take_out(session, Run, session.name, None, listed=False)
+    run.become(session.state, session.end_reason)
+    return run
 
 
 def reported(objectives: Sequence[Objective], session: Any) -> float | None:

@@ -164,8 +164,7 @@ class OfModel(Subject):
         else:
             built = Space([stored[name] for name in blueprint.built])
         blueprint.check_defaults(built)
-        first = built.reduced({each.name: each.at(0.5) for each in built.values()})
-        declared, measured, reports = blueprint.declare(first)
+        declared, measured, reports = blueprint.declare_some(built)
         self._declared = declared
         space = stored or make_space(spec.space, partial(blueprint.find_spec, declared))
         check_conditions(space, blueprint.fixed(declared))
