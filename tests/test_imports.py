@@ -139,25 +139,27 @@ def modules_loaded_by(*statements):
     return [set(line.split()) for line in done.stdout.splitlines()]
 
 
-def test_declarations_are_light_and_their_table_is_made_where_it_is_asked_for():
+def test_declarations_are_light_and_a_part_is_loaded_where_it_is_asked_for_and_no_more():
+    """In one interpreter: what a name loads is there for the next, and torch takes a second."""
+    run = "nbopt.Run(torch.nn.Linear(2, 1), (torch.zeros(4, 2), torch.zeros(4, 1)), store=None).step()"
     declared = "nbopt.Float, nbopt.Int, nbopt.Choice, nbopt.Flag, nbopt.hyperparams"
-    *light, asked = modules_loaded_by(
-        "import nbopt; dir(nbopt); nbopt.__version__", declared, "str(nbopt.hyperparams())"
+    *light, used, asked, started = modules_loaded_by(
+        "import nbopt; dir(nbopt); nbopt.__version__",
+        declared,
+        "nbopt.Run",
+        "str(nbopt.hyperparams())",
+        f"import torch; {run}",
     )
     assert light == [set(), set()]
-    assert "torch" in asked and asked.isdisjoint({"pandas", "IPython", "bqplot"})
+    assert "torch" in used
+    assert asked.isdisjoint({"pandas", "IPython", "bqplot"})
+    assert started.isdisjoint(FOR_FEW_RUNS)
 
 
 def test_loading_the_extension_imports_neither_torch_nor_sklearn():
     statement = "import nbopt\nfrom IPython.testing.globalipapp import start_ipython as s\n"
     statement += "nbopt.load_ipython_extension(s())"
     assert modules_loaded_by(statement)[-1].isdisjoint({"torch", "sklearn", "pandas"})
-
-
-def test_a_public_name_loads_its_part_on_first_use_and_a_run_starts_without_what_few_runs_need():
-    run = "nbopt.Run(torch.nn.Linear(2, 1), (torch.zeros(4, 2), torch.zeros(4, 1)), store=None).step()"
-    used, started = modules_loaded_by("import nbopt; nbopt.Run", f"import torch; {run}")
-    assert "torch" in used and started.isdisjoint(FOR_FEW_RUNS)
 
 
 def test_the_garbage_collector_is_as_it_was_after_an_import():

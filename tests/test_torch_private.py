@@ -100,7 +100,7 @@ NAMES = [
 
 
 def train(missing):
-    done = zygote.run(TRAIN, json.dumps(missing), bare=True)
+    done = zygote.run(TRAIN, json.dumps(missing), bare=bool(missing))  # names go before nbopt is imported
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,7 +1,7 @@
 """Processes of a test's own that need not import torch and nbopt: forks of one that has, and where no thread runs.
 
 For code that is killed, or whose end is looked at. What is about imports of nbopt forks one that has imported torch
-alone; what is about imports of torch takes a new interpreter.
+alone, with what its first optimizer would; what is about imports of torch takes a new interpreter.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def _serve(asking: socket.socket) -> tuple[Any, list[int]] | None:
 def main() -> None:
     """Import, and serve; a fork goes on behind this call, and ends as any interpreter does."""
     import torch
+    import torch._dynamo
 
     torch.set_num_threads(1)
     full, bare = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
@@ -131,8 +132,6 @@ def main() -> None:
         asking, other = bare, full
     else:
         asking, other = full, bare
-        import torch._dynamo
-
         import nbopt
 
         assert nbopt.Run

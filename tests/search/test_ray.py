@@ -89,37 +89,31 @@ def test_a_study_survives_its_kernel_and_a_worker(cluster, tmp_path):
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-def test_pause_and_changes_reach_actors(cluster, make):
-    study = make(trials=1, epochs=12, executor=OnRay(1))
+def test_changes_a_pause_and_a_stop_reach_actors(cluster, make):
+    """All by one study: an actor's imports take longer than the trials."""
+    study = make(trials=2, epochs=60, executor=OnRay(1))
 
-    def act():
+    def change():
         if study.asked and len(study.trials[0].reports) == 3:
             study.set_trial(0, weight_decay=0.125)
             study.pause(wait=False)
 
-    study.watchers.append(act)
+    def stop():
+        if study.asked == 2 and study.trials[1].reports and not study.trials[1].note:
+            study.stop_trial(1, source="panel")
+
+    study.watchers.append(change)
     study.fit()
     assert study.state is nbopt.RunState.PAUSED and study.trials[0].state == "running"
-    study.watchers.clear()
-    run = study.fit().best.run(store=None)
+    study.watchers[:] = [stop]
+    changed, stopped = study.fit().trials
+    assert (changed.state, stopped.state, stopped.note) == ("complete", "pruned", "stopped by hand")
+    assert 0 < stopped.steps < changed.steps
+    by_hand = [entry for entry in study.journal if entry.source == "panel"]
+    assert [(entry.name, entry.new) for entry in by_hand] == [("stop_trial", 1)]
+    run = study.best.run(store=None)
     changes = [entry for entry in run.journal.changes() if entry.name == "weight_decay"]
     assert [entry.new for entry in changes] == [0.125] and 0 < changes[0].step < run.step_count
-
-
-def test_a_trial_is_stopped_in_its_actor(cluster, make):
-    study = make(trials=2, epochs=60, executor=OnRay(1))
-
-    def stop():
-        if study.asked == 1 and study.trials[0].reports and not study.trials[0].note:
-            study.stop_trial(0, source="panel")
-
-    study.watchers.append(stop)
-    first, other = study.fit().trials
-    assert (first.state, first.note, other.state) == ("pruned", "stopped by hand", "complete")
-    assert 0 < first.steps < other.steps
-    assert [(entry.name, entry.new, entry.source) for entry in study.journal if entry.source == "panel"] == [
-        ("stop_trial", 0, "panel")
-    ]
 
 
 def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
