@@ -28,12 +28,12 @@ def test_nothing_acknowledged_is_lost_to_kill_9_and_the_run_ends_as_unbroken(sto
     run = ""
     with victim.Nursery() as nursery:
         for seed in range(4):
-            outcome = nursery.kill_one(store, seed, run, seconds=0.6)
+            outcome = nursery.kill_one(store, seed, run, seconds=0.3)
             run = outcome.run
             assert victim.lost_entries(store, outcome) == 0
             assert nbopt.runs(store)[0].state in ("interrupted", "paused")
         # A sample of `python -m tests.benchmarks.kills 25 --kernels --kind population`.
-        outcomes = [(kind, nursery.kill_one(store / TIERS[kind], 5, "", 0.6, kind)) for kind in TIERS]
+        outcomes = [(kind, nursery.kill_one(store / TIERS[kind], 5, "", 0.3, kind)) for kind in TIERS]
         few = nursery.kill_one(store / "few", 6, "", 0.3, "few bits")
         bits = nursery.kill_one(store / "bits", 7, "", 0.3, "compiled bits")
     assert not victim.lost_entries(store / "few", few)
