@@ -56,9 +56,12 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """Have no run compile because a busy machine makes it long: that is news, holds the run, and takes a core.
 
-    The garbage collector looks at what tests make, and seldom: not at modules, which stay until the end.
+    The garbage collector looks at what tests make, and seldom: not at modules, which stay until the end. Nor does who
+    looks for schedulers; so what torch's first optimizer would import is there before.
     """
     if "nbopt.training.step.mode" in sys.modules:
+        import torch._dynamo  # noqa: F401
+
         exec(STAY_EAGER, {})
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
@@ -93,7 +96,7 @@ def pytest_unconfigure(config):
 
 
 _BEFORE = pytest.StashKey()
-_MANY_OBJECTS = 100_000
+_MANY_OBJECTS = 50_000
 _LONGEST = ("tests/browser/", "tests/test_notebooks.py")
 
 
