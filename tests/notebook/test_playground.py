@@ -12,7 +12,7 @@ from ipywidgets.widgets.widget import _instances
 from nbopt.errors import InvalidHyperparam
 from nbopt.notebook.charts.colours import RACERS
 from nbopt.notebook.frontend import bridge
-from nbopt.notebook.panel.panel import panel_of
+from nbopt.notebook.panel.panel import panel_of, retire
 from nbopt.notebook.playground import Playground
 from nbopt.notebook.playground.data import KINDS, REACH, VALIDATION, make_points
 from nbopt.notebook.playground.lessons import BASE, LESSONS
@@ -162,6 +162,10 @@ def test_its_still_picture_shows_field_points_network_and_curves(playground):
     before = plane.find(f"{SVG}image").get("href")
     playground.run.step(200)
     assert next(drawn(playground._still.draw()).iter(f"{SVG}image")).get("href") != before
+
+    retire(playground.run)  # and makes no panel where it was taken away
+    widgets = len(_instances)
+    assert drawn(playground._still.draw()) is not None and len(_instances) == widgets
 
 
 def test_the_still_picture_of_a_race_shows_the_ways_and_how_high_each_is(playground):

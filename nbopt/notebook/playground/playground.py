@@ -135,7 +135,7 @@ class Playground:
     def close(self) -> None:
         """End it: the run stops, and the widgets keep their last state."""
         self._leave()
-        panel_of(self.run).bridge.close()
+        self._panel.bridge.close()
 
     # -- behind it --
 
@@ -163,10 +163,10 @@ class Playground:
         self._points = points
         self._write_inputs()
         announce(run)
-        panel = panel_of(run)
-        panel.bridge.seconds = _PANEL_SECONDS
-        panel.host = self
-        self._place.children = [panel.family]
+        self._panel = panel_of(run)
+        self._panel.bridge.seconds = _PANEL_SECONDS
+        self._panel.host = self
+        self._place.children = [self._panel.family]
         self._stage.children = [self._main, self._place]
         self._bridge = Bridge(
             run,
@@ -297,4 +297,4 @@ class Playground:
             return self.race.picture()
         texts, sketch = texts_of(self.setup, self.run), self._boundary.sketch()
         board = beside(plane(sketch, self._points, texts["field"]), network(sketch, texts["network"]))
-        return board + panel_of(self.run).still.draw()
+        return board + self._panel.still.draw()  # which makes no panel where it was taken away
