@@ -8,6 +8,7 @@ import torch
 from nbopt.techniques.compression.bits import WeightBits
 from nbopt.training.compile import products
 from nbopt.training.compile.build import Build, trace
+from nbopt.training.compile.layouts import Apart
 from nbopt.training.compile.packages import find_packages
 from nbopt.training.compile.step import CannotCompile
 
@@ -60,6 +61,14 @@ def test_products_of_other_numbers_are_torchs(faster):
 @pytest.mark.parametrize("faster", [False], indirect=True)
 def test_nothing_is_handed_over_where_it_brings_nothing(faster):
     assert count(draw(64, 784, 256)) == 0
+
+
+def test_weights_are_pulled_by_their_signs_as_far_as_numbers_reach():
+    for kind in (torch.float32, torch.float16, torch.float64):
+        least = torch.finfo(kind).smallest_normal / 2
+        weight = torch.tensor([[-3.0, -least, -0.0, 0.0, least, 0.5, torch.finfo(kind).max]], dtype=kind)
+        (pulled,) = Apart().penalize([torch.zeros_like(weight)], [weight], torch.tensor(0.25, dtype=kind))
+        assert torch.equal(pulled, 0.25 * weight.sign())
 
 
 @pytest.mark.parametrize(("outputs", "side_by_side"), [(10, True), (16, False)])

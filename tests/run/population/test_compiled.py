@@ -11,7 +11,7 @@ from nbopt.run.population.pulling import Puller
 from nbopt.store import writer
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build, NotKept
-from nbopt.training.many import together
+from nbopt.training.many import blocks, together
 from tests.run.population.shared import SETTINGS, assert_same, convolutional, dense, digits, model_of, single_of
 from tests.run.population.test_stored import left_by
 
@@ -131,6 +131,12 @@ def live(seed, digits, optimizer):
             population.step(draw.randint(2, 4))
             assert population.tier == COMPILED
     return population, given_up
+
+
+@pytest.mark.parametrize(("runs", "slots"), [(128, 16), (10, 10), (127, 16)])
+def test_blocks_have_few_rows_of_nobody(runs, slots):
+    at_most_twenty = blocks._MOST_NUMBERS // 20
+    assert blocks.find_slots([None] * runs, at_most_twenty, None) == slots
 
 
 @pytest.mark.parametrize(("optimizer", "slots"), [("adam", 2), ("sgd", 5), ("adam", 7)])
