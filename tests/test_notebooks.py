@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels import FORGET, STAY_EAGER
+from tests.kernels import FORGET, FREEZE, STAY_EAGER
 from tests.tries import FACTOR
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -44,7 +44,7 @@ class Kernel:
             assert cells, f"{text} does not stand in {path}"
             for cell in cells:
                 cell.source = cell.source.replace(text, other)
-        book.cells.insert(0, nbformat.v4.new_code_cell(STAY_EAGER))
+        book.cells.insert(0, nbformat.v4.new_code_cell(STAY_EAGER + FREEZE))
         book.cells.append(nbformat.v4.new_code_cell(FORGET))
         try:
             NotebookClient(book, km=self._manager, timeout=None).execute()
