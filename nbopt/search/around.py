@@ -51,6 +51,9 @@ class OfRun(Subject):
     """
 
     def __init__(self, run: Run, space: Any, objective: Any, at: Any, share: float, epochs: int | None) -> None:
+        if not isinstance(run, Run):
+            raise TypeError(_("Study.around searches around a nbopt.Run; got {value}.", value=shorten(run)))
+
         def copy() -> Population:
             return Population.of_run(run, [{}], at, _("{name}, start", name=run.name))
 

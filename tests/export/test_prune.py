@@ -14,6 +14,8 @@ CASES = {
     "its comment goes with it": ("# why\na = gone\n\n# what\nb = 2\n", "\n# what\nb = 2\n"),
     "a test that cannot hold": ("if gone > 1:\n    a = 1\nelse:\n    b = 2\nc = 3\n", "b = 2\nc = 3\n"),
     "a test that holds": ("if here:\n    a = 1\nelse:\n    b = 2\n", "a = 1\n"),
+    "another test in its place": ("if gone:\n    a = 1\nelif b:\n    c = 2\n", "if b:\n    c = 2\n"),
+    "another test in its place, that holds": ("if gone:\n    a = 1\nelif here:\n    c = 2\n", "c = 2\n"),
     "a test of nothing": ("if a:\n    gone()\nb = 2\n", "b = 2\n"),
     "a loop over it": ("for k in gone:\n    a = 1\nb = 2\n", "b = 2\n"),
     "a block within it": ("with gone(x):\n    # why\n    a = 1\n", "# why\na = 1\n"),

@@ -99,7 +99,10 @@ class _Pruner:
         while self._lines[start - 2].lstrip().startswith("#") and start - 1 > item.lineno:
             start -= 1
         self._gone.update({*range(item.lineno, start), *range(end + 1, item.end_lineno + 1)})
-        self._margins.update(dict.fromkeys(range(start, end + 1), 4))
+        if body[0].col_offset == item.col_offset:  # an ``elif``, which becomes an ``if``
+            self._cuts.append((body[0].lineno, body[0].col_offset, body[0].col_offset + len("el")))
+        else:
+            self._margins.update(dict.fromkeys(range(start, end + 1), 4))
         return self._block(body)
 
     def _truth(self, node: ast.expr) -> bool | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -170,6 +170,9 @@ def ask_what_if(run: TrainedSession, name: str | Sequence[str], values: Any, ste
         count = Int(1, low=1, high=1, ge=1)
         count.name = what
         count.check(number)
+    if isinstance(name, Mapping):  # its values would be left out
+        way = _("what_if({name!r}, [...])", name=next(iter(name), "lr"))
+        raise InvalidHyperparam(_("what_if: values are given beside the names, as {way}; got a mapping.", way=way))
     question = Question(run, [name] if isinstance(name, str) else name, values)
     slices = question.slices(Trials(question.start()), steps, draws)
     found: WhatIf | None = None

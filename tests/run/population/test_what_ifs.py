@@ -162,6 +162,8 @@ def test_two_hyperparameters_are_asked_for_at_once(make_run):
     assert len(found.values) == 20 and found.best in found.values
     found = run.what_if(("lr", "batch_size"), [(0.01, 8), (0.02, 16)], steps=2, draws=1)
     assert found.values == [(0.01, 8), (0.02, 16)] and found.mean[0] != found.mean[1]
+    with pytest.raises(InvalidHyperparam, match=r"as what_if\('lr', \[\.\.\.\]\)"):
+        run.what_if({"lr": [0.1, 0.2]})
     with pytest.raises(InvalidHyperparam, match="is no value for each of lr, weight_decay"):
         run.what_if(("lr", "weight_decay"), [(0.1, 0.0, 1.0)])
 
