@@ -41,6 +41,10 @@ def test_a_wider_layer_changes_nothing_at_first_and_then_learns(make_net, name):
     twin = wide.replay()
     twin.wait()
     assert same(twin, wide) and losses(twin) == losses(wide) and twin.exact
+    held = wide.model(x)  # what somebody keeps of a look stands in no rewind's way
+    wide.rewind(1)
+    wide.step()
+    assert wide.step_count == 2 and held.requires_grad
 
 
 def test_layers_that_meet_in_a_residual_connection_get_wider_together(make_net):

@@ -79,7 +79,7 @@ class Exchange:
     def do(self) -> None:
         """Give the model what it is to have."""
         for tensor, numbers in self._numbers:
-            tensor.data = numbers
+            _give(tensor, numbers)
         for module, name, value in self._attributes:
             setattr(module, name, value)
         for module in self._owners:
@@ -100,9 +100,19 @@ class Exchange:
         """Give the model back what it had."""
         undo(self.records)
         for tensor, numbers in self._before:
-            tensor.data = numbers
+            _give(tensor, numbers)
         for tensor, _numbers, before in self._filled:
             _fill(tensor, before)
+
+
+def _give(tensor: Tensor, numbers: Tensor) -> None:
+    """Give a tensor other numbers, maybe of another shape."""
+    if tensor.shape != numbers.shape:
+        # While somebody holds what was computed with it, torch expects gradients of the shape that it had; not of a
+        # tensor that had another type in between.
+        between = torch.float16 if tensor.dtype != torch.float16 else torch.float32
+        tensor.data = tensor.data.new_empty(0, dtype=between)
+    tensor.data = numbers
 
 
 def undo(records: Iterable[Record]) -> None:
@@ -111,7 +121,7 @@ def undo(records: Iterable[Record]) -> None:
         if kind == "shape":
             tensor, shape = rest
             if list(tensor.shape) != shape:
-                tensor.data = tensor.data.new_zeros(shape)
+                _give(tensor, tensor.data.new_zeros(shape))
                 tensor.grad = None
         elif kind == "attribute":
             setattr(*rest)
