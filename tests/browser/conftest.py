@@ -8,6 +8,7 @@ from playwright.sync_api import BrowserContext, expect, sync_playwright
 from tests.browser.lab import FLAGS, Lab, Notebook, browser_path
 
 _numbers = itertools.count()
+_UNOPTIMIZED = "--js-flags=--no-maglev,--no-opt"  # no page of a test lives long enough to gain by it; those measured do
 expect.set_options(timeout=30_000)  # as patient as the other waits
 
 
@@ -24,7 +25,7 @@ def chromium():
     path = browser_path()
     assert path, "no Chromium found: `make browser` installs it"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, _UNOPTIMIZED])
         yield browser
         browser.close()
 

@@ -29,7 +29,6 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--js-flags=--no-maglev,--no-opt",  # no page lives long enough to gain by it
 ]
 # What the host prints without nbopt being there.
 FOREIGN = ("favicon", "Unsatisfied version", "ERR_CONNECTION", "kernelspecs", "/lsp/")
