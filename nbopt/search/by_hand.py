@@ -7,8 +7,8 @@ from typing import Any
 from nbopt.errors import InvalidHyperparam, check_text, unknown
 from nbopt.i18n import _
 from nbopt.search.executors.jobs import Ended
+from nbopt.search.spaces.encoding import encode_all, encode_each
 from nbopt.search.spaces.given import check_matters
-from nbopt.search.spaces.told import tell_all, tell_each
 from nbopt.search.spec import check_count
 from nbopt.search.steered import Steered
 from nbopt.search.subjects.proposing import Proposer
@@ -45,7 +45,7 @@ class ByHand(Steered):
         checked = self._check(values)
         check_matters(self.space, checked, {**self.space.pinned, **checked})
         with self.lock:
-            self.journal.event(self.asked, "add", tell_all(self.space, checked), check_text("source", source))
+            self.journal.event(self.asked, "add", encode_all(self.space, checked), check_text("source", source))
             self._act()
             if (needed := self.asked + len(self._waiting)) > self._total:
                 self.set(trials=needed, source=source)
@@ -72,7 +72,7 @@ class ByHand(Steered):
         Space(lr: 0.01 to 0.1, on a log scale)
         """
         checked = self.space.narrowed(**bounds)
-        ends = {name: tell_each(self.space[name], checked[name].ends) for name in bounds}
+        ends = {name: encode_each(self.space[name], checked[name].ends) for name in bounds}
         self._note("narrow", ends, source)
 
     def pin(self, *, source: str = "code", **values: Any) -> None:
@@ -91,7 +91,7 @@ class ByHand(Steered):
         >>> [trial.values["weight_decay"] for trial in study.fit().trials]
         [0.5, 0.5]
         """
-        self._note("pin", tell_all(self.space, self._check(values)), source)
+        self._note("pin", encode_all(self.space, self._check(values)), source)
 
     def set(self, *, trials: int, source: str = "code") -> None:
         """Change the number of trials. Trials that are running are completed.

@@ -18,8 +18,8 @@ from nbopt.search.executors.executor import Executor
 from nbopt.search.executors.jobs import Ended, Job
 from nbopt.search.record import Record, state_after
 from nbopt.search.samplers.asktell import AskTell
+from nbopt.search.spaces.encoding import decode_all, decode_each
 from nbopt.search.spaces.space import Space
-from nbopt.search.spaces.told import mean, mean_all
 from nbopt.search.subjects.objectives import Objective, reported
 from nbopt.search.trial import COMPLETE, FAILED, RUNNING, Trial
 from nbopt.training.state import RunState
@@ -242,12 +242,12 @@ class Course:
         before = self._version
         for entry in self.journal[self._acted :]:
             if entry.name == "narrow":
-                bounds = {name: tuple(mean(self.space[name], end) for end in ends) for name, ends in entry.new.items()}
+                bounds = {name: tuple(decode_each(self.space[name], ends)) for name, ends in entry.new.items()}
                 self.space = self.space.narrowed(**bounds)
             elif entry.name == "pin":
-                self.space = self.space.with_pinned(**mean_all(self.space, entry.new))
+                self.space = self.space.with_pinned(**decode_all(self.space, entry.new))
             elif entry.name == "add":
-                self._waiting.append(mean_all(self.space, entry.new))
+                self._waiting.append(decode_all(self.space, entry.new))
             elif entry.name == "trials":
                 self._total = entry.new
             self._version += entry.name in ("narrow", "pin")

@@ -19,8 +19,8 @@ from nbopt.i18n import _
 from nbopt.record.journal import Entry, Journal
 from nbopt.search.optional import need, quiet
 from nbopt.search.spaces.dimension import Dimension
+from nbopt.search.spaces.encoding import decode, encode, encode_each, is_plain
 from nbopt.search.spaces.space import Space
-from nbopt.search.spaces.told import is_plain, mean, tell, tell_each
 from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 from nbopt.store import lease
 from nbopt.store.checked import is_id
@@ -161,7 +161,7 @@ class Record:
         own = trial.distributions or {}
         found = [each for each in space.values() if each.name in trial.values]
         distributions = {d.name: self._distribution(d, trial.values[d.name]) for d in found} | dict(own)
-        params = {each.name: tell(each, trial.values[each.name]) for each in found}
+        params = {each.name: encode(each, trial.values[each.name]) for each in found}
         params |= {name: _plain(trial.values[name]) for name in own}
         facts = {"steps": trial.steps, "seconds": trial.seconds, "source": trial.source, "note": trial.note}
         facts["parts"] = [list(part) for part in trial.parts]
@@ -192,7 +192,7 @@ class Record:
             if frozen.state not in names:  # somebody else's, who wrote to the file
                 continue
             params = frozen.params.items()
-            values = {name: mean(space[name], value) if name in space else value for name, value in params}
+            values = {name: decode(space[name], value) if name in space else value for name, value in params}
             facts = {
                 name: frozen.user_attrs.get(f"nbopt:{name}") for name in ("steps", "seconds", "source", "note", "space")
             }
@@ -220,7 +220,7 @@ class Record:
         """Return a distribution of the declared range, wide enough for ``value``."""
         kinds, declared = self._optuna.distributions, Dimension.of(dimension.spec)
         if declared.options:
-            return kinds.CategoricalDistribution(tell_each(dimension, declared.options))
+            return kinds.CategoricalDistribution(encode_each(dimension, declared.options))
         low, high = declared.low, declared.high
         if declared.powers:
             low, high = 2**low, 2**high

@@ -12,8 +12,8 @@ from nbopt.hyperparams import Choice, Flag, Float, Hyperparam, Int
 from nbopt.i18n import _
 from nbopt.run.spec import RunSpec
 from nbopt.search.spaces.dimension import Dimension, OneOf
+from nbopt.search.spaces.encoding import encode, encode_each, is_plain, text_of
 from nbopt.search.spaces.space import Space
-from nbopt.search.spaces.told import is_plain, tell, tell_each, text_of
 
 _KINDS: dict[str, type[Hyperparam[Any]]] = {"Float": Float, "Int": Int, "Choice": Choice, "Flag": Flag, "OneOf": OneOf}
 _FIELDS = ("default", "low", "high", "log", "zero", "ge", "gt", "lt", "powers", "endless", "options")
@@ -103,11 +103,11 @@ def describe_dimension(dimension: Dimension) -> dict[str, Any]:
     known = {name: getattr(spec, name) for name in _FIELDS if hasattr(spec, name)}
     known = {name: plain(value) for name, value in known.items()}
     if "options" in known:
-        known["options"] = tell_each(dimension, Dimension.of(spec).options)
-        known["default"] = tell(dimension, spec.default)
+        known["options"] = encode_each(dimension, Dimension.of(spec).options)
+        known["default"] = encode(dimension, spec.default)
     if dimension.when:
         known["when"] = {name: plain(allowed) for name, allowed in dimension.when.items()}
-    bounds = {"options": tell_each(dimension, dimension.options), "low": dimension.low, "high": dimension.high}
+    bounds = {"options": encode_each(dimension, dimension.options), "low": dimension.low, "high": dimension.high}
     return {"name": spec.name, "kind": kind, "spec": known, **bounds}
 
 

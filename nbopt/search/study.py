@@ -14,11 +14,11 @@ from nbopt.record.snapshots import Snapshot
 from nbopt.run.run import Run
 from nbopt.run.session.session import Session
 from nbopt.run.spec import RunSpec
-from nbopt.search.again import check_again, describe, keep_weights, put_weights
 from nbopt.search.around import Around, OfRun, check_share
 from nbopt.search.choosing import batch_sizes, choose_executor, sizes_of
 from nbopt.search.executors.executor import Executor, Inline
 from nbopt.search.executors.jobs import Job
+from nbopt.search.fingerprint import check_unchanged, describe, keep_weights, put_weights
 from nbopt.search.record import Record
 from nbopt.search.results.sizes import check_alone, tell_inexact
 from nbopt.search.samplers.asktell import AskTell
@@ -267,7 +267,7 @@ class Study(Shown):
             made = spec.put(name=self.name, trials=trials, **sizes_of(executor))
             record.describe(describe(made, self.space, self.objectives))
         elif self._subject.is_whole:
-            check_again(self.id, record.made, spec, self.space, self.objectives)
+            check_unchanged(self.id, record.made, spec, self.space, self.objectives)
         if self._subject.is_whole:
             record.claim()
         if not is_new:

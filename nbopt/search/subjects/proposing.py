@@ -8,7 +8,7 @@ from typing import Any
 from nbopt.errors import shorten
 from nbopt.i18n import _
 from nbopt.search.executors.jobs import Pruned
-from nbopt.search.spaces.told import is_plain
+from nbopt.search.spaces.encoding import is_plain
 
 
 class Proposer:

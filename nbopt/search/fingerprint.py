@@ -1,4 +1,4 @@
-"""A stored study that is given what it was made with again: whether it is that."""
+"""What a stored study was made with, and whether what it is given when it is opened again is the same."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nbopt.data.columns import is_array
 from nbopt.i18n import _
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.stored.fingerprint import describe_model, differences
+from nbopt.search.spaces.encoding import text_of
 from nbopt.search.spaces.space import Space
-from nbopt.search.spaces.told import text_of
 from nbopt.search.spec import StudySpec
 from nbopt.search.subjects.estimators import is_estimator
 from nbopt.search.subjects.objectives import Objective
@@ -42,7 +42,9 @@ def describe(spec: StudySpec, space: Space, objectives: list[Objective]) -> dict
     return {**spec.describe(space), "judged": judged, "given": given}
 
 
-def check_again(number: str, made: Mapping[str, Any], spec: StudySpec, space: Space, found: list[Objective]) -> None:
+def check_unchanged(
+    number: str, made: Mapping[str, Any], spec: StudySpec, space: Space, found: list[Objective]
+) -> None:
     """Raise ValueError, in words, where a stored study is given anything else than it was made with.
 
     Parameters

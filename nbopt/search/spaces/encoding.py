@@ -11,36 +11,41 @@ from nbopt.search.spaces.dimension import Dimension, is_among
 _PLAIN = (bool, int, float, str, type(None))
 
 
-def tell(dimension: Dimension, value: Any) -> Any:
-    """Return a value of a dimension as JSON can hold it; `mean` finds it again."""
+def encode(dimension: Dimension, value: Any) -> Any:
+    """Return a value of a dimension as JSON can hold it; `decode` finds it again."""
     if is_plain(value):
         return value
     options = Dimension.of(dimension.spec).options
     return _texts(options)[_position(dimension, value)] if options else text_of(value)
 
 
-def tell_each(dimension: Dimension, values: Iterable[Any]) -> list[Any]:
+def encode_each(dimension: Dimension, values: Iterable[Any]) -> list[Any]:
     """Return several values of a dimension as JSON can hold them."""
-    return [tell(dimension, value) for value in values]
+    return [encode(dimension, value) for value in values]
 
 
-def mean(dimension: Dimension, told: Any) -> Any:
-    """Return the value that is told of so."""
+def decode(dimension: Dimension, encoded: Any) -> Any:
+    """Return the value of a dimension that `encode` returned this for."""
     options = Dimension.of(dimension.spec).options
-    if not isinstance(told, str) or is_among(told, options):
-        return told
+    if not isinstance(encoded, str) or is_among(encoded, options):
+        return encoded
     texts = _texts(options)
-    return options[texts.index(text)] if (text := _without_place(told)) in texts else told
+    return options[texts.index(text)] if (text := _without_place(encoded)) in texts else encoded
 
 
-def tell_all(space: Mapping[str, Dimension], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values of a space as JSON can hold them; `mean_all` finds them again."""
-    return {name: tell(space[name], value) for name, value in values.items()}
+def decode_each(dimension: Dimension, encoded: Iterable[Any]) -> list[Any]:
+    """Return the values of a dimension that `encode_each` returned these for."""
+    return [decode(dimension, value) for value in encoded]
 
 
-def mean_all(space: Mapping[str, Dimension], told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that are told of so."""
-    return {name: mean(space[name], value) for name, value in told.items()}
+def encode_all(space: Mapping[str, Dimension], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of a space as JSON can hold them; `decode_all` finds them again."""
+    return {name: encode(space[name], value) for name, value in values.items()}
+
+
+def decode_all(space: Mapping[str, Dimension], encoded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that `encode_all` returned these for."""
+    return {name: decode(space[name], value) for name, value in encoded.items()}
 
 
 def is_plain(value: Any) -> bool:
@@ -49,7 +54,7 @@ def is_plain(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Return a text that tells of a value, the same in each process."""
+    """Return a value as text, the same in each process."""
     return _without_place(str(value))
 
 
@@ -58,7 +63,7 @@ def _position(dimension: Dimension, value: Any) -> int:
 
 
 def _texts(options: tuple[Any, ...]) -> list[Any]:
-    """Return what tells of each option; of several that are told of alike, with its place among them."""
+    """Return each option as JSON can hold it; of several with the same text, with its place among them."""
     found: list[Any] = []
     for option in options:
         text = option if is_plain(option) else text_of(option)
