@@ -194,20 +194,24 @@ def test_a_curve_may_be_read_while_another_thread_appends(restless_threads):
     history, done = History(), threading.Event()
 
     def append():
-        for start in range(0, len(values), 20):
-            history.extend("loss", range(start, start + 20), values[start : start + 20])
+        start = 0
+        while not done.is_set():
+            at = start % len(values)
+            history.extend("loss", range(start, start + 20), values[at : at + 20])
             history.append("_time", start + 19, 0.5 * (start + 19))
-        done.set()
+            start += 20
 
     thread = threading.Thread(target=append)
     thread.start()
     looks = 0
-    while not done.is_set():
-        drawn = curve(history, "loss", "time", smoothing=0.6)
-        looks += 1
-        assert np.isfinite(drawn.y).all() and np.isfinite(drawn.x).all()
-    thread.join()
-    assert looks > 5
+    try:
+        while looks < 20 or len(history["loss"][0]) < len(values):
+            drawn = curve(history, "loss", "time", smoothing=0.6)
+            looks += 1
+            assert np.isfinite(drawn.y).all() and np.isfinite(drawn.x).all()
+    finally:
+        done.set()
+        thread.join()
     whole = curve(history, "loss")
     assert (whole.y.min(), whole.y.max()) == (values.min(), values.max())
 
