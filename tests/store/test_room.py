@@ -142,8 +142,12 @@ def test_a_full_disk_does_not_stop_training_and_what_was_missed_is_made_up_for(m
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
     run.step(800)
-    for k in range(60):
-        run.set(lr=0.1 + k / 1000)
+    for k in range(5_000):  # until it is full: pages that were free, however many, are filled first
+        run.set(lr=0.1 + k / 10_000)
+        if "store_failed" in events_of(run.journal):
+            break
+    for k in range(20):
+        run.set(lr=0.7 + k / 1000)
     failed = [entry for entry in run.journal if entry.name == "store_failed"]
     assert len(failed) == 1 and "full" in failed[0].new
     connection.execute("PRAGMA max_page_count = 1000000")
