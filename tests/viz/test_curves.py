@@ -191,11 +191,13 @@ def test_a_curve_measured_rarely_lags_no_more_than_one_measured_at_every_step():
 
 def test_a_curve_may_be_read_while_another_thread_appends(restless_threads):
     values = np.random.default_rng(4).normal(size=60_000)
-    history, done = History(), threading.Event()
+    history, done, all_there = History(), threading.Event(), threading.Event()
 
     def append():
         start = 0
         while not done.is_set():
+            if start >= len(values):
+                all_there.set()
             at = start % len(values)
             history.extend("loss", range(start, start + 20), values[at : at + 20])
             history.append("_time", start + 19, 0.5 * (start + 19))
@@ -205,7 +207,7 @@ def test_a_curve_may_be_read_while_another_thread_appends(restless_threads):
     thread.start()
     looks = 0
     try:
-        while looks < 20 or len(history["loss"][0]) < len(values):
+        while looks < 20 or not all_there.is_set():
             drawn = curve(history, "loss", "time", smoothing=0.6)
             looks += 1
             assert np.isfinite(drawn.y).all() and np.isfinite(drawn.x).all()
