@@ -228,29 +228,6 @@ class AskTell:
         self._storage.set_trial_state_values(identifier, self._optuna.trial.TrialState.FAIL)
 
 
-class _AsAsked:
-    """A storage as it was when trial ``number`` was asked for, whatever the others have come to since.
-
-    An objective that suggests values as it goes draws the same ones then, whoever is faster.
-    """
-
-    def __init__(self, storage: Any, known: int, number: int, space: Space) -> None:
-        self._storage, self._known, self._number, self._space = storage, known, number, space
-
-    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
-        trials = self._storage.get_all_trials(study_id, deepcopy)[: self._number + 1]
-        for place, trial in enumerate(trials[self._known : self._number], self._known):
-            trials[place] = then = copy(trial)
-            then.state, then.values, then.datetime_complete = type(trial.state).RUNNING, None, None
-            then.params = {name: value for name, value in trial.params.items() if name in self._space}
-            then.distributions = {name: trial.distributions[name] for name in then.params}
-            then.intermediate_values, then.system_attrs = {}, {}
-        return [trial for trial in trials if states is None or trial.state in states]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-
 class _Among:
     """A storage in which there are the first ``count`` trials alone, and one more."""
 
@@ -263,6 +240,33 @@ class _Among:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
+
+
+class _AsAsked(_Among):
+    """A storage as it was when trial ``number`` was asked for, whatever the others have come to since.
+
+    An objective that suggests values as it goes draws the same ones then, whoever is faster.
+    """
+
+    def __init__(self, storage: Any, known: int, number: int, space: Space) -> None:
+        super().__init__(storage, known, number)
+        self._known, self._space = known, space
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
+        running = need("optuna").trial.TrialState.RUNNING
+        found = super().get_all_trials(study_id, deepcopy, states)
+        if states is None or running in states:
+            trials = self._storage.get_all_trials(study_id, deepcopy)[self._known : self._number]
+            found += [self._as_asked(trial, running) for trial in trials]
+        return sorted(found, key=lambda trial: trial.number)
+
+    def _as_asked(self, trial: Any, running: Any) -> Any:
+        then = copy(trial)
+        then.state, then.values, then.datetime_complete = running, None, None
+        then.params = {name: value for name, value in trial.params.items() if name in self._space}
+        then.distributions = {name: trial.distributions[name] for name in then.params}
+        then.intermediate_values, then.system_attrs = {}, {}
+        return then
 
 
 def _inner(dimension: Dimension, value: Any) -> Any:
