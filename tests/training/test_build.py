@@ -237,3 +237,17 @@ def test_the_compiler_s_last_words_are_told(monkeypatch, tmp_path):
     monkeypatch.setattr("nbopt.training.compile.build._COMPILER", program)
     with pytest.raises(CannotCompile, match="no compiler for this machine"):
         Build().compile(lambda flat: [flat[0] + 1], [torch.zeros(3)])
+
+
+def test_what_cannot_be_loaded_is_not_kept(monkeypatch, tmp_path):
+    """A compiler that was disturbed: what it made is no package, and the next one is to compile anew."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    program = tmp_path / "compiler.py"
+    program.write_text(
+        "import pathlib, sys; header = sys.stdin.buffer.readline().decode()\n"
+        "pathlib.Path(header.split(' ', 2)[2].rstrip()).write_bytes(b'half of it')"
+    )
+    monkeypatch.setattr("nbopt.training.compile.build._COMPILER", program)
+    with pytest.raises(CannotCompile):
+        Build().compile(lambda flat: [flat[0] + 1], [torch.zeros(3)])
+    assert not list(tmp_path.rglob("*.pt2"))

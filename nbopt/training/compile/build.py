@@ -94,18 +94,14 @@ class Build:
 
     def _load(self, graph: fx.GraphModule, example: list[Tensor]) -> Chunk:
         packages, key = find_packages(), _key(graph, example)
-        content = packages.get(key)
-        if content is None and self._only_kept:
+        if (content := packages.get(key)) is not None:
+            return _load_package(content)
+        if self._only_kept:
             raise NotKept
-        if content is None:
-            with packages.workplace() as place:
-                content = self._make(graph, example, place / "package.pt2", packages.caches)
-            packages.put(key, content)
-        with tempfile.TemporaryDirectory(prefix="nbopt-") as place:  # what was checked is what is loaded
-            path = Path(place, "package.pt2")
-            path.write_bytes(content)
-            # Not by `aoti_load_package`, which compiles and loads samples in torch's own folder to learn about the CPU.
-            ready: Chunk = package_loader()(str(path), "model", False, 1, -1).boxed_run
+        with packages.workplace() as place:
+            content = self._make(graph, example, place / "package.pt2", packages.caches)
+        ready = _load_package(content)  # before it is kept, as what cannot be loaded is to be compiled again
+        packages.put(key, content)
         return ready
 
     def _make(self, graph: fx.GraphModule, example: list[Tensor], path: Path, caches: Path) -> bytes:
@@ -149,6 +145,15 @@ class Build:
         self._cancelled = True
         if self.process is not None:
             self.process.kill()
+
+
+def _load_package(content: bytes) -> Chunk:
+    with tempfile.TemporaryDirectory(prefix="nbopt-") as place:  # what was checked is what is loaded
+        path = Path(place, "package.pt2")
+        path.write_bytes(content)
+        # Not by `aoti_load_package`, which compiles and loads samples in torch's own folder to learn about the CPU.
+        ready: Chunk = package_loader()(str(path), "model", False, 1, -1).boxed_run
+    return ready
 
 
 def trace(chunk: Chunk, example: list[Tensor], replaced: products.Decompositions) -> fx.GraphModule:

@@ -32,6 +32,8 @@ def main() -> None:
     # With it, convolutions on a CPU get copies of everything in another layout, in every step: a small CNN takes 7.3 ms
     # a step instead of 4.7. A model that is better off so can be put into that layout as a whole.
     torch._inductor.config.layout_optimization = False
+    # Beside the package, not in torch's caches: another kernel that compiles the same would write to the same files.
+    torch._inductor.config.aot_inductor.output_path = str(path.with_name("parts"))
     if any("mkldnn" in str(node.target) for node in graph.graph.nodes):
         _lower_products()
     with torch.no_grad():
