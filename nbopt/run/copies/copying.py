@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from types import BuiltinFunctionType, CellType, FunctionType
@@ -61,6 +61,8 @@ class Copies:
         self._special = special
         self._loose = [value for _place, value in everything if self._is_loose(value)]
         self._bound = [value for _place, value in everything if isinstance(value, BuiltinFunctionType)]
+        modules = [value for value in self._own.values() if isinstance(value, nn.Module)]
+        self._dicts = [held for module in modules for held in vars(module).values() if type(held) is OrderedDict]
         self._hooked: list[Any] = [weight for weight in weights if hooks_on(weight)]
         self._hooked += [value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)]
         self._begin()
@@ -69,7 +71,8 @@ class Copies:
         """Enter what copies take as it is, and functions that lead to the originals."""
         self.shared: list[str] = []
         self._views: list[tuple[Tensor, Tensor]] = []
-        self._memo: dict[int, Any] = {}
+        # A module has eleven of these for hooks; deepcopy takes as long for one as for a weight.
+        self._memo: dict[int, Any] = {id(held): OrderedDict() for held in self._dicts if not held}
         for place, value in self._special:
             self._seed(place, value)
         # First all that deepcopy would take as it is, then what these need: copies of that hold the others.
