@@ -74,8 +74,8 @@ class Hyperparam(Generic[T]):
             raise TypeError(f"{self.name!r} is declared again as {name!r}")
         self.name = name
 
-    # No __set__: the value that `Hyperparams.assign` puts into the instance's dictionary shadows the
-    # declaration, so that the training loop reads a plain attribute.
+    # No __set__: an attribute that `give_values` gives to an instance shadows the declaration, so that the training
+    # loop reads a plain one.
     @overload
     def __get__(self, instance: None, owner: type) -> Hyperparam[T]: ...
     @overload
@@ -148,6 +148,15 @@ class Tunable:
 
     def on_change(self, name: str) -> None:
         """React to a new value of the hyperparameter ``name``, which the attribute already has."""
+
+
+def give_values(part: Tunable, values: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
+    """Give a part its values, of all that it declares or of some names; nothing reacts to them.
+
+    Past ``vars(part)``: asked for it, each part would have a dictionary besides, and a population has thousands.
+    """
+    for name in part.declared() if names is None else names:
+        object.__setattr__(part, name, values[name])
 
 
 def synonyms_of(specs: Iterable[Hyperparam[Any]]) -> dict[str, str]:

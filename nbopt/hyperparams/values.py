@@ -9,7 +9,7 @@ from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, TypeVar
 
 from nbopt.errors import InvalidHyperparam, shorten, unknown
-from nbopt.hyperparams.declarations import Hyperparam, Tunable, synonyms_of
+from nbopt.hyperparams.declarations import Hyperparam, Tunable, give_values, synonyms_of
 from nbopt.hyperparams.kinds import Strategy
 from nbopt.hyperparams.table import HyperparamTable
 from nbopt.i18n import _
@@ -226,12 +226,12 @@ class Hyperparams(Mapping[str, Any]):
         self._values[name] = value
         for part in self._bound:
             if name in part.declared():
-                part.__dict__[name] = value
+                give_values(part, self._values, [name])
                 part.on_change(name)
 
     def bind(self, part: Tunable) -> None:
         """Give ``part`` the live values, now and whenever one changes."""
-        part.__dict__.update({name: self._values[name] for name in part.declared()})
+        give_values(part, self._values)
         self._bound.append(part)
 
     def unbind(self, part: Tunable) -> None:

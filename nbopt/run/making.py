@@ -96,7 +96,8 @@ def make_training(
     training.securing.take()
     training.snapshots[0].facts.update(hyperparams=initial)
     changed = {name for name, value in hyperparams.items() if value != initial[name]}
-    training.acting.settle(hyperparams, changed | brought - untouched)
+    if acting := changed | brought - untouched:
+        training.acting.settle(hyperparams, acting)
     if MISSING:
         session.tell(
             _(

@@ -101,7 +101,7 @@ class Technique(Hooks):
 
     weights: Sequence[nn.Parameter] = ()
     context: Context
-    made_with: tuple[tuple[Any, ...], dict[str, Any]]
+    made_with: tuple[tuple[Any, ...], Mapping[str, Any]] = (), {}
     memory: ClassVar[tuple[str, ...]] = ()
     measures: ClassVar[tuple[str, ...]] = ()
     draws: ClassVar[bool] = False
@@ -118,7 +118,8 @@ class Technique(Hooks):
         if cls.__init__ is object.__init__ and (arguments or settings):
             raise TypeError(_("{name}() takes no arguments.", name=cls.__name__))
         made = super().__new__(cls)
-        made.made_with = cls.take(arguments, settings)
+        if arguments or settings:
+            made.made_with = cls.take(arguments, settings)
         return made
 
     @classmethod

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from nbopt.hyperparams import Choice, Float, Int, Tunable
+from nbopt.hyperparams.declarations import give_values
 from nbopt.i18n import N_, _
 from nbopt.techniques.base import Technique, defines, hooks_of
 from nbopt.techniques.context import Setting, Slope
@@ -115,7 +116,7 @@ class HyperDescent(Technique):
         for kind in chosen.values():
             if cls.minds(kind):
                 part = kind()
-                vars(part).update({name: values[name] for name in kind.declared()})
+                give_values(part, values)
                 changed = [name for name, spec in kind.declared().items() if values[name] != spec.default]
                 others += changed[:1] if part.acts else []
         if others:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbopt.hyperparams.declarations import give_values
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique
 
@@ -22,7 +23,7 @@ def acts_with(part: Technique, values: Mapping[str, Any]) -> bool:
 
 def with_values(part: Technique, values: Mapping[str, Any]) -> Technique:
     """Give a technique without a run values of its hyperparameters; return it."""
-    vars(part).update({name: values[name] for name in part.declared()})
+    give_values(part, values)
     part.weights = part.context = _NotThere(type(part).__name__)  # type: ignore[assignment]
     return part
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nbopt.data.sources import AnySource
 from nbopt.data.tensor_source import TensorSource
 from nbopt.hyperparams import Hyperparams
+from nbopt.hyperparams.declarations import give_values
 from nbopt.i18n import _
 from nbopt.techniques.base import Technique, defines
 from nbopt.techniques.catalogue import PARTS, with_own
@@ -148,7 +149,7 @@ class ActiveHooks(HookLists):
         for part in self._parts.values():
             if defines(type(part), "end_reason"):
                 twin = copy(part)
-                vars(twin).update({name: values[name] for name in part.declared()})
+                give_values(twin, values)
                 if reason := twin.end_reason():
                     return reason
         return ""
@@ -164,15 +165,15 @@ class ActiveHooks(HookLists):
             own = changes.keys() & part.declared().keys()
             if own and defines(type(part), "check_outputs") and not part.unfit(self._inputs):
                 twin = copy(part)
-                vars(twin).update({name: changes[name] for name in own})
+                give_values(twin, changes, own)
                 found += [twin] if twin.acts and twin.needs_outputs else []
         return found
 
     def settle(self, values: Mapping[str, Any], names: Container[str]) -> None:
         """Give the techniques these values, and let those that act on the model as they change, ``names``, do so."""
         for part in self._parts.values():
-            vars(part).update({name: values[name] for name in part.declared()})
-            for name in part.declared():
+            give_values(part, values)
+            for name in part.declared() if defines(type(part), "on_change") else ():
                 if name in names:
                     part.on_change(name)
 

@@ -29,6 +29,7 @@ from nbopt.techniques.context import Setting
 from nbopt.techniques.optimizers.groups import copy_optimizer
 from nbopt.training.device import pick_device
 from nbopt.training.many.traced import are_same
+from nbopt.training.snapshots.checkpoint import share_first
 
 
 @without_collecting()
@@ -123,8 +124,9 @@ def give_data(members: Sequence[Member], samples: Sequence[Any] | None, split: i
 def begin_members(members: Sequence[Member], samples: Sequence[Any] | None, split: int | None = None) -> None:
     """Give members their data, see `give_data`, and make what each trains with."""
     give_data(members, samples, split)
-    for member in members:
-        _made = member.training
+    first = members[0].training
+    for member in members[1:]:
+        share_first(member.training, first)
 
 
 def find_unsteady(members: Sequence[Member]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nbopt.data.generators import to_json
+from nbopt.record.sharing import shared
 from nbopt.record.snapshots import Snapshot
 from nbopt.training.core import Core
 from nbopt.training.snapshots.blocks import copy_to_cpu
@@ -44,6 +45,13 @@ def capture(training: Core) -> Snapshot:
         "edits": training.edits,
     }
     return Snapshot(training.step, tensors, facts)
+
+
+def share_first(training: Core, other: Core) -> None:
+    """Have the first snapshots of two runs, and those to come, hold once what is the same in them."""
+    facts, known = training.snapshots[0].facts, other.snapshots[0].facts
+    facts.update({name: shared(fact, known.get(name)) for name, fact in facts.items() if name != "hyperparams"})
+    training.keeper.last = facts["kept"]
 
 
 def copy_state(model: nn.Module) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from nbopt.objects.keeper import Keeper, Packed
 from nbopt.objects.kinds import holds_attributes, is_constant, is_open
 from nbopt.objects.putting import Putting
 from nbopt.objects.taking import Taking
+from nbopt.record.sharing import shared
 from nbopt.techniques.optimizers.groups import hooks_of
 from nbopt.training.core import Core
 from nbopt.training.snapshots.hooked import find_hooked
@@ -48,8 +49,7 @@ def keep(training: Core, state: Mapping[str, Any], tensors: dict[str, Tensor]) -
         "roots": Taking(keeper, tensors, held).take({**roots, **hooked, _OPTIMIZER: find_other(training)}),
         "extra": Taking(keeper, tensors).take({"extra": extra, "best": _extra(training.best_weights)}),
     }
-    if kept != keeper.last:  # else snapshots share it: it takes more objects than all the rest of one
-        keeper.last = kept
+    keeper.last = shared(kept, keeper.last)  # it takes more objects than all the rest of a snapshot
     return keeper.last
 
 

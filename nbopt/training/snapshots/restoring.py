@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def recall(training: Training, snapshot: Snapshot) -> None:
     """Let the techniques remember what they did, and how large losses are be looked at in the next batch."""
     parts: dict[str, dict[str, Any]] = {}
     device = next(training.model.parameters()).device
-    for name, value in {**_get(snapshot, "part", device), **snapshot.facts.get("parts", {})}.items():
+    for name, value in {**_get(snapshot, "part", device), **deepcopy(snapshot.facts.get("parts", {}))}.items():
         part, key = name.split(".", 1)
         parts.setdefault(part, {})[key] = value
     training.acting.recall(parts, snapshot.facts)
