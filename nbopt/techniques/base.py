@@ -59,10 +59,10 @@ class Technique(Hooks):
     draws : bool
         Whether `change_pass` or `change_loss` draw random numbers.
     compiles : bool
-        Whether the compiled step does what this technique does; where any other one acts, steps stay eager. Of the
-        hooks in a step it calls ``before_step``, before the first, see `renews_every`, ``change_rate``, for all steps
-        of a call before the first, and ``after_step``, once all are done: what compiles finds the rate by the arguments
-        alone and what no step changes, and only takes note of losses; `nbopt.techniques.promises` looks whether it can.
+        Whether the compiled step does what this technique does; where any other acts, steps stay eager. Of the hooks in
+        a step it calls ``before_step``, before the first, see `renews_every`, ``change_rate``, for all steps of a call,
+        and ``after_step``, once all are done: what compiles finds the rate by the arguments alone and what no step
+        changes, and only takes note of losses; `nbopt.techniques.promises` looks whether it can.
     unwritten : str
         Why a script cannot hold this technique, in words; "" if it can.
     of_model : tuple of str
@@ -115,10 +115,10 @@ class Technique(Hooks):
 
     def __new__(cls, *arguments: Any, **settings: Any) -> Self:
         """Make a technique, and remember of what: each run makes one like it."""
-        if cls.__init__ is object.__init__ and (arguments or settings):
-            raise TypeError(_("{name}() takes no arguments.", name=cls.__name__))
         made = super().__new__(cls)
         if arguments or settings:
+            if cls.__init__ is object.__init__:
+                raise TypeError(_("{name}() takes no arguments.", name=cls.__name__))
             made.made_with = cls.take(arguments, settings)
         return made
 
@@ -293,9 +293,5 @@ def hooks_of(kind: type[Technique]) -> list[str]:
 
 def compiles(part: Technique) -> bool:
     """Return whether the compiled step does what a technique does; what a class says holds for no hooks added since."""
-    for kind in type(part).__mro__:
-        if "compiles" in vars(kind):
-            return part.compiles
-        if any(hook in vars(kind) for hook in HOOKS):
-            break
-    return False
+    says = next(kind for kind in type(part).__mro__ if "compiles" in vars(kind) or HOOKS.keys() & vars(kind).keys())
+    return "compiles" in vars(says) and part.compiles

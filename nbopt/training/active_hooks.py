@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from copy import copy
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 from torch import Tensor, nn
 
@@ -21,6 +20,10 @@ from nbopt.techniques.hooks import HOOKS
 from nbopt.training.hook_lists import HookLists
 
 AnyTechnique = TypeVar("AnyTechnique", bound=Technique)
+
+
+_IDLE = [name for name, hook in HOOKS.items() if hook.idle]
+_STRATEGIES = frozenset(item.name for item in PARTS if not isinstance(item, type))
 
 
 class ActiveHooks(HookLists):
@@ -40,7 +43,7 @@ class ActiveHooks(HookLists):
 
     Attributes
     ----------
-    around : list of Technique
+    around : tuple of Technique
         Those that act around every pass.
     is_coarse : bool
         Whether any computes with numbers of 16 bits.
@@ -73,8 +76,7 @@ class ActiveHooks(HookLists):
         self._context = context
         self._inputs = train.inputs if isinstance(train, TensorSource) else None
         self._parts: dict[str, Technique] = {}
-        self._fitted: WeakSet[Technique] = WeakSet()
-        self._strategies = {item.name for item in PARTS if not isinstance(item, type)}
+        self._fitted: frozenset[str] = frozenset()
         self.unfit: dict[str, str] = {}
         for item in with_own(own):
             if isinstance(item, Technique):
@@ -98,42 +100,42 @@ class ActiveHooks(HookLists):
             self.unfit.update(dict.fromkeys(part.declared(), reason))
         return part
 
-    def _fit(self, part: Technique) -> None:
+    def _fit(self, name: str, part: Technique) -> None:
         """Let a part that begins to act learn from the training inputs: where nobody asks for it, it costs nothing."""
-        if defines(type(part), "fit") and part not in self._fitted and self._inputs is not None:
+        if defines(type(part), "fit") and name not in self._fitted and self._inputs is not None:
             part.fit(self._inputs)
-            self._fitted.add(part)
+            self._fitted |= {name}
 
     def refresh(self) -> None:
         """Find out anew which parts have an effect."""
         found: dict[str, list[Any]] = {hook: [] for hook in HOOKS}
-        fit = [part for part in self._parts.values() if not part.unfit(self._inputs)]
-        acts = [part for part in fit if part.acts]
-        for part in acts:
-            self._fit(part)
-        at_work, idle = set(map(id, acts)), [hook for hook in HOOKS.values() if hook.idle]
-        for part in fit:
-            for hook in HOOKS.values() if id(part) in at_work else idle:
-                if defines(type(part), hook.name):
-                    found[hook.name].append(getattr(part, hook.name))
+        fit = {name: part for name, part in self._parts.items() if not part.unfit(self._inputs)}
+        at_work = {name: part for name, part in fit.items() if part.acts}
+        for name, part in at_work.items():
+            self._fit(name, part)
+        for name, part in fit.items():
+            for hook in HOOKS if name in at_work else _IDLE:
+                if defines(type(part), hook):
+                    found[hook].append(getattr(part, hook))
+        acts = [*at_work.values()]
         vars(self).update({hook: methods or () for hook, methods in found.items()})
         self.obstacle = self._find_obstacle(acts)
         self.changes_batches = bool(self.change_inputs or self.change_batch)
-        self.around = [part for part in acts if defines(type(part), "change_every_pass")]
+        self.around = tuple(part for part in acts if defines(type(part), "change_every_pass"))
         self.is_coarse = any(part.is_coarse for part in acts)
         self.moves = {self._called(part): part.moves_by for part in acts if defines(type(part), "change_rate")}
         self.sign_pull = sum(part.sign_pull for part in acts)
-        self.operating = [part for part in acts if defines(type(part), "weight_operands")]
-        self.unchecked = [part for part in acts if defines(type(part), "check_outputs") and part.needs_outputs]
-        self.renewing = [part for part in acts if defines(type(part), "before_step")]
+        self.operating = tuple(part for part in acts if defines(type(part), "weight_operands"))
+        self.unchecked = tuple(part for part in acts if defines(type(part), "check_outputs") and part.needs_outputs)
+        self.renewing = tuple(part for part in acts if defines(type(part), "before_step"))
         # Losses are handed to techniques after a call: what notes them may make something else of them.
-        self.masking = [p for p in self.renewing if p in self.operating and not defines(type(p), "after_step")]
+        self.masking = tuple(p for p in self.renewing if p in self.operating and not defines(type(p), "after_step"))
         self.part_size = min((size() for size in self.largest_part), default=0)
         self.draws = bool(self.change_batch) or any(part.draws for part in acts)
 
     def _called(self, part: Technique) -> str:
         """Return the hyperparameter by which a technique is called: its choice, or its first."""
-        return next((name for name in self._strategies if self._parts.get(name) is part), None) or next(
+        return next((name for name in _STRATEGIES if self._parts.get(name) is part), None) or next(
             iter(part.declared()), type(part).__name__
         )
 
@@ -206,6 +208,7 @@ class ActiveHooks(HookLists):
         """Let another part act, in the place of an earlier one of the same name."""
         part.context = self._context
         self._parts[name] = part
+        self._fitted -= {name}
         self.refresh()
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
@@ -217,9 +220,10 @@ class ActiveHooks(HookLists):
     def changed(self, name: str) -> str:
         """React to a new value of ``name``; return what a strategy swapped in took over, in words."""
         carried = ""
-        if name in self._strategies and type(self._parts[name]) is not self._chosen(name):
+        if name in _STRATEGIES and type(self._parts[name]) is not self._chosen(name):
             before = self._parts[name]
             self._parts[name] = after = self._bind(self._chosen(name)())
+            self._fitted -= {name}
             self._hyperparams.unbind(before)
             shared = [item for item in before.memory if item in after.memory]
             for item in shared:
@@ -263,11 +267,8 @@ class ActiveHooks(HookLists):
     @property
     def state(self) -> dict[str, dict[str, Any]]:
         """What the parts remember, by part and attribute."""
-        return {
-            name: {item: getattr(part, item) for item in part.memory}
-            for name, part in self._parts.items()
-            if part.memory
-        }
+        parts = self._parts.items()
+        return {name: {item: getattr(part, item) for item in part.memory} for name, part in parts if part.memory}
 
     def keep(self) -> Callable[[], None]:
         """Return what gives techniques the attributes that they have now, after passes that are to leave no trace."""

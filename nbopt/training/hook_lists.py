@@ -46,20 +46,20 @@ class HookLists:
 
     Attributes
     ----------
-    operating : list of Technique
+    operating : tuple of Technique
         Those that change weights one by one, by operands, which the compiled step can do.
-    unchecked : list of Technique
+    unchecked : tuple of Technique
         Those that are to look at the outputs of the next pass.
-    renewing : list of Technique
+    renewing : tuple of Technique
         Those that make something ready before steps.
-    masking : list of Technique
+    masking : tuple of Technique
         Those of them that make no more than such operands, which machine code takes within a call.
     """
 
-    operating: list[Technique]
-    unchecked: list[Technique]
-    renewing: list[Technique]
-    masking: list[Technique]
+    operating: tuple[Technique, ...]
+    unchecked: tuple[Technique, ...]
+    renewing: tuple[Technique, ...]
+    masking: tuple[Technique, ...]
 
     fit: Sequence[Callable[[Tensor], None]]
     lay_out: Sequence[Callable[[torch.optim.Optimizer], None]]
@@ -110,7 +110,7 @@ class HookLists:
         """Let techniques look at outputs; raise what they say."""
         for part in self.unchecked:
             part.check_outputs(output, batch)
-        self.unchecked = []
+        self.unchecked = ()
 
     def ahead(self, step: int, masks: bool) -> float:
         """Return after how many steps ``before_step`` has something to do again, that of `masking` only if asked."""
