@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nbopt.data.noise import ORDER, derive_seed
+from nbopt.data.noise import ORDER, seed_of
 from nbopt.data.sources import AnySource, Samples, StreamSource
 from nbopt.hyperparams import Int, Tunable
 from nbopt.i18n import N_, _
@@ -225,7 +225,7 @@ class Cursor(Tunable):
     @property
     def order_seed(self) -> int:
         """What the order of the present epoch is drawn from."""
-        return derive_seed(self.seed, ORDER, self.epoch)
+        return seed_of(self.seed, ORDER, self.epoch)
 
     def _peek_stream(self, source: StreamSource) -> Any:
         if not self._begun:

@@ -56,7 +56,7 @@ class DatasetSource:
         self.collate = collate or default_collate
         self._device = torch.device("cpu")
         self._seed = 0
-        self._asked: tuple[int, list[Any]] = (-1, [])  # where the last batch began, and what it drew from
+        self._asked: tuple[int, Sequence[Any]] = (-1, [])  # where the last batch began, and what it drew from
         self.look_at_generators()
         self._order = Order(range(self.size))
 
@@ -65,7 +65,7 @@ class DatasetSource:
         self._order_noise = Noise(self._device, self.sampler, self.generator)
         self._noise = Noise(self._device, self.dataset, self.collate)
 
-    def generators(self, position: int) -> dict[str, list[Any]]:
+    def generators(self, position: int) -> dict[str, Sequence[Any]]:
         """Return the states of generators of the user's that the batch at this position, and those after it, need."""
         again = position == self._asked[0]
         return {"order": self._order_noise.began, "samples": self._asked[1] if again else self._noise.states}

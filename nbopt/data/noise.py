@@ -9,6 +9,8 @@ notice.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -29,6 +31,10 @@ def derive_seed(seed: int, stream: int, index: int = 0) -> int:
     """Return the 63-bit seed number ``index`` of one of a run's random streams."""
     state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
+
+
+seed_of = lru_cache(2**12)(derive_seed)
+"""The same, for seeds that many ask for again: all members of a population, say. Scripts hold the function itself."""
 
 
 class Noise:
@@ -52,11 +58,11 @@ class Noise:
         The thread's own; None where torch's default one is seeded itself.
     compiled : bool
         Whether `torch.compile` made part of them.
-    owned : list
+    owned : sequence
         The generators that the drawers have of their own.
-    states : list
+    states : sequence
         The states of these in this run.
-    began : list
+    began : sequence
         ... and what they were when the epoch began: one that is begun again draws the same.
     """
 
@@ -64,11 +70,11 @@ class Noise:
 
     def __init__(self, device: torch.device, *drawers: Any) -> None:
         self._device = device
-        self.owned: list[Any] = []
-        self.states: list[Any] = []
-        self.began: list[Any] = []
+        self.owned: Sequence[Any] = ()
+        self.states: Sequence[Any] = ()
+        self.began: Sequence[Any] = ()
         self._drawers: tuple[Any, ...] = ()
-        self._more: list[Any] = []
+        self._more: tuple[Any, ...] = ()
         self.look_at(*drawers)
 
     def look_at(self, *drawers: Any) -> None:
@@ -80,21 +86,20 @@ class Noise:
         self.compiled = reached.compiled
         own = install() and not self.compiled
         self.generator = torch.Generator() if own else None
-        self.seeded_too: list[Any] = [] if own else [torch.default_generator]
+        beside: list[Any] = [] if own else [torch.default_generator]
         if self._device.type == "cuda":
-            self.seeded_too.append(torch.cuda.default_generators[self._device.index or 0])
+            beside.append(torch.cuda.default_generators[self._device.index or 0])
         elif self._device.type == "mps":
-            self.seeded_too.append(torch.mps._get_default_mps_generator())
-        self.seeded_too += reached.shared
-        self.owned = reached.own
+            beside.append(torch.mps._get_default_mps_generator())
+        self.seeded_too, self.owned = (*beside, *reached.shared), tuple(reached.own)
         with self.lock:  # another run may be drawing from the same ones
-            self.states = [known[id(each)] if id(each) in known else get_state(each) for each in self.owned]
+            self.states = tuple(known[id(each)] if id(each) in known else get_state(each) for each in self.owned)
         self.began = self.states
 
     def draw_too(self, drawers: list[Any]) -> None:
         """Know that these draw in the block as well, as an optimizer's step may."""
-        if drawers != self._more:
-            self._more = drawers
+        if tuple(drawers) != self._more:
+            self._more = tuple(drawers)
             self.look_at(*self._drawers)
 
     def begin_again(self) -> None:
@@ -105,7 +110,7 @@ class Noise:
         """Let the next epoch begin where this one ended."""
         self.began = self.states
 
-    def take(self, states: list[Any]) -> list[Any]:
+    def take(self, states: Sequence[Any]) -> Sequence[Any]:
         """Return states that a snapshot held, but what this run's generators can be put to."""
         taken = []
         for generator, own, state in zip_longest(self.owned, self.states, states[: len(self.owned)]):
@@ -195,6 +200,6 @@ class _Continued(_Seeded):
         self._left = [get_state(generator) for generator in self._generators()]
         super().__exit__(kind, *error)
 
-    def _generators(self) -> list[Any]:
+    def _generators(self) -> Sequence[Any]:
         own = self._noise.generator
         return self._noise.seeded_too if own is None else [own, *self._noise.seeded_too]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ class StreamSource:
         """Find out what generators batches are drawn from."""
         self._noise = Noise(self._device, self.loader)
 
-    def generators(self, position: int) -> dict[str, list[Any]]:
+    def generators(self, position: int) -> dict[str, Sequence[Any]]:
         """Return the states of generators of the user's as the epoch began."""
         return {"epoch": self._noise.began}
 

@@ -107,23 +107,25 @@ class TensorSource:
 
     def look_at_generators(self) -> None:
         """Find out what generators the order is drawn from."""
-        self._noise = Noise(torch.device("cpu"), self.sampler)
+        self._noise = None if self.sampler is None else Noise(torch.device("cpu"), self.sampler)
 
-    def generators(self, position: int) -> dict[str, list[Any]]:
+    def generators(self, position: int) -> dict[str, Sequence[Any]]:
         """Return the states of generators of the user's as the epoch began."""
-        return {"order": self._noise.began}
+        return {} if self._noise is None else {"order": self._noise.began}
 
     def put_generators(self, states: dict[str, list[Any]]) -> None:
         """Put them back to states that `generators` returned."""
-        self._noise.began = self._noise.take(states.get("order", []))
+        if self._noise is not None:
+            self._noise.began = self._noise.take(states.get("order", []))
 
     def complete(self) -> None:
         """Let the next epoch draw on."""
-        self._noise.complete()
+        if self._noise is not None:
+            self._noise.complete()
 
     def begin(self, seed: int, epoch: int | None = None) -> None:
         """Begin an epoch, in an order drawn from ``seed``."""
-        if self.sampler is not None:
+        if self.sampler is not None and self._noise is not None:
             self._noise.begin_again()
             with self._noise.lock, self._noise.seeded(seed, goes_on=True):
                 self._order = torch.tensor(list(self.sampler)).to(self.columns[0].device)

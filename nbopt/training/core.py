@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nbopt.data.cursor import Cursor
-from nbopt.data.noise import EVALUATION, NOISE, Noise, derive_seed
+from nbopt.data.noise import EVALUATION, NOISE, Noise, seed_of
 from nbopt.data.sources import AnySource
 from nbopt.formatting import brief, count
 from nbopt.hyperparams import Hyperparams
@@ -158,7 +158,7 @@ class Core:
         self.metrics = metrics
         self.device = device
         self.noise = Noise(device)
-        self.evaluation_seed = derive_seed(seed, EVALUATION)
+        self.evaluation_seed = seed_of(seed, EVALUATION)
         self.measuring = Measuring(metrics)
         self.recent = OutputBuffer(self.measuring.places)
         self.material = material
@@ -190,7 +190,7 @@ class Core:
         self.meter = LossBuffer(history, self.acting)
         self.pass_ = ForwardPass(model, forward, (train, val), self.acting, self.measuring, self.noise)
         self.pass_.calibration.peek = self.cursor.peek
-        self.eager = Eager(self.pass_, self.params, self.noise, derive_seed(seed, NOISE), self.recent)
+        self.eager = Eager(self.pass_, self.params, self.noise, seed_of(seed, NOISE), self.recent)
 
     @property
     def step_seed(self) -> int:

@@ -16,6 +16,7 @@ from nbopt.training.material import tell_of_look, tell_of_thaw
 from nbopt.training.rates import set_rate
 from nbopt.training.step.drawn import find_drawing, seeded
 from nbopt.training.step.eager import RECENT_BATCHES
+from nbopt.training.step.passes import call_on_pair
 from nbopt.training.user_code.callables import functions_of
 from nbopt.training.user_code.strangers import find_strangers, tell_of_strangers
 
@@ -37,15 +38,18 @@ class Stepper:
         Updates the weights by their gradients.
     """
 
+    leaves_out: bool
+    update: Callable[[], None]
+
     def __init__(self, training: Core) -> None:
         self._training = training
         self._wary = 0
-        functions = [*functions_of(training.loss), training.pass_.forward]
-        self._strangers = find_strangers(functions, training.material)
-        self.choose()
+        functions = functions_of(training.loss)
+        functions += [] if training.pass_.forward is call_on_pair else [training.pass_.forward]
+        self._strangers = tuple(find_strangers(functions, training.material))
 
     def choose(self) -> None:
-        """Have steps done on weights, and by an optimizer, as they are now."""
+        """Have steps done on weights, and by an optimizer, as they are now; called before the first."""
         training = self._training
         gradients, optimizer = training.eager.gradients, training.torch_optimizer
         training.eager.zero_grad = own_zero_grad(optimizer)
@@ -53,8 +57,8 @@ class Stepper:
         found = next(filter(None, own), None)
         self.leaves_out = found is not None and found.leaves_out
         self._gradients: Callable[[Any, int, bool], Tensor] = gradients if found is None else found.gradients
-        self.update: Callable[[], None] = Update(optimizer, training.groups.resting) if found is None else found.update
-        self._resting = [weight for weight in training.params if id(weight) in training.groups.resting]
+        self.update = Update(optimizer, training.groups.resting) if found is None else found.update
+        self._resting = tuple(weight for weight in training.params if id(weight) in training.groups.resting)
         drawing = find_drawing(optimizer)
         training.eager.update_draws = bool(drawing)
         training.noise.draw_too(drawing)
@@ -142,7 +146,7 @@ class Stepper:
             tell_of_look(step, training.pass_.tell)
         if self._strangers:
             tell_of_strangers(self._strangers, training.pass_.tell)
-            self._strangers = []
+            self._strangers = ()
         if thawed := [weight for weight in self._resting if weight.grad is not None]:  # by the model's own code
             held = {id(weight) for group in training.torch_optimizer.param_groups for weight in group["params"]}
             training.look_soon()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import torch
@@ -28,22 +28,35 @@ class Update:
         one where that changes.
     """
 
+    _begun = False
+    _kernel: Kernel | None
+    _weights: list[list[Tensor]]
+    _resting: list[Tensor]
+    _momenta: Sequence[bool] = ()
+    _lists: list[State]
+
     def __init__(self, optimizer: torch.optim.Optimizer, resting: Container[int] | None = None) -> None:
         self._optimizer = optimizer
-        usual = "step" not in vars(optimizer) and all(map(_is_usual, optimizer.param_groups))
-        self._kernel: Kernel | None = _KERNELS.get(type(optimizer)) if usual else None
+        if resting is None:
+            params = (weight for group in optimizer.param_groups for weight in group["params"])
+            resting = {id(weight) for weight in params if not weight.requires_grad}
+        self._still = resting
         self._made_from: Any = None  # the state whose tensors the lists hold; loading another one replaces it
-        self._momenta: list[bool] = []
-        self._lists: list[State] = []
-        self._weights = [
-            [w for w in group["params"] if (w.requires_grad if resting is None else id(w) not in resting)]
-            for group in optimizer.param_groups
-        ]
-        own = {id(weight) for weights in self._weights for weight in weights}
-        self._resting = [w for group in optimizer.param_groups for w in group["params"] if id(w) not in own]
+
+    def _begin(self) -> None:
+        """Look at the optimizer before the first update: runs among many, which are updated at once, have none."""
+        optimizer, still = self._optimizer, self._still
+        usual = "step" not in vars(optimizer) and all(map(_is_usual, optimizer.param_groups))
+        self._kernel = _KERNELS.get(type(optimizer)) if usual else None
+        held = [group["params"] for group in optimizer.param_groups]
+        self._weights = [[weight for weight in weights if id(weight) not in still] for weights in held]
+        self._resting = [weight for weights in held for weight in weights if id(weight) in still]
+        self._begun = True
 
     def __call__(self) -> None:
         """Update the weights by their gradients."""
+        if not self._begun:
+            self._begin()
         optimizer, kernel = self._optimizer, self._kernel
         if kernel is None or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
             optimizer.step()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -28,10 +30,12 @@ class Buffers:
     def __init__(self, modules: list[nn.Module]) -> None:
         self._modules = modules
         self._versions: dict[int, int] = {}
-        self.renew()
+        self.moving: Sequence[Tensor] = ()
+        self._groups: Sequence[tuple[list[Tensor], list[Tensor]]] = ()
+        self._sizes: Sequence[tuple[Tensor, torch.Size]] = ()
 
     def renew(self) -> None:
-        """Keep all buffers, until the next look."""
+        """Keep all buffers that there are now, until the next look."""
         self._take([buffer for module in self._modules for buffer in module.buffers()])
 
     def look(self) -> None:
@@ -45,16 +49,15 @@ class Buffers:
             self._take(moving)
         self._versions = {id(buffer): buffer._version for buffer in buffers}
 
-    def _take(self, moving: list[Tensor]) -> None:
-        moving = [buffer for buffer in moving if not buffer.requires_grad]
-        self.moving = moving
+    def _take(self, moving: Sequence[Tensor]) -> None:
+        self.moving = moving = tuple(buffer for buffer in moving if not buffer.requires_grad)
         self._versions = self._versions or {id(buffer): buffer._version for buffer in moving}
         groups: dict[torch.dtype, list[Tensor]] = {}
         for buffer in moving:
             groups.setdefault(buffer.dtype, []).append(buffer)
-        self._groups = [(group, [buffer.clone() for buffer in group]) for group in groups.values()]
-        fixed = self._means()
-        self._sizes = [(buffer, buffer.shape) for buffer in moving if id(buffer) not in fixed]
+        self._groups = tuple((group, [buffer.clone() for buffer in group]) for group in groups.values())
+        fixed = self._means() if moving else ()
+        self._sizes = tuple((buffer, buffer.shape) for buffer in moving if id(buffer) not in fixed)
 
     def _means(self) -> set[int]:
         """Return the ids of what normalization layers keep."""
