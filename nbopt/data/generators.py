@@ -54,7 +54,7 @@ def to_json(state: Any) -> Any:
     if isinstance(state, torch.Tensor):
         return {"bytes": bytes(state.tolist()).hex()}
     if isinstance(state, np.ndarray):
-        return {"dtype": str(state.dtype), "items": state.tolist()}
+        return {"dtype": str(state.dtype), "bytes": state.tobytes().hex()}
     if isinstance(state, dict):
         return {"dict": {name: to_json(value) for name, value in state.items()}}
     if isinstance(state, (tuple, list)):
@@ -68,8 +68,10 @@ def from_json(stored: Any) -> Any:
         return tuple(map(from_json, stored))
     if not isinstance(stored, dict):
         return stored
+    if "dtype" in stored and "bytes" in stored:
+        return np.frombuffer(bytes.fromhex(stored["bytes"]), dtype=np.dtype(stored["dtype"]))
     if "bytes" in stored:
         return torch.tensor(list(bytes.fromhex(stored["bytes"])), dtype=torch.uint8)
-    if "items" in stored:
+    if "items" in stored:  # as earlier versions wrote it
         return np.array(stored["items"], dtype=np.dtype(stored["dtype"]))
     return {name: from_json(value) for name, value in stored["dict"].items()}

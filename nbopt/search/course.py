@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from nbopt.errors import tell_error
 from nbopt.i18n import _
 from nbopt.record.journal import Journal
-from nbopt.search.executors.evolving import Evolving, Move, choose_moves
+from nbopt.search.executors.batched import Batched
+from nbopt.search.executors.evolving import Evolving, Move, moves_after
 from nbopt.search.executors.executor import Executor
 from nbopt.search.executors.jobs import Ended, Job
 from nbopt.search.record import Record, state_after
@@ -50,6 +49,7 @@ class Course:
     space: Space
     seed: int
     objectives: list[Objective]
+    _waiting: list[dict[str, Any]]
 
     def begin_with(self, record: Record, asktell: AskTell, executor: Executor, trials: int) -> None:
         """Take up a study: what its record holds, and what is to be done."""
@@ -65,19 +65,20 @@ class Course:
         self.lock = threading.RLock()
         self.moved = threading.Condition(self.lock)
         self._declared = self.space
-        self._version = self._acted = 0
-        self._waiting: list[dict[str, Any]] = []
         self._thread: threading.Thread | None = None
         self._goal, self._asked_by = RunState.RUNNING, "code"
         self._begun: dict[int, float] = {}
         self._errors: dict[int, Exception | None] = {}  # of trials that are not written yet
         self._handed: set[int] = set()  # trials that code of the user's carries out
         self._sessions: dict[int, Any] = {}
-        self._trials: list[Trial] = record.trials(self._declared)
-        self._written = len(self._trials)
+        self._read()
+        self._begin_anew()
+
+    def _read(self) -> None:
+        self._trials: list[Trial] = self.record.trials(self._declared)
+        self._written = self._recorded = len(self._trials)
         for trial in self._trials:
             self._equip(trial)
-        self._begin_anew()
 
     def _equip(self, trial: Trial) -> None:
         """Give a trial the means to become a run or an estimator."""
@@ -148,6 +149,8 @@ class Course:
     def _give_up(self) -> None:
         """Forget the trials that are not written: they will be asked for again."""
         del self._trials[self._written :]
+        if self._written < self._recorded:
+            self._read()
         for under_way in (self._begun, self._errors, self._handed):
             under_way.clear()
         self._begin_anew()
@@ -158,6 +161,8 @@ class Course:
         self._act(renew=False)
         del self._waiting[: sum(trial.source != "sampler" for trial in self._trials)]
         self._asktell.begin(self.space, self._version, self._trials)
+        if isinstance(self.executor, Batched) and self.executor.refills:
+            self.executor.recall(map(self._make_job, self._trials[self.executor.known(self._written) :]))
 
     def _fill(self) -> None:
         """Ask for as many trials as can be carried out, and may be asked for by now."""
@@ -195,10 +200,9 @@ class Course:
         """Take down how a trial ended, and write what is to be written by now."""
         with self.lock:
             trial = self._trials[ended.number]
-            trial.steps = ended.steps
             trial.seconds, trial.ended = time.monotonic() - self._begun.pop(ended.number), time.time()
             trial.note = trial.note if ended.error is None else tell_error(ended.error)
-            trial.parts = [*ended.parts]
+            trial.steps, trial.parts, trial.batch = ended.steps, [*ended.parts], ended.batch
             values, distributions = self._asktell.suggested(trial.number)
             trial.values, trial.distributions = trial.values | values, distributions or None
             none = [o.name for o, value in zip(self.objectives, ended.objectives, strict=False) if math.isnan(value)]
@@ -213,7 +217,9 @@ class Course:
             begun = self._written
             while self._written < len(self._trials) and self._trials[self._written].state != RUNNING:
                 written = self._trials[self._written]
-                self.record.add_trial(written, self._declared, written.attrs)
+                if self._written == self._recorded:
+                    self.record.add_trial(written, self._declared, written.attrs)
+                    self._recorded += 1
                 self._written += 1
             self._keep()
             self._announce()
@@ -231,9 +237,8 @@ class Course:
 
     def ranked(self) -> list[Trial]:
         """Return the complete trials, the best one first; of several objectives, by the first."""
-        first = self.objectives[0]
         done = [trial for trial in self._trials if trial.state == COMPLETE]
-        return sorted(done, key=lambda trial: trial.objectives[0], reverse=first.direction == "maximize")
+        return sorted(done, key=lambda trial: trial.objectives[0], reverse=self.objectives[0].direction == "maximize")
 
     # -- what a hand does
 
@@ -258,10 +263,9 @@ class Course:
     # -- telling
 
     def report(self, number: int, session: Any, step: int) -> bool:
-        """Take note of a validation; return whether the trial is to be pruned."""
+        """Take note of a validation; return whether the trial is to be pruned, which has not trained to its end."""
         value = reported(self.objectives, session)
-        prunes = value is not None and self.note_report(number, step, value)
-        return prunes and not session.training.end_reason()  # one that has trained to its end is complete
+        return value is not None and self.note_report(number, step, value) and not session.training.end_reason()
 
     def note_report(self, number: int, step: int, value: float) -> bool:
         """Take note of a value on the way; return whether the trial is to be pruned."""
@@ -277,12 +281,8 @@ class Course:
     def evolve(self, validation: int) -> list[Move]:
         """Return which trials go on from where others are, after a validation of all; see `executors/evolving.py`."""
         with self.lock:
-            sign = 1.0 if self.objectives[0].direction == "minimize" else -1.0
             under_way = [self._trials[number] for number in self._begun]
-            losses = {trial.number: sign * trial.reports[validation] for trial in under_way}
-            values = {trial.number: dict(trial.values) for trial in under_way}
-            draw = np.random.default_rng([self.seed, validation])
-            moves = choose_moves(losses, values, self.space, draw)
+            moves = moves_after(validation, under_way, self.objectives[0], self.space, self.seed)
             for trial, of, own in moves:
                 self.journal.event(self.asked, "exploit", {"trial": trial, "of": of, **own}, "sampler")
                 self._trials[trial].values |= own

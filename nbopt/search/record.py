@@ -28,6 +28,7 @@ from nbopt.store.schema import StoreError, refuse_links
 from nbopt.store.studies import FOLDER, weights_of
 from nbopt.training.state import RunState
 
+_FACTS = ("steps", "seconds", "source", "note", "space", "batch")
 _ENTRY, _MADE, _OWNER = "nbopt:journal:", "nbopt:made", "nbopt:owner"
 
 _STATES = {"finished": RunState.FINISHED, "stopped": RunState.STOPPED, "failed": RunState.FAILED}
@@ -165,7 +166,7 @@ class Record:
         params |= {name: _plain(trial.values[name]) for name in own}
         facts = {"steps": trial.steps, "seconds": trial.seconds, "source": trial.source, "note": trial.note}
         facts["parts"] = [list(part) for part in trial.parts]
-        facts |= {"space": trial.space, "number": trial.number}
+        facts |= {"space": trial.space, "number": trial.number, "batch": trial.batch}
         ended = datetime.fromtimestamp(trial.ended, UTC)
         frozen = kinds.FrozenTrial(
             number=-1,
@@ -193,9 +194,7 @@ class Record:
                 continue
             params = frozen.params.items()
             values = {name: decode(space[name], value) if name in space else value for name, value in params}
-            facts = {
-                name: frozen.user_attrs.get(f"nbopt:{name}") for name in ("steps", "seconds", "source", "note", "space")
-            }
+            facts = {name: frozen.user_attrs.get(f"nbopt:{name}") for name in _FACTS}
             known = {name: value for name, value in facts.items() if value is not None}
             own = {name: kind for name, kind in frozen.distributions.items() if name not in space}
             complete = frozen.state is states.COMPLETE

@@ -71,6 +71,7 @@ class Steered(Course):
                 way = _("tell their results first, or give them up by study.stop()")
                 raise RuntimeError(_("trials were asked for and are not told: {names}; {way}.", names=names, way=way))
             self.error = None
+            self._open_batch()
             self.journal.event(self.asked, "start" if not self._trials else "resume", source=source)
             self._become(RunState.RUNNING)
             self._thread = threading.current_thread()
@@ -80,6 +81,14 @@ class Steered(Course):
         if here:
             with Deferred(lambda: self._ask_for_rest(RunState.PAUSED, "code")):
                 self._search()
+
+    def _open_batch(self) -> None:
+        """Have a batch that was written in part begin again: it ends as it did in the company of the others alone."""
+        batch = self._trials[-1].batch if self._trials else None
+        if isinstance(self.executor, Batched) and batch is not None and batch[1] >= len(self._trials):
+            self._written = batch[0]
+            del self._trials[self._written :]
+            self._begin_anew()
 
     def _ask_for_rest(self, goal: RunState, source: str) -> None:
         self._goal, self._asked_by = goal, source

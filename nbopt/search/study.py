@@ -249,7 +249,8 @@ class Study(Shown):
         trials = _TRIALS if spec.trials is None else check_count("trials", spec.trials)
         if self.sampler == "grid":
             trials = min(trials, len(self.space.grid(trials)))
-        self._subject.check(self.sampler, self.pruner)
+        if self._subject.is_whole:
+            self._subject.check(self.sampler, self.pruner)
         self.id = spec.id or secrets.token_hex(4)
         self._subject.study, self._subject.seed = self.id, self.seed
         self._subject.is_stored = spec.store is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,7 @@ class Trial:
     attrs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     distributions: Mapping[str, Any] | None = field(default=None, repr=False)
     space: int = field(default=0, repr=False)
+    batch: Sequence[int] | None = field(default=None, repr=False)
     take_out: Callable[[Trial, str, Place | None], Any] | None = field(default=None, repr=False)
     fit: Callable[[Trial], Any] | None = field(default=None, repr=False)
 

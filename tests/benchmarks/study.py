@@ -1,9 +1,10 @@
 """What a study costs beside its training, how much faster populations are, and what is left of one that is killed.
 
-``python -m tests.benchmarks.study [--kills 50 [--kernels] [--executor population]] [--workers 10 --executor ray]
-[--overhead] [--race [sgd adam]] [--quality 10 [--first 20] [--without hyperband]]``: CPU time, one thread. ``--kills``
-kills a study's process, a fork of this one or, far slower, a real Jupyter kernel with the study's panel open;
-``--workers`` kills workers.
+``python -m tests.benchmarks.study [--kills 50 [--kernels] [--executor population] [--kind hyperband]] [--workers 10
+--executor ray] [--overhead] [--race [sgd adam]] [--quality 10 [--first 20] [--without hyperband]]``: CPU time, one
+thread. ``--kills`` kills a study's process, a fork of this one or, far slower, a real Jupyter kernel with the study's
+panel open, a moment after a trial that is drawn of all but the last one; each study three times, and then it is seen
+through. ``--workers`` kills workers.
 """
 
 import argparse
@@ -72,83 +73,108 @@ from IPython.display import display
 import nbopt.notebook.study.panel  # takes longer than a study
 from tests.search.victim import carry_out
 torch.set_num_threads(1)
-study = carry_out({folder!r}, {number!r}, {executor!r}, os.open({told!r}, os.O_WRONLY))
+study = carry_out({folder!r}, os.open({told!r}, os.O_WRONLY), {number!r}, **{given!r})
 display(study)
 study.start()
 """
 
 
-class Fork:
-    """Carries a study out in a fork of this process."""
+class Victim:
+    """Carries a study out in a process that is killed."""
 
-    def __init__(self, folder, number, executor):
-        self._child, self._told = victim.start(folder, number, executor)
+    def __init__(self, told):
+        self._told = told
         self.number = self._told.readline().strip()
+        self._trials = []
+
+    def wait_for(self, trial):
+        """Wait until it told that this trial was written; return whether it did."""
+        for line in self._told:
+            self._trials.append(int(line))
+            if self._trials[-1] >= trial:
+                return True
+        return False
 
     def kill(self):
         """Kill it; return the trials that it told were written."""
+        self._kill()
+        with self._told as told:
+            return self._trials + [int(line) for line in told if line.endswith("\n")]
+
+
+class Fork(Victim):
+    """A fork of this process."""
+
+    def __init__(self, folder, number, given):
+        self._child, told = victim.start(folder, number, **given)
+        super().__init__(told)
+
+    def _kill(self):
         os.kill(self._child, signal.SIGKILL)
-        with self._told as told:
-            acknowledged = [int(line) for line in told if line.endswith("\n")]
         os.waitpid(self._child, 0)
-        return acknowledged
 
 
-class Kernel:
-    """Carries a study out in a Jupyter kernel, which has the study's panel open."""
+class Kernel(Victim):
+    """A Jupyter kernel, which has the study's panel open."""
 
-    def __init__(self, folder, number, executor):
-        self._pipe = Path(tempfile.mkdtemp()) / "told"
-        os.mkfifo(self._pipe)
+    def __init__(self, folder, number, given):
+        pipe = Path(tempfile.mkdtemp()) / "told"
+        os.mkfifo(pipe)
         self._manager, self._client = start_new_kernel()
-        places = {"root": str(ROOT), "folder": str(folder), "told": str(self._pipe)}
-        self._client.execute(CELL.format(number=number, executor=executor, **places))
-        self._told = self._pipe.open()
-        self.number = self._told.readline().strip()
+        places = {"root": str(ROOT), "folder": str(folder), "told": str(pipe)}
+        self._client.execute(CELL.format(number=number, given=given, **places))
+        super().__init__(pipe.open())
+        shutil.rmtree(pipe.parent)
 
-    def kill(self):
-        """Kill it; return the trials that it told were written."""
+    def _kill(self):
         os.kill(self._manager.provisioner.pid, signal.SIGKILL)
-        with self._told as told:
-            acknowledged = [int(line) for line in told if line.endswith("\n")]
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
-        shutil.rmtree(self._pipe.parent)
-        return acknowledged
 
 
-def kill(times, executor, Victim, seconds=1.0):
-    """Kill a study so many times, wherever it is; return how many trials were lost or came twice, and other ends."""
-    lost = other = done = trials = opened = 0
-    unbroken = victim.found(victim.begin(None, "tpe", executor).fit())
-    folder = Path(tempfile.mkdtemp())
-    number, killed = "", 0
-    while killed < times:
-        going = Victim(folder, number, executor)
-        number = going.number
-        time.sleep(random.uniform(0.0, seconds))
-        acknowledged = going.kill()
-        killed += 1
-        read = nbopt.open(number, store=folder)
-        numbers = [trial.number for trial in read.trials]
-        lost += numbers != list(range(len(numbers))) or (bool(acknowledged) and acknowledged[-1] >= len(numbers))
-        other += victim.found(read) != unbroken[: len(numbers)]
-        opened += [(line.id, line.trials) for line in nbopt.runs(folder)] == [(number, len(numbers))]
-        trials += len(acknowledged)
-        print(f"{killed}: {len(numbers)} trials; lost or twice {lost}, others than unbroken {other}", flush=True)
-        if len(numbers) == victim.TRIALS:
-            number, done = "", done + 1
-            shutil.rmtree(folder)
-            folder = Path(tempfile.mkdtemp())
-    shutil.rmtree(folder, ignore_errors=True)
-    return {
-        "kills": killed,
-        "trials told": trials,
-        "listed as they are": opened,
-        "studies seen through": done,
-        "lost or twice": lost,
-        "others than unbroken": other,
-    }
+_EACH = 3  # so often is a study killed
+
+
+def kill(times, kind, executor, Kind, seconds):
+    """Kill studies so many times; return how many trials were lost or came twice, and how many were others."""
+    given = {"kind": kind, "executor": executor, "trials": 40}
+    unbroken = victim.found(victim.begin(None, **given).fit())
+    count = dict.fromkeys(("kills", "before the first trial", "after the last", "trials told"), 0)
+    count |= dict.fromkeys(("listed as they are", "studies seen through", "lost or twice", "others than unbroken"), 0)
+    moments = []
+    while count["kills"] < times:
+        with tempfile.TemporaryDirectory() as folder:
+            number, written = "", 0
+            for after in sorted(random.choices(range(len(unbroken) - 1), k=min(_EACH, times - count["kills"]))):
+                going = Kind(folder, number, given)
+                number = going.number
+                if after >= written:
+                    going.wait_for(after)
+                time.sleep(random.uniform(0.0, seconds))
+                told = going.kill()
+                read = nbopt.open(number, store=folder)
+                written = len(read.trials)
+                moments.append(written)
+                count["kills"] += 1
+                count["before the first trial"] += not written
+                count["after the last"] += written == len(unbroken)
+                count["trials told"] += len(told)
+                count["listed as they are"] += [(each.id, each.trials) for each in nbopt.runs(folder)] == [
+                    (number, written)
+                ]
+                numbers = [trial.number for trial in read.trials]
+                count["lost or twice"] += numbers != list(range(written)) or (bool(told) and told[-1] >= written)
+                if victim.found(read) != unbroken[:written]:
+                    count["others than unbroken"] += 1
+                    print("other:", [a[0] for a, b in zip(victim.found(read), unbroken, strict=False) if a != b])
+            study = victim.open_again(number, folder, kind)
+            found = victim.found(study if written == len(unbroken) else study.fit())
+            study.record.release()
+            count["studies seen through"] += 1
+            count["lost or twice"] += [each[0] for each in found] != list(range(len(unbroken)))
+            count["others than unbroken"] += found != unbroken
+        print(f"{count}", flush=True)
+    return count | {"trials written at a kill": sorted(moments)}
 
 
 def kill_workers(times, executor):
@@ -186,7 +212,8 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=0)
     options.add_argument("--kernels", action="store_true", help="kill Jupyter kernels")
-    options.add_argument("--seconds", type=float, default=1.0, help="how long a study lives at most")
+    options.add_argument("--kind", choices=victim.KINDS, default="tpe", help="of the study that is killed")
+    options.add_argument("--seconds", type=float, default=0.05, help="how long after a trial it is killed, at most")
     options.add_argument("--workers", type=int, default=0)
     options.add_argument("--overhead", action="store_true")
     options.add_argument("--race", nargs="*", help="128 trials against Optuna and loops, by these optimizers")
@@ -210,6 +237,7 @@ if __name__ == "__main__":
             print(line, flush=True)
     if wanted.kills:
         how = Kernel if wanted.kernels else Fork
-        print(wanted.executor, how.__name__, kill(wanted.kills, wanted.executor, how, wanted.seconds))
+        found = kill(wanted.kills, wanted.kind, wanted.executor, how, wanted.seconds)
+        print(wanted.kind, wanted.executor, how.__name__, found)
     if wanted.workers:
         print(wanted.executor, kill_workers(wanted.workers, wanted.executor))

@@ -114,6 +114,20 @@ def test_the_next_trial_takes_the_place_of_a_pruned_one_and_is_stepped_by_the_sa
         assert got == pytest.approx([*other.reports.values()], rel=1e-4)
 
 
+def test_a_pruner_compares_with_whoever_is_as_far_whenever_the_study_was_interrupted(make):
+    """Not with those of another shape, which train before or after it, or have ended when the study is opened again."""
+    given = {"sampler": "random", "trials": 12, "executor": "population", "slots": 4, "pruner": "hyperband"}
+    study, again = (make(build, space=["lr", WIDTH], **given) for _time in range(2))
+    study._fill()
+    widths = [trial.values["width"] for trial in study.trials]
+    again.executor.recall(map(study._make_job, study.trials))
+    for number in range(4):
+        alike = [m for m in range(number) if widths[m] == widths[number]]
+        for executor in (study.executor, again.executor):
+            assert [m for m in range(12) if m in executor.compared(number)] == alike
+    assert len(set(widths)) == 2
+
+
 def test_batches_one_after_the_other_are_stepped_by_the_same(make, monkeypatch):
     from nbopt.training.many.together import Together
 

@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import nbopt
 from nbopt.errors import InvalidHyperparam
 from nbopt.search.executors.evolving import choose_moves
+from nbopt.search.record import place_of
 from nbopt.search.spaces.given import make_space
+from tests.search import victim
 
 SPACE = {"lr": (1e-5, 1e-1)}
 
@@ -26,6 +29,26 @@ def test_the_worst_go_on_from_the_best_and_the_journal_tells(make):
         assert study.trials[number].values["lr"] == rate
     for move in moves:
         assert 1e-5 <= move["lr"] <= 1e-1
+
+
+def test_trials_that_were_written_in_part_evolve_among_all_of_them_again(make, blobs, tmp_path):
+    """As a kill leaves it that falls into the writing."""
+    unbroken = evolve(make)
+    study = evolve(make, store=tmp_path)
+    study.record.release()
+    lines = place_of(tmp_path, study.id).read_text().splitlines(keepends=True)
+    ends = [number for number, line in enumerate(lines) if '"trial_id"' not in line and "nbopt:number" in line]
+    place_of(tmp_path, study.id).write_text("".join(lines[: ends[3]]))
+    again = nbopt.open(study.id, torch.nn.Linear(4, 2), blobs, store=tmp_path)
+    before = victim.found(again)
+    assert before == victim.found(unbroken)[:3]
+    for stops in (True, False):
+        if stops:
+            again.watchers.append(lambda: again._begun and again.stop(wait=False))
+        again.fit()
+        again.watchers.clear()
+        assert victim.found(again) == (before if stops else victim.found(unbroken))
+    assert victim.found(nbopt.open(study.id, store=tmp_path)) == victim.found(unbroken)
 
 
 def test_a_trials_run_has_its_whole_past(make):

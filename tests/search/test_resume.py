@@ -3,6 +3,7 @@
 import os
 import signal
 
+import optuna
 import pytest
 import torch
 
@@ -34,27 +35,31 @@ def test_a_killed_study_goes_on_as_if_nothing_had_been(tmp_path, executor):
     assert read.state is nbopt.RunState.PAUSED
     study = nbopt.open(number[:5], victim.make_model, victim.make_data(), store=tmp_path)
     study.fit()
-    unbroken = victim.begin(None, "tpe", executor).fit()
+    unbroken = victim.begin(None, executor).fit()
     assert victim.found(study) == victim.found(unbroken)
     read = nbopt.open(number, store=tmp_path)
     assert victim.found(read) == victim.found(unbroken) and read.state is nbopt.RunState.FINISHED
 
 
-@pytest.mark.parametrize("sampler", ["cmaes", "nsga2", "genetic"])
+SAMPLERS = {name: lambda name=name: name for name in ("cmaes", "nsga2", "genetic")}
+SAMPLERS |= {"a random one": lambda: optuna.samplers.RandomSampler(seed=0)}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
 def test_samplers_find_their_notes_again(tmp_path, sampler):
-    """Those that remember something write it down."""
+    """Those that remember something write it down; of one that was given, what it draws from is noted."""
     rate = {name: nbopt.Float(0.1, low=0.0, high=1.0) for name in "abc"}
-    given = {"space": rate, "sampler": sampler, "trials": 40}
+    given = {"space": rate, "trials": 40}
 
     def bowl(trial):
         return sum((value - 0.3) ** 2 for value in trial.values.values())
 
-    unbroken = nbopt.Study(objective=bowl, store=None, **given).fit()
-    study = nbopt.Study(objective=bowl, store=tmp_path, **given)
+    unbroken = nbopt.Study(objective=bowl, sampler=sampler(), store=None, **given).fit()
+    study = nbopt.Study(objective=bowl, sampler=sampler(), store=tmp_path, **given)
     study.watchers.append(lambda: study._written == 19 and study.stop(wait=False))
     study.fit()
     study.record.release()
-    again = nbopt.open(study.id, objective=bowl, store=tmp_path)
+    again = nbopt.open(study.id, objective=bowl, sampler=sampler(), store=tmp_path)
     assert len(again.trials) == 19
     again.fit()
     assert [trial.values for trial in again.trials] == [trial.values for trial in unbroken.trials]
@@ -102,6 +107,8 @@ def test_without_what_it_was_made_with_it_can_be_read_only(tmp_path):
         with pytest.raises(RuntimeError, match="read only"):
             act()
     assert len(read.journal) == len(study.journal)
+    evolving = victim.begin(tmp_path, kind="pbt", trials=4)
+    assert nbopt.open(evolving.id, store=tmp_path).sampler == "pbt"
 
 
 def test_what_was_the_users_own_has_to_be_given_again(tmp_path, blobs):

@@ -6,21 +6,20 @@ import torch
 
 import nbopt
 
-TRIALS = 24
+KINDS = {
+    "tpe": {"pruner": "median", "val": 0.25},
+    "hyperband": {"pruner": "hyperband", "epochs": 4, "val": 0.25},
+    "cv": {"cv": 3},
+    "pbt": {"sampler": "pbt", "space": ["lr", "weight_decay"], "val": 0.25},
+}
 
 
-def begin(store, sampler, executor="auto"):
-    data = make_data()
-    given = {"space": ["lr", "weight_decay", {"width": nbopt.Int(8, low=4, high=16, powers=True)}]}
-    given |= {
-        "epochs": 2,
-        "batch_size": 32,
-        "trials": TRIALS,
-        "sampler": sampler,
-        "pruner": "median",
-        "executor": executor,
-    }
-    return nbopt.Study(make_model, data, 0.25, store=store, name="victim", **given)
+def begin(store, executor="auto", kind="tpe", trials=24):
+    width = nbopt.Int(8, low=4, high=16, powers=True)
+    given = {"space": ["lr", "weight_decay", {"width": width}], "epochs": 2, "batch_size": 32} | KINDS[kind]
+    torch.manual_seed(0)
+    build = make_model if len(given["space"]) > 2 else make_model(8)
+    return nbopt.Study(build, make_data(), store=store, name="victim", trials=trials, executor=executor, **given)
 
 
 def make_model(width):
@@ -37,7 +36,7 @@ def found(study):
     return [(trial.number, trial.values, trial.state, trial.objectives, trial.reports) for trial in study.trials]
 
 
-def start(folder, number="", executor="auto"):
+def start(folder, number="", **given):
     """Carry a study out in a fork of this process; return its process and what it tells, see `carry_out`."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -46,17 +45,17 @@ def start(folder, number="", executor="auto"):
         return child, os.fdopen(reader)
     try:
         os.close(reader)
-        carry_out(folder, number, executor, writer).fit()
+        carry_out(folder, writer, number, **given).fit()
     finally:
         os._exit(0)
 
 
-def carry_out(folder, number, executor, told):
+def carry_out(folder, told, number="", kind="tpe", **given):
     """Return a study, made or opened, that tells in ``told``, a file descriptor, how far it is.
 
     That is its id, then the number of each trial that is written. Its process may be killed at any moment.
     """
-    study = nbopt.open(number, make_model, make_data(), store=folder) if number else begin(folder, "tpe", executor)
+    study = open_again(number, folder, kind) if number else begin(folder, kind=kind, **given)
     os.write(told, f"{study.id}\n".encode())
     known = study._written
 
@@ -68,3 +67,8 @@ def carry_out(folder, number, executor, told):
 
     study.watchers.append(tell)
     return study
+
+
+def open_again(number, folder, kind="tpe"):
+    build = make_model(8) if kind == "pbt" else make_model
+    return nbopt.open(number, build, make_data(), store=folder)

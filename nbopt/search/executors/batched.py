@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nbopt.run.population.member import Member
@@ -51,6 +50,7 @@ class Batched:
         self.slots, self.first, self.batch, self.refills = max(slots, first), first, slots, refills
         self._shared, self._trials = find_shared(techniques), trials
         self._jobs: dict[int, Job] = {}
+        self._alike: dict[int, Any] = {}  # which go together, by their numbers
         self._waiting: dict[Any, list[Row]] = {}
         self._companies: dict[Any, Company] = {}
         self._company: Company | None = None
@@ -68,16 +68,33 @@ class Batched:
         begun = number - (number - self.first) % self.batch
         return max(self.first, begun - self.batch) if self.refills else begun
 
-    def compared(self, number: int) -> float:
-        """All, also those beside it, which are trained step by step together."""
-        return math.inf
+    def compared(self, number: int) -> Container[int]:
+        """Those that have surely ended, and of those beside it whoever is trained step by step with it, and not behind.
+
+        A batch that begins as a whole does so again after a crash, so that all of it may be.
+        """
+        known = self.known(number)
+        if not self.refills:
+            return range(self.first if number < self.first else known + self.batch)
+        alike = {m for m in range(known, number) if self._alike.get(m) == self._alike[number]}
+        return {*range(known), *alike}
+
+    def recall(self, jobs: Iterable[Job]) -> None:
+        """Know trials that others may be compared with, and that have ended before."""
+        for job in jobs:
+            self._alike[job.number] = self._key(job.parts[0])
 
     def submit(self, job: Job) -> None:
         """Take a trial on."""
         self._jobs[job.number] = job
+        self.recall([job])
         for place, part in enumerate(job.parts):
-            same = tuple((name, repr(value)) for name, value in sorted(part.own.items()) if name in self._shared)
-            self._waiting.setdefault((part.shape, same), []).append(Row(job, part, place))
+            self._waiting.setdefault(self._key(part), []).append(Row(job, part, place))
+
+    def _key(self, part: Part) -> Any:
+        """Return what is equal for trainings that go together."""
+        same = tuple((name, repr(value)) for name, value in sorted(part.own.items()) if name in self._shared)
+        return part.shape, same
 
     def set(self, number: int, changes: Mapping[str, Any]) -> None:
         """Change values of a trial."""
@@ -114,7 +131,9 @@ class Batched:
                 ended += self._tell(company.part_with_ended())
             if ended and (self.refills or not self._jobs):
                 self._ready = []
-                yield from sorted(ended, key=lambda each: each.number)
+                ended.sort(key=lambda each: each.number)
+                batch = None if self.refills else (ended[0].number, ended[-1].number)
+                yield from (each._replace(batch=batch) for each in ended)
                 return
 
     def look_at(self, company: Company) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -113,7 +113,9 @@ class Crew:
         """All but as many as there are slots: others may still be under way."""
         return max(0, number - self.slots + 1)
 
-    compared = known
+    def compared(self, number: int) -> Container[int]:
+        """Those that have surely ended."""
+        return range(self.known(number))
 
     def submit(self, job: Job) -> None:
         """Take a trial on."""

@@ -18,6 +18,8 @@ from nbopt.run.population.values import find_shared
 from nbopt.search.executors.batched import Batched
 from nbopt.search.executors.company import Company
 from nbopt.search.spaces.space import Space
+from nbopt.search.subjects.objectives import Objective
+from nbopt.search.trial import Trial
 
 NAME = "pbt"
 
@@ -58,6 +60,14 @@ class Evolving(Batched):
         places = {row.job.number: place for place, row in enumerate(company.rows)}
         for move in self.evolve(validations[0]):
             population.clone(places[move.of], into=places[move.trial], source="study", **move.values)
+
+
+def moves_after(validation: int, trials: Sequence[Trial], objective: Objective, space: Space, seed: int) -> list[Move]:
+    """Return the moves after a validation of these trials."""
+    sign = 1.0 if objective.direction == "minimize" else -1.0
+    losses = {trial.number: sign * trial.reports[validation] for trial in trials}
+    values = {trial.number: dict(trial.values) for trial in trials}
+    return choose_moves(losses, values, space, np.random.default_rng([seed, validation]))
 
 
 def choose_moves(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Protocol
 
 from nbopt.run.worker.threads import thread_from_here
@@ -30,8 +30,11 @@ class Executor(Protocol):
         This alone is what the sampler is told of, so that a study does not depend on who was faster.
         """
 
-    def compared(self, number: int) -> float:
-        """Return with how many trials, the first ones, a pruner may compare trial ``number``; infinity for all."""
+    def compared(self, number: int) -> Container[int]:
+        """Return the trials that a pruner may compare trial ``number`` with.
+
+        Those are surely as far as it is, whenever the study was interrupted.
+        """
 
     def submit(self, job: Job) -> None:
         """Take a trial on."""
@@ -67,7 +70,9 @@ class Inline:
         """All trials before it."""
         return number
 
-    compared = known
+    def compared(self, number: int) -> Container[int]:
+        """All trials before it."""
+        return range(number)
 
     def submit(self, job: Job) -> None:
         """Take a trial on."""
@@ -123,7 +128,9 @@ class Threads:
         """All but as many as there are slots: others may still be under way."""
         return max(0, number - self.slots + 1)
 
-    compared = known
+    def compared(self, number: int) -> Container[int]:
+        """Those that have surely ended."""
+        return range(self.known(number))
 
     def submit(self, job: Job) -> None:
         """Take a trial on, in a new thread."""

@@ -83,6 +83,8 @@ class Ended(NamedTuple):
         The objectives of each part.
     session : Run, Member or None
         What was trained, where it was one run.
+    batch : tuple of int, optional
+        The first and the last of the trials that trained together, and that begin together when they are done again.
     """
 
     number: int
@@ -92,6 +94,7 @@ class Ended(NamedTuple):
     session: Any = None
     steps: int = 0
     error: Exception | None = None
+    batch: tuple[int, int] | None = None
 
     @classmethod
     def failed(cls, number: int, error: Exception, session: Any = None, steps: int = 0) -> Ended:

@@ -114,8 +114,11 @@ def _serve(connection: Any) -> None:
 
     def send(kind: str, number: int, content: Any) -> None:
         message = cloudpickle.dumps((kind, number, content))
-        with lock:
-            connection.send_bytes(message)
+        try:
+            with lock:
+                connection.send_bytes(message)
+        except OSError:  # the study's process is gone
+            os._exit(0)
 
     workplace = Workplace(send, cloudpickle.loads, cloudpickle.dumps)
 

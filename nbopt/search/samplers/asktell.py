@@ -6,7 +6,7 @@ own. Ranges that are walked in steps stand in it as exponents or positions, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nbopt.search.optional import need, quiet
+from nbopt.search.samplers.draws import Draws
 from nbopt.search.samplers.pruners import make_pruner
 from nbopt.search.samplers.question import Known, Question
 from nbopt.search.samplers.samplers import OWN, of_optuna
@@ -24,6 +25,7 @@ from nbopt.search.trial import COMPLETE, FAILED, PRUNED, Trial
 
 _OF_PRUNERS = "completed_rung_"  # what pruners note of a trial; a sampler's notes end with the space
 _OF_STUDY = "nbopt:study"  # what a sampler notes of the study
+_DRAWN = "nbopt:drawn"  # the generators of a sampler that was given
 _WHOLE = ("gp", "cmaes", "nsga2")  # of Optuna's, those that know no dimensions that matter only sometimes
 
 
@@ -48,6 +50,7 @@ class AskTell:
         self._optuna = need("optuna")
         self._sampler, self._directions, self._seed = sampler, directions, seed
         self._pruner = make_pruner(pruner, reports)
+        self._draws = None if isinstance(sampler, str) else Draws(sampler)
         self._is_whole = isinstance(sampler, str) and sampler in _WHOLE
         self._signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
         self.begin(Space([]), 0, [])
@@ -68,6 +71,8 @@ class AskTell:
         self._since = sum(trial.space != version for trial in trials)
         for trial in trials:
             self._enter(trial)
+        if self._draws is not None:
+            self._draws.go_back(len(trials) - 1, [trial.attrs.get(_DRAWN, {}) for trial in trials])
 
     def ask(self, number: int, trials: int, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the values of trial ``number``, the next one; some may be given."""
@@ -95,16 +100,18 @@ class AskTell:
             self._leave_out(number, asked._trial_id)
         elif self._is_whole:
             self._fill_in(number, asked._trial_id, values)
+        if self._draws is not None:
+            self._draws.note(number)
         return values
 
     def handle(self, number: int) -> Any:
         """Return Optuna's trial, for an objective that suggests values itself."""
         return self._asked[number]
 
-    def report(self, number: int, step: int, value: float, among: float = np.inf) -> bool:
+    def report(self, number: int, step: int, value: float, among: Container[int]) -> bool:
         """Take note of what a trial measured on its way; return whether it is to be pruned.
 
-        It is compared with the first ``among`` trials.
+        It is compared with the trials ``among``.
         """
         asked = self._asked[number]
         if number in self._told:  # what lies elsewhere is compared with nothing
@@ -142,6 +149,8 @@ class AskTell:
         if new := {name: note for name, note in of_study.items() if self._noted.get(name) != note}:
             self._noted |= new
             found[_OF_STUDY] = new
+        if self._draws is not None:
+            found[_DRAWN] = self._draws.take(number)
         return found
 
     def suggested(self, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -189,6 +198,7 @@ class AskTell:
             distributions |= trial.distributions
         same = trial.space == self._version
         notes = {name: note for name, note in trial.attrs.items() if same or name.startswith(_OF_PRUNERS)}
+        notes.pop(_DRAWN, None)
         for name, note in notes.pop(_OF_STUDY, {}).items():
             self._storage.set_study_system_attr(self._study_id, name, note)
             self._noted[name] = note
@@ -229,14 +239,14 @@ class AskTell:
 
 
 class _Among:
-    """A storage in which there are the first ``count`` trials alone, and one more."""
+    """A storage in which there are the trials ``among`` alone, and one more."""
 
-    def __init__(self, storage: Any, count: float, number: int) -> None:
-        self._storage, self._count, self._number = storage, count, number
+    def __init__(self, storage: Any, among: Container[int], number: int) -> None:
+        self._storage, self._among, self._number = storage, among, number
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
         trials = self._storage.get_all_trials(study_id, deepcopy, states)
-        return [trial for trial in trials if trial.number < self._count or trial.number == self._number]
+        return [trial for trial in trials if trial.number in self._among or trial.number == self._number]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -249,7 +259,7 @@ class _AsAsked(_Among):
     """
 
     def __init__(self, storage: Any, known: int, number: int, space: Space) -> None:
-        super().__init__(storage, known, number)
+        super().__init__(storage, range(known), number)
         self._known, self._space = known, space
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[Any]:
