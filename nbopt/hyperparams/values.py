@@ -36,19 +36,20 @@ class Hyperparams(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._bound: list[Tunable] = []
         self._always: set[str] = set()
-        self._kinds: list[type[Tunable]] = []
-        self._wary: list[type[Tunable]] = []  # classes of whose values some do not go together with others
+        self._kinds: tuple[type[Tunable], ...] = ()
+        self._wary: tuple[type[Tunable], ...] = ()  # classes of whose values some do not go together with others
         self.renamed: dict[str, str] = {}
         self.elsewhere: dict[str, str] = {}
         self._brought: dict[str, Any] = {}
 
     def declare(self, *declarations: Hyperparam[Any] | type[Tunable]) -> None:
         """Add declarations, those of a class, or this run's own variant of one, in the order they are shown."""
+        self._specs, self._always = dict(self._specs), set(self._always)  # others may have these, see `another`
         for item in declarations:
-            self._kinds += [item] if isinstance(item, type) else []
+            self._kinds += (item,) if isinstance(item, type) else ()
             specs = [item] if isinstance(item, Hyperparam) else item.declared().values()
             if isinstance(item, type) and item.conflict.__func__ is not Tunable.conflict.__func__:  # type: ignore[attr-defined]
-                self._wary.append(item)
+                self._wary += (item,)
             for spec in specs:
                 self._always.add(spec.name)
                 self._add(spec)
@@ -56,10 +57,9 @@ class Hyperparams(Mapping[str, Any]):
     def another(self) -> Hyperparams:
         """Return the same declarations and values for another run; what is bound to these is not bound to those."""
         made = Hyperparams()
-        made._specs, made._values = dict(self._specs), dict(self._values)
-        made._always, made._wary, made.renamed = set(self._always), [*self._wary], dict(self.renamed)
-        made._kinds = [*self._kinds]
-        made.elsewhere = self.elsewhere
+        made._specs, made._values = self._specs, dict(self._values)
+        made._always, made._wary, made._kinds = self._always, self._wary, self._kinds
+        made.renamed, made.elsewhere = dict(self.renamed), self.elsewhere
         return made
 
     def _add(self, spec: Hyperparam[Any]) -> None:

@@ -32,9 +32,10 @@ class Pyramid:
     Built when asked, from what was appended since: whoever appends pays nothing. It takes half a byte a value.
     """
 
+    _lock = threading.Lock()  # one for all: each of them is built in no time
+
     def __init__(self) -> None:
-        self._levels: list[Column] = []  # each (4, blocks)
-        self._lock = threading.Lock()
+        self._levels: tuple[Column, ...] = ()  # each (4, blocks)
 
     def buckets(self, values: Array, start: int, stop: int, size: int) -> Buckets:
         """Summarise ``values[start:stop]`` in stretches of ``size``.
@@ -83,7 +84,7 @@ class Pyramid:
             if not wanted:
                 return
             if level == len(self._levels):
-                self._levels.append(Column(np.float64, rows=4))
+                self._levels += (Column(np.float64, rows=4),)
             blocks = self._levels[level]
             fresh = slice(len(blocks) * factor, wanted * factor)
             if fresh.start < fresh.stop:

@@ -92,12 +92,12 @@ def make_training(
     training.given.update(spec.given)
     training.around = partial(_reach, spec)
     # The first snapshot is of what there was before the changes made ahead of the start.
-    training.acting.settle(initial, initial.keys() - brought)
+    changed = {name for name, value in hyperparams.items() if value != initial[name]}
+    training.acting.settle(initial, changed, initial.keys() - brought)
     training.securing.take()
     training.snapshots[0].facts.update(hyperparams=initial)
-    changed = {name for name, value in hyperparams.items() if value != initial[name]}
     if acting := changed | brought - untouched:
-        training.acting.settle(hyperparams, acting)
+        training.acting.settle(hyperparams, changed, acting)
     if MISSING:
         session.tell(
             _(

@@ -76,7 +76,7 @@ class ActiveHooks(HookLists):
         self._context = context
         self._inputs = train.inputs if isinstance(train, TensorSource) else None
         self._parts: dict[str, Technique] = {}
-        self._fitted: frozenset[str] = frozenset()
+        self._fitted: tuple[str, ...] = ()
         self.unfit: dict[str, str] = {}
         for item in with_own(own):
             if isinstance(item, Technique):
@@ -89,8 +89,7 @@ class ActiveHooks(HookLists):
 
     def _chosen(self, name: str) -> type[Technique]:
         spec: Any = self._hyperparams.spec(name)
-        kind: type[Technique] = spec.classes[self._hyperparams[name]]
-        return kind
+        return spec.classes[self._hyperparams[name]]  # type: ignore[no-any-return]
 
     def _bind(self, part: AnyTechnique) -> AnyTechnique:
         """Give a new technique what it acts on and its values."""
@@ -104,7 +103,7 @@ class ActiveHooks(HookLists):
         """Let a part that begins to act learn from the training inputs: where nobody asks for it, it costs nothing."""
         if defines(type(part), "fit") and name not in self._fitted and self._inputs is not None:
             part.fit(self._inputs)
-            self._fitted |= {name}
+            self._fitted += (name,)
 
     def refresh(self) -> None:
         """Find out anew which parts have an effect."""
@@ -171,10 +170,11 @@ class ActiveHooks(HookLists):
                 found += [twin] if twin.acts and twin.needs_outputs else []
         return found
 
-    def settle(self, values: Mapping[str, Any], names: Container[str]) -> None:
-        """Give the techniques these values, and let those that act on the model as they change, ``names``, do so."""
+    def settle(self, values: Mapping[str, Any], others: set[str], names: Container[str]) -> None:
+        """Give the techniques the values of ``others``, and let those of ``names`` act on the model as they change."""
         for part in self._parts.values():
-            give_values(part, values)
+            if others:
+                give_values(part, values, others & part.declared().keys())
             for name in part.declared() if defines(type(part), "on_change") else ():
                 if name in names:
                     part.on_change(name)
@@ -208,7 +208,7 @@ class ActiveHooks(HookLists):
         """Let another part act, in the place of an earlier one of the same name."""
         part.context = self._context
         self._parts[name] = part
-        self._fitted -= {name}
+        self._fitted = tuple(other for other in self._fitted if other != name)
         self.refresh()
 
     def train(self, weights: Sequence[nn.Parameter]) -> None:
@@ -223,7 +223,7 @@ class ActiveHooks(HookLists):
         if name in _STRATEGIES and type(self._parts[name]) is not self._chosen(name):
             before = self._parts[name]
             self._parts[name] = after = self._bind(self._chosen(name)())
-            self._fitted -= {name}
+            self._fitted = tuple(other for other in self._fitted if other != name)
             self._hyperparams.unbind(before)
             shared = [item for item in before.memory if item in after.memory]
             for item in shared:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nbopt.i18n import _
@@ -93,9 +92,9 @@ class Material:
         """Know the shapes that weights have now."""
         self._shapes, self.exchanged = self.find_shapes(), False
 
-    def find_shapes(self) -> dict[str, torch.Size]:
+    def find_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes that weights have now."""
-        return {name: parameter.shape for name, parameter in self.parameters.items()}
+        return {name: tuple(parameter.shape) for name, parameter in self.parameters.items()}
 
     def _find_modules(self) -> dict[str, nn.Module]:
         found: dict[str, nn.Module] = {}
@@ -104,7 +103,7 @@ class Material:
         return found
 
     def check(
-        self, before: Mapping[str, nn.Parameter] | None = None, shapes: Mapping[str, torch.Size] | None = None
+        self, before: Mapping[str, nn.Parameter] | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None
     ) -> None:
         """See that the weights are still there; modules without any may be exchanged.
 
@@ -113,7 +112,7 @@ class Material:
         before : mapping of str to Parameter, optional
             Those that there were: now there have to be no others. By default those that the run began with, to which
             steps may have added some, as a layer that the first one makes.
-        shapes : mapping of str to torch.Size, optional
+        shapes : mapping of str to tuple of int, optional
             Those that they had, which only an edit may change.
 
         Raises

@@ -82,7 +82,7 @@ class Member(Session):
         loss = find_loss(hyperparams)
         self.material = Material(self.model, loss.modules)
         own = [name for technique in spec.techniques for name in technique.measures]
-        self.measures, self.later_measures = ["loss", *loss.measures, *self.metrics], ["lr", *own]
+        self.measures, self.later_measures = ("loss", *loss.measures, *self.metrics), ("lr", *own)
         history = make_history(self.measures, own, loss.measures, spec.val is not None)
         history.live_among(len(population))
         self.initial = dict(hyperparams)
@@ -201,7 +201,7 @@ class Member(Session):
     def tell(self, text: str) -> None:
         """Say once what the user should know: in its journal, and once for all members as a warning."""
         if text not in self._told:
-            self._told.add(text)
+            self._told |= {text}
             self.journal.event(self.step_count, "note", text)
             self._population.tell(text)
 

@@ -76,6 +76,7 @@ class Session(Standing, Watched):
     speed: float | None = None
     work: Work | None = None
     techniques: tuple[Any, ...] = ()
+    _told: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -105,7 +106,6 @@ class Session(Standing, Watched):
         self.error: BaseException | None = None
         self.end_reason = ""
         self.recorder: Recorder | None = None
-        self._told: set[str] = set()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Raise AttributeError for a hyperparameter, which `set` changes, and for what a run is made of."""
@@ -240,7 +240,7 @@ class Session(Standing, Watched):
         'the last batch was empty'
         """
         if text not in self._told:
-            self._told.add(text)
+            self._told |= {text}
             self.journal.event(self.step_count, "note", text)
             with suppress(Warning):  # where they are errors: a word ends no run
                 warnings.warn(text, stacklevel=2)

@@ -26,14 +26,28 @@ class Watched(OfOneProcess):
     ----------
     watchers : list of callable
         Who is called whenever state or journal changed.
-    lock, moved : threading.RLock, threading.Condition
-        Guard state and the hand-over between threads, and tell of it; never taken in a step.
+    lock : threading.RLock
+        Guards state and the hand-over between threads; never taken in a step.
     """
 
     def __init__(self) -> None:
         self.watchers: list[Callable[[], None]] = []
         self.lock = threading.RLock()
-        self.moved = threading.Condition(self.lock)
+        self._moved: threading.Condition | None = None
+
+    @property
+    def moved(self) -> threading.Condition:
+        """Tells who waits that something changed; made for the first who does: members of populations have none.
+
+        Examples
+        --------
+        >>> with run.moved:
+        ...     run.moved.wait(timeout=0)
+        False
+        """
+        with self.lock:
+            self._moved = self._moved or threading.Condition(self.lock)
+            return self._moved
 
     def announce(self) -> None:
         """Wake whoever waits or watches.
@@ -45,7 +59,8 @@ class Watched(OfOneProcess):
         something changed
         """
         with self.lock:
-            self.moved.notify_all()
+            if self._moved is not None:
+                self._moved.notify_all()
         for wake in [*self.watchers]:
             wake()
 

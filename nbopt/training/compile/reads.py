@@ -90,6 +90,7 @@ class Reads:
                 for name in sorted(names & vars(module).keys() - _OWN_NAMES):
                     if name in self._attributes or not is_torchs(type(module)):
                         self._judge_own(number, module, name, modules)
+        del self._seen, self._attributes  # each of thousands of members has read
 
     # -- modules
 

@@ -111,12 +111,11 @@ def _reason_in(module: nn.Module) -> str:
 
 def find_difference(trainings: Sequence[OneOfMany]) -> str:
     """Return in what runs differ that cannot differ where steps are done together; "" if in nothing."""
-    first = trainings[0]
-    known = first.find(_form)
+    known = trainings[0].find(_form)
     for training in trainings[1:]:
-        for (what, one), (_what, other) in zip(known, training.find(_form), strict=True):
-            if one != other:
-                return _("members differ in {what}", what=what)
+        form = training.find(_form)
+        if what := next((what for what in known if known[what] != form[what]), None):
+            return _("members differ in {what}", what=what)
     return ""
 
 
@@ -134,12 +133,13 @@ def _told_apart_by(function: Any) -> Any:
     return type(function) if isinstance(function, nn.Module) else function
 
 
-def _form(training: Training) -> list[tuple[str, Any]]:
+def _form(training: Training) -> dict[str, Any]:
+    """Return what has to be the same, by what it is called: texts, as each of thousands of members holds its own."""
     trained = find_trained(training.model)
-    return [
-        (_("their optimizer"), type(training.torch_optimizer)),
-        (_("their loss"), _loss_of(training)),
-        (_("which weights train"), [name for name, _weight in trained]),
-        (_("the shapes of their weights"), [(weight.shape, weight.dtype) for _name, weight in trained]),
-        (_("their modules' modes"), training.material.evaluated),
-    ]
+    return {
+        _("their optimizer"): type(training.torch_optimizer),
+        _("their loss"): _loss_of(training),
+        _("which weights train"): " ".join(name for name, _weight in trained),
+        _("the shapes of their weights"): " ".join(f"{[*weight.shape]} {weight.dtype}" for _name, weight in trained),
+        _("their modules' modes"): training.material.evaluated,
+    }

@@ -61,11 +61,14 @@ class StepModes:
         planned change.
     """
 
+    _signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, (), False)
+    _refused: frozenset[Signature] = frozenset()  # found no faster, or not suiting the model any more
+    _kept: frozenset[Signature] = frozenset()  # judged, and found faster
+
     def __init__(self, training: Core) -> None:
-        self.steps = 0
+        self.steps = self.held_until = 0
         self.reason = ""
         self.library: Library = {}
-        self.held_until = 0
         self.room: Callable[[], float] = lambda: math.inf
         self.planned: Callable[[], float] = lambda: math.inf
         self._training = training
@@ -74,9 +77,6 @@ class StepModes:
         self._compiled: Compiled | None = None
         self._next: dict[str, Any] | None = None
         self._job: BackgroundCompile | None = None
-        self._signature = Signature(0, 0, torch.optim.Optimizer, Tunable, False, 0, (), False)
-        self._refused: set[Signature] = set()  # found no faster, or not suiting the model any more
-        self._kept: set[Signature] = set()  # judged, and found faster
         self._eager_speed = 0.0  # to judge the compiled tier by; 0 once it is judged
         self._since = (0, 0.0)  # the step and the trained seconds since when the speed is watched
         self._dirty = False
@@ -185,7 +185,7 @@ class StepModes:
 
     def _give_up(self, reason: str) -> None:
         """Leave the compiled tier: what was compiled suits the model no more."""
-        self._refused.add(self._signature)  # the library keeps the code: a replay may come by it
+        self._refused |= {self._signature}  # the library keeps the code: a replay may come by it
         self._next = self._change(0, reason)
 
     # -- choosing
@@ -283,10 +283,10 @@ class StepModes:
             return
         gain, self._eager_speed = speed / self._eager_speed, 0.0
         if gain < _GAIN:
-            self._refused.add(self._signature)
+            self._refused |= {self._signature}
             self._next = self._change(0, _("{tier}: {gain:.2f} times as fast", tier=self._told(self.steps), gain=gain))
         else:
-            self._kept.add(self._signature)
+            self._kept |= {self._signature}
             self.reason = _("{tier}: {gain:.1f} times as fast", tier=self._told(self.steps), gain=gain)
 
 
