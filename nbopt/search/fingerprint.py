@@ -72,8 +72,11 @@ def check_unchanged(
             described["val"] = described["val"] or before["val"]
         differ += differences(before, described, what)
     if differ:
-        text = "; ".join(differ)
-        raise ValueError(_("this is not what study {id} was made with: {found}.", id=number, found=text))
+        told = _("this is not what study {id} was made with: {found}", id=number, found="; ".join(differ))
+        if changed == ["trials"]:
+            way = _("leave it out, and set it then: study.set(trials={count})", count=now["trials"])
+            told = _("{told}: {way}", told=told, way=way)
+        raise ValueError(f"{told}.")
 
 
 def keep_weights(path: Path | None, build: Any) -> None:

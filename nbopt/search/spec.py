@@ -85,7 +85,7 @@ class StudySpec:
         val = again.pop("val", made["share"])
         run |= {name: again.pop(name) for name in (*_WORDS, "forward", "techniques", "device") if name in again}
         build, train = again.pop("build", None), again.pop("train", None)
-        if "executor" in again:
+        if "executor" in again and again["executor"] != made.get("executor"):
             values["slots"] = None
         values |= {name: again.pop(name) for name in list(again) if name in own}
         hyperparams = {**made["hyperparams"], **again}

@@ -85,6 +85,14 @@ def test_a_sampler_knows_of_all_trials_where_a_few_at_once_would_be_no_faster(ma
     assert type(make(executor="auto", **given).executor) is kind
 
 
+def test_values_that_do_not_go_together_fail_their_trial_alone(make):
+    space = {"weight_bits": [0, 4], "codebook": [0, 16]}
+    study = make(space=space, sampler="random", trials=3, executor="population", slots=2, epochs=1)
+    for values in ((0, 0), (4, 16), (4, 16)):  # beside another one, and alone
+        study.add(**dict(zip(space, values, strict=True)))
+    assert [trial.state for trial in study.fit().trials] == ["complete", "failed", "failed"]
+
+
 def test_a_pruned_member_ends_early(make):
     study = make(trials=8, epochs=6, pruner="successive_halving", executor="population", slots=8).fit()
     steps = {trial.state: trial.steps for trial in study.trials}

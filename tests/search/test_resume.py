@@ -203,6 +203,14 @@ def test_what_a_study_was_not_made_with_is_refused(tmp_path, blobs):
             nbopt.open(study.id, **given)
 
 
+def test_more_trials_are_set_once_it_is_open_and_the_same_executor_has_as_many_at_once(tmp_path):
+    study = nbopt.Study(objective=lambda trial: 1.0, executor="threads", slots=7, trials=8, store=tmp_path)
+    given = {"objective": lambda trial: 1.0, "executor": "threads", "store": tmp_path}
+    with pytest.raises(ValueError, match=r"was 8, now it is 20: leave it out, and set it then: study.set\(trials=20\)"):
+        nbopt.open(study.id, trials=20, **given)
+    assert nbopt.open(study.id, **given).executor.slots == 7
+
+
 def test_trials_begin_with_the_weights_that_the_first_began_with(tmp_path, blobs):
     model = torch.nn.Linear(4, 2)
     study = nbopt.Study(model, blobs, 0.25, space=["lr"], epochs=1, trials=2, store=tmp_path)

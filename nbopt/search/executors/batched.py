@@ -6,6 +6,7 @@ import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from nbopt.errors import InvalidHyperparam
 from nbopt.run.population.member import Member
 from nbopt.run.population.values import find_shared
 from nbopt.search.executors.company import Alike, Company, Row
@@ -160,30 +161,43 @@ class Batched:
             try:
                 company = self.found(rows[0].part)
             except Exception as error:  # whatever ``build`` raises
-                self._fail(frozenset(row.job.number for row in rows), error)
+                self._waiting = {key: rows, **self._waiting}
+                self._fail(rows[0].job.number, error)
                 return None
         self._companies[key] = self._company = company
         if len(self._companies) > _KEPT:
             del self._companies[next(iter(self._companies))]
+        rows = [row for row in rows if self._may_join(company, row)]
         if rows:
             company.join(rows)
         for number in {row.job.number for row in rows} & self._changes.keys():
             for changes in self._changes[number]:
                 company.population.set(members=company.places(number), source="study", **changes)
-        return company
+        return company if company.rows else None
 
-    def _fail(self, numbers: frozenset[int], error: Exception) -> None:
-        """Have trials failed of which no model can be built, with all of their trainings."""
-        waiting = {key: [row for row in rows if row.job.number not in numbers] for key, rows in self._waiting.items()}
+    def _may_join(self, company: Company, row: Row) -> bool:
+        """Whether a training can begin; fail its trial where its values do not go together."""
+        number = row.job.number
+        if number not in self._jobs:  # another of its trainings failed
+            return False
+        try:
+            company.check(row)
+        except InvalidHyperparam as error:
+            self._fail(number, error)
+            return False
+        return True
+
+    def _fail(self, number: int, error: Exception) -> None:
+        """Have a trial failed of which no model can be built, with all of its trainings."""
+        waiting = {key: [row for row in rows if row.job.number != number] for key, rows in self._waiting.items()}
         self._waiting = {key: rows for key, rows in waiting.items() if rows}
-        for number in numbers:
-            self._jobs.pop(number)
-            trained = [member for _row, member in self._ended.pop(number, [])]
-            for company in self._companies.values():
-                if places := company.places(number):
-                    trained += [company.population[place] for place in places]
-                    company.population.stop(places, wait=False, source="study")
-            self._ready.append(Ended.failed(number, error, None, sum(member.step_count for member in trained)))
+        del self._jobs[number]
+        trained = [member for _row, member in self._ended.pop(number, [])]
+        for company in self._companies.values():
+            if places := company.places(number):
+                trained += [company.population[place] for place in places]
+                company.population.stop(places, wait=False, source="study")
+        self._ready.append(Ended.failed(number, error, None, sum(member.step_count for member in trained)))
 
     def found(self, first: Part) -> Company:
         """Return a population without members yet, for trainings like this one."""

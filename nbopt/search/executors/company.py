@@ -55,6 +55,7 @@ class Company:
         look: Callable[[Company, Member], None],
         outlook: Callable[[OneOfMany], tuple[float, float]] | None,
     ) -> None:
+        self._declared = declared
         self.rows: list[Row] = []
         self.validations: list[int] = []
         population = self.population = Population.__new__(Population)
@@ -62,6 +63,10 @@ class Company:
         if outlook is not None:
             population.puller.together.compiled.outlook = outlook
         population.puller.heed = lambda member: look(self, member)
+
+    def check(self, row: Row) -> None:
+        """Raise InvalidHyperparam where a training has values that do not go together."""
+        check_rows(self._declared, [dict(row.part.own)])
 
     def make(self, rows: Sequence[Row], count: int) -> list[Member]:
         """Return members for these trainings, beside the ``count`` that there are."""
@@ -129,9 +134,9 @@ class Alike(Company):
     ) -> None:
         assert first.spec is not None
         spec = first.spec().checked()
-        self._declared = spec.declare()
-        self._spec = spec.settled(self._declared)
-        super().__init__(self._spec, self._declared, look, outlook)
+        declared = spec.declare()
+        self._spec = spec.settled(declared)
+        super().__init__(self._spec, declared, look, outlook)
 
     def make(self, rows: Sequence[Row], count: int) -> list[Member]:
         """Return members for these trainings."""
