@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ def measure(training: Training) -> Generator[None, None, dict[str, float]]:
     """Return loss and metrics of the weights as they are, yielding after each part of the validation data."""
     assert training.val is not None
     mean, metrics = LossMeans(training.loss), training.measuring.start("val_")
-    for index, cut in enumerate(_cuts(training.val, training.evaluation_seed)):
+    for index, cut in enumerate(cuts(training.val, training.evaluation_seed)):
         for output, target, loss, part in _evaluate(training, cut, index):
             mean.add(loss, target, part)
             metrics.add(output, target)
@@ -86,7 +87,7 @@ class ValidationLoss:
 
     def add(self, loss: Tensor, target: Any, batch: Any) -> None:
         """Take in the loss of a batch, a scalar."""
-        count = None if self._traits.reduction == "sum" else count_targets(self._traits, target)
+        count = None if self._traits.reduction == "sum" else _count(self._traits, target)
         self._losses.append(loss)
         self._counts.append(float(sample_count(batch)) if count is None else count)
 
@@ -100,7 +101,8 @@ class ValidationLoss:
         """
         if not self._losses:
             raise ValueError(_("val yielded no batch."))
-        losses: list[float] = torch.stack(self._losses).tolist()
+        one = len(self._losses) == 1  # half the time of making one tensor of them
+        losses: list[float] = [self._losses[0].item()] if one else torch.stack(self._losses).tolist()
         counts = [float(count) for count in self._counts]
         if not sum(counts):
             return math.nan
@@ -123,7 +125,7 @@ class LossMeans:
 
     def add(self, loss: Tensor, target: Any, batch: Any) -> None:
         """Take in what `Loss.measure` returned of a batch."""
-        for (place, mean), value in zip(self._means, loss.reshape(-1), strict=True):
+        for (place, mean), value in zip(self._means, loss.reshape(-1) if loss.ndim else [loss], strict=True):
             mean.add(value, item_at(target, place), batch)
 
     def values(self, cursor: Cursor) -> dict[str, float]:
@@ -147,11 +149,11 @@ def _measure_recent(training: Training) -> dict[str, float]:
 
 def walk(source: AnySource, seed: int) -> Iterator[Any]:
     """Yield all samples of a source in batches: its own, or as large as is fast."""
-    for cut in _cuts(source, seed):
+    for cut in cuts(source, seed):
         yield cut()
 
 
-def _cuts(source: AnySource, seed: int) -> Iterator[Callable[[], Any]]:
+def cuts(source: AnySource, seed: int) -> Iterator[Callable[[], Any]]:
     """Yield for each batch what returns it: who has found what it gives with another run's needs none."""
     if isinstance(source, StreamSource):
         for batch in source.batches(seed):
@@ -161,9 +163,36 @@ def _cuts(source: AnySource, seed: int) -> Iterator[Callable[[], Any]]:
     source.begin(seed)
     start, size = 0, evaluation_size(source)
     while source.reaches(start + (size if source.drop_last else 1)):
-        yield cache(partial(source.batch, start, start + size))
+        yield _once(partial(source.batch, start, start + size))
         start += size
 
 
 def _same(batch: Any) -> Any:
     return batch
+
+
+def _once(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Return what calls a function the first time, and returns the same from then on."""
+    made: list[Any] = []
+
+    def get() -> Any:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
+
+
+def _count(traits: Traits, target: Any) -> Tensor | float | None:
+    """Return what a batch weighs; where runs are evaluated with the same one after the other, it is counted once."""
+    global _counted
+    if not isinstance(target, Tensor) or target.is_inference():  # which tells nobody when it is written to
+        return count_targets(traits, target)
+    known, version, of, count = _counted
+    if known() is not target or version != target._version or of is not traits:
+        count = count_targets(traits, target)
+        _counted = ref(target), target._version, traits, count
+    return count
+
+
+_counted: tuple[Callable[[], Tensor | None], int, Traits | None, Tensor | float | None] = (lambda: None), 0, None, None

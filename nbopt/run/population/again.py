@@ -83,8 +83,8 @@ class Again:
         except _There:
             pass
         finally:
-            together.held, together.compiled.is_on = None, is_on
-            together.compiled.is_awaited = self._tier == "compiled"  # it goes on as it was
+            self._hold()  # it goes on as it was
+            together.held, together.compiled.is_on, together.evaluation.is_on = None, is_on, True
             for member in self._population:
                 member.training.tiers.held_until = member.step_count
         while self._left:  # nobody trains any more
@@ -137,10 +137,15 @@ class Again:
         return counts
 
     def _do_steps(self, members: Sequence[Member], room: float) -> list[int | Exception]:
-        together = self._population.puller.together
-        together.held = self._tier
-        together.compiled.is_on = together.compiled.is_awaited = self._tier == "compiled"
-        return together([member.training for member in members], room)
+        self._hold()
+        return self._population.puller.together([member.training for member in members], room)
+
+    def _hold(self) -> None:
+        """Have the next steps done as they were; machine code is waited for."""
+        together, tier = self._population.puller.together, self._tier
+        together.held = tier
+        together.compiled.is_on = together.compiled.is_awaited = tier in ("compiled", "whole")
+        together.evaluation.is_on = together.evaluation.is_awaited = tier == "whole"
 
     # -- entries
 

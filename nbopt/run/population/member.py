@@ -154,6 +154,7 @@ class Member(Session):
         if tier != self.mode:
             self.mode = tier
             words = {"": _("by itself"), "together": _("with other members at once")}
+            words["whole"] = _("with other members at once, compiled, validations too")
             reason = words.get(tier, _("with other members at once, compiled"))
             self.journal.event(step, SWITCH, {"from": 0, "steps": 0, "reason": reason, "many": tier})
 

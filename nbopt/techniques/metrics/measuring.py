@@ -134,14 +134,12 @@ class Measurement:
         self._meters = dict(meters)
         self._wrong: dict[str, str] = {}
 
-    @torch.no_grad()
     def add(self, output: Any, target: Any) -> None:
         """Take in a batch; a metric that raises takes part no more."""
         for name, meter in self._meters.items():
             if name not in self._wrong:
                 self._try(name, lambda meter=meter: meter.add(output, target))  # type: ignore[misc]
 
-    @torch.no_grad()
     def values(self, tell: Tell) -> dict[str, float]:
         """Return each metric; NaN where it is not defined or raised, and ``tell`` why."""
         found: dict[str, float] = {}
@@ -156,7 +154,8 @@ class Measurement:
 
     def _try(self, name: str, do: Callable[[], Any]) -> Any:
         try:
-            return do()
+            with torch.no_grad():
+                return do()
         except Exception as error:  # of the user's, or of scikit-learn's
             place = traceback.extract_tb(error.__traceback__)[-1]
             self._wrong[name] = f"{type(error).__name__}: {error} ({place.name}, {place.filename}:{place.lineno})"

@@ -7,7 +7,7 @@ rows then, or there are more or fewer blocks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from torch.func import vmap
 from nbopt.i18n import _
 from nbopt.techniques.optimizers.many import UPDATES, formula_of
 from nbopt.training.compile.artifact import sign
-from nbopt.training.compile.background import BackgroundCompile
+from nbopt.training.compile.background import BackgroundCompile, Workshop
 from nbopt.training.compile.build import Build, NotKept
 from nbopt.training.compile.obstacles import find_obstacle
 from nbopt.training.compile.origin import origin_of
@@ -146,10 +146,10 @@ class CompiledSteps:
         self.is_on = True
         self.is_awaited = False
         self.outlook: Callable[[OneOfMany], tuple[float, float]] = _look_ahead
-        self._known: dict[Key, Ready | str] = {}
-        self._not_kept: set[Key] = set()  # of which there is no machine code from before
+        self._known: dict[Hashable, Ready | str] = {}
+        self._not_kept: set[Hashable] = set()  # of which there is no machine code from before
         self._job: BackgroundCompile | None = None
-        self._look_at = 0.0
+        self._look_at: dict[type, float] = {}  # by the kind of key
 
     def find(self, trainings: Sequence[OneOfMany], slots: int, shared: bool) -> Key | None:
         """Return what a step of these runs would be compiled for; None where it is not to be."""
@@ -184,28 +184,53 @@ class CompiledSteps:
             return _("all members at once (not compiled: {reason})", reason=reason)
         return _("all members at once (being compiled)") if self._job is not None else _("all members at once")
 
-    def ready(self, key: Key) -> Ready | None:
-        """Return a step that was compiled for ``key``; None where there is none."""
+    def ready(self, key: Hashable) -> Ready | None:
+        """Return what was compiled for ``key``; None where there is nothing."""
         found = self._known.get(key)
-        self.reason = found if isinstance(found, str) else ""
         return found if isinstance(found, Ready) else None
 
-    def think(self, first: OneOfMany, key: Key, arguments: Callable[[], list[Tensor]]) -> None:
-        """Look what was compiled before; where there is nothing, and it is asked for or pays, begin to compile."""
+    def refusal(self, key: Hashable) -> str:
+        """Return why nothing can be compiled for ``key``; "" where that is not known."""
+        found = self._known.get(key)
+        return found if isinstance(found, str) else ""
+
+    def think(
+        self,
+        first: OneOfMany,
+        key: Hashable,
+        make: Callable[[bool], Workshop],
+        is_awaited: bool,
+        gain: float = 1.0,
+    ) -> None:
+        """Look what was compiled before; where there is nothing, and it is asked for or pays, begin to compile.
+
+        Parameters
+        ----------
+        first : OneOfMany
+            One of the runs.
+        key : hashable
+            What it is for.
+        make : callable
+            ``make(only_kept)`` returns what makes it, see `ManyCompiler`.
+        is_awaited : bool
+            Whether it is waited for.
+        gain : float
+            How much it brings, as a part of what compiled steps bring: for less, more has to lie ahead.
+        """
         now = time.perf_counter()
-        if key in self._known or self._job is not None or (now < self._look_at and not self.is_awaited):
+        if key in self._known or self._job is not None or (now < self._look_at.get(type(key), 0.0) and not is_awaited):
             return
-        self._look_at = now + _LOOK_SECONDS
-        if first.hyperparams["tier"] == "auto" and not self.is_awaited:
+        self._look_at[type(key)] = now + _LOOK_SECONDS
+        if first.hyperparams["tier"] == "auto" and not is_awaited:
             trained, left = self.outlook(first)
-            is_short = trained < _TRAINED_SECONDS or left < _LEFT_SECONDS
+            is_short = trained < _TRAINED_SECONDS or left < _LEFT_SECONDS / gain
             if is_short and (key in self._not_kept or trained < _KEPT_TRAINED or left < _KEPT_LEFT):
                 return
-        only_kept = key not in self._not_kept and not self.is_awaited
+        only_kept = key not in self._not_kept and not is_awaited
         try:
-            self._job = BackgroundCompile(ManyCompiler(first, key, arguments(), only_kept))
+            self._job = BackgroundCompile(make(only_kept))
             self._job.start()
-            if only_kept or self.is_awaited:  # steps that are not compiled would take more of that time than they use
+            if only_kept or is_awaited:  # steps that are not compiled would take more of that time than they use
                 if self._job.is_alive():
                     self._job.join()
                 self._take(self._job)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nbopt.training.compile.step import Layer
 from nbopt.training.many.blocks import Blocks, Given, Numbers
-from nbopt.training.many.compiled import CompiledSteps
+from nbopt.training.many.compiled import CompiledSteps, ManyCompiler
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.noise import Pair, StepNoise
 from nbopt.training.many.stack import Stack
@@ -91,7 +91,12 @@ def do_compiled(
         return Given(steps, batch_of(first, steps), shared, drawn, uniform.shares, numbers[:, first : first + steps])
 
     if (ready := compiled.ready(key)) is None:
-        compiled.think(trainings[0], key, lambda: next(blocks.arguments(0, given(0, 1))))
+
+        def make(only_kept: bool) -> ManyCompiler:
+            return ManyCompiler(trainings[0], key, next(blocks.arguments(0, given(0, 1))), only_kept)
+
+        compiled.think(trainings[0], key, make, compiled.is_awaited)
+        compiled.reason = compiled.refusal(key)
         if (ready := compiled.ready(key)) is None:
             return 0
     done, most = 0, min(most, uniform.most(_MOST_DRAWN))

@@ -171,6 +171,11 @@ class Stack:
         """Whether a run has tensors as those of its rows are."""
         return _Held(training).form() == self._form
 
+    def held(self, training: OneOfMany) -> list[Tensor]:
+        """Return what a run computes with: trained weights, other weights, buffers."""
+        own = self._rows[self._places[id(training)]]
+        return [*own.weights, *own.fixed, *own.buffers]
+
     def remember(self, rows: Sequence[int]) -> None:
         """Have optimizers remember their rows of what they did not remember before."""
         for row in rows:

@@ -55,7 +55,7 @@ class Together:
     compiled : CompiledSteps
         Their steps as machine code.
     tier : str
-        How the last steps were done: ``""``, each by itself, ``together`` or ``compiled``.
+        How the last steps were done: ``""``, each by itself, ``together``, ``compiled``, ``whole``: validations, too.
     held : str or None
         How the next ones are to be done, where they were done before.
     """
@@ -101,7 +101,7 @@ class Together:
         self._news.has_news, self._news.has_changes = has_news, has_changes
         if self.held != "" and self._are_known(trainings) and self._suit(trainings):
             if counts := self._do(room):
-                self.tier = "compiled" if self.compiled.at_work else "together"
+                self.tier = self.evaluation.tier(self.compiled)
                 return [*counts]
         self.tier = ""
         return [do_one(training) for training in trainings]

@@ -11,7 +11,8 @@ from nbopt.run.population.pulling import Puller
 from nbopt.store import writer
 from nbopt.training.compile.background import BackgroundCompile
 from nbopt.training.compile.build import Build, NotKept
-from nbopt.training.many import blocks, together
+from nbopt.training.evaluating import evaluate_within_memory
+from nbopt.training.many import blocks, judged, together
 from tests.run.population.shared import SETTINGS, assert_same, convolutional, dense, digits, model_of, single_of
 from tests.run.population.test_stored import left_by
 
@@ -40,6 +41,50 @@ def test_compiled_members_are_the_single_runs(digits, made, make, optimizer):
     population.stop(members=[0])
     population.fit()
     assert len(made) == 1
+    for member in population:
+        assert_same(member, single_of(member, make, digits))
+
+
+class Counting(nn.Module):
+    """Counts its calls, in evaluation too."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls.add_(1.0)
+        return x
+
+
+def counting():
+    return nn.Sequential(nn.Linear(64, 12), Counting(), nn.Linear(12, 10))
+
+
+@pytest.mark.parametrize(("make", "tier"), [(dense, "whole"), (convolutional, "whole"), (counting, "compiled")])
+def test_validations_are_compiled_where_steps_are_and_are_those_of_single_runs(digits, made, monkeypatch, make, tier):
+    """A batch of another size is evaluated otherwise, and so is all that a member does that was sent back."""
+    monkeypatch.setattr(judged, "_LEAST", 1)
+    monkeypatch.setattr("nbopt.training.validation.evaluation_size", lambda _source: 16)  # of 40 samples
+    given = {**SETTINGS, "optimizer": "sgd", "metrics": ["accuracy"], "epochs": 3}
+    population = nbopt.Population(model_of(make), digits, 0.2, lr=[0.003, 0.01, 0.02], tier="compiled", **given)
+    population.fit()
+    modes = [entry.new["many"] for entry in population[0].journal if entry.name == "switch"]
+    assert modes[-1] == population.puller.together.tier == tier
+    assert population.tier == COMPILED
+    assert len(made) == 1 + (tier == "whole")
+    training, evaluation = population[1].training, population.puller.together.evaluation
+    for index, first in enumerate((0, 16, 32) if tier == "whole" else ()):
+        batch = tuple(column[first : first + 16] for column in training.val.columns)
+        found = evaluation._by_code(evaluation._code, evaluation._stack, training, lambda batch=batch: batch, index)
+        assert (found is not None) == (index < 2)
+        ((output, _target, loss, _part),) = evaluate_within_memory(training, batch, index)
+        if found is not None:
+            assert torch.allclose(found[0][0], output, 1e-6, 1e-6)
+            assert float(found[0][2]) == pytest.approx(float(loss), rel=1e-6)
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "step", training.step - 1)
+            assert evaluation._by_code(evaluation._code, evaluation._stack, training, lambda: batch, 0) is None  # noqa: B023
     for member in population:
         assert_same(member, single_of(member, make, digits))
 
@@ -171,9 +216,11 @@ def test_what_one_member_cannot_have_compiled_is_not(digits, made):
         assert_same(member, single_of(member, dense, digits))
 
 
-def test_one_that_was_compiled_is_opened_as_it_was(digits, made, tmp_path, monkeypatch):
-    """What was done since the last state is done again by machine code, and so is what comes then."""
-    given = {**SETTINGS, "tier": "compiled", "batch_size": 16}
+@pytest.mark.parametrize("least", [1, 2**20])
+def test_one_that_was_compiled_is_opened_as_it_was(digits, made, tmp_path, monkeypatch, least):
+    """What was done since the last state is done again by machine code, and so is what comes then, validations too."""
+    monkeypatch.setattr(judged, "_LEAST", least)
+    given = {**SETTINGS, "tier": "compiled", "batch_size": 16, "validate_every": 2}
     population = nbopt.Population(model_of(dense), digits, 0.2, lr=[0.003, 0.01], store=tmp_path / "own", **given)
     population.step(4)
     assert population.tier == COMPILED
@@ -186,9 +233,11 @@ def test_one_that_was_compiled_is_opened_as_it_was(digits, made, tmp_path, monke
     for one in (population, again):
         one.step(3)
         assert one.tier == COMPILED
+        assert one.puller.together.tier == ("whole" if least == 1 else "compiled")
     for member, other in zip(population, again, strict=True):
         assert [entry[:4] for entry in member.journal] == [entry[:4] for entry in other.journal]
-        assert member.history["loss"][1].tolist() == other.history["loss"][1].tolist()
+        for name in ("loss", "val_loss"):
+            assert member.history[name][1].tolist() == other.history[name][1].tolist()
 
 
 def test_it_says_why_it_is_not_compiled(digits, made):

@@ -63,7 +63,7 @@ def be_victim(store: str, seed: str, run_id: str, kind: str, out: int, show: Cal
     if show is not None:
         show(population)
     population.start()
-    while TIERS[kind] == "compiled" and population.puller.together.tier != "compiled":
+    while TIERS[kind] == "compiled" and not population.puller.together.compiled.at_work:
         time.sleep(0.01)
     os.write(out, f"{population.id} {os.getpid()}\n".encode())
     told = 0
@@ -107,7 +107,7 @@ def ends_as_unbroken(store: Path, run: str, kind: str) -> bool:
 def was_compiled(store: Path, run: str) -> bool:
     """Whether machine code did the last steps that a store knows of."""
     switches = [own.new["many"] for _member, own in map(unwrap, read(run, store).ledger) if own.name == SWITCH]
-    return bool(switches) and switches[-1] == "compiled"
+    return bool(switches) and switches[-1] in ("compiled", "whole")
 
 
 def do_the_same(ledger, steps, kind):
@@ -115,11 +115,12 @@ def do_the_same(ledger, steps, kind):
 
     Only that machine code does its steps from where it did them, and not from when it is there, nobody can ask for.
     """
-    population, done, is_compiled = new_population(None, kind), 0, False
+    population, done, tier = new_population(None, kind), 0, ""
 
     def step(count):
-        compiled = population.puller.together.compiled
-        compiled.is_on = compiled.is_awaited = is_compiled  # whatever has to be compiled anew
+        compiled, evaluation = population.puller.together.compiled, population.puller.together.evaluation
+        compiled.is_on = compiled.is_awaited = tier in ("compiled", "whole")  # whatever has to be compiled anew
+        evaluation.is_on = evaluation.is_awaited = tier == "whole"
         population.step(count)
 
     for entry in ledger:
@@ -128,7 +129,7 @@ def do_the_same(ledger, steps, kind):
             done = entry.step
         member, own = unwrap(entry)
         if own.name == SWITCH:
-            is_compiled = own.new["many"] == "compiled"
+            tier = own.new["many"]
         elif own.name == "clone":
             changes = {name: value for name, value in own.new.items() if name not in ("member", "into")}
             population.clone(own.new["member"], into=own.new["into"], **changes)
