@@ -79,6 +79,18 @@ def test_an_input_of_the_factory_keeps_its_route_and_takes_what_a_person_can_do_
     assert made.comm._reply_subshell_for({}, "chosen") == "chosen"
 
 
+def test_what_could_not_be_opened_is_opened_the_next_time(page, monkeypatch):
+    kit = WidgetFactory(later=True)
+    box = kit.box("a", kit.make(ipywidgets.Button), kit.make(ipywidgets.Text))
+    with monkeypatch.context() as broken:
+        broken.setattr(ipywidgets.Text, "open", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            kit.open()
+    assert all(each.comm is not None for each in (box, *box.children))
+    kit.open()
+    assert {type(each.comm) for each in (box, *box.children)} == {type(kit.make(ipywidgets.Button).comm)}
+
+
 def test_a_front_end_keeps_its_route():
     front = FrontEnd()
     front.comm = ReroutingComm()

@@ -174,7 +174,7 @@ def test_words_say_where_the_rate_stands_still(mlp):
     assert [entry.new for entry in run.journal if entry.name == "note"] != []
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_where_the_rate_moves_nothing_is_said(mlp, blobs):
     pulled(Run(mlp(), endless(), schedule="cosine", warmup_steps=5, steps=9, store=None))
     pulled(Run(mlp(), blobs, schedule="cosine", warmup=0.5, epochs=2, batch_size=SIZE, store=None))

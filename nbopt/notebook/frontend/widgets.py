@@ -60,17 +60,21 @@ class WidgetFactory:
 
     def open(self) -> None:
         """Tell the page of all that was made so far, and of what comes when it is made."""
-        waiting, self._waiting = self._waiting or [], None
-        for widget in waiting:
+        for widget in self._waiting or []:
             self._open(widget)
+        self._waiting = None
 
     def _open(self, widget: Any) -> None:
         """Tell the page of a widget, and before of what is in it: a page knows no names of what is yet to come."""
         for child in getattr(widget, "children", ()):
             self._open(child)
-        if isinstance(widget.comm, _Later):
+        if isinstance(later := widget.comm, _Later):
             widget.comm = None
-            widget.open()
+            try:
+                widget.open()
+            except BaseException:
+                widget.comm = later  # it is still to be opened
+                raise
             if isinstance(widget, INPUTS):
                 self.guard(widget)
 

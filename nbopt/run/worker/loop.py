@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from inspect import GEN_RUNNING, getgeneratorstate
 from types import FrameType
 
@@ -47,6 +48,15 @@ class Loop:
         """Return the events from where the run is, for whoever pulls them; steps are done as the run does them."""
         self._events = loop.pull(self.requests(), self.training.train_step, limit)
         return self._events
+
+    def take_by_hand(self) -> None:
+        """Have the journal and a snapshot hold what was changed by hand in a rest, for whoever opens the run again."""
+        if self.is_running:  # the caller is called by a step, as a metric is
+            return
+        with suppress(ValueError):  # what nobody can go on with is told where it is gone on with
+            self.training.go_on()
+            self._session.changes.tune()
+        self.training.hands.leave()
 
     @property
     def is_running(self) -> bool:

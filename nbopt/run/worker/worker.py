@@ -187,8 +187,7 @@ class Worker:
                 return None
             check_modes(elsewhere=threaded)
             self.exactness.note_modes(session.tell)
-            events = self._events_or_failure()
-            training = self.training
+            events, training = self._events_or_failure(), self.training
             if session.state is RunState.FINISHED:
                 session.changes.act("reopen", source)
                 if reason := training.end_reason():
@@ -218,6 +217,8 @@ class Worker:
             self.put_right()
             if not self.is_pulling:
                 if goal is RunState.STOPPED and session.state in (RunState.CREATED, RunState.PAUSED):
+                    if self.has_begun:
+                        self.loop.take_by_hand()
                     session.become(RunState.STOPPED, _("stopped by hand"), source)
                 return
             if pulling.goal is not RunState.STOPPED:
@@ -256,8 +257,7 @@ class Worker:
     def halt(self, timeout: float) -> None:
         """Pause at the very next event, a validation or not: the process ends, and torch aborts in a thread left."""
         with self._session.lock:
-            self._pulling.halted, self._pulling.goal = True, RunState.PAUSED
-            thread = self._pulling.thread
+            self._pulling.halted, self._pulling.goal, thread = True, RunState.PAUSED, self._pulling.thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 

@@ -93,6 +93,20 @@ def test_a_stopped_early_run_has_its_best_weights_and_goes_on(make, reopen, weig
     assert_alike(run, other, weights)
 
 
+def test_weights_put_in_by_hand_before_a_stop_are_there_again(make, reopen, weights, blobs):
+    run = make()
+    run.step(5)
+    with torch.no_grad():
+        run.model[0].weight.fill_(0.5)
+    run.stop()
+    other = reopen(run, val=blobs)
+    assert any("by hand" in entry.new["reason"] for entry in other.journal if entry.name == "tuning")
+    assert_alike(run, other, weights)
+    for each in (run, other):
+        each.step(3)
+    assert_alike(run, other, weights)
+
+
 def test_rewind_branch_and_replay_work_as_before(make, reopen, weights, blobs):
     run = make()
     run.step(20)
