@@ -205,8 +205,10 @@ class Recorder:
 
     # -- the rest, by the writer
 
-    def update(self) -> bool:
-        """Bring the rows up to date; return whether there was news."""
+    def update(self, now: bool = False) -> bool:
+        """Bring the rows up to date; return whether there was news; ``now``, the latest snapshot, too."""
+        if now:
+            self._kept.hurry()
         if self._off or self._process != os.getpid():
             return False
         if self._failed:
@@ -275,9 +277,7 @@ class Recorder:
         entries = len(self.journal)  # first: what is read below is at least as new
         glance = self._look() or self._at_rest
         history = self._mirror.compare(self._history)
-        progress = self._progress._replace(entries=entries)
-        if glance is not None:
-            progress = Progress(glance.step, glance.epoch, glance.best, entries)
+        progress = self._progress._replace(entries=entries) if glance is None else Progress(*glance[:3], entries)
         news = bool(history.starts) or progress != self._progress or files is not None
         if news:
             rows = None if files is None else rows_of(files)

@@ -40,6 +40,10 @@ class SnapshotFiles:
         """The files by kind, as the database holds them."""
         return rows_of(self.files)
 
+    def hurry(self) -> None:
+        """Have the latest one written the next time, whatever that takes."""
+        self._next_at = 0.0
+
     def save(self, store: Store, run: str, snapshots: Snapshots, entries: int, measured: int) -> Files:
         """Write the files of the snapshots that are to be kept and are not stored; return all that are then to be.
 

@@ -55,7 +55,8 @@ class Loop:
             return
         with suppress(ValueError):  # what nobody can go on with is told where it is gone on with
             self.training.go_on()
-            self._session.changes.tune()
+            if self._session.changes.tune() and self._session.recorder is not None:
+                self._session.recorder.update(now=True)  # steps done again do not lead there
         self.training.hands.leave()
 
     @property
