@@ -54,6 +54,21 @@ def test_large_products_are_handed_over(faster, shape, expected):
         torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("faster", [True, False], indirect=True)
+def test_few_outputs_of_an_evaluation_lie_side_by_side(faster):
+    """Those of all samples for one output; steps, and layers of more outputs, are as they were."""
+    for units, is_evaluation, strides in ((10, True, (1, 64)), (10, False, (10, 1)), (16, True, (16, 1))):
+        x, weight, bias = draw(64, 784, units)
+        graph = trace(
+            lambda flat: [torch.addmm(flat[2], flat[0], flat[1].t())],
+            [x, weight, bias],
+            products.replacements(is_evaluation),
+        )
+        (found,) = graph(x, weight, bias)
+        assert found.stride() == strides
+        torch.testing.assert_close(found, torch.addmm(bias, x, weight.t()), rtol=1e-4, atol=1e-3)
+
+
 def test_products_of_other_numbers_are_torchs(faster):
     assert count(draw(64, 784, 256, dtype=torch.float64)) == count(draw(64, 784, 256, dtype=torch.bfloat16)) == 0
 

@@ -46,6 +46,8 @@ class Build:
         Whether to load no more than what was compiled before.
     origin : Origin, optional
         What the chunk follows from, for what this process has loaded already.
+    is_evaluation : bool
+        Whether chunks do no steps, see `products`.
 
     Attributes
     ----------
@@ -53,9 +55,9 @@ class Build:
         That of the last one, if it had to be compiled.
     """
 
-    def __init__(self, only_kept: bool = False, origin: Origin | None = None) -> None:
+    def __init__(self, only_kept: bool = False, origin: Origin | None = None, is_evaluation: bool = False) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        self._only_kept, self._origin = only_kept, origin
+        self._only_kept, self._origin, self._is_evaluation = only_kept, origin, is_evaluation
         self._cancelled = False
 
     def compile(self, chunk: Chunk, example: list[Tensor]) -> Chunk:
@@ -82,7 +84,7 @@ class Build:
         return made
 
     def _compile(self, chunk: Chunk, example: list[Tensor]) -> Chunk:
-        graph = trace(chunk, example, products.replacements())
+        graph = trace(chunk, example, products.replacements(self._is_evaluation))
         try:
             return self._load(graph, example)
         except NotKept:

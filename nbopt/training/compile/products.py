@@ -28,10 +28,17 @@ _FEW = 16  # outputs, that a processor has in one register
 Decompositions = dict[Any, Callable[..., Any]]
 
 
-def replacements() -> Decompositions:
-    """Return what a graph is to do in place of torch's products, as a decomposition table of `make_fx`."""
+def replacements(is_evaluation: bool = False) -> Decompositions:
+    """Return what a graph is to do in place of torch's products, as a decomposition table of `make_fx`.
+
+    Parameters
+    ----------
+    is_evaluation : bool
+        Whether single layers with few outputs, too, have those of all samples side by side.
+    """
     onednn: Decompositions = {_aten.mm.default: _mm, _aten.addmm.default: _addmm} if _is_faster() else {}
-    return {_aten.bmm.default: _bmm, **onednn}
+    few: Decompositions = {_aten.addmm.default: _addmm_of_few} if is_evaluation else {}
+    return {_aten.bmm.default: _bmm, **onednn, **few}
 
 
 def are_in(graph: fx.GraphModule) -> bool:
@@ -54,6 +61,12 @@ def _mm(a: Tensor, b: Tensor) -> Any:
 
 def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
     return _product(a, b, bias) if beta == alpha == 1 and bias.ndim == 1 else NotImplemented
+
+
+def _addmm_of_few(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
+    if beta == alpha == 1 and b.shape[1] < _FEW <= a.shape[0]:
+        return torch.mm(b.t(), a.t()).t() + bias
+    return _addmm(bias, a, b, beta=beta, alpha=alpha) if _is_faster() else NotImplemented
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Any:

@@ -47,6 +47,7 @@ class Evaluation:
         self._versions: dict[int, int] = {}
         self._steps: dict[int, int] = {}
         self._alike = False
+        self._code: Ready | None = None
         self._batch: Any = None  # the first one; () where it is not to be compiled
         self.forget()
 
@@ -66,7 +67,7 @@ class Evaluation:
     def forget(self) -> None:
         """Take note that weights are others now."""
         self._found: dict[int, tuple[Tensor, Tensor, Tensor, Any, list[int]]] = {}
-        self._code: Ready | None = None
+        self._code = None
         self._cut: dict[int, tuple[Any, bool]] = {}
 
     def tier(self, compiled: CompiledSteps) -> str:

@@ -91,7 +91,9 @@ class JudgeCompiler:
 
         self._judge = judge
         origin = origin_of(key, model, loss, [], shapes_of(self._arguments), training.tiers.reads())
-        self.build = Build(only_kept, origin if type(loss).__module__.startswith("nbopt.") else None)
+        self.build = Build(
+            only_kept, origin if type(loss).__module__.startswith("nbopt.") else None, is_evaluation=True
+        )
 
     def make(self) -> Ready | None:
         """Make it, and compare it with what it was made of; return None where it is not to be compiled and was not.
