@@ -75,10 +75,10 @@ class PopulationRecorder(Recorder):
         super().__init__(folder, ledger, *args)
         ledger.store = self.record
 
-    def update(self) -> bool:
+    def update(self, now: bool = False) -> bool:
         """Bring the rows up to date; of many members, so seldom that it takes a small part of the time."""
         began = time.thread_time()
-        news = super().update()
+        news = super().update(now)
         self.due = time.monotonic() + min(_LONGEST_SECONDS, (time.thread_time() - began) / _SHARE)
         return news
 
