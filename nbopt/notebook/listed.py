@@ -43,6 +43,7 @@ def facts_of(thing: Driven) -> list[str] | None:
     return None if facts is None else facts(thing)
 
 
-def find(name: str) -> Driven | None:
-    """Return what is called so, by id or name."""
-    return next((thing for thing in listed() if name in (thing.id, thing.name)), None)
+def find(name: str) -> list[Driven]:
+    """Return what has this id, else all that are called so."""
+    things = listed()
+    return [thing for thing in things if thing.id == name] or [thing for thing in things if thing.name == name]

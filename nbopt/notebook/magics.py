@@ -24,7 +24,7 @@ nbopt: tune a training run while it runs.
   run.set(lr=3e-4)         from code, at the next step
 
   %nbopt                   this help, and the runs of this kernel
-  %nbopt show ID           the run, population or study of this kernel with this id; old = %nbopt show ID
+  %nbopt show ID           the run, population or study of this kernel with this id or name; old = %nbopt show ID
   %nbopt demo NAME         a ready panel, data and all: {demos}
 """
 
@@ -52,8 +52,10 @@ def nbopt(line: str) -> Any:
                 _demo(name)
             case ["demo", *_rest]:
                 _write(_("%nbopt demo takes one name; got {count}.", count=len(words) - 1) + "\n")
-            case ["show", name]:
-                return _find(name)
+            case ["show"]:
+                _write(_("%nbopt show takes the id or the name of a run; %nbopt lists them.") + "\n")
+            case ["show", *rest]:
+                return _find(" ".join(rest).strip("\"'"))
             case [command, *_rest]:
                 raise unknown(_("command"), command, ["demo", "show"])
     except InvalidHyperparam as error:
@@ -73,8 +75,12 @@ def _demo(name: str) -> None:
 
 
 def _find(name: str) -> Driven:
-    if (found := find(name)) is not None:
-        return found
+    found = find(name)
+    if len(found) > 1:
+        ids = ", ".join(thing.id for thing in found)
+        raise InvalidHyperparam(_("several are called {name!r}: show one by its id, {ids}.", name=name, ids=ids))
+    if found:
+        return found[0]
     raise unknown(_("run of this kernel"), name, [thing.id for thing in listed()])
 
 

@@ -113,6 +113,13 @@ def test_a_run_of_the_list_is_given_back_by_its_id_or_name(kernel):
     assert kernel.ask("found is two")
     assert "text/html" in kernel.run("%nbopt show {name}")["shown"][1]
     assert "unknown run of this kernel 'tow'" in kernel.run("%nbopt show tow")["text"]
+    assert "id or the name of a run" in kernel.run("%nbopt show")["text"]
+    kernel.run("two.name = 'the second one'\nfound = %nbopt show the second one\nsame = found is two")
+    kernel.run("other = nbopt.Run(nn.Linear(1, 2), (X, y), name='one')")
+    told = kernel.run("found = %nbopt show one")["text"]
+    assert kernel.ask("[same, found]") == [True, None]
+    assert f"several are called 'one': show one by its id, {kernel.ask('one.id')}, {kernel.ask('other.id')}" in told
+    kernel.run("two.name = 'two'\nother.name = 'other'")
 
 
 def test_a_population_and_a_study_are_listed_and_given_back_like_a_run(kernel):
