@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,12 +10,13 @@ from torch import Tensor
 
 from nbopt.data.samples import count_samples, find_samples
 from nbopt.data.tensor_source import TensorSource
+from nbopt.training.compile.captured import Shape
 from nbopt.training.evaluating import Result
 from nbopt.training.many.batches import find_settings, is_pair
 from nbopt.training.many.blocks import Ready, shapes_of
 from nbopt.training.many.compiled import CompiledSteps
 from nbopt.training.many.gradients import Gradients
-from nbopt.training.many.judged import JudgeCompiler, find_batch, key_of
+from nbopt.training.many.judged import JudgeCompiler, first_batch, is_worth_it, key_of
 from nbopt.training.many.member import OneOfMany
 from nbopt.training.many.stack import Stack
 from nbopt.training.training import Training
@@ -48,7 +48,8 @@ class Evaluation:
         self._steps: dict[int, int] = {}
         self._alike = False
         self._code: Ready | None = None
-        self._batch: Any = None  # the first one; () where it is not to be compiled
+        self._val: Any = None  # whose batches have these shapes
+        self._shapes: list[Shape] = []  # of the first; none where it cannot be compiled
         self.forget()
 
     def use(self, gradients: Gradients, stack: Stack) -> None:
@@ -57,7 +58,6 @@ class Evaluation:
         self._gradients, self._stack = gradients if self._alike else None, stack
         self._rows = {id(training): row for row, training in enumerate(stack.trainings)}
         self._versions = {id(training): training.tiers.version for training in stack.trainings}
-        self._batch = None
         self.forget()
 
     def stop(self) -> None:
@@ -80,18 +80,22 @@ class Evaluation:
 
     def _find_code(self, compiled: CompiledSteps) -> Ready | None:
         """Return machine code for the first batch; have it loaded or compiled, where there is none."""
-        assert self._stack is not None
-        first = self._stack.trainings[0]
-        if self._batch is None:
-            self._batch = find_batch(first) or ()
-        if not (batch := self._batch):
+        stack = self._stack
+        assert stack is not None
+        first = stack.trainings[0]
+        if first.val is not self._val:  # to cut a batch copies many
+            self._val, self._shapes = first.val, shapes_of(first_batch(first) or ())
+        if not (shapes := self._shapes) or not is_worth_it(first, shapes):
             return None
-        key, arguments = key_of(first, batch), [*self._stack.held(first), *batch]
+        key = key_of(first, shapes)
         if (found := compiled.ready(key)) is None:
-            make = partial(JudgeCompiler, first, key, arguments)
+
+            def make(only_kept: bool) -> JudgeCompiler:
+                return JudgeCompiler(first, key, [*stack.held(first), *(first_batch(first) or ())], only_kept)
+
             compiled.think(first, key, make, self.is_awaited, _GAIN)
             found = compiled.ready(key)
-        return found if found is not None and found.shapes == shapes_of(arguments) else None
+        return found if found is not None and found.shapes == [*shapes_of(stack.held(first)), *shapes] else None
 
     def __call__(self, training: OneOfMany, cut: Callable[[], Any], index: int) -> list[Result] | None:
         """Return outputs, targets and loss of a batch; None where the run is to do it by itself.

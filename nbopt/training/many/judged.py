@@ -46,20 +46,24 @@ class Judging(NamedTuple):
     batch: tuple[Shape, ...]
 
 
-def find_batch(training: OneOfMany) -> Pair | None:
-    """Return the first validation batch of a run, where it is one that is worth a compiler's run."""
+def first_batch(training: OneOfMany) -> Pair | None:
+    """Return the first validation batch of a run, where that is two tensors, and the same each time."""
     if not isinstance(training.val, TensorSource) or training.val.sampler is not None:  # which may draw
         return None
     cut = next(cuts(training.val, training.evaluation_seed), None)
     if cut is None or not is_pair(batch := cut()) or not all(part.ndim for part in batch):
         return None
-    weights = sum(weight.numel() for weight in training.model.parameters())
-    return tuple(batch) if len(batch[0]) * weights >= _LEAST else None
+    return tuple(batch)
 
 
-def key_of(training: OneOfMany, batch: Pair) -> Judging:
-    """Return what the evaluation of a batch by this run, and those like it, is compiled for."""
-    return Judging(sign(training, 1), (*shapes_of(batch),))
+def is_worth_it(training: OneOfMany, batch: Sequence[Shape]) -> bool:
+    """Whether the evaluation of such a batch is worth a compiler's run."""
+    return batch[0].size[0] * sum(weight.numel() for weight in training.model.parameters()) >= _LEAST
+
+
+def key_of(training: OneOfMany, batch: Sequence[Shape]) -> Judging:
+    """Return what the evaluation of such a batch by this run, and those like it, is compiled for."""
+    return Judging(sign(training, 1), (*batch,))
 
 
 class JudgeCompiler:
