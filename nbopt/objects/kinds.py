@@ -73,6 +73,7 @@ _CONSTANTS = (
     Dataset,
     Sampler,
 )
+_CHANGING = frozenset((dict, list, tuple, set, deque, OrderedDict, torch.Tensor, nn.Parameter))
 _LIBRARIES = frozenset(("torch", "numpy", "functorch", *sys.stdlib_module_names)) - {"__main__"}
 STANDARD = frozenset(vars(nn.Module())) | {"_compiled_call_impl"}
 """What torch itself keeps in the attributes of each module."""
@@ -88,6 +89,8 @@ CONTAINERS = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _MADE}
 def is_constant(value: object) -> bool:
     """Whether ``value`` is a function, a class or another thing in which steps change nothing."""
     home = type(value).__module__
+    if type(value) in _CHANGING or home.startswith("torch.nn.modules."):  # most of what is asked for
+        return False
     ours = home.startswith(("nbopt.", "torch._dynamo")) and not isinstance(value, nn.Module)
     return ours or home == "_thread" or isinstance(value, _CONSTANTS)
 

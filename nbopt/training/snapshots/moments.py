@@ -194,6 +194,8 @@ def _load(training: Core, state: Mapping[str, Any]) -> None:
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
+    if type(value) in _PLAIN or type(value) is float:  # most of it
+        return value
     if isinstance(value, Tensor):
         tensors[name] = copy_to_cpu(value)
         return {"tensor": name}
@@ -220,6 +222,8 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 def is_kept(value: Any) -> bool:
     """Whether a value is one that JSON and a snapshot's tensors can hold; else see `find_other`."""
+    if type(value) is float:
+        return math.isfinite(value)
     if type(value) in _PLAIN or isinstance(value, Tensor):
         return True
     if type(value) in (list, tuple):
