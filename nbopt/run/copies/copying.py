@@ -27,6 +27,7 @@ from nbopt.objects.reaching import contents, hooks_on, parts_of, reach
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _DATA = (Dataset, DataLoader, Sampler)
 _SPECIAL = (*_LOCKS, *_DATA, io.IOBase, Tensor, torch.jit.ScriptModule)
+_MADE_ANEW = (OrderedDict, dict, set)
 _CONTENTS = (Tensor, nn.Module, torch.optim.Optimizer, list, dict, set, deque, np.ndarray)
 
 
@@ -62,7 +63,7 @@ class Copies:
         self._loose = [value for _place, value in everything if self._is_loose(value)]
         self._bound = [value for _place, value in everything if isinstance(value, BuiltinFunctionType)]
         modules = [value for value in self._own.values() if isinstance(value, nn.Module)]
-        self._dicts = [held for module in modules for held in vars(module).values() if type(held) is OrderedDict]
+        self._plain = [held for module in modules for held in vars(module).values() if type(held) in _MADE_ANEW]
         self._hooked: list[Any] = [weight for weight in weights if hooks_on(weight)]
         self._hooked += [value for value in self._own.values() if isinstance(value, torch.optim.Optimizer)]
         self._begin()
@@ -71,8 +72,8 @@ class Copies:
         """Enter what copies take as it is, and functions that lead to the originals."""
         self.shared: list[str] = []
         self._views: list[tuple[Tensor, Tensor]] = []
-        # A module has eleven of these for hooks; deepcopy takes as long for one as for a weight.
-        self._memo: dict[int, Any] = {id(held): OrderedDict() for held in self._dicts if not held}
+        # A module has twelve of these, for hooks above all; deepcopy takes as long for one as for a weight.
+        self._memo: dict[int, Any] = {id(held): type(held)() for held in self._plain if not held}
         for place, value in self._special:
             self._seed(place, value)
         # First all that deepcopy would take as it is, then what these need: copies of that hold the others.
