@@ -137,6 +137,7 @@ LEFT = {
             "techniques/inputs/augmentation.py",
             "techniques/optimizers/second_order.py",
             "techniques/regularization/penalties.py",
+            "training/compile/products.py",
         )
     },
     # Names that are meant.
