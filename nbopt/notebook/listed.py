@@ -44,6 +44,6 @@ def facts_of(thing: Driven) -> list[str] | None:
 
 
 def find(name: str) -> list[Driven]:
-    """Return what has this id, else all that are called so."""
-    things = listed()
-    return [thing for thing in things if thing.id == name] or [thing for thing in things if thing.name == name]
+    """Return what has this id, else all that are called so; of what was opened again in this kernel, the last."""
+    things = {thing.id: thing for thing in listed()}
+    return [things[name]] if name in things else [thing for thing in things.values() if thing.name == name]

@@ -87,10 +87,11 @@ def outer_values(function: FunctionType) -> list[tuple[str, Any]]:
     return [*found, *((name, value) for name, cell in cells for value in contents((cell,)))]
 
 
-def _outer_names(code: CodeType) -> set[str]:
+@functools.lru_cache(1024)
+def _outer_names(code: CodeType) -> frozenset[str]:
     operations = ("LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME")
     names = {step.argval for step in dis.get_instructions(code) if step.opname in operations}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             names |= _outer_names(constant)
-    return names
+    return frozenset(names)

@@ -120,6 +120,8 @@ def test_a_run_of_the_list_is_given_back_by_its_id_or_name(kernel):
     assert kernel.ask("[same, found]") == [True, None]
     assert f"several are called 'one': show one by its id, {kernel.ask('one.id')}, {kernel.ask('other.id')}" in told
     kernel.run("two.name = 'two'\nother.name = 'other'")
+    kernel.run("again = nbopt.open(two.id, nn.Linear(1, 2), (X, y))\nfound = %nbopt show two")
+    assert kernel.ask("found is again")
 
 
 def test_a_population_and_a_study_are_listed_and_given_back_like_a_run(kernel):

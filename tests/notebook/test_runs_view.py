@@ -52,7 +52,7 @@ def stored(make_run, tmp_path):
         run = make_run(name=name, lr=lr, store=tmp_path)
         run.step(30)
         ids.append(leave(run))
-        nbopt.run.session.registry._live.discard(run)
+        nbopt.run.session.registry._live.pop(run)
     return ids
 
 

@@ -130,3 +130,33 @@ def test_modules_without_weights_may_be_exchanged_and_have_their_modes(make_run,
     model[2] = nn.Dropout(0.5)
     run.step(4)  # with a validation
     assert model[2].training
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.width = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.width(x)
+
+
+FACTORS = {"mse": 1.0}
+
+
+def total(output, target):
+    return sum(FACTORS["mse"] * output.square().mean() for _time in (1,))
+
+
+def test_a_variable_that_is_called_as_a_part_of_the_model_is_none_of_it(make_run, blobs, monkeypatch):
+    """And one that an expression within a function reads is."""
+    monkeypatch.setitem(globals(), "width", 1)
+    run = make_run(Named(), blobs, loss=total, epochs=99)
+    run.step(2)
+    monkeypatch.setitem(globals(), "width", 2)
+    run.branch(2)
+    run.step()
+    assert [entry for entry in run.journal if entry.name == "tuning"] == []
+    monkeypatch.setitem(FACTORS, "mse", 3.0)
+    run.step()
+    assert len([entry for entry in run.journal if entry.name == "tuning"]) == 1

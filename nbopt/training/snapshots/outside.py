@@ -9,7 +9,7 @@ import dis
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from inspect import getclosurevars, signature
+from inspect import signature
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from nbopt.i18n import _
 from nbopt.objects.keeper import Keeper, Packed
 from nbopt.objects.kinds import holds_attributes, is_constant, is_open
 from nbopt.objects.putting import Putting
+from nbopt.objects.reaching import outer_values
 from nbopt.objects.taking import Taking
 from nbopt.record.sharing import shared
 from nbopt.techniques.optimizers.groups import hooks_of
@@ -206,12 +207,11 @@ def _is_theirs(function: FunctionType) -> bool:
 
 def _read(function: FunctionType, known: set[int]) -> list[str]:
     """Return the variables around a function that hold what may change, but for those that are ``known``."""
-    read = getclosurevars(function)
     given = {each.name: each.default for each in signature(function).parameters.values()}
     kinds = (nn.Module, Tensor, list, dict, set, deque, np.ndarray)
     return [
         name
-        for name, value in {**read.globals, **read.nonlocals, **given}.items()
+        for name, value in {**dict(outer_values(function)), **given}.items()
         if id(value) not in known
         and not is_constant(value)
         and (isinstance(value, kinds) or is_open(value) or holds_attributes(value))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from inspect import getclosurevars
 from types import FunctionType
 from typing import Any
 
 from torch import nn
 
 from nbopt.i18n import _
+from nbopt.objects.reaching import outer_values
 from nbopt.training.material import Material
 
 
@@ -30,8 +30,7 @@ def find_reads(functions: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     """Yield what functions of the user's, and those of the same module that they call, read from around them."""
     waiting = [function for function in functions if isinstance(function, FunctionType)]
     for function in waiting:  # which grows by those that they call
-        read = getclosurevars(function)
-        for name, value in {**read.globals, **read.nonlocals}.items():
+        for name, value in outer_values(function):
             near = isinstance(value, FunctionType) and value.__module__ == function.__module__
             if near and value not in waiting:
                 waiting.append(value)
