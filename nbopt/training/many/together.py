@@ -263,10 +263,9 @@ class Together:
         compared = self._compared or self.compiled.is_awaited
         if compared and some is None and ready is None and rates is not None and size == trainings[0].cursor.batch_size:
             planned = Planned(trainings, layers, (x, y), shared, losses, rates, kept)
-            most = self._news.most(self._seconds)
-            if done := do_compiled(
-                planned, stack, self.compiled, self._noise, self._numbers, self._news.is_there, most
-            ):
+            has_news, most = self._news.is_there, self._news.most(self._seconds)
+            if done := do_compiled(planned, stack, self.compiled, self._noise, self._numbers, has_news, most):
+                self._compared = True  # once at least: before they were stored
                 self._update.count(trainings, done)
                 return done
         dropped = self._noise.rates(layers, rows)
