@@ -62,6 +62,7 @@ class AskTell:
         with quiet():
             self._study_id = self._storage.create_new_study(ways, "study")
         self.space, self._version = space, version
+        self._distributions = {each.name: self._distribution(each) for each in space.open}
         self._told: set[int] = set()
         self._first = 0  # so many trials, the first ones, have been told of
         self.is_over = False
@@ -87,13 +88,13 @@ class AskTell:
         if within := {each.name: _inner(each, wanted[each.name]) for each in open_now if fits and each.name in wanted}:
             study.enqueue_trial(within)
         asked = self._asked[number] = study.ask(
-            {each.name: self._distribution(each) for each in open_now if not each.when}
+            {each.name: self._distributions[each.name] for each in open_now if not each.when}
         )
         found = {each.name: _outer(each, asked.params[each.name]) for each in open_now if not each.when}
         found |= {**self.space.pinned, **wanted}
         for each in self.space.in_order:
             if each.when and each.name not in self.space.pinned and self.space.matters(each.name, found):
-                inner = asked._suggest(each.name, self._distribution(each))
+                inner = asked._suggest(each.name, self._distributions[each.name])
                 found.setdefault(each.name, _outer(each, inner))
         values = self.space.reduced(found)
         if not fits:  # what lies elsewhere tells nothing here
@@ -192,7 +193,7 @@ class AskTell:
         inside = self._is_inside(trial)
         own = self.space.open if inside else []
         params = {each.name: _inner(each, trial.values[each.name]) for each in own if each.name in trial.values}
-        distributions = {each.name: self._distribution(each) for each in own if each.name in trial.values}
+        distributions = {each.name: self._distributions[each.name] for each in own if each.name in trial.values}
         if trial.distributions:
             params |= {name: trial.values[name] for name in trial.distributions}
             distributions |= trial.distributions
@@ -230,7 +231,7 @@ class AskTell:
         """Let a sampler that needs a value of each dimension find one."""
         for each, share in zip(self.space.open, self._idle(number), strict=True):
             if each.name not in values:
-                kind, inner = self._distribution(each), _inner(each, each.at(share))
+                kind, inner = self._distributions[each.name], _inner(each, each.at(share))
                 self._storage.set_trial_param(identifier, each.name, kind.to_internal_repr(inner), kind)
 
     def _leave_out(self, number: int, identifier: int) -> None:
