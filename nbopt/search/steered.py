@@ -7,6 +7,7 @@ from typing import Self
 
 from nbopt.errors import check_text
 from nbopt.i18n import _
+from nbopt.record.journal import NOT_EXACT
 from nbopt.run.worker.interrupts import Deferred
 from nbopt.run.worker.threads import check_modes, thread_from_here
 from nbopt.search.course import Course
@@ -105,3 +106,8 @@ class Steered(Course):
         elif wait and self._thread is not threading.current_thread():
             with self.lock:
                 self.moved.wait_for(lambda: self._thread is None or self._goal is RunState.RUNNING)
+
+    def note_inexact(self, number: int, reason: str) -> None:
+        """Have the journal say why the study cannot be repeated exactly, where there is a reason."""
+        if reason:
+            self.journal.event(number, NOT_EXACT, {"reason": reason}, "study")

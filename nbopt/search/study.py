@@ -9,7 +9,6 @@ import torch
 
 from nbopt.errors import MOST, check_text
 from nbopt.i18n import _
-from nbopt.record.journal import NOT_EXACT
 from nbopt.record.snapshots import Snapshot
 from nbopt.run.run import Run
 from nbopt.run.session.session import Session
@@ -27,6 +26,7 @@ from nbopt.search.samplers.samplers import check_sampler
 from nbopt.search.showing import Shown
 from nbopt.search.spaces.space import Space
 from nbopt.search.spec import StudySpec, check_count, name_of
+from nbopt.search.subjects.counting import Counting
 from nbopt.search.subjects.judging import Judging
 from nbopt.search.subjects.subject import BY_HAND, Subject, make_subject
 from nbopt.search.trial import Trial
@@ -251,9 +251,8 @@ class Study(Shown):
             trials = min(trials, len(self.space.grid(trials)))
         if self._subject.is_whole:
             self._subject.check(self.sampler, self.pruner)
-        self.id = spec.id or secrets.token_hex(4)
-        self._subject.study, self._subject.seed = self.id, self.seed
-        self._subject.is_stored = spec.store is not None
+        self.id, self._counting = spec.id or secrets.token_hex(4), Counting(spec.run.train, spec.run.val)
+        self._subject.study, self._subject.seed, self._subject.is_stored = self.id, self.seed, spec.store is not None
         self.name = check_text("name", spec.name or name_of(spec.objective if spec.build is None else spec.build))
         directions = [each.direction for each in self.objectives]
         asktell = AskTell(self.sampler, self.pruner, directions, self.seed, self._subject.reports)
@@ -274,8 +273,8 @@ class Study(Shown):
         if not is_new:
             put_weights(record.weights, spec.build)
         self.begin_with(record, asktell, executor, trials)
-        if is_new and (reason := tell_inexact([each.name for each in self.objectives])):
-            self.journal.event(0, NOT_EXACT, {"reason": reason}, "study")
+        if is_new:
+            self.note_inexact(0, tell_inexact([each.name for each in self.objectives]))
         if Session.viewer is not None:
             Session.viewer.made(self, "study")
 
@@ -283,6 +282,7 @@ class Study(Shown):
         self._subject.equip(trial, self._sessions.get)
 
     def _find_notes(self, trial: Trial) -> dict[str, Any]:
+        self.note_inexact(trial.number, self._counting.tell())
         return self._subject.notes.pop(trial.number, {})
 
     def _check_trial(self, changes: dict[str, Any]) -> dict[str, Any]:

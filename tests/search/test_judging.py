@@ -56,3 +56,23 @@ def test_folds_need_arrays_and_no_validation_data(blobs):
         nbopt.Study(torch.nn.Linear(4, 2), data, cv=3, space=["lr"], store=None)
     with pytest.raises(InvalidHyperparam, match="leave one of them out"):
         nbopt.Study(torch.nn.Linear(4, 2), blobs, 0.2, cv=3, space=["lr"], store=None)
+
+
+class Counts(torch.utils.data.Dataset):
+    def __init__(self, x, y, counts):
+        self.x, self.y, self.counts, self.read = x, y, counts, 0
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, place):
+        self.read += self.counts
+        return self.x[place] + self.read, self.y[place]
+
+
+@pytest.mark.parametrize("counts", [0, 1])
+def test_a_data_set_that_counts_is_told_once_for_trials_share_it(blobs, counts):
+    given = {"space": ["lr"], "epochs": 1, "trials": 3, "store": None, "executor": "inline"}
+    study = nbopt.Study(torch.nn.Linear(4, 2), Counts(*blobs, counts), blobs, batch_size=64, **given).fit()
+    told = [entry.new["reason"] for entry in study.journal if entry.name == "not_exact"]
+    assert len(told) == counts and all("Counts.read: trials share it" in reason for reason in told)
