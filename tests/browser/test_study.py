@@ -39,6 +39,7 @@ def test_a_trial_is_stopped_one_is_cloned_and_a_brush_narrows_the_space(notebook
     book.wait_for("study.trials[0].state == 'pruned' and len(study.trials) == 2")
 
     # Of the learning rates, those below the middle, by the pointer; one optimizer, by the keyboard.
+    panel.locator("[data-axis=lr]").scroll_into_view_if_needed()
     strip = panel.locator("[data-axis=lr] .nbopt-par-strip").bounding_box()
     across, low = strip["x"] + strip["width"] / 2, strip["y"] + strip["height"]
     page.mouse.move(across, low - 0.15 * strip["height"])

@@ -1,6 +1,7 @@
 /* What every panel has once it stands in the page: controls with names that fold, keys, a bell, an eye on its kernel. */
 
 import { fold, label } from './column.js';
+import { holdFocus } from './focus.js';
 import { ringBell, takeKeys, watchKernel } from './header.js';
 import { reveal, revealUnfolded } from './reveal.js';
 import { askWhatIf } from './strips.js';
@@ -17,6 +18,7 @@ export function furnish(panel, model, on, gone) {
   askWhatIf(panel, model, on, gone);
   if (!panel.matches('.nbopt-panel')) return;
   takeKeys(/** @type {HTMLElement} */ (panel), on);
+  holdFocus(/** @type {HTMLElement} */ (panel), on);
   watchKernel(panel, model.widget_manager, gone);
   revealUnfolded(panel, on, gone);
   const ring = ringBell(panel, on);

@@ -123,22 +123,22 @@ export function curveAt(plot, curves, x, y) {
 function nearest(plot, { at, heights, drawn, beside }, x, y) {
   const wanted = (x - plot.left) / (plot.right - plot.left);
   let [best, found] = beside ? nearest(plot, beside, x, y) : [NEAR_CURVE, -1];
+  const next = at.findIndex(place => place >= wanted);
+  const first = next < 0 ? at.length - 1 : next;
+  if (wanted > at[first] + 0.02) return [best, found];
   for (let row = 0; row < drawn.length; row += 1) {
-    let before = -1;
-    for (let k = 0; k < at.length; k += 1) {
-      const height = heights[row * at.length + k];
-      if (height === NONE) continue;
-      if (at[k] >= wanted || k === at.length - 1) {
-        const from = before < 0 ? k : before;
-        const low = heights[row * at.length + from];
-        const part = at[k] > at[from] ? Math.min(1, Math.max(0, (wanted - at[from]) / (at[k] - at[from]))) : 0;
-        const place = (low + part * (height - low)) / TOP;
-        const distance = Math.abs(plot.bottom + place * (plot.top - plot.bottom) - y);
-        if (distance < best && wanted <= at[k] + 0.02) [best, found] = [distance, drawn[row]];
-        break;
-      }
-      before = k;
-    }
+    const begin = row * at.length;
+    let k = first;
+    while (k < at.length && heights[begin + k] === NONE) k += 1;
+    if (k === at.length) continue;
+    let from = first - 1;
+    while (from >= 0 && heights[begin + from] === NONE) from -= 1;
+    if (from < 0) from = k;
+    const [low, height] = [heights[begin + from], heights[begin + k]];
+    const part = at[k] > at[from] ? Math.min(1, Math.max(0, (wanted - at[from]) / (at[k] - at[from]))) : 0;
+    const place = (low + part * (height - low)) / TOP;
+    const distance = Math.abs(plot.bottom + place * (plot.top - plot.bottom) - y);
+    if (distance < best) [best, found] = [distance, drawn[row]];
   }
   return [best, found];
 }

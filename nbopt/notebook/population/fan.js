@@ -68,12 +68,14 @@ function render({ model, el }) {
   const drawCurves = makeFan();
 
   const point = (/** @type {number} */ member, /** @type {MouseEvent | undefined} */ event = undefined) => {
+    if (member !== hover) {
+      hover = member;
+      mark();
+      showRows();
+    }
+    // Last, since it asks where things are, which has the browser lay out all that was written before.
     if (event) tell(parts.tip, el, event, member < 0 ? '' : describe(seen, member, said));
-    if (member === hover) return;
-    hover = member;
-    if (!event) parts.tip.style.display = 'none';
-    mark();
-    showRows();
+    else parts.tip.style.display = 'none';
   };
 
   /** What lies over curves and points: it changes with the pointer, and they do not. */
@@ -120,7 +122,7 @@ function render({ model, el }) {
   const take = () => {
     seen = read(model);
   };
-  const { on, later, leave } = stand(model, el, '.nbopt-controls', take, draw);
+  const { on, later, leave } = stand(model, el, '.nbopt-controls', take, draw, () => chooser.none());
   const chooser = makeChooser(model, member => table.reveal(member), later);
   const table = makeTable(parts.table, /** @type {any} */ (said), {
     choose: chooser.click,
@@ -159,12 +161,7 @@ function render({ model, el }) {
   on(parts.champion, 'click', () => {
     if (seen.champion >= 0) chooser.choose([seen.champion], false);
   });
-  on(parts.none, 'click', () => chooser.choose([], false));
-  on(el, 'keydown', event => {
-    if (event.key !== 'Escape' || !chooser.chosen.size) return;
-    chooser.choose([], false);
-    event.stopPropagation();
-  });
+  on(parts.none, 'click', () => chooser.none());
   return () => {
     leave();
     model.off('change:chosen', follow);

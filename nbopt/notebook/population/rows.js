@@ -44,6 +44,8 @@ export function makeTable(place, words, deeds) {
   scroll.append(table);
   place.append(scroll);
 
+  const [above, below] = [gap(), gap()]; // in the place of rows out of sight
+
   /** @type {Table} */
   let shown = { size: 0, columns: [], colours: [], chosen: new Set(), best: -1, hover: -1 };
   /** @type {number[]} */
@@ -108,10 +110,12 @@ export function makeTable(place, words, deeds) {
     const rows = wanted.map((member, k) =>
       fill(before.get(member) ?? build('tr', {}), member, first + k, shown, current)
     );
-    const key = `${order.length} ${first} ${wanted}`;
-    if (body.dataset.key !== key) body.replaceChildren(gap(first), ...rows, gap(order.length - last));
-    body.dataset.key = key;
-    if (hadFocus) rows.find(row => Number(row.dataset.member) === focused)?.focus({ preventScroll: true });
+    above.style.height = `${first * ROW}px`;
+    below.style.height = `${(order.length - last) * ROW}px`;
+    arrange(body, [above, ...rows, below]);
+    if (hadFocus && !body.contains(document.activeElement)) {
+      (rows.find(row => Number(row.dataset.member) === focused) ?? scroll).focus({ preventScroll: true });
+    }
   };
 
   const memberOf = (/** @type {Event} */ event) => {
@@ -228,12 +232,27 @@ export function compare(a, b, down) {
   return down ? b - a : a - b;
 }
 
-/** @param {number} rows */
-function gap(rows) {
+function gap() {
   const row = build('tr', { className: 'nbopt-members-gap' });
   row.setAttribute('aria-hidden', 'true');
-  row.style.height = `${rows * ROW}px`;
   return row;
+}
+
+/**
+ * Have these rows in this order. Those that are there already stay, and one of them the focus: without it, others are told
+ * of that while the table is empty, and what scrolls is at its top from then on.
+ *
+ * @param {HTMLElement} body
+ * @param {HTMLElement[]} rows
+ */
+function arrange(body, rows) {
+  const wanted = new Set(rows);
+  for (const row of /** @type {HTMLElement[]} */ ([...body.children])) if (!wanted.has(row)) row.remove();
+  let there = body.firstElementChild;
+  for (const row of rows) {
+    if (row === there) there = there.nextElementSibling;
+    else body.insertBefore(row, there);
+  }
 }
 
 /**

@@ -20,9 +20,10 @@ import { furnish } from './../frontend/furnish.js';
  * @param {string} waits What of the panel has to stand before it is furnished.
  * @param {() => void} take Reads what the kernel sent.
  * @param {() => void} draw
+ * @param {() => boolean} escaped What Escape does, wherever in the panel the focus is that has no such key; whether it did.
  * @returns {Standing}
  */
-export function stand(model, el, waits, take, draw) {
+export function stand(model, el, waits, take, draw, escaped) {
   const stop = new AbortController();
   /** @type {Listen} */
   const on = (target, type, handler, options = {}) =>
@@ -54,6 +55,10 @@ export function stand(model, el, waits, take, draw) {
     }
     observe(panel);
     furnish(panel, /** @type {any} */ (model), on, stop.signal);
+    on(panel, 'keydown', event => {
+      const isOurs = event.target === panel || el.contains(event.target);
+      if (event.key === 'Escape' && isOurs && escaped()) event.stopPropagation();
+    });
     later();
   };
   attach();
@@ -97,6 +102,12 @@ export function makeChooser(model, reveal, later) {
   return {
     get chosen() {
       return chosen;
+    },
+    /** @returns {boolean} Whether there were any. */
+    none() {
+      if (!chosen.size) return false;
+      choose([], false);
+      return true;
     },
     /** @param {number[]} members As the kernel has them; where they are the same, so is the set, and nothing is drawn anew. */
     follow(members) {

@@ -85,6 +85,27 @@ export function exactly(value) {
   return plain.length > 8 && short.length < plain.length ? short : plain;
 }
 
+/**
+ * @param {ReturnType<typeof read>} seen
+ * @param {number} trial
+ * @param {Record<string, string>} said
+ */
+export function describe(seen, trial, said) {
+  const lines = seen.columns.map(column => `${column.label}: ${written(column, trial)}`);
+  return [`${said.member} ${trial}`, ...lines].join('\n');
+}
+
+/**
+ * @param {ReturnType<typeof read>} seen
+ * @param {number} trial
+ */
+export function briefly(seen, trial) {
+  const state = seen.columns.find(column => column.name === 'state');
+  const reached = seen.axes.slice(seen.dimensions);
+  const told = reached.map(axis => `${axis.label} ${written(/** @type {any} */ (axis), trial)}`);
+  return [state ? written(state, trial) : '', ...told].join(' · ');
+}
+
 /** @param {any} row */
 function searchedOf(row) {
   return row && !row.pinned && row.narrowed && row.at.length === 2 ? row.at : null;

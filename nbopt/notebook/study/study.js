@@ -8,7 +8,7 @@ import { count } from './../frontend/numbers.js';
 import { brush } from './../population/brush.js';
 import { ALONE, curveAt, drawFan, drawStrong } from './../population/curves.js';
 import { drawPoints, pointAt, pointsWithin, ring } from './../population/points.js';
-import { makeTable, written } from './../population/rows.js';
+import { makeTable } from './../population/rows.js';
 import { drawAxes, hueOf, prepare, shades, themeOf } from './../population/scales.js';
 import { makeChooser, makeMemory, stand } from './../population/standing.js';
 import { offer, tell, write } from './../population/words.js';
@@ -16,7 +16,7 @@ import { narrowed, within } from './brushes.js';
 import { sieve } from './filter.js';
 import { layStudy } from './layout.js';
 import { makeParallel } from './parallel.js';
-import { READ, read } from './seen.js';
+import { briefly, describe, READ, read } from './seen.js';
 import { makeSpace } from './space.js';
 
 /** @typedef {import('@anywidget/types').AnyModel<any>} AnyModel */
@@ -54,12 +54,14 @@ function render({ model, el }) {
     later();
   };
   const point = (/** @type {number} */ trial, /** @type {MouseEvent | undefined} */ event = undefined) => {
+    if (trial !== hover) {
+      hover = trial;
+      mark();
+      showRows();
+    }
+    // Last, since it asks where things are, which has the browser lay out all that was written before.
     if (event) tell(parts.tip, el, event, trial < 0 ? '' : describe(seen, trial, said));
-    if (trial === hover) return;
-    hover = trial;
-    if (!event) parts.tip.style.display = 'none';
-    mark();
-    showRows();
+    else parts.tip.style.display = 'none';
   };
   /** What lies over the pictures: it changes with the pointer and with what is chosen, and they do not. */
   const mark = () => {
@@ -189,18 +191,15 @@ function render({ model, el }) {
     name(parallel.canvas, `${said.parallel}: ${seen.axes.map(axis => axis.label).join(', ')}`);
     write(parts.empty, seen.curves.at.length ? '' : said.empty);
     const size = count(seen.size);
-    const left = keep ? count(Array.from(seen.all).filter(keep).length) : '';
-    const isBrushed = parallel.brushes.size > 0;
-    write(parts.brushed, isBrushed ? said.within.replace('{count}', left).replace('{size}', size) : said.brush_hint);
-    parts.narrow.disabled = !isBrushed;
-    parts.clear.disabled = !isBrushed;
+    const inside = within(parallel.brushes, seen.axes);
+    const some = (/** @type {string} */ words, /** @type {number} */ number) =>
+      words.replace('{count}', count(number)).replace('{size}', size);
+    write(parts.brushed, inside ? some(said.within, seen.all.filter(inside).length) : said.brush_hint);
+    parts.narrow.disabled = !inside;
+    parts.clear.disabled = !inside;
     const { chosen } = chooser;
-    const told = chosen.size
-      ? said.some.replace('{count}', count(chosen.size)).replace('{size}', size)
-      : keep
-        ? said.found.replace('{count}', left).replace('{size}', size)
-        : said.hint;
-    write(parts.count, told);
+    const told = chosen.size ? some(said.some, chosen.size) : keep && some(said.found, seen.all.filter(keep).length);
+    write(parts.count, told || said.hint);
     parts.none.hidden = !chosen.size;
   };
   const take = () => {
@@ -208,7 +207,7 @@ function render({ model, el }) {
     seen = read(model);
     if (keep && differs('data', ...seen.raw.places, model.get('states'))) sift();
   };
-  const { on, later, leave } = stand(model, el, '.nbopt-header', take, draw);
+  const { on, later, leave } = stand(model, el, '.nbopt-header', take, draw, () => chooser.none());
   const space = makeSpace(parts.side, said, message => model.send(message));
   const chooser = makeChooser(model, trial => table.reveal(trial), later);
   const table = makeTable(parts.table, /** @type {any} */ (said), {
@@ -247,17 +246,12 @@ function render({ model, el }) {
   on(parts.best, 'click', () => {
     if (seen.champion >= 0) chooser.choose([seen.champion], false);
   });
-  on(parts.none, 'click', () => chooser.choose([], false));
+  on(parts.none, 'click', () => chooser.none());
   on(parts.filter, 'input', sift);
   on(parts.filter, 'keydown', event => event.stopPropagation()); // the notebook has shortcuts of one letter
   on(parts.clear, 'click', () => parallel.clear());
   on(parts.narrow, 'click', () => {
     model.send({ narrow: narrowed(parallel.brushes, seen.axes, seen.dimensions, seen.size) });
-  });
-  on(el, 'keydown', event => {
-    if (event.key !== 'Escape' || !chooser.chosen.size) return;
-    chooser.choose([], false);
-    event.stopPropagation();
   });
   return () => {
     leave();
@@ -293,27 +287,6 @@ function drawLine({ context, left, right, top, bottom }, theme, { x, y }) {
     });
     context.stroke();
   }
-}
-
-/**
- * @param {ReturnType<typeof read>} seen
- * @param {number} trial
- * @param {Record<string, string>} said
- */
-function describe(seen, trial, said) {
-  const lines = seen.columns.map(column => `${column.label}: ${written(column, trial)}`);
-  return [`${said.member} ${trial}`, ...lines].join('\n');
-}
-
-/**
- * @param {ReturnType<typeof read>} seen
- * @param {number} trial
- */
-function briefly(seen, trial) {
-  const state = seen.columns.find(column => column.name === 'state');
-  const reached = seen.axes.slice(seen.axes.length - (seen.axes.length - seen.dimensions));
-  const told = reached.map(axis => `${axis.label} ${written(/** @type {any} */ (axis), trial)}`);
-  return [state ? written(state, trial) : '', ...told].join(' · ');
 }
 
 export default { render };
