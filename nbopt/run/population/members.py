@@ -17,7 +17,7 @@ from nbopt.data.tree import tensors
 from nbopt.hyperparams import Hyperparams
 from nbopt.hyperparams.values import tell_unused
 from nbopt.i18n import _
-from nbopt.loading import without_collecting
+from nbopt.loading import making_what_stays
 from nbopt.run.copies.copying import Copies
 from nbopt.run.copies.counters import Counters
 from nbopt.run.copies.ties import check_hooks
@@ -32,7 +32,7 @@ from nbopt.training.many.traced import are_same
 from nbopt.training.snapshots.checkpoint import share_first
 
 
-@without_collecting()
+@making_what_stays()
 def make_members(
     population: Owner, spec: RunSpec, hyperparams: Hyperparams, rows: Sequence[Mapping[str, Any]]
 ) -> list[Member]:
@@ -120,7 +120,7 @@ def give_data(members: Sequence[Member], samples: Sequence[Any] | None, split: i
         member.spec = replace(spec, train=train, val=val, origin=origin, val_fraction=share)
 
 
-@without_collecting()
+@making_what_stays()
 def begin_members(members: Sequence[Member], samples: Sequence[Any] | None, split: int | None = None) -> None:
     """Give members their data, see `give_data`, and make what each trains with."""
     give_data(members, samples, split)

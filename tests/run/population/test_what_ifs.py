@@ -69,10 +69,11 @@ def test_a_run_that_trains_stays_as_it_is_to_the_bit(make_run, asked):
     found, news = asked(run, ("lr",), ("batch_size",), ("lr", "weight_decay"))
     eventually(lambda: len(found.found) == 3)  # at rest
     before = len(news)
-    run.step(100, wait=False)
-    plain.step(100)
-    eventually(lambda: run.state is nbopt.RunState.PAUSED)
-    assert len(news) > before + 2  # while it trained, too
+    run.step(10_000, wait=False)
+    eventually(lambda: len(news) > before + 2)  # while it trains, too
+    assert run.state is nbopt.RunState.RUNNING
+    run.pause(wait=True)
+    plain.step(run.step_count - plain.step_count)
     found.close(10)
     assert_same(run, plain, 0)
     assert entries(run) == entries(plain)
