@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
+import { holdFocus } from '../../nbopt/notebook/frontend/focus.js';
 import { press, ringBell, takeKeys } from '../../nbopt/notebook/frontend/header.js';
 
 const on = (target: EventTarget, type: string, handler: EventListener, options?: AddEventListenerOptions) =>
@@ -65,6 +66,39 @@ describe('a key in the panel', () => {
     Object.defineProperty(figure, 'target', { value: root.querySelector('.nbopt-figure') });
     expect(press(root, figure)).toBe(true);
     expect(found).toEqual(['nbopt-branch']);
+  });
+});
+
+describe('the focus', () => {
+  test('is in the panel before the notebook hears of a press, and stays as a button goes', () => {
+    const root = panel('paused');
+    holdFocus(root, on);
+    const heard: unknown[] = [];
+    root.addEventListener('mousedown', () => heard.push(document.activeElement));
+    const start = root.querySelector('.nbopt-start') as HTMLButtonElement;
+    start.dispatchEvent(new MouseEvent('mousedown', { bubbles: true, shiftKey: true }));
+    start.focus();
+    start.dispatchEvent(new MouseEvent('mousedown', { bubbles: true }));
+    expect(heard).toEqual([root, start]);
+    start.dispatchEvent(new FocusEvent('focusout', { bubbles: true })); // the window is another one now
+    expect(document.activeElement).toBe(start);
+    start.disabled = true;
+    start.dispatchEvent(new FocusEvent('focusout', { bubbles: true }));
+    expect(document.activeElement).toBe(root);
+  });
+
+  test('of a list of options keeps its keys, and leaves those with a modifier to the notebook', () => {
+    const root = panel('paused');
+    holdFocus(root, on);
+    const list = root.appendChild(document.createElement('select'));
+    const notebook: string[] = [];
+    const gone = new AbortController();
+    document.addEventListener('keydown', event => notebook.push(event.key), { signal: gone.signal });
+    for (const name of ['ArrowDown', 'd']) list.dispatchEvent(key(name));
+    list.dispatchEvent(key('s', { ctrlKey: true }));
+    root.dispatchEvent(key('x'));
+    gone.abort();
+    expect(notebook).toEqual(['s', 'x']);
   });
 });
 

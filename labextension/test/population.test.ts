@@ -121,7 +121,7 @@ describe('the table of members', () => {
     const columns = [{ name: 'loss', label: 'Loss', values: losses, form: 'number' as const }];
     table.show({ size, columns, colours: [], chosen: new Set([2]), best: 1, hover: -1 });
     const rows = () => [...place.querySelectorAll<HTMLElement>('tr[data-member]')];
-    return { place, chosen, rows, table };
+    return { place, chosen, rows, table, columns };
   }
 
   test('has only the rows in sight, and room for all', () => {
@@ -163,5 +163,22 @@ describe('the table of members', () => {
     expect((document.activeElement as HTMLElement).dataset.member).toBe('4999');
     expect(place.querySelectorAll('tr[tabindex="0"]').length).toBe(1);
     expect(seen).toBe(0);
+  });
+
+  test('keeps the focus on a row while others come, and has it itself once the row goes', () => {
+    const { place, rows, table, columns } = shown(20);
+    const show = (size: number, keep: ((member: number) => boolean) | null) =>
+      table.show({ size, columns, colours: [], chosen: new Set(), best: 1, hover: -1, keep });
+    const [, row] = rows();
+    row.focus();
+    let left = 0;
+    row.addEventListener('blur', () => {
+      left += 1;
+    });
+    show(30, null);
+    expect([rows()[1], document.activeElement, left]).toEqual([row, row, 0]);
+    expect(rows().map(each => Number(each.dataset.member))).toEqual([...rows().keys()]);
+    show(30, member => member > 5);
+    expect(document.activeElement).toBe(place.querySelector('.nbopt-members'));
   });
 });
